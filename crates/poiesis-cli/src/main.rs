@@ -1,0 +1,2 @@
+//! poiesis
+fn main() {}
