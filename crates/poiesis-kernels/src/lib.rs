@@ -1,1 +1,50 @@
-//! poiesis-kernels
+//! Training operations for [Burn](burn), channels last, with hand-written forward and backward
+//! passes for its Flex backend on the CPU.
+//!
+//! Burn's Flex backend has a fast matrix product; these operations add what surrounds it in
+//! training. Every function takes and returns ordinary [`burn::Tensor`]s and may be mixed freely with
+//! Burn's own operations:
+//!
+//! ```
+//! use burn::tensor::{Device, Distribution, Tensor};
+//! use poiesis_kernels::{Activation, ConvOptions, conv2d, activate};
+//!
+//! let device = Device::flex().autodiff();
+//! let images = Tensor::<4>::random([2, 28, 28, 1], Distribution::Default, &device);
+//! let weight = Tensor::<4>::random([4, 4, 1, 8], Distribution::Default, &device).require_grad();
+//! let y = conv2d(images, weight.clone(), None, &ConvOptions::new([2, 2], [1, 1]));
+//! let y = activate(y, Activation::LeakyRelu(0.2));
+//! assert_eq!(y.dims(), [2, 14, 14, 8]);
+//! let gradients = y.sum().backward();
+//! assert_eq!(weight.grad(&gradients).unwrap().dims(), [4, 4, 1, 8]);
+//! ```
+//!
+//! Layouts: images are `[batch, height, width, channels]`, convolution weights `[kernel_height,
+//! kernel_width, in / groups, out]`, weights of transposed convolutions `[kernel_height,
+//! kernel_width, in, out / groups]`, linear weights `[in, out]`.
+//!
+//! On f32 tensors of the Flex backend, with or without autodiff, the hand-written body runs. On any other
+//! device, with gradient checkpointing, or for other number types, a default body of Burn's own
+//! operations computes the same, so a model is written once. Tensors without autodiff count as
+//! constants beside those with it.
+//!
+//! Results do not depend on the number of threads: work is split by sizes only, and partial sums
+//! are combined in a fixed order.
+
+mod activation;
+mod adam;
+mod batch_norm;
+mod bernoulli;
+mod conv2d;
+mod conv_transpose2d;
+mod ema;
+mod linear;
+
+pub use activation::{Activation, activate};
+pub use adam::{AdamStep, adam};
+pub use batch_norm::{Normalized, batch_norm, batch_norm_eval};
+pub use bernoulli::bernoulli_log_prob;
+pub use conv_transpose2d::{ConvTransposeOptions, conv_transpose2d};
+pub use conv2d::{ConvOptions, conv2d};
+pub use ema::ema;
+pub use linear::linear;

@@ -1,0 +1,129 @@
+//! Two-dimensional convolution, channels last.
+
+use burn::tensor::Tensor;
+use burn::tensor::module;
+use burn::tensor::ops;
+
+/// How the kernel of a [`conv2d`] moves over its input. The default is stride 1, no padding, dilation 1
+/// and one group.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ConvOptions {
+    /// Steps of the kernel `[vertical, horizontal]`, in input pixels, at least 1.
+    pub stride: [usize; 2],
+    /// Zeros around the input `[[top, bottom], [left, right]]`, in pixels.
+    pub padding: [[usize; 2]; 2],
+    /// Distance of neighbouring kernel elements `[vertical, horizontal]`, in input pixels, at least 1.
+    pub dilation: [usize; 2],
+    /// Number of groups; divides both channel counts. With as many groups as input channels the
+    /// convolution is depthwise.
+    pub groups: usize,
+}
+
+impl Default for ConvOptions {
+    fn default() -> Self {
+        Self { stride: [1, 1], padding: [[0, 0], [0, 0]], dilation: [1, 1], groups: 1 }
+    }
+}
+
+impl ConvOptions {
+    /// A convolution with this stride and the same padding on opposite sides, `[vertical,
+    /// horizontal]` each.
+    pub fn new(stride: [usize; 2], padding: [usize; 2]) -> Self {
+        Self { stride, padding: padding.map(|p| [p, p]), ..Self::default() }
+    }
+}
+
+/// Convolves `x [batch, height, width, in]` with `weight [kernel_height, kernel_width, in / groups, out]`
+/// and adds `bias [out]`; the result is `[batch, out_height, out_width, out]` where
+/// `out_height = (height + top + bottom − dilation · (kernel_height − 1) − 1) / stride + 1`, rounded down.
+///
+/// As in every deep learning library this is the cross-correlation: the kernel is not mirrored.
+///
+/// # Panics
+///
+/// When the shapes do not fit one another, or the kernel does not fit into the padded input.
+pub fn conv2d(x: Tensor<4>, weight: Tensor<4>, bias: Option<Tensor<1>>, options: &ConvOptions) -> Tensor<4> {
+    output_shape(x.dims(), weight.dims(), bias.as_ref().map(Tensor::dims), options);
+    default(x, weight, bias, options)
+}
+
+/// The shape of the result, after checking that the arguments fit one another.
+pub(crate) fn output_shape(
+    x: [usize; 4],
+    weight: [usize; 4],
+    bias: Option<[usize; 1]>,
+    options: &ConvOptions,
+) -> [usize; 4] {
+    let [batch, height, width, channels] = x;
+    let [kernel_height, kernel_width, group_channels, out] = weight;
+    let groups = options.groups;
+    assert!(
+        groups > 0 && channels == group_channels * groups && out.is_multiple_of(groups),
+        "conv2d: input {x:?} does not fit weight {weight:?} with {groups} groups: \
+         the weight is [kernel_height, kernel_width, in / groups, out]",
+    );
+    assert!(
+        bias.is_none_or(|bias| bias == [out]),
+        "conv2d: bias {bias:?} does not fit weight {weight:?}: it must be [{out}]",
+    );
+    assert!(
+        options.stride.iter().all(|&s| s > 0) && options.dilation.iter().all(|&d| d > 0),
+        "conv2d: stride and dilation must be at least 1: {options:?}",
+    );
+    let size = |input: usize, kernel: usize, axis: usize| {
+        let padded = input + options.padding[axis][0] + options.padding[axis][1];
+        let reach = options.dilation[axis] * kernel.saturating_sub(1) + 1;
+        assert!(
+            kernel > 0 && padded >= reach,
+            "conv2d: weight {weight:?} does not fit into input {x:?} with {options:?}",
+        );
+        (padded - reach) / options.stride[axis] + 1
+    };
+    [batch, size(height, kernel_height, 0), size(width, kernel_width, 1), out]
+}
+
+/// The same by Burn's own convolution on permuted tensors.
+pub(crate) fn default(
+    x: Tensor<4>,
+    weight: Tensor<4>,
+    bias: Option<Tensor<1>>,
+    options: &ConvOptions,
+) -> Tensor<4> {
+    let shape = output_shape(x.dims(), weight.dims(), bias.as_ref().map(Tensor::dims), options);
+    if shape[0] == 0 || shape[3] == 0 {
+        return Tensor::zeros(shape, &x.device());
+    }
+    let options = ops::ConvOptions::new_with_padding(
+        options.stride,
+        options.padding.map(|[begin, end]| (begin, end)),
+        options.dilation,
+        options.groups,
+    );
+    let x = x.permute([0, 3, 1, 2]);
+    let weight = weight.permute([3, 2, 0, 1]);
+    module::conv2d(x, weight, bias, options).permute([0, 2, 3, 1])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::tensor::Device;
+
+    #[test]
+    fn shape_follows_the_formula() {
+        let device = Device::flex();
+        let x = Tensor::<4>::ones([2, 7, 5, 4], &device);
+        let weight = Tensor::<4>::ones([3, 2, 2, 6], &device);
+        let options = ConvOptions { stride: [2, 1], padding: [[1, 0], [0, 2]], dilation: [1, 3], groups: 2 };
+        let y = conv2d(x, weight, Some(Tensor::ones([6], &device)), &options);
+        assert_eq!(y.dims(), [2, 3, 4, 6]);
+    }
+
+    #[test]
+    #[should_panic(expected = "[1, 4, 4, 3] does not fit weight [3, 3, 2, 8]")]
+    fn wrong_channels_panic_with_both_shapes() {
+        let device = Device::flex();
+        let x = Tensor::<4>::ones([1, 4, 4, 3], &device);
+        conv2d(x, Tensor::ones([3, 3, 2, 8], &device), None, &ConvOptions::default());
+    }
+}

@@ -1,0 +1,167 @@
+//! Transposed two-dimensional convolution, channels last.
+
+use burn::tensor::Tensor;
+use burn::tensor::module;
+use burn::tensor::ops;
+
+/// How the kernel of a [`conv_transpose2d`] moves over its output. The default is stride 1, no padding,
+/// dilation 1 and one group.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ConvTransposeOptions {
+    /// Output pixels between the kernels of neighbouring input pixels `[vertical, horizontal]`, at least 1.
+    pub stride: [usize; 2],
+    /// Pixels cut from the full output `[[top, bottom], [left, right]]`.
+    pub padding: [[usize; 2]; 2],
+    /// Pixels added to the output at the bottom and on the right `[vertical, horizontal]`.
+    pub output_padding: [usize; 2],
+    /// Distance of neighbouring kernel elements `[vertical, horizontal]`, in output pixels, at least 1.
+    pub dilation: [usize; 2],
+    /// Number of groups; divides both channel counts.
+    pub groups: usize,
+}
+
+impl Default for ConvTransposeOptions {
+    fn default() -> Self {
+        Self {
+            stride: [1, 1],
+            padding: [[0, 0], [0, 0]],
+            output_padding: [0, 0],
+            dilation: [1, 1],
+            groups: 1,
+        }
+    }
+}
+
+impl ConvTransposeOptions {
+    /// A transposed convolution with this stride and the same padding on opposite sides,
+    /// `[vertical, horizontal]` each.
+    pub fn new(stride: [usize; 2], padding: [usize; 2]) -> Self {
+        Self { stride, padding: padding.map(|p| [p, p]), ..Self::default() }
+    }
+}
+
+/// The transposed convolution of `x [batch, height, width, in]` with `weight [kernel_height,
+/// kernel_width, in, out / groups]`, plus `bias [out]`; the result is `[batch, out_height, out_width, out]` where
+/// `out_height = (height − 1) · stride + dilation · (kernel_height − 1) + 1 − top − bottom + output_padding`.
+///
+/// Without bias it is the adjoint (the gradient with respect to the input) of [`conv2d`](crate::conv2d)
+/// with the same options.
+///
+/// # Panics
+///
+/// When the shapes do not fit one another, or more is cut than there is.
+pub fn conv_transpose2d(
+    x: Tensor<4>,
+    weight: Tensor<4>,
+    bias: Option<Tensor<1>>,
+    options: &ConvTransposeOptions,
+) -> Tensor<4> {
+    output_shape(x.dims(), weight.dims(), bias.as_ref().map(Tensor::dims), options);
+    default(x, weight, bias, options)
+}
+
+/// The shape of the result, after checking that the arguments fit one another.
+pub(crate) fn output_shape(
+    x: [usize; 4],
+    weight: [usize; 4],
+    bias: Option<[usize; 1]>,
+    options: &ConvTransposeOptions,
+) -> [usize; 4] {
+    let [batch, height, width, channels] = x;
+    let [kernel_height, kernel_width, weight_channels, group_out] = weight;
+    let groups = options.groups;
+    assert!(
+        groups > 0 && channels == weight_channels && channels.is_multiple_of(groups),
+        "conv_transpose2d: input {x:?} does not fit weight {weight:?} with {groups} groups: \
+         the weight is [kernel_height, kernel_width, in, out / groups]",
+    );
+    let out = group_out * groups;
+    assert!(
+        bias.is_none_or(|bias| bias == [out]),
+        "conv_transpose2d: bias {bias:?} does not fit weight {weight:?}: it must be [{out}]",
+    );
+    assert!(
+        options.stride.iter().all(|&s| s > 0) && options.dilation.iter().all(|&d| d > 0),
+        "conv_transpose2d: stride and dilation must be at least 1: {options:?}",
+    );
+    let size = |input: usize, kernel: usize, axis: usize| {
+        assert!(
+            input > 0 && kernel > 0,
+            "conv_transpose2d: input {x:?} and weight {weight:?} must not be empty",
+        );
+        let full = (input - 1) * options.stride[axis]
+            + options.dilation[axis] * (kernel - 1)
+            + 1
+            + options.output_padding[axis];
+        let cut = options.padding[axis][0] + options.padding[axis][1];
+        assert!(
+            full > cut,
+            "conv_transpose2d: nothing is left of input {x:?} with weight {weight:?} and {options:?}",
+        );
+        full - cut
+    };
+    [batch, size(height, kernel_height, 0), size(width, kernel_width, 1), out]
+}
+
+/// The same by Burn's own transposed convolution on permuted tensors.
+pub(crate) fn default(
+    x: Tensor<4>,
+    weight: Tensor<4>,
+    bias: Option<Tensor<1>>,
+    options: &ConvTransposeOptions,
+) -> Tensor<4> {
+    let shape = output_shape(x.dims(), weight.dims(), bias.as_ref().map(Tensor::dims), options);
+    if shape[0] == 0 || shape[3] == 0 {
+        return Tensor::zeros(shape, &x.device());
+    }
+    // Burn cuts the same on both sides; the rest is sliced off.
+    let common = options.padding.map(|[begin, end]| begin.min(end));
+    let top = options.padding[0][0] - common[0];
+    let left = options.padding[1][0] - common[1];
+    let burn_options = ops::ConvTransposeOptions::new(
+        options.stride,
+        common,
+        options.output_padding,
+        options.dilation,
+        options.groups,
+    );
+    let x = x.permute([0, 3, 1, 2]);
+    let weight = weight.permute([2, 3, 0, 1]);
+    let y = module::conv_transpose2d(x, weight, bias, burn_options).permute([0, 2, 3, 1]);
+    if options.padding.iter().all(|[begin, end]| begin == end) {
+        return y;
+    }
+    let [batch, height, width, out] = shape;
+    y.slice([0..batch, top..top + height, left..left + width, 0..out])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::tensor::Device;
+
+    #[test]
+    fn shape_follows_the_formula() {
+        let device = Device::flex();
+        let x = Tensor::<4>::ones([2, 4, 3, 4], &device);
+        let weight = Tensor::<4>::ones([4, 3, 4, 3], &device);
+        let options = ConvTransposeOptions {
+            stride: [2, 1],
+            padding: [[1, 0], [0, 2]],
+            output_padding: [1, 0],
+            dilation: [1, 2],
+            groups: 2,
+        };
+        let bias = Some(Tensor::ones([6], &device));
+        let y = conv_transpose2d(x, weight, bias, &options);
+        assert_eq!(y.dims(), [2, 10, 5, 6]);
+    }
+
+    #[test]
+    #[should_panic(expected = "[1, 4, 4, 3] does not fit weight [3, 3, 2, 8]")]
+    fn wrong_channels_panic_with_both_shapes() {
+        let device = Device::flex();
+        let x = Tensor::<4>::ones([1, 4, 4, 3], &device);
+        conv_transpose2d(x, Tensor::ones([3, 3, 2, 8], &device), None, &ConvTransposeOptions::default());
+    }
+}

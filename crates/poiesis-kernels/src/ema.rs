@@ -1,0 +1,43 @@
+//! Exponential moving average of a flat array.
+
+use burn::tensor::Tensor;
+
+/// `decay · average + (1 − decay) · value` of two flat tensors without autodiff; `average` is updated in
+/// place when nothing else holds it.
+///
+/// # Panics
+///
+/// When the shapes differ.
+pub fn ema(average: Tensor<1>, value: Tensor<1>, decay: f64) -> Tensor<1> {
+    assert!(
+        average.dims() == value.dims(),
+        "ema: average {:?} does not fit value {:?}",
+        average.dims(),
+        value.dims(),
+    );
+    default(average, value, decay)
+}
+
+pub(crate) fn default(average: Tensor<1>, value: Tensor<1>, decay: f64) -> Tensor<1> {
+    average * decay + value * (1.0 - decay)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::tensor::Device;
+
+    #[test]
+    fn moves_by_one_minus_decay() {
+        let device = Device::flex();
+        let average = ema(Tensor::zeros([3], &device), Tensor::ones([3], &device), 0.9);
+        assert!((average.max().into_scalar::<f32>() - 0.1).abs() < 1e-6);
+    }
+
+    #[test]
+    #[should_panic(expected = "[3] does not fit value [4]")]
+    fn wrong_shapes_panic_with_both() {
+        let device = Device::flex();
+        ema(Tensor::zeros([3], &device), Tensor::ones([4], &device), 0.9);
+    }
+}
