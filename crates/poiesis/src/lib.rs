@@ -1,1 +1,31 @@
-//! poiesis
+//! Poiesis trains generative models on your data, shows what they learned, and puts them to work.
+//!
+//! The library follows four steps. **Collect**: `poiesis_collect` packs images into a data set. **Train**:
+//! [`train::train`] runs any model of the [`catalogue`] on it, and writes a [`run`]. **Discover** and **apply**:
+//! a [`Trained`] model is opened from a run and asked for its [`capability`], by the verbs of [`discover`],
+//! [`apply`] and [`evaluate`].
+//!
+//! Images are `[batch, height, width, channels]` in [-1, 1], binarised ones in {0, 1}. Likelihoods are nats for each
+//! example. Randomness is keyed ([`rng`]): the same numbers for any batch size and any number of threads.
+//! The library never prints, never reads the environment and never exits.
+
+pub mod apply;
+pub mod capability;
+pub mod catalogue;
+pub mod config;
+pub mod data;
+pub mod device;
+pub mod discover;
+pub mod dist;
+pub mod error;
+pub mod evaluate;
+pub mod models;
+pub mod nn;
+pub mod picture;
+pub mod rng;
+pub mod run;
+pub mod train;
+mod trained;
+
+pub use error::{Error, Result};
+pub use trained::{Trained, Which};

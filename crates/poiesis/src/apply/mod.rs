@@ -1,0 +1,3 @@
+//! Putting trained models to work, one verb a file, written against capabilities.
+
+pub mod sample;

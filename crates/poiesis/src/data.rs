@@ -1,0 +1,191 @@
+//! Packed images as tensors: shapes, batches in a computed order, and the two scales images come in.
+
+use burn::tensor::{Device, Tensor, TensorData};
+use poiesis_collect::View;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::rng;
+
+/// Height, width and number of channels of every image in a data set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImageShape {
+    /// Rows.
+    pub height: usize,
+    /// Columns.
+    pub width: usize,
+    /// 1 grey, 3 RGB, 4 RGBA.
+    pub channels: usize,
+}
+
+impl ImageShape {
+    /// Reads `[height, width, channels]`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidValue`] when the data are not images.
+    pub fn from_slice(shape: &[usize]) -> Result<ImageShape> {
+        match *shape {
+            [height, width, channels] => Ok(ImageShape { height, width, channels }),
+            _ => Err(Error::InvalidValue {
+                key: "data.source".into(),
+                value: format!("examples of shape {shape:?}"),
+                reason: "this model learns images".into(),
+                remedy: "give a data set of images".into(),
+            }),
+        }
+    }
+
+    /// Numbers in one image.
+    pub fn dims(&self) -> usize {
+        self.height * self.width * self.channels
+    }
+
+    /// How often both sides can be halved until the shorter has 4 to 7 pixels, and the sides then.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidValue`] when a side is odd on the way or the image is smaller than 8 pixels.
+    pub fn halvings(&self) -> Result<(usize, [usize; 2])> {
+        let (mut count, mut sides) = (0, [self.height, self.width]);
+        while sides[0].min(sides[1]) >= 8 {
+            if sides.iter().any(|side| side % 2 == 1) {
+                break;
+            }
+            sides = sides.map(|side| side / 2);
+            count += 1;
+        }
+        if count > 0 && (4..8).contains(&sides[0].min(sides[1])) {
+            return Ok((count, sides));
+        }
+        Err(Error::InvalidValue {
+            key: "data.size".into(),
+            value: format!("{}×{}", self.height, self.width),
+            reason: "a convolutional network halves both sides until the shorter has 4 to 7 pixels".into(),
+            remedy: "choose sides such as 28, 32, 48, 64, 96 or 128 with --size".into(),
+        })
+    }
+}
+
+/// The training examples in the order of their use: epochs are keyed permutations, computed and not stored, so
+/// the batch of step *n* is known without having seen the steps before it.
+#[derive(Clone)]
+pub struct Batches {
+    view: View,
+    shape: ImageShape,
+    batch_size: usize,
+    seed: u64,
+    device: Device,
+}
+
+impl Batches {
+    /// Prepares batches of `batch_size` images of `view` on `device`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidValue`] when there are no images.
+    pub fn new(
+        view: View,
+        shape: ImageShape,
+        batch_size: usize,
+        seed: u64,
+        device: &Device,
+    ) -> Result<Batches> {
+        if view.is_empty() {
+            return Err(Error::InvalidValue {
+                key: "data.source".into(),
+                value: "no training examples".into(),
+                reason: "a model cannot learn from nothing".into(),
+                remedy: "give a data set with a train split".into(),
+            });
+        }
+        Ok(Batches { view, shape, batch_size, seed, device: device.clone() })
+    }
+
+    /// Examples in a batch.
+    pub fn batch_size(&self) -> usize {
+        self.batch_size
+    }
+
+    /// Which examples step `step` uses.
+    pub fn indices(&self, step: u64) -> Vec<usize> {
+        let len = self.view.len() as u64;
+        let first = step * self.batch_size as u64;
+        (first..first + self.batch_size as u64)
+            .map(|place| rng::permute(self.seed, place / len, place % len, len) as usize)
+            .collect()
+    }
+
+    /// The images of step `step`, `[batch, height, width, channels]` in [-1, 1].
+    pub fn images(&self, step: u64) -> Tensor<4> {
+        images(&self.view, &self.indices(step), self.shape, &self.device)
+    }
+
+    /// The images of step `step` drawn anew as black and white, `[batch, height, width, channels]` in {0, 1}.
+    pub fn binarized(&self, step: u64) -> Tensor<4> {
+        let mut generator = rng::generator(self.seed, "binarize", step);
+        let thresholds = rng::uniform(&mut generator, self.batch_size * self.shape.dims());
+        binarized(&self.view, &self.indices(step), self.shape, &thresholds, &self.device)
+    }
+}
+
+/// Gathers images at the scale of networks: `[indices, height, width, channels]` in [-1, 1].
+pub fn images(view: &View, indices: &[usize], shape: ImageShape, device: &Device) -> Tensor<4> {
+    let values = indices.iter().flat_map(|&index| view.image(index)).map(|&pixel| to_unit(pixel)).collect();
+    to_tensor(values, indices.len(), shape, device)
+}
+
+/// Gathers images and binarises them: a pixel is 1 where its brightness in [0, 1] exceeds its threshold, so
+/// uniform `thresholds` in [0, 1) make it 1 with a probability equal to its brightness (dynamic binarisation).
+///
+/// # Panics
+///
+/// When there is not one threshold for each pixel.
+pub fn binarized(
+    view: &View,
+    indices: &[usize],
+    shape: ImageShape,
+    thresholds: &[f32],
+    device: &Device,
+) -> Tensor<4> {
+    let wanted = indices.len() * shape.dims();
+    assert_eq!(thresholds.len(), wanted, "{} thresholds for {wanted} pixels", thresholds.len());
+    let pixels = indices.iter().flat_map(|&index| view.image(index));
+    let values =
+        pixels.zip(thresholds).map(|(&pixel, &t)| f32::from(f32::from(pixel) / 255.0 > t)).collect();
+    to_tensor(values, indices.len(), shape, device)
+}
+
+/// The 8-bit images of a tensor in [-1, 1], one after another, each row by row; values outside are clipped.
+pub fn to_bytes(images: Tensor<4>) -> Vec<u8> {
+    let byte = |x: f32| ((x + 1.0) * 127.5).round().clamp(0.0, 255.0) as u8;
+    images.into_data().iter::<f32>().map(byte).collect()
+}
+
+fn to_unit(pixel: u8) -> f32 {
+    f32::from(pixel) / 127.5 - 1.0
+}
+
+fn to_tensor(values: Vec<f32>, count: usize, shape: ImageShape, device: &Device) -> Tensor<4> {
+    let dims = [count, shape.height, shape.width, shape.channels];
+    Tensor::from_data(TensorData::new(values, dims), device)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shape(height: usize, width: usize) -> ImageShape {
+        ImageShape { height, width, channels: 1 }
+    }
+
+    #[test]
+    fn sides_halve_down_to_four_to_seven_pixels() {
+        assert_eq!(shape(64, 64).halvings().unwrap(), (4, [4, 4]));
+        assert_eq!(shape(28, 28).halvings().unwrap(), (2, [7, 7]));
+        assert_eq!(shape(32, 64).halvings().unwrap(), (3, [4, 8]));
+        assert_eq!(shape(48, 48).halvings().unwrap(), (3, [6, 6]));
+        assert!(shape(72, 72).halvings().is_err());
+        assert!(shape(4, 4).halvings().is_err());
+    }
+}

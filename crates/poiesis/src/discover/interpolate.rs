@@ -1,0 +1,61 @@
+//! Walks between latents: smooth changes of the image mean that the model learned features, not examples.
+
+use super::{decode_rows, latent};
+use crate::capability::{Decode, Prior};
+
+/// Decodes `rows` walks of `steps` images each, from one sample of the sequence `seed` starts to the next.
+///
+/// Between latents of a normal prior the walk follows the great circle, because a straight line would pass through
+/// lengths that the prior never draws (White 2016, "Sampling generative networks"); between uniform ones it is straight.
+///
+/// # Panics
+///
+/// When `steps` is below 2.
+pub fn interpolate(decoder: &dyn Decode, seed: u64, rows: usize, steps: usize) -> Vec<u8> {
+    assert!(steps >= 2, "a walk has two ends, not {steps}");
+    let mut latents = Vec::new();
+    for row in 0..rows as u64 {
+        let (from, to) = (latent(decoder, seed, 2 * row), latent(decoder, seed, 2 * row + 1));
+        for step in 0..steps {
+            let part = step as f32 / (steps - 1) as f32;
+            latents.push(match decoder.prior() {
+                Prior::Normal => along_circle(&from, &to, part),
+                Prior::Uniform => along_line(&from, &to, part),
+            });
+        }
+    }
+    decode_rows(decoder, &latents)
+}
+
+fn along_line(from: &[f32], to: &[f32], part: f32) -> Vec<f32> {
+    from.iter().zip(to).map(|(a, b)| a + part * (b - a)).collect()
+}
+
+/// Spherical interpolation (Shoemake 1985); a straight line when the directions are the same or opposite.
+fn along_circle(from: &[f32], to: &[f32], part: f32) -> Vec<f32> {
+    let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(x, y)| x * y).sum::<f32>();
+    let cosine = dot(from, to) / (dot(from, from) * dot(to, to)).sqrt().max(f32::MIN_POSITIVE);
+    let angle = cosine.clamp(-1.0, 1.0).acos();
+    if angle.sin() < 1e-4 {
+        return along_line(from, to, part);
+    }
+    let (a, b) = (((1.0 - part) * angle).sin() / angle.sin(), (part * angle).sin() / angle.sin());
+    from.iter().zip(to).map(|(x, y)| a * x + b * y).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn walks_start_and_end_at_their_ends_and_keep_their_length() {
+        let (from, to) = ([3.0, 0.0, 4.0], [0.0, 5.0, 0.0]);
+        for walk in [along_circle, along_line] {
+            let near = |a: &[f32], b: &[f32]| a.iter().zip(b).all(|(x, y)| (x - y).abs() < 1e-5);
+            assert!(near(&walk(&from, &to, 0.0), &from) && near(&walk(&from, &to, 1.0), &to));
+        }
+        let middle = along_circle(&from, &to, 0.5);
+        let length = middle.iter().map(|x| x * x).sum::<f32>().sqrt();
+        assert!((length - 5.0).abs() < 1e-4, "{length}");
+    }
+}

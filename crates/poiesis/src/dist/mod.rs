@@ -1,0 +1,9 @@
+//! Distributions as mathematics: log-probabilities and divergences in nats, sampling from given noise.
+
+mod bernoulli;
+mod discretized_logistic;
+mod normal;
+
+pub use bernoulli::Bernoulli;
+pub use discretized_logistic::DiscretizedLogistic;
+pub use normal::{DiagonalNormal, standard_normal_log_prob};

@@ -1,0 +1,150 @@
+//! The evidence lower bound of held-out data, and the tighter bound of importance weighting.
+
+use burn::tensor::{Device, Tensor};
+use poiesis_collect::View;
+use serde::Serialize;
+
+use crate::capability::{Likelihood, Scale};
+use crate::data::{ImageShape, binarized, images};
+use crate::rng;
+
+/// Images weighed at a time.
+const BATCH: usize = 100;
+/// Images that the check during training looks at, and its seed.
+const VALIDATION: (usize, u64) = (1000, 0);
+
+/// How a bound is measured.
+#[derive(Clone, Debug, Serialize)]
+pub struct BoundProtocol {
+    /// How many of the split's images are weighed, from its beginning.
+    pub images: usize,
+    /// Draws of the importance-weighted bound for each image; 1 measures the evidence lower bound alone.
+    pub samples: u64,
+    /// Seed of binarisation and noise.
+    pub seed: u64,
+}
+
+/// A bound on log p(x) of held-out images, averaged over them.
+#[derive(Clone, Debug, Serialize)]
+pub struct Bound {
+    /// How it was measured.
+    pub protocol: BoundProtocol,
+    /// The values that it is a distribution over.
+    pub scale: Scale,
+    /// −E log w, the negative evidence lower bound, over all draws, in nats for each image.
+    pub nats: f64,
+    /// Standard error of `nats` over images.
+    pub nats_error: f64,
+    /// −log p(x|z) of the first draw, in nats.
+    pub reconstruction: f64,
+    /// KL(q(z|x) ‖ p(z)), in nats.
+    pub kl: f64,
+    /// −E log mean w, the importance-weighted bound (Burda et al. 2016, Eq. 8), in nats.
+    pub weighted_nats: f64,
+    /// `nats` in bits for each of the image's numbers.
+    pub bits_per_dim: f64,
+    /// `weighted_nats` in bits for each of the image's numbers.
+    pub weighted_bits_per_dim: f64,
+}
+
+/// Measures the bound on the images of `view`, telling `progress` how many are done.
+///
+/// # Panics
+///
+/// When the view is empty or a protocol of no images or no samples is asked for.
+pub fn bound(
+    likelihood: &dyn Likelihood,
+    view: &View,
+    shape: ImageShape,
+    protocol: BoundProtocol,
+    device: &Device,
+    progress: &mut dyn FnMut(usize),
+) -> Bound {
+    let count = protocol.images.min(view.len());
+    assert!(count > 0 && protocol.samples > 0, "a bound needs images and samples");
+    let (mut elbo, mut weighted, mut reconstruction, mut kl) = (Vec::new(), Vec::new(), 0.0, 0.0);
+    for first in (0..count).step_by(BATCH) {
+        let indices: Vec<usize> = (first..count.min(first + BATCH)).collect();
+        let x = on_scale(likelihood.scale(), view, &indices, shape, protocol.seed, device);
+        let numbers: Vec<u64> = indices.iter().map(|&index| index as u64).collect();
+        let weights = likelihood.log_weights(x, protocol.seed, &numbers, 0..protocol.samples);
+        for log_w in &weights.log_w {
+            elbo.push(log_w.iter().sum::<f64>() / log_w.len() as f64);
+            weighted.push(log_mean_exp(log_w));
+        }
+        reconstruction -= weights.reconstruction.iter().sum::<f64>();
+        kl += weights.kl.iter().sum::<f64>();
+        progress(first + indices.len());
+    }
+    let (nats, nats_error) = mean_and_error(&elbo);
+    let (weighted_nats, _) = mean_and_error(&weighted);
+    let bits = |nats: f64| nats / (shape.dims() as f64 * std::f64::consts::LN_2);
+    Bound {
+        scale: likelihood.scale(),
+        protocol: BoundProtocol { images: count, ..protocol },
+        nats: -nats,
+        nats_error,
+        reconstruction: reconstruction / count as f64,
+        kl: kl / count as f64,
+        weighted_nats: -weighted_nats,
+        bits_per_dim: bits(-nats),
+        weighted_bits_per_dim: bits(-weighted_nats),
+    }
+}
+
+/// The bound of up to 1,000 held-out images with one draw each, in nats: cheap enough to follow in training.
+pub fn validation_bound(
+    likelihood: &dyn Likelihood,
+    view: &View,
+    shape: ImageShape,
+    device: &Device,
+) -> f64 {
+    let (images, seed) = VALIDATION;
+    let protocol = BoundProtocol { images, samples: 1, seed };
+    bound(likelihood, view, shape, protocol, device, &mut |_| ()).nats
+}
+
+/// Images on the scale of a likelihood. Image *i* is binarised with thresholds that depend on `(seed, i)` alone.
+fn on_scale(
+    scale: Scale,
+    view: &View,
+    indices: &[usize],
+    shape: ImageShape,
+    seed: u64,
+    device: &Device,
+) -> Tensor<4> {
+    match scale {
+        Scale::EightBit => images(view, indices, shape, device),
+        Scale::Binary => {
+            let thresholds = |&index: &usize| {
+                rng::uniform(&mut rng::generator(seed, "evaluate binarize", index as u64), shape.dims())
+            };
+            let thresholds: Vec<f32> = indices.iter().flat_map(thresholds).collect();
+            binarized(view, indices, shape, &thresholds, device)
+        }
+    }
+}
+
+/// log of the mean of exp, without overflow.
+fn log_mean_exp(values: &[f64]) -> f64 {
+    let max = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    max + (values.iter().map(|value| (value - max).exp()).sum::<f64>() / values.len() as f64).ln()
+}
+
+fn mean_and_error(values: &[f64]) -> (f64, f64) {
+    let n = values.len() as f64;
+    let mean = values.iter().sum::<f64>() / n;
+    let var = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / (n - 1.0).max(1.0);
+    (mean, (var / n).sqrt())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn log_mean_exp_of_equal_values_is_that_value() {
+        assert!((log_mean_exp(&[-1000.0; 7]) + 1000.0).abs() < 1e-12);
+        assert!((log_mean_exp(&[0.0, 3f64.ln()]) - 2f64.ln()).abs() < 1e-12);
+    }
+}

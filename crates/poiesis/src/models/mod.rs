@@ -1,0 +1,4 @@
+//! The models, a folder for each family and a file for each paper.
+
+pub mod gan;
+pub mod vae;

@@ -1,0 +1,7 @@
+//! Variational autoencoders: a decoder that turns latents into images, and an encoder that guesses the latents
+//! of an image, trained together on a lower bound of the data's log-probability.
+
+#[expect(clippy::module_inception, reason = "the family and its first member share a name")]
+pub mod vae;
+
+pub use vae::{Vae, VaeConfig};

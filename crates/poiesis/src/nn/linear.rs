@@ -1,0 +1,41 @@
+//! The fully connected layer.
+
+use burn::module::{Module, Param};
+use burn::tensor::Tensor;
+use poiesis_kernels::{Activation, linear};
+
+use super::{Init, Law};
+
+/// y = x W + b.
+#[derive(Module, Debug)]
+pub struct Linear {
+    /// `[inputs, outputs]`.
+    weight: Param<Tensor<2>>,
+    /// `[outputs]`.
+    bias: Option<Param<Tensor<1>>>,
+}
+
+impl Linear {
+    /// Makes a layer without bias.
+    pub fn new(inputs: usize, outputs: usize, law: Law, init: &mut Init) -> Linear {
+        Linear { weight: init.weight([inputs, outputs], inputs, outputs, law), bias: None }
+    }
+
+    /// Makes a layer whose bias starts at zero.
+    pub fn with_bias(inputs: usize, outputs: usize, law: Law, init: &mut Init) -> Linear {
+        Linear { bias: Some(init.constant([outputs], 0.0)), ..Linear::new(inputs, outputs, law, init) }
+    }
+
+    /// Applies the layer to the last axis, then `activation`.
+    ///
+    /// # Shapes
+    ///
+    /// `[.., inputs]` to `[.., outputs]`.
+    ///
+    /// # Panics
+    ///
+    /// When the last axis of `x` is not `inputs` long.
+    pub fn forward<const D: usize>(&self, x: Tensor<D>, activation: Activation) -> Tensor<D> {
+        linear(x, self.weight.val(), self.bias.as_ref().map(Param::val), activation)
+    }
+}

@@ -1,0 +1,72 @@
+//! Batch normalisation (Ioffe and Szegedy 2015).
+
+use burn::module::{Module, Param, RunningState};
+use burn::tensor::Tensor;
+use poiesis_kernels::{Activation, batch_norm, batch_norm_eval};
+
+use super::Init;
+
+/// How fast the running statistics follow the batches.
+const MOMENTUM: f64 = 0.1;
+
+/// Whether a network is being trained or used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Normalise with the batch's own statistics and let the running ones follow.
+    Train,
+    /// Normalise with the running statistics: each example alone.
+    Use,
+}
+
+/// Normalises the last axis over all others, then scales and shifts it.
+#[derive(Module, Debug)]
+pub struct BatchNorm {
+    gamma: Param<Tensor<1>>,
+    beta: Param<Tensor<1>>,
+    running_mean: RunningState<Tensor<1>>,
+    running_var: RunningState<Tensor<1>>,
+    #[module(skip)]
+    epsilon: f64,
+}
+
+impl BatchNorm {
+    /// Makes a layer for `channels` channels with γ drawn from N(1, `gamma_std`²) and β = 0.
+    pub fn new(channels: usize, gamma_std: f64, epsilon: f64, init: &mut Init) -> BatchNorm {
+        BatchNorm {
+            gamma: init.normal([channels], 1.0, gamma_std),
+            beta: init.constant([channels], 0.0),
+            running_mean: RunningState::new(Tensor::zeros([channels], &init.device().clone().inner())),
+            running_var: RunningState::new(Tensor::ones([channels], &init.device().clone().inner())),
+            epsilon,
+        }
+    }
+
+    /// Normalises `x`, then applies `activation`. In training the running mean and the running unbiased
+    /// variance move a tenth of the way to the batch's.
+    ///
+    /// # Shapes
+    ///
+    /// `[.., channels]` to the same.
+    ///
+    /// # Panics
+    ///
+    /// When the last axis of `x` is not `channels` long.
+    pub fn forward<const D: usize>(&self, x: Tensor<D>, activation: Activation, mode: Mode) -> Tensor<D> {
+        let (gamma, beta) = (self.gamma.val(), self.beta.val());
+        if mode == Mode::Use {
+            let (mean, var) = (self.running_mean.value(), self.running_var.value());
+            return batch_norm_eval(x, gamma, beta, mean, var, self.epsilon, activation);
+        }
+        let batch = batch_norm(x, gamma, beta, self.epsilon, activation);
+        let unbias = batch.count as f64 / (batch.count as f64 - 1.0).max(1.0);
+        follow(&self.running_mean, batch.mean.inner());
+        follow(&self.running_var, batch.var.inner() * unbias);
+        batch.y
+    }
+}
+
+fn follow(running: &RunningState<Tensor<1>>, batch: Tensor<1>) {
+    running.update(running.value() * (1.0 - MOMENTUM) + batch * MOMENTUM);
+    // The state shows an update only once it is asked for; ask now, so that whoever reads it next sees it.
+    running.value_sync();
+}

@@ -1,0 +1,36 @@
+//! The exponential moving average of weights.
+
+use crate::nn::Weights;
+
+/// Averaged weights, which follow the trained ones at a distance and give better samples.
+#[derive(Clone, Debug)]
+pub struct Ema {
+    decay: f64,
+    weights: Weights,
+}
+
+impl Ema {
+    /// Starts from `weights`.
+    pub fn new(decay: f64, weights: Weights) -> Ema {
+        Ema { decay, weights }
+    }
+
+    /// The averages.
+    pub fn weights(&self) -> &Weights {
+        &self.weights
+    }
+
+    /// Moves the averages towards `weights`, as they are after `steps` steps. The first steps move further, by
+    /// 9 / (10 + steps), so that the first weights are soon forgotten.
+    ///
+    /// # Panics
+    ///
+    /// When `weights` are not those of the same networks.
+    pub fn update(&mut self, weights: &Weights, steps: u64) {
+        let decay = self.decay.min((1 + steps) as f64 / (10 + steps) as f64);
+        for (name, average) in self.weights.iter_mut() {
+            let Some(weight) = weights.get(name) else { panic!("`{name}` has no weights to average") };
+            average.values.inplace(|values| poiesis_kernels::ema(values, weight.values.clone(), decay));
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! The loop around every model: steps, schedule, averages, checkpoints, samples, metrics, interruption.
+
+mod ema;
+mod events;
+mod optimizer;
+mod schedule;
+mod session;
+mod trainer;
+mod watchdog;
+
+pub use ema::Ema;
+pub use events::{Event, Finding};
+pub use optimizer::{Adam, AdamConfig};
+pub use schedule::{learning_rate_factor, sample_steps};
+pub use session::{Session, Terms, Values};
+pub use trainer::{Existing, Outcome, Request, Stop, train};

@@ -1,0 +1,133 @@
+//! A trained model, opened from its run.
+
+use std::path::{Path, PathBuf};
+
+use crate::capability::{Capability, Decode, Encode, Likelihood, Model, Sample};
+use crate::catalogue::{self, CATALOGUE, Entry};
+use crate::config::RunConfig;
+use crate::data::ImageShape;
+use crate::device::device;
+use crate::error::{Error, Result};
+use crate::nn::Weights;
+use crate::run::checkpoint::{self, Part};
+use crate::run::{Run, RunInfo};
+
+/// Which weights of a checkpoint are used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Which {
+    /// The averaged ones where the run kept them, else the trained ones.
+    #[default]
+    Averaged,
+    /// The trained ones.
+    Trained,
+}
+
+/// A model with the weights of a checkpoint.
+pub struct Trained {
+    /// The model as the catalogue knows it.
+    pub entry: &'static dyn Entry,
+    /// The configuration it was trained with.
+    pub config: RunConfig,
+    /// What the run says of itself.
+    pub info: RunInfo,
+    /// Shape of its images.
+    pub shape: ImageShape,
+    /// Steps it was trained for.
+    pub step: u64,
+    /// Whether the weights are averages.
+    pub averaged: bool,
+    /// Where it lives.
+    pub device: burn::tensor::Device,
+    /// What was passed over while looking for the checkpoint.
+    pub notes: Vec<String>,
+    path: PathBuf,
+    model: Box<dyn Model>,
+}
+
+impl Trained {
+    /// Opens the newest checkpoint of the run in `path`, or that of `step`, on the device called `place`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotARun`], [`Error::NoCheckpoint`], [`Error::CheckpointDamaged`] and
+    /// [`Error::CheckpointOfAnotherModel`], as their names say.
+    pub fn open(path: &Path, step: Option<u64>, which: Which, place: &str) -> Result<Trained> {
+        let run = Run::open(path)?;
+        let config = RunConfig::from_toml(&run.config()?)?;
+        let entry = catalogue::find(&config.model)?;
+        let shape = ImageShape::from_slice(&run.info().data.shape)?;
+        let device = device(place)?;
+        let averaged = which == Which::Averaged && config.train.ema_decay > 0.0;
+        let part = if averaged { Part::Ema } else { Part::Model };
+        let folder = run.checkpoints_path();
+        let (state, arrays, place, notes) = match step {
+            Some(step) => {
+                let place = folder.join(checkpoint::folder_name(step));
+                let (state, arrays) = checkpoint::read_part(&place, part)?;
+                (state, arrays, place, Vec::new())
+            }
+            None => {
+                let found = checkpoint::newest_part(&folder, part)?;
+                let note = |f: checkpoint::Finding| format!("{}: {}", f.path.display(), f.reason);
+                let (state, arrays) = found.content;
+                (state, arrays, found.path, found.findings.into_iter().map(note).collect())
+            }
+        };
+        state.expect_model(entry.name(), &place)?;
+        let weights = Weights::from_arrays(arrays, &device);
+        let model = entry.load(&config, shape, &weights, &device)?;
+        let info = run.info().clone();
+        let path = path.to_owned();
+        Ok(Trained { entry, config, info, shape, step: state.step, averaged, device, notes, path, model })
+    }
+
+    /// The run's folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// How it draws new images.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::MissingCapability`] with the models that can.
+    pub fn sample(&self) -> Result<&dyn Sample> {
+        self.model.sample().ok_or_else(|| self.cannot(Capability::Sample))
+    }
+
+    /// How it turns latents into images.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::MissingCapability`] with the models that can.
+    pub fn decode(&self) -> Result<&dyn Decode> {
+        self.model.decode().ok_or_else(|| self.cannot(Capability::Decode))
+    }
+
+    /// How it turns images into latents.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::MissingCapability`] with the models that can.
+    pub fn encode(&self) -> Result<&dyn Encode> {
+        self.model.encode().ok_or_else(|| self.cannot(Capability::Encode))
+    }
+
+    /// How it weighs images.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::MissingCapability`] with the models that can.
+    pub fn likelihood(&self) -> Result<&dyn Likelihood> {
+        self.model.likelihood().ok_or_else(|| self.cannot(Capability::Likelihood))
+    }
+
+    fn cannot(&self, capability: Capability) -> Error {
+        let able = CATALOGUE.iter().filter(|entry| entry.capabilities().contains(&capability));
+        Error::MissingCapability {
+            model: self.entry.name().to_owned(),
+            capability: capability.name().to_owned(),
+            models_that_have_it: able.map(|entry| entry.name().to_owned()).collect(),
+        }
+    }
+}
