@@ -34,17 +34,17 @@ impl Capability {
 /// A trained model: whatever of the capabilities it has.
 pub trait Model: Send {
     /// How it draws new images.
-    fn sample(&self) -> Option<&dyn Sample> {
+    fn sampler(&self) -> Option<&dyn Sample> {
         None
     }
 
     /// How it turns latents into images.
-    fn decode(&self) -> Option<&dyn Decode> {
+    fn decoder(&self) -> Option<&dyn Decode> {
         None
     }
 
     /// How it turns images into latents.
-    fn encode(&self) -> Option<&dyn Encode> {
+    fn encoder(&self) -> Option<&dyn Encode> {
         None
     }
 

@@ -91,8 +91,8 @@ impl Trained {
     /// # Errors
     ///
     /// [`Error::MissingCapability`] with the models that can.
-    pub fn sample(&self) -> Result<&dyn Sample> {
-        self.model.sample().ok_or_else(|| self.cannot(Capability::Sample))
+    pub fn sampler(&self) -> Result<&dyn Sample> {
+        self.model.sampler().ok_or_else(|| self.cannot(Capability::Sample))
     }
 
     /// How it turns latents into images.
@@ -100,8 +100,8 @@ impl Trained {
     /// # Errors
     ///
     /// [`Error::MissingCapability`] with the models that can.
-    pub fn decode(&self) -> Result<&dyn Decode> {
-        self.model.decode().ok_or_else(|| self.cannot(Capability::Decode))
+    pub fn decoder(&self) -> Result<&dyn Decode> {
+        self.model.decoder().ok_or_else(|| self.cannot(Capability::Decode))
     }
 
     /// How it turns images into latents.
@@ -109,8 +109,8 @@ impl Trained {
     /// # Errors
     ///
     /// [`Error::MissingCapability`] with the models that can.
-    pub fn encode(&self) -> Result<&dyn Encode> {
-        self.model.encode().ok_or_else(|| self.cannot(Capability::Encode))
+    pub fn encoder(&self) -> Result<&dyn Encode> {
+        self.model.encoder().ok_or_else(|| self.cannot(Capability::Encode))
     }
 
     /// How it weighs images.

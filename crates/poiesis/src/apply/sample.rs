@@ -24,6 +24,11 @@ pub fn images(sampler: &dyn Sample, seed: u64, first: u64, count: usize) -> Vec<
     bytes
 }
 
+/// The columns of a grid of `count` images: as many as the rows of the smallest square that holds them.
+pub fn columns(count: usize) -> usize {
+    (1..).find(|side| side * side >= count).unwrap_or(1)
+}
+
 /// What is written into the picture of samples, so that they can be drawn again.
 #[derive(Clone, Debug, Serialize)]
 pub struct Note {
@@ -41,7 +46,7 @@ pub struct Note {
 
 impl Note {
     /// The note as JSON.
-    pub fn to_json(&self) -> String {
-        serde_json::json!(self).to_string()
+    pub fn to_json(&self) -> serde_json::Value {
+        serde_json::json!(self)
     }
 }

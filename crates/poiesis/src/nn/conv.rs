@@ -49,7 +49,7 @@ impl Conv2d {
     ///
     /// When `x` does not have `inputs` channels.
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let options = ConvOptions::new(self.stride, self.padding);
+        let options = ConvOptions::new([self.stride; 2], [self.padding; 2]);
         conv2d(x, self.weight.val(), self.bias.as_ref().map(Param::val), &options)
     }
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Device, Tensor, TensorData};
 
-use crate::run::Array;
+use crate::run::checkpoint::{Array, Arrays};
 
 /// One named array: its shape and its values, flat in row-major order.
 #[derive(Clone, Debug)]
@@ -79,7 +79,7 @@ impl Weights {
     }
 
     /// Copies the arrays to memory, to be saved.
-    pub fn to_arrays(&self) -> BTreeMap<String, Array> {
+    pub fn to_arrays(&self) -> Arrays {
         let array = |weight: &Weight| Array {
             shape: weight.shape.clone(),
             data: weight.values.to_data().iter::<f32>().collect(),
@@ -88,7 +88,7 @@ impl Weights {
     }
 
     /// Copies saved arrays to `device`.
-    pub fn from_arrays(arrays: BTreeMap<String, Array>, device: &Device) -> Weights {
+    pub fn from_arrays(arrays: Arrays, device: &Device) -> Weights {
         let weight = |array: Array| {
             let len = array.data.len();
             let values = Tensor::from_data(TensorData::new(array.data, [len]), &device.clone().inner());

@@ -19,7 +19,8 @@ use crate::error::{Error, Result};
 use crate::evaluate::validation_bound;
 use crate::nn::Weights;
 use crate::picture;
-use crate::run::{self, DataInfo, Machine, Run, RunInfo, State, checkpoint, metrics, samples, tensorboard};
+use crate::run::tensorboard::EventWriter;
+use crate::run::{DataInfo, Machine, Run, RunInfo, State, checkpoint, metrics, samples};
 
 /// The grids drawn in training show samples of this seed, whatever the run's.
 const SAMPLE_SEED: u64 = 0;
@@ -191,7 +192,8 @@ fn info(config: &RunConfig, dataset: &Dataset, command: Vec<String>) -> RunInfo 
 
 /// Refuses work that is estimated to need more memory than is free.
 fn expect_memory(needed: u64) -> Result<()> {
-    let mut system = sysinfo::System::new();
+    // Where the system does not say what is free, nothing is refused.
+    let Ok(mut system) = sysinfo::System::new() else { return Ok(()) };
     system.refresh_memory();
     let available = system.available_memory();
     if available == 0 || needed <= available {
@@ -219,7 +221,7 @@ struct Training {
     warned: Vec<&'static str>,
     samples: Option<PathBuf>,
     log: Option<metrics::Log>,
-    events: Option<tensorboard::Writer>,
+    events: Option<EventWriter>,
 }
 
 impl Training {
@@ -230,7 +232,6 @@ impl Training {
             Ok(found) => found,
             Err(Error::NoCheckpoint { .. }) => {
                 metrics::truncate_after(&self.run.metrics_path(), 0)?;
-                samples::remove_after(&self.run.samples_path(), 0)?;
                 return Ok(vec!["there was no checkpoint yet: starting from the first step".into()]);
             }
             Err(error) => return Err(error),
@@ -249,14 +250,14 @@ impl Training {
         self.step = content.state.step;
         metrics::truncate_after(&self.run.metrics_path(), self.step)?;
         self.elapsed = metrics::read(&self.run.metrics_path())?.last().map_or(0.0, |row| row.elapsed);
-        self.samples = samples::list(&self.run.samples_path())?.pop().map(|sample| sample.path);
+        self.samples = samples::list(&self.run.samples_path())?.pop().map(|(_, path)| path);
         Ok(found.findings.into_iter().map(|f| format!("{}: {}", f.path.display(), f.reason)).collect())
     }
 
     fn open_logs(&mut self, resumed: bool) -> Result<()> {
         self.log = Some(metrics::Log::open(&self.run.metrics_path())?);
         let resumed_at = resumed.then_some(self.step);
-        self.events = Some(tensorboard::Writer::create(self.run.path(), resumed_at)?);
+        self.events = Some(EventWriter::create(self.run.path(), resumed_at)?);
         let machine = Machine::this();
         self.run.update(|info| (info.state, info.machine) = (State::Running, machine))
     }
@@ -342,9 +343,8 @@ impl Training {
             log.append(&metrics::Row { step: self.step, elapsed: self.elapsed, values })?;
         }
         if let Some(events) = &mut self.events {
-            for (name, value) in values {
-                events.scalar(self.step, &format!("{group}/{name}"), *value)?;
-            }
+            let tagged: Vec<_> = values.iter().map(|(name, v)| (format!("{group}/{name}"), *v)).collect();
+            events.scalars(self.step, tagged.iter().map(|(tag, value)| (tag.as_str(), *value)))?;
         }
         Ok(())
     }
@@ -370,14 +370,17 @@ impl Training {
     /// Writes a grid of samples from latents that stay the same over the run, and looks for collapse.
     fn sample(&mut self, watch: &mut dyn FnMut(Event)) -> Result<()> {
         let model = self.model()?;
-        let Some(sampler) = model.sample() else { return Ok(()) };
+        let Some(sampler) = model.sampler() else { return Ok(()) };
         let count = self.config.train.sample_count;
         let images = sample::images(sampler, SAMPLE_SEED, 0, count);
         let ImageShape { height, width, channels } = self.shape;
-        let grid = picture::grid_of(&images, height, width, channels, columns(count));
-        let path = samples::path(&self.run.samples_path(), self.step, "png");
-        let note = sample::Note { run: self.run.info().id.clone(), step: self.step, seed: SAMPLE_SEED, first: 0, count };
-        picture::write_png(&path, &grid, Some(&note.to_json()))?;
+        let each: Vec<&[u8]> = images.chunks_exact(self.shape.dims()).collect();
+        let grid = picture::grid(&each, height, width, channels, sample::columns(count));
+        let grid = grid.enlarged(picture::viewing_factor(height, width));
+        let path = samples::path_of(&self.run.samples_path(), self.step);
+        let run = self.run.info().id.clone();
+        let note = sample::Note { run, step: self.step, seed: SAMPLE_SEED, first: 0, count };
+        grid.write_png(&path, Some(&note.to_json()))?;
         if let Some(events) = &mut self.events {
             events.image(self.step, "samples", &grid)?;
         }
@@ -408,7 +411,7 @@ impl Training {
         let averages = if self.config.train.ema_decay > 0.0 {
             self.averages.weights().to_arrays()
         } else {
-            run::Arrays::new()
+            checkpoint::Arrays::new()
         };
         let checkpoint = checkpoint::Checkpoint {
             model: weights.to_arrays(),
@@ -439,9 +442,4 @@ fn examples_per_second(
     let rate = examples / reported.1.elapsed().max(Duration::from_micros(1)).as_secs_f64();
     *reported = (step, Instant::now());
     rate
-}
-
-/// The columns of a grid of `count` images: the smallest square that holds them.
-pub(crate) fn columns(count: usize) -> usize {
-    (1..).find(|side| side * side >= count).unwrap_or(1)
 }

@@ -8,7 +8,7 @@ const COLLAPSED: f64 = 0.2;
 /// Compares how far apart samples are with how far apart data are.
 ///
 /// `samples` and `data` hold images of `dims` bytes one after another.
-pub fn collapse(samples: &[u8], data: &[u8], dims: usize) -> Option<Finding> {
+pub(super) fn collapse(samples: &[u8], data: &[u8], dims: usize) -> Option<Finding> {
     let (samples, data) = (mean_distance(samples, dims)?, mean_distance(data, dims)?);
     (samples < COLLAPSED * data).then(|| Finding {
         name: "generator-collapsed",

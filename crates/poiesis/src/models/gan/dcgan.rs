@@ -105,7 +105,6 @@ impl DcganConfig {
         let mut init = Init::new(seed, device);
         Ok(Dcgan {
             config: self.clone(),
-            shape,
             generator: Generator::new(self, shape, halvings, base, &mut init),
             discriminator: Discriminator::new(self, shape, halvings, base, &mut init),
         })
@@ -135,7 +134,6 @@ fn invalid(key: &str, value: usize, reason: &str) -> Error {
 #[derive(Clone, Debug)]
 pub struct Dcgan {
     config: DcganConfig,
-    shape: ImageShape,
     /// Latents to images.
     pub generator: Generator,
     /// Images to logits.
@@ -299,11 +297,11 @@ fn draw_latent(prior: PriorConfig, len: usize, generator: &mut rng::Generator) -
 }
 
 impl Model for Dcgan {
-    fn sample(&self) -> Option<&dyn Sample> {
+    fn sampler(&self) -> Option<&dyn Sample> {
         Some(self)
     }
 
-    fn decode(&self) -> Option<&dyn Decode> {
+    fn decoder(&self) -> Option<&dyn Decode> {
         Some(self)
     }
 }

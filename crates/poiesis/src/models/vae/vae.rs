@@ -486,15 +486,15 @@ fn to_f64(values: Tensor<1>) -> Vec<f64> {
 }
 
 impl Model for Vae {
-    fn sample(&self) -> Option<&dyn Sample> {
+    fn sampler(&self) -> Option<&dyn Sample> {
         Some(self)
     }
 
-    fn decode(&self) -> Option<&dyn Decode> {
+    fn decoder(&self) -> Option<&dyn Decode> {
         Some(self)
     }
 
-    fn encode(&self) -> Option<&dyn Encode> {
+    fn encoder(&self) -> Option<&dyn Encode> {
         Some(self)
     }
 
