@@ -1,1 +1,48 @@
-//! poiesis-collect
+//! Turns folders, archives and published data files into packed, memory-mapped data sets.
+//!
+//! [`collect`] reads a source once, prepares every example (orientation, transparency, crop, size, channels) on all
+//! cores and writes a folder: `dataset.json`, which is a [`Card`], and safetensors shards. [`Dataset::open`] maps
+//! such a folder into memory. [`open_or_collect`] does whichever is needed.
+//!
+//! ```
+//! use poiesis_collect::{Dataset, Options, Split, collect};
+//!
+//! # fn main() -> poiesis_collect::Result<()> {
+//! # let folder = tempfile::tempdir().unwrap();
+//! # let out = folder.path().join("shapes");
+//! let options = Options { count: Some(100), size: Some((16, 16)), ..Options::default() };
+//! collect("shapes".as_ref(), &out, &options, &|_| ())?;
+//! let train = Dataset::open(&out)?.require(Split::Train)?;
+//! assert_eq!(train.image(0).len(), 16 * 16 * 3);
+//! # Ok(())
+//! # }
+//! ```
+
+mod builtin;
+mod card;
+mod collect;
+mod dataset;
+mod duplicates;
+mod error;
+mod fingerprint;
+mod options;
+mod pack;
+mod prepare;
+mod preview;
+mod shard;
+mod source;
+mod split;
+mod staging;
+
+pub use builtin::{Builtin, builtin};
+pub use card::{Card, FORMAT, Factor, Kind, ShardCard, Skipped, SkippedFile, SplitBy, SplitCard};
+pub use collect::{Progress, Report, collect, open_or_collect};
+pub use dataset::{Dataset, View};
+pub use error::{Error, Result};
+pub use options::{Crop, Limits, Options};
+pub use preview::{Preview, preview};
+pub use split::Split;
+
+/// The formats that are read, for messages.
+pub const FORMATS: &str = "PNG, JPEG, WebP, BMP, GIF and TIFF images in folders, zip or tar archives, WebDataset \
+                           shards, Hugging Face parquet, IDX, CIFAR binary, npy and npz";

@@ -1,0 +1,157 @@
+//! Data made by code, so that nothing need be downloaded: every example is a function of the seed and its index.
+
+mod points;
+mod shapes;
+
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
+
+use crate::card::{Factor, Kind};
+use crate::options::Options;
+
+/// A built-in data set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Builtin {
+    /// Coloured shapes on a dark ground, with the factors that made each image.
+    Shapes,
+    /// Points around eight modes on a circle.
+    Rings,
+    /// Points around twenty-five modes on a square grid.
+    Grid,
+}
+
+/// The built-in data set of that name: `shapes`, `rings` or `grid`.
+pub fn builtin(name: &str) -> Option<Builtin> {
+    Builtin::parse(name)
+}
+
+impl Builtin {
+    /// All built-in data sets.
+    pub const ALL: [Builtin; 3] = [Builtin::Shapes, Builtin::Rings, Builtin::Grid];
+
+    /// The data set of that name.
+    pub fn parse(name: &str) -> Option<Builtin> {
+        Self::ALL.into_iter().find(|builtin| builtin.name() == name)
+    }
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Builtin::Shapes => "shapes",
+            Builtin::Rings => "rings",
+            Builtin::Grid => "grid",
+        }
+    }
+
+    /// What it is, in one sentence.
+    pub fn about(self) -> &'static str {
+        match self {
+            Builtin::Shapes => "coloured shapes with known factors, made by code",
+            Builtin::Rings => {
+                "eight Gaussians on a circle of radius 2, standard deviation 0.02, made by code"
+            }
+            Builtin::Grid => "a 5 by 5 grid of Gaussians, spacing 2, standard deviation 0.05, made by code",
+        }
+    }
+
+    /// How many examples are made when the options do not say.
+    pub fn default_count(self) -> usize {
+        match self {
+            Builtin::Shapes => 20_000,
+            Builtin::Rings | Builtin::Grid => 10_000,
+        }
+    }
+
+    /// The centres of the modes, in the order of the labels; empty for images.
+    pub fn modes(self) -> Vec<[f32; 2]> {
+        match self {
+            Builtin::Shapes => Vec::new(),
+            Builtin::Rings => points::ring(),
+            Builtin::Grid => points::grid(),
+        }
+    }
+
+    /// Standard deviation of each coordinate around its mode; 0 for images.
+    pub fn deviation(self) -> f32 {
+        match self {
+            Builtin::Shapes => 0.0,
+            Builtin::Rings => points::RING_DEVIATION,
+            Builtin::Grid => points::GRID_DEVIATION,
+        }
+    }
+
+    pub(crate) fn kind(self) -> Kind {
+        match self {
+            Builtin::Shapes => Kind::Images,
+            Builtin::Rings | Builtin::Grid => Kind::Points,
+        }
+    }
+
+    pub(crate) fn classes(self) -> Vec<String> {
+        match self {
+            Builtin::Shapes => shapes::CLASSES.map(str::to_owned).to_vec(),
+            Builtin::Rings | Builtin::Grid => {
+                (0..self.modes().len()).map(|mode| format!("mode {mode}")).collect()
+            }
+        }
+    }
+
+    pub(crate) fn shape(self, options: &Options) -> Vec<usize> {
+        match self {
+            Builtin::Shapes => {
+                let (height, width) = options.size.unwrap_or((32, 32));
+                vec![height as usize, width as usize, usize::from(options.channels.unwrap_or(3))]
+            }
+            Builtin::Rings | Builtin::Grid => vec![2],
+        }
+    }
+
+    pub(crate) fn factors(self, options: &Options) -> Vec<Factor> {
+        match self {
+            Builtin::Shapes => shapes::factors(options.channels.unwrap_or(3)),
+            Builtin::Rings | Builtin::Grid => Vec::new(),
+        }
+    }
+
+    /// Makes example `index`, which depends on nothing but it and the options.
+    pub(crate) fn make(self, index: u64, options: &Options) -> Made {
+        match self {
+            Builtin::Shapes => shapes::make(index, options.seed, &self.shape(options)),
+            Builtin::Rings => {
+                points::make("rings", index, options.seed, &points::ring(), points::RING_DEVIATION)
+            }
+            Builtin::Grid => {
+                points::make("grid", index, options.seed, &points::grid(), points::GRID_DEVIATION)
+            }
+        }
+    }
+}
+
+/// One example made by code.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Made {
+    pub(crate) example: Vec<u8>,
+    pub(crate) label: u32,
+    pub(crate) factors: Vec<f32>,
+}
+
+/// The random numbers of one example: ChaCha8 keyed by seed and purpose, one stream an example.
+fn random(seed: u64, purpose: &str, index: u64) -> ChaCha8Rng {
+    let mut key = [0; 32];
+    key[..8].copy_from_slice(&seed.to_le_bytes());
+    key[8..8 + purpose.len()].copy_from_slice(purpose.as_bytes());
+    let mut rng = ChaCha8Rng::from_seed(key);
+    rng.set_stream(index);
+    rng
+}
+
+/// Uniform in [0, 1), from 24 bits, which an f32 holds exactly.
+fn uniform(rng: &mut ChaCha8Rng) -> f32 {
+    (rng.next_u32() >> 8) as f32 / (1 << 24) as f32
+}
+
+/// Uniform among `0..count`; the bias is below `count` in 2^32.
+fn below(rng: &mut ChaCha8Rng, count: usize) -> usize {
+    ((u64::from(rng.next_u32()) * count as u64) >> 32) as usize
+}

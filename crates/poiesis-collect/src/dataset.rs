@@ -1,0 +1,254 @@
+//! A packed data set opened for reading. Images stay on disk and are memory-mapped; opening costs a few headers.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rayon::prelude::*;
+
+use crate::card::{Card, FORMAT};
+use crate::error::{Error, Result};
+use crate::fingerprint::{SplitHasher, example_hash, fingerprint};
+use crate::shard::{Layout, Shard, floats};
+use crate::split::Split;
+
+/// The name of the file that describes a data set.
+pub(crate) const CARD_FILE: &str = "dataset.json";
+
+/// An opened data set. Clones are cheap and share the memory maps.
+#[derive(Clone, Debug)]
+pub struct Dataset {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    folder: PathBuf,
+    card: Card,
+    splits: [Arc<Vec<Shard>>; 3],
+}
+
+impl Dataset {
+    /// Opens a packed folder and checks `dataset.json` against the sizes and headers of the shards. The content
+    /// itself is not read; [`Dataset::verify`] does that.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotADataset`] when there is no `dataset.json`, [`Error::Corrupt`] when it or a shard is damaged or
+    /// missing, and [`Error::Read`] when a file cannot be read.
+    pub fn open(folder: &Path) -> Result<Dataset> {
+        let card = read_card(folder)?;
+        let layout = Layout::of(&card);
+        let mut splits = [const { Vec::new() }; 3];
+        for split in &card.splits {
+            for shard in &split.shards {
+                splits[split.split.index()].push(Shard::open(folder, shard, &layout)?);
+            }
+        }
+        let splits = splits.map(Arc::new);
+        Ok(Dataset { inner: Arc::new(Inner { folder: folder.to_owned(), card, splits }) })
+    }
+
+    /// What the data set says about itself.
+    pub fn card(&self) -> &Card {
+        &self.inner.card
+    }
+
+    /// The folder that was opened.
+    pub fn folder(&self) -> &Path {
+        &self.inner.folder
+    }
+
+    /// The examples of one split, or `None` when the data set does not have it.
+    pub fn split(&self, split: Split) -> Option<View> {
+        let shards = self.inner.splits[split.index()].clone();
+        (!shards.is_empty()).then(|| View::new(shards))
+    }
+
+    /// Like [`Dataset::split`], for callers that cannot go on without it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSplit`] when the data set does not have the split.
+    pub fn require(&self, split: Split) -> Result<View> {
+        self.split(split).ok_or_else(|| Error::NoSplit { name: self.card().name.clone(), split })
+    }
+
+    /// Reads all of the data set and compares its fingerprint with the one in `dataset.json`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::FingerprintMismatch`] when the content has changed.
+    pub fn verify(&self) -> Result<()> {
+        let card = self.card();
+        let hashers =
+            Split::ALL.map(|split| self.split(split).map(|view| hash_view(&view)).unwrap_or_default());
+        let splits = Split::ALL.into_iter().zip(&hashers);
+        let found = fingerprint(card.kind, &card.shape, &card.classes, &card.factors, splits);
+        if found == card.fingerprint {
+            return Ok(());
+        }
+        Err(Error::FingerprintMismatch {
+            path: self.inner.folder.clone(),
+            expected: card.fingerprint.clone(),
+            found,
+        })
+    }
+}
+
+/// Whether a folder holds a packed data set (as opposed to a `dataset.json` of another program).
+pub(crate) fn is_packed(folder: &Path) -> bool {
+    let version = |text: Vec<u8>| serde_json::from_slice::<serde_json::Value>(&text).ok();
+    fs::read(folder.join(CARD_FILE))
+        .ok()
+        .and_then(version)
+        .is_some_and(|v| v.get("poiesis_dataset").is_some())
+}
+
+fn read_card(folder: &Path) -> Result<Card> {
+    let path = folder.join(CARD_FILE);
+    let text = fs::read(&path).map_err(|e| match e.kind() {
+        std::io::ErrorKind::NotFound if folder.exists() => Error::NotADataset { path: folder.to_owned() },
+        std::io::ErrorKind::NotFound => Error::NotFound { path: folder.to_owned() },
+        std::io::ErrorKind::NotADirectory => Error::NotADataset { path: folder.to_owned() },
+        _ => Error::read(&path, e),
+    })?;
+    let card: Card = serde_json::from_slice(&text).map_err(|e| Error::corrupt(&path, e.to_string()))?;
+    check_card(&card).map_err(|reason| Error::corrupt(&path, reason))?;
+    Ok(card)
+}
+
+/// What the types of the card do not express.
+fn check_card(card: &Card) -> Result<(), String> {
+    if card.poiesis_dataset != FORMAT {
+        return Err(format!(
+            "it is of format {}, and this version reads format {FORMAT}",
+            card.poiesis_dataset
+        ));
+    }
+    let ranks = match card.kind {
+        crate::Kind::Images => 3,
+        crate::Kind::Points => 1,
+    };
+    let elements = card.shape.iter().try_fold(1_usize, |n, &side| n.checked_mul(side));
+    if card.shape.len() != ranks || elements.is_none_or(|n| n == 0 || n > 1 << 40) {
+        return Err(format!("an example cannot have shape {:?}", card.shape));
+    }
+    for split in &card.splits {
+        let rows = split.shards.iter().try_fold(0_usize, |n, shard| n.checked_add(shard.count));
+        if rows != Some(split.count) || split.count == 0 {
+            return Err(format!(
+                "the shards of split {} do not add up to {} examples",
+                split.split, split.count
+            ));
+        }
+        for shard in &split.shards {
+            let plain = Path::new(&shard.file).file_name().is_some_and(|name| name == shard.file.as_str());
+            if !plain {
+                return Err(format!("shard {:?} is not a plain file name", shard.file));
+            }
+            let least = elements.unwrap_or(0) as u128 * shard.count as u128;
+            if least > u128::from(shard.bytes) {
+                return Err(format!("shard {} is too small for {} examples", shard.file, shard.count));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Hashes the examples of a split in parallel, chunk by chunk, and gathers the hashes in order.
+fn hash_view(view: &View) -> SplitHasher {
+    const CHUNK: usize = 4096;
+    let mut hasher = SplitHasher::default();
+    for start in (0..view.len()).step_by(CHUNK) {
+        let rows = start..view.len().min(start + CHUNK);
+        let hashes: Vec<_> = rows.clone().into_par_iter().map(|i| example_hash(view.example(i))).collect();
+        for (i, hash) in rows.zip(&hashes) {
+            hasher.push(hash, view.label(i), view.factors(i).unwrap_or_default());
+        }
+    }
+    hasher
+}
+
+/// One split of a data set. Clones are cheap.
+#[derive(Clone, Debug)]
+pub struct View {
+    shards: Arc<Vec<Shard>>,
+    /// Index of the first example of each shard.
+    starts: Arc<[usize]>,
+    len: usize,
+}
+
+impl View {
+    fn new(shards: Arc<Vec<Shard>>) -> View {
+        let mut len = 0;
+        let mut start_of = |shard: &Shard| {
+            let start = len;
+            len += shard.rows();
+            start
+        };
+        let starts = shards.iter().map(&mut start_of).collect();
+        View { shards, starts, len }
+    }
+
+    /// Number of examples.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there are none; a split that exists has at least one.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The pixels of image `i`: u8, `[height, width, channels]`, row by row.
+    ///
+    /// # Panics
+    ///
+    /// When `i` is not below [`View::len`].
+    pub fn image(&self, i: usize) -> &[u8] {
+        self.example(i)
+    }
+
+    /// Point `i` of the plane.
+    ///
+    /// # Panics
+    ///
+    /// When `i` is not below [`View::len`] or the examples are not points.
+    pub fn point(&self, i: usize) -> [f32; 2] {
+        let values = floats(self.example(i));
+        assert_eq!(values.len(), 2, "the examples of this data set are not points of the plane");
+        [values[0], values[1]]
+    }
+
+    /// The label of example `i`, an index into [`Card::classes`]; `None` when it has none.
+    ///
+    /// # Panics
+    ///
+    /// When `i` is not below [`View::len`].
+    pub fn label(&self, i: usize) -> Option<u32> {
+        let (shard, row) = self.locate(i);
+        shard.label(row)
+    }
+
+    /// The factors that made example `i`, in the order of [`Card::factors`]; `None` when they are not known.
+    ///
+    /// # Panics
+    ///
+    /// When `i` is not below [`View::len`].
+    pub fn factors(&self, i: usize) -> Option<&[f32]> {
+        let (shard, row) = self.locate(i);
+        shard.factors(row)
+    }
+
+    fn example(&self, i: usize) -> &[u8] {
+        let (shard, row) = self.locate(i);
+        shard.example(row)
+    }
+
+    fn locate(&self, i: usize) -> (&Shard, usize) {
+        assert!(i < self.len, "example {i} of a split with {}", self.len);
+        let shard = self.starts.partition_point(|&start| start <= i) - 1;
+        (&self.shards[shard], i - self.starts[shard])
+    }
+}

@@ -1,0 +1,118 @@
+//! How a source is turned into a data set: the choices a user has.
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+
+/// The choices a user has when a source is collected. `Options::default()` suits most sources.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Options {
+    /// Height and width of every prepared image, in pixels. `None` keeps the size of the source, which all images
+    /// must then share (built-in shapes are 32x32).
+    pub size: Option<(u32, u32)>,
+    /// What to do with images of another aspect ratio than `size`.
+    pub crop: Crop,
+    /// 1 (grey), 3 (RGB) or 4 (RGBA). `None` follows the first image: grey stays grey, everything else becomes RGB.
+    pub channels: Option<u8>,
+    /// The colour that shows through transparent pixels when the channels are 1 or 3.
+    pub background: [u8; 3],
+    /// The fraction of examples held out as validation split when the source names no splits, in [0, 1).
+    pub holdout: f64,
+    /// How many examples to make; for built-in data only.
+    pub count: Option<usize>,
+    /// Seed of the built-in data.
+    pub seed: u64,
+    /// The licence of the data, for the card.
+    #[serde(skip)]
+    pub licence: Option<String>,
+    /// The name of the data set, for the card. `None` takes the name of the source.
+    #[serde(skip)]
+    pub name: Option<String>,
+    /// What one file may ask for before it is skipped.
+    #[serde(skip)]
+    pub limits: Limits,
+    /// The size above which a new shard is begun, in bytes.
+    #[serde(skip, default = "Options::default_shard_bytes")]
+    pub shard_bytes: u64,
+}
+
+impl Options {
+    fn default_shard_bytes() -> u64 {
+        128 << 20
+    }
+
+    /// Checks the values that do not depend on the source.
+    pub(crate) fn check(&self) -> Result<()> {
+        if let Some(channels) = self.channels
+            && !matches!(channels, 1 | 3 | 4)
+        {
+            return bad("--channels", &channels, "give 1 (grey), 3 (RGB) or 4 (RGBA)");
+        }
+        if let Some((height, width)) = self.size
+            && !([height, width].iter().all(|side| (1..=MAX_SIDE).contains(side)))
+        {
+            return bad("--size", &format!("{width}x{height}"), "give 1 to 8192 pixels a side");
+        }
+        if !(0.0..1.0).contains(&self.holdout) {
+            return bad("--holdout", &self.holdout, "give a fraction of at least 0 and below 1");
+        }
+        if self.count == Some(0) {
+            return bad("--count", &0, "give at least 1");
+        }
+        Ok(())
+    }
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            size: None,
+            crop: Crop::Center,
+            channels: None,
+            background: [255; 3],
+            holdout: 0.1,
+            count: None,
+            seed: 0,
+            licence: None,
+            name: None,
+            limits: Limits::default(),
+            shard_bytes: Self::default_shard_bytes(),
+        }
+    }
+}
+
+/// Largest side of a prepared image.
+const MAX_SIDE: u32 = 8192;
+
+fn bad(option: &'static str, value: &dyn ToString, reason: &'static str) -> Result<()> {
+    Err(Error::BadOption { option, value: value.to_string(), reason })
+}
+
+/// What to do with an image whose aspect ratio is not that of the wanted size.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Crop {
+    /// Keep the largest centred part that has the wanted aspect ratio.
+    #[default]
+    Center,
+    /// Keep everything: the image is stretched to the wanted size.
+    None,
+}
+
+/// What one file may ask for before it is skipped, so that a crafted file cannot exhaust the machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Largest size of one file or archive entry after decompression, in bytes.
+    pub file_bytes: u64,
+    /// Largest number of pixels of one image.
+    pub pixels: u64,
+    /// Largest side of one image, in pixels.
+    pub side: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { file_bytes: 256 << 20, pixels: 128 << 20, side: 65_535 }
+    }
+}

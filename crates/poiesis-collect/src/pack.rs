@@ -1,0 +1,223 @@
+//! Writes prepared examples, in order, into the shards of a data set, and gathers on the way what the card says.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use crate::card::{Card, FORMAT, Factor, Kind, Skipped, SplitBy, SplitCard};
+use crate::dataset::CARD_FILE;
+use crate::duplicates::Duplicates;
+use crate::error::{Error, Result};
+use crate::fingerprint::{SplitHasher, example_hash, fingerprint};
+use crate::options::Options;
+use crate::shard::{Layout, SplitWriter, floats};
+use crate::split::Split;
+
+/// An example as it will be stored.
+pub(crate) struct Row {
+    pub(crate) example: Vec<u8>,
+    pub(crate) hash: [u8; 32],
+    pub(crate) moments: Moments,
+    /// The split that the source gives it.
+    pub(crate) split: Option<Split>,
+    pub(crate) label: Option<u32>,
+    pub(crate) factors: Vec<f32>,
+}
+
+impl Row {
+    /// Does the part of the work that needs no order, so that it can be done by many threads.
+    pub(crate) fn new(layout: &Layout, example: Vec<u8>, split: Option<Split>, label: Option<u32>) -> Row {
+        let hash = example_hash(&example);
+        let moments = Moments::of(layout, &example);
+        Row { example, hash, moments, split, label, factors: Vec::new() }
+    }
+}
+
+/// Sums over the values of each channel. Sums over images are whole numbers and exact up to 2^53.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Moments {
+    values: f64,
+    sums: Vec<f64>,
+    squares: Vec<f64>,
+}
+
+impl Moments {
+    fn of(layout: &Layout, example: &[u8]) -> Moments {
+        let channels = *layout.shape.last().expect("an example has a shape");
+        let values = (layout.shape.iter().product::<usize>() / channels) as f64;
+        if layout.kind == Kind::Points {
+            let point: Vec<f64> = floats(example).into_iter().map(f64::from).collect();
+            let squares = point.iter().map(|v| v * v).collect();
+            return Moments { values: 1.0, sums: point, squares };
+        }
+        let (mut sums, mut squares) = (vec![0_u64; channels], vec![0_u64; channels]);
+        for pixel in example.chunks_exact(channels) {
+            for (c, &v) in pixel.iter().enumerate() {
+                sums[c] += u64::from(v);
+                squares[c] += u64::from(v) * u64::from(v);
+            }
+        }
+        let exact = |sums: Vec<u64>| sums.into_iter().map(|v| v as f64).collect();
+        Moments { values, sums: exact(sums), squares: exact(squares) }
+    }
+
+    fn add(&mut self, other: &Moments) {
+        if self.sums.is_empty() {
+            *self = other.clone();
+            return;
+        }
+        self.values += other.values;
+        self.sums.iter_mut().zip(&other.sums).for_each(|(a, b)| *a += b);
+        self.squares.iter_mut().zip(&other.squares).for_each(|(a, b)| *a += b);
+    }
+
+    /// Mean and standard deviation of each channel after division by `scale`.
+    fn mean_and_deviation(&self, scale: f64) -> (Vec<f64>, Vec<f64>) {
+        let of = |(sum, square): (&f64, &f64)| {
+            let mean = sum / self.values;
+            (mean / scale, (square / self.values - mean * mean).max(0.0).sqrt() / scale)
+        };
+        self.sums.iter().zip(&self.squares).map(of).unzip()
+    }
+}
+
+/// What the card says beside what is counted here.
+pub(crate) struct About {
+    pub(crate) name: String,
+    pub(crate) classes: Vec<String>,
+    pub(crate) factors: Vec<Factor>,
+    pub(crate) sources: Vec<String>,
+    pub(crate) skipped: Skipped,
+    pub(crate) notes: Vec<String>,
+}
+
+/// A data set being written.
+pub(crate) struct Packer {
+    folder: PathBuf,
+    layout: Layout,
+    options: Options,
+    split_by: SplitBy,
+    duplicates: Duplicates,
+    splits: [SplitState; 3],
+}
+
+struct SplitState {
+    writer: SplitWriter,
+    count: usize,
+    hasher: SplitHasher,
+    moments: Moments,
+    class_counts: Vec<u64>,
+}
+
+impl Packer {
+    /// Begins to write into an empty folder.
+    pub(crate) fn new(
+        folder: &Path,
+        layout: Layout,
+        classes: usize,
+        split_by: SplitBy,
+        options: &Options,
+    ) -> Result<Packer> {
+        let splits = Split::ALL.map(|split| SplitState {
+            writer: SplitWriter::new(folder, split, &layout, options.shard_bytes),
+            count: 0,
+            hasher: SplitHasher::default(),
+            moments: Moments::default(),
+            class_counts: vec![0; classes],
+        });
+        let duplicates = Duplicates::create(folder)?;
+        let (folder, options) = (folder.to_owned(), options.clone());
+        Ok(Packer { folder, layout, options, split_by, duplicates, splits })
+    }
+
+    /// Appends one example to its split.
+    pub(crate) fn push(&mut self, row: &Row) -> Result<()> {
+        let split = match self.split_by {
+            SplitBy::Source => row.split.unwrap_or(Split::Train),
+            SplitBy::Content => Split::by_content(&row.hash, self.options.holdout),
+        };
+        self.duplicates.push(&row.hash, split)?;
+        let state = &mut self.splits[split.index()];
+        state.writer.push(&row.example, row.label, &row.factors)?;
+        state.hasher.push(&row.hash, row.label, &row.factors);
+        state.moments.add(&row.moments);
+        state.count += 1;
+        if let Some(label) = row.label {
+            state.class_counts[label as usize] += 1;
+        }
+        Ok(())
+    }
+
+    /// Completes the shards and writes `dataset.json`. At least one example must have been pushed.
+    pub(crate) fn finish(mut self, mut about: About) -> Result<Card> {
+        if self.split_by == SplitBy::Content && self.splits[Split::Train.index()].count == 0 {
+            self.train_on_everything(&mut about.notes)?;
+        }
+        let (duplicates, duplicates_across_splits) = self.duplicates.finish()?;
+        if duplicates_across_splits > 0 {
+            about.notes.push(format!(
+                "{duplicates_across_splits} examples also occur in another split of the source"
+            ));
+        }
+        let statistics = self.splits.iter().find(|s| s.count > 0).expect("at least one example");
+        let scale = if self.layout.kind == Kind::Images { 255.0 } else { 1.0 };
+        let (channel_mean, channel_std) = statistics.moments.mean_and_deviation(scale);
+        let hashers = Split::ALL.into_iter().zip(self.splits.iter().map(|s| &s.hasher));
+        let fingerprint =
+            fingerprint(self.layout.kind, &self.layout.shape, &about.classes, &about.factors, hashers);
+        let mut splits = Vec::new();
+        for (split, state) in Split::ALL.into_iter().zip(self.splits) {
+            if state.count > 0 {
+                let (count, class_counts) = (state.count, state.class_counts);
+                splits.push(SplitCard { split, count, class_counts, shards: state.writer.finish()? });
+            }
+        }
+        let card = Card {
+            poiesis_dataset: FORMAT,
+            name: about.name,
+            kind: self.layout.kind,
+            shape: self.layout.shape,
+            classes: about.classes,
+            factors: about.factors,
+            splits,
+            split_by: self.split_by,
+            fingerprint,
+            channel_mean,
+            channel_std,
+            duplicates,
+            duplicates_across_splits,
+            sources: about.sources,
+            licence: self.options.licence.clone(),
+            options: self.options,
+            skipped: about.skipped,
+            notes: about.notes,
+        };
+        write_card(&self.folder, &card)?;
+        Ok(card)
+    }
+
+    /// A handful of examples may all have been held out; a data set without a train split would be of no use.
+    fn train_on_everything(&mut self, notes: &mut Vec<String>) -> Result<()> {
+        self.splits.swap(Split::Train.index(), Split::Validation.index());
+        self.splits[Split::Train.index()].writer.rename(Split::Train)?;
+        notes.push("too few different examples to hold any out for validation".to_owned());
+        Ok(())
+    }
+}
+
+fn write_card(folder: &Path, card: &Card) -> Result<()> {
+    let path = folder.join(CARD_FILE);
+    let write = || {
+        let mut text = serde_json::to_vec_pretty(card)?;
+        text.push(b'\n');
+        let mut file = File::create_new(&path)?;
+        file.write_all(&text)?;
+        file.sync_all()
+    };
+    write().map_err(|e: std::io::Error| Error::write(&path, e))
+}
+
+/// Removes a file that was only needed while packing.
+pub(crate) fn remove(path: &Path) -> Result<()> {
+    fs::remove_file(path).map_err(|e| Error::write(path, e))
+}

@@ -1,0 +1,121 @@
+//! One image at a time: from decoded pixels to the size and channels of the data set.
+
+use std::cell::RefCell;
+
+use fast_image_resize::images::{Image, ImageRef};
+use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+
+use crate::options::Crop;
+
+/// A decoded image: 8 bits a channel, row by row, channels last.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Pixels {
+    pub(crate) width: u32,
+    pub(crate) height: u32,
+    /// 1 grey, 2 grey and alpha, 3 RGB, 4 RGB and alpha (not premultiplied).
+    pub(crate) channels: u8,
+    pub(crate) bytes: Vec<u8>,
+}
+
+/// What every image of the data set becomes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Target {
+    pub(crate) width: u32,
+    pub(crate) height: u32,
+    pub(crate) channels: u8,
+    pub(crate) crop: Crop,
+    pub(crate) background: [u8; 3],
+}
+
+impl Target {
+    /// The shape of a prepared image, `[height, width, channels]`.
+    pub(crate) fn shape(&self) -> Vec<usize> {
+        vec![self.height as usize, self.width as usize, self.channels as usize]
+    }
+}
+
+/// Brings an image to the target: transparent pixels over the background (unless alpha is kept), cropped, resized
+/// with an antialiasing Lanczos filter of three lobes, then converted to the wanted channels.
+pub(crate) fn prepare(mut image: Pixels, target: &Target) -> Vec<u8> {
+    if target.channels == 4 {
+        image = with_alpha(image);
+    } else if matches!(image.channels, 2 | 4) {
+        // Laying pixels over a constant colour and resizing commute, and three channels are cheaper than four.
+        image = over_background(&image, target.background);
+    }
+    if (image.width, image.height) != (target.width, target.height) {
+        image = resize(&image, target);
+    }
+    match (image.channels, target.channels) {
+        (1, 3) => image.bytes.iter().flat_map(|&v| [v; 3]).collect(),
+        (3, 1) => image.bytes.chunks_exact(3).map(|p| luma(p[0], p[1], p[2])).collect(),
+        _ => image.bytes,
+    }
+}
+
+/// Brightness of a colour by ITU-R BT.601, as in JPEG.
+pub(crate) fn luma(r: u8, g: u8, b: u8) -> u8 {
+    ((299 * u32::from(r) + 587 * u32::from(g) + 114 * u32::from(b) + 500) / 1000) as u8
+}
+
+fn with_alpha(image: Pixels) -> Pixels {
+    let bytes = match image.channels {
+        1 => image.bytes.iter().flat_map(|&v| [v, v, v, 255]).collect(),
+        2 => image.bytes.chunks_exact(2).flat_map(|p| [p[0], p[0], p[0], p[1]]).collect(),
+        3 => image.bytes.chunks_exact(3).flat_map(|p| [p[0], p[1], p[2], 255]).collect(),
+        _ => image.bytes,
+    };
+    Pixels { channels: 4, bytes, ..image }
+}
+
+/// Removes the alpha channel. Grey over a grey background stays grey.
+fn over_background(image: &Pixels, background: [u8; 3]) -> Pixels {
+    let [r, g, b] = background;
+    let (channels, bytes) = match image.channels {
+        2 if r == g && g == b => (1, image.bytes.chunks_exact(2).map(|p| mix(p[0], r, p[1])).collect()),
+        2 => {
+            let pixels = image.bytes.chunks_exact(2);
+            (3, pixels.flat_map(|p| [mix(p[0], r, p[1]), mix(p[0], g, p[1]), mix(p[0], b, p[1])]).collect())
+        }
+        _ => {
+            let mut bytes = vec![0; image.bytes.len() / 4 * 3];
+            for (out, p) in bytes.chunks_exact_mut(3).zip(image.bytes.chunks_exact(4)) {
+                out.copy_from_slice(&[mix(p[0], r, p[3]), mix(p[1], g, p[3]), mix(p[2], b, p[3])]);
+            }
+            (3, bytes)
+        }
+    };
+    Pixels { width: image.width, height: image.height, channels, bytes }
+}
+
+/// `alpha` of `front` over `back`, rounded to nearest.
+fn mix(front: u8, back: u8, alpha: u8) -> u8 {
+    let alpha = u32::from(alpha);
+    ((u32::from(front) * alpha + u32::from(back) * (255 - alpha) + 127) / 255) as u8
+}
+
+fn resize(image: &Pixels, target: &Target) -> Pixels {
+    thread_local! {
+        // A resizer keeps its buffers, so each thread has one for all of its images.
+        static RESIZER: RefCell<Resizer> = RefCell::new(Resizer::new());
+    }
+    let pixel = match image.channels {
+        1 => PixelType::U8,
+        3 => PixelType::U8x3,
+        _ => PixelType::U8x4,
+    };
+    let mut options = ResizeOptions::new()
+        .resize_alg(ResizeAlg::Convolution(FilterType::Lanczos3))
+        .use_alpha(image.channels == 4);
+    if target.crop == Crop::Center {
+        options = options.fit_into_destination(None);
+    }
+    let source = ImageRef::new(image.width, image.height, &image.bytes, pixel);
+    let mut resized = Image::new(target.width, target.height, pixel);
+    let source = source.expect("the pixels of an image fill its width and height");
+    RESIZER
+        .with_borrow_mut(|resizer| resizer.resize(&source, &mut resized, &options))
+        .expect("both images have the same pixel type and no empty side");
+    let bytes = resized.into_vec();
+    Pixels { width: target.width, height: target.height, channels: image.channels, bytes }
+}

@@ -1,0 +1,125 @@
+//! A picture of a data set: a grid of its images, or its points in the plane.
+
+use crate::card::Kind;
+use crate::dataset::{Dataset, View};
+use crate::error::Result;
+use crate::split::Split;
+
+/// An RGB picture, 8 bits a channel, row by row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Preview {
+    /// Width in pixels.
+    pub width: u32,
+    /// Height in pixels.
+    pub height: u32,
+    /// `width * height` RGB triples.
+    pub pixels: Vec<u8>,
+}
+
+/// Draws about `count` examples of a split, spread evenly over it: images in a grid about as wide as it is high,
+/// small ones enlarged in whole steps and transparent ones over a chequered ground; points as a scatter plot with
+/// one colour a class.
+///
+/// # Errors
+///
+/// [`crate::Error::NoSplit`] when the data set does not have the split.
+pub fn preview(dataset: &Dataset, split: Split, count: usize) -> Result<Preview> {
+    let view = dataset.require(split)?;
+    let count = count.clamp(1, view.len());
+    let chosen: Vec<usize> = (0..count).map(|i| i * view.len() / count).collect();
+    let card = dataset.card();
+    Ok(match card.kind {
+        Kind::Images => grid(&view, &card.shape, &chosen),
+        Kind::Points => scatter(&view, &chosen),
+    })
+}
+
+/// Pixels between neighbouring images, and around all.
+const GAP: usize = 2;
+/// The colour of the gaps and of the ground of a scatter plot.
+const PAPER: [u8; 3] = [250, 250, 248];
+
+fn grid(view: &View, shape: &[usize], chosen: &[usize]) -> Preview {
+    let [height, width, channels] = shape[..] else { panic!("images have three dimensions, not {shape:?}") };
+    let zoom = (64 / height.max(width)).max(1);
+    let columns = (chosen.len() as f64).sqrt().ceil() as usize;
+    let rows = chosen.len().div_ceil(columns);
+    let (cell_width, cell_height) = (width * zoom + GAP, height * zoom + GAP);
+    let mut picture = Preview::blank(columns * cell_width + GAP, rows * cell_height + GAP);
+    for (cell, &index) in chosen.iter().enumerate() {
+        let (left, top) = (GAP + cell % columns * cell_width, GAP + cell / columns * cell_height);
+        let image = view.image(index);
+        for y in 0..height * zoom {
+            for x in 0..width * zoom {
+                let start = (y / zoom * width + x / zoom) * channels;
+                let ground = if (x / 8 + y / 8) % 2 == 0 { 255 } else { 215 };
+                picture.set(left + x, top + y, opaque(&image[start..start + channels], ground));
+            }
+        }
+    }
+    picture
+}
+
+/// A pixel of any number of channels as RGB, over grey where it is transparent.
+fn opaque(pixel: &[u8], ground: u8) -> [u8; 3] {
+    match *pixel {
+        [v] => [v; 3],
+        [r, g, b, a] => [r, g, b].map(|v| {
+            let (v, ground, a) = (u32::from(v), u32::from(ground), u32::from(a));
+            ((v * a + ground * (255 - a) + 127) / 255) as u8
+        }),
+        _ => [pixel[0], pixel[1], pixel[2]],
+    }
+}
+
+/// Side of a scatter plot in pixels.
+const PLOT: usize = 512;
+
+fn scatter(view: &View, chosen: &[usize]) -> Preview {
+    let points: Vec<[f32; 2]> = chosen.iter().map(|&i| view.point(i)).collect();
+    let reach = points.iter().flatten().fold(0.0_f32, |max, v| max.max(v.abs())).max(f32::MIN_POSITIVE) * 1.1;
+    let pixel = |v: f32| ((v / reach + 1.0) / 2.0 * (PLOT - 1) as f32).round() as isize;
+    let mut picture = Preview::blank(PLOT, PLOT);
+    for (&[x, y], &index) in points.iter().zip(chosen) {
+        let colour = COLOURS[view.label(index).unwrap_or(0) as usize % COLOURS.len()];
+        let (column, row) = (pixel(x), PLOT as isize - 1 - pixel(y));
+        for (dx, dy) in [(0, 0), (1, 0), (-1, 0), (0, 1), (0, -1)] {
+            picture.blend(column + dx, row + dy, colour);
+        }
+    }
+    picture
+}
+
+/// Colours that stay apart on paper, also for most colour-blind readers.
+const COLOURS: [[u8; 3]; 8] = [
+    [38, 102, 178],
+    [222, 118, 20],
+    [30, 140, 90],
+    [196, 50, 60],
+    [128, 84, 176],
+    [120, 86, 60],
+    [214, 96, 168],
+    [84, 84, 92],
+];
+
+impl Preview {
+    fn blank(width: usize, height: usize) -> Preview {
+        Preview { width: width as u32, height: height as u32, pixels: PAPER.repeat(width * height) }
+    }
+
+    fn set(&mut self, x: usize, y: usize, colour: [u8; 3]) {
+        let start = (y * self.width as usize + x) * 3;
+        self.pixels[start..start + 3].copy_from_slice(&colour);
+    }
+
+    /// Lays a colour at half strength over a pixel, so that crowded places look darker; outside, nothing happens.
+    fn blend(&mut self, x: isize, y: isize, colour: [u8; 3]) {
+        let inside = |v: isize, side: u32| (0..side as isize).contains(&v);
+        if inside(x, self.width) && inside(y, self.height) {
+            let start = (y as usize * self.width as usize + x as usize) * 3;
+            for (old, new) in self.pixels[start..start + 3].iter_mut().zip(colour) {
+                *old = ((u16::from(*old) + u16::from(new)) / 2) as u8;
+            }
+        }
+    }
+}

@@ -1,0 +1,296 @@
+//! One shard of a packed data set: a safetensors file that is written in one pass and read through a memory map.
+//!
+//! The examples come first in the file and the labels and factors after them, so that a writer only keeps four
+//! bytes a label in memory. The header is written last, into room left for it, padded with spaces as the format
+//! allows.
+
+use std::fs::File;
+use std::io::{BufWriter, Seek, SeekFrom, Write};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use memmap2::Mmap;
+use safetensors::SafeTensors;
+use safetensors::tensor::{Dtype, Metadata, TensorInfo};
+
+use crate::card::{Card, Kind, ShardCard};
+use crate::error::{Error, Result};
+use crate::split::Split;
+
+/// The label of an example that has none, in a data set where others have one.
+pub(crate) const NO_LABEL: u32 = u32::MAX;
+
+/// Where the data begins: room for the length and the text of the header.
+const DATA_START: u64 = 1024;
+
+/// What all shards of a data set have in common.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Layout {
+    pub(crate) kind: Kind,
+    pub(crate) shape: Vec<usize>,
+    pub(crate) labelled: bool,
+    pub(crate) factors: usize,
+}
+
+impl Layout {
+    /// The layout that a card promises: there are labels exactly when there are classes.
+    pub(crate) fn of(card: &Card) -> Layout {
+        Layout {
+            kind: card.kind,
+            shape: card.shape.clone(),
+            labelled: !card.classes.is_empty(),
+            factors: card.factors.len(),
+        }
+    }
+
+    /// Bytes of one example.
+    pub(crate) fn example_bytes(&self) -> usize {
+        self.shape.iter().product::<usize>() * self.dtype().bitsize() / 8
+    }
+
+    fn dtype(&self) -> Dtype {
+        match self.kind {
+            Kind::Images => Dtype::U8,
+            Kind::Points => Dtype::F32,
+        }
+    }
+
+    /// The tensors of a shard with `rows` examples, in the order in which they lie in the file.
+    fn tensors(&self, rows: usize) -> Vec<(String, TensorInfo)> {
+        let name = match self.kind {
+            Kind::Images => "images",
+            Kind::Points => "points",
+        };
+        let mut shape = vec![rows];
+        shape.extend(&self.shape);
+        let mut end = 0;
+        let mut tensor = |name: &str, dtype: Dtype, shape: Vec<usize>| {
+            let start = end;
+            end += shape.iter().product::<usize>() * dtype.bitsize() / 8;
+            (name.to_owned(), TensorInfo { dtype, shape, data_offsets: (start, end) })
+        };
+        let mut tensors = vec![tensor(name, self.dtype(), shape)];
+        if self.labelled {
+            tensors.push(tensor("labels", Dtype::U32, vec![rows]));
+        }
+        if self.factors > 0 {
+            tensors.push(tensor("factors", Dtype::F32, vec![rows, self.factors]));
+        }
+        tensors
+    }
+}
+
+/// Writes one split of a data set, beginning a new shard whenever one is full.
+pub(crate) struct SplitWriter {
+    folder: PathBuf,
+    split: Split,
+    layout: Layout,
+    rows_per_shard: usize,
+    current: Option<ShardWriter>,
+    finished: Vec<ShardCard>,
+}
+
+impl SplitWriter {
+    pub(crate) fn new(folder: &Path, split: Split, layout: &Layout, shard_bytes: u64) -> Self {
+        let rows_per_shard = (shard_bytes / layout.example_bytes() as u64).max(1) as usize;
+        Self {
+            folder: folder.to_owned(),
+            split,
+            layout: layout.clone(),
+            rows_per_shard,
+            current: None,
+            finished: Vec::new(),
+        }
+    }
+
+    /// Appends one example. `factors` must have as many values as the layout says.
+    pub(crate) fn push(&mut self, example: &[u8], label: Option<u32>, factors: &[f32]) -> Result<()> {
+        if self.current.as_ref().is_some_and(|shard| shard.rows == self.rows_per_shard) {
+            self.finish_shard()?;
+        }
+        let shard = match &mut self.current {
+            Some(shard) => shard,
+            none => {
+                let file = shard_name(self.split, self.finished.len());
+                none.insert(ShardWriter::create(&self.folder, file, &self.layout)?)
+            }
+        };
+        shard.push(example, label.unwrap_or(NO_LABEL), factors)
+    }
+
+    /// Gives all that was written so far, and all that follows, to another split.
+    pub(crate) fn rename(&mut self, split: Split) -> Result<()> {
+        self.finish_shard()?;
+        self.split = split;
+        for (index, shard) in self.finished.iter_mut().enumerate() {
+            let file = shard_name(split, index);
+            let (from, to) = (self.folder.join(&shard.file), self.folder.join(&file));
+            std::fs::rename(&from, &to).map_err(|e| Error::write(&to, e))?;
+            shard.file = file;
+        }
+        Ok(())
+    }
+
+    /// Completes the last shard and returns the list of all.
+    pub(crate) fn finish(mut self) -> Result<Vec<ShardCard>> {
+        self.finish_shard()?;
+        Ok(self.finished)
+    }
+
+    fn finish_shard(&mut self) -> Result<()> {
+        if let Some(shard) = self.current.take() {
+            self.finished.push(shard.finish()?);
+        }
+        Ok(())
+    }
+}
+
+fn shard_name(split: Split, index: usize) -> String {
+    format!("{split}-{index:05}.safetensors")
+}
+
+struct ShardWriter {
+    path: PathBuf,
+    name: String,
+    file: BufWriter<File>,
+    layout: Layout,
+    rows: usize,
+    labels: Vec<u8>,
+    factors: Vec<u8>,
+}
+
+impl ShardWriter {
+    fn create(folder: &Path, name: String, layout: &Layout) -> Result<Self> {
+        let path = folder.join(&name);
+        let mut file = File::create_new(&path)
+            .map(|f| BufWriter::with_capacity(1 << 20, f))
+            .map_err(|e| Error::write(&path, e))?;
+        file.write_all(&[b' '; DATA_START as usize]).map_err(|e| Error::write(&path, e))?;
+        let (labels, factors) = (Vec::new(), Vec::new());
+        Ok(Self { path, name, file, layout: layout.clone(), rows: 0, labels, factors })
+    }
+
+    fn push(&mut self, example: &[u8], label: u32, factors: &[f32]) -> Result<()> {
+        assert_eq!(example.len(), self.layout.example_bytes(), "an example of another size than the layout");
+        assert_eq!(factors.len(), self.layout.factors, "another number of factors than the layout");
+        self.file.write_all(example).map_err(|e| Error::write(&self.path, e))?;
+        if self.layout.labelled {
+            self.labels.extend(label.to_le_bytes());
+        }
+        self.factors.extend(factors.iter().flat_map(|f| f.to_le_bytes()));
+        self.rows += 1;
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<ShardCard> {
+        let bytes = self.complete().map_err(|e| Error::write(&self.path, e))?;
+        Ok(ShardCard { file: self.name, count: self.rows, bytes })
+    }
+
+    fn complete(&mut self) -> std::io::Result<u64> {
+        self.file.write_all(&self.labels)?;
+        self.file.write_all(&self.factors)?;
+        let bytes = self.file.stream_position()?;
+        let metadata = Metadata::new(None, self.layout.tensors(self.rows)).map_err(std::io::Error::other)?;
+        let header = serde_json::to_vec(&metadata)?;
+        assert!(header.len() as u64 <= DATA_START - 8, "the header of a shard fits the room left for it");
+        self.file.seek(SeekFrom::Start(0))?;
+        self.file.write_all(&(DATA_START - 8).to_le_bytes())?;
+        self.file.write_all(&header)?;
+        self.file.flush()?;
+        self.file.get_ref().sync_all()?;
+        Ok(bytes)
+    }
+}
+
+/// A shard opened for reading.
+#[derive(Debug)]
+pub(crate) struct Shard {
+    map: Mmap,
+    examples: Range<usize>,
+    example_bytes: usize,
+    labels: Option<Range<usize>>,
+    factors: Vec<f32>,
+    factor_count: usize,
+    rows: usize,
+}
+
+impl Shard {
+    /// Opens a shard and checks its size and header against the card.
+    pub(crate) fn open(folder: &Path, card: &ShardCard, layout: &Layout) -> Result<Shard> {
+        let path = folder.join(&card.file);
+        let map = map(&path)?;
+        if map.len() as u64 != card.bytes {
+            let reason = format!("it has {} bytes where dataset.json says {}", map.len(), card.bytes);
+            return Err(Error::corrupt(&path, reason));
+        }
+        let (header, metadata) = SafeTensors::read_metadata(&map)
+            .map_err(|e| Error::corrupt(&path, format!("its header is not valid safetensors ({e})")))?;
+        let start = header + 8;
+        let mut ranges = Vec::new();
+        for (name, expected) in layout.tensors(card.count) {
+            let found = metadata.info(&name);
+            let Some(info) = found.filter(|i| i.dtype == expected.dtype && i.shape == expected.shape) else {
+                let found = found.map_or("none".to_owned(), |i| format!("{:?} {:?}", i.dtype, i.shape));
+                let expected = format!("{:?} {:?}", expected.dtype, expected.shape);
+                let reason = format!("tensor {name} should be {expected}, but the header has {found}");
+                return Err(Error::corrupt(&path, reason));
+            };
+            ranges.push(start + info.data_offsets.0..start + info.data_offsets.1);
+        }
+        let mut ranges = ranges.into_iter();
+        let examples = ranges.next().unwrap_or_default();
+        let labels = if layout.labelled { ranges.next() } else { None };
+        // Labels may leave the factors at any alignment, so these few numbers are copied.
+        let factors = ranges.next().map(|range| floats(&map[range])).unwrap_or_default();
+        Ok(Shard {
+            map,
+            examples,
+            example_bytes: layout.example_bytes(),
+            labels,
+            factors,
+            factor_count: layout.factors,
+            rows: card.count,
+        })
+    }
+
+    pub(crate) fn rows(&self) -> usize {
+        self.rows
+    }
+
+    pub(crate) fn example(&self, row: usize) -> &[u8] {
+        let start = self.examples.start + row * self.example_bytes;
+        &self.map[start..start + self.example_bytes]
+    }
+
+    pub(crate) fn label(&self, row: usize) -> Option<u32> {
+        let start = self.labels.as_ref()?.start + row * 4;
+        let bytes = &self.map[start..start + 4];
+        Some(u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])).filter(|&label| label != NO_LABEL)
+    }
+
+    pub(crate) fn factors(&self, row: usize) -> Option<&[f32]> {
+        let start = row * self.factor_count;
+        (self.factor_count > 0).then(|| &self.factors[start..start + self.factor_count])
+    }
+}
+
+/// Little-endian bytes as numbers.
+pub(crate) fn floats(bytes: &[u8]) -> Vec<f32> {
+    bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
+}
+
+fn map(path: &Path) -> Result<Mmap> {
+    let file = File::open(path).map_err(|e| match e.kind() {
+        std::io::ErrorKind::NotFound => Error::corrupt(path, "the file is missing"),
+        _ => Error::read(path, e),
+    })?;
+    #[expect(
+        unsafe_code,
+        reason = "a memory map is the only way to read a data set larger than memory in place"
+    )]
+    // SAFETY: the map is read-only and nothing in this crate changes a shard after it got its final name. Another
+    // program that truncates the file meanwhile ends this process with a signal; there is no portable defence.
+    let map = unsafe { Mmap::map(&file) };
+    map.map_err(|e| Error::read(path, e))
+}

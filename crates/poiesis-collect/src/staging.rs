@@ -1,0 +1,144 @@
+//! Atomic output: a data set is written into a hidden folder beside its final place and renamed once it is whole.
+
+use std::fs::{self, File, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Result};
+
+const LOCK_FILE: &str = "lock";
+
+/// A folder in the making. Dropping it without [`Staging::commit`] removes what was written.
+pub(crate) struct Staging {
+    out: PathBuf,
+    folder: PathBuf,
+    lock: Option<File>,
+}
+
+impl Staging {
+    /// Begins to write `out`. With `wait`, another process that writes the same folder is waited for.
+    ///
+    /// What a killed process left behind is removed: the lock on it went with the process.
+    pub(crate) fn begin(out: &Path, wait: bool) -> Result<Staging> {
+        let name = out.file_name().ok_or_else(|| {
+            Error::write(
+                out,
+                io::Error::new(io::ErrorKind::InvalidInput, "it is not the name of a new folder"),
+            )
+        })?;
+        refuse_existing(out)?;
+        let parent = out.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        fs::create_dir_all(parent).map_err(|e| Error::write(parent, e))?;
+        let mut hidden = std::ffi::OsString::from(".");
+        hidden.push(name);
+        hidden.push(".partial");
+        let folder = parent.join(hidden);
+        fs::create_dir_all(&folder).map_err(|e| Error::write(&folder, e))?;
+        let path = folder.join(LOCK_FILE);
+        let lock = File::create(&path).map_err(|e| Error::write(&path, e))?;
+        if wait {
+            lock.lock().map_err(|e| Error::write(&path, e))?;
+        } else {
+            lock.try_lock().map_err(|e| match e {
+                TryLockError::WouldBlock => Error::Busy { path: out.to_owned() },
+                TryLockError::Error(e) => Error::write(&path, e),
+            })?;
+        }
+        let staging = Staging { out: out.to_owned(), folder, lock: Some(lock) };
+        // Who was waited for may have finished the very folder that was to be written.
+        refuse_existing(out)?;
+        staging.clear().map_err(|e| Error::write(&staging.folder, e))?;
+        Ok(staging)
+    }
+
+    /// Where to write.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Gives the finished folder its final name.
+    pub(crate) fn commit(mut self) -> Result<()> {
+        let finish = || {
+            fs::remove_file(self.folder.join(LOCK_FILE))?;
+            if self.out.exists() {
+                fs::remove_dir(&self.out)?;
+            }
+            fs::rename(&self.folder, &self.out)?;
+            // The new name itself is only safe once the parent folder is.
+            let parent = self.out.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            File::open(parent).and_then(|folder| folder.sync_all()).or(Ok(()))
+        };
+        finish().map_err(|e: io::Error| Error::write(&self.out, e))?;
+        self.lock = None;
+        Ok(())
+    }
+
+    /// Removes everything but the lock.
+    fn clear(&self) -> io::Result<()> {
+        for entry in fs::read_dir(&self.folder)? {
+            let entry = entry?;
+            if entry.file_type()?.is_dir() {
+                fs::remove_dir_all(entry.path())?;
+            } else if entry.file_name() != LOCK_FILE {
+                fs::remove_file(entry.path())?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Staging {
+    fn drop(&mut self) {
+        if self.lock.is_some() {
+            // Nothing more can be done about what cannot be removed; the next run tries again.
+            let _ = fs::remove_dir_all(&self.folder);
+        }
+    }
+}
+
+/// An output folder may exist only when it is empty.
+fn refuse_existing(out: &Path) -> Result<()> {
+    let empty = match fs::read_dir(out) {
+        Ok(mut entries) => entries.next().is_none(),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => true,
+        Err(e) if e.kind() == io::ErrorKind::NotADirectory => false,
+        Err(e) => return Err(Error::write(out, e)),
+    };
+    if empty { Ok(()) } else { Err(Error::OutputExists { path: out.to_owned() }) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_abandoned_folder_leaves_nothing_and_a_committed_one_appears_whole() {
+        let root = tempfile::tempdir().unwrap();
+        let out = root.path().join("set");
+        let staging = Staging::begin(&out, false).unwrap();
+        fs::write(staging.folder().join("a"), "a").unwrap();
+        drop(staging);
+        assert_eq!(fs::read_dir(root.path()).unwrap().count(), 0);
+
+        let staging = Staging::begin(&out, false).unwrap();
+        fs::write(staging.folder().join("a"), "a").unwrap();
+        staging.commit().unwrap();
+        assert_eq!(fs::read_dir(&out).unwrap().count(), 1);
+        assert!(matches!(Staging::begin(&out, false), Err(Error::OutputExists { .. })));
+    }
+
+    #[test]
+    fn two_writers_of_one_folder_are_told_apart_and_leftovers_are_cleared() {
+        let root = tempfile::tempdir().unwrap();
+        let out = root.path().join("set");
+        let first = Staging::begin(&out, false).unwrap();
+        assert!(matches!(Staging::begin(&out, false), Err(Error::Busy { .. })));
+        let folder = first.folder().to_owned();
+        drop(first);
+        // A killed process leaves its files but not its lock.
+        fs::create_dir_all(folder.join("inner")).unwrap();
+        fs::write(folder.join("train-00000.safetensors"), "half").unwrap();
+        let second = Staging::begin(&out, false).unwrap();
+        assert_eq!(fs::read_dir(second.folder()).unwrap().count(), 1);
+    }
+}
