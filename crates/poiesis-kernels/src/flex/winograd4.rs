@@ -9,6 +9,7 @@
 //! Source: Winograd 1980; Lavin & Gray 2016 for convolutions.
 
 #![expect(unsafe_code, reason = "the transforms run through up to eighteen pointers at once")]
+#![expect(clippy::needless_range_loop, reason = "indices over registers, the same for several arrays")]
 
 use std::ops::Range;
 
