@@ -4,6 +4,9 @@ use burn::tensor::Tensor;
 use burn::tensor::module;
 use burn::tensor::ops;
 
+use crate::flex;
+use crate::flex::convolution::Geometry;
+
 /// How the kernel of a [`conv2d`] moves over its input. The default is stride 1, no padding, dilation 1
 /// and one group.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -43,8 +46,32 @@ impl ConvOptions {
 ///
 /// When the shapes do not fit one another, or the kernel does not fit into the padded input.
 pub fn conv2d(x: Tensor<4>, weight: Tensor<4>, bias: Option<Tensor<1>>, options: &ConvOptions) -> Tensor<4> {
-    output_shape(x.dims(), weight.dims(), bias.as_ref().map(Tensor::dims), options);
-    default(x, weight, bias, options)
+    let bias_shape = bias.as_ref().map(Tensor::dims);
+    let shape = output_shape(x.dims(), weight.dims(), bias_shape, options);
+    let geometry = geometry(x.dims(), weight.dims(), shape, options);
+    flex::convolve::conv2d(&x, &weight, bias.as_ref(), geometry)
+        .unwrap_or_else(|| default(x, weight, bias, options))
+}
+
+fn geometry(
+    [batch, height, width, channels]: [usize; 4],
+    weight: [usize; 4],
+    shape: [usize; 4],
+    options: &ConvOptions,
+) -> Geometry {
+    Geometry {
+        batch,
+        large: [height, width],
+        channels,
+        small: [shape[1], shape[2]],
+        out: shape[3],
+        kernel: [weight[0], weight[1]],
+        stride: options.stride,
+        padding: options.padding.map(|[begin, _]| begin),
+        dilation: options.dilation,
+        groups: options.groups,
+        transposed: false,
+    }
 }
 
 /// The shape of the result, after checking that the arguments fit one another.

@@ -4,6 +4,9 @@ use burn::tensor::Tensor;
 use burn::tensor::module;
 use burn::tensor::ops;
 
+use crate::flex;
+use crate::flex::convolution::Geometry;
+
 /// How the kernel of a [`conv_transpose2d`] moves over its output. The default is stride 1, no padding,
 /// dilation 1 and one group.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -56,8 +59,32 @@ pub fn conv_transpose2d(
     bias: Option<Tensor<1>>,
     options: &ConvTransposeOptions,
 ) -> Tensor<4> {
-    output_shape(x.dims(), weight.dims(), bias.as_ref().map(Tensor::dims), options);
-    default(x, weight, bias, options)
+    let bias_shape = bias.as_ref().map(Tensor::dims);
+    let shape = output_shape(x.dims(), weight.dims(), bias_shape, options);
+    let geometry = geometry(x.dims(), weight.dims(), shape, options);
+    flex::convolve::conv_transpose2d(&x, &weight, bias.as_ref(), geometry)
+        .unwrap_or_else(|| default(x, weight, bias, options))
+}
+
+fn geometry(
+    [batch, height, width, channels]: [usize; 4],
+    weight: [usize; 4],
+    shape: [usize; 4],
+    options: &ConvTransposeOptions,
+) -> Geometry {
+    Geometry {
+        batch,
+        large: [shape[1], shape[2]],
+        channels: shape[3],
+        small: [height, width],
+        out: channels,
+        kernel: [weight[0], weight[1]],
+        stride: options.stride,
+        padding: options.padding.map(|[begin, _]| begin),
+        dilation: options.dilation,
+        groups: options.groups,
+        transposed: true,
+    }
 }
 
 /// The shape of the result, after checking that the arguments fit one another.

@@ -38,6 +38,7 @@ mod bernoulli;
 mod conv2d;
 mod conv_transpose2d;
 mod ema;
+mod flex;
 mod linear;
 
 pub use activation::{Activation, activate};

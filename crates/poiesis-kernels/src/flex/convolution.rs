@@ -1,0 +1,767 @@
+//! Convolutions as matrix products over tiles of gathered pixels, for any kernel, stride, padding, dilation
+//! and number of groups.
+//!
+//! A convolution takes a *large* image `[batch, height, width, channels]` to a *small* one `[batch,
+//! out_height, out_width, out]`; a transposed convolution goes the other way. Both are made of the same
+//! three products, so that there is one implementation: large → small ([`shrink`]), small → large
+//! ([`grow`]), and the gradient of the weights from both images ([`weight_gradient`]).
+//!
+//! Memory: tiles of at most some hundred kilobytes per thread for `shrink` and `grow`; at most about 16
+//! MiB of gathered pixels for `weight_gradient`.
+
+#![expect(unsafe_code, reason = "tasks write interleaved pixels of one image through `Shared`")]
+
+use std::ops::Range;
+
+use pulp::Arch;
+
+use super::gemm::{self, Left, Write};
+use super::parallel::{self, Shared};
+use super::pool::Buffer;
+use super::winograd4;
+
+/// The sizes of a convolution between a large and a small image.
+#[derive(Clone, Debug)]
+pub(crate) struct Geometry {
+    pub(crate) batch: usize,
+    /// Height and width of the large image.
+    pub(crate) large: [usize; 2],
+    /// Channels of the large image.
+    pub(crate) channels: usize,
+    /// Height and width of the small image.
+    pub(crate) small: [usize; 2],
+    /// Channels of the small image.
+    pub(crate) out: usize,
+    pub(crate) kernel: [usize; 2],
+    pub(crate) stride: [usize; 2],
+    /// Zeros above and left of the large image.
+    pub(crate) padding: [usize; 2],
+    pub(crate) dilation: [usize; 2],
+    pub(crate) groups: usize,
+    /// Weights are `[kernel, out, channels / groups]`, as a transposed convolution has them, instead of
+    /// `[kernel, channels / groups, out]`.
+    pub(crate) transposed: bool,
+}
+
+impl Geometry {
+    pub(crate) fn taps(&self) -> usize {
+        self.kernel[0] * self.kernel[1]
+    }
+
+    /// Channels of the large image in a group.
+    fn group_channels(&self) -> usize {
+        self.channels / self.groups
+    }
+
+    /// Channels of the small image in a group.
+    fn group_out(&self) -> usize {
+        self.out / self.groups
+    }
+
+    pub(crate) fn weights(&self) -> usize {
+        self.taps() * self.group_channels() * self.out
+    }
+
+    pub(crate) fn large_len(&self) -> usize {
+        self.batch * self.large[0] * self.large[1] * self.channels
+    }
+
+    pub(crate) fn small_pixels(&self) -> usize {
+        self.batch * self.small[0] * self.small[1]
+    }
+
+    pub(crate) fn small_len(&self) -> usize {
+        self.small_pixels() * self.out
+    }
+
+    /// Distances in the weights of neighbouring channels of the large and of the small image, and of
+    /// neighbouring groups.
+    fn weight_strides(&self) -> (usize, usize, usize) {
+        let (channels, out) = (self.group_channels(), self.group_out());
+        if self.transposed { (1, channels, out * channels) } else { (self.out, 1, out) }
+    }
+
+    /// Which pixels of the large image each pixel of the small one sees.
+    fn gather(&self) -> Gather {
+        Gather {
+            source: self.large,
+            channels: self.channels,
+            grid: self.small,
+            taps: self.kernel,
+            step: self.stride.map(|s| s as isize),
+            tap_step: self.dilation.map(|d| d as isize),
+            offset: self.padding.map(|p| -(p as isize)),
+        }
+    }
+}
+
+/// The small image of the large image `x`, plus `bias [out]`.
+pub(crate) fn shrink(g: &Geometry, x: &[f32], weight: &[f32], bias: Option<&[f32]>) -> Buffer {
+    if winograd4::fits(g) {
+        return winograd4::shrink(g, x, weight, bias);
+    }
+    let mut y = Buffer::take(g.small_len());
+    let blocks: Vec<usize> = (0..g.taps()).map(|tap| tap * g.group_channels() * g.out).collect();
+    let (channel, out, group) = g.weight_strides();
+    let product = Product {
+        gather: g.gather(),
+        place: Place { size: g.small, channels: g.out, start: [0, 0], step: [1, 1] },
+        batch: g.batch,
+        groups: g.groups,
+        inputs: g.group_channels(),
+        outputs: g.group_out(),
+    };
+    let packed = product.pack(weight, &blocks, [channel, out, group]);
+    product.run(x, &packed, bias, &Shared::new(&mut y));
+    y
+}
+
+/// The large image of the small image `y`, the adjoint of [`shrink`], plus `bias [channels]`.
+pub(crate) fn grow(g: &Geometry, y: &[f32], weight: &[f32], bias: Option<&[f32]>) -> Buffer {
+    if winograd4::fits(g) {
+        return winograd4::grow(g, y, weight, bias);
+    }
+    let phases = phases(g);
+    let gathered: usize = phases.iter().map(Phase::products).sum();
+    let scattered = g.small[0] * g.small[1] * g.taps();
+    // Few columns waste most of a vector, and many taps outside the small image waste products.
+    if g.group_channels() < 32 || gathered > scattered + scattered / 4 {
+        return scatter(g, y, weight, bias);
+    }
+    let mut x = Buffer::take(g.large_len());
+    let shared = Shared::new(&mut x);
+    let (channel, out, group) = g.weight_strides();
+    for phase in phases {
+        let blocks: Vec<usize> = phase.taps.iter().map(|tap| tap * g.group_channels() * g.out).collect();
+        let product = Product {
+            gather: phase.gather,
+            place: phase.place,
+            batch: g.batch,
+            groups: g.groups,
+            inputs: g.group_out(),
+            outputs: g.group_channels(),
+        };
+        let packed = product.pack(weight, &blocks, [out, channel, group]);
+        product.run(y, &packed, bias, &shared);
+    }
+    x
+}
+
+/// The gradient of the weights, in their own layout, from the large image (or its gradient) and the
+/// gradient of the small image (or the small image).
+pub(crate) fn weight_gradient(g: &Geometry, x: &[f32], y: &[f32]) -> Buffer {
+    if winograd4::fits(g) {
+        return winograd4::weight_gradient(g, x, y);
+    }
+    let rows = g.taps() * g.group_channels();
+    let gradient = if rows * g.out <= 1 << 16 {
+        weight_gradient_by_parts(g, x, y)
+    } else {
+        weight_gradient_by_rows(g, x, y)
+    };
+    if g.transposed { transpose_weights(g, &gradient) } else { gradient }
+}
+
+/// One matrix product per tile of gathered pixels.
+struct Product {
+    gather: Gather,
+    place: Place,
+    batch: usize,
+    groups: usize,
+    /// Channels that a group reads.
+    inputs: usize,
+    /// Channels that a group writes.
+    outputs: usize,
+}
+
+impl Product {
+    fn depth(&self) -> usize {
+        self.gather.tap_count() * self.inputs
+    }
+
+    /// Packs the weights of every group; `strides` are those of input channel, output channel and group.
+    fn pack(&self, weight: &[f32], blocks: &[usize], strides: [usize; 3]) -> Buffer {
+        let len = gemm::packed_len(self.depth(), self.outputs);
+        let mut packed = Buffer::take(len * self.groups);
+        let shared = Shared::new(&mut packed);
+        let panels = self.outputs.div_ceil(gemm::panel_width());
+        let pack = |task: usize| {
+            let (group, panel) = (task / panels, task % panels);
+            let range = gemm::panel_range(self.depth(), self.outputs, panel);
+            // SAFETY: panels and groups are disjoint.
+            let packed = unsafe { shared.part(group * len + range.start..group * len + range.end) };
+            let source = &weight[group * strides[2]..];
+            gemm::pack_panel(
+                packed,
+                source,
+                blocks,
+                self.inputs,
+                self.outputs,
+                strides[0],
+                strides[1],
+                panel,
+            );
+        };
+        if len * self.groups < 1 << 14 {
+            (0..panels * self.groups).for_each(pack);
+        } else {
+            parallel::tasks(panels * self.groups, pack);
+        }
+        packed
+    }
+
+    fn run(&self, source: &[f32], packed: &[f32], bias: Option<&[f32]>, result: &Shared<'_>) {
+        let pixels = self.batch * self.gather.cells();
+        let size = tile_pixels(self.depth(), pixels);
+        parallel::tasks(parallel::parts(pixels, size), |task| {
+            let tile = parallel::part(pixels, size, task);
+            self.tile(source, packed, bias, result, tile);
+        });
+    }
+
+    fn tile(
+        &self,
+        source: &[f32],
+        packed: &[f32],
+        bias: Option<&[f32]>,
+        result: &Shared<'_>,
+        tile: Range<usize>,
+    ) {
+        let channels = self.place.channels;
+        if self.place.is_dense(&self.gather) {
+            // SAFETY: the tasks' tiles are disjoint ranges of pixels.
+            let rows = unsafe { result.part(tile.start * channels..tile.end * channels) };
+            self.multiply(source, packed, bias, rows, tile);
+            return;
+        }
+        let mut rows = Buffer::take(tile.len() * channels);
+        self.multiply(source, packed, bias, &mut rows, tile.clone());
+        for (cell, row) in tile.zip(rows.chunks_exact(channels)) {
+            let at = self.place.pixel(&self.gather, cell) * channels;
+            // SAFETY: every cell of a grid has a pixel of its own.
+            unsafe { result.part(at..at + channels) }.copy_from_slice(row);
+        }
+    }
+
+    /// The tile's results as rows of all channels.
+    fn multiply(
+        &self,
+        source: &[f32],
+        packed: &[f32],
+        bias: Option<&[f32]>,
+        rows: &mut [f32],
+        tile: Range<usize>,
+    ) {
+        let depth = self.depth();
+        let channels = self.place.channels;
+        let len = gemm::packed_len(depth, self.outputs);
+        let mut columns = Buffer::take(0);
+        for group in 0..self.groups {
+            let first = group * self.inputs;
+            let left = match self.gather.in_place(self.inputs) {
+                Some(row) => Left { values: &source[tile.start * row + first..], row, column: 1 },
+                None => {
+                    columns = Buffer::take(tile.len() * depth);
+                    let channels = first..first + self.inputs;
+                    self.gather.rows(source, tile.clone(), channels, &mut columns);
+                    Left { values: &columns, row: depth, column: 1 }
+                }
+            };
+            gemm::multiply(
+                left,
+                tile.len(),
+                depth,
+                &packed[group * len..][..len],
+                self.outputs,
+                &mut rows[group * self.outputs..],
+                channels,
+                Write::Replace,
+            );
+        }
+        drop(columns);
+        if let Some(bias) = bias {
+            add_rows(rows, bias);
+        }
+    }
+}
+
+/// Adds `bias` to every row.
+fn add_rows(rows: &mut [f32], bias: &[f32]) {
+    Arch::new().dispatch(
+        #[inline(always)]
+        || {
+            for row in rows.chunks_exact_mut(bias.len()) {
+                for (value, bias) in row.iter_mut().zip(bias) {
+                    *value += bias;
+                }
+            }
+        },
+    );
+}
+
+/// Pixels in a tile, so that the gathered values stay in the L2 cache and there are tasks enough.
+fn tile_pixels(depth: usize, pixels: usize) -> usize {
+    let fitting = (65_536 / depth.max(1)).clamp(48, 768);
+    fitting.min(pixels.div_ceil(8).max(24)).next_multiple_of(24)
+}
+
+/// Where results lie in their image: cell `(y, x)` of the grid at pixel `start + step · (y, x)`.
+struct Place {
+    size: [usize; 2],
+    channels: usize,
+    start: [usize; 2],
+    step: [usize; 2],
+}
+
+impl Place {
+    /// Whether the grid's cells are the image's pixels in order.
+    fn is_dense(&self, gather: &Gather) -> bool {
+        gather.grid == self.size && self.start == [0, 0] && self.step == [1, 1]
+    }
+
+    fn pixel(&self, gather: &Gather, cell: usize) -> usize {
+        let [height, width] = gather.grid;
+        let (image, y, x) = (cell / (height * width), cell / width % height, cell % width);
+        let y = self.start[0] + y * self.step[0];
+        let x = self.start[1] + x * self.step[1];
+        (image * self.size[0] + y) * self.size[1] + x
+    }
+}
+
+/// Which pixels of a source image each cell of a grid sees: tap `t` of cell `c` is the pixel `c · step +
+/// t · tap_step + offset`, a zero where there is none.
+struct Gather {
+    source: [usize; 2],
+    channels: usize,
+    grid: [usize; 2],
+    taps: [usize; 2],
+    step: [isize; 2],
+    tap_step: [isize; 2],
+    offset: [isize; 2],
+}
+
+impl Gather {
+    fn cells(&self) -> usize {
+        self.grid[0] * self.grid[1]
+    }
+
+    fn tap_count(&self) -> usize {
+        self.taps[0] * self.taps[1]
+    }
+
+    /// The distance of rows if the gathered rows are in the source as they are.
+    fn in_place(&self, inputs: usize) -> Option<usize> {
+        let same =
+            self.taps == [1, 1] && self.grid == self.source && self.step == [1, 1] && self.offset == [0, 0];
+        let whole = self.grid == [1, 1]
+            && self.taps == self.source
+            && self.tap_step == [1, 1]
+            && self.offset == [0, 0]
+            && inputs == self.channels;
+        (same || whole).then(|| self.source[0] * self.source[1] * self.channels / self.cells())
+    }
+
+    /// Writes the rows of `cells` (counted through the batch): every tap's values of `channels`.
+    fn rows(&self, source: &[f32], cells: Range<usize>, channels: Range<usize>, rows: &mut [f32]) {
+        let count = channels.len();
+        let depth = self.tap_count() * count;
+        if depth == 0 {
+            return;
+        }
+        let [height, width] = self.source;
+        let line = self.taps[1] * count;
+        // Neighbouring taps are neighbours in memory.
+        let runs = self.tap_step[1] == 1 && count == self.channels;
+        for (cell, row) in cells.zip(rows.chunks_exact_mut(depth)) {
+            let image = cell / self.cells();
+            let y = cell / self.grid[1] % self.grid[0];
+            let x = cell % self.grid[1];
+            let top = y as isize * self.step[0] + self.offset[0];
+            let left = x as isize * self.step[1] + self.offset[1];
+            for (tap_y, row) in row.chunks_exact_mut(line).enumerate() {
+                let y = top + tap_y as isize * self.tap_step[0];
+                if y < 0 || y >= height as isize {
+                    row.fill(0.0);
+                    continue;
+                }
+                let start = (image * height + y as usize) * width;
+                if runs {
+                    let before = (-left).clamp(0, self.taps[1] as isize) as usize;
+                    let inside = (width as isize - left).clamp(0, self.taps[1] as isize) as usize;
+                    row[..before * count].fill(0.0);
+                    if inside > before {
+                        let from = start + (left + before as isize) as usize;
+                        row[before * count..inside * count]
+                            .copy_from_slice(&source[from * count..][..(inside - before) * count]);
+                    }
+                    row[inside.max(before) * count..].fill(0.0);
+                } else {
+                    for (tap_x, row) in row.chunks_exact_mut(count).enumerate() {
+                        let x = left + tap_x as isize * self.tap_step[1];
+                        if x < 0 || x >= width as isize {
+                            row.fill(0.0);
+                        } else {
+                            let at = (start + x as usize) * self.channels;
+                            row.copy_from_slice(&source[at + channels.start..at + channels.end]);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The pixels of the large image with the same remainder by the stride: each is a convolution of the small
+/// image with some of the kernel's taps.
+struct Phase {
+    gather: Gather,
+    place: Place,
+    taps: Vec<usize>,
+}
+
+impl Phase {
+    /// Multiplications per pair of channels.
+    fn products(&self) -> usize {
+        self.gather.cells() * self.gather.tap_count()
+    }
+}
+
+fn phases(g: &Geometry) -> Vec<Phase> {
+    let rows = axis_phases(g, 0);
+    let columns = axis_phases(g, 1);
+    let mut phases = Vec::with_capacity(rows.len() * columns.len());
+    for y in &rows {
+        for x in &columns {
+            let taps = (0..y.taps)
+                .flat_map(|ty| {
+                    (0..x.taps).map(move |tx| (y.first + ty * y.every) * g.kernel[1] + x.first + tx * x.every)
+                })
+                .collect();
+            phases.push(Phase {
+                gather: Gather {
+                    source: g.small,
+                    channels: g.out,
+                    grid: [y.cells, x.cells],
+                    taps: [y.taps, x.taps],
+                    step: [1, 1],
+                    tap_step: [y.tap_step, x.tap_step],
+                    offset: [y.offset, x.offset],
+                },
+                place: Place {
+                    size: g.large,
+                    channels: g.channels,
+                    start: [y.start, x.start],
+                    step: g.stride,
+                },
+                taps,
+            });
+        }
+    }
+    phases
+}
+
+/// A phase along one axis: pixels `start + stride · cell` use the taps `first + every · t`.
+struct AxisPhase {
+    start: usize,
+    cells: usize,
+    first: usize,
+    every: usize,
+    taps: usize,
+    tap_step: isize,
+    offset: isize,
+}
+
+fn axis_phases(g: &Geometry, axis: usize) -> Vec<AxisPhase> {
+    let (stride, dilation) = (g.stride[axis], g.dilation[axis]);
+    let every = stride / greatest_common_divisor(stride, dilation);
+    (0..stride.min(g.large[axis]))
+        .map(|start| {
+            // The small pixel o sees the large pixel i through tap k where i + padding = o · stride + k · dilation.
+            let position = start + g.padding[axis];
+            let first = (0..every.min(g.kernel[axis]))
+                .find(|k| (position % stride + stride * dilation - k * dilation).is_multiple_of(stride));
+            let cells = (g.large[axis] - start).div_ceil(stride);
+            let (first, taps, offset) = match first {
+                Some(first) => (
+                    first,
+                    (g.kernel[axis] - first).div_ceil(every),
+                    (position as isize - (first * dilation) as isize) / stride as isize,
+                ),
+                None => (0, 0, 0),
+            };
+            AxisPhase {
+                start,
+                cells,
+                first,
+                every,
+                taps,
+                tap_step: -((every * dilation / stride) as isize),
+                offset,
+            }
+        })
+        .collect()
+}
+
+fn greatest_common_divisor(a: usize, b: usize) -> usize {
+    if b == 0 { a } else { greatest_common_divisor(b, a % b) }
+}
+
+/// [`grow`] by multiplying first and adding the products to their pixels afterwards.
+fn scatter(g: &Geometry, y: &[f32], weight: &[f32], bias: Option<&[f32]>) -> Buffer {
+    let depth = g.group_out();
+    let width = g.taps() * g.group_channels();
+    let (channel, out, group) = g.weight_strides();
+    // The packed matrix is out × (taps · channels), so its columns come in blocks of a tap each.
+    let mut ordered = Buffer::take(g.weights());
+    for group_index in 0..g.groups {
+        let weight = &weight[group_index * group..];
+        let ordered = &mut ordered[group_index * depth * width..][..depth * width];
+        for tap in 0..g.taps() {
+            let tap_weight = &weight[tap * g.group_channels() * g.out..];
+            for o in 0..depth {
+                let row = &mut ordered[o * width + tap * g.group_channels()..];
+                for (c, value) in row[..g.group_channels()].iter_mut().enumerate() {
+                    *value = tap_weight[o * out + c * channel];
+                }
+            }
+        }
+    }
+    let len = gemm::packed_len(depth, width);
+    let mut packed = Buffer::take(len * g.groups);
+    for group in 0..g.groups {
+        let ordered = &ordered[group * depth * width..];
+        gemm::pack(&mut packed[group * len..][..len], ordered, depth, width, width, 1);
+    }
+
+    let mut x = Buffer::take(g.large_len());
+    let image_len = g.large[0] * g.large[1] * g.channels;
+    let shared = Shared::new(&mut x);
+    let pixels = g.small[0] * g.small[1];
+    parallel::tasks(g.batch, |image| {
+        // SAFETY: every task has an image of its own.
+        let x = unsafe { shared.part(image * image_len..(image + 1) * image_len) };
+        match bias {
+            Some(bias) => x.chunks_exact_mut(g.channels).for_each(|pixel| pixel.copy_from_slice(bias)),
+            None => x.fill(0.0),
+        }
+        let size = (65_536 / width.max(1)).clamp(24, 512).min(pixels.max(1));
+        let mut products = Buffer::take(size * width);
+        for group in 0..g.groups {
+            for tile in 0..parallel::parts(pixels, size) {
+                let tile = parallel::part(pixels, size, tile);
+                let left = Left {
+                    values: &y[(image * pixels + tile.start) * g.out + group * depth..],
+                    row: g.out,
+                    column: 1,
+                };
+                gemm::multiply(
+                    left,
+                    tile.len(),
+                    depth,
+                    &packed[group * len..][..len],
+                    width,
+                    &mut products,
+                    width,
+                    Write::Replace,
+                );
+                Arch::new().dispatch(
+                    #[inline(always)]
+                    || add_products(g, &products, tile, group * g.group_channels(), x),
+                );
+            }
+        }
+    });
+    x
+}
+
+/// Adds the products of the small pixels `tile` to the pixels of one large image, from channel `first` on.
+#[inline(always)]
+fn add_products(g: &Geometry, products: &[f32], tile: Range<usize>, first: usize, x: &mut [f32]) {
+    let channels = g.group_channels();
+    let line = g.kernel[1] * channels;
+    let [height, width] = g.large;
+    let runs = g.dilation[1] == 1 && g.groups == 1;
+    let [kernel_height, kernel_width] = g.kernel;
+    for (pixel, products) in tile.zip(products.chunks_exact(kernel_height * line)) {
+        let (small_y, small_x) = (pixel / g.small[1], pixel % g.small[1]);
+        let left = (small_x * g.stride[1]) as isize - g.padding[1] as isize;
+        for (tap, products) in products.chunks_exact(line).enumerate() {
+            let y = small_y * g.stride[0] + tap * g.dilation[0];
+            if y < g.padding[0] || y - g.padding[0] >= height {
+                continue;
+            }
+            let start = (y - g.padding[0]) * width;
+            if runs {
+                let before = (-left).clamp(0, kernel_width as isize) as usize;
+                let inside = (width as isize - left).clamp(0, kernel_width as isize) as usize;
+                if inside > before {
+                    let at = (start + (left + before as isize) as usize) * channels;
+                    let products = &products[before * channels..inside * channels];
+                    add(&mut x[at..at + products.len()], products);
+                }
+            } else {
+                for (tap, products) in products.chunks_exact(channels).enumerate() {
+                    let x_at = left + (tap * g.dilation[1]) as isize;
+                    if x_at >= 0 && x_at < width as isize {
+                        let at = (start + x_at as usize) * g.channels + first;
+                        add(&mut x[at..at + channels], products);
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn add(sums: &mut [f32], values: &[f32]) {
+    for (sum, value) in sums.iter_mut().zip(values) {
+        *sum += value;
+    }
+}
+
+/// The gradient of few weights: parts of the pixels sum up on their own and are added in order. The
+/// result is `[taps, channels / groups, out]`.
+fn weight_gradient_by_parts(g: &Geometry, x: &[f32], y: &[f32]) -> Buffer {
+    let gather = g.gather();
+    let rows = g.taps() * g.group_channels();
+    let (len, pixels) = (rows * g.out, g.small_pixels());
+    let count = pixels.div_ceil(1024).clamp(1, 16);
+    let size = pixels.div_ceil(count).max(1);
+    let count = parallel::parts(pixels, size).max(1);
+    let mut sums = Buffer::zeros(count * len);
+    let shared = Shared::new(&mut sums);
+    parallel::tasks(count, |task| {
+        // SAFETY: every task has a sum of its own.
+        let sum = unsafe { shared.part(task * len..(task + 1) * len) };
+        let range = parallel::part(pixels, size, task);
+        let tile_size = (32_768 / rows.max(1)).clamp(32, 384);
+        let mut columns = Buffer::take(tile_size * rows);
+        let mut packed = Buffer::take(gemm::packed_len(tile_size, g.group_out()));
+        for tile in 0..parallel::parts(range.len(), tile_size) {
+            let tile = parallel::part(range.len(), tile_size, tile);
+            let tile = range.start + tile.start..range.start + tile.end;
+            for group in 0..g.groups {
+                let first = group * g.group_channels();
+                gather.rows(x, tile.clone(), first..first + g.group_channels(), &mut columns);
+                let right = &y[tile.start * g.out + group * g.group_out()..];
+                let packed = &mut packed[..gemm::packed_len(tile.len(), g.group_out())];
+                gemm::pack(packed, right, tile.len(), g.group_out(), g.out, 1);
+                let left = Left { values: &columns, row: 1, column: rows };
+                gemm::multiply(
+                    left,
+                    rows,
+                    tile.len(),
+                    packed,
+                    g.group_out(),
+                    &mut sum[group * g.group_out()..],
+                    g.out,
+                    Write::Add,
+                );
+            }
+        }
+    });
+    let mut total = Buffer::take(len);
+    total.copy_from_slice(&sums[..len]);
+    for sum in sums.chunks_exact(len.max(1)).skip(1) {
+        add(&mut total, sum);
+    }
+    total
+}
+
+/// The gradient of many weights: a chunk of pixels is gathered, then blocks of weights are multiplied. The
+/// result is `[taps, channels / groups, out]`.
+fn weight_gradient_by_rows(g: &Geometry, x: &[f32], y: &[f32]) -> Buffer {
+    let gather = g.gather();
+    let rows = g.taps() * g.group_channels();
+    let pixels = g.small_pixels();
+    let mut gradient = Buffer::zeros(rows * g.out);
+    let result = Shared::new(&mut gradient);
+    let in_place = gather.in_place(g.group_channels());
+    let row_len = if in_place.is_some() { 0 } else { rows };
+    let chunk = ((1 << 21) / (row_len * g.groups + g.out)).clamp(64, pixels.max(64));
+    let packed_len = gemm::packed_len(chunk, g.group_out());
+    let mut columns = Buffer::take(g.groups * chunk * row_len);
+    let mut packed = Buffer::take(g.groups * packed_len);
+    let panels = g.group_out().div_ceil(gemm::panel_width());
+    let block = rows.div_ceil(16).clamp(24, 192).next_multiple_of(24);
+    let blocks = parallel::parts(rows, block);
+    for index in 0..parallel::parts(pixels, chunk) {
+        let cells = parallel::part(pixels, chunk, index);
+        let depth = cells.len();
+        let tiles = if in_place.is_some() { 0 } else { parallel::parts(depth, 64) };
+        let shared_columns = Shared::new(&mut columns);
+        let shared_packed = Shared::new(&mut packed);
+        parallel::tasks((tiles + panels) * g.groups, |task| {
+            let (group, task) = (task % g.groups, task / g.groups);
+            if task < tiles {
+                let tile = parallel::part(depth, 64, task);
+                let start = (group * chunk + tile.start) * rows;
+                // SAFETY: tiles and groups are disjoint.
+                let columns = unsafe { shared_columns.part(start..start + tile.len() * rows) };
+                let channels = group * g.group_channels()..(group + 1) * g.group_channels();
+                let tile = cells.start + tile.start..cells.start + tile.end;
+                gather.rows(x, tile, channels, columns);
+            } else {
+                let panel = task - tiles;
+                let range = gemm::panel_range(depth, g.group_out(), panel);
+                let start = group * packed_len;
+                // SAFETY: panels and groups are disjoint.
+                let packed = unsafe { shared_packed.part(start + range.start..start + range.end) };
+                let right = &y[cells.start * g.out + group * g.group_out()..];
+                gemm::pack_panel(packed, right, &[0], depth, g.group_out(), g.out, 1, panel);
+            }
+        });
+        parallel::tasks(blocks * g.groups, |task| {
+            let (group, task) = (task % g.groups, task / g.groups);
+            let block = parallel::part(rows, block, task);
+            let left = match in_place {
+                Some(row) => Left {
+                    values: &x[cells.start * row + group * g.group_channels() + block.start..],
+                    row: 1,
+                    column: row,
+                },
+                None => Left { values: &columns[group * chunk * rows + block.start..], row: 1, column: rows },
+            };
+            let columns = group * g.group_out()..(group + 1) * g.group_out();
+            let mut sums = Buffer::zeros(block.len() * columns.len());
+            gemm::multiply(
+                left,
+                block.len(),
+                depth,
+                &packed[group * packed_len..][..packed_len],
+                columns.len(),
+                &mut sums,
+                columns.len(),
+                Write::Replace,
+            );
+            for (row, sums) in block.zip(sums.chunks_exact(columns.len())) {
+                let at = row * g.out + columns.start;
+                // SAFETY: blocks of rows and groups of columns are disjoint.
+                add(unsafe { result.part(at..at + columns.len()) }, sums);
+            }
+        });
+    }
+    gradient
+}
+
+/// `[taps, channels, out]` as `[taps, out, channels]`, in every group.
+fn transpose_weights(g: &Geometry, weight: &[f32]) -> Buffer {
+    let (channels, out) = (g.group_channels(), g.out);
+    let mut transposed = Buffer::take(weight.len());
+    let shared = Shared::new(&mut transposed);
+    parallel::tasks(g.taps(), |tap| {
+        let range = tap * channels * out..(tap + 1) * channels * out;
+        let weight = &weight[range.clone()];
+        // SAFETY: every task has a tap of its own.
+        let transposed = unsafe { shared.part(range) };
+        for first in (0..out).step_by(16) {
+            let last = (first + 16).min(out);
+            for c in 0..channels {
+                for o in first..last {
+                    transposed[o * channels + c] = weight[c * out + o];
+                }
+            }
+        }
+    });
+    transposed
+}

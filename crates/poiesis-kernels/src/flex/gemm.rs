@@ -1,0 +1,405 @@
+//! Matrix product of a strided left matrix with a right matrix packed into panels of columns.
+//!
+//! The inner kernel holds a tile of the result in registers (6×64 with AVX-512, 6×16 with AVX2) and
+//! broadcasts the left elements from memory, so that the left matrix is never packed. Every element of the
+//! result is one chain of fused multiply-adds in the order of `k`, cut at fixed multiples of
+//! [`DEPTH`]; it does not depend on the other rows, on the tile it falls into, or on the threads.
+
+#![expect(unsafe_code, reason = "the inner kernel reads and writes through raw pointers")]
+
+use pulp::{Arch, Simd, WithSimd};
+
+/// Columns of the right matrix are worked off in stretches of this many rows, which stay in the L2 cache.
+const DEPTH: usize = 384;
+
+/// The left matrix: element `(i, p)` is `values[i · row + p · column]`.
+#[derive(Clone, Copy)]
+pub(crate) struct Left<'a> {
+    pub(crate) values: &'a [f32],
+    pub(crate) row: usize,
+    pub(crate) column: usize,
+}
+
+/// What happens to the old result.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Write {
+    Replace,
+    Add,
+}
+
+/// Number of columns in a panel on this machine.
+pub(crate) fn panel_width() -> usize {
+    Arch::new().dispatch(PanelWidth).0
+}
+
+/// Number of floats that a packed matrix of `rows × columns` takes.
+pub(crate) fn packed_len(rows: usize, columns: usize) -> usize {
+    let (panel, lanes) = Arch::new().dispatch(PanelWidth);
+    let last = (columns % panel).next_multiple_of(lanes);
+    (columns / panel * panel + last) * rows
+}
+
+/// Packs panel `panel` of a matrix given by blocks of rows: row `b · rows_per_block + r`, column `j` is
+/// `source[blocks[b] + r · row + j · column]`. `packed` is the whole packed matrix's part for this panel, of
+/// [`panel_len`] floats.
+#[expect(clippy::too_many_arguments, reason = "the geometry of a strided matrix")]
+pub(crate) fn pack_panel(
+    packed: &mut [f32],
+    source: &[f32],
+    blocks: &[usize],
+    block_rows: usize,
+    columns: usize,
+    row: usize,
+    column: usize,
+    panel: usize,
+) {
+    let (full, lanes) = Arch::new().dispatch(PanelWidth);
+    let first = panel * full;
+    let width = full.min(columns - first);
+    let stride = width.next_multiple_of(lanes);
+    assert_eq!(packed.len(), blocks.len() * block_rows * stride);
+    if block_rows == 0 {
+        return;
+    }
+    for (packed, &block) in packed.chunks_exact_mut(block_rows * stride).zip(blocks) {
+        let source = &source[block + first * column..];
+        if column == 1 {
+            for (r, packed) in packed.chunks_exact_mut(stride).enumerate() {
+                packed[..width].copy_from_slice(&source[r * row..][..width]);
+                packed[width..].fill(0.0);
+            }
+        } else {
+            transpose_into(packed, source, block_rows, width, stride, row, column);
+        }
+    }
+}
+
+/// Copies a matrix of long column strides in blocks of 16 rows, which stay in the L1 cache.
+fn transpose_into(
+    packed: &mut [f32],
+    source: &[f32],
+    rows: usize,
+    width: usize,
+    stride: usize,
+    row: usize,
+    column: usize,
+) {
+    for start in (0..rows).step_by(16) {
+        let end = (start + 16).min(rows);
+        for j in 0..width {
+            for r in start..end {
+                packed[r * stride + j] = source[r * row + j * column];
+            }
+        }
+        for r in start..end {
+            packed[r * stride + width..(r + 1) * stride].fill(0.0);
+        }
+    }
+}
+
+/// The floats of panel `panel` inside a packed matrix of `rows × columns`.
+pub(crate) fn panel_range(rows: usize, columns: usize, panel: usize) -> std::ops::Range<usize> {
+    let (full, lanes) = Arch::new().dispatch(PanelWidth);
+    let start = panel * full;
+    let width = full.min(columns - start).next_multiple_of(lanes);
+    start * rows..(start + width) * rows
+}
+
+/// Packs a whole matrix on this thread; row `r`, column `j` is `source[r · row + j · column]`.
+pub(crate) fn pack(
+    packed: &mut [f32],
+    source: &[f32],
+    rows: usize,
+    columns: usize,
+    row: usize,
+    column: usize,
+) {
+    for panel in 0..columns.div_ceil(panel_width()) {
+        let range = panel_range(rows, columns, panel);
+        pack_panel(&mut packed[range], source, &[0], rows, columns, row, column, panel);
+    }
+}
+
+/// `result (+)= left · packed` for `rows` rows, `depth` columns of `left` and `columns` columns of the packed
+/// matrix, on this thread. Row `i` of the result starts at `result[i · stride]`.
+///
+/// `first` is the first row of the packed matrix (of `packed_rows` rows) that takes part.
+#[expect(clippy::too_many_arguments, reason = "the geometry of a matrix product")]
+pub(crate) fn multiply(
+    left: Left<'_>,
+    rows: usize,
+    depth: usize,
+    packed: &[f32],
+    columns: usize,
+    result: &mut [f32],
+    stride: usize,
+    write: Write,
+) {
+    if rows == 0 || columns == 0 {
+        return;
+    }
+    if depth == 0 {
+        if write == Write::Replace {
+            for row in result.chunks_mut(stride).take(rows) {
+                row[..columns].fill(0.0);
+            }
+        }
+        return;
+    }
+    assert!((rows - 1) * left.row + (depth - 1) * left.column < left.values.len());
+    assert!((rows - 1) * stride + columns <= result.len());
+    assert!(packed.len() >= packed_len(depth, columns));
+    Arch::new().dispatch(Product { left, rows, depth, packed, columns, result, stride, write });
+}
+
+struct PanelWidth;
+
+impl WithSimd for PanelWidth {
+    type Output = (usize, usize);
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _simd: S) -> (usize, usize) {
+        (vectors::<S>() * S::F32_LANES, S::F32_LANES)
+    }
+}
+
+/// Vectors in a row of a tile.
+const fn vectors<S: Simd>() -> usize {
+    if S::REGISTER_COUNT >= 32 { 4 } else { 2 }
+}
+
+/// Rows of a tile that has `vectors` vectors in a row, so that the registers suffice.
+fn tile_rows<S: Simd>(vectors: usize) -> usize {
+    match vectors {
+        4 => 6,
+        3 => 8,
+        2 if S::REGISTER_COUNT < 32 => 6,
+        _ => 12,
+    }
+}
+
+struct Product<'a> {
+    left: Left<'a>,
+    rows: usize,
+    depth: usize,
+    packed: &'a [f32],
+    columns: usize,
+    result: &'a mut [f32],
+    stride: usize,
+    write: Write,
+}
+
+macro_rules! tile {
+    ($simd:expr, $tile:expr, $key:expr, [$(($rows:literal, $vectors:literal)),* $(,)?]) => {
+        match $key {
+            $(($rows, $vectors) => $simd.vectorize(Tile::<$rows, $vectors>($tile)),)*
+            _ => unreachable!("tiles are at most 12 by 4"),
+        }
+    };
+}
+
+impl WithSimd for Product<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let lanes = S::F32_LANES;
+        let full = vectors::<S>() * lanes;
+        for start in (0..self.depth).step_by(DEPTH) {
+            let depth = DEPTH.min(self.depth - start);
+            for first in (0..self.columns).step_by(full) {
+                let width = full.min(self.columns - first);
+                let count = width.div_ceil(lanes);
+                let packed = &self.packed[first * self.depth + start * count * lanes..];
+                let step = tile_rows::<S>(count);
+                for row in (0..self.rows).step_by(step) {
+                    let rows = step.min(self.rows - row);
+                    let tile = Pointers {
+                        left: self.left.values[row * self.left.row + start * self.left.column..].as_ptr(),
+                        left_row: self.left.row,
+                        left_column: self.left.column,
+                        packed: packed.as_ptr(),
+                        depth,
+                        result: self.result[row * self.stride + first..].as_mut_ptr(),
+                        stride: self.stride,
+                        last: width - (count - 1) * lanes,
+                        add: start > 0 || self.write == Write::Add,
+                    };
+                    tile!(
+                        simd,
+                        tile,
+                        (rows, count),
+                        [
+                            (1, 4),
+                            (2, 4),
+                            (3, 4),
+                            (4, 4),
+                            (5, 4),
+                            (6, 4),
+                            (1, 3),
+                            (2, 3),
+                            (3, 3),
+                            (4, 3),
+                            (5, 3),
+                            (6, 3),
+                            (7, 3),
+                            (8, 3),
+                            (1, 2),
+                            (2, 2),
+                            (3, 2),
+                            (4, 2),
+                            (5, 2),
+                            (6, 2),
+                            (7, 2),
+                            (8, 2),
+                            (9, 2),
+                            (10, 2),
+                            (11, 2),
+                            (12, 2),
+                            (1, 1),
+                            (2, 1),
+                            (3, 1),
+                            (4, 1),
+                            (5, 1),
+                            (6, 1),
+                            (7, 1),
+                            (8, 1),
+                            (9, 1),
+                            (10, 1),
+                            (11, 1),
+                            (12, 1),
+                        ]
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// Where a tile lies; [`multiply`] has checked that all of it is inside the arrays.
+struct Pointers {
+    left: *const f32,
+    left_row: usize,
+    left_column: usize,
+    packed: *const f32,
+    depth: usize,
+    result: *mut f32,
+    stride: usize,
+    /// Columns in the last vector, at least 1.
+    last: usize,
+    add: bool,
+}
+
+struct Tile<const ROWS: usize, const VECTORS: usize>(Pointers);
+
+impl<const ROWS: usize, const VECTORS: usize> WithSimd for Tile<ROWS, VECTORS> {
+    type Output = ();
+
+    #[inline(always)]
+    #[expect(clippy::needless_range_loop, reason = "indices over registers")]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let at = self.0;
+        let lanes = S::F32_LANES;
+        let mut sums = [[simd.splat_f32s(0.0); VECTORS]; ROWS];
+        // SAFETY: `multiply` has checked that the first and the last element of the left matrix and of the
+        // result lie inside their slices and that the packed matrix is complete; `Product` cuts tiles that stay within
+        // `rows`, `depth` and `columns`. Vectors that reach over the last column are read and written in part.
+        unsafe {
+            if at.add {
+                for i in 0..ROWS {
+                    let result = at.result.add(i * at.stride);
+                    for v in 0..VECTORS - 1 {
+                        sums[i][v] = result.add(v * lanes).cast::<S::f32s>().read_unaligned();
+                    }
+                    let last = result.add((VECTORS - 1) * lanes);
+                    sums[i][VECTORS - 1] = simd.partial_load_f32s(std::slice::from_raw_parts(last, at.last));
+                }
+            }
+            let mut left = at.left;
+            let mut packed = at.packed;
+            for _ in 0..at.depth {
+                let mut right = [simd.splat_f32s(0.0); VECTORS];
+                for v in 0..VECTORS {
+                    right[v] = packed.add(v * lanes).cast::<S::f32s>().read_unaligned();
+                }
+                for i in 0..ROWS {
+                    let factor = simd.splat_f32s(*left.add(i * at.left_row));
+                    for v in 0..VECTORS {
+                        sums[i][v] = simd.mul_add_e_f32s(factor, right[v], sums[i][v]);
+                    }
+                }
+                left = left.wrapping_add(at.left_column);
+                packed = packed.add(VECTORS * lanes);
+            }
+            for i in 0..ROWS {
+                let result = at.result.add(i * at.stride);
+                for v in 0..VECTORS - 1 {
+                    result.add(v * lanes).cast::<S::f32s>().write_unaligned(sums[i][v]);
+                }
+                let last = result.add((VECTORS - 1) * lanes);
+                if at.last == lanes {
+                    last.cast::<S::f32s>().write_unaligned(sums[i][VECTORS - 1]);
+                } else {
+                    let last = std::slice::from_raw_parts_mut(last, at.last);
+                    simd.partial_store_f32s(last, sums[i][VECTORS - 1]);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn number(i: usize) -> f32 {
+        ((i * 7919 + 13) % 1009) as f32 / 504.5 - 1.0
+    }
+
+    #[test]
+    fn equals_the_plain_loops() {
+        for (rows, depth, columns) in
+            [(1, 1, 1), (5, 3, 17), (13, 400, 64), (7, 20, 130), (25, 9, 33), (6, 0, 5), (3, 2, 100)]
+        {
+            for transposed in [false, true] {
+                for write in [Write::Replace, Write::Add] {
+                    let left: Vec<f32> = (0..rows * depth).map(number).collect();
+                    let right: Vec<f32> = (0..depth * columns).map(|i| number(i + 5)).collect();
+                    let (row, column) = if transposed { (1, rows) } else { (depth, 1) };
+                    let mut packed = vec![0.0; packed_len(depth, columns)];
+                    pack(&mut packed, &right, depth, columns, columns, 1);
+                    let stride = columns + 3;
+                    let mut result = vec![0.5; rows * stride];
+                    let values = &left;
+                    let left_matrix = Left { values, row, column };
+                    multiply(left_matrix, rows, depth, &packed, columns, &mut result, stride, write);
+                    for i in 0..rows {
+                        for j in 0..columns {
+                            let start = if write == Write::Add { 0.5 } else { 0.0 };
+                            let expected = (0..depth).fold(start, |sum, p| {
+                                sum + f64::from(left[i * row + p * column])
+                                    * f64::from(right[p * columns + j])
+                            });
+                            let got = f64::from(result[i * stride + j]);
+                            assert!((got - expected).abs() < 1e-4, "{rows}x{depth}x{columns}");
+                        }
+                        assert!(result[i * stride + columns..(i + 1) * stride].iter().all(|&x| x == 0.5));
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn packs_transposed_matrices() {
+        let (rows, columns) = (35, 70);
+        let source: Vec<f32> = (0..rows * columns).map(number).collect();
+        let transposed: Vec<f32> =
+            (0..rows * columns).map(|i| source[i % rows * columns + i / rows]).collect();
+        let mut a = vec![0.0; packed_len(rows, columns)];
+        let mut b = vec![1.0; packed_len(rows, columns)];
+        pack(&mut a, &source, rows, columns, columns, 1);
+        pack(&mut b, &transposed, rows, columns, 1, rows);
+        assert_eq!(a, b);
+    }
+}

@@ -1,0 +1,10 @@
+//! Hand-written bodies for Burn's Flex backend: plain slices of `f32`, SIMD chosen at run time, rayon.
+
+pub(crate) mod convolution;
+pub(crate) mod convolve;
+pub(crate) mod gemm;
+pub(crate) mod operand;
+pub(crate) mod parallel;
+pub(crate) mod pool;
+pub(crate) mod sums;
+pub(crate) mod winograd4;

@@ -1,0 +1,83 @@
+//! The way from Burn's tensors to slices of `f32` and back.
+
+use burn::backend::{Autodiff, Flex};
+use burn::tensor::Tensor;
+use burn_autodiff::ops::NodeGuard;
+use burn_backend::DType;
+use burn_flex::FlexTensor;
+
+use super::pool::Buffer;
+
+/// The autodiff tensor of the Flex backend.
+type AutodiffTensor = <Autodiff<Flex> as burn_backend::BackendTypes>::FloatTensorPrimitive;
+
+/// An argument of an operation that the Flex bodies understand.
+pub(crate) enum Operand {
+    Plain(FlexTensor),
+    Tracked(AutodiffTensor),
+}
+
+impl Operand {
+    /// Takes an f32 tensor of the Flex backend, with or without autodiff; `None` for any other.
+    pub(crate) fn new<const D: usize>(tensor: &Tensor<D>) -> Option<Self> {
+        if tensor.dtype() != DType::F32 {
+            return None;
+        }
+        let tensor = tensor.clone();
+        if tensor.is_autodiff() {
+            tensor.try_into_primitive::<Autodiff<Flex>>().ok().map(Self::Tracked)
+        } else {
+            tensor.try_into_primitive::<Flex>().ok().map(Self::Plain)
+        }
+    }
+
+    /// What stands in the graph for an argument that was not given.
+    pub(crate) fn absent() -> Self {
+        Self::Plain(tensor(Buffer::take(0), &[0]))
+    }
+
+    /// Whether the argument has a place in a graph, if only as a constant.
+    pub(crate) fn is_autodiff(&self) -> bool {
+        matches!(self, Self::Tracked(_))
+    }
+
+    /// Whether the argument takes a gradient.
+    pub(crate) fn is_tracked(&self) -> bool {
+        matches!(self, Self::Tracked(tensor) if tensor.is_tracked())
+    }
+
+    /// The values, contiguous, and the place in the graph; an argument without autodiff becomes a constant.
+    pub(crate) fn into_parts(self) -> (FlexTensor, NodeGuard) {
+        let tracked = match self {
+            Self::Plain(values) => AutodiffTensor::new(values),
+            Self::Tracked(tracked) => tracked,
+        };
+        let (values, node) = tracked.into_parts();
+        (contiguous(&values), node)
+    }
+
+    /// The values, contiguous.
+    pub(crate) fn into_values(self) -> FlexTensor {
+        match self {
+            Self::Plain(values) => contiguous(&values),
+            Self::Tracked(tracked) => contiguous(&tracked.into_parts().0),
+        }
+    }
+}
+
+/// The same values in row-major order without gaps.
+pub(crate) fn contiguous(tensor: &FlexTensor) -> FlexTensor {
+    if tensor.as_slice::<f32>().is_some() { tensor.clone() } else { tensor.to_contiguous() }
+}
+
+/// The values of a tensor that [`contiguous`] returned.
+pub(crate) fn values(tensor: &FlexTensor) -> &[f32] {
+    tensor.as_slice().unwrap_or(&[])
+}
+
+/// A tensor of `shape` that owns `buffer`.
+pub(crate) fn tensor(buffer: Buffer, shape: &[usize]) -> FlexTensor {
+    debug_assert_eq!(buffer.len(), shape.iter().product::<usize>());
+    let layout = burn_flex::Layout::contiguous(burn_std::Shape::from(shape.to_vec()));
+    FlexTensor::new(buffer.into_bytes(), layout, DType::F32)
+}

@@ -1,0 +1,59 @@
+//! Work on many threads whose result does not depend on how many there are.
+
+#![expect(unsafe_code, reason = "tasks write interleaved parts of one array, which safe Rust cannot express")]
+
+use std::marker::PhantomData;
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+/// Runs `task(0) … task(count − 1)`, in any order, on rayon's threads.
+pub(crate) fn tasks(count: usize, task: impl Fn(usize) + Send + Sync) {
+    if count <= 1 {
+        (0..count).for_each(task);
+    } else {
+        (0..count).into_par_iter().with_max_len(1).for_each(task);
+    }
+}
+
+/// The parts of `0..len` of `size` elements each, the last one shorter; numbered by [`part`].
+pub(crate) fn parts(len: usize, size: usize) -> usize {
+    len.div_ceil(size)
+}
+
+/// Part `index` of `0..len`.
+pub(crate) fn part(len: usize, size: usize, index: usize) -> Range<usize> {
+    index * size..((index + 1) * size).min(len)
+}
+
+/// An array of which several tasks write disjoint parts.
+pub(crate) struct Shared<'a> {
+    start: *mut f32,
+    len: usize,
+    borrow: PhantomData<&'a mut [f32]>,
+}
+
+// SAFETY: `Shared` stands for a `&mut [f32]`, which may move between threads; its only access is the unsafe
+// `part`, whose callers promise disjoint ranges.
+unsafe impl Send for Shared<'_> {}
+// SAFETY: as above.
+unsafe impl Sync for Shared<'_> {}
+
+impl<'a> Shared<'a> {
+    pub(crate) fn new(array: &'a mut [f32]) -> Self {
+        Self { start: array.as_mut_ptr(), len: array.len(), borrow: PhantomData }
+    }
+
+    /// The elements of `range`, to write.
+    ///
+    /// # Safety
+    ///
+    /// No two parts that live at the same time may overlap.
+    #[expect(clippy::mut_from_ref, reason = "disjointness is the caller's promise")]
+    pub(crate) unsafe fn part(&self, range: Range<usize>) -> &mut [f32] {
+        assert!(range.start <= range.end && range.end <= self.len);
+        // SAFETY: the range lies inside the array, which is borrowed mutably for the life of `self`; the caller promises that
+        // no other part overlaps.
+        unsafe { std::slice::from_raw_parts_mut(self.start.add(range.start), range.len()) }
+    }
+}

@@ -1,0 +1,52 @@
+//! What the tests of all operations share: numbers and comparisons.
+#![allow(dead_code)]
+
+use burn::tensor::{Device, Tensor, TensorData};
+
+/// `count` numbers in (−1, 1) that depend on `seed`.
+pub(crate) fn numbers(count: usize, seed: u64) -> Vec<f32> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x1234_5678_9abc_def1;
+    (0..count)
+        .map(|_| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            (state >> 40) as f32 / (1u64 << 23) as f32 - 1.0
+        })
+        .collect()
+}
+
+pub(crate) fn tensor<const D: usize>(values: &[f32], shape: [usize; D], device: &Device) -> Tensor<D> {
+    Tensor::from_data(TensorData::new(values.to_vec(), shape), device)
+}
+
+pub(crate) fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+    tensor.into_data().try_to_vec::<f32>().unwrap()
+}
+
+/// Asserts that `got` is within `tolerance` of `expected`, relative to the largest expected value.
+pub(crate) fn assert_close(got: &[f32], expected: &[f64], tolerance: f64, what: &str) {
+    assert_eq!(got.len(), expected.len(), "{what}: lengths");
+    let scale = expected.iter().fold(1e-3f64, |m, x| m.max(x.abs()));
+    for (i, (&g, &e)) in got.iter().zip(expected).enumerate() {
+        assert!(
+            (f64::from(g) - e).abs() <= tolerance * scale,
+            "{what}: element {i} is {g}, expected {e} (scale {scale})"
+        );
+    }
+}
+
+/// Runs `work` in pools of 1, 2 and 3 threads and asserts that its numbers are the same to the bit.
+pub(crate) fn assert_same_for_any_threads(work: impl Fn() -> Vec<Vec<f32>> + Sync) {
+    let run = |threads| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        let numbers = pool.install(&work);
+        numbers
+            .into_iter()
+            .map(|numbers| numbers.into_iter().map(f32::to_bits).collect())
+            .collect::<Vec<Vec<u32>>>()
+    };
+    let one = run(1);
+    assert!(run(2) == one, "2 threads give other numbers than 1");
+    assert!(run(3) == one, "3 threads give other numbers than 1");
+}

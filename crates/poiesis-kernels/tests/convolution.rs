@@ -1,0 +1,324 @@
+//! Convolutions against plain loops in f64: results and every gradient, over all kinds of shapes.
+
+mod common;
+
+use burn::tensor::{Device, Tensor};
+use common::{assert_close, assert_same_for_any_threads, numbers, tensor, values};
+use poiesis_kernels::{ConvOptions, ConvTransposeOptions, conv_transpose2d, conv2d};
+use proptest::prelude::*;
+
+/// A convolution between a large image with `channels` and a small one with `out` channels.
+#[derive(Clone, Debug)]
+struct Case {
+    batch: usize,
+    large: [usize; 2],
+    channels: usize,
+    out: usize,
+    kernel: [usize; 2],
+    stride: [usize; 2],
+    padding: [[usize; 2]; 2],
+    dilation: [usize; 2],
+    groups: usize,
+}
+
+impl Case {
+    fn square(batch: usize, size: usize, channels: usize, out: usize, k: usize, s: usize, p: usize) -> Self {
+        Self {
+            batch,
+            large: [size; 2],
+            channels,
+            out,
+            kernel: [k; 2],
+            stride: [s; 2],
+            padding: [[p; 2]; 2],
+            dilation: [1; 2],
+            groups: 1,
+        }
+    }
+
+    fn small(&self) -> Option<[usize; 2]> {
+        let mut small = [0; 2];
+        for a in 0..2 {
+            let padded = self.large[a] + self.padding[a][0] + self.padding[a][1];
+            let reach = self.dilation[a] * (self.kernel[a] - 1) + 1;
+            small[a] = padded.checked_sub(reach)? / self.stride[a] + 1;
+        }
+        Some(small)
+    }
+
+    /// What a transposed convolution from the small image must add to reach the large one.
+    fn output_padding(&self) -> Option<[usize; 2]> {
+        let small = self.small()?;
+        let mut missing = [0; 2];
+        for a in 0..2 {
+            let full = (small[a] - 1) * self.stride[a] + self.dilation[a] * (self.kernel[a] - 1) + 1;
+            missing[a] = (self.large[a] + self.padding[a][0] + self.padding[a][1]).checked_sub(full)?;
+        }
+        Some(missing)
+    }
+
+    /// Calls `visit(large, small, tap, c in group, o)` with the indices of all products.
+    fn products(&self, mut visit: impl FnMut(usize, usize, usize, usize, usize)) {
+        let small = self.small().unwrap();
+        let (group_channels, group_out) = (self.channels / self.groups, self.out / self.groups);
+        for n in 0..self.batch {
+            for oy in 0..small[0] {
+                for ox in 0..small[1] {
+                    for ky in 0..self.kernel[0] {
+                        for kx in 0..self.kernel[1] {
+                            let y = (oy * self.stride[0] + ky * self.dilation[0])
+                                .wrapping_sub(self.padding[0][0]);
+                            let x = (ox * self.stride[1] + kx * self.dilation[1])
+                                .wrapping_sub(self.padding[1][0]);
+                            if y >= self.large[0] || x >= self.large[1] {
+                                continue;
+                            }
+                            for o in 0..self.out {
+                                for c in 0..group_channels {
+                                    let channel = o / group_out * group_channels + c;
+                                    let large = ((n * self.large[0] + y) * self.large[1] + x) * self.channels
+                                        + channel;
+                                    let small = ((n * small[0] + oy) * small[1] + ox) * self.out + o;
+                                    visit(large, small, ky * self.kernel[1] + kx, c, o);
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn large_len(&self) -> usize {
+        self.batch * self.large[0] * self.large[1] * self.channels
+    }
+
+    fn small_len(&self) -> usize {
+        let [h, w] = self.small().unwrap();
+        self.batch * h * w * self.out
+    }
+
+    fn weights(&self) -> usize {
+        self.kernel[0] * self.kernel[1] * self.channels / self.groups * self.out
+    }
+}
+
+/// Result, gradient of the input, of the weights and of the bias of a convolution on Flex.
+fn convolve(case: &Case, x: &[f32], weight: &[f32], bias: &[f32], dy: &[f32]) -> Vec<Vec<f32>> {
+    let device = Device::flex().autodiff();
+    let [h, w] = case.small().unwrap();
+    let x_shape = [case.batch, case.large[0], case.large[1], case.channels];
+    let weight_shape = [case.kernel[0], case.kernel[1], case.channels / case.groups, case.out];
+    let x = tensor(x, x_shape, &device).require_grad();
+    let weight = tensor(weight, weight_shape, &device).require_grad();
+    let bias = tensor(bias, [case.out], &device).require_grad();
+    let options = ConvOptions {
+        stride: case.stride,
+        padding: case.padding,
+        dilation: case.dilation,
+        groups: case.groups,
+    };
+    let y = conv2d(x.clone(), weight.clone(), Some(bias.clone()), &options);
+    assert_eq!(y.dims(), [case.batch, h, w, case.out]);
+    let gradients = (y.clone() * tensor(dy, y.dims(), &device)).sum().backward();
+    vec![
+        values(y),
+        values(x.grad(&gradients).unwrap()),
+        values(weight.grad(&gradients).unwrap()),
+        values(bias.grad(&gradients).unwrap()),
+    ]
+}
+
+/// The same of the transposed convolution from the small image to the large one.
+fn convolve_transposed(case: &Case, x: &[f32], weight: &[f32], bias: &[f32], dy: &[f32]) -> Vec<Vec<f32>> {
+    let device = Device::flex().autodiff();
+    let [h, w] = case.small().unwrap();
+    let weight_shape = [case.kernel[0], case.kernel[1], case.out, case.channels / case.groups];
+    let x = tensor(x, [case.batch, h, w, case.out], &device).require_grad();
+    let weight = tensor(weight, weight_shape, &device).require_grad();
+    let bias = tensor(bias, [case.channels], &device).require_grad();
+    let options = ConvTransposeOptions {
+        stride: case.stride,
+        padding: case.padding,
+        output_padding: case.output_padding().unwrap(),
+        dilation: case.dilation,
+        groups: case.groups,
+    };
+    let y = conv_transpose2d(x.clone(), weight.clone(), Some(bias.clone()), &options);
+    assert_eq!(y.dims(), [case.batch, case.large[0], case.large[1], case.channels]);
+    let gradients = (y.clone() * tensor(dy, y.dims(), &device)).sum().backward();
+    vec![
+        values(y),
+        values(x.grad(&gradients).unwrap()),
+        values(weight.grad(&gradients).unwrap()),
+        values(bias.grad(&gradients).unwrap()),
+    ]
+}
+
+fn check(case: &Case) {
+    let large = numbers(case.large_len(), 1);
+    let small = numbers(case.small_len(), 2);
+    let weight = numbers(case.weights(), 3);
+    let small_bias = numbers(case.out, 4);
+    let large_bias = numbers(case.channels, 5);
+    let f = f64::from;
+    let group_channels = case.channels / case.groups;
+
+    let got = convolve(case, &large, &weight, &small_bias, &small);
+    let mut y: Vec<f64> = (0..case.small_len()).map(|i| f(small_bias[i % case.out])).collect();
+    let mut dx = vec![0.0; large.len()];
+    let mut dw = vec![0.0; weight.len()];
+    case.products(|l, s, tap, c, o| {
+        let w = (tap * group_channels + c) * case.out + o;
+        y[s] += f(large[l]) * f(weight[w]);
+        dx[l] += f(small[s]) * f(weight[w]);
+        dw[w] += f(small[s]) * f(large[l]);
+    });
+    let mut db = vec![0.0; case.out];
+    for (i, &value) in small.iter().enumerate() {
+        db[i % case.out] += f(value);
+    }
+    let name = format!("conv2d {case:?}");
+    assert_close(&got[0], &y, 3e-6, &format!("y of {name}"));
+    assert_close(&got[1], &dx, 3e-6, &format!("dx of {name}"));
+    assert_close(&got[2], &dw, 5e-6, &format!("dw of {name}"));
+    assert_close(&got[3], &db, 3e-6, &format!("db of {name}"));
+
+    if case.output_padding().is_none() {
+        return;
+    }
+    let got = convolve_transposed(case, &small, &weight, &large_bias, &large);
+    let mut y: Vec<f64> = (0..large.len()).map(|i| f(large_bias[i % case.channels])).collect();
+    let mut dx = vec![0.0; small.len()];
+    let mut dw = vec![0.0; weight.len()];
+    case.products(|l, s, tap, c, o| {
+        let w = (tap * case.out + o) * group_channels + c;
+        y[l] += f(small[s]) * f(weight[w]);
+        dx[s] += f(large[l]) * f(weight[w]);
+        dw[w] += f(small[s]) * f(large[l]);
+    });
+    let mut db = vec![0.0; case.channels];
+    for (i, &value) in large.iter().enumerate() {
+        db[i % case.channels] += f(value);
+    }
+    let name = format!("conv_transpose2d {case:?}");
+    assert_close(&got[0], &y, 3e-6, &format!("y of {name}"));
+    assert_close(&got[1], &dx, 3e-6, &format!("dx of {name}"));
+    assert_close(&got[2], &dw, 5e-6, &format!("dw of {name}"));
+    assert_close(&got[3], &db, 3e-6, &format!("db of {name}"));
+}
+
+#[test]
+fn shapes_of_the_models() {
+    // DCGAN and the like: 4×4 stride 2, 5×5 stride 2, the first and the last layer.
+    check(&Case::square(3, 16, 16, 32, 4, 2, 1));
+    check(&Case::square(5, 8, 48, 16, 4, 2, 1));
+    check(&Case::square(2, 7, 16, 16, 4, 2, 1));
+    check(&Case::square(2, 10, 32, 80, 4, 2, 1));
+    check(&Case::square(2, 2, 16, 16, 4, 2, 1));
+    check(&Case::square(4, 16, 3, 24, 4, 2, 1));
+    check(&Case::square(4, 4, 96, 1, 4, 1, 0));
+    check(&Case::square(4, 4, 40, 20, 4, 1, 0));
+    check(&Case::square(3, 8, 32, 48, 5, 2, 2));
+    check(&Case::square(2, 28, 1, 32, 4, 2, 1));
+    check(&Case::square(2, 14, 32, 64, 4, 2, 1));
+    check(&Case::square(2, 9, 32, 32, 3, 1, 1));
+    check(&Case::square(2, 8, 40, 24, 3, 2, 1));
+    check(&Case::square(3, 6, 48, 64, 1, 1, 0));
+    check(&Case::square(2, 6, 300, 260, 1, 1, 0));
+    check(&Case::square(2, 12, 4, 8, 7, 1, 3));
+}
+
+#[test]
+fn odd_shapes() {
+    let base = Case::square(2, 7, 4, 6, 3, 1, 1);
+    check(&Case { large: [5, 1], kernel: [2, 1], padding: [[0, 0], [0, 0]], ..base.clone() });
+    check(&Case { stride: [5, 4], padding: [[0, 0], [0, 0]], ..base.clone() });
+    check(&Case { padding: [[2, 0], [0, 1]], ..base.clone() });
+    check(&Case { groups: 2, ..base.clone() });
+    check(&Case { groups: 4, out: 8, dilation: [2, 3], padding: [[2, 2], [3, 3]], ..base.clone() });
+    check(&Case { stride: [2, 3], dilation: [3, 2], padding: [[3, 2], [1, 4]], ..base.clone() });
+    check(&Case { stride: [4, 6], dilation: [2, 4], padding: [[3, 2], [5, 4]], ..base.clone() });
+    check(&Case {
+        batch: 1,
+        large: [1, 1],
+        channels: 1,
+        out: 1,
+        kernel: [1, 1],
+        padding: [[0, 0], [0, 0]],
+        ..base.clone()
+    });
+    check(&Case { channels: 64, out: 64, groups: 2, stride: [2, 2], ..base });
+}
+
+#[test]
+fn empty_batch() {
+    check(&Case::square(0, 8, 16, 16, 4, 2, 1));
+    check(&Case::square(0, 8, 3, 5, 3, 1, 1));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
+
+    #[test]
+    fn generated_shapes(
+        batch in 1usize..4,
+        large in [1usize..12, 1usize..12],
+        groups in 1usize..4,
+        channels in 1usize..6,
+        out in 1usize..6,
+        kernel in [1usize..6, 1usize..6],
+        stride in [1usize..5, 1usize..5],
+        padding in [[0usize..4, 0usize..4], [0usize..4, 0usize..4]],
+        dilation in [1usize..4, 1usize..4],
+    ) {
+        let case = Case {
+            batch, large, channels: channels * groups, out: out * groups, kernel, stride,
+            padding, dilation, groups,
+        };
+        prop_assume!(case.small().is_some());
+        check(&case);
+    }
+}
+
+#[test]
+fn the_same_for_any_number_of_threads() {
+    for case in [
+        Case::square(7, 16, 32, 48, 4, 2, 1),
+        Case::square(7, 12, 40, 72, 3, 1, 1),
+        Case::square(9, 12, 3, 24, 5, 2, 2),
+    ] {
+        let large = numbers(case.large_len(), 1);
+        let small = numbers(case.small_len(), 2);
+        let weight = numbers(case.weights(), 3);
+        let bias = numbers(case.out, 4);
+        assert_same_for_any_threads(|| convolve(&case, &large, &weight, &bias, &small));
+        let bias = numbers(case.channels, 4);
+        assert_same_for_any_threads(|| convolve_transposed(&case, &small, &weight, &bias, &large));
+    }
+}
+
+#[test]
+fn views_are_read_in_their_own_order() {
+    let device = Device::flex();
+    let x = tensor(&numbers(2 * 6 * 5 * 16, 1), [2, 16, 6, 5], &device).permute([0, 2, 3, 1]);
+    let weight = tensor(&numbers(3 * 3 * 16 * 8, 2), [8, 3, 3, 16], &device).permute([1, 2, 3, 0]);
+    let options = ConvOptions::new([1, 1], [1, 1]);
+    let copy = |t: Tensor<4>| {
+        let shape = t.dims();
+        tensor(&values(t), shape, &device)
+    };
+    let expected = conv2d(copy(x.clone()), copy(weight.clone()), None, &options);
+    assert_eq!(values(conv2d(x, weight, None, &options)), values(expected));
+}
+
+#[test]
+fn frozen_weights_take_no_gradient() {
+    let device = Device::flex().autodiff();
+    let x = tensor(&numbers(2 * 8 * 8 * 16, 1), [2, 8, 8, 16], &device).require_grad();
+    let weight = tensor(&numbers(16 * 16 * 16, 2), [4, 4, 16, 16], &Device::flex());
+    let y = conv2d(x.clone(), weight.clone(), None, &ConvOptions::new([2, 2], [1, 1]));
+    let gradients = y.sum().backward();
+    assert!(x.grad(&gradients).is_some());
+    assert!(weight.grad(&gradients).is_none());
+}
