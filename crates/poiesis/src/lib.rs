@@ -1,1 +1,4 @@
 //! poiesis
+pub mod error;
+pub mod picture;
+pub mod run;
