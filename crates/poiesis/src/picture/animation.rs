@@ -1,0 +1,215 @@
+//! Animations from frames of one size: GIF with one palette for all frames, and APNG without loss.
+//!
+//! Frames are asked for one at a time, so that hundreds need not be in memory at once.
+
+use std::io::BufWriter;
+use std::path::Path;
+
+use color_quant::NeuQuant;
+
+use super::Picture;
+use super::png::{color_type, side, unusable};
+use crate::error::{Error, Result};
+use crate::run::atomic::AtomicFile;
+
+/// How long frames are shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timing {
+    /// Milliseconds for each frame. GIF counts in steps of 10, and viewers slow down what is faster than 20.
+    pub delay: u32,
+    /// Milliseconds for the last frame: what came out of it all.
+    pub hold: u32,
+    /// How often it plays; 0 for ever.
+    pub plays: u16,
+}
+
+impl Default for Timing {
+    /// Ten frames a second, the last for two seconds, for ever.
+    fn default() -> Self {
+        Self { delay: 100, hold: 2000, plays: 0 }
+    }
+}
+
+/// Writes `count` frames as a GIF. `frame` is called twice for some indices: once to choose the colours, once to draw.
+///
+/// Grey frames keep all of their values. Of coloured ones the 256 colours that suit all frames best are chosen (NeuQuant,
+/// Dekker 1994), so that colours do not flicker; transparent parts show black.
+///
+/// # Errors
+/// What `frame` returns, [`Error::Picture`] when frames differ in size or are too large for the format, [`Error::Io`].
+///
+/// # Panics
+/// When `count` is 0.
+pub fn write_gif(
+    path: &Path,
+    count: usize,
+    timing: Timing,
+    mut frame: impl FnMut(usize) -> Result<Picture>,
+) -> Result<()> {
+    assert!(count > 0, "an animation needs a frame");
+    let mut palette = Palette::choose(count, &mut frame)?;
+    let first = frame(0)?;
+    let size = (first.width(), first.height());
+    let (Ok(width), Ok(height)) = (u16::try_from(size.0), u16::try_from(size.1)) else {
+        return Err(unusable(
+            "write",
+            path,
+            &format!("GIF cannot be larger than 65535 pixels and it is {size:?}"),
+        ));
+    };
+    let fail = |error: gif::EncodingError| match error {
+        gif::EncodingError::Io(error) => Error::io("write", path)(error),
+        other => unusable("write", path, &other),
+    };
+    let file = BufWriter::new(AtomicFile::create(path)?);
+    let mut encoder = gif::Encoder::new(file, width, height, &palette.colors).map_err(fail)?;
+    // The format counts repetitions after the first showing, and one showing needs no word about it.
+    match timing.plays {
+        0 => encoder.set_repeat(gif::Repeat::Infinite).map_err(fail)?,
+        1 => {}
+        plays => encoder.set_repeat(gif::Repeat::Finite(plays - 1)).map_err(fail)?,
+    }
+    for index in 0..count {
+        let picture = if index == 0 { first.clone() } else { frame(index)? };
+        same_size(path, index, size, &picture)?;
+        let delay = (timing.of(index, count) / 10).clamp(2, u32::from(u16::MAX)) as u16;
+        let image = gif::Frame {
+            delay,
+            dispose: gif::DisposalMethod::Keep,
+            width,
+            height,
+            buffer: palette.indices(&picture).into(),
+            ..gif::Frame::default()
+        };
+        encoder.write_frame(&image).map_err(fail)?;
+    }
+    let file = encoder.into_inner().map_err(fail)?;
+    file.into_inner().map_err(|error| Error::io("write", path)(error.into_error()))?.commit()
+}
+
+/// Writes `count` frames as an animated PNG, every pixel as it is. Viewers that do not know of animation show the first frame.
+///
+/// # Errors
+/// What `frame` returns, [`Error::Picture`] when frames differ in size or channels, [`Error::Io`].
+///
+/// # Panics
+/// When `count` is 0.
+pub fn write_apng(
+    path: &Path,
+    count: usize,
+    timing: Timing,
+    mut frame: impl FnMut(usize) -> Result<Picture>,
+) -> Result<()> {
+    assert!(count > 0, "an animation needs a frame");
+    let fail = |error: png::EncodingError| match error {
+        png::EncodingError::IoError(error) => Error::io("write", path)(error),
+        other => unusable("write", path, &other),
+    };
+    let first = frame(0)?;
+    let size = (first.width(), first.height());
+    let mut file = BufWriter::new(AtomicFile::create(path)?);
+    let mut encoder = png::Encoder::new(&mut file, side(size.0), side(size.1));
+    encoder.set_color(color_type(first.channels()));
+    encoder.set_depth(png::BitDepth::Eight);
+    encoder.set_animated(side(count), u32::from(timing.plays)).map_err(fail)?;
+    let mut writer = encoder.write_header().map_err(fail)?;
+    for index in 0..count {
+        let picture = if index == 0 { first.clone() } else { frame(index)? };
+        same_size(path, index, size, &picture)?;
+        if picture.channels() != first.channels() {
+            let reason = format!(
+                "frame {index} has {} channels and the first {}",
+                picture.channels(),
+                first.channels()
+            );
+            return Err(unusable("write", path, &reason));
+        }
+        let delay = timing.of(index, count).min(u32::from(u16::MAX)) as u16;
+        writer.set_frame_delay(delay, 1000).map_err(fail)?;
+        writer.write_image_data(picture.data()).map_err(fail)?;
+    }
+    writer.finish().map_err(fail)?;
+    file.into_inner().map_err(|error| Error::io("write", path)(error.into_error()))?.commit()
+}
+
+impl Timing {
+    /// Milliseconds for one of the frames.
+    fn of(self, index: usize, count: usize) -> u32 {
+        if index + 1 == count { self.hold.max(self.delay) } else { self.delay }
+    }
+}
+
+fn same_size(path: &Path, index: usize, size: (usize, usize), picture: &Picture) -> Result<()> {
+    if (picture.width(), picture.height()) == size {
+        return Ok(());
+    }
+    let reason = format!(
+        "frame {index} is {}×{} and the first {}×{}",
+        picture.width(),
+        picture.height(),
+        size.0,
+        size.1
+    );
+    Err(unusable("write", path, &reason))
+}
+
+/// At most 256 colours for all frames of a GIF.
+struct Palette {
+    /// Three bytes a colour.
+    colors: Vec<u8>,
+    /// `None` when all frames are grey and a value is its own index.
+    quantizer: Option<NeuQuant>,
+    /// The index for every colour at 6 bits a channel that has come up; -1 for one that has not.
+    known: Vec<i16>,
+}
+
+impl Palette {
+    /// Chooses the colours from pixels spread evenly over up to 32 frames, the last one among them.
+    fn choose(count: usize, frame: &mut impl FnMut(usize) -> Result<Picture>) -> Result<Self> {
+        const FRAMES: usize = 32;
+        const PIXELS: usize = 400_000;
+        let looked_at = count.min(FRAMES);
+        let mut sample = Vec::new();
+        let mut colored = false;
+        for i in 0..looked_at {
+            let index = if looked_at == 1 { 0 } else { i * (count - 1) / (looked_at - 1) };
+            let picture = frame(index)?;
+            colored |= picture.channels() > 1;
+            let rgb = picture.to_rgb([0; 3]);
+            let stride = (picture.width() * picture.height() * looked_at).div_ceil(PIXELS).max(1);
+            let pixels = rgb.data().chunks_exact(3).step_by(stride);
+            sample.extend(pixels.flat_map(|pixel| [pixel[0], pixel[1], pixel[2], 255]));
+        }
+        if !colored {
+            let colors = (0..=255).flat_map(|grey| [grey; 3]).collect();
+            return Ok(Self { colors, quantizer: None, known: Vec::new() });
+        }
+        let quantizer = NeuQuant::new(3, 256, &sample);
+        Ok(Self { colors: quantizer.color_map_rgb(), quantizer: Some(quantizer), known: vec![-1; 1 << 18] })
+    }
+
+    fn indices(&mut self, picture: &Picture) -> Vec<u8> {
+        let rgb = picture.to_rgb([0; 3]);
+        let pixels = rgb.data().chunks_exact(3);
+        let Some(quantizer) = &self.quantizer else {
+            return pixels.map(grey_of).collect();
+        };
+        let known = &mut self.known;
+        pixels
+            .map(|pixel| {
+                let six = |channel: usize| usize::from(pixel[channel] >> 2);
+                let slot = &mut known[six(0) << 12 | six(1) << 6 | six(2)];
+                if *slot < 0 {
+                    *slot = quantizer.index_of(&[pixel[0], pixel[1], pixel[2], 255]) as i16;
+                }
+                *slot as u8
+            })
+            .collect()
+    }
+}
+
+/// The luma of a pixel (ITU-R BT.601); a grey one gives its own value.
+fn grey_of(pixel: &[u8]) -> u8 {
+    let [r, g, b] = [pixel[0], pixel[1], pixel[2]].map(u32::from);
+    ((299 * r + 587 * g + 114 * b + 500) / 1000) as u8
+}

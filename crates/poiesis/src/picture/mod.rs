@@ -1,0 +1,143 @@
+//! Pictures for people: grids of images, PNG files that say how they were made, and animations. No tensors.
+//!
+//! A pixel is one byte a channel, gamma-encoded as in the files: 0 is dark.
+
+pub mod animation;
+mod grid;
+mod png;
+mod resize;
+
+pub use animation::Timing;
+pub use grid::{BACKGROUND, PADDING, grid, rows};
+pub use resize::viewing_factor;
+
+/// A picture in memory: rows of pixels from the top, channels innermost.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Picture {
+    width: usize,
+    height: usize,
+    channels: usize,
+    data: Vec<u8>,
+}
+
+impl Picture {
+    /// Returns a picture with these pixels: `[height, width, channels]`, row-major; 1 channel is grey, 3 are RGB, 4 are
+    /// RGBA with straight alpha.
+    ///
+    /// # Panics
+    /// When a side is 0, the number of channels is another, or the number of bytes is not their product.
+    pub fn new(width: usize, height: usize, channels: usize, data: Vec<u8>) -> Self {
+        assert!(width > 0 && height > 0, "a picture cannot be {width}×{height}");
+        assert!(matches!(channels, 1 | 3 | 4), "a picture cannot have {channels} channels");
+        assert!(
+            data.len() == width * height * channels,
+            "a picture of [{height}, {width}, {channels}] cannot have {} bytes",
+            data.len()
+        );
+        Self { width, height, channels, data }
+    }
+
+    /// Returns a picture of one colour.
+    ///
+    /// # Panics
+    /// When a side is 0 or `color` does not have 1, 3 or 4 channels.
+    pub fn filled(width: usize, height: usize, color: &[u8]) -> Self {
+        Self::new(width, height, color.len(), color.repeat(width * height))
+    }
+
+    /// Pixels in a row.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// Rows.
+    pub fn height(&self) -> usize {
+        self.height
+    }
+
+    /// Bytes in a pixel: 1, 3 or 4.
+    pub fn channels(&self) -> usize {
+        self.channels
+    }
+
+    /// The pixels: `[height, width, channels]`, row-major.
+    pub fn data(&self) -> &[u8] {
+        &self.data
+    }
+
+    /// The channels of the pixel at column `x` and row `y`.
+    ///
+    /// # Panics
+    /// When it lies outside.
+    pub fn pixel(&self, x: usize, y: usize) -> &[u8] {
+        assert!(x < self.width && y < self.height, "({x}, {y}) lies outside {}×{}", self.width, self.height);
+        let start = (y * self.width + x) * self.channels;
+        &self.data[start..start + self.channels]
+    }
+
+    /// Copies an image of as many channels into the picture, its top left corner at column `x` and row `y`.
+    ///
+    /// # Panics
+    /// When it does not fit, or the number of bytes is not the product of the sides and channels.
+    pub fn paste(&mut self, image: &[u8], width: usize, height: usize, x: usize, y: usize) {
+        let channels = self.channels;
+        assert!(
+            image.len() == width * height * channels,
+            "an image of [{height}, {width}, {channels}] cannot have {} bytes",
+            image.len()
+        );
+        assert!(
+            x + width <= self.width && y + height <= self.height,
+            "an image of {width}×{height} at ({x}, {y}) does not fit into {}×{}",
+            self.width,
+            self.height
+        );
+        for (row, pixels) in image.chunks_exact(width * channels).enumerate() {
+            let start = ((y + row) * self.width + x) * channels;
+            self.data[start..start + pixels.len()].copy_from_slice(pixels);
+        }
+    }
+
+    /// Returns the picture with 3 channels; transparent parts show `background` (0 to 255, as the channels).
+    pub fn to_rgb(&self, background: [u8; 3]) -> Self {
+        let data = match self.channels {
+            1 => self.data.iter().flat_map(|&grey| [grey; 3]).collect(),
+            3 => self.data.clone(),
+            _ => self.data.chunks_exact(4).flat_map(|pixel| over(pixel, background)).collect(),
+        };
+        Self::new(self.width, self.height, 3, data)
+    }
+}
+
+/// A pixel with alpha laid over an opaque one.
+fn over(pixel: &[u8], background: [u8; 3]) -> [u8; 3] {
+    let alpha = u32::from(pixel[3]);
+    std::array::from_fn(|i| {
+        let mixed = u32::from(pixel[i]) * alpha + u32::from(background[i]) * (255 - alpha);
+        ((mixed + 127) / 255) as u8
+    })
+}
+
+impl std::fmt::Debug for Picture {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Picture[{}, {}, {}]", self.height, self.width, self.channels)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn alpha_shows_the_background() {
+        let picture = Picture::new(3, 1, 4, vec![200, 100, 0, 255, 9, 9, 9, 0, 255, 0, 101, 128]);
+        assert_eq!(picture.to_rgb([0, 255, 100]).data(), [200, 100, 0, 0, 255, 100, 128, 127, 101]);
+        assert_eq!(Picture::filled(1, 1, &[7]).to_rgb([0; 3]).data(), [7, 7, 7]);
+    }
+
+    #[test]
+    #[should_panic(expected = "does not fit into 4×4")]
+    fn pasting_outside_is_a_bug() {
+        Picture::filled(4, 4, &[0]).paste(&[1; 6], 3, 2, 2, 1);
+    }
+}

@@ -1,0 +1,135 @@
+//! Files that are there whole or not at all: written beside under another name, synced, then renamed.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::error::{Error, Result};
+
+/// Writes `bytes` to `path` so that a reader, or the next process after a kill, sees the old file or the new one.
+///
+/// # Errors
+/// [`Error::Io`] naming `path`; what was there before is untouched.
+pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+    let mut file = AtomicFile::create(path)?;
+    file.write_all(bytes).map_err(Error::io("write", path))?;
+    file.commit()
+}
+
+/// A file being written that takes its name only on [`AtomicFile::commit`], and vanishes when dropped before it.
+#[derive(Debug)]
+pub struct AtomicFile {
+    target: PathBuf,
+    temporary: PathBuf,
+    file: Option<File>,
+}
+
+impl AtomicFile {
+    /// Opens an empty file beside `target`, making the folder above it where it is missing.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the folder cannot be made or written.
+    pub fn create(target: &Path) -> Result<Self> {
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        let folder = folder_of(target);
+        fs::create_dir_all(folder).map_err(Error::io("make the folder", folder))?;
+        let name = target.file_name().unwrap_or_default().to_string_lossy();
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let temporary = folder.join(format!(".{name}.{}-{count}.tmp", process::id()));
+        let file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .open(&temporary)
+            .map_err(Error::io("write", target))?;
+        Ok(Self { target: target.to_owned(), temporary, file: Some(file) })
+    }
+
+    /// Syncs the file to the disk and gives it its name, replacing what was there.
+    ///
+    /// # Errors
+    /// [`Error::Io`] naming the target, which is then as it was before.
+    pub fn commit(mut self) -> Result<()> {
+        if let Some(file) = self.file.take() {
+            file.sync_all().map_err(Error::io("write", &self.target))?;
+        }
+        fs::rename(&self.temporary, &self.target).map_err(Error::io("write", &self.target))?;
+        self.temporary.clear();
+        sync_folder(folder_of(&self.target))
+    }
+}
+
+impl Write for AtomicFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match &mut self.file {
+            Some(file) => file.write(bytes),
+            None => Err(io::ErrorKind::BrokenPipe.into()),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.as_mut().map_or(Ok(()), File::flush)
+    }
+}
+
+impl Drop for AtomicFile {
+    fn drop(&mut self) {
+        if !self.temporary.as_os_str().is_empty() {
+            self.file = None;
+            // Nothing can be done about a temporary file that cannot be removed either.
+            let _ = fs::remove_file(&self.temporary);
+        }
+    }
+}
+
+/// Makes the names in `folder` (files made, renamed, removed) last through a power cut, where the system can.
+///
+/// # Errors
+/// [`Error::Io`] when the folder cannot be opened or synced.
+pub fn sync_folder(folder: &Path) -> Result<()> {
+    if cfg!(unix) {
+        File::open(folder).and_then(|folder| folder.sync_all()).map_err(Error::io("sync", folder))?;
+    }
+    Ok(())
+}
+
+/// The folder a path lies in; the current one for a bare file name.
+pub(crate) fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_has_its_name_only_once_it_is_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("deep/er/run.json");
+        write(&path, b"old").unwrap();
+
+        let mut file = AtomicFile::create(&path).unwrap();
+        file.write_all(b"half").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"old");
+        drop(file);
+        assert_eq!(fs::read(&path).unwrap(), b"old");
+        assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1, "the temporary file is gone");
+
+        write(&path, b"new").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"new");
+    }
+
+    #[test]
+    fn a_file_in_the_way_of_a_folder_is_an_error_that_names_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("runs");
+        fs::write(&file, "").unwrap();
+        let message = write(&file.join("a.json"), b"").unwrap_err().to_string();
+        assert!(message.contains(file.to_str().unwrap()), "{message}");
+    }
+}

@@ -1,0 +1,212 @@
+//! `run.json`: what a run is, where it stands, and everything needed to say how it came about.
+
+use std::fmt;
+use std::thread;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+
+/// What `run.json` holds.
+///
+/// [`crate::run::Run::create`] fills in `id`, `created` and `updated`; `version` and `machine` have the right values by default.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RunInfo {
+    /// The format of the run folder; 1 today.
+    pub format: u32,
+    /// The run's name: that of its folder when it was made.
+    pub id: String,
+    /// The model's name in the catalogue.
+    pub model: String,
+    /// Where the run stands.
+    pub state: State,
+    /// Why the run failed, in the state [`State::Failed`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The version of Poiesis that made the run.
+    pub version: String,
+    /// The device, as `--device` names it.
+    pub device: String,
+    /// The seed of every random number of the run.
+    pub seed: u64,
+    /// The number of steps the run should take.
+    pub steps: u64,
+    /// The last step known to be done; may lag behind `metrics.jsonl` in a run that was killed.
+    pub last_step: u64,
+    /// The data the run learns from.
+    pub data: DataInfo,
+    /// The run and step this one took its weights from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parent: Option<Parent>,
+    /// When the run was made, in seconds since 1970 (UTC).
+    pub created: u64,
+    /// When this file was last written, in seconds since 1970 (UTC).
+    pub updated: u64,
+    /// The command line that started the run.
+    pub command: Vec<String>,
+    /// The machine the run was last started on.
+    pub machine: Machine,
+}
+
+/// Where a run stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// A process is training, or was killed while it did (nobody then holds the run's lock).
+    #[default]
+    Running,
+    /// Interrupted on request, after saving.
+    Stopped,
+    /// All steps are done.
+    Done,
+    /// Ended by an error.
+    Failed,
+}
+
+/// The data set of a run, enough to recognise it again.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct DataInfo {
+    /// The name shown to people.
+    pub name: String,
+    /// What `--data` named: a path or a built-in name.
+    pub source: String,
+    /// The fingerprint of the packed data set.
+    pub fingerprint: String,
+    /// The shape of one example, such as `[height, width, channels]`.
+    pub shape: Vec<usize>,
+    /// The class names; empty without labels.
+    pub classes: Vec<String>,
+    /// Examples in each split, in the order of the data set.
+    pub counts: Vec<(String, u64)>,
+}
+
+/// Where a run's first weights came from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Parent {
+    /// The other run's folder, as it was given.
+    pub run: String,
+    /// The step of its checkpoint.
+    pub step: u64,
+}
+
+/// The machine a run is computed on.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Machine {
+    /// Operating system and architecture, such as `linux x86_64`.
+    pub system: String,
+    /// The processor's name as it gives it itself.
+    pub cpu: String,
+    /// Threads that may run at once.
+    pub threads: usize,
+    /// Memory in bytes.
+    pub memory: u64,
+}
+
+impl Machine {
+    /// Returns a description of this machine; what the system does not tell is empty or 0.
+    pub fn this() -> Self {
+        let mut machine = Self {
+            system: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
+            threads: thread::available_parallelism().map_or(1, usize::from),
+            ..Self::default()
+        };
+        if let Ok(mut system) = sysinfo::System::new() {
+            system.refresh_memory();
+            system.refresh_cpu_list(sysinfo::CpuRefreshKind::nothing());
+            machine.cpu = system.cpus().first().map(|cpu| cpu.brand().trim().to_owned()).unwrap_or_default();
+            machine.memory = system.total_memory();
+        }
+        machine
+    }
+}
+
+impl Default for RunInfo {
+    fn default() -> Self {
+        Self {
+            format: 1,
+            id: String::new(),
+            model: String::new(),
+            state: State::default(),
+            reason: None,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            device: String::new(),
+            seed: 0,
+            steps: 0,
+            last_step: 0,
+            data: DataInfo::default(),
+            parent: None,
+            created: 0,
+            updated: 0,
+            command: Vec::new(),
+            machine: Machine::default(),
+        }
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Running => "running",
+            Self::Stopped => "stopped",
+            Self::Done => "done",
+            Self::Failed => "failed",
+        })
+    }
+}
+
+/// Returns the time now, in whole seconds since 1970 (UTC).
+pub fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+/// Returns a time in seconds since 1970 as `2016-06-16 12:00:00 UTC`.
+pub fn utc(seconds: u64) -> String {
+    let (days, of_day) = (seconds / 86_400, seconds % 86_400);
+    let (year, month, day) = civil(days);
+    let (hour, minute, second) = (of_day / 3600, of_day / 60 % 60, of_day % 60);
+    format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02} UTC")
+}
+
+/// The Gregorian date a number of days after 1970-01-01.
+///
+/// Years are counted from 1 March, so that the leap day is the last of its year.
+fn civil(days: u64) -> (u64, u64, u64) {
+    const DAYS_IN_400_YEARS: u64 = 146_097;
+    let since_march_0000 = days + 719_468;
+    let era = since_march_0000 / DAYS_IN_400_YEARS;
+    let day_of_era = since_march_0000 % DAYS_IN_400_YEARS;
+    let leap_days = day_of_era / 1460 - day_of_era / 36_524 + day_of_era / 146_096;
+    let year_of_era = (day_of_era - leap_days) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    (era * 400 + year_of_era + u64::from(month <= 2), month, day)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_written_as_people_do() {
+        assert_eq!(utc(0), "1970-01-01 00:00:00 UTC");
+        assert_eq!(utc(951_782_399), "2000-02-28 23:59:59 UTC");
+        assert_eq!(utc(951_782_400), "2000-02-29 00:00:00 UTC");
+        assert_eq!(utc(951_868_800), "2000-03-01 00:00:00 UTC");
+        assert_eq!(utc(1_466_078_400), "2016-06-16 12:00:00 UTC");
+        assert_eq!(utc(4_107_542_400), "2100-03-01 00:00:00 UTC");
+    }
+
+    #[test]
+    fn run_json_round_trips_and_forgives_missing_and_new_keys() {
+        let info = RunInfo { model: "vae".into(), machine: Machine::this(), ..RunInfo::default() };
+        let text = serde_json::to_string(&info).unwrap();
+        assert_eq!(serde_json::from_str::<RunInfo>(&text).unwrap(), info);
+        let other: RunInfo = serde_json::from_str(r#"{"model": "vae", "state": "done", "mood": 1}"#).unwrap();
+        assert_eq!((other.model.as_str(), other.state), ("vae", State::Done));
+        assert!(info.machine.threads >= 1 && info.machine.memory > 0);
+    }
+}

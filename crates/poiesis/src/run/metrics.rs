@@ -1,0 +1,217 @@
+//! `metrics.jsonl`: one JSON object a line for each logged step, in the order of the steps.
+//!
+//! ```text
+//! {"step":100,"elapsed":12.5,"loss/generator":1.25,"loss/discriminator":0.75}
+//! ```
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value};
+
+use super::atomic;
+use crate::error::{Error, Result};
+
+/// The numbers of one logged step.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Row {
+    /// The step, from 1.
+    pub step: u64,
+    /// Seconds of training so far, over all starts of the run.
+    pub elapsed: f64,
+    /// The numbers by name, in the order in which they are written. One that is not finite is written as `null` and
+    /// read as NaN, because JSON has no such numbers.
+    pub values: Vec<(String, f64)>,
+}
+
+/// The open end of a `metrics.jsonl`.
+#[derive(Debug)]
+pub struct Log {
+    path: PathBuf,
+    file: File,
+    length: u64,
+}
+
+impl Row {
+    /// The number called `name`.
+    pub fn value(&self, name: &str) -> Option<f64> {
+        self.values.iter().find(|(key, _)| key == name).map(|&(_, value)| value)
+    }
+
+    fn to_line(&self) -> String {
+        let mut object = Map::new();
+        object.insert("step".to_owned(), self.step.into());
+        object.insert("elapsed".to_owned(), self.elapsed.into());
+        for (name, value) in &self.values {
+            assert!(name != "step" && name != "elapsed", "a metric cannot be called `{name}`");
+            object.insert(name.clone(), (*value).into());
+        }
+        format!("{}\n", Value::Object(object))
+    }
+
+    fn from_line(line: &str) -> std::result::Result<Self, String> {
+        let object: Map<String, Value> = serde_json::from_str(line).map_err(|error| error.to_string())?;
+        let mut row = Self::default();
+        let mut has_step = false;
+        for (name, value) in object {
+            match (name.as_str(), &value) {
+                ("step", value) => {
+                    row.step = value.as_u64().ok_or("`step` is not a whole number")?;
+                    has_step = true;
+                }
+                ("elapsed", value) => row.elapsed = value.as_f64().unwrap_or(f64::NAN),
+                (_, Value::Null) => row.values.push((name, f64::NAN)),
+                (_, value) => {
+                    let number = value.as_f64().ok_or_else(|| format!("`{name}` is not a number"))?;
+                    row.values.push((name, number));
+                }
+            }
+        }
+        if has_step { Ok(row) } else { Err("it has no `step`".to_owned()) }
+    }
+}
+
+impl Log {
+    /// Opens the file at its end, making it where it is missing.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn open(path: &Path) -> Result<Self> {
+        let file =
+            OpenOptions::new().create(true).append(true).open(path).map_err(Error::io("write", path))?;
+        let length = file.metadata().map_err(Error::io("read", path))?.len();
+        Ok(Self { path: path.to_owned(), file, length })
+    }
+
+    /// Appends a row, which is in the hands of the system on return: a kill loses no row.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; no part of the row is then left in the file.
+    ///
+    /// # Panics
+    /// When a number is called "step" or "elapsed".
+    pub fn append(&mut self, row: &Row) -> Result<()> {
+        let line = row.to_line();
+        if let Err(error) = self.file.write_all(line.as_bytes()) {
+            // The write error is the one to tell.
+            let _ = self.file.set_len(self.length);
+            return Err(Error::io("write", &self.path)(error));
+        }
+        self.length += line.len() as u64;
+        Ok(())
+    }
+}
+
+/// Returns the rows of the file in order; none when it does not exist. A last line that a kill cut short is left out.
+///
+/// # Errors
+/// [`Error::Malformed`] with the number of the line that is not a row, [`Error::Io`].
+pub fn read(path: &Path) -> Result<Vec<Row>> {
+    lines(path)?.into_iter().map(|(_, row)| Ok(row)).collect()
+}
+
+/// Removes the rows after `step`, and a last line cut short, so that the file equals that of an unbroken run up to
+/// there.
+///
+/// # Errors
+/// As for [`read`]; the file is then as it was.
+pub fn truncate_after(path: &Path, step: u64) -> Result<()> {
+    let kept: String =
+        lines(path)?.into_iter().filter(|(_, row)| row.step <= step).map(|(line, _)| line + "\n").collect();
+    let length = match fs::metadata(path) {
+        Ok(metadata) => metadata.len(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(Error::io("read", path)(error)),
+    };
+    // Lines are only ever left out, so the same length means the same text.
+    if kept.len() as u64 == length { Ok(()) } else { atomic::write(path, kept.as_bytes()) }
+}
+
+/// Every whole line with the row it holds.
+fn lines(path: &Path) -> Result<Vec<(String, Row)>> {
+    let text = match fs::read(path) {
+        Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(Error::io("read", path)(error)),
+    };
+    let whole = text.rfind('\n').map_or("", |end| &text[..=end]);
+    let mut rows = Vec::new();
+    for (number, line) in whole.lines().enumerate() {
+        let row = Row::from_line(line).map_err(|reason| Error::Malformed {
+            path: path.to_owned(),
+            reason: format!("line {}: {reason}", number + 1),
+        })?;
+        rows.push((line.to_owned(), row));
+    }
+    Ok(rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(step: u64) -> Row {
+        let loss = 1.0 / step as f64;
+        Row {
+            step,
+            elapsed: step as f64 / 3.0,
+            values: vec![("train/loss".into(), loss), ("vae/kl".into(), f64::MIN_POSITIVE)],
+        }
+    }
+
+    #[test]
+    fn rows_come_back_exactly_and_in_order() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("metrics.jsonl");
+        assert_eq!(read(&path).unwrap(), []);
+        let mut log = Log::open(&path).unwrap();
+        log.append(&row(1)).unwrap();
+        drop(log);
+        let mut log = Log::open(&path).unwrap();
+        log.append(&row(2)).unwrap();
+        assert_eq!(read(&path).unwrap(), [row(1), row(2)]);
+        assert_eq!(row(2).value("train/loss"), Some(0.5));
+        assert!(fs::read_to_string(&path).unwrap().starts_with(r#"{"step":1,"elapsed":0.33"#));
+
+        log.append(&Row { step: 3, elapsed: 1.0, values: vec![("x".into(), f64::INFINITY)] }).unwrap();
+        assert!(read(&path).unwrap()[2].value("x").unwrap().is_nan());
+    }
+
+    #[test]
+    fn after_truncation_the_file_is_that_of_an_unbroken_run() {
+        let folder = tempfile::tempdir().unwrap();
+        let (unbroken, killed) = (folder.path().join("a"), folder.path().join("b"));
+        let write = |path: &Path, steps: std::ops::RangeInclusive<u64>| {
+            let mut log = Log::open(path).unwrap();
+            steps.for_each(|step| log.append(&row(step)).unwrap());
+        };
+        write(&unbroken, 1..=8);
+        write(&killed, 1..=6);
+        let mut cut = OpenOptions::new().append(true).open(&killed).unwrap();
+        cut.write_all(br#"{"step":7,"elap"#).unwrap();
+        assert_eq!(read(&killed).unwrap().len(), 6);
+        truncate_after(&killed, 4).unwrap();
+        write(&killed, 5..=8);
+        assert_eq!(fs::read(&killed).unwrap(), fs::read(&unbroken).unwrap());
+
+        truncate_after(&killed, 8).unwrap();
+        assert_eq!(fs::read(&killed).unwrap(), fs::read(&unbroken).unwrap());
+        truncate_after(&folder.path().join("absent"), 1).unwrap();
+        truncate_after(&killed, 0).unwrap();
+        assert_eq!(fs::read(&killed).unwrap(), b"");
+    }
+
+    #[test]
+    fn a_line_that_is_not_a_row_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("metrics.jsonl");
+        for wrong in ["loss 3", r#"{"loss":1}"#, r#"{"step":2,"loss":"low"}"#, r#"{"step":-1}"#] {
+            let text = format!("{{\"step\":1}}\n{wrong}\n{{\"step\":3}}\n");
+            fs::write(&path, &text).unwrap();
+            let message = truncate_after(&path, 1).unwrap_err().to_string();
+            assert!(message.contains("metrics.jsonl") && message.contains("line 2"), "{message}");
+            assert_eq!(fs::read_to_string(&path).unwrap(), text);
+        }
+    }
+}
