@@ -2,3 +2,5 @@
 pub mod error;
 pub mod picture;
 pub mod run;
+
+pub use error::{Error, Result};
