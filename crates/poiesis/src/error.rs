@@ -142,12 +142,15 @@ pub enum Error {
         found: String,
     },
 
-    /// Weights are not those of the model.
-    #[error("the weights do not fit the model `{model}`: {reason}; use the version of Poiesis that made the run")]
+    /// Weights do not fit the model that the configuration describes.
+    #[error(
+        "the weights do not fit the model `{model}` as it is configured: {reason}; \
+         use the config.toml the weights were trained with"
+    )]
     WeightsMismatch {
-        /// The model.
+        /// The model's name.
         model: String,
-        /// Which array, and how.
+        /// Which array is missing, unknown, or of another shape.
         reason: String,
     },
 
@@ -218,8 +221,8 @@ impl Error {
     }
 
     /// Returns the error for a name that is not among `known`, with the nearest of them.
-    pub fn unknown(kind: &'static str, name: &str, known: &[impl AsRef<str>]) -> Self {
-        let known: Vec<&str> = known.iter().map(AsRef::as_ref).collect();
+    pub fn unknown<'a>(kind: &'static str, name: &str, known: impl IntoIterator<Item = &'a str>) -> Self {
+        let known: Vec<&str> = known.into_iter().collect();
         Self::UnknownName {
             kind,
             name: name.to_owned(),
@@ -352,11 +355,11 @@ mod tests {
         );
         assert!(full.source().is_none(), "the reason is in the message, so a chain must not repeat it");
         assert_eq!(
-            Error::unknown("model", "dcgn", &["dcgan", "vae"]).to_string(),
+            Error::unknown("model", "dcgn", ["dcgan", "vae"]).to_string(),
             "there is no model called `dcgn`; did you mean `dcgan`?"
         );
         assert_eq!(
-            Error::unknown("device", "metal", &["cpu", "cuda"]).to_string(),
+            Error::unknown("device", "metal", ["cpu", "cuda"]).to_string(),
             "there is no device called `metal`; choose one of cpu, cuda"
         );
         let differs = Error::ConfigDiffers {

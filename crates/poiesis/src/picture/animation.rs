@@ -213,3 +213,121 @@ fn grey_of(pixel: &[u8]) -> u8 {
     let [r, g, b] = [pixel[0], pixel[1], pixel[2]].map(u32::from);
     ((299 * r + 587 * g + 114 * b + 500) / 1000) as u8
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::{self, File};
+    use std::io::BufReader;
+
+    const TIMING: Timing = Timing { delay: 120, hold: 1500, plays: 0 };
+
+    /// A disc of a changing hue that wanders over a grey slope.
+    fn frame(index: usize) -> Result<Picture> {
+        let (width, height) = (40, 30);
+        let mut data = Vec::new();
+        for y in 0..height {
+            for x in 0..width {
+                let inside = (x as i32 - 5 - 3 * index as i32).pow(2) + (y as i32 - 15).pow(2) < 64;
+                let hue = [250 - 20 * index as u8, 20 * index as u8, 90];
+                data.extend(if inside { hue } else { [(x * 6) as u8; 3] });
+            }
+        }
+        Ok(Picture::new(width, height, 3, data))
+    }
+
+    /// Every frame of a GIF as RGBA with its delay, by the decoder of the `gif` crate.
+    fn decode_gif(path: &Path) -> (Vec<(Vec<u8>, u16)>, gif::Repeat) {
+        let mut options = gif::DecodeOptions::new();
+        options.set_color_output(gif::ColorOutput::RGBA);
+        let mut decoder = options.read_info(BufReader::new(File::open(path).unwrap())).unwrap();
+        let mut frames = Vec::new();
+        while let Some(frame) = decoder.read_next_frame().unwrap() {
+            frames.push((frame.buffer.to_vec(), frame.delay));
+        }
+        (frames, decoder.repeat())
+    }
+
+    #[test]
+    fn a_gif_shows_the_frames_in_order_and_holds_the_last() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.gif");
+        write_gif(&path, 10, TIMING, frame).unwrap();
+        let (frames, repeat) = decode_gif(&path);
+        assert_eq!(repeat, gif::Repeat::Infinite);
+        assert_eq!(
+            frames.iter().map(|&(_, delay)| delay).collect::<Vec<_>>(),
+            [&[12; 9][..], &[150]].concat()
+        );
+        for (index, (pixels, _)) in frames.iter().enumerate() {
+            let wanted = frame(index).unwrap();
+            let error: u32 = pixels
+                .chunks_exact(4)
+                .zip(wanted.data().chunks_exact(3))
+                .flat_map(|(got, wanted)| (0..3).map(|i| u32::from(got[i].abs_diff(wanted[i]))))
+                .sum();
+            let mean = f64::from(error) / wanted.data().len() as f64;
+            assert!(mean < 3.0, "the colours of frame {index} are {mean} of 255 off");
+        }
+        let bytes = fs::read(&path).unwrap();
+        write_gif(&path, 10, TIMING, frame).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), bytes, "the same frames give the same bytes");
+    }
+
+    #[test]
+    fn a_grey_gif_keeps_every_value() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("grey.gif");
+        let grey = |index: usize| {
+            Ok(Picture::new(16, 16, 1, (0..=255).map(|value: u8| value.wrapping_add(index as u8)).collect()))
+        };
+        write_gif(&path, 2, Timing { plays: 3, ..TIMING }, grey).unwrap();
+        let (frames, repeat) = decode_gif(&path);
+        assert_eq!(repeat, gif::Repeat::Finite(2));
+        for (index, (pixels, _)) in frames.iter().enumerate() {
+            let values: Vec<u8> = pixels.iter().step_by(4).copied().collect();
+            assert_eq!(values, grey(index).unwrap().data());
+        }
+    }
+
+    #[test]
+    fn an_apng_keeps_every_pixel() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.png");
+        write_apng(&path, 6, TIMING, frame).unwrap();
+        let mut reader = png::Decoder::new(BufReader::new(File::open(&path).unwrap())).read_info().unwrap();
+        let control = *reader.info().animation_control().unwrap();
+        assert_eq!((control.num_frames, control.num_plays), (6, 0));
+        for index in 0..6 {
+            let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
+            reader.next_frame(&mut pixels).unwrap();
+            assert_eq!(pixels, frame(index).unwrap().data());
+            let control = reader.info().frame_control().unwrap();
+            let delay = if index == 5 { 1500 } else { 120 };
+            assert_eq!((control.delay_num, control.delay_den), (delay, 1000));
+        }
+        assert_eq!(Picture::read_png(&path).unwrap().0, frame(0).unwrap(), "others see the first frame");
+    }
+
+    #[test]
+    fn frames_that_do_not_fit_are_named_and_leave_no_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let growing = |index: usize| Ok(Picture::filled(4 + index, 4, &[0, 0, 0]));
+        let unreadable = |index| {
+            if index == 1 { Picture::read_png(Path::new("absent.png")).map(|p| p.0) } else { frame(0) }
+        };
+        for path in ["a.gif", "a.png"].map(|name| folder.path().join(name)) {
+            let write = |frame: &dyn Fn(usize) -> Result<Picture>| {
+                if path.ends_with("a.gif") {
+                    write_gif(&path, 2, TIMING, frame)
+                } else {
+                    write_apng(&path, 2, TIMING, frame)
+                }
+            };
+            let message = write(&growing).unwrap_err().to_string();
+            assert!(message.contains("frame 1 is 5×4 and the first 4×4"), "{message}");
+            assert!(write(&unreadable).unwrap_err().to_string().contains("absent.png"));
+        }
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+}

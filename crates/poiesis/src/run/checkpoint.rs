@@ -239,9 +239,9 @@ pub fn survey(folder: &Path) -> Result<Survey> {
     for entry in entries {
         let path = entry.map_err(Error::io("read", folder))?.path();
         match (step_of(&path), reason_to_pass_over(&path)) {
-            (Some(step), None) => survey.complete.push((step, path)),
+            (Some(step), None) if path.exists() => survey.complete.push((step, path)),
             (_, Some(reason)) => survey.findings.push(Finding { path, reason: reason.to_owned() }),
-            (None, None) => {}
+            (_, None) => {}
         }
     }
     survey.complete.sort();
@@ -482,18 +482,26 @@ fn read_state(folder: &Path, manifest: &Manifest) -> Result<State> {
 }
 
 fn newest_with<T>(folder: &Path, read: impl Fn(&Path) -> Result<T>) -> Result<Found<T>> {
-    let Survey { complete, findings } = survey(folder)?;
-    let Some(((_, path), older)) = complete.split_last() else {
-        return Err(Error::NoCheckpoint { run: folder_of(folder).to_owned() });
-    };
-    match read(path) {
-        Ok(content) => Ok(Found { content, path: path.clone(), findings }),
-        Err(Error::CheckpointDamaged { path, reason, .. }) => {
-            // All of the older one must verify, since all of it will be needed.
-            let older = older.iter().rev().find(|(_, path)| self::read(path).is_ok());
-            Err(Error::CheckpointDamaged { path, reason, older: older.map(|(_, path)| path.clone()) })
+    loop {
+        let Survey { complete, findings } = survey(folder)?;
+        let Some(((_, path), older)) = complete.split_last() else {
+            return Err(Error::NoCheckpoint { run: folder_of(folder).to_owned() });
+        };
+        match read(path) {
+            Ok(content) => return Ok(Found { content, path: path.clone(), findings }),
+            // Whoever trains has written a newer one meanwhile and removed this one.
+            Err(_) if !path.exists() => {}
+            Err(Error::CheckpointDamaged { path, reason, .. }) => {
+                // All of the older one must verify, since all of it will be needed.
+                let older = older.iter().rev().find(|(_, path)| self::read(path).is_ok());
+                return Err(Error::CheckpointDamaged {
+                    path,
+                    reason,
+                    older: older.map(|(_, path)| path.clone()),
+                });
+            }
+            Err(error) => return Err(error),
         }
-        Err(error) => Err(error),
     }
 }
 
@@ -513,7 +521,7 @@ fn reason_to_pass_over(path: &Path) -> Option<&'static str> {
         Some("was being removed")
     } else if name.starts_with("step-") && name.contains(".old-") {
         Some("was set aside")
-    } else if step_of(path).is_some() && !path.join(COMPLETE).is_file() {
+    } else if step_of(path).is_some() && !path.join(COMPLETE).is_file() && path.exists() {
         Some("has no COMPLETE")
     } else {
         None
@@ -712,6 +720,24 @@ mod tests {
         assert_eq!(prune(folder.path(), Retention { last: 0, every: 0 }).unwrap(), [4, 8, 10, 11]);
         assert_eq!(steps(), [12], "the newest always stays");
         assert_eq!(names_in(folder.path()), ["step-000000012"]);
+    }
+
+    #[test]
+    fn one_can_read_while_another_trains_and_prunes() {
+        let folder = tempfile::tempdir().unwrap();
+        save(folder.path(), &checkpoint(1)).unwrap();
+        std::thread::scope(|scope| {
+            let writer = scope.spawn(|| {
+                for step in 2..40 {
+                    save(folder.path(), &checkpoint(step)).unwrap();
+                    prune(folder.path(), Retention { last: 1, every: 0 }).unwrap();
+                }
+            });
+            while !writer.is_finished() {
+                let found = newest(folder.path()).unwrap();
+                assert_eq!(found.content, checkpoint(found.content.state.step));
+            }
+        });
     }
 
     #[test]
