@@ -26,10 +26,10 @@ pub(crate) struct Row {
 
 impl Row {
     /// Does the part of the work that needs no order, so that it can be done by many threads.
-    pub(crate) fn new(layout: &Layout, example: Vec<u8>, split: Option<Split>, label: Option<u32>) -> Row {
+    pub(crate) fn new(layout: &Layout, example: Vec<u8>) -> Row {
         let hash = example_hash(&example);
         let moments = Moments::of(layout, &example);
-        Row { example, hash, moments, split, label, factors: Vec::new() }
+        Row { example, hash, moments, split: None, label: None, factors: Vec::new() }
     }
 }
 
