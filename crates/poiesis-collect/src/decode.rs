@@ -77,10 +77,11 @@ fn decode_jpeg(bytes: &[u8], limits: &Limits) -> Result<DynamicImage, String> {
 
 fn jpeg_reason(error: &DecodeErrors) -> String {
     match error {
-        DecodeErrors::ExhaustedData | DecodeErrors::FormatStatic("Premature end of buffer") => {
-            "the file ends early".to_owned()
-        }
-        other => format!("{other:?}"),
+        // All bytes are in memory: the only failure of reading them is their end.
+        DecodeErrors::IoErrors(_)
+        | DecodeErrors::ExhaustedData
+        | DecodeErrors::FormatStatic("Premature end of buffer") => "the file ends early".to_owned(),
+        other => format!("{other:?}").trim().to_owned(),
     }
 }
 
