@@ -1,7 +1,8 @@
 //! The way of the data: a thread reads the source, all cores decode and prepare, and the results are written in
 //! the order of the source. Only a few batches are in memory at any time.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::UNIX_EPOCH;
@@ -11,12 +12,14 @@ use rayon::prelude::*;
 use crate::builtin::Builtin;
 use crate::card::{Card, Kind, Skipped, SplitBy};
 use crate::dataset::{self, Dataset};
+use crate::decode::decode;
 use crate::error::{Error, Result};
-use crate::options::Options;
+use crate::options::{Limits, Options};
 use crate::pack::{About, Packer, Row};
 use crate::prepare::{Pixels, Target, prepare};
 use crate::shard::Layout;
 use crate::source::{self, Halt, Item, Payload, Plan, Sink};
+use crate::split::Split;
 use crate::staging::Staging;
 
 /// How far collecting has come.
@@ -143,11 +146,29 @@ struct Format {
     first: String,
 }
 
+/// An item after decoding.
+struct Decoded {
+    name: String,
+    /// Bytes that were read for it.
+    bytes: u64,
+    outcome: Outcome,
+}
+
 /// What became of one item.
 enum Outcome {
     Ready(Row, Size),
     Skipped(String),
     Fatal(Error),
+}
+
+impl Outcome {
+    /// Adds what the source said about the example.
+    fn with(self, split: Option<Split>, label: Option<u32>) -> Outcome {
+        match self {
+            Outcome::Ready(row, size) => Outcome::Ready(Row { split, label, ..row }, size),
+            other => other,
+        }
+    }
 }
 
 /// How a prepared image relates to its original.
@@ -211,12 +232,12 @@ impl<'a> Collector<'a> {
     }
 
     /// Decodes an item before the format is known and lets it decide.
-    fn first(&mut self, item: Item) -> (String, u64, Outcome) {
+    fn first(&mut self, item: Item) -> Decoded {
         let Item { name, split, label, payload } = item;
-        let bytes = payload.bytes();
-        let pixels = match payload {
-            Payload::Pixels(pixels) => pixels,
-            Payload::Made(..) => unreachable!("the format of data made by code is known"),
+        let (bytes, pixels) = decode_payload(payload, &self.options.limits);
+        let pixels = match pixels {
+            Ok(pixels) => pixels,
+            Err(reason) => return Decoded { name, bytes, outcome: Outcome::Skipped(reason) },
         };
         let (height, width) = self.options.size.unwrap_or((pixels.height, pixels.width));
         let channels = self.options.channels.unwrap_or(if pixels.channels == 1 { 1 } else { 3 });
@@ -225,29 +246,33 @@ impl<'a> Collector<'a> {
         let labelled = !self.about.classes.is_empty();
         let layout = Layout { kind: Kind::Images, shape: target.shape(), labelled, factors: 0 };
         let format = Format { layout, target: Some(target), first: name.clone() };
-        let outcome = image_row(pixels, &name, split, label, &format, &target, self.options);
+        let outcome = image_outcome(pixels, &name, &format, &target, self.options).with(split, label);
         self.format = Some(format);
-        (name, bytes, outcome)
+        Decoded { name, bytes, outcome }
     }
 
     /// Decodes and prepares one item; called by many threads.
-    fn decode(&self, item: Item) -> (String, u64, Outcome) {
+    fn decode(&self, item: Item) -> Decoded {
         let format = self.format.as_ref().expect("the format is known after the first image");
         let Item { name, split, label, payload } = item;
-        let bytes = payload.bytes();
-        let outcome = match (payload, &format.target) {
-            (Payload::Made(builtin, index), _) => made_row(builtin, index, &format.layout, self.options),
-            (Payload::Pixels(pixels), Some(target)) => {
-                image_row(pixels, &name, split, label, format, target, self.options)
+        if let Payload::Made(builtin, index) = payload {
+            let outcome = made_outcome(builtin, index, &format.layout, self.options);
+            return Decoded { name, bytes: 0, outcome };
+        }
+        let (bytes, pixels) = decode_payload(payload, &self.options.limits);
+        let outcome = match (pixels, &format.target) {
+            (Ok(pixels), Some(target)) => {
+                image_outcome(pixels, &name, format, target, self.options).with(split, label)
             }
-            (Payload::Pixels(_), None) => unreachable!("built-in data sends no pixels"),
+            (Ok(_), None) => unreachable!("built-in data sends no images to decode"),
+            (Err(reason), _) => Outcome::Skipped(reason),
         };
-        (name, bytes, outcome)
+        Decoded { name, bytes, outcome }
     }
 
     /// Writes what was prepared, in order.
-    fn take(&mut self, outcomes: impl IntoIterator<Item = (String, u64, Outcome)>) -> Result<()> {
-        for (name, bytes, outcome) in outcomes {
+    fn take(&mut self, decoded: impl IntoIterator<Item = Decoded>) -> Result<()> {
+        for Decoded { name, bytes, outcome } in decoded {
             self.progress.bytes += bytes;
             match outcome {
                 Outcome::Ready(row, size) => {
@@ -295,21 +320,43 @@ impl<'a> Collector<'a> {
     }
 }
 
-fn made_row(builtin: Builtin, index: u64, layout: &Layout, options: &Options) -> Outcome {
-    let made = builtin.make(index, options);
-    let row = Row::new(layout, made.example, None, Some(made.label));
-    Outcome::Ready(Row { factors: made.factors, ..row }, Size::Other)
+/// The pixels of an item, with the number of bytes they were read from.
+fn decode_payload(payload: Payload, limits: &Limits) -> (u64, Result<Pixels, String>) {
+    let bytes = payload.bytes();
+    match payload {
+        Payload::Pixels(pixels) => (bytes, Ok(pixels)),
+        Payload::Encoded(encoded) => (bytes, decode(&encoded, limits)),
+        Payload::Refused(reason) => (bytes, Err(reason)),
+        Payload::File(path) => match read_file(&path, limits) {
+            Ok(encoded) => (encoded.len() as u64, decode(&encoded, limits)),
+            Err(reason) => (0, Err(reason)),
+        },
+        Payload::Made(..) => unreachable!("data made by code is not decoded"),
+    }
 }
 
-fn image_row(
-    pixels: Pixels,
-    name: &str,
-    split: Option<crate::split::Split>,
-    label: Option<u32>,
-    format: &Format,
-    target: &Target,
-    options: &Options,
-) -> Outcome {
+fn read_file(path: &Path, limits: &Limits) -> Result<Vec<u8>, String> {
+    let read = || {
+        let file = File::open(path)?;
+        let size = file.metadata()?.len();
+        let mut bytes = Vec::with_capacity(size.min(limits.file_bytes) as usize);
+        file.take(limits.file_bytes + 1).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    let bytes = read().map_err(|e: std::io::Error| format!("it cannot be read: {e}"))?;
+    if bytes.len() as u64 > limits.file_bytes {
+        return Err(format!("it has more bytes than the limit of {}", limits.file_bytes));
+    }
+    Ok(bytes)
+}
+
+fn made_outcome(builtin: Builtin, index: u64, layout: &Layout, options: &Options) -> Outcome {
+    let made = builtin.make(index, options);
+    let row = Row::new(layout, made.example);
+    Outcome::Ready(Row { label: Some(made.label), factors: made.factors, ..row }, Size::Other)
+}
+
+fn image_outcome(pixels: Pixels, name: &str, format: &Format, target: &Target, options: &Options) -> Outcome {
     if options.size.is_none() && (pixels.width, pixels.height) != (target.width, target.height) {
         return Outcome::Fatal(Error::MixedSizes {
             first: format.first.clone(),
@@ -318,12 +365,12 @@ fn image_row(
             other_size: (pixels.width, pixels.height),
         });
     }
-    if options.channels.is_none() && target.channels == 1 && pixels.channels > 1 {
+    if options.channels.is_none() && target.channels == 1 && pixels.channels > 2 {
         return Outcome::Fatal(Error::MixedChannels { first: format.first.clone(), other: name.to_owned() });
     }
     let enlarged = pixels.width < target.width || pixels.height < target.height;
     let size = if enlarged { Size::Enlarged } else { Size::Other };
-    Outcome::Ready(Row::new(&format.layout, prepare(pixels, target), split, label), size)
+    Outcome::Ready(Row::new(&format.layout, prepare(pixels, target)), size)
 }
 
 /// The folder in the cache for a source: its name, then a hash of all that decides the result.
@@ -336,21 +383,19 @@ fn cache_name(path: &Path, options: &Options) -> Result<String> {
     part(format!("{} {}", env!("CARGO_PKG_VERSION"), crate::card::FORMAT).as_bytes());
     part(&serde_json::to_vec(options).expect("options are plain values"));
     part(format!("{:?} {:?} {:?}", options.name, options.licence, options.limits).as_bytes());
-    let name = match path.canonicalize() {
-        Ok(full) => {
-            part(full.as_os_str().as_encoded_bytes());
-            for (file, bytes, time) in stamps(&full)? {
-                part(file.as_os_str().as_encoded_bytes());
-                part(&bytes.to_le_bytes());
-                part(&time.to_le_bytes());
-            }
-            source::source_name(&full)
+    let files = if path.exists() { vec![path.to_owned()] } else { source::expand(path) };
+    for file in &files {
+        let full = file.canonicalize().map_err(|e| Error::read(file, e))?;
+        for (file, bytes, time) in stamps(&full)? {
+            part(file.as_os_str().as_encoded_bytes());
+            part(&bytes.to_le_bytes());
+            part(&time.to_le_bytes());
         }
-        Err(_) => {
-            let builtin = path.to_str().and_then(Builtin::parse);
-            let builtin = builtin.ok_or_else(|| Error::NotFound { path: path.to_owned() })?;
-            builtin.name().to_owned()
-        }
+    }
+    let name = match path.to_str().and_then(Builtin::parse) {
+        Some(builtin) if files.is_empty() => builtin.name().to_owned(),
+        _ if files.is_empty() => return Err(Error::NotFound { path: path.to_owned() }),
+        _ => source::source_name(path),
     };
     Ok(format!("{name}-{}", &hasher.finalize().to_hex()[..16]))
 }

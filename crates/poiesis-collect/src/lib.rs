@@ -22,6 +22,7 @@ mod builtin;
 mod card;
 mod collect;
 mod dataset;
+mod decode;
 mod duplicates;
 mod error;
 mod fingerprint;

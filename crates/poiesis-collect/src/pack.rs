@@ -26,10 +26,10 @@ pub(crate) struct Row {
 
 impl Row {
     /// Does the part of the work that needs no order, so that it can be done by many threads.
-    pub(crate) fn new(layout: &Layout, example: Vec<u8>, split: Option<Split>, label: Option<u32>) -> Row {
+    pub(crate) fn new(layout: &Layout, example: Vec<u8>) -> Row {
         let hash = example_hash(&example);
         let moments = Moments::of(layout, &example);
-        Row { example, hash, moments, split, label, factors: Vec::new() }
+        Row { example, hash, moments, split: None, label: None, factors: Vec::new() }
     }
 }
 
@@ -75,7 +75,9 @@ impl Moments {
     fn mean_and_deviation(&self, scale: f64) -> (Vec<f64>, Vec<f64>) {
         let of = |(sum, square): (&f64, &f64)| {
             let mean = sum / self.values;
-            (mean / scale, (square / self.values - mean * mean).max(0.0).sqrt() / scale)
+            // Twelve decimals are read back from JSON exactly.
+            let short = |v: f64| (v / scale * 1e12).round() / 1e12;
+            (short(mean), short((square / self.values - mean * mean).max(0.0).sqrt()))
         };
         self.sums.iter().zip(&self.squares).map(of).unzip()
     }

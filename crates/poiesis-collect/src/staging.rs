@@ -100,8 +100,10 @@ impl Drop for Staging {
 fn refuse_existing(out: &Path) -> Result<()> {
     let empty = match fs::read_dir(out) {
         Ok(mut entries) => entries.next().is_none(),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => true,
-        Err(e) if e.kind() == io::ErrorKind::NotADirectory => false,
+        // Whether a file is in the way, or there is nothing yet.
+        Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            out.symlink_metadata().is_err()
+        }
         Err(e) => return Err(Error::write(out, e)),
     };
     if empty { Ok(()) } else { Err(Error::OutputExists { path: out.to_owned() }) }

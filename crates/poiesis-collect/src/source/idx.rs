@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use flate2::read::MultiGzDecoder;
 
-use super::{Halt, Item, Payload, Plan, Sink, Source, file_name, source_name};
+use super::{Halt, Item, Payload, Plan, Sink, Source, file_name, source_name, split_of, splits_differ};
 use crate::error::{Error, Result};
 use crate::prepare::Pixels;
 use crate::split::Split;
@@ -60,7 +60,7 @@ impl Idx {
         // Train first, whatever the alphabet says.
         parts.sort_by_key(|part| part.split);
         let binary = brightest == 1;
-        let has_splits = parts.iter().any(|p| matches!(p.split, Some(Split::Validation | Split::Test)));
+        let has_splits = splits_differ(parts.iter().map(|part| &part.images));
         let classes =
             parts.iter().flat_map(|p| p.labels.iter().flatten()).max().map_or(0, |&max| usize::from(max) + 1);
         let mut notes = Vec::new();
@@ -247,9 +247,4 @@ fn labels_beside<'a>(images: &Path, files: &'a [PathBuf]) -> Option<&'a PathBuf>
     };
     let wanted = plain(images).replace("images", "labels").replace("idx3", "idx1").replace("idx4", "idx1");
     files.iter().find(|file| plain(file) == wanted && plain(file) != plain(images))
-}
-
-/// The split that a file name speaks of in one of its words.
-fn split_of(path: &Path) -> Option<Split> {
-    file_name(path).split(|c: char| !c.is_alphanumeric()).find_map(Split::parse)
 }

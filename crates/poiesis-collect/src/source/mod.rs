@@ -1,11 +1,26 @@
 //! Where examples come from: one file per format. A source looks at everything once to make a plan (classes,
 //! splits, how many there are), then sends its examples in a fixed order.
 
+mod archive;
+mod cifar;
+mod folder;
 mod idx;
+mod labels;
 mod made;
+mod names;
+mod npy;
+mod parquet;
+mod tar;
+mod webdataset;
+mod zip;
 
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::SyncSender;
+
+use flate2::read::MultiGzDecoder;
 
 use crate::builtin::Builtin;
 use crate::card::{Factor, Kind};
@@ -28,18 +43,25 @@ pub(crate) struct Item {
 
 /// The content of an example.
 pub(crate) enum Payload {
+    /// An image file on disk, read by the thread that decodes it.
+    File(PathBuf),
+    /// An image file in memory.
+    Encoded(Vec<u8>),
     /// Decoded pixels.
     Pixels(Pixels),
     /// An example that is made by code, by its index.
     Made(Builtin, u64),
+    /// Nothing that can be used, and why.
+    Refused(String),
 }
 
 impl Payload {
-    /// Bytes that were read for it, for the report of progress.
+    /// Bytes that it holds in memory.
     pub(crate) fn bytes(&self) -> u64 {
         match self {
+            Payload::Encoded(bytes) => bytes.len() as u64,
             Payload::Pixels(pixels) => pixels.bytes.len() as u64,
-            Payload::Made(..) => 0,
+            Payload::File(_) | Payload::Made(..) | Payload::Refused(_) => 0,
         }
     }
 }
@@ -117,27 +139,142 @@ impl Sink {
 
 /// Finds out what a source is and makes its plan.
 pub(crate) fn open(source: &Path, options: &Options) -> Result<Box<dyn Source>> {
-    if !source.exists() {
-        return match source.to_str().and_then(Builtin::parse) {
-            Some(builtin) => Ok(Box::new(made::Made::new(builtin, options)?)),
-            None => Err(Error::NotFound { path: source.to_owned() }),
-        };
-    }
     if source.is_dir() {
-        if dataset::is_packed(source) {
-            return Err(Error::AlreadyPacked { path: source.to_owned() });
-        }
-        let files = list(source)?;
-        if files.iter().any(|file| idx::is_images(file)) {
-            return Ok(Box::new(idx::Idx::open(source, &files)?));
-        }
-        return Err(Error::Empty { path: source.to_owned() });
+        return open_folder(source, options);
     }
-    if idx::is_images(source) {
-        let files = list(source.parent().unwrap_or(Path::new(".")))?;
-        return Ok(Box::new(idx::Idx::open_one(source, &files)?));
+    if source.exists() {
+        return open_file(source, options);
     }
-    Err(Error::UnknownFormat { path: source.to_owned() })
+    let shards = expand(source);
+    if !shards.is_empty() {
+        return tar::open(source, &shards, &options.limits);
+    }
+    match source.to_str().and_then(Builtin::parse) {
+        Some(builtin) => Ok(Box::new(made::Made::new(builtin, options)?)),
+        None => Err(Error::NotFound { path: source.to_owned() }),
+    }
+}
+
+/// A folder holds files of one of the formats that name themselves, or images, or archives of images.
+fn open_folder(folder: &Path, options: &Options) -> Result<Box<dyn Source>> {
+    if dataset::is_packed(folder) {
+        return Err(Error::AlreadyPacked { path: folder.to_owned() });
+    }
+    let files = list(folder)?;
+    if files.iter().any(|file| idx::is_images(file)) {
+        return Ok(Box::new(idx::Idx::open(folder, &files)?));
+    }
+    if files.iter().any(|file| cifar::is_batch(file)) {
+        return Ok(Box::new(cifar::Cifar::open(folder, &files)?));
+    }
+    let tables = parquet::tables(folder)?;
+    if !tables.is_empty() {
+        return Ok(Box::new(parquet::Parquet::open(folder, &tables, &options.limits)?));
+    }
+    if let Some(images) = folder::Folder::open(folder)? {
+        return Ok(Box::new(images));
+    }
+    let tars: Vec<_> =
+        files.iter().filter(|file| has_ending(file, &[".tar", ".tar.gz", ".tgz"])).cloned().collect();
+    if !tars.is_empty() {
+        return tar::open(folder, &tars, &options.limits);
+    }
+    let others: Vec<_> = files.iter().filter(|file| has_ending(file, &[".zip", ".npz", ".npy"])).collect();
+    match others[..] {
+        [] => Err(Error::Empty { path: folder.to_owned() }),
+        [file] => open_file(file, options),
+        [first, second, ..] => Err(Error::Malformed {
+            path: folder.to_owned(),
+            reason: format!(
+                "it holds several data files ({}, {}, …); give one of them",
+                file_name(first),
+                file_name(second)
+            ),
+        }),
+    }
+}
+
+/// A file is known by its first bytes; only raw batches of CIFAR have none that tell.
+fn open_file(file: &Path, options: &Options) -> Result<Box<dyn Source>> {
+    let limits = &options.limits;
+    let folder = file.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if cifar::is_batch(file) {
+        return Ok(Box::new(cifar::Cifar::open(file, &[file.to_owned()])?));
+    }
+    if idx::is_images(file) {
+        return Ok(Box::new(idx::Idx::open_one(file, &list(folder)?)?));
+    }
+    let head = head(file)?;
+    if head.is_empty() {
+        return Err(Error::malformed(file, "it is empty"));
+    }
+    if head.starts_with(b"PAR1") {
+        return Ok(Box::new(parquet::Parquet::open(file, &[file.to_owned()], limits)?));
+    }
+    if head.starts_with(b"\x93NUMPY") {
+        return Ok(Box::new(npy::Npy::open_npy(file)?));
+    }
+    if head.starts_with(b"PK") && has_ending(file, &[".npz"]) {
+        return Ok(Box::new(npy::Npy::open_npz(file, limits)?));
+    }
+    if head.starts_with(b"PK") {
+        return Ok(Box::new(zip::Zip::open(file, limits)?));
+    }
+    if head.get(257..262) == Some(b"ustar") || has_ending(file, &[".tar", ".tar.gz", ".tgz"]) {
+        return tar::open(file, &[file.to_owned()], limits);
+    }
+    Err(Error::UnknownFormat { path: file.to_owned() })
+}
+
+/// The first bytes of a file, decompressed where gzip shows.
+fn head(file: &Path) -> Result<Vec<u8>> {
+    let read = |reader: &mut dyn Read| {
+        let mut head = Vec::new();
+        // A broken beginning is as good as none: the format stays unknown.
+        let _ = reader.take(512).read_to_end(&mut head);
+        head
+    };
+    let mut opened = File::open(file).map_err(|e| Error::read(file, e))?;
+    let head = read(&mut opened);
+    if !head.starts_with(&[0x1f, 0x8b]) {
+        return Ok(head);
+    }
+    let zipped = File::open(file).map_err(|e| Error::read(file, e))?;
+    Ok(read(&mut MultiGzDecoder::new(zipped)))
+}
+
+/// The files that a name with a range of numbers stands for, `name-{000..007}.tar`, those that exist; without a
+/// range, none.
+pub(crate) fn expand(pattern: &Path) -> Vec<PathBuf> {
+    let text = pattern.to_string_lossy();
+    let range = || {
+        let (before, rest) = text.split_once('{')?;
+        let (range, after) = rest.split_once('}')?;
+        let (first, last) = range.split_once("..")?;
+        let (low, high) = (first.parse::<u32>().ok()?, last.parse::<u32>().ok()?);
+        let width = first.len();
+        let files =
+            (low..=high.min(low.saturating_add(999_999))).map(|i| format!("{before}{i:0width$}{after}"));
+        Some(files.map(PathBuf::from).filter(|file| file.is_file()).collect())
+    };
+    range().unwrap_or_default()
+}
+
+/// Whether a file name has one of the endings, in any case.
+fn has_ending(file: &Path, endings: &[&str]) -> bool {
+    let name = file_name(file).to_ascii_lowercase();
+    endings.iter().any(|ending| name.ends_with(ending))
+}
+
+/// The split that a file name speaks of in one of its words.
+pub(crate) fn split_of(path: &Path) -> Option<Split> {
+    file_name(path).split(|c: char| !c.is_alphanumeric()).find_map(Split::parse)
+}
+
+/// Whether files belong to different splits by their names, one of them for training.
+pub(crate) fn splits_differ<'a>(files: impl IntoIterator<Item = &'a PathBuf>) -> bool {
+    let splits: BTreeSet<_> = files.into_iter().map(|file| split_of(file).unwrap_or(Split::Train)).collect();
+    splits.len() > 1
 }
 
 /// The files of one folder, sorted by name.

@@ -1,0 +1,146 @@
+//! From the bytes of an image file to pixels: PNG, JPEG, WebP, BMP, GIF (the first frame) and TIFF, told apart by
+//! their first bytes. 16-bit and floating-point channels are rounded to 8 bits; EXIF orientation is applied;
+//! colour profiles are ignored.
+
+use std::io::Cursor;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use image::metadata::Orientation;
+use image::{DynamicImage, GrayImage, ImageDecoder, ImageFormat, ImageReader, RgbImage};
+use zune_jpeg::JpegDecoder;
+use zune_jpeg::errors::DecodeErrors;
+use zune_jpeg::zune_core::bytestream::ZCursor;
+use zune_jpeg::zune_core::colorspace::ColorSpace;
+use zune_jpeg::zune_core::options::DecoderOptions;
+
+use crate::options::Limits;
+use crate::prepare::Pixels;
+
+/// The endings of file names that are taken for images.
+const ENDINGS: [&str; 10] = ["png", "jpg", "jpeg", "jpe", "jfif", "webp", "bmp", "gif", "tif", "tiff"];
+
+/// Whether a file name has the ending of an image.
+pub(crate) fn is_image_name(name: &str) -> bool {
+    name.rsplit_once('.')
+        .is_some_and(|(_, ending)| ENDINGS.iter().any(|known| ending.eq_ignore_ascii_case(known)))
+}
+
+/// Decodes an image file. The error is a reason for the list of skipped files.
+pub(crate) fn decode(bytes: &[u8], limits: &Limits) -> Result<Pixels, String> {
+    // A decoder that trips over a crafted file must not take a million good ones with it.
+    catch_unwind(AssertUnwindSafe(|| decode_any(bytes, limits)))
+        .unwrap_or_else(|_| Err("its decoder gave up on it".to_owned()))
+}
+
+fn decode_any(bytes: &[u8], limits: &Limits) -> Result<Pixels, String> {
+    if bytes.is_empty() {
+        return Err("the file is empty".to_owned());
+    }
+    let format = image::guess_format(bytes).map_err(|_| "it does not begin like an image".to_owned())?;
+    let image = match format {
+        ImageFormat::Jpeg => decode_jpeg(bytes, limits)?,
+        ImageFormat::Png | ImageFormat::WebP | ImageFormat::Bmp | ImageFormat::Gif | ImageFormat::Tiff => {
+            decode_other(bytes, format, limits)?
+        }
+        other => return Err(format!("{other:?} images are not read")),
+    };
+    Ok(to_pixels(image))
+}
+
+/// JPEG goes to its decoder directly: one reading of the headers instead of three, and a file that ends early is
+/// refused instead of being filled up with grey.
+fn decode_jpeg(bytes: &[u8], limits: &Limits) -> Result<DynamicImage, String> {
+    let lenient = DecoderOptions::default()
+        .set_max_width(usize::MAX)
+        .set_max_height(usize::MAX)
+        .set_strict_mode(false)
+        .jpeg_set_out_colorspace(ColorSpace::RGB);
+    let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), lenient);
+    decoder.decode_headers().map_err(|e| jpeg_reason(&e))?;
+    let info = decoder.info().ok_or("it has no header")?;
+    let (width, height) = (u32::from(info.width), u32::from(info.height));
+    check_size(width, height, limits)?;
+    let grey = decoder.input_colorspace() == Some(ColorSpace::Luma);
+    let colours = if grey { ColorSpace::Luma } else { ColorSpace::RGB };
+    // Odd headers are harmless; missing or broken pixels are not.
+    decoder.set_options(lenient.set_strict_mode(true).jpeg_set_out_colorspace(colours));
+    let orientation = decoder.exif().and_then(|exif| Orientation::from_exif_chunk(exif));
+    let pixels = decoder.decode().map_err(|e| jpeg_reason(&e))?;
+    let image = match grey {
+        true => GrayImage::from_raw(width, height, pixels).map(DynamicImage::from),
+        false => RgbImage::from_raw(width, height, pixels).map(DynamicImage::from),
+    };
+    let mut image = image.ok_or("its decoder returned too few pixels")?;
+    image.apply_orientation(orientation.unwrap_or(Orientation::NoTransforms));
+    Ok(image)
+}
+
+fn jpeg_reason(error: &DecodeErrors) -> String {
+    match error {
+        // All bytes are in memory: the only failure of reading them is their end.
+        DecodeErrors::IoErrors(_)
+        | DecodeErrors::ExhaustedData
+        | DecodeErrors::FormatStatic("Premature end of buffer") => "the file ends early".to_owned(),
+        other => format!("{other:?}").trim().to_owned(),
+    }
+}
+
+fn decode_other(bytes: &[u8], format: ImageFormat, limits: &Limits) -> Result<DynamicImage, String> {
+    let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
+    let mut allowed = image::Limits::default();
+    allowed.max_image_width = Some(limits.side);
+    allowed.max_image_height = Some(limits.side);
+    // Eight bytes a pixel are RGBA of 16 bits; decoders need a little more for themselves.
+    allowed.max_alloc = Some(limits.pixels.saturating_mul(8).saturating_add(16 << 20));
+    reader.limits(allowed);
+    let mut decoder = reader.into_decoder().map_err(|e| reason(&e))?;
+    let (width, height) = decoder.dimensions();
+    check_size(width, height, limits)?;
+    let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
+    let mut image = DynamicImage::from_decoder(decoder).map_err(|e| reason(&e))?;
+    image.apply_orientation(orientation);
+    Ok(image)
+}
+
+fn reason(error: &image::ImageError) -> String {
+    match error {
+        image::ImageError::IoError(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => {
+            "the file ends early".to_owned()
+        }
+        other => other.to_string(),
+    }
+}
+
+fn check_size(width: u32, height: u32, limits: &Limits) -> Result<(), String> {
+    if width == 0 || height == 0 {
+        return Err(format!("it is {width}x{height}, without a pixel"));
+    }
+    if width.max(height) > limits.side || u64::from(width) * u64::from(height) > limits.pixels {
+        let Limits { side, pixels, .. } = limits;
+        return Err(format!("it is {width}x{height}, above the limit of {side} a side and {pixels} pixels"));
+    }
+    Ok(())
+}
+
+/// Any kind of decoded image as 8-bit pixels.
+fn to_pixels(image: DynamicImage) -> Pixels {
+    let (width, height) = (image.width(), image.height());
+    let (channels, bytes) = match image {
+        DynamicImage::ImageLuma8(image) => (1, image.into_raw()),
+        DynamicImage::ImageLumaA8(image) => (2, image.into_raw()),
+        DynamicImage::ImageRgb8(image) => (3, image.into_raw()),
+        DynamicImage::ImageRgba8(image) => (4, image.into_raw()),
+        DynamicImage::ImageLuma16(image) => (1, rounded(&image)),
+        DynamicImage::ImageLumaA16(image) => (2, rounded(&image)),
+        DynamicImage::ImageRgb16(image) => (3, rounded(&image)),
+        DynamicImage::ImageRgba16(image) => (4, rounded(&image)),
+        other if other.color().has_alpha() => (4, other.into_rgba8().into_raw()),
+        other => (3, other.into_rgb8().into_raw()),
+    };
+    Pixels { width, height, channels, bytes }
+}
+
+/// 16-bit values to the nearest of 8 bits.
+fn rounded(values: &[u16]) -> Vec<u8> {
+    values.iter().map(|&v| ((u32::from(v) * 255 + 32_767) / 65_535) as u8).collect()
+}

@@ -1,0 +1,387 @@
+//! Arrays of NumPy: `.npy` with images `[n, height, width]` or `[n, height, width, channels]` as bytes, and `.npz`
+//! with such arrays and labels beside them, named as is usual: `arr_0` and `arr_1`, `images` and `labels`, or
+//! `x_train`, `y_train`, `x_test`, `y_test`.
+
+use std::fs::File;
+use std::io::{self, BufReader, Read};
+use std::path::{Path, PathBuf};
+
+use zip::ZipArchive;
+
+use super::labels::{Classes, Label, LabelSurvey};
+use super::{Halt, Item, Payload, Plan, Sink, Source, source_name};
+use crate::error::{Error, Result};
+use crate::options::Limits;
+use crate::prepare::Pixels;
+use crate::split::Split;
+
+pub(crate) struct Npy {
+    path: PathBuf,
+    parts: Vec<Part>,
+    classes: Classes,
+    plan: Plan,
+}
+
+/// One array of images with its labels.
+struct Part {
+    /// The array in the archive; none for a plain `.npy`.
+    member: Option<String>,
+    split: Option<Split>,
+    labels: Option<Vec<Option<Label>>>,
+}
+
+impl Npy {
+    /// A single array of images.
+    pub(crate) fn open_npy(path: &Path) -> Result<Npy> {
+        let mut reader = BufReader::new(File::open(path).map_err(|e| Error::read(path, e))?);
+        let header = Header::read(&mut reader, path)?;
+        let size = reader.into_inner().metadata().map_err(|e| Error::read(path, e))?.len();
+        let images = Images::of(&header, path)?;
+        check_length(&images, size.saturating_sub(header.start), path)?;
+        let part = Part { member: None, split: None, labels: None };
+        Ok(Self::new(path, vec![part], images.count as u64, Vec::new()))
+    }
+
+    /// An archive of arrays.
+    pub(crate) fn open_npz(path: &Path, limits: &Limits) -> Result<Npy> {
+        let mut archive = open_archive(path)?;
+        let members: Vec<String> = archive
+            .file_names_raw()
+            .filter_map(|name| String::from_utf8_lossy(name).strip_suffix(".npy").map(str::to_owned))
+            .collect();
+        let roles: Vec<_> = members.iter().filter_map(|member| Some((member, role(member)?))).collect();
+        let mut parts = Vec::new();
+        let mut count = 0;
+        for (member, (split, _)) in roles.iter().filter(|(_, (_, role))| *role == Role::Images) {
+            let inside = path.join(format!("{member}.npy"));
+            let mut entry = open_member(&mut archive, member, path)?;
+            let size = entry.size();
+            let header = Header::read(&mut entry, &inside)?;
+            let images = Images::of(&header, &inside)?;
+            check_length(&images, size.saturating_sub(header.start), &inside)?;
+            drop(entry);
+            let beside = roles.iter().find(|(_, (other, role))| other == split && *role == Role::Labels);
+            let labels = match beside {
+                Some((labels, _)) => Some(read_labels(&mut archive, labels, images.count, path, limits)?),
+                None => None,
+            };
+            count += images.count as u64;
+            parts.push(Part { member: Some((*member).clone()), split: *split, labels });
+        }
+        if parts.is_empty() {
+            let reason = format!(
+                "none of its arrays ({}) is called like images: arr_0, images, x, x_train, …; rename one",
+                members.join(", ")
+            );
+            return Err(Error::malformed(path, reason));
+        }
+        parts.sort_by_key(|part| part.split);
+        Ok(Self::new(path, parts, count, Vec::new()))
+    }
+
+    fn new(path: &Path, parts: Vec<Part>, count: u64, notes: Vec<String>) -> Npy {
+        let mut survey = LabelSurvey::default();
+        parts
+            .iter()
+            .flat_map(|p| p.labels.iter().flatten().flatten())
+            .for_each(|label| survey.add(label.clone()));
+        let classes = survey.classes();
+        let held = |part: &Part| part.split.unwrap_or(Split::Train);
+        let plan = Plan {
+            name: source_name(path),
+            classes: classes.names.clone(),
+            has_splits: parts.iter().any(|part| held(part) != held(&parts[0])),
+            total: Some(count),
+            notes,
+            ..Plan::default()
+        };
+        Npy { path: path.to_owned(), parts, classes, plan }
+    }
+
+    fn send(&self, part: &Part, name: &str, reader: &mut dyn Read, sink: &mut Sink) -> Result<(), Halt> {
+        let mut reader = reader;
+        let header = Header::read(&mut reader, &self.path)?;
+        let Images { count, height, width, channels } = Images::of(&header, &self.path)?;
+        for i in 0..count {
+            let mut bytes = vec![0; height as usize * width as usize * usize::from(channels)];
+            reader.read_exact(&mut bytes).map_err(|e| read_error(&self.path, &e))?;
+            let label = part.labels.as_ref().and_then(|labels| labels[i].clone());
+            let label = label.and_then(|label| self.classes.index(label));
+            let payload = Payload::Pixels(Pixels { width, height, channels, bytes });
+            sink.send(Item { name: format!("{name} image {i}"), split: part.split, label, payload })?;
+        }
+        Ok(())
+    }
+}
+
+impl Source for Npy {
+    fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    fn read(&mut self, sink: &mut Sink) -> Result<(), Halt> {
+        for part in &self.parts {
+            match &part.member {
+                None => {
+                    let file = File::open(&self.path).map_err(|e| Error::read(&self.path, e))?;
+                    let mut reader = BufReader::with_capacity(1 << 18, file);
+                    self.send(part, &super::file_name(&self.path), &mut reader, sink)?;
+                }
+                Some(member) => {
+                    let mut archive = open_archive(&self.path)?;
+                    let mut entry = open_member(&mut archive, member, &self.path)?;
+                    self.send(part, member, &mut entry, sink)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What an array is, by its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Role {
+    Images,
+    Labels,
+}
+
+/// `x_train`, `train_images`, `labels_test`, `arr_0`: a word for the role and perhaps one for the split.
+fn role(member: &str) -> Option<(Option<Split>, Role)> {
+    let name = member.to_ascii_lowercase();
+    match name.as_str() {
+        "arr_0" => return Some((None, Role::Images)),
+        "arr_1" => return Some((None, Role::Labels)),
+        _ => {}
+    }
+    let words: Vec<&str> = name.split(['_', '-', '.', '/']).collect();
+    let has = |known: &[&str]| words.iter().any(|word| known.contains(word));
+    let split = words.iter().find_map(|word| Split::parse(word));
+    if has(&["x", "images", "image", "imgs", "data", "samples"]) {
+        return Some((split, Role::Images));
+    }
+    has(&["y", "labels", "label", "targets", "classes"]).then_some((split, Role::Labels))
+}
+
+/// The header of an array.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Header {
+    /// The type of the values as NumPy writes it, `|u1` or `<i8`.
+    kind: String,
+    fortran: bool,
+    shape: Vec<usize>,
+    /// Where the values begin.
+    start: u64,
+}
+
+impl Header {
+    fn read(reader: &mut impl Read, path: &Path) -> Result<Header> {
+        let mut read = |count: usize| {
+            let mut bytes = vec![0; count];
+            reader.read_exact(&mut bytes).map(|()| bytes).map_err(|e| read_error(path, &e))
+        };
+        let magic = read(8)?;
+        let length_bytes = match (&magic[..6], magic[6]) {
+            (b"\x93NUMPY", 1) => 2,
+            (b"\x93NUMPY", 2 | 3) => 4,
+            _ => return Err(Error::malformed(path, "it does not begin like an array of NumPy")),
+        };
+        let length =
+            read(length_bytes)?.iter().rev().fold(0_usize, |sum, &byte| sum << 8 | usize::from(byte));
+        if length > 1 << 16 {
+            return Err(Error::malformed(path, format!("its header claims to be {length} bytes long")));
+        }
+        let text = String::from_utf8_lossy(&read(length)?).into_owned();
+        let header = parse_header(&text, (8 + length_bytes + length) as u64);
+        header.ok_or_else(|| Error::malformed(path, format!("its header cannot be read: {}", text.trim())))
+    }
+}
+
+/// Reads the one kind of Python dictionary that NumPy writes:
+/// `{'descr': '|u1', 'fortran_order': False, 'shape': (60000, 28, 28), }`.
+fn parse_header(text: &str, start: u64) -> Option<Header> {
+    let after = |key: &str| {
+        let at = text.find(&format!("'{key}'"))? + key.len() + 2;
+        text[at..].trim_start().strip_prefix(':').map(str::trim_start)
+    };
+    let kind = after("descr")?.strip_prefix('\'')?.split_once('\'')?.0.to_owned();
+    let fortran = match after("fortran_order")? {
+        value if value.starts_with("False") => false,
+        value if value.starts_with("True") => true,
+        _ => return None,
+    };
+    let shape = after("shape")?.strip_prefix('(')?.split_once(')')?.0;
+    let sizes = shape.split(',').map(str::trim).filter(|size| !size.is_empty());
+    let shape: Option<Vec<usize>> = sizes.map(|size| size.parse().ok()).collect();
+    Some(Header { kind, fortran, shape: shape?, start })
+}
+
+/// An array of images.
+struct Images {
+    count: usize,
+    height: u32,
+    width: u32,
+    channels: u8,
+}
+
+impl Images {
+    fn of(header: &Header, path: &Path) -> Result<Images> {
+        let bad = |reason: String| Err(Error::malformed(path, reason));
+        if !matches!(header.kind.as_str(), "|u1" | "<u1" | ">u1" | "=u1") {
+            let kind = &header.kind;
+            return bad(format!("its values are of type {kind}; save them as uint8 in 0 to 255"));
+        }
+        if header.fortran {
+            return bad("its values are in Fortran order; save it with numpy.ascontiguousarray".to_owned());
+        }
+        let (count, height, width, channels) = match header.shape[..] {
+            [count, height, width] => (count, height, width, 1),
+            [count, height, width, channels] => (count, height, width, channels),
+            _ => {
+                return bad(format!(
+                    "its shape {:?} is not [n, height, width] or [n, height, width, channels]",
+                    header.shape
+                ));
+            }
+        };
+        if !(1..=4).contains(&channels) {
+            return bad(format!(
+                "its shape {:?} has {channels} channels; 1 to 4 can be read, as the last axis",
+                header.shape
+            ));
+        }
+        let side = 1..=65_535;
+        if count == 0 || !side.contains(&height) || !side.contains(&width) {
+            return bad(format!("its shape {:?} holds no images of a usable size", header.shape));
+        }
+        Ok(Images { count, height: height as u32, width: width as u32, channels: channels as u8 })
+    }
+}
+
+/// The values must be exactly as many as the header says.
+fn check_length(images: &Images, found: u64, path: &Path) -> Result<()> {
+    let pixels = u128::from(images.height) * u128::from(images.width) * u128::from(images.channels);
+    let expected = images.count as u128 * pixels;
+    if expected == u128::from(found) {
+        return Ok(());
+    }
+    let reason =
+        format!("its header promises {expected} bytes of images, but it holds {found}; save it again");
+    Err(Error::malformed(path, reason))
+}
+
+fn read_labels(
+    archive: &mut ZipArchive<BufReader<File>>,
+    member: &str,
+    images: usize,
+    path: &Path,
+    limits: &Limits,
+) -> Result<Vec<Option<Label>>> {
+    let inside = path.join(format!("{member}.npy"));
+    let mut entry = open_member(archive, member, path)?;
+    let header = Header::read(&mut entry, &inside)?;
+    let fits = matches!(header.shape[..], [n] | [n, 1] if n == images);
+    if !fits {
+        let reason = format!("its shape {:?} does not fit the {images} images beside it", header.shape);
+        return Err(Error::malformed(&inside, reason));
+    }
+    let kind = header.kind.trim_start_matches(['<', '|', '=']);
+    let (signed, width) = match kind {
+        "u1" | "u2" | "u4" | "u8" => (false, usize::from(kind.as_bytes()[1] - b'0')),
+        "i1" | "i2" | "i4" | "i8" => (true, usize::from(kind.as_bytes()[1] - b'0')),
+        _ => {
+            let reason = format!("labels of type {} are not read; save them as whole numbers", header.kind);
+            return Err(Error::malformed(&inside, reason));
+        }
+    };
+    let expected = images.saturating_mul(width);
+    if expected as u64 > limits.file_bytes {
+        return Err(Error::malformed(&inside, "it is above the limit of size for one entry"));
+    }
+    let mut bytes = Vec::new();
+    entry.take(expected as u64 + 1).read_to_end(&mut bytes).map_err(|e| read_error(&inside, &e))?;
+    if bytes.len() != expected {
+        return Err(Error::malformed(
+            &inside,
+            format!("its header promises {images} labels, but it holds another number"),
+        ));
+    }
+    Ok(bytes.chunks_exact(width).map(|value| Label::number(integer(value, signed))).collect())
+}
+
+/// A little-endian whole number of one to eight bytes; what an i64 cannot hold becomes negative, which no class is.
+fn integer(bytes: &[u8], signed: bool) -> i64 {
+    let value = bytes.iter().rev().fold(0_u64, |sum, &byte| sum << 8 | u64::from(byte));
+    let unused = 64 - 8 * bytes.len() as u32;
+    if signed { ((value << unused) as i64) >> unused } else { value as i64 }
+}
+
+fn open_archive(path: &Path) -> Result<ZipArchive<BufReader<File>>> {
+    let file = File::open(path).map_err(|e| Error::read(path, e))?;
+    ZipArchive::new(BufReader::with_capacity(1 << 17, file))
+        .map_err(|e| Error::malformed(path, format!("{e}; save it again")))
+}
+
+fn open_member<'a>(
+    archive: &'a mut ZipArchive<BufReader<File>>,
+    member: &str,
+    path: &Path,
+) -> Result<zip::read::ZipFile<'a, BufReader<File>>> {
+    archive
+        .by_name(&format!("{member}.npy"))
+        .map_err(|e| Error::malformed(path, format!("{member}: {e}; save it again")))
+}
+
+fn read_error(path: &Path, error: &io::Error) -> Error {
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof => Error::malformed(path, "it ends early; save it again"),
+        _ => Error::malformed(path, format!("{error}; save it again")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn names_of_arrays_tell_what_they_are() {
+        assert_eq!(role("x_train"), Some((Some(Split::Train), Role::Images)));
+        assert_eq!(role("val_labels"), Some((Some(Split::Validation), Role::Labels)));
+        assert_eq!(role("arr_0"), Some((None, Role::Images)));
+        assert_eq!(role("weights"), None);
+    }
+
+    #[test]
+    fn whole_numbers_of_all_widths() {
+        assert_eq!(integer(&[0xff], false), 255);
+        assert_eq!(integer(&[0xff], true), -1);
+        assert_eq!(integer(&[2, 1, 0, 0, 0, 0, 0, 0], true), 258);
+        assert_eq!(integer(&[0xfe, 0xff, 0xff, 0xff], true), -2);
+    }
+
+    #[test]
+    fn a_header_as_numpy_writes_it() {
+        let text = "{'descr': '|u1', 'fortran_order': False, 'shape': (60000, 28, 28), }          \n";
+        let header = parse_header(text, 128).unwrap();
+        assert_eq!(
+            header,
+            Header { kind: "|u1".into(), fortran: false, shape: vec![60_000, 28, 28], start: 128 }
+        );
+        assert_eq!(
+            parse_header("{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (1,), }", 0),
+            None
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_the_header_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200), tail in ".{0,120}") {
+            let _ = Header::read(&mut bytes.as_slice(), Path::new("x.npy"));
+            let mut close = b"\x93NUMPY\x01\x00\x78\x00".to_vec();
+            close.extend(tail.bytes().chain(std::iter::repeat(b' ')).take(120));
+            if let Ok(header) = Header::read(&mut close.as_slice(), Path::new("x.npy")) {
+                let _ = Images::of(&header, Path::new("x.npy")).map(|images| check_length(&images, 7, Path::new("x.npy")));
+            }
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! Tar archives of images, plain or compressed with gzip, read in place and in order. Several archives make one
+//! source. When images come with `.cls` or `.json` files of the same name, they are WebDataset shards.
+
+use std::fs::File;
+use std::io::{self, BufReader, Read};
+use std::path::{Path, PathBuf};
+
+use flate2::read::MultiGzDecoder;
+use tar::{Archive, Entries};
+
+use super::archive::read_entry;
+use super::folder::{others_note, placed};
+use super::names::{Names, Rules, is_hidden};
+use super::webdataset::{Survey, WebDataset};
+use super::{
+    Halt, Item, Payload, Plan, Sink, Source, cifar, file_name, source_name, split_of, splits_differ,
+};
+use crate::decode::is_image_name;
+use crate::error::{Error, Result};
+use crate::options::Limits;
+
+pub(crate) struct Tar {
+    shards: Vec<PathBuf>,
+    rules: Rules,
+    by_shard: bool,
+    limits: Limits,
+    plan: Plan,
+}
+
+/// Looks through archives and finds out what is in them.
+pub(crate) fn open(name: &Path, shards: &[PathBuf], limits: &Limits) -> Result<Box<dyn Source>> {
+    let mut names = Names::default();
+    let mut survey = Survey::default();
+    let (mut others, mut batches) = (0, false);
+    for shard in shards {
+        each_entry(shard, &mut |entry| {
+            match is_image_name(&entry.path) {
+                true => names.add(&entry.path),
+                false => others += 1,
+            }
+            batches |= cifar::is_batch(Path::new(&entry.path));
+            survey.add(&entry.path, entry.reader);
+            Ok::<(), Error>(())
+        })?;
+        survey.end_shard();
+    }
+    if batches && names.images == 0 {
+        return Ok(Box::new(cifar::Cifar::open_tar(&shards[0])?));
+    }
+    if names.images == 0 {
+        return Err(Error::Empty { path: name.to_owned() });
+    }
+    let by_shard = splits_differ(shards);
+    if survey.is_webdataset() {
+        return Ok(Box::new(WebDataset::new(name, shards, by_shard, survey, limits)));
+    }
+    let rules = names.rules();
+    let plan = Plan {
+        name: source_name(name),
+        classes: rules.classes.clone(),
+        has_splits: rules.has_splits() || by_shard,
+        total: Some(names.images),
+        notes: others_note(others),
+        ..Plan::default()
+    };
+    Ok(Box::new(Tar { shards: shards.to_vec(), rules, by_shard, limits: *limits, plan }))
+}
+
+impl Source for Tar {
+    fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    fn read(&mut self, sink: &mut Sink) -> Result<(), Halt> {
+        for shard in &self.shards {
+            let split = if self.by_shard { split_of(shard) } else { None };
+            each_entry(shard, &mut |mut entry| {
+                if !is_image_name(&entry.path) {
+                    return Ok(());
+                }
+                let payload = entry.payload(&self.limits);
+                let mut item = placed(&self.rules, &entry.path, payload);
+                if self.shards.len() > 1 {
+                    item.name = format!("{}: {}", file_name(shard), item.name);
+                }
+                sink.send(Item { split: item.split.or(split), ..item })
+            })?;
+        }
+        Ok(())
+    }
+}
+
+/// A file inside a tar archive.
+pub(crate) struct Entry<'a> {
+    pub(crate) path: String,
+    pub(crate) size: u64,
+    /// Whether it is a link or another thing without content of its own.
+    link: bool,
+    pub(crate) reader: &'a mut dyn Read,
+}
+
+impl Entry<'_> {
+    /// The content, within the limits.
+    pub(crate) fn payload(&mut self, limits: &Limits) -> Payload {
+        if self.link {
+            return Payload::Refused("it is a link, not a file".to_owned());
+        }
+        read_entry(&self.path, self.size, self.reader, limits)
+    }
+}
+
+/// Calls `visit` for every file of an archive in order, except hidden ones.
+pub(crate) fn each_entry<E: From<Error>>(
+    path: &Path,
+    visit: &mut dyn FnMut(Entry) -> Result<(), E>,
+) -> Result<(), E> {
+    let open = || File::open(path).map_err(|e| Error::read(path, e));
+    let mut magic = [0; 2];
+    let zipped = open()?.read_exact(&mut magic).is_ok() && magic == [0x1f, 0x8b];
+    let file = open()?;
+    if zipped {
+        let reader =
+            BufReader::with_capacity(1 << 17, MultiGzDecoder::new(BufReader::with_capacity(1 << 17, file)));
+        let mut archive = Archive::new(reader);
+        let entries = archive.entries().map_err(|e| broken(path, &e))?;
+        visit_entries(path, entries, u64::MAX, visit)?;
+        // Reading on to the end lets gzip check its sum over everything.
+        io::copy(&mut archive.into_inner(), &mut io::sink()).map_err(|e| broken(path, &e))?;
+        return Ok(());
+    }
+    let end = file.metadata().map_err(|e| Error::read(path, e))?.len();
+    let mut archive = Archive::new(BufReader::with_capacity(1 << 16, file));
+    let entries = archive.entries_with_seek().map_err(|e| broken(path, &e))?;
+    visit_entries(path, entries, end, visit)
+}
+
+fn visit_entries<R: Read, E: From<Error>>(
+    path: &Path,
+    entries: Entries<R>,
+    end: u64,
+    visit: &mut dyn FnMut(Entry) -> Result<(), E>,
+) -> Result<(), E> {
+    for entry in entries {
+        let mut entry = entry.map_err(|e| broken(path, &e))?;
+        let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
+        let kind = entry.header().entry_type();
+        if entry.raw_file_position().saturating_add(entry.size()) > end {
+            let reason = format!("it ends early, within {name}; fetch the archive again");
+            return Err(Error::malformed(path, reason).into());
+        }
+        let whole = kind.is_file() || kind.is_contiguous() || kind.is_gnu_sparse();
+        let link = kind.is_symlink() || kind.is_hard_link();
+        if is_hidden(&name) || !(whole || link) {
+            continue;
+        }
+        visit(Entry { path: name, size: entry.size(), link, reader: &mut entry })?;
+    }
+    Ok(())
+}
+
+fn broken(path: &Path, error: &io::Error) -> Error {
+    Error::malformed(path, format!("{error}; fetch the archive again"))
+}
