@@ -2,8 +2,12 @@
 
 pub(crate) mod convolution;
 pub(crate) mod convolve;
+pub(crate) mod elementwise;
+pub(crate) mod function;
 pub(crate) mod gemm;
+pub(crate) mod norm;
 pub(crate) mod operand;
+pub(crate) mod optimizer;
 pub(crate) mod parallel;
 pub(crate) mod pool;
 pub(crate) mod sums;
