@@ -2,6 +2,8 @@
 
 use burn::tensor::{Tensor, activation};
 
+use crate::flex;
+
 /// An elementwise activation function, alone or fused behind another operation.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Activation {
@@ -27,7 +29,10 @@ pub enum Activation {
 
 /// Applies `activation` to every element of `x`, any shape.
 pub fn activate<const D: usize>(x: Tensor<D>, activation: Activation) -> Tensor<D> {
-    default(x, activation)
+    if activation == Activation::Identity {
+        return x;
+    }
+    flex::elementwise::activate(&x, activation).unwrap_or_else(|| default(x, activation))
 }
 
 pub(crate) fn default<const D: usize>(x: Tensor<D>, activation: Activation) -> Tensor<D> {
@@ -41,5 +46,67 @@ pub(crate) fn default<const D: usize>(x: Tensor<D>, activation: Activation) -> T
         Activation::Elu => activation::elu(x, 1.0),
         Activation::Silu => activation::silu(x),
         Activation::Gelu => activation::gelu(x),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{assert_close, assert_same_for_any_threads, numbers, tensor, values};
+    use burn::tensor::Device;
+
+    const ALL: [Activation; 9] = [
+        Activation::Identity,
+        Activation::Relu,
+        Activation::LeakyRelu(0.2),
+        Activation::Tanh,
+        Activation::Sigmoid,
+        Activation::Softplus,
+        Activation::Elu,
+        Activation::Silu,
+        Activation::Gelu,
+    ];
+
+    fn run(
+        function: impl Fn(Tensor<2>, Activation) -> Tensor<2>,
+        activation: Activation,
+        x: &[f32],
+        dy: &[f32],
+    ) -> Vec<Vec<f32>> {
+        let device = Device::flex().autodiff();
+        let x = tensor(x, [x.len() / 7, 7], &device).require_grad();
+        let y = function(x.clone(), activation);
+        let gradients = (y.clone() * tensor(dy, y.dims(), &device)).sum().backward();
+        vec![values(y), values(x.grad(&gradients).unwrap())]
+    }
+
+    #[test]
+    fn equals_the_default_body() {
+        for activation in [Activation::LeakyRelu(-0.5)].into_iter().chain(ALL) {
+            let x: Vec<f32> = numbers(7 * 5000, 1).iter().map(|x| x * 6.0).collect();
+            let dy = numbers(x.len(), 2);
+            let got = run(activate, activation, &x, &dy);
+            let expected = run(default, activation, &x, &dy);
+            for (got, expected) in got.iter().zip(&expected) {
+                let expected: Vec<f64> = expected.iter().map(|&x| f64::from(x)).collect();
+                assert_close(got, &expected, 2e-6, &format!("{activation:?}"));
+            }
+        }
+    }
+
+    #[test]
+    fn the_same_for_any_number_of_threads() {
+        let x = numbers(7 * 9000, 1);
+        assert_same_for_any_threads(|| run(activate, Activation::Tanh, &x, &x));
+    }
+
+    #[test]
+    fn views_and_nothing() {
+        let device = Device::flex();
+        let x = tensor(&numbers(12, 1), [3, 4], &device);
+        let y = activate(x.clone().transpose(), Activation::Tanh);
+        assert_eq!(values(y), values(activate(x, Activation::Tanh).transpose()));
+        let nothing = Tensor::<2>::zeros([0, 4], &device);
+        assert_eq!(activate(nothing, Activation::Silu).dims(), [0, 4]);
     }
 }

@@ -2,6 +2,8 @@
 
 use burn::tensor::Tensor;
 
+use crate::flex::optimizer;
+
 /// The settings of one update.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AdamStep {
@@ -59,7 +61,15 @@ pub fn adam<const D: usize>(
         second.dims(),
     );
     assert!(step.step > 0, "adam: steps are counted from 1");
-    default(parameter, gradient, first, second, step)
+    let on_flex = optimizer::fits(&parameter)
+        && optimizer::fits(&gradient)
+        && optimizer::fits(&first)
+        && optimizer::fits(&second);
+    if on_flex {
+        optimizer::adam(parameter, gradient, first, second, step)
+    } else {
+        default(parameter, gradient, first, second, step)
+    }
 }
 
 pub(crate) fn default<const D: usize>(
@@ -93,7 +103,56 @@ pub(crate) fn default<const D: usize>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::{assert_close, assert_same_for_any_threads, numbers, tensor, values};
     use burn::tensor::Device;
+
+    type Adam =
+        fn(Tensor<2>, Tensor<2>, Tensor<1>, Tensor<1>, &AdamStep) -> (Tensor<2>, Tensor<1>, Tensor<1>);
+
+    /// Three steps from the same start.
+    fn steps(adam: Adam) -> Vec<Vec<f32>> {
+        let device = Device::flex();
+        let count = 50 * 1501;
+        let mut parameter = tensor(&numbers(count, 1), [50, 1501], &device);
+        let (mut first, mut second) = (Tensor::zeros([count], &device), Tensor::zeros([count], &device));
+        for step in 1..4 {
+            let settings = AdamStep {
+                learning_rate: 0.01,
+                beta1: 0.5,
+                beta2: 0.99,
+                epsilon: 1e-8,
+                weight_decay: 0.1,
+                decoupled_weight_decay: 0.2,
+                step,
+                gradient_scale: 0.7,
+            };
+            let gradient = tensor(&numbers(count, step + 1), [50, 1501], &device);
+            (parameter, first, second) = adam(parameter, gradient, first, second, &settings);
+        }
+        vec![values(parameter), values(first), values(second)]
+    }
+
+    #[test]
+    fn equals_the_default_body() {
+        for (got, expected) in steps(adam).iter().zip(&steps(default)) {
+            let expected: Vec<f64> = expected.iter().map(|&x| f64::from(x)).collect();
+            assert_close(got, &expected, 1e-6, "adam");
+        }
+    }
+
+    #[test]
+    fn the_same_for_any_number_of_threads() {
+        assert_same_for_any_threads(|| steps(adam));
+    }
+
+    #[test]
+    fn leaves_tensors_that_others_hold() {
+        let device = Device::flex();
+        let average = tensor(&[1.0, 2.0], [2], &device);
+        let other = average.clone();
+        crate::ema(average, Tensor::zeros([2], &device), 0.5);
+        assert_eq!(values(other), [1.0, 2.0]);
+    }
 
     #[test]
     fn first_step_moves_by_the_learning_rate() {

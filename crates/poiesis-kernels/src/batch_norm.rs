@@ -3,6 +3,7 @@
 use burn::tensor::Tensor;
 
 use crate::activation::{self, Activation};
+use crate::flex;
 
 /// What [`batch_norm`] returns: the result and the statistics it used.
 #[derive(Clone, Debug)]
@@ -40,7 +41,8 @@ pub fn batch_norm<const D: usize>(
         "batch_norm: input {:?} has no values to take statistics of",
         x.dims(),
     );
-    default(x, gamma, beta, epsilon, activation)
+    flex::norm::batch_norm(&x, &gamma, &beta, epsilon, activation)
+        .unwrap_or_else(|| default(x, gamma, beta, epsilon, activation))
 }
 
 /// The same with given statistics `mean` and `var`, `[channels]` each, as in evaluation.
@@ -59,7 +61,8 @@ pub fn batch_norm_eval<const D: usize>(
 ) -> Tensor<D> {
     let shapes = [gamma.dims(), beta.dims(), mean.dims(), var.dims()];
     check("batch_norm_eval", &x.dims(), &shapes);
-    default_eval(x, gamma, beta, mean, var, epsilon, activation)
+    flex::norm::batch_norm_eval(&x, [&gamma, &beta, &mean, &var], epsilon, activation)
+        .unwrap_or_else(|| default_eval(x, gamma, beta, mean, var, epsilon, activation))
 }
 
 fn check(name: &str, x: &[usize], channels: &[[usize; 1]]) {
@@ -117,7 +120,88 @@ pub(crate) fn default_eval<const D: usize>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::{assert_close, assert_same_for_any_threads, numbers, tensor, values};
     use burn::tensor::{Device, Distribution};
+
+    type BatchNorm = fn(Tensor<3>, Tensor<1>, Tensor<1>, f64, Activation) -> Normalized<3>;
+
+    /// Result, statistics and every gradient.
+    fn run(batch_norm: BatchNorm, shape: [usize; 3], activation: Activation) -> Vec<Vec<f32>> {
+        let device = Device::flex().autodiff();
+        let count = shape.iter().product();
+        let x: Vec<f32> = numbers(count, 1).iter().map(|x| x * 2.0 + 1.0).collect();
+        let x = tensor(&x, shape, &device).require_grad();
+        let gamma = tensor(&numbers(shape[2], 2), [shape[2]], &device).require_grad();
+        let beta = tensor(&numbers(shape[2], 3), [shape[2]], &device).require_grad();
+        let normalized = batch_norm(x.clone(), gamma.clone(), beta.clone(), 1e-3, activation);
+        let y = normalized.y;
+        let gradients = (y.clone() * tensor(&numbers(count, 4), shape, &device)).sum().backward();
+        vec![
+            values(y),
+            values(normalized.mean),
+            values(normalized.var),
+            values(x.grad(&gradients).unwrap()),
+            values(gamma.grad(&gradients).unwrap()),
+            values(beta.grad(&gradients).unwrap()),
+        ]
+    }
+
+    #[test]
+    fn equals_the_default_body() {
+        for shape in [[3, 700, 16], [1, 5, 3], [2, 1, 1], [9, 100, 37]] {
+            for activation in [
+                Activation::Identity,
+                Activation::Relu,
+                Activation::LeakyRelu(0.2),
+                Activation::Tanh,
+                Activation::Softplus,
+                Activation::Silu,
+            ] {
+                let got = run(batch_norm, shape, activation);
+                let expected = run(default, shape, activation);
+                for (i, (got, expected)) in got.iter().zip(&expected).enumerate() {
+                    let expected: Vec<f64> = expected.iter().map(|&x| f64::from(x)).collect();
+                    let what = format!("{shape:?} {activation:?}, output {i}");
+                    assert_close(got, &expected, 3e-5, &what);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_same_for_any_number_of_threads() {
+        assert_same_for_any_threads(|| run(batch_norm, [9, 1000, 33], Activation::Relu));
+    }
+
+    #[test]
+    fn a_large_mean_leaves_the_variance_exact() {
+        let device = Device::flex();
+        let x: Vec<f32> = numbers(100_000, 1).iter().map(|x| x + 1000.0).collect();
+        let exact = {
+            let n = x.len() as f64;
+            let mean = x.iter().map(|&x| f64::from(x)).sum::<f64>() / n;
+            x.iter().map(|&x| (f64::from(x) - mean).powi(2)).sum::<f64>() / n
+        };
+        let x = tensor(&x, [100_000, 1], &device);
+        let (gamma, beta) = (Tensor::ones([1], &device), Tensor::zeros([1], &device));
+        let var = batch_norm(x, gamma, beta, 1e-5, Activation::Identity).var;
+        assert!((f64::from(values(var)[0]) / exact - 1.0).abs() < 1e-5);
+    }
+
+    #[test]
+    fn evaluation_equals_the_default_body() {
+        let device = Device::flex();
+        let vector = |seed| tensor(&numbers(5, seed), [5], &device);
+        let x = tensor(&numbers(35, 1), [7, 5], &device);
+        let arguments = (vector(2), vector(3), vector(4), vector(5).abs());
+        let (gamma, beta, mean, var) = arguments;
+        let run = |f: fn(Tensor<2>, _, _, _, _, f64, Activation) -> Tensor<2>| {
+            let (gamma, beta) = (gamma.clone(), beta.clone());
+            values(f(x.clone(), gamma, beta, mean.clone(), var.clone(), 1e-5, Activation::Elu))
+        };
+        let expected: Vec<f64> = run(default_eval).iter().map(|&x| f64::from(x)).collect();
+        assert_close(&run(batch_norm_eval), &expected, 1e-5, "evaluation");
+    }
 
     #[test]
     fn normalises_each_channel() {

@@ -3,6 +3,7 @@
 use burn::tensor::Tensor;
 
 use crate::activation::{self, Activation};
+use crate::flex;
 
 /// `log p(x)` of each example in nats, `[batch]`: the sum over all axes but the first of
 /// `x · logits − softplus(logits)`. `x` has the shape of `logits` and values in `[0, 1]`.
@@ -18,7 +19,10 @@ pub fn bernoulli_log_prob<const D: usize>(logits: Tensor<D>, x: Tensor<D>) -> Te
         logits.dims(),
         x.dims(),
     );
-    default(logits, x)
+    if logits.dims().contains(&0) {
+        return default(logits, x);
+    }
+    flex::bernoulli::log_prob(&logits, &x).unwrap_or_else(|| default(logits, x))
 }
 
 pub(crate) fn default<const D: usize>(logits: Tensor<D>, x: Tensor<D>) -> Tensor<1> {
@@ -34,7 +38,37 @@ pub(crate) fn default<const D: usize>(logits: Tensor<D>, x: Tensor<D>) -> Tensor
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::{assert_close, assert_same_for_any_threads, numbers, tensor, values};
     use burn::tensor::Device;
+
+    /// Result and the logits' gradient.
+    fn run(log_prob: fn(Tensor<3>, Tensor<3>) -> Tensor<1>, shape: [usize; 3]) -> Vec<Vec<f32>> {
+        let device = Device::flex().autodiff();
+        let count = shape.iter().product();
+        let logits: Vec<f32> = numbers(count, 1).iter().map(|x| x * 9.0).collect();
+        let logits = tensor(&logits, shape, &device).require_grad();
+        let x = tensor(&numbers(count, 2), shape, &device).abs();
+        let y = log_prob(logits.clone(), x);
+        let dy = tensor(&numbers(shape[0], 3), [shape[0]], &device);
+        let gradients = (y.clone() * dy).sum().backward();
+        vec![values(y), values(logits.grad(&gradients).unwrap())]
+    }
+
+    #[test]
+    fn equals_the_default_body() {
+        for shape in [[3, 28, 28], [1, 1, 1], [40, 7, 5], [2, 100, 300]] {
+            let expected = run(default, shape);
+            for (i, got) in run(bernoulli_log_prob, shape).iter().enumerate() {
+                let expected: Vec<f64> = expected[i].iter().map(|&x| f64::from(x)).collect();
+                assert_close(got, &expected, 3e-6, &format!("{shape:?}, output {i}"));
+            }
+        }
+    }
+
+    #[test]
+    fn the_same_for_any_number_of_threads() {
+        assert_same_for_any_threads(|| run(bernoulli_log_prob, [300, 28, 28]));
+    }
 
     #[test]
     fn zero_logits_give_one_bit_each() {

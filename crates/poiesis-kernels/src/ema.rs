@@ -2,6 +2,8 @@
 
 use burn::tensor::Tensor;
 
+use crate::flex::optimizer;
+
 /// `decay · average + (1 − decay) · value` of two flat tensors without autodiff; `average` is updated in
 /// place when nothing else holds it.
 ///
@@ -15,7 +17,11 @@ pub fn ema(average: Tensor<1>, value: Tensor<1>, decay: f64) -> Tensor<1> {
         average.dims(),
         value.dims(),
     );
-    default(average, value, decay)
+    if optimizer::fits(&average) && optimizer::fits(&value) {
+        optimizer::ema(average, value, decay)
+    } else {
+        default(average, value, decay)
+    }
 }
 
 pub(crate) fn default(average: Tensor<1>, value: Tensor<1>, decay: f64) -> Tensor<1> {

@@ -40,6 +40,9 @@ mod conv_transpose2d;
 mod ema;
 mod flex;
 mod linear;
+#[cfg(test)]
+#[path = "../tests/common/mod.rs"]
+mod testing;
 
 pub use activation::{Activation, activate};
 pub use adam::{AdamStep, adam};

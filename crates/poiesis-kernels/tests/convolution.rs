@@ -1,11 +1,18 @@
 //! Convolutions against plain loops in f64: results and every gradient, over all kinds of shapes.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::needless_range_loop,
+    reason = "tests may panic, and plain loops are their point"
+)]
+
 mod common;
 
 use burn::tensor::{Device, Tensor};
 use common::{assert_close, assert_same_for_any_threads, numbers, tensor, values};
 use poiesis_kernels::{ConvOptions, ConvTransposeOptions, conv_transpose2d, conv2d};
 use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
 
 /// A convolution between a large image with `channels` and a small one with `out` channels.
 #[derive(Clone, Debug)]
@@ -163,6 +170,8 @@ fn check(case: &Case) {
     let large_bias = numbers(case.channels, 5);
     let f = f64::from;
     let group_channels = case.channels / case.groups;
+    // Sums of many numbers of both signs.
+    let bias_tolerance = 1e-6 * (large.len() as f64).sqrt().max(4.0);
 
     let got = convolve(case, &large, &weight, &small_bias, &small);
     let mut y: Vec<f64> = (0..case.small_len()).map(|i| f(small_bias[i % case.out])).collect();
@@ -182,7 +191,7 @@ fn check(case: &Case) {
     assert_close(&got[0], &y, 3e-6, &format!("y of {name}"));
     assert_close(&got[1], &dx, 3e-6, &format!("dx of {name}"));
     assert_close(&got[2], &dw, 5e-6, &format!("dw of {name}"));
-    assert_close(&got[3], &db, 3e-6, &format!("db of {name}"));
+    assert_close(&got[3], &db, bias_tolerance, &format!("db of {name}"));
 
     if case.output_padding().is_none() {
         return;
@@ -205,7 +214,7 @@ fn check(case: &Case) {
     assert_close(&got[0], &y, 3e-6, &format!("y of {name}"));
     assert_close(&got[1], &dx, 3e-6, &format!("dx of {name}"));
     assert_close(&got[2], &dw, 5e-6, &format!("dw of {name}"));
-    assert_close(&got[3], &db, 3e-6, &format!("db of {name}"));
+    assert_close(&got[3], &db, bias_tolerance, &format!("db of {name}"));
 }
 
 #[test]
@@ -258,7 +267,7 @@ fn empty_batch() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 100, failure_persistence: None, rng_seed: RngSeed::Fixed(1), ..ProptestConfig::default() })]
 
     #[test]
     fn generated_shapes(

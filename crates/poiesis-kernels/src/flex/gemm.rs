@@ -307,11 +307,11 @@ impl<const ROWS: usize, const VECTORS: usize> WithSimd for Tile<ROWS, VECTORS> {
         unsafe {
             if at.add {
                 for i in 0..ROWS {
-                    let result = at.result.add(i * at.stride);
+                    let result = at.result.wrapping_add(i * at.stride);
                     for v in 0..VECTORS - 1 {
-                        sums[i][v] = result.add(v * lanes).cast::<S::f32s>().read_unaligned();
+                        sums[i][v] = result.wrapping_add(v * lanes).cast::<S::f32s>().read_unaligned();
                     }
-                    let last = result.add((VECTORS - 1) * lanes);
+                    let last = result.wrapping_add((VECTORS - 1) * lanes);
                     sums[i][VECTORS - 1] = simd.partial_load_f32s(std::slice::from_raw_parts(last, at.last));
                 }
             }
@@ -320,23 +320,24 @@ impl<const ROWS: usize, const VECTORS: usize> WithSimd for Tile<ROWS, VECTORS> {
             for _ in 0..at.depth {
                 let mut right = [simd.splat_f32s(0.0); VECTORS];
                 for v in 0..VECTORS {
-                    right[v] = packed.add(v * lanes).cast::<S::f32s>().read_unaligned();
+                    right[v] = packed.wrapping_add(v * lanes).cast::<S::f32s>().read_unaligned();
                 }
                 for i in 0..ROWS {
-                    let factor = simd.splat_f32s(*left.add(i * at.left_row));
+                    let factor =
+                        simd.splat_f32s(left.wrapping_add(i.wrapping_mul(at.left_row)).read_unaligned());
                     for v in 0..VECTORS {
                         sums[i][v] = simd.mul_add_e_f32s(factor, right[v], sums[i][v]);
                     }
                 }
                 left = left.wrapping_add(at.left_column);
-                packed = packed.add(VECTORS * lanes);
+                packed = packed.wrapping_add(VECTORS * lanes);
             }
             for i in 0..ROWS {
-                let result = at.result.add(i * at.stride);
+                let result = at.result.wrapping_add(i * at.stride);
                 for v in 0..VECTORS - 1 {
-                    result.add(v * lanes).cast::<S::f32s>().write_unaligned(sums[i][v]);
+                    result.wrapping_add(v * lanes).cast::<S::f32s>().write_unaligned(sums[i][v]);
                 }
-                let last = result.add((VECTORS - 1) * lanes);
+                let last = result.wrapping_add((VECTORS - 1) * lanes);
                 if at.last == lanes {
                     last.cast::<S::f32s>().write_unaligned(sums[i][VECTORS - 1]);
                 } else {

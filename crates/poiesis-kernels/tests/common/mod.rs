@@ -1,5 +1,5 @@
 //! What the tests of all operations share: numbers and comparisons.
-#![allow(dead_code)]
+#![allow(dead_code, clippy::unwrap_used)]
 
 use burn::tensor::{Device, Tensor, TensorData};
 

@@ -1,0 +1,243 @@
+//! A fully connected layer: matrix product, bias and activation in one task per block of the result, and
+//! its gradients.
+
+#![expect(unsafe_code, reason = "tasks write interleaved columns of one array through `Shared`")]
+
+use burn::backend::{Autodiff, Flex};
+use burn::tensor::Tensor;
+use burn_autodiff::checkpoint::{base::Checkpointer, strategy::NoCheckpointing};
+use burn_autodiff::grads::Gradients;
+use burn_autodiff::ops::{Backward, Ops, OpsKind};
+use burn_flex::FlexTensor;
+use pulp::Arch;
+
+use super::convolution::{self, Geometry};
+use super::elementwise;
+use super::function::{self, Function, with_function};
+use super::gemm::{self, Left, Write};
+use super::operand::{self, Operand, values};
+use super::parallel::{self, Shared};
+use super::pool::Buffer;
+use super::sums;
+use crate::activation::Activation;
+
+/// Rows of a task.
+const ROWS: usize = 192;
+
+/// Products of fewer multiplications than this stay on the calling thread.
+const SMALL: usize = 1 << 15;
+
+/// [`crate::linear`] of tensors that live on Flex; `None` for others.
+pub(crate) fn linear<const D: usize>(
+    x: &Tensor<D>,
+    weight: &Tensor<2>,
+    bias: Option<&Tensor<1>>,
+    activation: Activation,
+) -> Option<Tensor<D>> {
+    // The derivative of these needs the value in front of them, so they go behind as an operation of their own.
+    if !function::slope_from_value(activation) {
+        let z = linear(x, weight, bias, Activation::Identity)?;
+        return elementwise::activate(&z, activation);
+    }
+    let [inputs, outputs] = weight.dims();
+    let mut shape = x.dims();
+    let size = Size { rows: shape[..D - 1].iter().product(), inputs, outputs };
+    shape[D - 1] = outputs;
+    let with_bias = bias.is_some();
+    let operands = [
+        Operand::new(x)?,
+        Operand::new(weight)?,
+        match bias {
+            Some(bias) => Operand::new(bias)?,
+            None => Operand::absent(),
+        },
+    ];
+    let forward = |x: &FlexTensor, weight: &FlexTensor, bias: &FlexTensor| {
+        let bias = with_bias.then(|| values(bias));
+        let y = product(size, values(x), values(weight), false, bias, activation);
+        operand::tensor(y, &shape)
+    };
+    if !operands.iter().any(Operand::is_autodiff) {
+        let [x, weight, bias] = operands.map(Operand::into_values);
+        return Some(Tensor::from_primitive::<Flex>(forward(&x, &weight, &bias)));
+    }
+    let [x_tracked, weight_tracked, _] = operands.each_ref().map(Operand::is_tracked);
+    let [(x, x_node), (weight, weight_node), (bias, bias_node)] = operands.map(Operand::into_parts);
+    let y = forward(&x, &weight, &bias);
+    let y = match Linear
+        .prepare::<NoCheckpointing>([x_node, weight_node, bias_node])
+        .compute_bound()
+        .stateful()
+    {
+        OpsKind::Tracked(node) => {
+            let state = State {
+                size,
+                x_shape: x.layout().shape().to_vec(),
+                x: weight_tracked.then_some(x),
+                weight: x_tracked.then_some(weight),
+                y: (activation != Activation::Identity).then(|| y.clone()),
+                activation,
+            };
+            node.finish(state, y)
+        }
+        OpsKind::UnTracked(node) => node.finish(y),
+    };
+    Some(Tensor::from_primitive::<Autodiff<Flex>>(y))
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Size {
+    rows: usize,
+    inputs: usize,
+    outputs: usize,
+}
+
+/// `activation(x · weight + bias)`; with `transposed`, `weight` is `[outputs, inputs]`.
+fn product(
+    size: Size,
+    x: &[f32],
+    weight: &[f32],
+    transposed: bool,
+    bias: Option<&[f32]>,
+    activation: Activation,
+) -> Buffer {
+    let Size { rows, inputs, outputs } = size;
+    let mut y = Buffer::take(rows * outputs);
+    let (row, column) = if transposed { (1, inputs) } else { (outputs, 1) };
+    let width = gemm::panel_width();
+    let panels = outputs.div_ceil(width);
+    let mut packed = Buffer::take(gemm::packed_len(inputs, outputs));
+    let blocks = parallel::parts(rows, ROWS);
+    let shared = Shared::new(&mut y);
+    let shared_packed = Shared::new(&mut packed);
+    let pack = |panel: usize| {
+        let range = gemm::panel_range(inputs, outputs, panel);
+        // SAFETY: panels are disjoint, and each is packed by one task.
+        let packed = unsafe { shared_packed.part(range) };
+        gemm::pack_panel(packed, weight, &[0], inputs, outputs, row, column, panel);
+    };
+    let multiply = |block: usize, panel: usize, packed: &[f32]| {
+        let block = parallel::part(rows, ROWS, block);
+        let columns = parallel::part(outputs, width, panel);
+        let mut tile = Buffer::take(block.len() * columns.len());
+        let left = Left { values: &x[block.start * inputs..], row: inputs, column: 1 };
+        gemm::multiply(
+            left,
+            block.len(),
+            inputs,
+            packed,
+            columns.len(),
+            &mut tile,
+            columns.len(),
+            Write::Replace,
+        );
+        let bias = bias.map(|bias| &bias[columns.clone()]);
+        for (row, tile) in block.zip(tile.chunks_exact(columns.len())) {
+            let at = row * outputs;
+            // SAFETY: blocks of rows and panels of columns are disjoint.
+            let y = unsafe { shared.part(at + columns.start..at + columns.end) };
+            with_function!(activation, function => finish_row(y, tile, bias, function));
+        }
+    };
+    if blocks <= 1 && rows * inputs * outputs < SMALL {
+        for panel in 0..panels {
+            pack(panel);
+            let range = gemm::panel_range(inputs, outputs, panel);
+            // SAFETY: nothing else runs at the same time.
+            multiply(0, panel, unsafe { shared_packed.part(range) });
+        }
+    } else if blocks <= 1 {
+        // One block of rows: each panel is packed by the task that needs it.
+        parallel::tasks(panels * blocks, |panel| {
+            pack(panel);
+            let range = gemm::panel_range(inputs, outputs, panel);
+            // SAFETY: the panel is this task's own.
+            multiply(0, panel, unsafe { shared_packed.part(range) });
+        });
+    } else {
+        parallel::tasks(panels, pack);
+        let packed = &packed;
+        parallel::tasks(blocks * panels, |task| {
+            let panel = task % panels;
+            let range = gemm::panel_range(inputs, outputs, panel);
+            multiply(task / panels, panel, &packed[range]);
+        });
+    }
+    y
+}
+
+/// Bias and activation on their way from a tile to the result.
+#[inline(always)]
+fn finish_row<F: Function>(y: &mut [f32], tile: &[f32], bias: Option<&[f32]>, function: F) {
+    Arch::new().dispatch(
+        #[inline(always)]
+        || match bias {
+            Some(bias) => {
+                for ((y, &z), &bias) in y.iter_mut().zip(tile).zip(bias) {
+                    *y = function.value(z + bias);
+                }
+            }
+            None => {
+                for (y, &z) in y.iter_mut().zip(tile) {
+                    *y = function.value(z);
+                }
+            }
+        },
+    );
+}
+
+#[derive(Debug)]
+struct Linear;
+
+#[derive(Clone, Debug)]
+struct State {
+    size: Size,
+    x_shape: Vec<usize>,
+    x: Option<FlexTensor>,
+    weight: Option<FlexTensor>,
+    y: Option<FlexTensor>,
+    activation: Activation,
+}
+
+impl Backward<Flex, 3> for Linear {
+    type State = State;
+
+    fn backward(self, ops: Ops<State, 3>, gradients: &mut Gradients, _checkpointer: &mut Checkpointer) {
+        let mut gradient = operand::contiguous(&gradients.consume::<Flex>(&ops.node));
+        let state = ops.state;
+        if let Some(y) = &state.y {
+            let dz = elementwise::map_backward(values(&gradient), values(y), state.activation);
+            gradient = operand::tensor(dz, gradient.layout().shape());
+        }
+        let dz = values(&gradient);
+        let Size { rows, inputs, outputs } = state.size;
+        let [x_node, weight_node, bias_node] = ops.parents;
+        if let (Some(node), Some(x)) = (weight_node, &state.x) {
+            // A 1×1 convolution of images of one pixel.
+            let geometry = Geometry {
+                batch: rows,
+                large: [1, 1],
+                channels: inputs,
+                small: [1, 1],
+                out: outputs,
+                kernel: [1, 1],
+                stride: [1, 1],
+                padding: [0, 0],
+                dilation: [1, 1],
+                groups: 1,
+                transposed: false,
+            };
+            let dw = convolution::weight_gradient(&geometry, values(x), dz);
+            gradients.register::<Flex>(node.id, operand::tensor(dw, &[inputs, outputs]));
+        }
+        if let Some(node) = bias_node {
+            let db = sums::columns(dz, outputs);
+            gradients.register::<Flex>(node.id, operand::tensor(db, &[outputs]));
+        }
+        if let (Some(node), Some(weight)) = (x_node, &state.weight) {
+            let size = Size { rows, inputs: outputs, outputs: inputs };
+            let dx = product(size, dz, values(weight), true, None, Activation::Identity);
+            gradients.register::<Flex>(node.id, operand::tensor(dx, &state.x_shape));
+        }
+    }
+}

@@ -1,0 +1,317 @@
+//! Batch normalisation with its activation: one pass for the statistics and one for the result; two
+//! for the gradients. The normalised values are not stored; the backward pass computes them again from
+//! the input.
+
+#![expect(unsafe_code, reason = "tasks write their own rows of one array through `Shared`")]
+
+use burn::backend::{Autodiff, Flex};
+use burn::tensor::Tensor;
+use burn_autodiff::checkpoint::{base::Checkpointer, strategy::NoCheckpointing};
+use burn_autodiff::grads::Gradients;
+use burn_autodiff::ops::{Backward, Ops, OpsKind};
+use burn_flex::FlexTensor;
+use pulp::Arch;
+
+use super::function::{Function, with_function};
+use super::operand::{self, Operand, values};
+use super::parallel::{self, Shared};
+use super::pool::Buffer;
+use super::sums;
+use crate::activation::Activation;
+use crate::batch_norm::Normalized;
+
+/// Values of a task, about.
+const PART: usize = 1 << 14;
+
+/// [`crate::batch_norm`] of tensors that live on Flex; `None` for others.
+pub(crate) fn batch_norm<const D: usize>(
+    x: &Tensor<D>,
+    gamma: &Tensor<1>,
+    beta: &Tensor<1>,
+    epsilon: f64,
+    activation: Activation,
+) -> Option<Normalized<D>> {
+    let shape = x.dims();
+    let operands = [Operand::new(x)?, Operand::new(gamma)?, Operand::new(beta)?];
+    let channels = shape[D - 1];
+    let count = shape.iter().product::<usize>() / channels;
+    let with_autodiff = operands.iter().any(Operand::is_autodiff);
+    let [(x, x_node), (gamma, gamma_node), (beta, beta_node)] = operands.map(Operand::into_parts);
+    let statistics = Statistics::new(values(&x), channels, epsilon);
+    let affine = statistics.affine(values(&gamma), values(&beta));
+    let y = operand::tensor(affine.apply(values(&x), activation), &shape);
+    let mean = vector(&statistics.mean);
+    let var = vector(&statistics.variance);
+    if !with_autodiff {
+        return Some(Normalized {
+            y: Tensor::from_primitive::<Flex>(y),
+            mean: Tensor::from_primitive::<Flex>(mean),
+            var: Tensor::from_primitive::<Flex>(var),
+            count,
+        });
+    }
+    let nodes = [x_node, gamma_node, beta_node];
+    let y = match BatchNorm.prepare::<NoCheckpointing>(nodes).compute_bound().stateful() {
+        OpsKind::Tracked(node) => {
+            let state = State { x, gamma, beta, statistics, activation };
+            node.finish(state, y)
+        }
+        OpsKind::UnTracked(node) => node.finish(y),
+    };
+    let constant = |tensor| Tensor::from_primitive::<Flex>(tensor).autodiff();
+    Some(Normalized {
+        y: Tensor::from_primitive::<Autodiff<Flex>>(y),
+        mean: constant(mean),
+        var: constant(var),
+        count,
+    })
+}
+
+/// Mean and variance of the channels of one batch.
+#[derive(Clone, Debug)]
+struct Statistics {
+    mean: Vec<f64>,
+    variance: Vec<f64>,
+    epsilon: f64,
+}
+
+impl Statistics {
+    /// Sums the differences from the first row, which keeps the variance exact where the mean is large.
+    fn new(x: &[f32], channels: usize, epsilon: f64) -> Self {
+        let pivot = &x[..channels];
+        let sums = sums::blocks(x.len(), channels, 2 * channels, |range, sums| {
+            let (first, second) = sums.split_at_mut(channels);
+            for row in x[range].chunks_exact(channels) {
+                let first = &mut first[..row.len()];
+                let second = &mut second[..row.len()];
+                let pivot = &pivot[..row.len()];
+                for c in 0..row.len() {
+                    let d = row[c] - pivot[c];
+                    first[c] += d;
+                    second[c] += d * d;
+                }
+            }
+        });
+        let count = (x.len() / channels) as f64;
+        let offset = |c: usize| sums[c] / count;
+        Self {
+            mean: (0..channels).map(|c| f64::from(pivot[c]) + offset(c)).collect(),
+            variance: (0..channels)
+                .map(|c| (sums[channels + c] / count - offset(c) * offset(c)).max(0.0))
+                .collect(),
+            epsilon,
+        }
+    }
+
+    /// `1 / √(var + ε)` of a channel.
+    fn inverse(&self, channel: usize) -> f64 {
+        1.0 / (self.variance[channel] + self.epsilon).sqrt()
+    }
+
+    fn affine(&self, gamma: &[f32], beta: &[f32]) -> Affine {
+        let scale: Vec<f32> =
+            (0..gamma.len()).map(|c| (f64::from(gamma[c]) * self.inverse(c)) as f32).collect();
+        let shift = (0..gamma.len())
+            .map(|c| (f64::from(beta[c]) - self.mean[c] * f64::from(scale[c])) as f32)
+            .collect();
+        Affine { scale, shift }
+    }
+}
+
+/// `scale · x + shift` of each channel.
+struct Affine {
+    scale: Vec<f32>,
+    shift: Vec<f32>,
+}
+
+impl Affine {
+    fn apply(&self, x: &[f32], activation: Activation) -> Buffer {
+        let channels = self.scale.len();
+        let mut y = Buffer::take(x.len());
+        let shared = Shared::new(&mut y);
+        let part = rows_of(channels) * channels;
+        parallel::tasks(parallel::parts(x.len(), part), |task| {
+            let range = parallel::part(x.len(), part, task);
+            let x = &x[range.clone()];
+            // SAFETY: the tasks' ranges are disjoint.
+            let y = unsafe { shared.part(range) };
+            with_function!(activation, function => Arch::new().dispatch(#[inline(always)] || {
+                for (y, x) in y.chunks_exact_mut(channels).zip(x.chunks_exact(channels)) {
+                    let x = &x[..y.len()];
+                    let scale = &self.scale[..y.len()];
+                    let shift = &self.shift[..y.len()];
+                    for c in 0..y.len() {
+                        y[c] = function.value(x[c] * scale[c] + shift[c]);
+                    }
+                }
+            }));
+        });
+        y
+    }
+}
+
+fn rows_of(channels: usize) -> usize {
+    PART.div_ceil(channels)
+}
+
+fn vector(values: &[f64]) -> FlexTensor {
+    let mut buffer = Buffer::take(values.len());
+    for (target, &value) in buffer.iter_mut().zip(values) {
+        *target = value as f32;
+    }
+    operand::tensor(buffer, &[values.len()])
+}
+
+#[derive(Debug)]
+struct BatchNorm;
+
+#[derive(Clone, Debug)]
+struct State {
+    x: FlexTensor,
+    gamma: FlexTensor,
+    beta: FlexTensor,
+    statistics: Statistics,
+    activation: Activation,
+}
+
+impl Backward<Flex, 3> for BatchNorm {
+    type State = State;
+
+    fn backward(self, ops: Ops<State, 3>, gradients: &mut Gradients, _checkpointer: &mut Checkpointer) {
+        let gradient = operand::contiguous(&gradients.consume::<Flex>(&ops.node));
+        let dy = values(&gradient);
+        let state = ops.state;
+        let [x_node, gamma_node, beta_node] = ops.parents;
+        let x = values(&state.x);
+        let statistics = &state.statistics;
+        let channels = statistics.mean.len();
+        let count = (x.len() / channels) as f64;
+        let affine = statistics.affine(values(&state.gamma), values(&state.beta));
+        let mean: Vec<f32> = statistics.mean.iter().map(|&m| m as f32).collect();
+        let sums = with_function!(
+            state.activation,
+            function => sum_gradients(x, dy, &affine, &mean, function)
+        );
+        let gamma_gradient: Vec<f64> =
+            (0..channels).map(|c| sums[channels + c] * statistics.inverse(c)).collect();
+        if let Some(node) = gamma_node {
+            gradients.register::<Flex>(node.id, vector(&gamma_gradient));
+        }
+        if let Some(node) = beta_node {
+            gradients.register::<Flex>(node.id, vector(&sums[..channels]));
+        }
+        if let Some(node) = x_node {
+            let factors = Factors {
+                mean_gradient: (0..channels).map(|c| (sums[c] / count) as f32).collect(),
+                slope: (0..channels)
+                    .map(|c| (gamma_gradient[c] / count * statistics.inverse(c)) as f32)
+                    .collect(),
+                mean,
+            };
+            let dx = with_function!(
+                state.activation,
+                function => input_gradient(x, dy, &affine, &factors, function)
+            );
+            let dx = operand::tensor(dx, state.x.layout().shape());
+            gradients.register::<Flex>(node.id, dx);
+        }
+    }
+}
+
+/// For each channel the sum of `g` and that of `g · (x − mean)`, where `g` is the gradient in front of the
+/// activation.
+#[inline(always)]
+fn sum_gradients<F: Function>(x: &[f32], dy: &[f32], affine: &Affine, mean: &[f32], function: F) -> Vec<f64> {
+    let channels = mean.len();
+    sums::blocks(x.len(), channels, 2 * channels, |range, sums| {
+        let (first, second) = sums.split_at_mut(channels);
+        let rows = x[range.clone()].chunks_exact(channels);
+        for (x, dy) in rows.zip(dy[range].chunks_exact(channels)) {
+            let first = &mut first[..x.len()];
+            let second = &mut second[..x.len()];
+            let dy = &dy[..x.len()];
+            let mean = &mean[..x.len()];
+            let scale = &affine.scale[..x.len()];
+            let shift = &affine.shift[..x.len()];
+            for c in 0..x.len() {
+                let z = x[c] * scale[c] + shift[c];
+                let g = dy[c] * function.slope(z, function.value(z));
+                first[c] += g;
+                second[c] += g * (x[c] - mean[c]);
+            }
+        }
+    })
+}
+
+/// What the gradient of the input needs of each channel.
+struct Factors {
+    mean: Vec<f32>,
+    /// Mean of the gradient in front of the activation.
+    mean_gradient: Vec<f32>,
+    /// Mean of that gradient times the normalised input, over the deviation.
+    slope: Vec<f32>,
+}
+
+fn input_gradient<F: Function>(
+    x: &[f32],
+    dy: &[f32],
+    affine: &Affine,
+    factors: &Factors,
+    function: F,
+) -> Buffer {
+    let channels = affine.scale.len();
+    let mut dx = Buffer::take(x.len());
+    let shared = Shared::new(&mut dx);
+    let part = rows_of(channels) * channels;
+    parallel::tasks(parallel::parts(x.len(), part), |task| {
+        let range = parallel::part(x.len(), part, task);
+        let x = &x[range.clone()];
+        let dy = &dy[range.clone()];
+        // SAFETY: the tasks' ranges are disjoint.
+        let dx = unsafe { shared.part(range) };
+        Arch::new().dispatch(
+            #[inline(always)]
+            || {
+                let rows = x.chunks_exact(channels).zip(dy.chunks_exact(channels));
+                for (dx, (x, dy)) in dx.chunks_exact_mut(channels).zip(rows) {
+                    let x = &x[..dx.len()];
+                    let dy = &dy[..dx.len()];
+                    let scale = &affine.scale[..dx.len()];
+                    let shift = &affine.shift[..dx.len()];
+                    let mean = &factors.mean[..dx.len()];
+                    let mean_gradient = &factors.mean_gradient[..dx.len()];
+                    let slope = &factors.slope[..dx.len()];
+                    for c in 0..dx.len() {
+                        let z = x[c] * scale[c] + shift[c];
+                        let g = dy[c] * function.slope(z, function.value(z));
+                        let centered = g - mean_gradient[c] - (x[c] - mean[c]) * slope[c];
+                        dx[c] = scale[c] * centered;
+                    }
+                }
+            },
+        );
+    });
+    dx
+}
+
+/// [`crate::batch_norm_eval`] of tensors that live on Flex and take no gradient; `None` for others.
+pub(crate) fn batch_norm_eval<const D: usize>(
+    x: &Tensor<D>,
+    parameters: [&Tensor<1>; 4],
+    epsilon: f64,
+    activation: Activation,
+) -> Option<Tensor<D>> {
+    let shape = x.dims();
+    let x = Operand::new(x)?;
+    let [gamma, beta, mean, var] = parameters;
+    let parameters = [Operand::new(gamma)?, Operand::new(beta)?, Operand::new(mean)?, Operand::new(var)?];
+    if x.is_autodiff() || parameters.iter().any(Operand::is_autodiff) {
+        return None;
+    }
+    let [gamma, beta, mean, var] = parameters.map(Operand::into_values);
+    let wide = |tensor: &FlexTensor| values(tensor).iter().map(|&v| f64::from(v)).collect();
+    let statistics = Statistics { mean: wide(&mean), variance: wide(&var), epsilon };
+    let affine = statistics.affine(values(&gamma), values(&beta));
+    let y = affine.apply(values(&x.into_values()), activation);
+    Some(Tensor::from_primitive::<Flex>(operand::tensor(y, &shape)))
+}
