@@ -1,0 +1,114 @@
+//! The same bytes come out however often training is killed and however many threads compute.
+
+mod support;
+
+use std::fs;
+use std::path::Path;
+use std::process::Stdio;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use support::{Place, expect_equal_files, text, tiny, words};
+
+/// Compares all that two runs left behind: their last checkpoints, their sample grids, their metrics.
+fn expect_equal_runs(a: &Path, b: &Path) {
+    expect_equal_files(&a.join("checkpoints/step-000000060"), &b.join("checkpoints/step-000000060"));
+    expect_equal_files(&a.join("samples"), &b.join("samples"));
+    // Only the time differs between one machine's hour and another's.
+    let metrics = |run: &Path| -> Vec<serde_json::Value> {
+        let text = fs::read_to_string(run.join("metrics.jsonl")).unwrap();
+        let mut rows: Vec<serde_json::Value> =
+            text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        rows.iter_mut().for_each(|row| {
+            row.as_object_mut().unwrap().remove("elapsed");
+        });
+        rows
+    };
+    assert_eq!(metrics(a), metrics(b));
+}
+
+/// Kills training at moments spread over its whole length, in an order fixed by `seed`, until it gets through.
+fn killed_runs_end_as_unbroken_ones(model: &str, seed: u64) {
+    let place = Place::new();
+    place.ok(&tiny(model, "unbroken", "--threads 2"));
+    // The data are packed by now, so that this measures training.
+    let began = Instant::now();
+    place.ok(&tiny(model, "one", "--threads 1"));
+    let length = began.elapsed();
+    expect_equal_runs(&place.path("unbroken"), &place.path("one"));
+
+    let arguments = tiny(model, "killed", "--threads 2");
+    let arguments = words(&arguments);
+    let mut draw = seed;
+    let (mut kills, mut resumed) = (0, 0);
+    for _ in 0..8 {
+        draw = draw.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let part = (draw >> 33) as f64 / (1u64 << 31) as f64;
+        let before = checkpoints(&place.path("killed"));
+        let mut child = place.command(&arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        sleep(length.mul_f64(0.1 + 0.6 * part));
+        if child.try_wait().unwrap().is_some() {
+            break;
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        kills += 1;
+        resumed += usize::from(before > 0);
+    }
+    let output = place.run(&arguments);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert!(kills >= 2 && resumed >= 1, "killed {kills} times, {resumed} of them after a checkpoint");
+    expect_equal_runs(&place.path("unbroken"), &place.path("killed"));
+}
+
+fn checkpoints(run: &Path) -> usize {
+    fs::read_dir(run.join("checkpoints")).map_or(0, |entries| entries.flatten().count())
+}
+
+#[test]
+fn a_killed_dcgan_ends_as_an_unbroken_one() {
+    killed_runs_end_as_unbroken_ones("dcgan", 1);
+}
+
+#[test]
+fn a_killed_vae_ends_as_an_unbroken_one() {
+    killed_runs_end_as_unbroken_ones("vae", 2);
+}
+
+#[test]
+fn sample_i_is_the_same_however_many_are_drawn() {
+    let place = Place::new();
+    place.ok(&tiny("dcgan", "run", "--quiet"));
+    place.ok("sample run --seed 7 --count 64 --out many --threads 2");
+    place.ok("sample run --seed 7 --count 8 --out few --threads 1");
+    place.ok("sample run --seed 7 --count 3 --first 5 --out some");
+    place.ok("sample run --seed 8 --count 8 --out others");
+    let read = |folder: &str, index: usize| {
+        fs::read(place.path(folder).join(format!("{index:06}.png"))).unwrap()
+    };
+    for index in 0..8 {
+        assert_eq!(read("many", index), read("few", index), "image {index}");
+        assert_ne!(read("few", index), read("others", index), "image {index}");
+    }
+    for index in 5..8 {
+        assert_eq!(read("many", index), read("some", index), "image {index}");
+    }
+    assert_eq!(fs::read_dir(place.path("many")).unwrap().count(), 64);
+}
+
+#[test]
+fn resume_does_what_train_does() {
+    let place = Place::new();
+    place.ok(&tiny("vae", "whole", "--quiet"));
+    let arguments = tiny("vae", "part", "");
+    let mut child =
+        place.command(&words(&arguments)).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let patience = Instant::now();
+    while checkpoints(&place.path("part")) == 0 && patience.elapsed() < Duration::from_secs(60) {
+        sleep(Duration::from_millis(5));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    place.ok("resume part --quiet");
+    expect_equal_runs(&place.path("whole"), &place.path("part"));
+}
