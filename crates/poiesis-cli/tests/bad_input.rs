@@ -148,7 +148,7 @@ fn places_that_cannot_be_written_are_named() {
     fs::write(place.path("full/thesis.txt"), "years of work").unwrap();
     contains(&place.fails(&tiny("dcgan", "full", "")), &["full", "thesis.txt"]);
     place.ok(&tiny("dcgan", "run", "--quiet"));
-    contains(&place.fails("sample run --out file/grid.png"), &["file/grid.png"]);
+    contains(&place.fails("sample run --out file/grid.png"), &["file"]);
     contains(&place.fails("sample run --out file/grids/x"), &["file/grids/x"]);
 }
 

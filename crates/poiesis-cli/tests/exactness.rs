@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 
 use support::{Place, expect_equal_files, text, tiny, words};
 
-/// Compares all that two runs left behind: their last checkpoints, their sample grids, their metrics.
+/// Compares all that two runs left behind: their last checkpoints, their sample grids, their metrics. Pictures hold
+/// the name of their run, so both must have the same.
 fn expect_equal_runs(a: &Path, b: &Path) {
     expect_equal_files(&a.join("checkpoints/step-000000060"), &b.join("checkpoints/step-000000060"));
     expect_equal_files(&a.join("samples"), &b.join("samples"));
@@ -30,21 +31,21 @@ fn expect_equal_runs(a: &Path, b: &Path) {
 /// Kills training at moments spread over its whole length, in an order fixed by `seed`, until it gets through.
 fn killed_runs_end_as_unbroken_ones(model: &str, seed: u64) {
     let place = Place::new();
-    place.ok(&tiny(model, "unbroken", "--threads 2"));
+    place.ok(&tiny(model, "unbroken/run", "--threads 2"));
     // The data are packed by now, so that this measures training.
     let began = Instant::now();
-    place.ok(&tiny(model, "one", "--threads 1"));
+    place.ok(&tiny(model, "one/run", "--threads 1"));
     let length = began.elapsed();
-    expect_equal_runs(&place.path("unbroken"), &place.path("one"));
+    expect_equal_runs(&place.path("unbroken/run"), &place.path("one/run"));
 
-    let arguments = tiny(model, "killed", "--threads 2");
+    let arguments = tiny(model, "killed/run", "--threads 2");
     let arguments = words(&arguments);
     let mut draw = seed;
     let (mut kills, mut resumed) = (0, 0);
     for _ in 0..8 {
         draw = draw.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let part = (draw >> 33) as f64 / (1u64 << 31) as f64;
-        let before = checkpoints(&place.path("killed"));
+        let before = checkpoints(&place.path("killed/run"));
         let mut child = place.command(&arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         sleep(length.mul_f64(0.1 + 0.6 * part));
         if child.try_wait().unwrap().is_some() {
@@ -58,7 +59,7 @@ fn killed_runs_end_as_unbroken_ones(model: &str, seed: u64) {
     let output = place.run(&arguments);
     assert!(output.status.success(), "{}", text(&output.stderr));
     assert!(kills >= 2 && resumed >= 1, "killed {kills} times, {resumed} of them after a checkpoint");
-    expect_equal_runs(&place.path("unbroken"), &place.path("killed"));
+    expect_equal_runs(&place.path("unbroken/run"), &place.path("killed/run"));
 }
 
 fn checkpoints(run: &Path) -> usize {
@@ -99,16 +100,16 @@ fn sample_i_is_the_same_however_many_are_drawn() {
 #[test]
 fn resume_does_what_train_does() {
     let place = Place::new();
-    place.ok(&tiny("vae", "whole", "--quiet"));
-    let arguments = tiny("vae", "part", "");
+    place.ok(&tiny("vae", "whole/run", "--quiet"));
+    let arguments = tiny("vae", "part/run", "");
     let mut child =
         place.command(&words(&arguments)).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let patience = Instant::now();
-    while checkpoints(&place.path("part")) == 0 && patience.elapsed() < Duration::from_secs(60) {
+    while checkpoints(&place.path("part/run")) == 0 && patience.elapsed() < Duration::from_secs(60) {
         sleep(Duration::from_millis(5));
     }
     child.kill().unwrap();
     child.wait().unwrap();
-    place.ok("resume part --quiet");
-    expect_equal_runs(&place.path("whole"), &place.path("part"));
+    place.ok("resume part/run --quiet");
+    expect_equal_runs(&place.path("whole/run"), &place.path("part/run"));
 }

@@ -48,15 +48,15 @@ fn once_saves_and_says_how_to_go_on() {
 #[test]
 fn stopping_changes_nothing_in_what_comes_out() {
     let place = Place::new();
-    place.ok(&tiny("dcgan", "whole", "--quiet"));
-    let (child, lines) = start(&place, &tiny("dcgan", "part", ""), "report");
+    place.ok(&tiny("dcgan", "whole/run", "--quiet"));
+    let (child, lines) = start(&place, &tiny("dcgan", "part/run", ""), "report");
     interrupt(&child);
     assert!(lines.last().unwrap().contains("finished"));
     assert!(child.wait_with_output().unwrap().status.success());
-    place.ok("resume part --quiet");
-    expect_equal_files(&place.path("whole/samples"), &place.path("part/samples"));
+    place.ok("resume part/run --quiet");
+    expect_equal_files(&place.path("whole/run/samples"), &place.path("part/run/samples"));
     let last = "checkpoints/step-000000060";
-    expect_equal_files(&place.path("whole").join(last), &place.path("part").join(last));
+    expect_equal_files(&place.path("whole/run").join(last), &place.path("part/run").join(last));
 }
 
 #[test]
