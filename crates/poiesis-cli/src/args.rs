@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result};
 use clap::{Args, Parser, Subcommand};
 
-use crate::commands::{animate, collect, discover, evaluate, inspect, models, recipes, resume, runs, sample, train};
+use crate::commands::{
+    animate, collect, discover, evaluate, inspect, models, recipes, resume, runs, sample, train,
+};
 
 /// Train generative models on your data, discover what they learned, and put them to work.
 #[derive(Debug, Parser)]
@@ -20,7 +22,14 @@ use crate::commands::{animate, collect, discover, evaluate, inspect, models, rec
   poiesis evaluate runs/dcgan-photos                    measure it")]
 pub(crate) struct Cli {
     /// Threads to compute with [default: one for each core]. Results do not depend on it.
-    #[arg(long, global = true, value_name = "N", env = "POIESIS_THREADS", hide_env_values = true)]
+    #[arg(
+        long,
+        global = true,
+        display_order = 900,
+        value_name = "N",
+        env = "POIESIS_THREADS",
+        hide_env_values = true
+    )]
     threads: Option<NonZeroUsize>,
     #[command(subcommand)]
     command: Command,

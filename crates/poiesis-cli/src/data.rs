@@ -68,7 +68,8 @@ pub(crate) fn locate(source: &str, data_dir: &Path) -> Result<String> {
             known.files
         );
     }
-    let names: Vec<&str> = ["shapes", "rings", "grid"].into_iter().chain(KNOWN.map(|known| known.name)).collect();
+    let names: Vec<&str> =
+        ["shapes", "rings", "grid"].into_iter().chain(KNOWN.map(|known| known.name)).collect();
     match poiesis::error::nearest(source, &names) {
         Some(near) => bail!("there is no data at `{source}`; did you mean `{near}`?"),
         None => bail!(

@@ -60,7 +60,8 @@ pub(crate) fn program() -> String {
 /// The first of `NAME.EXT`, `NAME-2.EXT`, … that does not exist.
 pub(crate) fn free(name: &str, extension: &str) -> PathBuf {
     let first = std::iter::once(format!("{name}.{extension}"));
-    let mut names = first.chain((2..).map(|number| format!("{name}-{number}.{extension}"))).map(PathBuf::from);
+    let mut names =
+        first.chain((2..).map(|number| format!("{name}-{number}.{extension}"))).map(PathBuf::from);
     names.find(|path| !path.exists()).unwrap_or_default()
 }
 
@@ -211,7 +212,10 @@ mod tests {
 
     #[test]
     fn numbers_are_written_as_people_do() {
-        assert_eq!([0, 999, 1000, 60_000, 1_234_567].map(count), ["0", "999", "1,000", "60,000", "1,234,567"]);
+        assert_eq!(
+            [0, 999, 1000, 60_000, 1_234_567].map(count),
+            ["0", "999", "1,000", "60,000", "1,234,567"]
+        );
         assert_eq!(
             [0.04, 9.96, 61.2, 3599.6, 7500.0].map(duration),
             ["0.0 s", "10 s", "1 min 1 s", "1 h 0 min", "2 h 5 min"]

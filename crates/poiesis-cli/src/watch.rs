@@ -45,7 +45,9 @@ impl Watch {
         let drawn = show == Show::Progress && can_draw();
         let target = if drawn { ProgressDrawTarget::stderr_with_hz(8) } else { ProgressDrawTarget::hidden() };
         let bar = ProgressBar::with_draw_target(None, target);
-        if let Ok(style) = ProgressStyle::with_template("{bar:24} {human_pos}/{human_len} {percent:>3}%  {wide_msg}") {
+        if let Ok(style) =
+            ProgressStyle::with_template("{bar:24} {human_pos}/{human_len} {percent:>3}%  {wide_msg}")
+        {
             bar.set_style(style);
         }
         Watch {
@@ -163,7 +165,11 @@ impl Watch {
 
 /// How old a checkpoint is, where that is worth saying.
 fn ago(age: Duration) -> String {
-    if age < Duration::from_secs(60) { String::new() } else { format!(" ({} ago)", duration(age.as_secs_f64())) }
+    if age < Duration::from_secs(60) {
+        String::new()
+    } else {
+        format!(" ({} ago)", duration(age.as_secs_f64()))
+    }
 }
 
 /// The sizes of a model's networks: `generator 1,234,567  discriminator 234,567`.

@@ -48,7 +48,10 @@ fn data_that_cannot_be_used_are_named() {
     contains(&place.fails("collect junk packed"), &["a.png"]);
     assert!(!place.path("packed").exists());
     contains(&place.fails("train vae --data rings"), &["images"]);
-    contains(&place.fails("train dcgan --data shapes --size 20 --set data.count=20 --set kernel=3"), &["kernel"]);
+    contains(
+        &place.fails("train dcgan --data shapes --size 20 --set data.count=20 --set kernel=3"),
+        &["kernel"],
+    );
     contains(&place.fails("train dcgan --data shapes --size 18 --set data.count=20"), &["--size"]);
     contains(&place.fails("train dcgan --data shapes --channels 2 --set data.count=20"), &["channels"]);
     place.ok("collect shapes packed --size 8 --count 20");
@@ -216,7 +219,8 @@ fn a_full_disk_leaves_the_last_checkpoint_intact() {
 #[test]
 fn a_reader_that_has_seen_enough_is_no_error() {
     let place = Place::new();
-    let mut child = place.command(&["recipes", "--json"]).stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let mut child =
+        place.command(&["recipes", "--json"]).stdout(std::process::Stdio::piped()).spawn().unwrap();
     drop(child.stdout.take());
     assert!(child.wait().unwrap().success());
 }

@@ -4,5 +4,5 @@
 
 #[test]
 fn texts_are_as_written_down() {
-    trycmd::TestCases::new().env("POIESIS_DATA", "nowhere").env("COLUMNS", "100").case("tests/cmd/*.trycmd");
+    trycmd::TestCases::new().env("COLUMNS", "100").case("tests/cmd/*.trycmd");
 }

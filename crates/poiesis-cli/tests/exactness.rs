@@ -46,7 +46,8 @@ fn killed_runs_end_as_unbroken_ones(model: &str, seed: u64) {
         draw = draw.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let part = (draw >> 33) as f64 / (1u64 << 31) as f64;
         let before = checkpoints(&place.path("killed/run"));
-        let mut child = place.command(&arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let mut child =
+            place.command(&arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         sleep(length.mul_f64(0.1 + 0.6 * part));
         if child.try_wait().unwrap().is_some() {
             break;
@@ -84,9 +85,8 @@ fn sample_i_is_the_same_however_many_are_drawn() {
     place.ok("sample run --seed 7 --count 8 --out few --threads 1");
     place.ok("sample run --seed 7 --count 3 --first 5 --out some");
     place.ok("sample run --seed 8 --count 8 --out others");
-    let read = |folder: &str, index: usize| {
-        fs::read(place.path(folder).join(format!("{index:06}.png"))).unwrap()
-    };
+    let read =
+        |folder: &str, index: usize| fs::read(place.path(folder).join(format!("{index:06}.png"))).unwrap();
     for index in 0..8 {
         assert_eq!(read("many", index), read("few", index), "image {index}");
         assert_ne!(read("few", index), read("others", index), "image {index}");

@@ -15,7 +15,11 @@ fn parse(text: &str) -> Value {
 fn the_path_from_data_to_samples() {
     let place = Place::new();
     let summary = place.ok("collect shapes data/small --size 16 --count 400 --licence CC0");
-    assert!(summary.contains("400") && summary.contains("CC0") && summary.contains("train dcgan --data data/small"));
+    assert!(
+        summary.contains("400")
+            && summary.contains("CC0")
+            && summary.contains("train dcgan --data data/small")
+    );
     place.ok("inspect data/small --preview small.png --verify");
     assert!(fs::metadata(place.path("small.png")).unwrap().len() > 1000);
     let card = parse(&place.ok("inspect small --json"));
@@ -103,6 +107,33 @@ fn events_are_one_json_object_a_line() {
         assert!(names.contains(&name), "{names:?}");
     }
     assert_eq!(events.last().unwrap()["state"], "done");
+}
+
+#[test]
+fn a_dry_run_is_read_by_programs_and_leaves_nothing() {
+    let place = Place::new();
+    let shown = parse(&place.ok("train vae --recipe mnist --steps 7 --dry-run --json"));
+    assert_eq!(shown["shape"], serde_json::json!([28, 28, 1]));
+    assert!(shown["parameters"]["encoder"].as_u64().unwrap() > 0 && shown["memory"].as_u64().unwrap() > 0);
+    let settings = shown["settings"].as_array().unwrap();
+    let steps = settings.iter().find(|setting| setting["key"] == "train.steps").unwrap();
+    assert_eq!((&steps["value"], &steps["origin"]), (&serde_json::json!(7), &serde_json::json!("--steps")));
+    assert_eq!(shown["sample_steps"].as_array().unwrap().last().unwrap(), 7);
+    assert_eq!(fs::read_dir(place.path(".")).unwrap().count(), 0);
+}
+
+#[test]
+fn lists_are_read_by_programs() {
+    let place = Place::new();
+    let models = parse(&place.ok("models --json"));
+    let vae = models.as_array().unwrap().iter().find(|model| model["name"] == "vae").unwrap();
+    assert!(vae["capabilities"].as_array().unwrap().contains(&"likelihood".into()));
+    let recipes = parse(&place.ok("recipes vae --json"));
+    let first = recipes[0]["name"].as_str().unwrap();
+    assert_eq!(vae["recipes"][0], first);
+    // A printed recipe can be given back.
+    fs::write(place.path("mine.toml"), place.ok(&format!("recipes vae {first}"))).unwrap();
+    assert!(place.ok("train vae --config mine.toml --dry-run").contains("mine.toml"));
 }
 
 #[test]

@@ -124,7 +124,8 @@ pub(crate) fn summary(card: &Card, folder: &Path) -> String {
         SplitBy::Source => "as the source has them",
         SplitBy::Content => "validation chosen by content",
     };
-    let numbers = |values: &[f64]| values.iter().map(|value| format!("{value:.4}")).collect::<Vec<_>>().join(" ");
+    let numbers =
+        |values: &[f64]| values.iter().map(|value| format!("{value:.4}")).collect::<Vec<_>>().join(" ");
     let duplicates = match (card.duplicates, card.duplicates_across_splits) {
         (0, _) => "none".to_owned(),
         (all, 0) => format!("{}, none across splits", count(all)),
@@ -137,10 +138,13 @@ pub(crate) fn summary(card: &Card, folder: &Path) -> String {
         ("mean", numbers(&card.channel_mean)),
         ("deviation", numbers(&card.channel_std)),
         ("duplicates", duplicates),
-        ("skipped", match card.skipped.count {
-            0 => "none".into(),
-            number => format!("{} files", count(number)),
-        }),
+        (
+            "skipped",
+            match card.skipped.count {
+                0 => "none".into(),
+                number => format!("{} files", count(number)),
+            },
+        ),
         ("source", card.sources.join("\n")),
         ("licence", card.licence.clone().unwrap_or_else(|| "not stated".into())),
         ("on disk", in_bytes(size_on_disk(folder))),
@@ -181,8 +185,7 @@ fn classes(card: &Card) -> String {
 /// The first skipped files with their reasons.
 pub(crate) fn skipped(card: &Card, shown: usize) -> String {
     let listed = card.skipped.list.iter().take(shown);
-    let mut text: String =
-        listed.map(|file| format!("  skipped {}: {}\n", file.name, file.reason)).collect();
+    let mut text: String = listed.map(|file| format!("  skipped {}: {}\n", file.name, file.reason)).collect();
     let more = card.skipped.count.saturating_sub(shown as u64);
     if more > 0 {
         text.push_str(&format!("  and {} more, listed in dataset.json\n", count(more)));

@@ -180,7 +180,8 @@ impl Neighbors {
             .map(|(sample, near)| vec![sample.to_string(), near.index.to_string(), number(near.distance)])
             .collect();
         let table = table(&[">SAMPLE", ">NEAREST", ">DISTANCE"], &rows);
-        let samples: Vec<u8> = found.images.chunks_exact(2 * dims).flat_map(|pair| &pair[..dims]).copied().collect();
+        let samples: Vec<u8> =
+            found.images.chunks_exact(2 * dims).flat_map(|pair| &pair[..dims]).copied().collect();
         let held_out = dataset.split(Split::Validation).or_else(|| dataset.split(Split::Test));
         let verdict = match held_out {
             Some(view) => {

@@ -10,7 +10,8 @@ use clap::Args;
 use poiesis::Trained;
 use poiesis::apply::sample;
 use poiesis::evaluate::{
-    Bound, BoundProtocol, NeighbourStatistics, SlicedWasserstein, bound, neighbour_statistics, sliced_wasserstein,
+    Bound, BoundProtocol, NeighbourStatistics, SlicedWasserstein, bound, neighbour_statistics,
+    sliced_wasserstein,
 };
 use poiesis::run::Machine;
 use poiesis_collect::{Dataset, Split, View};
@@ -140,7 +141,13 @@ impl Evaluate {
         bail!("{name} has no held-out images; collect it again with --holdout 0.1, or give --split train")
     }
 
-    fn evaluate(&self, trained: &Trained, dataset: &Dataset, split: Split, view: &View) -> Result<Evaluation> {
+    fn evaluate(
+        &self,
+        trained: &Trained,
+        dataset: &Dataset,
+        split: Split,
+        view: &View,
+    ) -> Result<Evaluation> {
         let dims = trained.shape.dims();
         let train = dataset.require(Split::Train)?;
         let bound = trained.likelihood().ok().map(|_| self.bound(trained, view)).transpose()?;
@@ -223,7 +230,8 @@ fn keep(trained: &Trained, text: &str) -> Result<PathBuf> {
         let path = folder.join(name(number));
         match OpenOptions::new().write(true).create_new(true).open(&path) {
             Ok(mut file) => {
-                file.write_all(text.as_bytes()).with_context(|| format!("cannot write {}", path.display()))?;
+                file.write_all(text.as_bytes())
+                    .with_context(|| format!("cannot write {}", path.display()))?;
                 return Ok(path);
             }
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}

@@ -25,7 +25,9 @@ impl Models {
         }
         let mut text: Vec<String> = CATALOGUE.iter().map(|entry| to_text(*entry)).collect();
         let program = program();
-        text.push(format!("train one with {program} train MODEL; {program} recipes MODEL lists settings tried\n"));
+        text.push(format!(
+            "train one with {program} train MODEL; {program} recipes MODEL lists settings tried\n"
+        ));
         result(&text.join("\n"))
     }
 }
@@ -39,7 +41,7 @@ fn to_text(entry: &dyn Entry) -> String {
         ("recipes", recipes(entry).join(", ")),
     ]);
     let indented: Vec<String> = facts.lines().map(|line| format!("  {line}\n")).collect();
-    format!("{}: {}\n{}", entry.name(), entry.summary(), indented.concat())
+    format!("{}  {}\n{}", entry.name(), entry.summary(), indented.concat())
 }
 
 fn to_json(entry: &dyn Entry) -> Value {

@@ -38,15 +38,16 @@ impl Recipes {
                 "model": entry.name(), "name": recipe.name, "summary": recipe.summary(), "toml": recipe.toml,
             }));
         }
-        let all = entries.iter().flat_map(|entry| entry.recipes().iter().map(move |recipe| (entry.name(), recipe)));
+        let all =
+            entries.iter().flat_map(|entry| entry.recipes().iter().map(move |recipe| (entry.name(), recipe)));
         if self.json {
-            let object = |(model, recipe): (&str, &catalogue::Recipe)| {
-                json!({ "model": model, "name": recipe.name, "summary": recipe.summary() })
-            };
+            let object = |(model, recipe): (&str, &catalogue::Recipe)| json!({ "model": model, "name": recipe.name, "summary": recipe.summary() });
             return json(&all.map(object).collect());
         }
         let rows: Vec<Vec<String>> = all
-            .map(|(model, recipe)| vec![model.to_owned(), recipe.name.to_owned(), recipe.summary().to_owned()])
+            .map(|(model, recipe)| {
+                vec![model.to_owned(), recipe.name.to_owned(), recipe.summary().to_owned()]
+            })
             .collect();
         let table = table(&["MODEL", "RECIPE", "WHAT IT DOES"], &rows);
         result(&format!("{table}\nfollow one with {} train MODEL --recipe RECIPE\n", program()))

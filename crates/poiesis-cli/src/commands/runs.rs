@@ -33,7 +33,11 @@ impl Runs {
             return json(&listing.runs.iter().map(to_json).collect());
         }
         if listing.runs.is_empty() {
-            note(&format!("there are no runs in {}; make one with {} train dcgan", self.root.display(), program()));
+            note(&format!(
+                "there are no runs in {}; make one with {} train dcgan",
+                self.root.display(),
+                program()
+            ));
             return Ok(());
         }
         let rows: Vec<Vec<String>> = listing.runs.iter().map(to_row).collect();

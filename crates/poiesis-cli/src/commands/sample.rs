@@ -72,7 +72,10 @@ impl Sample {
 
     fn folder(&self, trained: &Trained, folder: &Path) -> Result<()> {
         let occupied = folder.exists()
-            && fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?.next().is_some();
+            && fs::read_dir(folder)
+                .with_context(|| format!("cannot read {}", folder.display()))?
+                .next()
+                .is_some();
         if occupied && !self.out.force {
             bail!("{} is not empty; give another --out, or --force to write into it", folder.display());
         }

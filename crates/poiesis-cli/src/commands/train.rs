@@ -182,7 +182,8 @@ impl Train {
 
     /// Says so when there are tried settings for the data given.
     fn mention_recipe(&self, entry: &dyn Entry) {
-        let Some(source) = self.data.as_ref().filter(|_| self.recipe.is_none() && self.config.is_none()) else {
+        let Some(source) = self.data.as_ref().filter(|_| self.recipe.is_none() && self.config.is_none())
+        else {
             return;
         };
         if entry.recipes().iter().any(|recipe| recipe.name == source) && !self.how.hidden() {
@@ -203,9 +204,9 @@ impl Train {
         let memory = footprint.as_ref().map(|size| size.bytes(config.train.batch_size));
         let samples = sample_steps(&config.train);
         if self.how.json {
-            let settings = resolved.origins.iter().map(|(key, value, origin)| {
-                json!({ "key": key, "value": value, "origin": origin })
-            });
+            let settings = resolved.origins.iter().map(
+                |(key, value, origin)| json!({ "key": key, "value": from_toml(value), "origin": origin }),
+            );
             let parameters = footprint.map(|size| {
                 let sizes = size.parameters.into_iter();
                 sizes.map(|(name, size)| (name.to_owned(), json!(size))).collect::<serde_json::Value>()
@@ -215,24 +216,34 @@ impl Train {
                 "sample_steps": samples, "settings": settings.collect::<Vec<_>>(),
             }));
         }
-        let unknown = || "known once the data are packed; give --size and --channels to know before".to_owned();
+        let unknown =
+            || "known once the data are packed; give --size and --channels to know before".to_owned();
         let paper = entry.paper();
         let head = facts(&[
-            ("model", format!("{}: {}", entry.name(), entry.summary())),
+            ("model", format!("{}  {}", entry.name(), entry.summary())),
             ("paper", format!("{} ({} {}, arXiv:{})", paper.title, paper.authors, paper.year, paper.arxiv)),
-            ("data", match known {
-                Some(known) => format!("{}, {}", config.data.source, shape(&known)),
-                None => config.data.source.clone(),
-            }),
+            (
+                "data",
+                match known {
+                    Some(known) => format!("{}, {}", config.data.source, shape(&known)),
+                    None => config.data.source.clone(),
+                },
+            ),
             ("parameters", footprint.map_or_else(unknown, |size| networks(&size.parameters))),
-            ("memory", memory.map_or_else(unknown, |memory| {
-                format!("about {} with batches of {}", in_bytes(memory), config.train.batch_size)
-            })),
+            (
+                "memory",
+                memory.map_or_else(unknown, |memory| {
+                    format!("about {} with batches of {}", in_bytes(memory), config.train.batch_size)
+                }),
+            ),
             ("samples", format!("{} at steps {}", config.train.sample_count, first_and_last(&samples))),
-            ("run", match Run::exists(out) && !self.new {
-                true => format!("{} exists: it would be gone on with", out.display()),
-                false => out.display().to_string(),
-            }),
+            (
+                "run",
+                match Run::exists(out) && !self.new {
+                    true => format!("{} exists: it would be gone on with", out.display()),
+                    false => out.display().to_string(),
+                },
+            ),
         ]);
         let rows: Vec<Vec<String>> = resolved
             .origins
@@ -241,6 +252,12 @@ impl Train {
             .collect();
         result(&format!("{head}\n{}", table(&["SETTING", "VALUE", "FROM"], &rows)))
     }
+}
+
+/// A value written as TOML, for JSON.
+fn from_toml(value: &str) -> serde_json::Value {
+    let table: Option<toml::Table> = format!("value = {value}").parse().ok();
+    json!(table.and_then(|mut table| table.remove("value")))
 }
 
 /// The first numbers of a schedule, and the last.
@@ -264,11 +281,14 @@ pub(crate) fn train(
     let mut watch = Watch::new(show, config.train.batch_size);
     let steps = config.train.steps;
     if show == Show::Progress {
-        note(facts(&[
-            ("model     ", config.model.clone()),
-            ("data", data_line(dataset)),
-            ("run", out.display().to_string()),
-        ]).trim_end());
+        note(
+            facts(&[
+                ("model     ", config.model.clone()),
+                ("data", data_line(dataset)),
+                ("run", out.display().to_string()),
+            ])
+            .trim_end(),
+        );
     }
     let request = Request {
         out: out.clone(),
@@ -327,11 +347,14 @@ fn conclude(out: &Path, outcome: &Outcome, steps: u64, watch: &Watch, how: &How)
     let resume = format!("{program} resume {run}");
     match how.show() {
         Show::Json => {
-            return result(&format!("{}\n", json!({
-                "event": "finished", "state": outcome.state, "step": outcome.step, "steps": steps,
-                "elapsed": outcome.elapsed, "checkpoint": watch.checkpoint, "samples": outcome.samples,
-                "resume": (outcome.state == State::Stopped).then_some(resume),
-            })));
+            return result(&format!(
+                "{}\n",
+                json!({
+                    "event": "finished", "state": outcome.state, "step": outcome.step, "steps": steps,
+                    "elapsed": outcome.elapsed, "checkpoint": watch.checkpoint, "samples": outcome.samples,
+                    "resume": (outcome.state == State::Stopped).then_some(resume),
+                })
+            ));
         }
         Show::Quiet if outcome.state == State::Stopped => {
             note(&format!("stopped and saved after step {}; go on with: {resume}", outcome.step));
@@ -366,6 +389,12 @@ fn conclude(out: &Path, outcome: &Outcome, steps: u64, watch: &Watch, how: &How)
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn settings_are_values_in_json() {
+        assert_eq!(from_toml("\"cpu\""), json!("cpu"));
+        assert_eq!([from_toml("3"), from_toml("0.5")], [json!(3), json!(0.5)]);
+    }
 
     #[test]
     fn long_schedules_are_shortened() {

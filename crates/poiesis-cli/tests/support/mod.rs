@@ -107,6 +107,7 @@ pub(crate) fn expect_equal_files(a: &Path, b: &Path) {
     let names = |files: &BTreeMap<PathBuf, Vec<u8>>| files.keys().cloned().collect::<Vec<_>>();
     assert_eq!(names(&of_a), names(&of_b), "{} and {}", a.display(), b.display());
     assert!(!of_a.is_empty(), "{} is empty", a.display());
-    let differing: Vec<_> = of_a.iter().filter(|(name, bytes)| &of_b[*name] != *bytes).map(|(name, _)| name).collect();
+    let differing: Vec<_> =
+        of_a.iter().filter(|(name, bytes)| &of_b[*name] != *bytes).map(|(name, _)| name).collect();
     assert!(differing.is_empty(), "{} and {} differ in {differing:?}", a.display(), b.display());
 }
