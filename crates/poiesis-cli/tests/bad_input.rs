@@ -1,4 +1,5 @@
 //! What a user, a file or the machine can do wrong: each is met by one clear sentence and exit 1, and nothing is lost.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod support;
 

@@ -1,5 +1,6 @@
 //! Ctrl-C: once saves and says how to go on, twice ends at once.
 #![cfg(unix)]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod support;
 

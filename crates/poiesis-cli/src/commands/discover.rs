@@ -1,6 +1,6 @@
 //! `poiesis discover`: what a model learned, as pictures and numbers.
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
@@ -230,7 +230,7 @@ impl OfData {
         let config = &trained.config.data;
         let source = self.data.as_deref().unwrap_or(&config.source);
         let dataset = data::open_source(source, config, &self.data_dir.data_dir, false)
-            .map_err(|error| error.context(gone(trained.path().into(), self.data.is_none())))?;
+            .map_err(|error| error.context(gone(trained.path(), self.data.is_none())))?;
         let (expected, found) = (&trained.info.data.fingerprint, &dataset.card().fingerprint);
         if expected != found {
             bail!(
@@ -243,7 +243,7 @@ impl OfData {
     }
 }
 
-fn gone(run: PathBuf, named: bool) -> String {
+fn gone(run: &Path, named: bool) -> String {
     let remedy = if named { "; say with --data where they are now" } else { "" };
     format!("cannot open the data of {}{remedy}", run.display())
 }

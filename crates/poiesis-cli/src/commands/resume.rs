@@ -40,6 +40,6 @@ impl Resume {
         if let Some(device) = self.device {
             config.device = device;
         }
-        train(self.run, config, &dataset, Existing::Resume, &self.how)
+        train(&self.run, config, &dataset, Existing::Resume, &self.how)
     }
 }

@@ -128,7 +128,7 @@ impl Train {
         let dataset = data::open(&resolved.config.data, &self.how.data_dir.data_dir, self.how.hidden())?;
         self.mention_recipe(entry);
         let existing = if self.new { Existing::SetAside } else { Existing::Resume };
-        train(out, resolved.config, &dataset, existing, &self.how)
+        train(&out, resolved.config, &dataset, existing, &self.how)
     }
 
     /// The recipe that is followed: the one named, or the first when neither data nor a file is given.
@@ -271,7 +271,7 @@ fn first_and_last(steps: &[u64]) -> String {
 
 /// Trains, shows how it goes and what to do next.
 pub(crate) fn train(
-    out: PathBuf,
+    out: &Path,
     config: RunConfig,
     dataset: &Dataset,
     existing: Existing,
@@ -291,7 +291,7 @@ pub(crate) fn train(
         );
     }
     let request = Request {
-        out: out.clone(),
+        out: out.to_owned(),
         config,
         dataset,
         existing,
@@ -303,7 +303,7 @@ pub(crate) fn train(
     let outcome = train::train(request, &stop, &mut |event| watch.see(&event));
     watch.end();
     match outcome {
-        Ok(outcome) => conclude(&out, &outcome, steps, &watch, how),
+        Ok(outcome) => conclude(out, &outcome, steps, &watch, how),
         Err(error) => {
             if show == Show::Json {
                 result(&format!("{}\n", json!({ "event": "failed", "reason": error.to_string() })))?;

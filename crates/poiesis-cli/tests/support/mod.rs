@@ -1,5 +1,6 @@
 //! What the tests of the real program share: a place of its own for each, tiny models, and how to look at results.
 #![allow(dead_code, reason = "each test uses a part of it")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::collections::BTreeMap;
 use std::fs;
