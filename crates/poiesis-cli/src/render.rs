@@ -167,6 +167,16 @@ impl Meter {
         Meter { bar, what: what.to_owned(), unit, began: now, last }
     }
 
+    /// Starts measuring work that cannot say how far it is.
+    pub(crate) fn working(what: &str, quiet: bool) -> Meter {
+        let meter = Meter::new(what, "", None, quiet);
+        if let Ok(style) = ProgressStyle::with_template("{prefix} {spinner} {elapsed}") {
+            meter.bar.set_style(style);
+        }
+        meter.bar.enable_steady_tick(Duration::from_millis(125));
+        meter
+    }
+
     /// Says that `done` are done, of `total` where that is known.
     pub(crate) fn at(&self, done: u64, total: Option<u64>) {
         if self.bar.length() != total {
@@ -199,7 +209,7 @@ impl Meter {
 
 fn style(with_total: bool) -> ProgressStyle {
     let template = if with_total {
-        "{prefix} {bar:24} {human_pos}/{human_len}  {wide_msg}"
+        "{prefix} {bar:16} {human_pos}/{human_len}  {wide_msg}"
     } else {
         "{prefix} {spinner} {human_pos}  {wide_msg}"
     };

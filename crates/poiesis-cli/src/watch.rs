@@ -46,7 +46,7 @@ impl Watch {
         let target = if drawn { ProgressDrawTarget::stderr_with_hz(8) } else { ProgressDrawTarget::hidden() };
         let bar = ProgressBar::with_draw_target(None, target);
         if let Ok(style) =
-            ProgressStyle::with_template("{bar:24} {human_pos}/{human_len} {percent:>3}%  {wide_msg}")
+            ProgressStyle::with_template("{bar:16} {human_pos}/{human_len} {percent:>3}%  {wide_msg}")
         {
             bar.set_style(style);
         }

@@ -206,7 +206,7 @@ pub(crate) fn verdict(statistics: &NeighbourStatistics) -> String {
         "no sign of copying"
     };
     format!(
-        "samples lie {} grey levels from their nearest training image, held-out images {}; {copied} of {} samples lie \
+        "samples lie {} grey levels from their nearest training image, held-out images {}\n{copied} of {} samples lie \
          nearer than 99 % of the held-out images: {judgement}",
         number(statistics.sample_distance),
         number(statistics.held_out_distance),

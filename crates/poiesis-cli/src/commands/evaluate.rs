@@ -154,11 +154,11 @@ impl Evaluate {
         let samples = self.draw(trained)?;
         let held_out = bytes(view, self.samples);
         let real = bytes(&train, self.samples);
-        let sliced_wasserstein = working("sliced Wasserstein distance", || {
+        let sliced_wasserstein = working("sliced Wasserstein distance", self.json, || {
             sliced_wasserstein(&samples, &held_out, &real, dims, self.directions, self.seed)
         });
         let few = |images: &[u8]| images[..images.len().min(NEIGHBOURS * dims)].to_vec();
-        let neighbours = working("nearest neighbours", || {
+        let neighbours = working("nearest neighbours", self.json, || {
             neighbour_statistics(&few(&samples), &few(&held_out), &train, dims)
         });
         Ok(Evaluation {
@@ -206,9 +206,8 @@ impl Evaluate {
 }
 
 /// Does work that cannot say how far it is.
-fn working<T>(what: &str, work: impl FnOnce() -> T) -> Timed<T> {
-    let meter = Meter::new(what, "images", None, false);
-    meter.at(0, None);
+fn working<T>(what: &str, quiet: bool, work: impl FnOnce() -> T) -> Timed<T> {
+    let meter = Meter::working(what, quiet);
     let done = timed(work);
     meter.end();
     done
@@ -291,7 +290,7 @@ fn render(evaluation: &Evaluation, trained: &Trained) -> String {
         count(near.held_out as u64),
         count(near.searched as u64),
         duration(*seconds),
-        verdict(near),
+        verdict(near).replace('\n', "\n  "),
         near.variety,
     ));
     text
