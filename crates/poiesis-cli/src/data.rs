@@ -99,6 +99,14 @@ pub(crate) fn lasting(source: &str) -> String {
     }
 }
 
+/// The flags that find a run's data again: none for a path or built-in data, which need no help.
+pub(crate) fn flags(source: &str, data_dir: &Path) -> String {
+    if Path::new(source).exists() || builtin(source).is_some() || data_dir == Path::new("data") {
+        return String::new();
+    }
+    format!(" --data-dir {}", data_dir.display())
+}
+
 /// The last part of a source without the endings of archives: a name for runs made from it.
 pub(crate) fn short_name(source: &str) -> String {
     let path = Path::new(source);
@@ -129,6 +137,11 @@ pub(crate) fn open_source(
     let dataset = open_or_collect(&source, &options(config)?, &cache()?, &progress);
     meter.end();
     Ok(dataset?)
+}
+
+/// Opens whatever a person calls data, raw sources prepared as they come.
+pub(crate) fn open_any(source: &str, data_dir: &Path, quiet: bool) -> Result<Dataset> {
+    open_source(source, &DataConfig::default(), data_dir, quiet)
 }
 
 /// How raw images are prepared.
@@ -207,6 +220,14 @@ mod tests {
         assert!(error.contains("`mnist`"), "{error}");
         let error = locate("mnist", Path::new("nowhere")).unwrap_err().to_string();
         assert!(error.contains("--data-dir"), "{error}");
+    }
+
+    #[test]
+    fn only_names_need_the_folder_of_data_sets() {
+        assert_eq!(flags("mnist", Path::new("/my/sets")), " --data-dir /my/sets");
+        assert_eq!(flags("mnist", Path::new("data")), "");
+        assert_eq!(flags("shapes", Path::new("/my/sets")), "");
+        assert_eq!(flags("/", Path::new("/my/sets")), "");
     }
 
     #[test]

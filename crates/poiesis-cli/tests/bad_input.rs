@@ -43,7 +43,7 @@ fn data_that_cannot_be_used_are_named() {
     contains(&place.fails("collect empty packed"), &["empty", "no image"]);
     contains(&place.fails("train dcgan --data empty --size 16"), &["empty", "no image"]);
     contains(&place.fails("collect absent packed"), &["absent"]);
-    contains(&place.fails("inspect empty"), &["empty", "dataset.json"]);
+    contains(&place.fails("inspect empty"), &["empty", "no image"]);
     fs::create_dir(place.path("junk")).unwrap();
     fs::write(place.path("junk/a.png"), b"this is no picture").unwrap();
     contains(&place.fails("collect junk packed"), &["a.png"]);

@@ -9,7 +9,7 @@ use std::process::Stdio;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use support::{Place, expect_equal_files, text, tiny, words};
+use support::{Place, expect_equal_files, tiny, words};
 
 /// Compares all that two runs left behind: their last checkpoints, their sample grids, their metrics. Pictures hold
 /// the name of their run, so both must have the same.
@@ -29,39 +29,52 @@ fn expect_equal_runs(a: &Path, b: &Path) {
     assert_eq!(metrics(a), metrics(b));
 }
 
-/// Kills training at moments spread over its whole length, in an order fixed by `seed`, until it gets through.
+/// Kills training again and again, at moments drawn from `seed`, until it gets through.
+///
+/// How far a run is decides when it is killed, so that a slow machine kills as often as a fast one; a random delay
+/// on top lets the kill strike anywhere: in a step, in the writing of a checkpoint, a picture or a line of metrics.
 fn killed_runs_end_as_unbroken_ones(model: &str, seed: u64) {
     let place = Place::new();
     place.ok(&tiny(model, "unbroken/run", "--threads 2"));
-    // The data are packed by now, so that this measures training.
-    let began = Instant::now();
     place.ok(&tiny(model, "one/run", "--threads 1"));
-    let length = began.elapsed();
     expect_equal_runs(&place.path("unbroken/run"), &place.path("one/run"));
 
     let arguments = tiny(model, "killed/run", "--threads 2");
-    let arguments = words(&arguments);
-    let mut draw = seed;
+    let killed = place.path("killed/run");
+    let mut random = Random(seed);
     let (mut kills, mut resumed) = (0, 0);
-    for _ in 0..8 {
-        draw = draw.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        let part = (draw >> 33) as f64 / (1u64 << 31) as f64;
-        let before = checkpoints(&place.path("killed/run"));
-        let mut child =
-            place.command(&arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        sleep(length.mul_f64(0.1 + 0.6 * part));
-        if child.try_wait().unwrap().is_some() {
-            break;
+    // The last rows are left to the run that gets through.
+    while lines(&killed) < 12 && kills < 20 {
+        let before = checkpoints(&killed);
+        let target = lines(&killed) + random.below(3) as usize;
+        let child = place.command(&words(&arguments)).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+        let mut child = child.unwrap();
+        while lines(&killed) < target && child.try_wait().unwrap().is_none() {
+            sleep(Duration::from_millis(1));
         }
+        sleep(Duration::from_micros(random.below(60_000)));
+        kills += usize::from(child.try_wait().unwrap().is_none());
+        resumed += usize::from(before > 0);
         child.kill().unwrap();
         child.wait().unwrap();
-        kills += 1;
-        resumed += usize::from(before > 0);
     }
-    let output = place.run(&arguments);
-    assert!(output.status.success(), "{}", text(&output.stderr));
+    place.ok(&arguments);
     assert!(kills >= 2 && resumed >= 1, "killed {kills} times, {resumed} of them after a checkpoint");
-    expect_equal_runs(&place.path("unbroken/run"), &place.path("killed/run"));
+    expect_equal_runs(&place.path("unbroken/run"), &killed);
+}
+
+/// Knuth's linear congruential generator: kills strike at the same points of progress in every run of the test.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, end: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % end
+    }
+}
+
+fn lines(run: &Path) -> usize {
+    fs::read_to_string(run.join("metrics.jsonl")).map_or(0, |text| text.lines().count())
 }
 
 fn checkpoints(run: &Path) -> usize {
@@ -111,6 +124,7 @@ fn resume_does_what_train_does() {
     }
     child.kill().unwrap();
     child.wait().unwrap();
+    assert!(place.ok("runs part").contains("killed"));
     place.ok("resume part/run --quiet");
     expect_equal_runs(&place.path("whole/run"), &place.path("part/run"));
 }

@@ -4,6 +4,7 @@
 mod support;
 
 use std::fs;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use support::{Place, tiny};
@@ -135,6 +136,22 @@ fn lists_are_read_by_programs() {
     // A printed recipe can be given back.
     fs::write(place.path("mine.toml"), place.ok(&format!("recipes vae {first}"))).unwrap();
     assert!(place.ok("train vae --config mine.toml --dry-run").contains("mine.toml"));
+}
+
+#[test]
+fn looking_takes_no_time() {
+    let place = Place::new();
+    place.ok("collect shapes packed --size 16 --count 100");
+    for arguments in ["--help", "train --help", "models", "runs", "inspect packed"] {
+        let times = (0..10).map(|_| {
+            let began = Instant::now();
+            place.ok(arguments);
+            began.elapsed()
+        });
+        // The quickest of ten: this measures the program, not how busy the machine is.
+        let quickest = times.min().unwrap();
+        assert!(quickest < Duration::from_millis(50), "{arguments} took {quickest:?}");
+    }
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! `poiesis inspect`: what a packed data set holds.
+//! `poiesis inspect`: what a data set holds.
 
 use std::path::{Path, PathBuf};
 
@@ -17,14 +17,15 @@ const PREVIEWED: usize = 64;
 /// Skipped files that are named.
 const NAMED: usize = 20;
 
-/// Show what a packed data set holds
+/// Show what a data set holds
 #[derive(Args, Debug)]
 #[command(after_long_help = "Examples:
   poiesis inspect data/photos
   poiesis inspect data/photos --preview photos.png --split validation
+  poiesis inspect mnist --data-dir ../shared/data      a raw source, packed into the cache first
   poiesis inspect data/photos --verify        read all of it and compare its fingerprint")]
 pub(crate) struct Inspect {
-    /// Folder of the data set, or its name below --data-dir.
+    /// Packed data set, raw source (folder, archive, data file), built-in name or name below --data-dir.
     data: String,
     /// Print dataset.json.
     #[arg(long)]
@@ -47,10 +48,8 @@ pub(crate) struct Inspect {
 
 impl Inspect {
     pub(crate) fn run(self) -> Result<()> {
-        let folder = data::locate(&self.data, &self.data_dir.data_dir)?;
-        let folder = Path::new(&folder);
-        let dataset = Dataset::open(folder)?;
-        let card = dataset.card();
+        let dataset = data::open_any(&self.data, &self.data_dir.data_dir, self.json)?;
+        let (card, folder) = (dataset.card(), dataset.folder());
         if self.json {
             json(&serde_json::to_value(card)?)?;
         } else {

@@ -125,10 +125,12 @@ impl Train {
         if self.dry_run {
             return self.describe(entry, &resolved, &out);
         }
-        let dataset = data::open(&resolved.config.data, &self.how.data_dir.data_dir, self.how.hidden())?;
+        let mut config = resolved.config;
+        let dataset = data::open(&config.data, &self.how.data_dir.data_dir, self.how.hidden())?;
+        config.data.source = data::lasting(&config.data.source);
         self.mention_recipe(entry);
         let existing = if self.new { Existing::SetAside } else { Existing::Resume };
-        train(&out, resolved.config, &dataset, existing, &self.how)
+        train(&out, config, &dataset, existing, &self.how)
     }
 
     /// The recipe that is followed: the one named, or the first when neither data nor a file is given.
@@ -154,7 +156,7 @@ impl Train {
             layers.push(Layer::assignment(assignment)?);
         }
         if let Some(source) = &self.data {
-            layers.push(Layer::single("--data", "data.source", data::lasting(source)));
+            layers.push(Layer::single("--data", "data.source", source.clone()));
         }
         let numbers = [
             ("--size", "data.size", self.size),
@@ -280,6 +282,7 @@ pub(crate) fn train(
     let show = how.show();
     let mut watch = Watch::new(show, config.train.batch_size);
     let steps = config.train.steps;
+    let flags = data::flags(&config.data.source, &how.data_dir.data_dir);
     if show == Show::Progress {
         note(
             facts(&[
@@ -303,7 +306,7 @@ pub(crate) fn train(
     let outcome = train::train(request, &stop, &mut |event| watch.see(&event));
     watch.end();
     match outcome {
-        Ok(outcome) => conclude(out, &outcome, steps, &watch, how),
+        Ok(outcome) => conclude(out, &outcome, steps, &watch, how.show(), &flags),
         Err(error) => {
             if show == Show::Json {
                 result(&format!("{}\n", json!({ "event": "failed", "reason": error.to_string() })))?;
@@ -341,11 +344,12 @@ pub(crate) fn data_line(dataset: &Dataset) -> String {
     format!("{}: {}; {}{classes}", card.name, splits.join(", "), shape(&card.shape))
 }
 
-fn conclude(out: &Path, outcome: &Outcome, steps: u64, watch: &Watch, how: &How) -> Result<()> {
+/// Says how training ended and what can be done now; `flags` are those that find the data again.
+fn conclude(out: &Path, outcome: &Outcome, steps: u64, watch: &Watch, show: Show, flags: &str) -> Result<()> {
     let program = program();
     let run = out.display();
-    let resume = format!("{program} resume {run}");
-    match how.show() {
+    let resume = format!("{program} resume {run}{flags}");
+    match show {
         Show::Json => {
             return result(&format!(
                 "{}\n",
@@ -380,7 +384,7 @@ fn conclude(out: &Path, outcome: &Outcome, steps: u64, watch: &Watch, how: &How)
     } else {
         text.push_str(&format!(
             "what to try next\n  {program} sample {run} --seed 1\n  {program} discover interpolate {run}\n  \
-             {program} discover neighbors {run}\n  {program} evaluate {run}\n  {program} animate {run}\n"
+             {program} discover neighbors {run}{flags}\n  {program} evaluate {run}{flags}\n  {program} animate {run}\n"
         ));
     }
     result(&text)
