@@ -1,2 +1,53 @@
-//! poiesis
-fn main() {}
+//! The binary `poiesis`: parses the command line, calls the library, renders what comes back.
+//!
+//! It exits with 0 when the work is done (or stopped on request and saved), 1 when it failed, 2 when the command
+//! line was wrong and 130 when it was stopped at once.
+
+mod args;
+mod commands;
+mod data;
+mod render;
+mod watch;
+
+use std::any::Any;
+use std::panic::{self, PanicHookInfo};
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    let cli = args::Cli::parse();
+    panic::set_hook(Box::new(report_bug));
+    match panic::catch_unwind(|| cli.run()) {
+        Ok(Ok(())) => ExitCode::SUCCESS,
+        // Whoever read the output has seen enough of it.
+        Ok(Err(error)) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Ok(Err(error)) => {
+            render::error(&error);
+            ExitCode::FAILURE
+        }
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+}
+
+/// Tells of a fault of the program in one sentence; `RUST_BACKTRACE=1` adds where it came from.
+fn report_bug(info: &PanicHookInfo) {
+    let place = info.location().map(|place| format!(" ({}:{})", place.file(), place.line()));
+    render::note(&format!(
+        "error: Poiesis has a bug: {}{}; please report it with the command you gave",
+        message(info.payload()),
+        place.unwrap_or_default()
+    ));
+    if std::env::var_os("RUST_BACKTRACE").is_some_and(|value| value != "0") {
+        render::note(&std::backtrace::Backtrace::force_capture().to_string());
+    }
+}
+
+fn message(payload: &dyn Any) -> &str {
+    let text = payload.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("it does not say which")
+}

@@ -77,6 +77,8 @@ impl Init {
 
     fn parameter<const D: usize>(&self, values: Vec<f32>, shape: [usize; D]) -> Param<Tensor<D>> {
         let tensor = Tensor::from_data(TensorData::new(values, shape), &self.device);
-        Param::initialized(ParamId::new(), tensor.require_grad())
+        // A model that is only used is made without autodiff, where nothing has gradients.
+        let tensor = if tensor.is_autodiff() { tensor.require_grad() } else { tensor };
+        Param::initialized(ParamId::new(), tensor)
     }
 }

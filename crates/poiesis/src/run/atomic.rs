@@ -18,6 +18,22 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     file.commit()
 }
 
+/// Removes what processes that were killed left of files they were writing in `folder`. For the one process that
+/// writes there.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn sweep(folder: &Path) -> Result<()> {
+    for entry in fs::read_dir(folder).map_err(Error::io("read", folder))? {
+        let path = entry.map_err(Error::io("read", folder))?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if name.starts_with('.') && name.ends_with(".tmp") {
+            fs::remove_file(&path).map_err(Error::io("remove", &path))?;
+        }
+    }
+    Ok(())
+}
+
 /// A file being written that takes its name only on [`AtomicFile::commit`], and vanishes when dropped before it.
 #[derive(Debug)]
 pub struct AtomicFile {
@@ -122,6 +138,17 @@ mod tests {
 
         write(&path, b"new").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"new");
+    }
+
+    #[test]
+    fn what_a_kill_left_is_swept_away_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let names = [".run.json.17-0.tmp", "run.json", ".hidden", "notes.tmp"];
+        names.iter().for_each(|name| fs::write(folder.path().join(name), "").unwrap());
+        sweep(folder.path()).unwrap();
+        let left = |name: &&str| folder.path().join(name).exists();
+        assert_eq!(names.iter().filter(|name| left(name)).count(), 3);
+        assert!(!folder.path().join(names[0]).exists());
     }
 
     #[test]

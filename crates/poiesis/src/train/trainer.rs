@@ -20,7 +20,7 @@ use crate::evaluate::validation_bound;
 use crate::nn::Weights;
 use crate::picture;
 use crate::run::tensorboard::EventWriter;
-use crate::run::{DataInfo, Machine, Run, RunInfo, State, checkpoint, metrics, samples};
+use crate::run::{self, DataInfo, Machine, Run, RunInfo, State, checkpoint, metrics, samples};
 
 /// The grids drawn in training show samples of this seed, whatever the run's.
 const SAMPLE_SEED: u64 = 0;
@@ -227,6 +227,8 @@ struct Training {
 impl Training {
     /// Goes back to the newest checkpoint, or to the beginning when there is none yet.
     fn resume(&mut self) -> Result<Vec<String>> {
+        run::atomic::sweep(self.run.path())?;
+        run::atomic::sweep(&self.run.samples_path())?;
         let folder = self.run.checkpoints_path();
         let found = match checkpoint::newest(&folder) {
             Ok(found) => found,

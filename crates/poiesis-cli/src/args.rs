@@ -1,0 +1,126 @@
+//! The command line as clap sees it: one variant a verb, and the arguments that several verbs share.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result};
+use clap::{Args, Parser, Subcommand};
+
+use crate::commands::{
+    animate, collect, discover, evaluate, inspect, models, recipes, resume, runs, sample, train,
+};
+
+/// Train generative models on your data, discover what they learned, and put them to work.
+#[derive(Debug, Parser)]
+#[command(name = "poiesis", version, propagate_version = true, max_term_width = 100)]
+#[command(after_long_help = "Examples:
+  poiesis train dcgan                                   built-in data, a few minutes
+  poiesis train vae --recipe mnist --data-dir DATA      a recipe on a known data set
+  poiesis collect photos/ data/photos --size 64         pack a folder of images
+  poiesis train dcgan --data data/photos --steps 5000   train on it
+  poiesis sample runs/dcgan-photos --seed 7             draw from what was learned
+  poiesis evaluate runs/dcgan-photos                    measure it")]
+pub(crate) struct Cli {
+    /// Threads to compute with [default: one for each core]. Results do not depend on it.
+    #[arg(
+        long,
+        global = true,
+        display_order = 900,
+        value_name = "N",
+        env = "POIESIS_THREADS",
+        hide_env_values = true
+    )]
+    threads: Option<NonZeroUsize>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Collect(collect::Collect),
+    Inspect(inspect::Inspect),
+    Train(train::Train),
+    Resume(resume::Resume),
+    Sample(sample::Sample),
+    Discover(discover::Discover),
+    Evaluate(evaluate::Evaluate),
+    Animate(animate::Animate),
+    Runs(runs::Runs),
+    Models(models::Models),
+    Recipes(recipes::Recipes),
+}
+
+impl Cli {
+    pub(crate) fn run(self) -> Result<()> {
+        if let Some(threads) = self.threads {
+            rayon::ThreadPoolBuilder::new()
+                .num_threads(threads.get())
+                .build_global()
+                .with_context(|| format!("cannot start {threads} threads; give a smaller --threads"))?;
+        }
+        match self.command {
+            Command::Collect(command) => command.run(),
+            Command::Inspect(command) => command.run(),
+            Command::Train(command) => command.run(),
+            Command::Resume(command) => command.run(),
+            Command::Sample(command) => command.run(),
+            Command::Discover(command) => command.run(),
+            Command::Evaluate(command) => command.run(),
+            Command::Animate(command) => command.run(),
+            Command::Runs(command) => command.run(),
+            Command::Models(command) => command.run(),
+            Command::Recipes(command) => command.run(),
+        }
+    }
+}
+
+/// Where data sets that are called by a name lie.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct DataDir {
+    /// Folder in which data sets are looked up by name, such as `mnist`, `fashion-mnist`, `binarized-mnist`,
+    /// `noto-emoji` and `cifar10`.
+    #[arg(long, value_name = "FOLDER", env = "POIESIS_DATA", default_value = "data", hide_env_values = true)]
+    pub(crate) data_dir: PathBuf,
+}
+
+/// Which trained model is used, and where.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct OfRun {
+    /// Folder of the run.
+    pub(crate) run: PathBuf,
+    /// Use the checkpoint of this step [default: the newest].
+    #[arg(long, value_name = "N")]
+    step: Option<u64>,
+    /// Use the weights as trained, not their averages.
+    #[arg(long)]
+    raw: bool,
+    /// Where to compute.
+    #[arg(long, value_name = "DEVICE", default_value = "cpu")]
+    device: String,
+}
+
+impl OfRun {
+    /// Opens the model, and tells what was passed over on the way to its checkpoint.
+    pub(crate) fn open(&self) -> Result<poiesis::Trained> {
+        let which = if self.raw { poiesis::Which::Trained } else { poiesis::Which::Averaged };
+        let trained = poiesis::Trained::open(&self.run, self.step, which, &self.device)?;
+        for note in &trained.notes {
+            crate::render::note(&format!("note: {note}"));
+        }
+        Ok(trained)
+    }
+}
+
+/// A picture to be written.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Out {
+    /// File to write [default: a new one in the current folder, named after the run].
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+    /// Replace the file if it exists.
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// Enlarge pixels by this factor [default: small images in a grid until they can be looked at].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=32))]
+    pub(crate) scale: Option<u8>,
+}

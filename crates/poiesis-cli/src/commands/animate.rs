@@ -1,0 +1,62 @@
+//! `poiesis animate`: the samples drawn during training as a moving picture.
+
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
+use clap::Args;
+use poiesis::picture::{Picture, Timing, animation};
+use poiesis::run::{Run, samples};
+
+use crate::render::{free, result};
+
+/// Turn the samples drawn during training into an animation
+#[derive(Args, Debug)]
+#[command(after_long_help = "Examples:
+  poiesis animate runs/dcgan-shapes
+  poiesis animate runs/vae-mnist --out learning.gif --fps 8 --hold 3
+  poiesis animate runs/dcgan-emoji64 --out learning.png      APNG: larger, without loss")]
+pub(crate) struct Animate {
+    /// Folder of the run.
+    run: PathBuf,
+    /// File to write: .gif, or .png for an APNG [default: a new GIF in the current folder].
+    #[arg(long, short, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// Frames in a second.
+    #[arg(long, value_name = "N", default_value = "10", value_parser = clap::value_parser!(u32).range(1..=50))]
+    fps: u32,
+    /// Seconds that the last frame stays.
+    #[arg(long, value_name = "SECONDS", default_value = "2", value_parser = clap::value_parser!(u32).range(0..=60))]
+    hold: u32,
+    /// Enlarge pixels by this factor.
+    #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u8).range(1..=32))]
+    scale: u8,
+    /// Replace the file if it exists.
+    #[arg(long)]
+    force: bool,
+}
+
+impl Animate {
+    pub(crate) fn run(self) -> Result<()> {
+        let run = Run::open(&self.run)?;
+        let frames = samples::list(&run.samples_path())?;
+        if frames.is_empty() {
+            bail!("{} has no samples yet; train it further", self.run.display());
+        }
+        let out = self.out.clone().unwrap_or_else(|| free(&run.info().id, "gif"));
+        if out.exists() && !self.force {
+            bail!("{} exists; give another --out, or --force to replace it", out.display());
+        }
+        let timing = Timing { delay: 1000 / self.fps, hold: 1000 * self.hold, ..Timing::default() };
+        let frame = |index: usize| -> poiesis::Result<Picture> {
+            let (picture, _) = Picture::read_png(&frames[index].1)?;
+            Ok(picture.enlarged(usize::from(self.scale)))
+        };
+        let extension = out.extension().map(|extension| extension.to_string_lossy().to_lowercase());
+        match extension.as_deref() {
+            Some("gif") => animation::write_gif(&out, frames.len(), timing, frame)?,
+            Some("png" | "apng") => animation::write_apng(&out, frames.len(), timing, frame)?,
+            _ => bail!("{} is neither a GIF nor a PNG; give a name that ends in .gif or .png", out.display()),
+        }
+        result(&format!("{} ({} frames)\n", out.display(), frames.len()))
+    }
+}

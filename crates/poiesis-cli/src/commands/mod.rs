@@ -1,0 +1,14 @@
+//! The verbs, one a file: the arguments of each and what it does with them.
+
+pub(crate) mod animate;
+pub(crate) mod collect;
+pub(crate) mod discover;
+pub(crate) mod evaluate;
+pub(crate) mod inspect;
+pub(crate) mod models;
+mod pictures;
+pub(crate) mod recipes;
+pub(crate) mod resume;
+pub(crate) mod runs;
+pub(crate) mod sample;
+pub(crate) mod train;

@@ -1,0 +1,71 @@
+//! What verbs that write pictures share: grids, their parameters, and the checks of their numbers.
+
+use poiesis::Trained;
+use poiesis::data::ImageShape;
+use poiesis::picture::{self, Picture};
+use serde_json::Value;
+
+/// Lays out images, one after another in `images`, in rows of `columns`, and enlarges their pixels by `scale`, or
+/// until they can be looked at.
+pub(crate) fn grid(images: &[u8], shape: ImageShape, columns: usize, scale: Option<u8>) -> Picture {
+    let images: Vec<&[u8]> = images.chunks_exact(shape.dims()).collect();
+    let grid = picture::grid(&images, shape.height, shape.width, shape.channels, columns);
+    grid.enlarged(scale.map_or_else(|| picture::viewing_factor(shape.height, shape.width), usize::from))
+}
+
+/// What a picture says of itself: the model it came from, then how it was made.
+pub(crate) fn parameters(trained: &Trained, made: Value) -> Value {
+    let mut all = serde_json::json!({
+        "poiesis": env!("CARGO_PKG_VERSION"),
+        "run": trained.info.id,
+        "model": trained.entry.name(),
+        "step": trained.step,
+        "weights": weights(trained),
+        "data": trained.info.data.name,
+        "fingerprint": trained.info.data.fingerprint,
+    });
+    if let (Value::Object(all), Value::Object(made)) = (&mut all, made) {
+        all.extend(made);
+    }
+    all
+}
+
+/// Which weights were used, in one word.
+pub(crate) fn weights(trained: &Trained) -> &'static str {
+    if trained.averaged { "averaged" } else { "trained" }
+}
+
+/// Reads a whole number of at least 1 and at most ten million.
+pub(crate) fn positive(text: &str) -> Result<usize, String> {
+    within(text, 1)
+}
+
+/// Reads a whole number of at least 2 and at most ten million.
+pub(crate) fn several(text: &str) -> Result<usize, String> {
+    within(text, 2)
+}
+
+fn within(text: &str, least: usize) -> Result<usize, String> {
+    match text.parse() {
+        Ok(number) if (least..=10_000_000).contains(&number) => Ok(number),
+        _ => Err(format!("give a whole number from {least} to 10000000")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn grids_have_the_asked_columns_and_scale() {
+        let shape = ImageShape { height: 3, width: 2, channels: 1 };
+        let picture = grid(&[0; 24], shape, 2, Some(3));
+        assert_eq!((picture.width(), picture.height()), (3 * (2 * 4 + 2), 3 * (2 * 5 + 2)));
+    }
+
+    #[test]
+    fn counts_are_checked() {
+        assert!(positive("0").is_err() && several("1").is_err() && positive("-3").is_err());
+        assert_eq!((positive("1"), several("2")), (Ok(1), Ok(2)));
+    }
+}

@@ -1,0 +1,250 @@
+//! What the terminal shows: text, tables, numbers as people write them, and how far long work has come.
+//!
+//! Results go to standard output, everything about the way there to standard error.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is the file that prints")]
+
+use std::fmt::Write as _;
+use std::io::{self, IsTerminal as _, Write as _};
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+/// Seconds between lines about work in progress where there is no terminal to draw on.
+pub(crate) const PAUSE: Duration = Duration::from_secs(10);
+
+/// Prints a result, which ends in a newline already.
+pub(crate) fn result(text: &str) -> Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    Ok(out.flush()?)
+}
+
+/// Prints a value as JSON, indented.
+pub(crate) fn json(value: &serde_json::Value) -> Result<()> {
+    result(&format!("{value:#}\n"))
+}
+
+/// Prints a line about the work; a terminal that is gone must not stop it.
+pub(crate) fn note(line: &str) {
+    let _ = writeln!(io::stderr().lock(), "{line}");
+}
+
+/// Prints an error with its causes, each once.
+pub(crate) fn error(error: &anyhow::Error) {
+    let mut said = String::new();
+    for cause in error.chain() {
+        let cause = cause.to_string();
+        if said.is_empty() {
+            said = cause;
+        } else if !said.contains(&cause) {
+            let _ = write!(said, ": {cause}");
+        }
+    }
+    note(&format!("error: {said}"));
+}
+
+/// Whether standard error is a terminal that can be drawn on.
+pub(crate) fn can_draw() -> bool {
+    io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+}
+
+/// The program as the user called it, for commands to copy.
+pub(crate) fn program() -> String {
+    let called = std::env::args().next().unwrap_or_default();
+    if called.contains(['/', '\\']) { called } else { "poiesis".to_owned() }
+}
+
+/// The first of `NAME.EXT`, `NAME-2.EXT`, … that does not exist.
+pub(crate) fn free(name: &str, extension: &str) -> PathBuf {
+    let first = std::iter::once(format!("{name}.{extension}"));
+    let mut names =
+        first.chain((2..).map(|number| format!("{name}-{number}.{extension}"))).map(PathBuf::from);
+    names.find(|path| !path.exists()).unwrap_or_default()
+}
+
+/// Lays out rows in columns; the names in `header` that begin with `>` are of columns of numbers, aligned right.
+pub(crate) fn table(header: &[&str], rows: &[Vec<String>]) -> String {
+    let right: Vec<bool> = header.iter().map(|name| name.starts_with('>')).collect();
+    let header = header.iter().map(|name| name.trim_start_matches('>').to_owned()).collect();
+    let all: Vec<&Vec<String>> = std::iter::once(&header).chain(rows).collect();
+    let width = |column: usize| all.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..header.len()).map(width).collect();
+    let mut text = String::new();
+    for row in all {
+        let mut line = String::new();
+        for ((cell, &width), &right) in row.iter().zip(&widths).zip(&right) {
+            let _ = if right { write!(line, "{cell:>width$}  ") } else { write!(line, "{cell:<width$}  ") };
+        }
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+/// Lays out names with their values, one a line.
+pub(crate) fn facts(facts: &[(&str, String)]) -> String {
+    let width = facts.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
+    let mut text = String::new();
+    for (name, value) in facts {
+        let mut lines = value.lines();
+        let _ = writeln!(text, "{name:<width$}  {}", lines.next().unwrap_or_default());
+        lines.for_each(|line| {
+            let _ = writeln!(text, "{:<width$}  {line}", "");
+        });
+    }
+    text
+}
+
+/// A count with its digits in groups: `60,000`.
+pub(crate) fn count(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// A length of time: `0.8 s`, `42 s`, `3 min 20 s`, `2 h 5 min`.
+pub(crate) fn duration(seconds: f64) -> String {
+    if seconds < 9.95 {
+        return format!("{:.1} s", seconds.max(0.0));
+    }
+    let whole = seconds.round().min(1e15) as u64;
+    match (whole / 3600, whole / 60 % 60, whole % 60) {
+        (0, 0, seconds) => format!("{seconds} s"),
+        (0, minutes, seconds) => format!("{minutes} min {seconds} s"),
+        (hours, minutes, _) => format!("{hours} h {minutes} min"),
+    }
+}
+
+/// A number with about four digits, however large or small.
+pub(crate) fn number(value: f64) -> String {
+    let size = value.abs();
+    if value != 0.0 && !(1e-3..1e6).contains(&size) {
+        return format!("{value:.2e}");
+    }
+    let places = [1e3, 1e2, 1e1].iter().position(|&limit| size >= limit).unwrap_or(3);
+    format!("{value:.places$}")
+}
+
+/// The shape of images as people write it: width × height, then channels.
+pub(crate) fn shape(shape: &[usize]) -> String {
+    match shape {
+        [height, width, 1] => format!("{width}×{height} grey"),
+        [height, width, 3] => format!("{width}×{height} RGB"),
+        [height, width, 4] => format!("{width}×{height} RGBA"),
+        [2] => "points of the plane".into(),
+        other => format!("{other:?}"),
+    }
+}
+
+/// How far a long piece of work has come: a bar on a terminal, a line every few seconds elsewhere.
+pub(crate) struct Meter {
+    bar: ProgressBar,
+    what: String,
+    unit: &'static str,
+    began: Instant,
+    last: Option<Mutex<Instant>>,
+}
+
+impl Meter {
+    /// Starts measuring `what`, counted in `unit`.
+    pub(crate) fn new(what: &str, unit: &'static str, total: Option<u64>, quiet: bool) -> Meter {
+        let target =
+            if quiet || !can_draw() { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
+        let bar = ProgressBar::with_draw_target(total, target);
+        bar.set_style(style(total.is_some()));
+        bar.set_prefix(what.to_owned());
+        let now = Instant::now();
+        let last = (!quiet && !can_draw()).then(|| Mutex::new(now));
+        Meter { bar, what: what.to_owned(), unit, began: now, last }
+    }
+
+    /// Starts measuring work that cannot say how far it is.
+    pub(crate) fn working(what: &str, quiet: bool) -> Meter {
+        let meter = Meter::new(what, "", None, quiet);
+        if let Ok(style) = ProgressStyle::with_template("{prefix} {spinner} {elapsed}") {
+            meter.bar.set_style(style);
+        }
+        meter.bar.enable_steady_tick(Duration::from_millis(125));
+        meter
+    }
+
+    /// Says that `done` are done, of `total` where that is known.
+    pub(crate) fn at(&self, done: u64, total: Option<u64>) {
+        if self.bar.length() != total {
+            self.bar.set_style(style(total.is_some()));
+            if let Some(total) = total {
+                self.bar.set_length(total);
+            }
+        }
+        let rate = done as f64 / self.began.elapsed().as_secs_f64().max(1e-3);
+        let left = total.filter(|_| done > 0).map(|total| total.saturating_sub(done) as f64 / rate);
+        let left = left.map(|seconds| format!(", {} left", duration(seconds))).unwrap_or_default();
+        let rate = format!("{} {}/s{left}", count(rate as u64), self.unit);
+        self.bar.set_position(done);
+        self.bar.set_message(rate.clone());
+        let Some(last) = &self.last else { return };
+        let Ok(mut last) = last.lock() else { return };
+        if last.elapsed() >= PAUSE {
+            *last = Instant::now();
+            let of = total.map(|total| format!(" of {}", count(total))).unwrap_or_default();
+            note(&format!("{}: {}{of} {}, {rate}", self.what, count(done), self.unit));
+        }
+    }
+
+    /// Takes the bar away and returns how many seconds the work took.
+    pub(crate) fn end(self) -> f64 {
+        self.bar.finish_and_clear();
+        self.began.elapsed().as_secs_f64()
+    }
+}
+
+fn style(with_total: bool) -> ProgressStyle {
+    let template = if with_total {
+        "{prefix} {bar:16} {human_pos}/{human_len}  {wide_msg}"
+    } else {
+        "{prefix} {spinner} {human_pos}  {wide_msg}"
+    };
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_written_as_people_do() {
+        assert_eq!(
+            [0, 999, 1000, 60_000, 1_234_567].map(count),
+            ["0", "999", "1,000", "60,000", "1,234,567"]
+        );
+        assert_eq!(
+            [0.04, 9.96, 61.2, 3599.6, 7500.0].map(duration),
+            ["0.0 s", "10 s", "1 min 1 s", "1 h 0 min", "2 h 5 min"]
+        );
+        assert_eq!(
+            [0.0, 0.5, -12.345, 123.45, 1234.5, 2.5e-5, 3e9].map(number),
+            ["0.000", "0.500", "-12.35", "123.5", "1234", "2.50e-5", "3.00e9"]
+        );
+    }
+
+    #[test]
+    fn columns_of_numbers_are_aligned_right() {
+        let rows = [vec!["a".to_owned(), "10".to_owned()], vec!["long".to_owned(), "9".to_owned()]];
+        assert_eq!(table(&["NAME", ">N"], &rows), "NAME   N\na     10\nlong   9\n");
+    }
+
+    #[test]
+    fn causes_are_not_said_twice() {
+        let text = facts(&[("a", "one\ntwo".into()), ("long", "three".into())]);
+        assert_eq!(text, "a     one\n      two\nlong  three\n");
+    }
+}

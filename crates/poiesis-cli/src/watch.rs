@@ -1,0 +1,223 @@
+//! Training as it is shown: a bar on a terminal, plain lines elsewhere, JSON events for programs, or nothing.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use poiesis::error::in_bytes;
+use poiesis::train::Event;
+use serde_json::{Value, json};
+
+use crate::render::{PAUSE, can_draw, count, duration, note, number, result};
+
+/// How training is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Show {
+    /// A bar, or lines where there is no terminal.
+    Progress,
+    /// One JSON object a line on standard output.
+    Json,
+    /// Warnings alone.
+    Quiet,
+}
+
+/// Shows the events of one training.
+pub(crate) struct Watch {
+    show: Show,
+    bar: ProgressBar,
+    drawn: bool,
+    batch_size: u64,
+    steps: u64,
+    /// Examples in a second, smoothed.
+    rate: f64,
+    terms: String,
+    /// The last measurement on held-out data.
+    measured: String,
+    /// The last checkpoint: its step, and when it was written.
+    saved: Option<(u64, Instant)>,
+    last_line: Option<Instant>,
+    /// The last checkpoint's folder.
+    pub(crate) checkpoint: Option<PathBuf>,
+}
+
+impl Watch {
+    pub(crate) fn new(show: Show, batch_size: usize) -> Watch {
+        let drawn = show == Show::Progress && can_draw();
+        let target = if drawn { ProgressDrawTarget::stderr_with_hz(8) } else { ProgressDrawTarget::hidden() };
+        let bar = ProgressBar::with_draw_target(None, target);
+        if let Ok(style) =
+            ProgressStyle::with_template("{bar:16} {human_pos}/{human_len} {percent:>3}%  {wide_msg}")
+        {
+            bar.set_style(style);
+        }
+        Watch {
+            show,
+            bar,
+            drawn,
+            batch_size: batch_size as u64,
+            steps: 0,
+            rate: 0.0,
+            terms: String::new(),
+            measured: String::new(),
+            saved: None,
+            last_line: None,
+            checkpoint: None,
+        }
+    }
+
+    /// Takes one event.
+    pub(crate) fn see(&mut self, event: &Event) {
+        self.remember(event);
+        match self.show {
+            Show::Json => {
+                if let Some(object) = to_json(event) {
+                    // Training goes on when nobody reads any more.
+                    let _ = result(&format!("{object}\n"));
+                }
+            }
+            Show::Progress => self.render(event),
+            Show::Quiet => {}
+        }
+        if let (Event::Warning { step, finding }, false) = (event, self.show == Show::Json) {
+            self.say(&format!(
+                "warning at step {} [{}]: {}\n  what to try: {}",
+                count(*step),
+                finding.name,
+                finding.what,
+                finding.remedy
+            ));
+        }
+    }
+
+    /// Takes the bar away.
+    pub(crate) fn end(&self) {
+        self.bar.finish_and_clear();
+    }
+
+    fn remember(&mut self, event: &Event) {
+        match event {
+            Event::Started { steps, .. } => self.steps = *steps,
+            Event::Report { terms, examples_per_second, .. } => {
+                let smoothed = 0.8 * self.rate + 0.2 * examples_per_second;
+                self.rate = if self.rate == 0.0 { *examples_per_second } else { smoothed };
+                let named: Vec<String> =
+                    terms.iter().map(|(name, value)| format!("{name} {}", number(*value))).collect();
+                self.terms = named.join("  ");
+            }
+            Event::Evaluated { name, value, .. } => self.measured = format!("  {name} {}", number(*value)),
+            Event::Checkpoint { step, path } => {
+                self.saved = Some((*step, Instant::now()));
+                self.checkpoint = Some(path.clone());
+            }
+            _ => {}
+        }
+    }
+
+    fn render(&mut self, event: &Event) {
+        match event {
+            Event::Started { step, steps, parameters, memory, notes, .. } => {
+                for line in notes {
+                    self.say(&format!("note: {line}"));
+                }
+                self.say(&format!("parameters  {}", networks(parameters)));
+                self.say(&format!("memory      about {}", in_bytes(*memory)));
+                if *step > 0 && step < steps {
+                    self.say(&format!("going on    after step {} of {}", count(*step), count(*steps)));
+                }
+                self.bar.set_length(*steps);
+                self.bar.set_position(*step);
+                self.bar.reset_eta();
+            }
+            Event::Step { step } => {
+                self.bar.set_position(*step);
+                self.bar.set_message(self.summary(*step));
+            }
+            Event::Report { step, .. } => {
+                let due = self.last_line.is_none_or(|last| last.elapsed() >= PAUSE);
+                if !self.drawn && (due || *step == self.steps) {
+                    self.last_line = Some(Instant::now());
+                    note(&format!("step {}/{}  {}", count(*step), count(self.steps), self.summary(*step)));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Time left, speed, terms, last measurement and last checkpoint.
+    fn summary(&self, step: u64) -> String {
+        if self.rate == 0.0 {
+            return String::new();
+        }
+        let left = (self.steps.saturating_sub(step) * self.batch_size) as f64 / self.rate;
+        let saved = match self.saved {
+            Some((at, when)) => format!("  saved at {}{}", count(at), ago(when.elapsed())),
+            None => String::new(),
+        };
+        let left = duration(left);
+        format!("{left} left  {}/s  {}{}{saved}", count(self.rate as u64), self.terms, self.measured)
+    }
+
+    /// Prints a line above the bar.
+    fn say(&self, line: &str) {
+        self.bar.suspend(|| note(line));
+    }
+}
+
+/// How old a checkpoint is, where that is worth saying.
+fn ago(age: Duration) -> String {
+    if age < Duration::from_secs(60) {
+        String::new()
+    } else {
+        format!(" ({} ago)", duration(age.as_secs_f64()))
+    }
+}
+
+/// The sizes of a model's networks: `generator 1,234,567  discriminator 234,567`.
+pub(crate) fn networks(parameters: &[(&'static str, usize)]) -> String {
+    let each: Vec<String> =
+        parameters.iter().map(|(name, size)| format!("{name} {}", count(*size as u64))).collect();
+    each.join("  ")
+}
+
+/// An event for programs; steps that are not reported are left out.
+fn to_json(event: &Event) -> Option<Value> {
+    let object = |pairs: &[(&'static str, f64)]| -> Value {
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), Value::from(*value))).collect()
+    };
+    Some(match event {
+        Event::Started { run, step, steps, parameters, memory, notes } => {
+            let parameters: Value =
+                parameters.iter().map(|(name, size)| ((*name).to_owned(), Value::from(*size))).collect();
+            json!({
+                "event": "started", "run": run, "step": step, "steps": steps,
+                "parameters": parameters, "memory": memory, "notes": notes,
+            })
+        }
+        Event::Step { .. } => return None,
+        Event::Report { step, terms, examples_per_second } => json!({
+            "event": "report", "step": step, "terms": object(terms), "examples_per_second": examples_per_second,
+        }),
+        Event::Evaluated { step, name, value } => {
+            json!({ "event": "evaluated", "step": step, "name": name, "value": value })
+        }
+        Event::Sampled { step, path } => json!({ "event": "sampled", "step": step, "path": path }),
+        Event::Checkpoint { step, path } => json!({ "event": "checkpoint", "step": step, "path": path }),
+        Event::Warning { step, finding } => json!({
+            "event": "warning", "step": step,
+            "name": finding.name, "what": finding.what, "remedy": finding.remedy,
+        }),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_for_programs_are_one_object_a_line() {
+        let event = Event::Report { step: 3, terms: vec![("loss", 0.5)], examples_per_second: 10.0 };
+        let line = to_json(&event).unwrap().to_string();
+        assert_eq!(line, r#"{"event":"report","step":3,"terms":{"loss":0.5},"examples_per_second":10.0}"#);
+        assert!(to_json(&Event::Step { step: 1 }).is_none());
+    }
+}

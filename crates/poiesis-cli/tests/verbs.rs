@@ -1,0 +1,162 @@
+//! Each verb on a model that was trained for it.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod support;
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use support::{Place, tiny};
+
+fn parse(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}\n{text}"))
+}
+
+#[test]
+fn the_path_from_data_to_samples() {
+    let place = Place::new();
+    let summary = place.ok("collect shapes data/small --size 16 --count 400 --licence CC0");
+    assert!(
+        summary.contains("400")
+            && summary.contains("CC0")
+            && summary.contains("train dcgan --data data/small")
+    );
+    place.ok("inspect data/small --preview small.png --verify");
+    assert!(fs::metadata(place.path("small.png")).unwrap().len() > 1000);
+    let card = parse(&place.ok("inspect small --json"));
+    assert_eq!(card["shape"], serde_json::json!([16, 16, 3]));
+
+    let said = place.ok("train vae --data small --set width=4 --set latent_dim=6 --batch-size 16 --steps 20");
+    assert!(said.contains("sample runs/vae-small") && said.contains("step-000000020.png"), "{said}");
+    let drawn = place.ok("sample runs/vae-small --seed 3 --count 5");
+    assert_eq!(drawn.trim(), "vae-small-samples-seed3.png");
+    let again = place.ok("sample runs/vae-small --seed 3 --count 5");
+    assert_eq!(again.trim(), "vae-small-samples-seed3-2.png");
+    let bytes = |name: &str| fs::read(place.path(name)).unwrap();
+    assert_eq!(bytes(drawn.trim()), bytes(again.trim()));
+    let note = String::from_utf8_lossy(&bytes(drawn.trim())).into_owned();
+    assert!(note.contains(r#""seed":3"#) && note.contains("vae-small"));
+    place.ok("sample runs/vae-small --seed 3 --count 5 --no-metadata --out plain.png");
+    assert!(!String::from_utf8_lossy(&bytes("plain.png")).contains("seed"));
+
+    place.ok("discover interpolate runs/vae-small --rows 2 --steps 4 --out walk.png");
+    let table = place.ok("discover traverse runs/vae-small --dims 0,5 --out moved.png");
+    assert!(table.contains("moved.png") && table.lines().count() == 4, "{table}");
+    let table = place.ok("discover neighbors runs/vae-small --count 6 --out near.png");
+    assert!(table.contains("of 6 samples"), "{table}");
+    place.ok("animate runs/vae-small --out learning.gif --fps 5");
+    place.ok("animate runs/vae-small --out learning.png");
+    for name in ["walk.png", "moved.png", "near.png", "learning.gif", "learning.png"] {
+        assert!(fs::metadata(place.path(name)).unwrap().len() > 500, "{name}");
+    }
+
+    let runs = parse(&place.ok("runs --json"));
+    assert_eq!((runs[0]["state"].as_str(), runs[0]["newest_checkpoint"].as_u64()), (Some("done"), Some(20)));
+    assert!(place.ok("runs").contains("runs/vae-small"));
+}
+
+#[test]
+fn every_number_of_an_evaluation_carries_its_protocol() {
+    let place = Place::new();
+    place.ok(&tiny("vae", "run", "--quiet"));
+    let evaluate = "evaluate run --importance-samples 4 --samples 50 --directions 32";
+    let result = parse(&place.ok(&format!("{evaluate} --json --out result.json")));
+    assert_eq!(result, parse(&fs::read_to_string(place.path("result.json")).unwrap()));
+    assert_eq!(result, parse(&fs::read_to_string(place.path("run/evaluation-000000060.json")).unwrap()));
+    assert_eq!(result["split"], "validation");
+    assert_eq!(result["weights"], "averaged");
+    let bound = &result["bound"];
+    assert_eq!(bound["protocol"]["samples"], 4);
+    let value = |key: &str| bound[key].as_f64().unwrap();
+    let bits = value("nats") / (16.0 * 16.0 * 3.0) / std::f64::consts::LN_2;
+    assert!((bits - value("bits_per_dim")).abs() < 1e-9);
+    assert!(value("weighted_nats") < value("nats"), "more draws make the bound tighter");
+    let distance = &result["sliced_wasserstein"];
+    assert!(distance["floor"].as_f64().unwrap() < distance["ceiling"].as_f64().unwrap());
+    assert!(result["neighbours"]["held_out"].as_u64().unwrap() > 0);
+
+    // Measuring again with the same seed gives the same numbers, and keeps the earlier ones.
+    let text = place.ok(evaluate);
+    assert!(text.contains("nats") && text.contains("bits/dim") && text.contains("floor"), "{text}");
+    let again = parse(&fs::read_to_string(place.path("run/evaluation-000000060-2.json")).unwrap());
+    assert_eq!(again["bound"]["nats"], result["bound"]["nats"]);
+
+    place.ok(&tiny("dcgan", "gan", "--quiet"));
+    let text = place.ok("evaluate gan --samples 50 --directions 32");
+    assert!(text.contains("no bound") && text.contains("ceiling"), "{text}");
+}
+
+#[test]
+fn a_run_finds_its_data_from_any_folder_and_says_when_it_is_done() {
+    let place = Place::new();
+    place.ok("collect shapes packed --size 16 --count 300");
+    let train = "train dcgan --data ./packed --set width=4 --batch-size 8 --steps 4 --out run";
+    place.ok(train);
+    fs::create_dir(place.path("elsewhere")).unwrap();
+    let output = place.command(&["resume", "../run"]).current_dir(place.path("elsewhere")).output().unwrap();
+    assert!(output.status.success(), "{}", support::text(&output.stderr));
+    assert!(support::text(&output.stdout).contains("done already"));
+}
+
+#[test]
+fn events_are_one_json_object_a_line() {
+    let place = Place::new();
+    let events: Vec<Value> = place.ok(&tiny("dcgan", "run", "--json")).lines().map(parse).collect();
+    let names: Vec<&str> = events.iter().map(|event| event["event"].as_str().unwrap()).collect();
+    assert_eq!((names[0], *names.last().unwrap()), ("started", "finished"));
+    for name in ["report", "sampled", "checkpoint"] {
+        assert!(names.contains(&name), "{names:?}");
+    }
+    assert_eq!(events.last().unwrap()["state"], "done");
+}
+
+#[test]
+fn a_dry_run_is_read_by_programs_and_leaves_nothing() {
+    let place = Place::new();
+    let shown = parse(&place.ok("train vae --recipe mnist --steps 7 --dry-run --json"));
+    assert_eq!(shown["shape"], serde_json::json!([28, 28, 1]));
+    assert!(shown["parameters"]["encoder"].as_u64().unwrap() > 0 && shown["memory"].as_u64().unwrap() > 0);
+    let settings = shown["settings"].as_array().unwrap();
+    let steps = settings.iter().find(|setting| setting["key"] == "train.steps").unwrap();
+    assert_eq!((&steps["value"], &steps["origin"]), (&serde_json::json!(7), &serde_json::json!("--steps")));
+    assert_eq!(shown["sample_steps"].as_array().unwrap().last().unwrap(), 7);
+    assert_eq!(fs::read_dir(place.path(".")).unwrap().count(), 0);
+}
+
+#[test]
+fn lists_are_read_by_programs() {
+    let place = Place::new();
+    let models = parse(&place.ok("models --json"));
+    let vae = models.as_array().unwrap().iter().find(|model| model["name"] == "vae").unwrap();
+    assert!(vae["capabilities"].as_array().unwrap().contains(&"likelihood".into()));
+    let recipes = parse(&place.ok("recipes vae --json"));
+    let first = recipes[0]["name"].as_str().unwrap();
+    assert_eq!(vae["recipes"][0], first);
+    // A printed recipe can be given back.
+    fs::write(place.path("mine.toml"), place.ok(&format!("recipes vae {first}"))).unwrap();
+    assert!(place.ok("train vae --config mine.toml --dry-run").contains("mine.toml"));
+}
+
+#[test]
+fn looking_takes_no_time() {
+    let place = Place::new();
+    place.ok("collect shapes packed --size 16 --count 100");
+    for arguments in ["--help", "train --help", "models", "runs", "inspect packed"] {
+        let times = (0..10).map(|_| {
+            let began = Instant::now();
+            place.ok(arguments);
+            began.elapsed()
+        });
+        // The quickest of ten: this measures the program, not how busy the machine is.
+        let quickest = times.min().unwrap();
+        assert!(quickest < Duration::from_millis(50), "{arguments} took {quickest:?}");
+    }
+}
+
+#[test]
+fn quiet_training_says_nothing() {
+    let place = Place::new();
+    let output = place.run(&support::words(&tiny("vae", "run", "--quiet")));
+    assert!(output.status.success() && output.stdout.is_empty(), "{}", support::text(&output.stdout));
+}
