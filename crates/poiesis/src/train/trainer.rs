@@ -386,7 +386,8 @@ impl Training {
         if let Some(events) = &mut self.events {
             events.image(self.step, "samples", &grid)?;
         }
-        if self.step > 0 && self.step >= self.config.train.steps / 20 {
+        // At the beginning all samples are grey, which is no collapse.
+        if self.step >= (self.config.train.steps / 20).max(200) {
             let data: Vec<u8> =
                 (0..count.min(self.train.len())).flat_map(|i| self.train.image(i)).copied().collect();
             if let Some(finding) = collapse(&images, &data, self.shape.dims()) {
