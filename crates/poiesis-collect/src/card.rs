@@ -57,6 +57,9 @@ pub struct Card {
     pub licence: Option<String>,
     /// How the examples were prepared.
     pub options: Options,
+    /// The filter that brought images to the asked size; `None` when none was asked for.
+    #[serde(default)]
+    pub resize_filter: Option<String>,
     /// The files that could not be used.
     pub skipped: Skipped,
     /// Remarks for the reader: what was assumed, converted or enlarged.

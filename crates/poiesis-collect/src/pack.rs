@@ -10,6 +10,7 @@ use crate::duplicates::Duplicates;
 use crate::error::{Error, Result};
 use crate::fingerprint::{SplitHasher, example_hash, fingerprint};
 use crate::options::Options;
+use crate::prepare::FILTER;
 use crate::shard::{Layout, SplitWriter, floats};
 use crate::split::Split;
 
@@ -50,15 +51,8 @@ impl Moments {
             let squares = point.iter().map(|v| v * v).collect();
             return Moments { values: 1.0, sums: point, squares };
         }
-        let (mut sums, mut squares) = (vec![0_u64; channels], vec![0_u64; channels]);
-        for pixel in example.chunks_exact(channels) {
-            for (c, &v) in pixel.iter().enumerate() {
-                sums[c] += u64::from(v);
-                squares[c] += u64::from(v) * u64::from(v);
-            }
-        }
-        let exact = |sums: Vec<u64>| sums.into_iter().map(|v| v as f64).collect();
-        Moments { values, sums: exact(sums), squares: exact(squares) }
+        let (sums, squares) = byte_sums(example, channels);
+        Moments { values, sums, squares }
     }
 
     fn add(&mut self, other: &Moments) {
@@ -81,6 +75,37 @@ impl Moments {
         };
         self.sums.iter().zip(&self.squares).map(of).unzip()
     }
+}
+
+/// Sums of the values and of their squares for each of `channels` interleaved channels.
+fn byte_sums(bytes: &[u8], channels: usize) -> (Vec<f64>, Vec<f64>) {
+    // Whole pixels of 1, 3 or 4 channels fit into 48 bytes, so every lane keeps its channel.
+    const LANES: usize = 48;
+    // As many squares of bytes as 32 bits hold.
+    const BLOCK: usize = LANES * 60_000;
+    assert_eq!(LANES % channels, 0, "{channels} channels do not fill {LANES} lanes");
+    let (mut sums, mut squares) = (vec![0_u64; channels], vec![0_u64; channels]);
+    for block in bytes.chunks(BLOCK) {
+        let (mut lane_sums, mut lane_squares) = ([0_u32; LANES], [0_u32; LANES]);
+        let (whole, rest) = block.as_chunks::<LANES>();
+        for chunk in whole {
+            for lane in 0..LANES {
+                let value = u32::from(chunk[lane]);
+                lane_sums[lane] += value;
+                lane_squares[lane] += value * value;
+            }
+        }
+        for (lane, &value) in rest.iter().enumerate() {
+            lane_sums[lane] += u32::from(value);
+            lane_squares[lane] += u32::from(value) * u32::from(value);
+        }
+        for lane in 0..LANES {
+            sums[lane % channels] += u64::from(lane_sums[lane]);
+            squares[lane % channels] += u64::from(lane_squares[lane]);
+        }
+    }
+    let exact = |sums: Vec<u64>| sums.into_iter().map(|sum| sum as f64).collect();
+    (exact(sums), exact(squares))
 }
 
 /// What the card says beside what is counted here.
@@ -190,6 +215,11 @@ impl Packer {
             duplicates_across_splits,
             sources: about.sources,
             licence: self.options.licence.clone(),
+            resize_filter: self
+                .options
+                .size
+                .filter(|_| self.layout.kind == Kind::Images)
+                .map(|_| FILTER.to_owned()),
             options: self.options,
             skipped: about.skipped,
             notes: about.notes,
@@ -222,4 +252,25 @@ fn write_card(folder: &Path, card: &Card) -> Result<()> {
 /// Removes a file that was only needed while packing.
 pub(crate) fn remove(path: &Path) -> Result<()> {
     fs::remove_file(path).map_err(|e| Error::write(path, e))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sums_of_any_length_are_exact() {
+        for channels in [1, 3, 4] {
+            for pixels in [1, 5, 16, 1000, 3_000_000] {
+                let bytes: Vec<u8> =
+                    (0..pixels * channels).map(|i| 255 - (i % 7) as u8 * u8::from(pixels < 2000)).collect();
+                let (sums, squares) = byte_sums(&bytes, channels);
+                for channel in 0..channels {
+                    let values = || bytes.iter().skip(channel).step_by(channels).map(|&v| f64::from(v));
+                    assert_eq!(sums[channel], values().sum::<f64>(), "{channels} channels, {pixels} pixels");
+                    assert_eq!(squares[channel], values().map(|v| v * v).sum::<f64>());
+                }
+            }
+        }
+    }
 }
