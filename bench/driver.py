@@ -135,7 +135,7 @@ def collect(given):
         say(name)
         read_through(source)
         contenders = {
-            "poiesis collect": lambda out: [TARGET / "poiesis", "collect", source, "--out", out, "--size", "64"],
+            "poiesis collect": lambda out: [TARGET / "poiesis", "collect", source, out, "--size", "64"],
             "Pillow, process pool": lambda out: [sys.executable, BENCH / "collect.py", source, out],
         }
         if jpeg:
@@ -156,7 +156,7 @@ def collect(given):
         [
             "## Collecting",
             "",
-            "Decode, lay over white, crop the centre, resize to 64×64 with an antialiasing Lanczos filter, write. Files",
+            "Decode, lay over white, crop the centre, resize to 64×64 with an antialiasing cubic filter, write. Files",
             "are in the page cache. Poiesis also hashes each image, splits, finds duplicates and takes statistics. `draft`",
             "lets the JPEG decoder shrink while decoding, which blurs. Memory: peak of all processes together, MiB,",
             "shared pages counted once.",
