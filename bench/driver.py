@@ -99,7 +99,8 @@ def train(given):
             tried = ", ".join(
                 f"{mode} {run['ms']:.4g} ms" if run else f"{mode} did not run" for mode, run in modes.items()
             )
-            notes.append(f"- {work}: PyTorch's modes once each: {tried}.")
+            idle = statistics.median(run["idle"] for run in runs["them"])
+            notes.append(f"- {work}: PyTorch's modes once each: {tried}; {idle:.0f} MiB of its peak are there after its import.")
     return "\n".join(
         [
             "## Training",

@@ -2,11 +2,15 @@
 
 import argparse
 import json
+import resource
 import statistics
 import sys
 import time
 
 import torch
+
+# MiB that the process took before it made anything.
+IDLE = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def arguments(modes):
@@ -30,5 +34,5 @@ def measure(given, step):
         loss = step(i).item()
         times.append(1e3 * (time.perf_counter() - began))
     times = times[given.warmup :]
-    json.dump({"ms": statistics.median(times), "min_ms": min(times), "loss": loss}, sys.stdout)
+    json.dump({"ms": statistics.median(times), "min_ms": min(times), "loss": loss, "idle": IDLE}, sys.stdout)
     print()
