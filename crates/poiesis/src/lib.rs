@@ -25,6 +25,8 @@ pub mod picture;
 pub mod rng;
 pub mod run;
 pub mod train;
+#[cfg(test)]
+mod testing;
 mod trained;
 
 pub use error::{Error, Result};

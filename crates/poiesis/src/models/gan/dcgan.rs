@@ -472,3 +472,6 @@ impl Entry for DcganEntry {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

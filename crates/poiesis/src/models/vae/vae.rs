@@ -671,3 +671,6 @@ impl Entry for VaeEntry {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,260 @@
+"""Runs Poiesis and its peers in alternation on the same work and writes RESULTS.md. Started by bench/run.
+
+Each contender is a process of its own. PyTorch first runs once in each of its modes, and its best mode goes on to
+the alternation A B A B ...; what is reported is the median over the rounds. Peak memory is that of the process, or of
+the process and its children where it has some.
+"""
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from datetime import datetime, timezone
+from importlib.metadata import version
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+BENCH = ROOT / "bench"
+DATA = BENCH / ".data"
+TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release"
+EMOJI = ROOT.parent / "shared" / "data" / "noto-emoji"
+
+# name, our model and settings, PyTorch's script and settings, batch, steps of a run of each
+TRAIN = [
+    (
+        "DCGAN 64×64×3, width 64, kernel 4",
+        ["dcgan", "64x64x3", "kernel=4", "width=64", "prior=normal", "weight_decay=0"],
+        ["dcgan.py"],
+        [64],
+        6,
+    ),
+    (
+        "VAE MLP 784-500-500-50, Bernoulli",
+        ["vae", "28x28x1", "body=mlp", "latent_dim=50", "likelihood=bernoulli"],
+        ["vae.py", "--body", "mlp", "--latent", "50"],
+        [128],
+        200,
+    ),
+    (
+        "VAE convolutional 28×28×1, width 32, Bernoulli",
+        ["vae", "28x28x1", "body=conv", "latent_dim=40", "width=32", "likelihood=bernoulli"],
+        ["vae.py", "--body", "conv", "--latent", "40", "--width", "32"],
+        [128],
+        20,
+    ),
+]
+# More batch sizes, asked for with --all.
+MORE_BATCHES = {"DCGAN 64×64×3, width 64, kernel 4": [16, 128]}
+MODES = ["eager", "channels_last", "compile"]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", default="train,collect", help="parts to run: train,collect")
+    parser.add_argument("--rounds", type=int, default=3, help="times each contender runs in the alternation")
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--all", action="store_true", help="more batch sizes")
+    parser.add_argument("--quick", action="store_true", help="a few steps and images, to see that all works")
+    parser.add_argument("--out", type=Path, default=BENCH / "RESULTS.md")
+    given = parser.parse_args()
+    parts = given.only.split(",")
+    sections = [train(given)] if "train" in parts else []
+    sections += [collect(given)] if "collect" in parts else []
+    text = "\n\n".join([heading(given), *sections]) + "\n"
+    given.out.write_text(text)
+    print(text)
+
+
+def train(given):
+    rows, notes = [], []
+    for name, ours, theirs, batches, steps in TRAIN:
+        for batch in batches + (MORE_BATCHES.get(name, []) if given.all else []):
+            work = f"{name}, batch {batch}"
+            steps_now = 2 if given.quick else steps
+            common = ["--batch", batch, "--steps", steps_now, "--threads", given.threads]
+            us = [TARGET / "examples" / "train_speed", *ours, *common]
+            them = [sys.executable, BENCH / "pytorch" / theirs[0], *theirs[1:], *common]
+            say(work)
+            modes = {mode: contender([*them, "--mode", mode], given) for mode in MODES}
+            worked = {mode: run for mode, run in modes.items() if run is not None}
+            best = min(worked, key=lambda mode: worked[mode]["ms"])
+            runs = {"us": [], "them": []}
+            for _ in range(1 if given.quick else given.rounds):
+                runs["us"].append(expect(contender(us, given), us))
+                runs["them"].append(expect(contender([*them, "--mode", best], given), them))
+            ms = {who: statistics.median(run["ms"] for run in them) for who, them in runs.items()}
+            peak = {who: max(run["peak"] for run in them) for who, them in runs.items()}
+            spread = {who: f"{min(r['ms'] for r in rs):.4g}–{max(r['ms'] for r in rs):.4g}" for who, rs in runs.items()}
+            rows.append(
+                f"| {work} | {ms['us']:.4g} ({spread['us']}) | {1e3 * batch / ms['us']:.0f} "
+                f"| {ms['them']:.4g} ({spread['them']}) | {1e3 * batch / ms['them']:.0f} | {best} "
+                f"| **{ms['them'] / ms['us']:.2f}** | {mib(peak['us'])} | {mib(peak['them'])} "
+                f"| {peak['us'] / peak['them']:.2f} |"
+            )
+            tried = ", ".join(
+                f"{mode} {run['ms']:.4g} ms" if run else f"{mode} did not run" for mode, run in modes.items()
+            )
+            idle = statistics.median(run["idle"] for run in runs["them"])
+            notes.append(f"- {work}: PyTorch's modes once each: {tried}; {idle:.0f} MiB of its peak are there after its import.")
+    return "\n".join(
+        [
+            "## Training",
+            "",
+            "Milliseconds of a whole training step (fetch a batch, forward, backward, optimizer), f32. Every mode of",
+            "PyTorch has its fused Adam; `channels_last` and `compile` use channels-last tensors. Ratio: PyTorch's",
+            "time over ours, above 1 we are faster. Memory: peak of the process, MiB.",
+            "",
+            "| work | ours, ms | examples/s | PyTorch, ms | examples/s | its best mode | ratio | our peak | its peak | peak ratio |",
+            "|---|---|---|---|---|---|---|---|---|---|",
+            *rows,
+            "",
+            *notes,
+        ]
+    )
+
+
+def collect(given):
+    count = 500 if given.quick else 20_000
+    jpegs = DATA / f"jpegs-{count}"
+    if not jpegs.exists():
+        say(f"making {count} JPEGs")
+        partial = jpegs.with_suffix(".partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        subprocess.run([sys.executable, BENCH / "make_jpegs.py", partial, "--count", str(count)], check=True)
+        partial.rename(jpegs)
+    sources = [(f"{count:,} JPEGs in folders, 160 to 320 pixels a side", jpegs, True)]
+    emoji = sorted(EMOJI.glob("*.tar.gz"))
+    if emoji:
+        sources.insert(0, ("noto-emoji, tar.gz of 3,583 PNGs with alpha, 72×72", emoji[0], False))
+    rows = []
+    for name, source, jpeg in sources:
+        say(name)
+        read_through(source)
+        contenders = {
+            "poiesis collect": lambda out: [TARGET / "poiesis", "collect", source, out, "--size", "64"],
+            "Pillow, process pool": lambda out: [sys.executable, BENCH / "collect.py", source, out],
+        }
+        if jpeg:
+            contenders["Pillow with draft"] = lambda out: [*contenders["Pillow, process pool"](out), "--draft"]
+        runs = {who: [] for who in contenders}
+        for _ in range(1 if given.quick else given.rounds):
+            for who, command in contenders.items():
+                out = DATA / "out"
+                discard(out)
+                runs[who].append(expect(tree(command(out)), command(out)))
+                discard(out)
+        seconds = {who: statistics.median(run["seconds"] for run in them) for who, them in runs.items()}
+        for who, them in runs.items():
+            ratio = seconds[who] / seconds["poiesis collect"]
+            peak = max(run["peak"] for run in them)
+            rows.append(f"| {name} | {who} | {seconds[who]:.2f} | {mib(peak)} | {ratio:.2f} |")
+    return "\n".join(
+        [
+            "## Collecting",
+            "",
+            "Decode, lay over white, crop the centre, resize to 64×64 with an antialiasing cubic filter, write. Files",
+            "are in the page cache. Poiesis also hashes each image, splits, finds duplicates and takes statistics. `draft`",
+            "lets the JPEG decoder shrink while decoding, which blurs. Memory: peak of all processes together, MiB,",
+            "shared pages counted once.",
+            "",
+            "| source | with | seconds | peak | time over ours |",
+            "|---|---|---|---|---|",
+            *rows,
+        ]
+    )
+
+
+def contender(command, given):
+    """Runs a contender that ends with a line of JSON, and adds its peak memory in bytes; None when it fails."""
+    threads = str(given.threads)
+    environment = os.environ | {"RAYON_NUM_THREADS": threads, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
+    command = [str(word) for word in command]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment, cwd=ROOT) as process:
+        output = process.stdout.read()
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode != 0:
+        return None
+    return json.loads(output.strip().splitlines()[-1]) | {"peak": usage.ru_maxrss * 1024}
+
+
+def tree(command):
+    """Runs a contender and watches the memory of it and its children together; None when it fails."""
+    began = time.perf_counter()
+    process = subprocess.Popen([str(word) for word in command], stdout=subprocess.DEVNULL, cwd=ROOT)
+    peak = 0
+    while process.poll() is None:
+        peak = max(peak, memory_of_tree(process.pid))
+        time.sleep(0.05)
+    return {"seconds": time.perf_counter() - began, "peak": peak} if process.returncode == 0 else None
+
+
+def memory_of_tree(pid):
+    """Memory of a process and all below it in bytes, each shared page once (PSS)."""
+    total = 0
+    try:
+        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+            if line.startswith("Pss:"):
+                total += 1024 * int(line.split()[1])
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            total += sum(memory_of_tree(int(child)) for child in (task / "children").read_text().split())
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
+        pass
+    return total
+
+
+def expect(run, command):
+    if run is None:
+        sys.exit(f"this failed: {' '.join(str(word) for word in command)}")
+    return run
+
+
+def discard(path):
+    shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+
+
+def read_through(path):
+    """Brings files into the page cache."""
+    for file in [path] if path.is_file() else path.rglob("*"):
+        if file.is_file():
+            file.read_bytes()
+
+
+def mib(count):
+    return f"{count / 2**20:.0f}"
+
+
+def say(text):
+    print(f"{datetime.now():%H:%M:%S}  {text}", file=sys.stderr, flush=True)
+
+
+def heading(given):
+    run = lambda *command: subprocess.run(command, capture_output=True, text=True, cwd=ROOT).stdout.strip()
+    commit = run("git", "rev-parse", "--short=12", "HEAD")
+    if run("git", "status", "--porcelain", "--untracked-files=no"):
+        commit += " with changes"
+    cpu = next((line.split(":")[1].strip() for line in run("lscpu").splitlines() if line.startswith("Model name")), "")
+    family = next((line.split(":")[1].strip() for line in run("lscpu").splitlines() if line.startswith("CPU family")), "")
+    peers = ", ".join(f"{package} {version(package)}" for package in ("torch", "pillow", "numpy"))
+    return "\n".join(
+        [
+            "# Results",
+            "",
+            f"Measured {datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC by `bench/run {' '.join(sys.argv[1:])}`; written by it, not by hand.",
+            "",
+            f"- Poiesis {commit}, {run('rustc', '--version')}",
+            f"- {peers}, Python {platform.python_version()}",
+            f"- {cpu} (family {family}), {os.cpu_count()} cores, {given.threads} threads for every contender; {platform.system()} {platform.release()}",
+            f"- medians of {1 if given.quick else given.rounds} processes each, in alternation"
+            + ("; QUICK: too short to mean anything" if given.quick else ""),
+        ]
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,86 @@
+//! Times training steps of a model and prints one line of JSON, for `bench/`:
+//!
+//! `train_speed dcgan 64x64x3 kernel=4 width=64 --batch 64 --steps 20 --threads 2`
+//!
+//! The words after the size are settings of the model. A step fetches its batch, trains, and reads its losses.
+
+use std::io::Write;
+use std::time::Instant;
+
+use poiesis::catalogue::{self, Start};
+use poiesis::config::{Layer, resolve};
+use poiesis::data::{Batches, ImageShape};
+use poiesis::device::device;
+use poiesis_collect::{Dataset, Options, Split, collect};
+
+/// Images of the data set that is trained on.
+const IMAGES: usize = 2048;
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let wish = Wish::parse(std::env::args().skip(1))?;
+    let entry = catalogue::find(&wish.model)?;
+    let settings = wish.settings.iter().map(|setting| Layer::assignment(setting));
+    let config = resolve(entry, &settings.collect::<Result<Vec<_>, _>>()?)?.config;
+
+    let folder = std::env::temp_dir().join(format!("poiesis-train-speed-{}", std::process::id()));
+    let ImageShape { height, width, channels } = wish.shape;
+    let options = Options {
+        count: Some(IMAGES),
+        size: Some((height as u32, width as u32)),
+        channels: Some(channels as u8),
+        ..Options::default()
+    };
+    collect("shapes".as_ref(), &folder, &options, &|_| ())?;
+    let dataset = Dataset::open(&folder)?;
+
+    let device = device("cpu")?.autodiff();
+    let view = dataset.require(Split::Train)?;
+    let batches = Batches::new(view, wish.shape, wish.batch, config.seed, &device)?;
+    let mut session = entry.start(Start { config: &config, shape: wish.shape, batches, device })?;
+    let mut times = Vec::new();
+    let mut loss = f64::NAN;
+    for step in 0..wish.warmup + wish.steps {
+        let began = Instant::now();
+        loss = session.step(step, 1.0).read()[0].1;
+        times.push(1e3 * began.elapsed().as_secs_f64());
+    }
+    std::fs::remove_dir_all(folder)?;
+
+    let mut times = times.split_off(wish.warmup as usize);
+    times.sort_by(f64::total_cmp);
+    let median = (times[(times.len() - 1) / 2] + times[times.len() / 2]) / 2.0;
+    writeln!(std::io::stdout(), "{{\"ms\": {median}, \"min_ms\": {}, \"loss\": {loss}}}", times[0])?;
+    Ok(())
+}
+
+/// The command line.
+struct Wish {
+    model: String,
+    shape: ImageShape,
+    settings: Vec<String>,
+    batch: usize,
+    steps: u64,
+    warmup: u64,
+}
+
+impl Wish {
+    fn parse(mut words: impl Iterator<Item = String>) -> Result<Wish, Box<dyn std::error::Error>> {
+        let model = words.next().ok_or("name a model, then a size such as 64x64x3")?;
+        let size = words.next().ok_or("give a size such as 64x64x3")?;
+        let sides = size.split('x').map(str::parse).collect::<Result<Vec<usize>, _>>()?;
+        let shape = ImageShape::from_slice(&sides)?;
+        let mut wish = Wish { model, shape, settings: Vec::new(), batch: 64, steps: 20, warmup: 3 };
+        while let Some(word) = words.next() {
+            let mut value = || words.next().ok_or(format!("`{word}` wants a number"));
+            match word.as_str() {
+                "--batch" => wish.batch = value()?.parse()?,
+                "--steps" => wish.steps = value()?.parse()?,
+                "--warmup" => wish.warmup = value()?.parse()?,
+                // The number of threads is the pool's, set by RAYON_NUM_THREADS; named for symmetry.
+                "--threads" => drop(value()?),
+                _ => wish.settings.push(word),
+            }
+        }
+        Ok(wish)
+    }
+}
