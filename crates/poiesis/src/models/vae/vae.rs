@@ -617,7 +617,11 @@ impl Entry for VaeEntry {
     }
 
     fn train_defaults(&self) -> TrainConfig {
-        TrainConfig { batch_size: 128, sample_schedule: SampleSchedule::Logarithmic, ..TrainConfig::default() }
+        TrainConfig {
+            batch_size: 128,
+            sample_schedule: SampleSchedule::Logarithmic,
+            ..TrainConfig::default()
+        }
     }
 
     fn model_defaults(&self) -> Result<toml::Table> {
