@@ -14,7 +14,7 @@ const BATCH: usize = 100;
 const VALIDATION: (usize, u64) = (1000, 0);
 
 /// How a bound is measured.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Serialize)]
 pub struct BoundProtocol {
     /// How many of the split's images are weighed, from its beginning.
     pub images: usize,

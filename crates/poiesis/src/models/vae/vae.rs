@@ -230,6 +230,7 @@ impl Vae {
 
 /// p(x|z).
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "made once for a batch and passed by reference")]
 pub enum Pixels {
     /// Over {0, 1}.
     Bernoulli(Bernoulli),
