@@ -11,9 +11,9 @@ use crate::prepare::luma;
 pub(crate) const CLASSES: [&str; 5] = ["circle", "square", "triangle", "star", "heart"];
 
 /// Radius of the circle around a shape, in sides of the image.
-const SIZE: (f32, f32) = (0.24, 0.34);
+const SIZE: (f32, f32) = (0.26, 0.40);
 /// Position of the centre, in sides of the image. The largest shape still fits.
-const PLACE: (f32, f32) = (0.34, 0.66);
+const PLACE: (f32, f32) = (0.40, 0.60);
 /// Degrees, anticlockwise. No shape but the circle looks the same twice within this range, so the angle can be seen.
 const ANGLE: (f32, f32) = (-30.0, 30.0);
 /// The ground, as RGB.
