@@ -171,6 +171,8 @@ fn check(case: &Case) {
     let f = f64::from;
     let group_channels = case.channels / case.groups;
     // Sums of many numbers of both signs.
+    // The short convolutions of many channels round a little more than the direct sums.
+    let tolerance = if case.channels.is_multiple_of(16) { 1e-5 } else { 3e-6 };
     let bias_tolerance = 1e-6 * (large.len() as f64).sqrt().max(4.0);
 
     let got = convolve(case, &large, &weight, &small_bias, &small);
@@ -188,9 +190,9 @@ fn check(case: &Case) {
         db[i % case.out] += f(value);
     }
     let name = format!("conv2d {case:?}");
-    assert_close(&got[0], &y, 3e-6, &format!("y of {name}"));
-    assert_close(&got[1], &dx, 3e-6, &format!("dx of {name}"));
-    assert_close(&got[2], &dw, 5e-6, &format!("dw of {name}"));
+    assert_close(&got[0], &y, tolerance, &format!("y of {name}"));
+    assert_close(&got[1], &dx, tolerance, &format!("dx of {name}"));
+    assert_close(&got[2], &dw, 2.0 * tolerance, &format!("dw of {name}"));
     assert_close(&got[3], &db, bias_tolerance, &format!("db of {name}"));
 
     if case.output_padding().is_none() {
@@ -211,9 +213,9 @@ fn check(case: &Case) {
         db[i % case.channels] += f(value);
     }
     let name = format!("conv_transpose2d {case:?}");
-    assert_close(&got[0], &y, 3e-6, &format!("y of {name}"));
-    assert_close(&got[1], &dx, 3e-6, &format!("dx of {name}"));
-    assert_close(&got[2], &dw, 5e-6, &format!("dw of {name}"));
+    assert_close(&got[0], &y, tolerance, &format!("y of {name}"));
+    assert_close(&got[1], &dx, tolerance, &format!("dx of {name}"));
+    assert_close(&got[2], &dw, 2.0 * tolerance, &format!("dw of {name}"));
     assert_close(&got[3], &db, bias_tolerance, &format!("db of {name}"));
 }
 
@@ -236,6 +238,24 @@ fn shapes_of_the_models() {
     check(&Case::square(3, 6, 48, 64, 1, 1, 0));
     check(&Case::square(2, 6, 300, 260, 1, 1, 0));
     check(&Case::square(2, 12, 4, 8, 7, 1, 3));
+}
+
+#[test]
+fn shapes_of_every_short_convolution() {
+    // Large channel counts with few pixels take small tiles, the others large ones.
+    for (kernel, stride, padding) in [(3, 1, 1), (4, 2, 1), (5, 2, 2), (3, 1, 0), (3, 2, 1), (2, 1, 0)] {
+        for size in [4, 9, 13, 16] {
+            for (channels, out) in [(16, 32), (80, 64), (64, 80), (160, 144)] {
+                let batch = if channels > 100 { 1 } else { 3 };
+                check(&Case::square(batch, size, channels, out, kernel, stride, padding));
+            }
+        }
+    }
+    check(&Case { padding: [[2, 0], [0, 1]], large: [11, 14], ..Case::square(2, 12, 32, 32, 3, 1, 1) });
+    // So many tiles that they are transformed in parts.
+    check(&Case::square(3, 64, 32, 32, 3, 1, 1));
+    check(&Case::square(2, 64, 32, 32, 4, 2, 1));
+    check(&Case::square(2, 64, 32, 32, 5, 2, 2));
 }
 
 #[test]

@@ -18,7 +18,7 @@ use pulp::Arch;
 use super::gemm::{self, Left, Write};
 use super::parallel::{self, Shared};
 use super::pool::Buffer;
-use super::winograd4;
+use super::winograd;
 
 /// The sizes of a convolution between a large and a small image.
 #[derive(Clone, Debug)]
@@ -97,9 +97,14 @@ impl Geometry {
 
 /// The small image of the large image `x`, plus `bias [out]`.
 pub(crate) fn shrink(g: &Geometry, x: &[f32], weight: &[f32], bias: Option<&[f32]>) -> Buffer {
-    if winograd4::fits(g) {
-        return winograd4::shrink(g, x, weight, bias);
+    match winograd::choose(g) {
+        Some(choice) => winograd::shrink(choice, g, x, weight, bias),
+        None => shrink_directly(g, x, weight, bias),
     }
+}
+
+/// [`shrink`] by direct sums.
+pub(crate) fn shrink_directly(g: &Geometry, x: &[f32], weight: &[f32], bias: Option<&[f32]>) -> Buffer {
     let mut y = Buffer::take(g.small_len());
     let blocks: Vec<usize> = (0..g.taps()).map(|tap| tap * g.group_channels() * g.out).collect();
     let (channel, out, group) = g.weight_strides();
@@ -118,9 +123,14 @@ pub(crate) fn shrink(g: &Geometry, x: &[f32], weight: &[f32], bias: Option<&[f32
 
 /// The large image of the small image `y`, the adjoint of [`shrink`], plus `bias [channels]`.
 pub(crate) fn grow(g: &Geometry, y: &[f32], weight: &[f32], bias: Option<&[f32]>) -> Buffer {
-    if winograd4::fits(g) {
-        return winograd4::grow(g, y, weight, bias);
+    match winograd::choose(g) {
+        Some(choice) => winograd::grow(choice, g, y, weight, bias),
+        None => grow_directly(g, y, weight, bias),
     }
+}
+
+/// [`grow`] by direct sums.
+pub(crate) fn grow_directly(g: &Geometry, y: &[f32], weight: &[f32], bias: Option<&[f32]>) -> Buffer {
     let phases = phases(g);
     let gathered: usize = phases.iter().map(Phase::products).sum();
     let scattered = g.small[0] * g.small[1] * g.taps();
@@ -150,9 +160,14 @@ pub(crate) fn grow(g: &Geometry, y: &[f32], weight: &[f32], bias: Option<&[f32]>
 /// The gradient of the weights, in their own layout, from the large image (or its gradient) and the
 /// gradient of the small image (or the small image).
 pub(crate) fn weight_gradient(g: &Geometry, x: &[f32], y: &[f32]) -> Buffer {
-    if winograd4::fits(g) {
-        return winograd4::weight_gradient(g, x, y);
+    match winograd::choose(g) {
+        Some(choice) => winograd::weight_gradient(choice, g, x, y),
+        None => weight_gradient_directly(g, x, y),
     }
+}
+
+/// [`weight_gradient`] by direct sums.
+pub(crate) fn weight_gradient_directly(g: &Geometry, x: &[f32], y: &[f32]) -> Buffer {
     let rows = g.taps() * g.group_channels();
     let gradient = if rows * g.out <= 1 << 16 {
         weight_gradient_by_parts(g, x, y)

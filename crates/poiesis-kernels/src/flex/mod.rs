@@ -13,4 +13,4 @@ pub(crate) mod optimizer;
 pub(crate) mod parallel;
 pub(crate) mod pool;
 pub(crate) mod sums;
-pub(crate) mod winograd4;
+pub(crate) mod winograd;
