@@ -103,6 +103,10 @@ fn collect_into(
     progress: &(dyn Fn(Progress) + Sync),
 ) -> Result<Report> {
     options.check()?;
+    // The least that can be said before the output is touched.
+    if !source::exists(path) {
+        return Err(Error::NotFound { path: path.to_owned() });
+    }
     let staging = Staging::begin(out, wait)?;
     let mut source = source::open(path, options)?;
     let collector = Collector::new(path, staging.folder(), source.plan(), options, progress);

@@ -203,7 +203,12 @@ impl RunConfig {
         }
         if !(0.0..1.0).contains(&train.ema_decay) {
             let value = train.ema_decay.to_string();
-            return Err(invalid("train.ema_decay", &value, "an average keeps part of itself", "give 0 to 0.9999"));
+            return Err(invalid(
+                "train.ema_decay",
+                &value,
+                "an average keeps part of itself",
+                "give 0 to 0.9999",
+            ));
         }
         if !(0.0..1.0).contains(&self.data.holdout) {
             let value = self.data.holdout.to_string();
@@ -239,9 +244,8 @@ impl Layer {
     ///
     /// [`Error::Config`] with line and caret.
     pub fn parse(origin: &str, text: &str) -> Result<Layer> {
-        let values = text
-            .parse()
-            .map_err(|source| Error::Config { path: origin.into(), source: Box::new(source) })?;
+        let values =
+            text.parse().map_err(|source| Error::Config { path: origin.into(), source: Box::new(source) })?;
         Ok(Layer { origin: origin.to_owned(), values })
     }
 
@@ -366,7 +370,9 @@ fn same_type(default: &toml::Value, value: toml::Value) -> Option<toml::Value> {
     use toml::Value::{Boolean, Float, Integer, String};
     match (default, value) {
         (Float(_), Integer(value)) => Some(Float(value as f64)),
-        (Integer(_), Float(value)) if value.fract() == 0.0 && value.abs() < 9e15 => Some(Integer(value as i64)),
+        (Integer(_), Float(value)) if value.fract() == 0.0 && value.abs() < 9e15 => {
+            Some(Integer(value as i64))
+        }
         (Float(_), value @ Float(_)) => Some(value),
         (Integer(_), value @ Integer(_)) => Some(value),
         (String(_), value @ String(_)) => Some(value),
@@ -393,7 +399,12 @@ fn wrong_kind(key: &str, default: &toml::Value) -> Error {
 
 fn wrong_type(section: &str, error: &toml::de::Error) -> Error {
     let key = error.message().split('`').nth(1).unwrap_or("a value");
-    invalid(section, key, error.message().trim(), "see `poiesis train MODEL --dry-run` for every key and its value")
+    invalid(
+        section,
+        key,
+        error.message().trim(),
+        "see `poiesis train MODEL --dry-run` for every key and its value",
+    )
 }
 
 fn invalid(key: &str, value: &str, reason: &str, remedy: &str) -> Error {

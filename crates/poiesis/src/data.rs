@@ -151,8 +151,7 @@ pub fn binarized(
     let wanted = indices.len() * shape.dims();
     assert_eq!(thresholds.len(), wanted, "{} thresholds for {wanted} pixels", thresholds.len());
     let pixels = indices.iter().flat_map(|&index| view.image(index));
-    let values =
-        pixels.zip(thresholds).map(|(&pixel, &t)| f32::from(f32::from(pixel) / 255.0 > t)).collect();
+    let values = pixels.zip(thresholds).map(|(&pixel, &t)| f32::from(f32::from(pixel) / 255.0 > t)).collect();
     to_tensor(values, indices.len(), shape, device)
 }
 

@@ -24,9 +24,9 @@ pub mod nn;
 pub mod picture;
 pub mod rng;
 pub mod run;
-pub mod train;
 #[cfg(test)]
 mod testing;
+pub mod train;
 mod trained;
 
 pub use error::{Error, Result};

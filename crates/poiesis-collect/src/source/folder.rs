@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::names::{Names, Place, Rules, is_hidden};
-use super::{Halt, Item, Payload, Plan, Sink, Source, file_name, source_name};
+use super::{Halt, Item, Payload, Plan, Sink, Source, file_name, parquet, source_name};
 use crate::decode::is_image_name;
 use crate::error::{Error, Result};
 
@@ -14,31 +14,53 @@ pub(crate) struct Folder {
     plan: Plan,
 }
 
-impl Folder {
-    /// Looks through a folder; `None` when there is not a single file with the ending of an image in it.
-    pub(crate) fn open(root: &Path) -> Result<Option<Folder>> {
-        let mut names = Names::default();
-        let mut others = 0_u64;
-        walk(root, "", &mut Vec::new(), &mut |path, _| {
-            match is_image_name(path) {
-                true => names.add(path),
-                false => others += 1,
-            }
-            Ok::<(), Error>(())
-        })?;
-        if names.images == 0 {
-            return Ok(None);
+/// What lies in a folder and the folders below it.
+#[derive(Default)]
+pub(crate) struct Found {
+    /// The folders of images.
+    names: Names,
+    /// Parquet files, in the order of their names.
+    pub(crate) tables: Vec<PathBuf>,
+    /// Files of neither kind.
+    others: u64,
+}
+
+impl Found {
+    /// Whether there is a single file with the ending of an image.
+    pub(crate) fn has_images(&self) -> bool {
+        self.names.images > 0
+    }
+}
+
+/// Looks through a folder once.
+pub(crate) fn look(root: &Path) -> Result<Found> {
+    let mut found = Found::default();
+    walk(root, "", &mut Vec::new(), &mut |name, path| {
+        if is_image_name(name) {
+            found.names.add(name);
+        } else if parquet::is_table(name) {
+            found.tables.push(path.to_owned());
+        } else {
+            found.others += 1;
         }
-        let rules = names.rules();
+        Ok::<(), Error>(())
+    })?;
+    Ok(found)
+}
+
+impl Folder {
+    /// Plans with what was found in a folder.
+    pub(crate) fn new(root: &Path, found: &Found) -> Folder {
+        let rules = found.names.rules();
         let plan = Plan {
             name: source_name(root),
             classes: rules.classes.clone(),
             has_splits: rules.has_splits(),
-            total: Some(names.images),
-            notes: others_note(others),
+            total: Some(found.names.images),
+            notes: others_note(found.others),
             ..Plan::default()
         };
-        Ok(Some(Folder { root: root.to_owned(), rules, plan }))
+        Folder { root: root.to_owned(), rules, plan }
     }
 }
 

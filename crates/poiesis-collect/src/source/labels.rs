@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 /// Numbers from here on are taken for something else than classes.
-const MAX_CLASSES: u64 = 1 << 20;
+const MAX_CLASSES: u64 = 1 << 16;
 
 /// Longest name of a class, in bytes.
 const MAX_NAME: usize = 256;

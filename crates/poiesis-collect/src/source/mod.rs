@@ -137,6 +137,11 @@ impl Sink {
     }
 }
 
+/// Whether there is anything under that name: something on disk, a range of shards, or built-in data.
+pub(crate) fn exists(source: &Path) -> bool {
+    source.exists() || !expand(source).is_empty() || source.to_str().and_then(Builtin::parse).is_some()
+}
+
 /// Finds out what a source is and makes its plan.
 pub(crate) fn open(source: &Path, options: &Options) -> Result<Box<dyn Source>> {
     if source.is_dir() {
@@ -167,12 +172,12 @@ fn open_folder(folder: &Path, options: &Options) -> Result<Box<dyn Source>> {
     if files.iter().any(|file| cifar::is_batch(file)) {
         return Ok(Box::new(cifar::Cifar::open(folder, &files)?));
     }
-    let tables = parquet::tables(folder)?;
-    if !tables.is_empty() {
-        return Ok(Box::new(parquet::Parquet::open(folder, &tables, &options.limits)?));
+    let found = folder::look(folder)?;
+    if !found.tables.is_empty() {
+        return Ok(Box::new(parquet::Parquet::open(folder, &found.tables, &options.limits)?));
     }
-    if let Some(images) = folder::Folder::open(folder)? {
-        return Ok(Box::new(images));
+    if found.has_images() {
+        return Ok(Box::new(folder::Folder::new(folder, &found)));
     }
     let tars: Vec<_> =
         files.iter().filter(|file| has_ending(file, &[".tar", ".tar.gz", ".tgz"])).cloned().collect();

@@ -1,7 +1,9 @@
 //! Parquet tables as the Hugging Face hub stores image data sets: a column of structs `{bytes, path}` (or of plain
 //! bytes) and one of labels, whose names stand in the metadata. Tables are read batch by batch, never whole.
 
-use std::fs::{self, File};
+use std::fmt::Display;
+use std::fs::File;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use arrow_array::cast::AsArray;
@@ -12,7 +14,6 @@ use arrow_array::{Array, ArrayRef, RecordBatch};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
 use parquet::basic::Type as Physical;
-use parquet::errors::ParquetError;
 use parquet::schema::types::Type;
 use serde_json::Value;
 
@@ -35,23 +36,9 @@ pub(crate) struct Parquet {
     plan: Plan,
 }
 
-/// All parquet files in a folder and the folders below it, in the order of their names.
-pub(crate) fn tables(folder: &Path) -> Result<Vec<PathBuf>> {
-    let entries = fs::read_dir(folder).map_err(|e| Error::read(folder, e))?;
-    let paths: std::io::Result<Vec<_>> = entries.map(|entry| entry.map(|e| e.path())).collect();
-    let mut paths = paths.map_err(|e| Error::read(folder, e))?;
-    paths.sort();
-    let mut tables = Vec::new();
-    for path in paths {
-        let hidden = file_name(&path).starts_with('.');
-        // Hugging Face keeps tables at most two folders down; links are not followed, so there is no end of it.
-        if path.is_dir() && !path.is_symlink() && !hidden {
-            tables.extend(self::tables(&path)?);
-        } else if file_name(&path).to_ascii_lowercase().ends_with(".parquet") && !hidden {
-            tables.push(path);
-        }
-    }
-    Ok(tables)
+/// Whether a file name is that of a table.
+pub(crate) fn is_table(name: &str) -> bool {
+    name.to_ascii_lowercase().ends_with(".parquet")
 }
 
 impl Parquet {
@@ -185,7 +172,16 @@ fn open_table(table: &Path) -> Result<ParquetRecordBatchReaderBuilder<File>> {
     let file = File::open(table).map_err(|e| Error::read(table, e))?;
     // Without the arrow schema, every column has the plain type of its parquet schema.
     let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
-    ParquetRecordBatchReaderBuilder::try_new_with_options(file, options).map_err(|e| broken(table, &e))
+    guarded(table, || ParquetRecordBatchReaderBuilder::try_new_with_options(file, options))
+}
+
+/// Does a piece of reading. The parquet crate panics on some damaged tables, which is the table's fault and must
+/// not end the program.
+fn guarded<T, E: Display>(table: &Path, read: impl FnOnce() -> Result<T, E>) -> Result<T> {
+    match catch_unwind(AssertUnwindSafe(read)) {
+        Ok(result) => result.map_err(|e| Error::malformed(table, format!("{e}; fetch it again"))),
+        Err(_) => Err(Error::malformed(table, "its reader gave up on it; fetch it again")),
+    }
 }
 
 /// Calls `visit` with the rows of some columns, a few at a time.
@@ -203,10 +199,8 @@ fn each_batch<E: From<Error>>(
         indices.push(index.ok_or_else(|| missing(table, column))?);
     }
     let mask = ProjectionMask::roots(builder.parquet_schema(), indices);
-    let reader =
-        builder.with_projection(mask).with_batch_size(ROWS).build().map_err(|e| broken(table, &e))?;
-    for batch in reader {
-        let batch = batch.map_err(|e| Error::malformed(table, format!("{e}; fetch it again")))?;
+    let mut reader = guarded(table, || builder.with_projection(mask).with_batch_size(ROWS).build())?;
+    while let Some(batch) = guarded(table, || reader.next().transpose())? {
         visit(&batch)?;
     }
     Ok(())
@@ -264,8 +258,4 @@ fn split_in_path(source: &Path, table: &Path) -> Option<Split> {
 
 fn missing(table: &Path, column: &str) -> Error {
     Error::malformed(table, format!("it has no column {column}, which the first table has"))
-}
-
-fn broken(table: &Path, error: &ParquetError) -> Error {
-    Error::malformed(table, format!("{error}; fetch it again"))
 }

@@ -61,7 +61,10 @@ pub fn traverse(
         ranked.truncate(rows);
     }
     let (dims, effects): (Vec<usize>, Vec<f64>) = ranked.into_iter().unzip();
-    let latents: Vec<Vec<f32>> =
-        dims.iter().flat_map(|&dim| values.iter().map(move |&value| (dim, value))).map(|(d, v)| moved(d, v)).collect();
+    let latents: Vec<Vec<f32>> = dims
+        .iter()
+        .flat_map(|&dim| values.iter().map(move |&value| (dim, value)))
+        .map(|(d, v)| moved(d, v))
+        .collect();
     Traversal { images: decode_rows(decoder, &latents), dims, values, effects }
 }

@@ -14,7 +14,7 @@ const BATCH: usize = 100;
 const VALIDATION: (usize, u64) = (1000, 0);
 
 /// How a bound is measured.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Serialize)]
 pub struct BoundProtocol {
     /// How many of the split's images are weighed, from its beginning.
     pub images: usize,
@@ -93,12 +93,7 @@ pub fn bound(
 }
 
 /// The bound of up to 1,000 held-out images with one draw each, in nats: cheap enough to follow in training.
-pub fn validation_bound(
-    likelihood: &dyn Likelihood,
-    view: &View,
-    shape: ImageShape,
-    device: &Device,
-) -> f64 {
+pub fn validation_bound(likelihood: &dyn Likelihood, view: &View, shape: ImageShape, device: &Device) -> f64 {
     let (images, seed) = VALIDATION;
     let protocol = BoundProtocol { images, samples: 1, seed };
     bound(likelihood, view, shape, protocol, device, &mut |_| ()).nats

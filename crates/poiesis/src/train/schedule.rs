@@ -41,12 +41,8 @@ mod tests {
 
     #[test]
     fn cosine_falls_from_one_to_zero_after_the_warmup() {
-        let config = TrainConfig {
-            steps: 110,
-            warmup_steps: 10,
-            schedule: Decay::Cosine,
-            ..TrainConfig::default()
-        };
+        let config =
+            TrainConfig { steps: 110, warmup_steps: 10, schedule: Decay::Cosine, ..TrainConfig::default() };
         let factor = |step| learning_rate_factor(&config, step);
         assert_eq!((factor(0), factor(9), factor(10)), (0.1, 1.0, 1.0));
         assert!((factor(60) - 0.5).abs() < 1e-12 && factor(109) < 1e-3);

@@ -100,7 +100,8 @@ pub fn train(request: Request, stop: &Stop, watch: &mut dyn FnMut(Event)) -> Res
     }
     let train = dataset.split(Split::Train).ok_or_else(|| no_split(dataset))?;
     let batches = Batches::new(train.clone(), shape, config.train.batch_size, config.seed, &device)?;
-    let session = entry.start(catalogue::Start { config: &config, shape, batches, device: device.clone() })?;
+    let session =
+        entry.start(catalogue::Start { config: &config, shape, batches, device: device.clone() })?;
 
     if existing == Existing::SetAside {
         Run::set_aside(&out)?;
@@ -428,7 +429,10 @@ impl Training {
         };
         let folder = self.run.checkpoints_path();
         let path = checkpoint::save(&folder, &checkpoint)?;
-        checkpoint::prune(&folder, checkpoint::Retention { last: self.config.train.keep_checkpoints, every: 0 })?;
+        checkpoint::prune(
+            &folder,
+            checkpoint::Retention { last: self.config.train.keep_checkpoints, every: 0 },
+        )?;
         let step = self.step;
         self.run.update(|info| info.last_step = step)?;
         watch(Event::Checkpoint { step, path });
@@ -436,11 +440,7 @@ impl Training {
     }
 }
 
-fn examples_per_second(
-    config: &crate::config::TrainConfig,
-    reported: &mut (u64, Instant),
-    step: u64,
-) -> f64 {
+fn examples_per_second(config: &crate::config::TrainConfig, reported: &mut (u64, Instant), step: u64) -> f64 {
     let examples = (step - reported.0) as f64 * config.batch_size as f64;
     let rate = examples / reported.1.elapsed().max(Duration::from_micros(1)).as_secs_f64();
     *reported = (step, Instant::now());

@@ -28,7 +28,9 @@ use crate::catalogue::{Domain, Entry, Footprint, Paper, Start, recipes};
 use crate::config::{RunConfig, SampleSchedule, TrainConfig};
 use crate::data::{Batches, ImageShape};
 use crate::error::{Error, Result};
-use crate::nn::{Activation, BatchNorm, Conv2d, ConvTranspose2d, Init, Law, Linear, Mode, Weights, num_parameters};
+use crate::nn::{
+    Activation, BatchNorm, Conv2d, ConvTranspose2d, Init, Law, Linear, Mode, Weights, num_parameters,
+};
 use crate::rng;
 use crate::train::{Adam, AdamConfig, Finding, Session, Terms, Values};
 
@@ -169,8 +171,7 @@ impl Generator {
         let features = |level: usize| config.width << level;
         let deepest = features(halvings - 1);
         let norm = |channels, init: &mut Init| BatchNorm::new(channels, STD, config.norm_epsilon, init);
-        let project =
-            Linear::new(config.latent_dim, base[0] * base[1] * deepest, Law::Normal(STD), init);
+        let project = Linear::new(config.latent_dim, base[0] * base[1] * deepest, Law::Normal(STD), init);
         let project_norm = norm(deepest, init);
         let up = (1..halvings).rev().map(|level| {
             let (inputs, outputs) = (features(level), features(level - 1));
@@ -373,16 +374,18 @@ impl Session for Training {
 
     fn findings(&self, recent: &[Values]) -> Vec<Finding> {
         let certain = |values: &Values| {
-            values.get("d_real").is_some_and(|p| *p > 0.995) && values.get("d_fake").is_some_and(|p| *p < 0.005)
+            values.get("d_real").is_some_and(|p| *p > 0.995)
+                && values.get("d_fake").is_some_and(|p| *p < 0.005)
         };
         if recent.len() < 20 || !recent.iter().rev().take(20).all(certain) {
             return Vec::new();
         }
         vec![Finding {
             name: "discriminator-saturated",
-            what: "the discriminator has told real from generated images without a doubt for 20 reports: the \
+            what:
+                "the discriminator has told real from generated images without a doubt for 20 reports: the \
                    generator learns little from it"
-                .into(),
+                    .into(),
             remedy: "lower dcgan.learning_rate, or give more data".into(),
         }]
     }

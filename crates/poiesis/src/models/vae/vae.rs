@@ -230,6 +230,7 @@ impl Vae {
 
 /// p(x|z).
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "made once for a batch and passed by reference")]
 pub enum Pixels {
     /// Over {0, 1}.
     Bernoulli(Bernoulli),
@@ -617,7 +618,11 @@ impl Entry for VaeEntry {
     }
 
     fn train_defaults(&self) -> TrainConfig {
-        TrainConfig { batch_size: 128, sample_schedule: SampleSchedule::Logarithmic, ..TrainConfig::default() }
+        TrainConfig {
+            batch_size: 128,
+            sample_schedule: SampleSchedule::Logarithmic,
+            ..TrainConfig::default()
+        }
     }
 
     fn model_defaults(&self) -> Result<toml::Table> {
