@@ -240,12 +240,13 @@ def heading(given):
         commit += " with changes"
     cpu = next((line.split(":")[1].strip() for line in run("lscpu").splitlines() if line.startswith("Model name")), "")
     family = next((line.split(":")[1].strip() for line in run("lscpu").splitlines() if line.startswith("CPU family")), "")
+    command = " ".join(["bench/run", *sys.argv[1:]])
     peers = ", ".join(f"{package} {version(package)}" for package in ("torch", "pillow", "numpy"))
     return "\n".join(
         [
             "# Results",
             "",
-            f"Measured {datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC by `bench/run {' '.join(sys.argv[1:])}`; written by it, not by hand.",
+            f"Measured {datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC by `{command}`; written by it, not by hand.",
             "",
             f"- Poiesis {commit}, {run('rustc', '--version')}",
             f"- {peers}, Python {platform.python_version()}",
