@@ -29,7 +29,8 @@ use crate::config::{RunConfig, SampleSchedule, TrainConfig};
 use crate::data::{Batches, ImageShape};
 use crate::error::{Error, Result};
 use crate::nn::{
-    Activation, BatchNorm, Conv2d, ConvTranspose2d, Init, Law, Linear, Mode, Weights, num_parameters,
+    Activation, BatchNorm, Conv2d, ConvTranspose2d, Init, Law, Linear, Mode, Weights, activate,
+    num_parameters,
 };
 use crate::rng;
 use crate::train::{Adam, AdamConfig, Finding, Session, Terms, Values};
@@ -194,7 +195,7 @@ impl Generator {
         let h = self.project_norm.forward(h, Activation::Relu, mode);
         let up = |h, up: &Up| up.norm.forward(up.conv.forward(h), Activation::Relu, mode);
         let h = self.up.iter().fold(h, up);
-        poiesis_kernels::activate(self.output.forward(h), Activation::Tanh)
+        activate(self.output.forward(h), Activation::Tanh)
     }
 }
 
@@ -239,7 +240,7 @@ impl Discriminator {
     /// `[batch, height, width, channels]` to the logit of "real", `[batch]`.
     pub fn forward(&self, x: Tensor<4>, mode: Mode) -> Tensor<1> {
         let leaky = Activation::LeakyRelu(LEAK);
-        let h = poiesis_kernels::activate(self.input.forward(x), leaky);
+        let h = activate(self.input.forward(x), leaky);
         let down = |h, down: &Down| down.norm.forward(down.conv.forward(h), leaky, mode);
         let h = self.down.iter().fold(h, down);
         let [batch, height, width, channels] = h.dims();

@@ -28,7 +28,7 @@ use crate::config::{RunConfig, SampleSchedule, TrainConfig};
 use crate::data::{Batches, ImageShape};
 use crate::dist::{Bernoulli, DiagonalNormal, DiscretizedLogistic, standard_normal_log_prob};
 use crate::error::{Error, Result};
-use crate::nn::{Activation, Conv2d, ConvTranspose2d, Init, Law, Linear, Weights, num_parameters};
+use crate::nn::{Activation, Conv2d, ConvTranspose2d, Init, Law, Linear, Weights, activate, num_parameters};
 use crate::rng;
 use crate::train::{Adam, AdamConfig, Finding, Session, Terms, Values};
 
@@ -411,7 +411,7 @@ impl Residual {
 }
 
 fn elu(h: Tensor<4>) -> Tensor<4> {
-    poiesis_kernels::activate(h, Activation::Elu)
+    activate(h, Activation::Elu)
 }
 
 impl Sample for Vae {
