@@ -377,6 +377,9 @@ fn image_outcome(pixels: Pixels, name: &str, format: &Format, target: &Target, o
     Outcome::Ready(Row::new(&format.layout, prepare(pixels, target)), size)
 }
 
+/// Raised whenever built-in data change, so that what an older build has put into the cache is not taken for them.
+const REVISION: u32 = 2;
+
 /// The folder in the cache for a source: its name, then a hash of all that decides the result.
 fn cache_name(path: &Path, options: &Options) -> Result<String> {
     let mut hasher = blake3::Hasher::new();
@@ -384,7 +387,9 @@ fn cache_name(path: &Path, options: &Options) -> Result<String> {
         hasher.update(&(bytes.len() as u64).to_le_bytes());
         hasher.update(bytes);
     };
-    part(format!("{} {}", env!("CARGO_PKG_VERSION"), crate::card::FORMAT).as_bytes());
+    let versions =
+        [env!("CARGO_PKG_VERSION").to_owned(), crate::card::FORMAT.to_string(), REVISION.to_string()];
+    part(versions.join(" ").as_bytes());
     part(&serde_json::to_vec(options).expect("options are plain values"));
     part(format!("{:?} {:?} {:?}", options.name, options.licence, options.limits).as_bytes());
     let files = if path.exists() { vec![path.to_owned()] } else { source::expand(path) };

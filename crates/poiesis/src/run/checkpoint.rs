@@ -11,6 +11,8 @@ use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 use safetensors::tensor::{Metadata, TensorInfo};
 use safetensors::{Dtype, SafeTensors};
@@ -292,6 +294,8 @@ pub fn folder_name(step: u64) -> String {
     format!("step-{step:09}")
 }
 
+/// How many listings in a row must show no checkpoint before there is none.
+const LISTINGS: u32 = 10;
 const STATE: &str = "state.json";
 const COMPLETE: &str = "COMPLETE";
 const PARTIAL: &str = ".partial";
@@ -482,9 +486,16 @@ fn read_state(folder: &Path, manifest: &Manifest) -> Result<State> {
 }
 
 fn newest_with<T>(folder: &Path, read: impl Fn(&Path) -> Result<T>) -> Result<Found<T>> {
+    let mut empty = 0;
     loop {
         let Survey { complete, findings } = survey(folder)?;
         let Some(((_, path), older)) = complete.split_last() else {
+            // A listing made while one checkpoint appears and the last but one goes may show neither: look again.
+            empty += 1;
+            if empty < LISTINGS && folder.exists() {
+                thread::sleep(Duration::from_millis(2));
+                continue;
+            }
             return Err(Error::NoCheckpoint { run: folder_of(folder).to_owned() });
         };
         match read(path) {
