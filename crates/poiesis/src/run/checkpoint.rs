@@ -737,7 +737,7 @@ mod tests {
     fn one_can_read_while_another_trains_and_prunes() {
         let folder = tempfile::tempdir().unwrap();
         save(folder.path(), &checkpoint(1)).unwrap();
-        std::thread::scope(|scope| {
+        thread::scope(|scope| {
             let writer = scope.spawn(|| {
                 for step in 2..40 {
                     save(folder.path(), &checkpoint(step)).unwrap();
