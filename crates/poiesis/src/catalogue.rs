@@ -5,7 +5,7 @@ use burn::tensor::Device;
 use crate::capability::{Capability, Model};
 use crate::config::{RunConfig, TrainConfig};
 use crate::data::{Batches, ImageShape};
-use crate::error::{Error, Result, nearest};
+use crate::error::{Error, Result};
 use crate::models::{gan::dcgan::DcganEntry, vae::vae::VaeEntry};
 use crate::nn::Weights;
 use crate::train::Session;
@@ -171,7 +171,7 @@ pub fn find(name: &str) -> Result<&'static dyn Entry> {
         .iter()
         .find(|entry| entry.name() == name)
         .copied()
-        .ok_or_else(|| unknown("model", name, known()))
+        .ok_or_else(|| Error::unknown("model", name, known()))
 }
 
 /// Finds a recipe of `entry` by name.
@@ -182,16 +182,9 @@ pub fn find(name: &str) -> Result<&'static dyn Entry> {
 pub fn find_recipe(entry: &dyn Entry, name: &str) -> Result<&'static Recipe> {
     let short = name.strip_prefix(entry.name()).and_then(|rest| rest.strip_prefix('/')).unwrap_or(name);
     let known = || entry.recipes().iter().map(|recipe| recipe.name);
-    entry.recipes().iter().find(|recipe| recipe.name == short).ok_or_else(|| unknown("recipe", name, known()))
-}
-
-/// The error for a name that is not among `known`.
-pub(crate) fn unknown<'a>(kind: &'static str, name: &str, known: impl Iterator<Item = &'a str>) -> Error {
-    let known: Vec<&str> = known.collect();
-    Error::UnknownName {
-        kind,
-        name: name.to_owned(),
-        nearest: nearest(name, &known).map(str::to_owned),
-        known: known.into_iter().map(str::to_owned).collect(),
-    }
+    entry
+        .recipes()
+        .iter()
+        .find(|recipe| recipe.name == short)
+        .ok_or_else(|| Error::unknown("recipe", name, known()))
 }

@@ -14,7 +14,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::catalogue::{self, Entry, unknown};
+use crate::catalogue::{self, Entry};
 use crate::error::{Error, Result};
 
 /// A resolved configuration: every key has a value.
@@ -308,7 +308,7 @@ pub fn resolve(entry: &dyn Entry, layers: &[Layer]) -> Result<Resolved> {
         for (key, value, origin) in given {
             let key = full_key(&values, &key).to_owned();
             let Some(slot) = values.iter_mut().find(|(known, ..)| *known == key) else {
-                return Err(unknown("key", &key, values.iter().map(|(known, ..)| known.as_str())));
+                return Err(Error::unknown("key", &key, values.iter().map(|(known, ..)| known.as_str())));
             };
             let value = same_type(&slot.1, value).ok_or_else(|| wrong_kind(&key, &slot.1))?;
             (slot.1, slot.2) = (value, origin);
@@ -383,7 +383,7 @@ fn same_type(default: &toml::Value, value: toml::Value) -> Option<toml::Value> {
 }
 
 fn take<'de, T: Deserialize<'de>>(table: &mut toml::Table, key: &str) -> Result<T> {
-    let value = table.remove(key).ok_or_else(|| unknown("section", key, std::iter::empty()))?;
+    let value = table.remove(key).ok_or_else(|| Error::unknown("section", key, std::iter::empty()))?;
     value.try_into().map_err(|error| wrong_type(key, &error))
 }
 

@@ -2,8 +2,7 @@
 
 use burn::tensor::Device;
 
-use crate::catalogue::unknown;
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// The devices this build knows, as they are written after `--device`.
 pub const DEVICES: &[&str] = &["cpu"];
@@ -12,10 +11,10 @@ pub const DEVICES: &[&str] = &["cpu"];
 ///
 /// # Errors
 ///
-/// [`Error::UnknownName`](crate::Error::UnknownName) when this build has no device of that name.
+/// [`Error::UnknownName`] when this build has no device of that name.
 pub fn device(name: &str) -> Result<Device> {
     match name {
         "cpu" => Ok(Device::flex()),
-        _ => Err(unknown("device", name, DEVICES.iter().copied())),
+        _ => Err(Error::unknown("device", name, DEVICES.iter().copied())),
     }
 }
