@@ -10,41 +10,17 @@ use std::time::Instant;
 
 use burn::tensor::{Device, Distribution, Tensor};
 use poiesis_kernels::{
-    Activation, AdamStep, ConvOptions, ConvTransposeOptions, activate, adam, batch_norm, conv_transpose2d,
-    conv2d,
+    Activation, AdamStep, ConvOptions, ConvTransposeOptions, activate, batch_norm, conv_transpose2d, conv2d,
 };
+
+#[path = "common/mod.rs"]
+mod common;
+use common::Parameter;
 
 /// A convolution's weights and, behind it, a norm's.
 struct Layer {
     weight: Parameter<4>,
     norm: Option<[Parameter<1>; 2]>,
-}
-
-struct Parameter<const D: usize> {
-    value: Tensor<D>,
-    moments: Option<(Tensor<1>, Tensor<1>)>,
-}
-
-impl<const D: usize> Parameter<D> {
-    fn new(value: Tensor<D>) -> Self {
-        let count: usize = value.dims().iter().product();
-        let zeros = || Tensor::zeros([count], &Device::flex());
-        Self { value: value.require_grad(), moments: Some((zeros(), zeros())) }
-    }
-
-    fn constant(&self) -> Tensor<D> {
-        self.value.clone().inner()
-    }
-
-    fn update(&mut self, gradients: &mut burn::tensor::Gradients, step: &AdamStep) {
-        let gradient = self.value.grad_remove(gradients).unwrap();
-        let (first, second) = self.moments.take().unwrap();
-        let device = Device::flex();
-        let old = std::mem::replace(&mut self.value, Tensor::zeros([1; D], &device));
-        let (value, first, second) = adam(old.inner(), gradient, first, second, step);
-        self.value = value.autodiff().require_grad();
-        self.moments = Some((first, second));
-    }
 }
 
 struct Network {

@@ -1,7 +1,10 @@
 //! What the tests of all operations share: numbers and comparisons.
 #![allow(dead_code, clippy::unwrap_used)]
 
+use std::path::Path;
+
 use burn::tensor::{Device, Tensor, TensorData};
+use safetensors::SafeTensors;
 
 /// `count` numbers in (−1, 1) that depend on `seed`.
 pub(crate) fn numbers(count: usize, seed: u64) -> Vec<f32> {
@@ -49,4 +52,30 @@ pub(crate) fn assert_same_for_any_threads(work: impl Fn() -> Vec<Vec<f32>> + Syn
     let one = run(1);
     assert!(run(2) == one, "2 threads give other numbers than 1");
     assert!(run(3) == one, "3 threads give other numbers than 1");
+}
+
+/// Arrays of another implementation: `fixtures/<name>.safetensors`, made by hand with `fixtures/<name>.py`.
+pub(crate) struct Fixture(Vec<u8>);
+
+impl Fixture {
+    pub(crate) fn read(name: &str) -> Self {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
+        Self(std::fs::read(folder.join(name).with_extension("safetensors")).unwrap())
+    }
+
+    /// The f32 array called `name`.
+    pub(crate) fn tensor<const D: usize>(&self, name: &str, device: &Device) -> Tensor<D> {
+        let arrays = SafeTensors::deserialize(&self.0).unwrap();
+        let array = arrays.tensor(name).unwrap_or_else(|_| panic!("the fixture has no `{name}`"));
+        let values = bytemuck::pod_collect_to_vec::<u8, f32>(array.data());
+        Tensor::from_data(TensorData::new(values, array.shape().to_vec()), device)
+    }
+
+    /// Asserts that `got` is the array called `name` within `tolerance`, relative to its largest value.
+    pub(crate) fn assert_close<const D: usize>(&self, name: &str, got: Tensor<D>, tolerance: f64) {
+        let expected = self.tensor::<D>(name, &Device::flex());
+        assert_eq!(got.dims(), expected.dims(), "{name}: shapes");
+        let expected: Vec<f64> = values(expected).into_iter().map(f64::from).collect();
+        assert_close(&values(got), &expected, tolerance, name);
+    }
 }
