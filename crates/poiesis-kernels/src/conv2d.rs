@@ -20,11 +20,15 @@ pub struct ConvOptions {
     /// Number of groups; divides both channel counts. With as many groups as input channels the
     /// convolution is depthwise.
     pub groups: usize,
+    /// Only this many elements of the kernel take part, counted row by row; the others count as zero, whatever they
+    /// hold, get a gradient of zero, and cost no time. `None` for all. In a kernel of odd size `(size² − 1) / 2`
+    /// are the elements before the centre, PixelCNN's mask A; one more is its mask B (van den Oord et al. 2016).
+    pub live: Option<usize>,
 }
 
 impl Default for ConvOptions {
     fn default() -> Self {
-        Self { stride: [1, 1], padding: [[0, 0], [0, 0]], dilation: [1, 1], groups: 1 }
+        Self { stride: [1, 1], padding: [[0, 0], [0, 0]], dilation: [1, 1], groups: 1, live: None }
     }
 }
 
@@ -44,7 +48,8 @@ impl ConvOptions {
 ///
 /// # Panics
 ///
-/// When the shapes do not fit one another, or the kernel does not fit into the padded input.
+/// When the shapes do not fit one another, the kernel does not fit into the padded input, or it has fewer elements
+/// than `options.live`.
 pub fn conv2d(x: Tensor<4>, weight: Tensor<4>, bias: Option<Tensor<1>>, options: &ConvOptions) -> Tensor<4> {
     let bias_shape = bias.as_ref().map(Tensor::dims);
     let shape = output_shape(x.dims(), weight.dims(), bias_shape, options);
@@ -70,6 +75,7 @@ fn geometry(
         padding: options.padding.map(|[begin, _]| begin),
         dilation: options.dilation,
         groups: options.groups,
+        live: options.live.unwrap_or(weight[0] * weight[1]),
         transposed: false,
     }
 }
@@ -97,6 +103,11 @@ pub(crate) fn output_shape(
         options.stride.iter().all(|&s| s > 0) && options.dilation.iter().all(|&d| d > 0),
         "conv2d: stride and dilation must be at least 1: {options:?}",
     );
+    assert!(
+        options.live.is_none_or(|live| live <= kernel_height * kernel_width),
+        "conv2d: weight {weight:?} has fewer elements than the {:?} that are to take part",
+        options.live,
+    );
     let size = |input: usize, kernel: usize, axis: usize| {
         let padded = input + options.padding[axis][0] + options.padding[axis][1];
         let reach = options.dilation[axis] * kernel.saturating_sub(1) + 1;
@@ -120,6 +131,7 @@ pub(crate) fn default(
     if shape[0] == 0 || shape[3] == 0 {
         return Tensor::zeros(shape, &x.device());
     }
+    let weight = options.live.map_or(weight.clone(), |live| first_elements(weight, live));
     let options = ops::ConvOptions::new_with_padding(
         options.stride,
         options.padding.map(|[begin, end]| (begin, end)),
@@ -131,9 +143,19 @@ pub(crate) fn default(
     module::conv2d(x, weight, bias, options).permute([0, 2, 3, 1])
 }
 
+/// Zero in place of every kernel element but the first `live`.
+fn first_elements(weight: Tensor<4>, live: usize) -> Tensor<4> {
+    let [height, width, channels, out] = weight.dims();
+    let device = weight.device();
+    let ones = Tensor::<2>::ones([live, channels * out], &device);
+    let zeros = Tensor::zeros([height * width - live, channels * out], &device);
+    weight * Tensor::cat(vec![ones, zeros], 0).reshape([height, width, channels, out])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::{assert_close, numbers, tensor, values};
     use burn::tensor::Device;
 
     #[test]
@@ -141,9 +163,28 @@ mod tests {
         let device = Device::flex();
         let x = Tensor::<4>::ones([2, 7, 5, 4], &device);
         let weight = Tensor::<4>::ones([3, 2, 2, 6], &device);
-        let options = ConvOptions { stride: [2, 1], padding: [[1, 0], [0, 2]], dilation: [1, 3], groups: 2 };
+        let options = ConvOptions {
+            stride: [2, 1],
+            padding: [[1, 0], [0, 2]],
+            dilation: [1, 3],
+            groups: 2,
+            live: None,
+        };
         let y = conv2d(x, weight, Some(Tensor::ones([6], &device)), &options);
         assert_eq!(y.dims(), [2, 3, 4, 6]);
+    }
+
+    #[test]
+    fn masked_kernels_equal_the_default_body() {
+        let device = Device::flex();
+        let x = tensor(&numbers(6 * 5 * 4, 1), [1, 6, 5, 4], &device);
+        let weight = tensor(&numbers(3 * 3 * 4 * 6, 2), [3, 3, 4, 6], &device);
+        for live in [0, 4, 5, 9] {
+            let options = ConvOptions { live: Some(live), ..ConvOptions::new([1, 1], [1, 1]) };
+            let expected = values(default(x.clone(), weight.clone(), None, &options));
+            let expected: Vec<f64> = expected.into_iter().map(f64::from).collect();
+            assert_close(&values(conv2d(x.clone(), weight.clone(), None, &options)), &expected, 1e-6, "y");
+        }
     }
 
     #[test]

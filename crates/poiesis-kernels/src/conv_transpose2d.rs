@@ -83,6 +83,7 @@ fn geometry(
         padding: options.padding.map(|[begin, _]| begin),
         dilation: options.dilation,
         groups: options.groups,
+        live: weight[0] * weight[1],
         transposed: true,
     }
 }

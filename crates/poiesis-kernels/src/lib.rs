@@ -40,6 +40,9 @@ mod conv_transpose2d;
 mod ema;
 mod flex;
 mod linear;
+// What the tests share speaks of this crate by its name.
+#[cfg(test)]
+extern crate self as poiesis_kernels;
 #[cfg(test)]
 #[path = "../tests/common/mod.rs"]
 mod testing;
@@ -51,4 +54,13 @@ pub use bernoulli::bernoulli_log_prob;
 pub use conv_transpose2d::{ConvTransposeOptions, conv_transpose2d};
 pub use conv2d::{ConvOptions, conv2d};
 pub use ema::ema;
+pub use flex::simd::{SimdLimit, limit_simd};
 pub use linear::linear;
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn right_with_every_instruction_set() {
+        crate::testing::assert_right_with_every_instruction_set("right_with_every_instruction_set");
+    }
+}

@@ -9,7 +9,10 @@
 mod common;
 
 use burn::tensor::{Device, Tensor};
-use common::{assert_close, assert_same_for_any_threads, numbers, tensor, values};
+use common::{
+    assert_close, assert_right_with_every_instruction_set, assert_same_for_any_threads, numbers, tensor,
+    values,
+};
 use poiesis_kernels::{ConvOptions, ConvTransposeOptions, conv_transpose2d, conv2d};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
@@ -26,6 +29,8 @@ struct Case {
     padding: [[usize; 2]; 2],
     dilation: [usize; 2],
     groups: usize,
+    /// Elements of the kernel that take part.
+    live: Option<usize>,
 }
 
 impl Case {
@@ -40,6 +45,7 @@ impl Case {
             padding: [[p; 2]; 2],
             dilation: [1; 2],
             groups: 1,
+            live: None,
         }
     }
 
@@ -77,7 +83,8 @@ impl Case {
                                 .wrapping_sub(self.padding[0][0]);
                             let x = (ox * self.stride[1] + kx * self.dilation[1])
                                 .wrapping_sub(self.padding[1][0]);
-                            if y >= self.large[0] || x >= self.large[1] {
+                            let dead = self.live.is_some_and(|live| ky * self.kernel[1] + kx >= live);
+                            if dead || y >= self.large[0] || x >= self.large[1] {
                                 continue;
                             }
                             for o in 0..self.out {
@@ -124,6 +131,7 @@ fn convolve(case: &Case, x: &[f32], weight: &[f32], bias: &[f32], dy: &[f32]) ->
         padding: case.padding,
         dilation: case.dilation,
         groups: case.groups,
+        live: case.live,
     };
     let y = conv2d(x.clone(), weight.clone(), Some(bias.clone()), &options);
     assert_eq!(y.dims(), [case.batch, h, w, case.out]);
@@ -195,7 +203,7 @@ fn check(case: &Case) {
     assert_close(&got[2], &dw, 2.0 * tolerance, &format!("dw of {name}"));
     assert_close(&got[3], &db, bias_tolerance, &format!("db of {name}"));
 
-    if case.output_padding().is_none() {
+    if case.output_padding().is_none() || case.live.is_some() {
         return;
     }
     let got = convolve_transposed(case, &small, &weight, &large_bias, &large);
@@ -281,6 +289,26 @@ fn odd_shapes() {
 }
 
 #[test]
+fn masked_kernels() {
+    let base = Case::square(2, 9, 16, 32, 3, 1, 1);
+    for live in 0..=9 {
+        check(&Case { live: Some(live), ..base.clone() });
+    }
+    check(&Case { live: Some(24), ..Case::square(2, 12, 3, 16, 7, 1, 3) });
+    check(&Case { live: Some(25), ..Case::square(1, 9, 64, 64, 7, 1, 3) });
+    check(&Case { live: Some(7), ..Case::square(2, 8, 16, 16, 4, 2, 1) });
+    check(&Case { live: Some(5), channels: 40, out: 48, groups: 2, dilation: [2, 2], ..base });
+}
+
+#[test]
+#[should_panic(expected = "[3, 3, 4, 8] has fewer elements than the Some(10)")]
+fn a_mask_beyond_the_kernel_panics() {
+    let device = Device::flex();
+    let options = ConvOptions { live: Some(10), ..ConvOptions::default() };
+    conv2d(Tensor::ones([1, 4, 4, 4], &device), Tensor::ones([3, 3, 4, 8], &device), None, &options);
+}
+
+#[test]
 fn empty_batch() {
     check(&Case::square(0, 8, 16, 16, 4, 2, 1));
     check(&Case::square(0, 8, 3, 5, 3, 1, 1));
@@ -300,10 +328,12 @@ proptest! {
         stride in [1usize..5, 1usize..5],
         padding in [[0usize..4, 0usize..4], [0usize..4, 0usize..4]],
         dilation in [1usize..4, 1usize..4],
+        live in proptest::option::weighted(0.2, 0usize..25),
     ) {
+        let live = live.map(|live| live.min(kernel[0] * kernel[1]));
         let case = Case {
             batch, large, channels: channels * groups, out: out * groups, kernel, stride,
-            padding, dilation, groups,
+            padding, dilation, groups, live,
         };
         prop_assume!(case.small().is_some());
         check(&case);
@@ -350,4 +380,9 @@ fn frozen_weights_take_no_gradient() {
     let gradients = y.sum().backward();
     assert!(x.grad(&gradients).is_some());
     assert!(weight.grad(&gradients).is_none());
+}
+
+#[test]
+fn right_with_every_instruction_set() {
+    assert_right_with_every_instruction_set("right_with_every_instruction_set");
 }

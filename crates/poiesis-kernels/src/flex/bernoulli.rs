@@ -8,12 +8,12 @@ use burn_autodiff::checkpoint::{base::Checkpointer, strategy::NoCheckpointing};
 use burn_autodiff::grads::Gradients;
 use burn_autodiff::ops::{Backward, Ops, OpsKind};
 use burn_flex::FlexTensor;
-use pulp::Arch;
 
 use super::function;
 use super::operand::{self, Operand, values};
 use super::parallel::{self, Shared};
 use super::pool::Buffer;
+use super::simd;
 
 /// Values of a task, about.
 const PART: usize = 1 << 13;
@@ -50,7 +50,7 @@ fn sums(logits: &[f32], x: &[f32], batch: usize) -> Buffer {
         let result = unsafe { shared.part(range.clone()) };
         let examples = logits.chunks_exact(each).zip(x.chunks_exact(each));
         for (result, (logits, x)) in result.iter_mut().zip(examples.skip(range.start)) {
-            *result = Arch::new().dispatch(
+            *result = simd::dispatch(
                 #[inline(always)]
                 || sum(logits, x),
             );
@@ -103,7 +103,7 @@ impl Backward<Flex, 1> for LogProb {
                 // SAFETY: every row belongs to one task.
                 let result = unsafe { shared.part(range.clone()) };
                 let (logits, x, gradient) = (&logits[range.clone()], &x[range], gradient[row]);
-                Arch::new().dispatch(
+                simd::dispatch(
                     #[inline(always)]
                     || {
                         for ((result, &logit), &x) in result.iter_mut().zip(logits).zip(x) {

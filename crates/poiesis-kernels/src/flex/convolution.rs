@@ -13,11 +13,10 @@
 
 use std::ops::Range;
 
-use pulp::Arch;
-
 use super::gemm::{self, Left, Write};
 use super::parallel::{self, Shared};
 use super::pool::Buffer;
+use super::simd;
 use super::winograd;
 
 /// The sizes of a convolution between a large and a small image.
@@ -38,6 +37,8 @@ pub(crate) struct Geometry {
     pub(crate) padding: [usize; 2],
     pub(crate) dilation: [usize; 2],
     pub(crate) groups: usize,
+    /// How many elements of the kernel, row by row, take part; the others count as zero.
+    pub(crate) live: usize,
     /// Weights are `[kernel, out, channels / groups]`, as a transposed convolution has them, instead of
     /// `[kernel, channels / groups, out]`.
     pub(crate) transposed: bool,
@@ -83,15 +84,12 @@ impl Geometry {
 
     /// Which pixels of the large image each pixel of the small one sees.
     fn gather(&self) -> Gather {
-        Gather {
-            source: self.large,
-            channels: self.channels,
-            grid: self.small,
-            taps: self.kernel,
-            step: self.stride.map(|s| s as isize),
-            tap_step: self.dilation.map(|d| d as isize),
-            offset: self.padding.map(|p| -(p as isize)),
-        }
+        let taps = (0..self.live).map(|tap| {
+            let place =
+                |axis: usize, tap: usize| (tap * self.dilation[axis]) as isize - self.padding[axis] as isize;
+            (tap, [place(0, tap / self.kernel[1]), place(1, tap % self.kernel[1])])
+        });
+        Gather::new(self.large, self.channels, self.small, self.stride, taps.collect())
     }
 }
 
@@ -106,10 +104,11 @@ pub(crate) fn shrink(g: &Geometry, x: &[f32], weight: &[f32], bias: Option<&[f32
 /// [`shrink`] by direct sums.
 pub(crate) fn shrink_directly(g: &Geometry, x: &[f32], weight: &[f32], bias: Option<&[f32]>) -> Buffer {
     let mut y = Buffer::take(g.small_len());
-    let blocks: Vec<usize> = (0..g.taps()).map(|tap| tap * g.group_channels() * g.out).collect();
+    let gather = g.gather();
+    let blocks = gather.blocks(g.group_channels() * g.out);
     let (channel, out, group) = g.weight_strides();
     let product = Product {
-        gather: g.gather(),
+        gather,
         place: Place { size: g.small, channels: g.out, start: [0, 0], step: [1, 1] },
         batch: g.batch,
         groups: g.groups,
@@ -133,16 +132,16 @@ pub(crate) fn grow(g: &Geometry, y: &[f32], weight: &[f32], bias: Option<&[f32]>
 pub(crate) fn grow_directly(g: &Geometry, y: &[f32], weight: &[f32], bias: Option<&[f32]>) -> Buffer {
     let phases = phases(g);
     let gathered: usize = phases.iter().map(Phase::products).sum();
-    let scattered = g.small[0] * g.small[1] * g.taps();
+    let scattered = g.small[0] * g.small[1] * g.live;
     // Few columns waste most of a vector, and many taps outside the small image waste products.
-    if g.group_channels() < 32 || gathered > scattered + scattered / 4 {
+    if g.live > 0 && (g.group_channels() < 32 || gathered > scattered + scattered / 4) {
         return scatter(g, y, weight, bias);
     }
     let mut x = Buffer::take(g.large_len());
     let shared = Shared::new(&mut x);
     let (channel, out, group) = g.weight_strides();
     for phase in phases {
-        let blocks: Vec<usize> = phase.taps.iter().map(|tap| tap * g.group_channels() * g.out).collect();
+        let blocks = phase.gather.blocks(g.group_channels() * g.out);
         let product = Product {
             gather: phase.gather,
             place: phase.place,
@@ -168,12 +167,15 @@ pub(crate) fn weight_gradient(g: &Geometry, x: &[f32], y: &[f32]) -> Buffer {
 
 /// [`weight_gradient`] by direct sums.
 pub(crate) fn weight_gradient_directly(g: &Geometry, x: &[f32], y: &[f32]) -> Buffer {
-    let rows = g.taps() * g.group_channels();
-    let gradient = if rows * g.out <= 1 << 16 {
-        weight_gradient_by_parts(g, x, y)
+    let rows = g.live * g.group_channels();
+    let mut gradient = Buffer::take(g.weights());
+    let (live, rest) = gradient.split_at_mut(rows * g.out);
+    rest.fill(0.0);
+    if rows * g.out <= 1 << 16 {
+        weight_gradient_by_parts(g, x, y, live);
     } else {
-        weight_gradient_by_rows(g, x, y)
-    };
+        weight_gradient_by_rows(g, x, y, live);
+    }
     if g.transposed { transpose_weights(g, &gradient) } else { gradient }
 }
 
@@ -191,7 +193,7 @@ struct Product {
 
 impl Product {
     fn depth(&self) -> usize {
-        self.gather.tap_count() * self.inputs
+        self.gather.taps.len() * self.inputs
     }
 
     /// Packs the weights of every group; `strides` are those of input channel, output channel and group.
@@ -302,7 +304,7 @@ impl Product {
 
 /// Adds `bias` to every row.
 fn add_rows(rows: &mut [f32], bias: &[f32]) {
-    Arch::new().dispatch(
+    simd::dispatch(
         #[inline(always)]
         || {
             for row in rows.chunks_exact_mut(bias.len()) {
@@ -344,82 +346,120 @@ impl Place {
 }
 
 /// Which pixels of a source image each cell of a grid sees: tap `t` of cell `c` is the pixel `c · step +
-/// t · tap_step + offset`, a zero where there is none.
+/// t.place`, a zero where there is none.
 struct Gather {
     source: [usize; 2],
     channels: usize,
     grid: [usize; 2],
-    taps: [usize; 2],
     step: [isize; 2],
-    tap_step: [isize; 2],
-    offset: [isize; 2],
+    /// Taps in the order of their pixels.
+    taps: Vec<usize>,
+    runs: Vec<Run>,
+}
+
+/// Taps whose pixels are neighbours in memory.
+struct Run {
+    y: isize,
+    x: isize,
+    taps: usize,
 }
 
 impl Gather {
+    /// `taps` are numbers of the kernel's elements and where they look, seen from a cell.
+    fn new(
+        source: [usize; 2],
+        channels: usize,
+        grid: [usize; 2],
+        step: [usize; 2],
+        mut taps: Vec<(usize, [isize; 2])>,
+    ) -> Self {
+        taps.sort_unstable_by_key(|&(_, place)| place);
+        let mut runs: Vec<Run> = Vec::new();
+        for &(_, [y, x]) in &taps {
+            match runs.last_mut() {
+                Some(run) if run.y == y && run.x + run.taps as isize == x => run.taps += 1,
+                _ => runs.push(Run { y, x, taps: 1 }),
+            }
+        }
+        let taps = taps.into_iter().map(|(tap, _)| tap).collect();
+        Self { source, channels, grid, step: step.map(|s| s as isize), taps, runs }
+    }
+
     fn cells(&self) -> usize {
         self.grid[0] * self.grid[1]
     }
 
-    fn tap_count(&self) -> usize {
-        self.taps[0] * self.taps[1]
+    /// Where each tap's weights start, in blocks of `len`.
+    fn blocks(&self, len: usize) -> Vec<usize> {
+        self.taps.iter().map(|tap| tap * len).collect()
     }
 
     /// The distance of rows if the gathered rows are in the source as they are.
     fn in_place(&self, inputs: usize) -> Option<usize> {
-        let same =
-            self.taps == [1, 1] && self.grid == self.source && self.step == [1, 1] && self.offset == [0, 0];
-        let whole = self.grid == [1, 1]
-            && self.taps == self.source
-            && self.tap_step == [1, 1]
-            && self.offset == [0, 0]
-            && inputs == self.channels;
-        (same || whole).then(|| self.source[0] * self.source[1] * self.channels / self.cells())
+        let [Run { y: 0, x: 0, taps }] = self.runs[..] else {
+            let whole = self.grid == [1, 1]
+                && inputs == self.channels
+                && self.runs.len() == self.source[0]
+                && self
+                    .runs
+                    .iter()
+                    .enumerate()
+                    .all(|(y, run)| run.y == y as isize && run.x == 0 && run.taps == self.source[1]);
+            return whole.then(|| self.source[0] * self.source[1] * self.channels);
+        };
+        let same = taps == 1 && self.grid == self.source && self.step == [1, 1];
+        let whole = self.grid == [1, 1] && self.source == [1, taps] && inputs == self.channels;
+        (same || whole).then(|| taps * self.channels)
     }
 
     /// Writes the rows of `cells` (counted through the batch): every tap's values of `channels`.
     fn rows(&self, source: &[f32], cells: Range<usize>, channels: Range<usize>, rows: &mut [f32]) {
         let count = channels.len();
-        let depth = self.tap_count() * count;
+        let depth = self.taps.len() * count;
         if depth == 0 {
             return;
         }
         let [height, width] = self.source;
-        let line = self.taps[1] * count;
-        // Neighbouring taps are neighbours in memory.
-        let runs = self.tap_step[1] == 1 && count == self.channels;
-        for (cell, row) in cells.zip(rows.chunks_exact_mut(depth)) {
-            let image = cell / self.cells();
-            let y = cell / self.grid[1] % self.grid[0];
-            let x = cell % self.grid[1];
-            let top = y as isize * self.step[0] + self.offset[0];
-            let left = x as isize * self.step[1] + self.offset[1];
-            for (tap_y, row) in row.chunks_exact_mut(line).enumerate() {
-                let y = top + tap_y as isize * self.tap_step[0];
+        let mut image = cells.start / self.cells();
+        let mut y = cells.start / self.grid[1] % self.grid[0];
+        let mut x = cells.start % self.grid[1];
+        for row in rows.chunks_exact_mut(depth).take(cells.len()) {
+            let top = y as isize * self.step[0];
+            let left = x as isize * self.step[1];
+            let mut rest = row;
+            for run in &self.runs {
+                let (row, after) = rest.split_at_mut(run.taps * count);
+                rest = after;
+                let y = top + run.y;
                 if y < 0 || y >= height as isize {
                     row.fill(0.0);
                     continue;
                 }
                 let start = (image * height + y as usize) * width;
-                if runs {
-                    let before = (-left).clamp(0, self.taps[1] as isize) as usize;
-                    let inside = (width as isize - left).clamp(0, self.taps[1] as isize) as usize;
-                    row[..before * count].fill(0.0);
-                    if inside > before {
-                        let from = start + (left + before as isize) as usize;
-                        row[before * count..inside * count]
-                            .copy_from_slice(&source[from * count..][..(inside - before) * count]);
-                    }
-                    row[inside.max(before) * count..].fill(0.0);
+                let left = left + run.x;
+                let inside = (width as isize - left).clamp(0, run.taps as isize) as usize;
+                let before = (-left).clamp(0, inside as isize) as usize;
+                row[..before * count].fill(0.0);
+                row[inside * count..].fill(0.0);
+                if inside == before {
+                    continue;
+                }
+                let row = &mut row[before * count..inside * count];
+                let first = start + (left + before as isize) as usize;
+                if count == self.channels {
+                    row.copy_from_slice(&source[first * count..][..row.len()]);
                 } else {
-                    for (tap_x, row) in row.chunks_exact_mut(count).enumerate() {
-                        let x = left + tap_x as isize * self.tap_step[1];
-                        if x < 0 || x >= width as isize {
-                            row.fill(0.0);
-                        } else {
-                            let at = (start + x as usize) * self.channels;
-                            row.copy_from_slice(&source[at + channels.start..at + channels.end]);
-                        }
+                    for (row, pixel) in row.chunks_exact_mut(count).zip(first..) {
+                        let at = pixel * self.channels;
+                        row.copy_from_slice(&source[at + channels.start..at + channels.end]);
                     }
+                }
+            }
+            x += 1;
+            if x == self.grid[1] {
+                (x, y) = (0, y + 1);
+                if y == self.grid[0] {
+                    (y, image) = (0, image + 1);
                 }
             }
         }
@@ -431,13 +471,12 @@ impl Gather {
 struct Phase {
     gather: Gather,
     place: Place,
-    taps: Vec<usize>,
 }
 
 impl Phase {
     /// Multiplications per pair of channels.
     fn products(&self) -> usize {
-        self.gather.cells() * self.gather.tap_count()
+        self.gather.cells() * self.gather.taps.len()
     }
 }
 
@@ -447,28 +486,19 @@ fn phases(g: &Geometry) -> Vec<Phase> {
     let mut phases = Vec::with_capacity(rows.len() * columns.len());
     for y in &rows {
         for x in &columns {
-            let taps = (0..y.taps)
-                .flat_map(|ty| {
-                    (0..x.taps).map(move |tx| (y.first + ty * y.every) * g.kernel[1] + x.first + tx * x.every)
-                })
-                .collect();
+            let taps = (0..y.taps).flat_map(|ty| (0..x.taps).map(move |tx| (ty, tx)));
+            let taps = taps.filter_map(|(ty, tx)| {
+                let tap = (y.first + ty * y.every) * g.kernel[1] + x.first + tx * x.every;
+                (tap < g.live).then_some((tap, [y.place(ty), x.place(tx)]))
+            });
             phases.push(Phase {
-                gather: Gather {
-                    source: g.small,
-                    channels: g.out,
-                    grid: [y.cells, x.cells],
-                    taps: [y.taps, x.taps],
-                    step: [1, 1],
-                    tap_step: [y.tap_step, x.tap_step],
-                    offset: [y.offset, x.offset],
-                },
+                gather: Gather::new(g.small, g.out, [y.cells, x.cells], [1, 1], taps.collect()),
                 place: Place {
                     size: g.large,
                     channels: g.channels,
                     start: [y.start, x.start],
                     step: g.stride,
                 },
-                taps,
             });
         }
     }
@@ -484,6 +514,13 @@ struct AxisPhase {
     taps: usize,
     tap_step: isize,
     offset: isize,
+}
+
+impl AxisPhase {
+    /// The small pixel that tap `t` of cell 0 sees.
+    fn place(&self, t: usize) -> isize {
+        self.offset + t as isize * self.tap_step
+    }
 }
 
 fn axis_phases(g: &Geometry, axis: usize) -> Vec<AxisPhase> {
@@ -524,14 +561,14 @@ fn greatest_common_divisor(a: usize, b: usize) -> usize {
 /// [`grow`] by multiplying first and adding the products to their pixels afterwards.
 fn scatter(g: &Geometry, y: &[f32], weight: &[f32], bias: Option<&[f32]>) -> Buffer {
     let depth = g.group_out();
-    let width = g.taps() * g.group_channels();
+    let width = g.live * g.group_channels();
     let (channel, out, group) = g.weight_strides();
     // The packed matrix is out × (taps · channels), so its columns come in blocks of a tap each.
-    let mut ordered = Buffer::take(g.weights());
+    let mut ordered = Buffer::take(g.groups * depth * width);
     for group_index in 0..g.groups {
         let weight = &weight[group_index * group..];
         let ordered = &mut ordered[group_index * depth * width..][..depth * width];
-        for tap in 0..g.taps() {
+        for tap in 0..g.live {
             let tap_weight = &weight[tap * g.group_channels() * g.out..];
             for o in 0..depth {
                 let row = &mut ordered[o * width + tap * g.group_channels()..];
@@ -579,7 +616,7 @@ fn scatter(g: &Geometry, y: &[f32], weight: &[f32], bias: Option<&[f32]>) -> Buf
                     width,
                     Write::Replace,
                 );
-                Arch::new().dispatch(
+                simd::dispatch(
                     #[inline(always)]
                     || add_products(g, &products, tile, group * g.group_channels(), x),
                 );
@@ -596,19 +633,20 @@ fn add_products(g: &Geometry, products: &[f32], tile: Range<usize>, first: usize
     let line = g.kernel[1] * channels;
     let [height, width] = g.large;
     let runs = g.dilation[1] == 1 && g.groups == 1;
-    let [kernel_height, kernel_width] = g.kernel;
-    for (pixel, products) in tile.zip(products.chunks_exact(kernel_height * line)) {
+    for (pixel, products) in tile.zip(products.chunks_exact(g.live * channels)) {
         let (small_y, small_x) = (pixel / g.small[1], pixel % g.small[1]);
         let left = (small_x * g.stride[1]) as isize - g.padding[1] as isize;
-        for (tap, products) in products.chunks_exact(line).enumerate() {
+        // The last row of the kernel may be cut short.
+        for (tap, products) in products.chunks(line).enumerate() {
             let y = small_y * g.stride[0] + tap * g.dilation[0];
             if y < g.padding[0] || y - g.padding[0] >= height {
                 continue;
             }
             let start = (y - g.padding[0]) * width;
             if runs {
-                let before = (-left).clamp(0, kernel_width as isize) as usize;
-                let inside = (width as isize - left).clamp(0, kernel_width as isize) as usize;
+                let taps = (products.len() / channels) as isize;
+                let before = (-left).clamp(0, taps) as usize;
+                let inside = (width as isize - left).clamp(0, taps) as usize;
                 if inside > before {
                     let at = (start + (left + before as isize) as usize) * channels;
                     let products = &products[before * channels..inside * channels];
@@ -635,10 +673,10 @@ fn add(sums: &mut [f32], values: &[f32]) {
 }
 
 /// The gradient of few weights: parts of the pixels sum up on their own and are added in order. The
-/// result is `[taps, channels / groups, out]`.
-fn weight_gradient_by_parts(g: &Geometry, x: &[f32], y: &[f32]) -> Buffer {
+/// result is `[live, channels / groups, out]`.
+fn weight_gradient_by_parts(g: &Geometry, x: &[f32], y: &[f32], total: &mut [f32]) {
     let gather = g.gather();
-    let rows = g.taps() * g.group_channels();
+    let rows = g.live * g.group_channels();
     let (len, pixels) = (rows * g.out, g.small_pixels());
     let count = pixels.div_ceil(1024).clamp(1, 16);
     let size = pixels.div_ceil(count).max(1);
@@ -675,22 +713,20 @@ fn weight_gradient_by_parts(g: &Geometry, x: &[f32], y: &[f32]) -> Buffer {
             }
         }
     });
-    let mut total = Buffer::take(len);
     total.copy_from_slice(&sums[..len]);
     for sum in sums.chunks_exact(len.max(1)).skip(1) {
-        add(&mut total, sum);
+        add(total, sum);
     }
-    total
 }
 
 /// The gradient of many weights: a chunk of pixels is gathered, then blocks of weights are multiplied. The
-/// result is `[taps, channels / groups, out]`.
-fn weight_gradient_by_rows(g: &Geometry, x: &[f32], y: &[f32]) -> Buffer {
+/// result is `[live, channels / groups, out]`.
+fn weight_gradient_by_rows(g: &Geometry, x: &[f32], y: &[f32], total: &mut [f32]) {
     let gather = g.gather();
-    let rows = g.taps() * g.group_channels();
+    let rows = g.live * g.group_channels();
     let pixels = g.small_pixels();
-    let mut gradient = Buffer::zeros(rows * g.out);
-    let result = Shared::new(&mut gradient);
+    total.fill(0.0);
+    let result = Shared::new(total);
     let in_place = gather.in_place(g.group_channels());
     let row_len = if in_place.is_some() { 0 } else { rows };
     let chunk = ((1 << 21) / (row_len * g.groups + g.out)).clamp(64, pixels.max(64));
@@ -756,7 +792,6 @@ fn weight_gradient_by_rows(g: &Geometry, x: &[f32], y: &[f32]) -> Buffer {
             }
         });
     }
-    gradient
 }
 
 /// `[taps, channels, out]` as `[taps, out, channels]`, in every group.

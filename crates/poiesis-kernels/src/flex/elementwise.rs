@@ -8,12 +8,12 @@ use burn_autodiff::checkpoint::{base::Checkpointer, strategy::NoCheckpointing};
 use burn_autodiff::grads::Gradients;
 use burn_autodiff::ops::{Backward, Ops, OpsKind};
 use burn_flex::FlexTensor;
-use pulp::Arch;
 
 use super::function::{self, Function, with_function};
 use super::operand::{self, Operand, values};
 use super::parallel::{self, Shared};
 use super::pool::Buffer;
+use super::simd;
 use crate::activation::Activation;
 
 /// Values of a task.
@@ -46,7 +46,7 @@ pub(crate) fn map(x: &[f32], activation: Activation) -> Buffer {
         let x = &x[range.clone()];
         // SAFETY: the tasks' ranges are disjoint.
         let y = unsafe { shared.part(range) };
-        with_function!(activation, function => Arch::new().dispatch(#[inline(always)] || {
+        with_function!(activation, function => simd::dispatch(#[inline(always)] || {
             for (y, &x) in y.iter_mut().zip(x) {
                 *y = function.value(x);
             }
@@ -66,7 +66,7 @@ pub(crate) fn map_backward(gradient: &[f32], saved: &[f32], activation: Activati
         let saved = &saved[range.clone()];
         // SAFETY: the tasks' ranges are disjoint.
         let dx = unsafe { shared.part(range) };
-        with_function!(activation, function => Arch::new().dispatch(#[inline(always)] || {
+        with_function!(activation, function => simd::dispatch(#[inline(always)] || {
             for ((dx, &gradient), &saved) in dx.iter_mut().zip(gradient).zip(saved) {
                 *dx = gradient * function.slope(saved, saved);
             }

@@ -7,7 +7,9 @@
 
 #![expect(unsafe_code, reason = "the inner kernel reads and writes through raw pointers")]
 
-use pulp::{Arch, Simd, WithSimd};
+use pulp::{Simd, WithSimd};
+
+use super::simd;
 
 /// Columns of the right matrix are worked off in stretches of this many rows, which stay in the L2 cache.
 const DEPTH: usize = 384;
@@ -29,12 +31,12 @@ pub(crate) enum Write {
 
 /// Number of columns in a panel on this machine.
 pub(crate) fn panel_width() -> usize {
-    Arch::new().dispatch(PanelWidth).0
+    simd::dispatch(PanelWidth).0
 }
 
 /// Number of floats that a packed matrix of `rows × columns` takes.
 pub(crate) fn packed_len(rows: usize, columns: usize) -> usize {
-    let (panel, lanes) = Arch::new().dispatch(PanelWidth);
+    let (panel, lanes) = simd::dispatch(PanelWidth);
     let last = (columns % panel).next_multiple_of(lanes);
     (columns / panel * panel + last) * rows
 }
@@ -53,7 +55,7 @@ pub(crate) fn pack_panel(
     column: usize,
     panel: usize,
 ) {
-    let (full, lanes) = Arch::new().dispatch(PanelWidth);
+    let (full, lanes) = simd::dispatch(PanelWidth);
     let first = panel * full;
     let width = full.min(columns - first);
     let stride = width.next_multiple_of(lanes);
@@ -99,7 +101,7 @@ fn transpose_into(
 
 /// The floats of panel `panel` inside a packed matrix of `rows × columns`.
 pub(crate) fn panel_range(rows: usize, columns: usize, panel: usize) -> std::ops::Range<usize> {
-    let (full, lanes) = Arch::new().dispatch(PanelWidth);
+    let (full, lanes) = simd::dispatch(PanelWidth);
     let start = panel * full;
     let width = full.min(columns - start).next_multiple_of(lanes);
     start * rows..(start + width) * rows
@@ -149,7 +151,7 @@ pub(crate) fn multiply(
     assert!((rows - 1) * left.row + (depth - 1) * left.column < left.values.len());
     assert!((rows - 1) * stride + columns <= result.len());
     assert!(packed.len() >= packed_len(depth, columns));
-    Arch::new().dispatch(Product { left, rows, depth, packed, columns, result, stride, write });
+    simd::dispatch(Product { left, rows, depth, packed, columns, result, stride, write });
 }
 
 struct PanelWidth;

@@ -9,7 +9,6 @@ use burn_autodiff::checkpoint::{base::Checkpointer, strategy::NoCheckpointing};
 use burn_autodiff::grads::Gradients;
 use burn_autodiff::ops::{Backward, Ops, OpsKind};
 use burn_flex::FlexTensor;
-use pulp::Arch;
 
 use super::convolution::{self, Geometry};
 use super::elementwise;
@@ -18,6 +17,7 @@ use super::gemm::{self, Left, Write};
 use super::operand::{self, Operand, values};
 use super::parallel::{self, Shared};
 use super::pool::Buffer;
+use super::simd;
 use super::sums;
 use crate::activation::Activation;
 
@@ -169,7 +169,7 @@ fn product(
 /// Bias and activation on their way from a tile to the result.
 #[inline(always)]
 fn finish_row<F: Function>(y: &mut [f32], tile: &[f32], bias: Option<&[f32]>, function: F) {
-    Arch::new().dispatch(
+    simd::dispatch(
         #[inline(always)]
         || match bias {
             Some(bias) => {
@@ -225,6 +225,7 @@ impl Backward<Flex, 3> for Linear {
                 padding: [0, 0],
                 dilation: [1, 1],
                 groups: 1,
+                live: 1,
                 transposed: false,
             };
             let dw = convolution::weight_gradient(&geometry, values(x), dz);

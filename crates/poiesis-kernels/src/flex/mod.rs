@@ -12,5 +12,6 @@ pub(crate) mod operand;
 pub(crate) mod optimizer;
 pub(crate) mod parallel;
 pub(crate) mod pool;
+pub(crate) mod simd;
 pub(crate) mod sums;
 pub(crate) mod winograd;

@@ -10,12 +10,12 @@ use burn_autodiff::checkpoint::{base::Checkpointer, strategy::NoCheckpointing};
 use burn_autodiff::grads::Gradients;
 use burn_autodiff::ops::{Backward, Ops, OpsKind};
 use burn_flex::FlexTensor;
-use pulp::Arch;
 
 use super::function::{Function, with_function};
 use super::operand::{self, Operand, values};
 use super::parallel::{self, Shared};
 use super::pool::Buffer;
+use super::simd;
 use super::sums;
 use crate::activation::Activation;
 use crate::batch_norm::Normalized;
@@ -135,7 +135,7 @@ impl Affine {
             let x = &x[range.clone()];
             // SAFETY: the tasks' ranges are disjoint.
             let y = unsafe { shared.part(range) };
-            with_function!(activation, function => Arch::new().dispatch(#[inline(always)] || {
+            with_function!(activation, function => simd::dispatch(#[inline(always)] || {
                 for (y, x) in y.chunks_exact_mut(channels).zip(x.chunks_exact(channels)) {
                     let x = &x[..y.len()];
                     let scale = &self.scale[..y.len()];
@@ -269,7 +269,7 @@ fn input_gradient<F: Function>(
         let dy = &dy[range.clone()];
         // SAFETY: the tasks' ranges are disjoint.
         let dx = unsafe { shared.part(range) };
-        Arch::new().dispatch(
+        simd::dispatch(
             #[inline(always)]
             || {
                 let rows = x.chunks_exact(channels).zip(dy.chunks_exact(channels));

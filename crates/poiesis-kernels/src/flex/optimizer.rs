@@ -6,11 +6,11 @@ use burn::backend::Flex;
 use burn::tensor::Tensor;
 use burn_backend::DType;
 use burn_flex::FlexTensor;
-use pulp::Arch;
 
 use super::operand::{self, Operand, values};
 use super::parallel::{self, Shared};
 use super::pool::Buffer;
+use super::simd;
 use crate::adam::AdamStep;
 
 /// Values of a task.
@@ -46,7 +46,7 @@ pub(crate) fn adam<const D: usize>(
             let (parameter, first, second) = unsafe {
                 (parameter.part(range.clone()), first.part(range.clone()), second.part(range.clone()))
             };
-            Arch::new().dispatch(
+            simd::dispatch(
                 #[inline(always)]
                 || factors.update(parameter, &gradient[range], first, second),
             );
@@ -72,7 +72,7 @@ pub(crate) fn ema(average: Tensor<1>, value: Tensor<1>, decay: f64) -> Tensor<1>
             // SAFETY: the tasks' ranges are disjoint.
             let average = unsafe { average.part(range.clone()) };
             let value = &value[range];
-            Arch::new().dispatch(
+            simd::dispatch(
                 #[inline(always)]
                 || {
                     for (average, &value) in average.iter_mut().zip(value) {

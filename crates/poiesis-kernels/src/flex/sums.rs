@@ -2,10 +2,9 @@
 
 #![expect(unsafe_code, reason = "tasks write their own part of one array through `Shared`")]
 
-use pulp::Arch;
-
 use super::parallel::{self, Shared};
 use super::pool::Buffer;
+use super::simd;
 
 /// Rows that are summed in f32 before the sum goes on in f64.
 const ROWS: usize = 256;
@@ -49,7 +48,7 @@ pub(crate) fn blocks(
             // SAFETY: every block has an array of its own.
             let sums = unsafe { shared.part(block * width..(block + 1) * width) };
             let range = parallel::part(len, size, block);
-            Arch::new().dispatch(
+            simd::dispatch(
                 #[inline(always)]
                 || add(range, sums),
             );

@@ -27,12 +27,13 @@
 
 use std::ops::Range;
 
-use pulp::{Arch, Simd, WithSimd};
+use pulp::{Simd, WithSimd};
 
 use super::convolution::Geometry;
 use super::gemm::{self, Left, Write};
 use super::parallel::{self, Shared};
 use super::pool::Buffer;
+use super::simd;
 
 /// Most tiles that a task transforms and multiplies at once.
 const TILES: usize = 128;
@@ -75,11 +76,13 @@ pub(crate) enum Choice {
 pub(crate) fn choose(g: &Geometry) -> Option<Choice> {
     let [kernel, width] = g.kernel;
     let stride = g.stride[0];
-    let fits = kernel == width
+    let fits = simd::has_vectors()
+        && kernel == width
         && g.stride == [stride; 2]
         && (stride == 1 || stride == 2)
         && g.dilation == [1, 1]
         && g.groups == 1
+        && g.live == g.taps()
         && g.channels.is_multiple_of(GROUP)
         && g.out.is_multiple_of(GROUP);
     if !fits {
@@ -252,7 +255,7 @@ fn shrink_by<
     let mut y = Buffer::take(g.small_len());
     let result = Shared::new(&mut y);
     let to_tiles = |tiles: Range<usize>, slab: &Slab, at: usize, inputs: &Shared<'_>| {
-        Arch::new().dispatch(LargeToTiles::<W, RESULTS, TAPS, POINTS> {
+        simd::dispatch_vectors(LargeToTiles::<W, RESULTS, TAPS, POINTS> {
             grid: &grid,
             tiles,
             image: x,
@@ -266,7 +269,7 @@ fn shrink_by<
         let (count, width) = (tiles.len(), columns.len());
         let mut outputs = Buffer::take(products * count * width);
         multiply_all(products, count, depth, width, inputs, packed, &mut outputs);
-        Arch::new().dispatch(TilesToSmall::<W, RESULTS, TAPS, POINTS> {
+        simd::dispatch_vectors(TilesToSmall::<W, RESULTS, TAPS, POINTS> {
             grid: &grid,
             tiles,
             products: &outputs,
@@ -277,7 +280,7 @@ fn shrink_by<
         });
     };
     let pack = |columns: Range<usize>, slab: &Slab, packed: &Shared<'_>| {
-        Arch::new().dispatch(WeightsToPanel::<W, RESULTS, TAPS, POINTS> {
+        simd::dispatch_vectors(WeightsToPanel::<W, RESULTS, TAPS, POINTS> {
             g,
             weight,
             forward: true,
@@ -317,7 +320,7 @@ fn grow_by<W: Scheme<RESULTS, TAPS, POINTS>, const RESULTS: usize, const TAPS: u
     let mut x = Buffer::take(g.large_len());
     let result = Shared::new(&mut x);
     let to_tiles = |tiles: Range<usize>, slab: &Slab, at: usize, inputs: &Shared<'_>| {
-        Arch::new().dispatch(SmallToTiles::<W, RESULTS, TAPS, POINTS> {
+        simd::dispatch_vectors(SmallToTiles::<W, RESULTS, TAPS, POINTS> {
             grid: &grid,
             tiles,
             image: y,
@@ -331,7 +334,7 @@ fn grow_by<W: Scheme<RESULTS, TAPS, POINTS>, const RESULTS: usize, const TAPS: u
         let (count, width) = (tiles.len(), columns.len());
         let mut outputs = Buffer::take(products * count * width);
         multiply_all(products, count, g.out, width, inputs, packed, &mut outputs);
-        Arch::new().dispatch(TilesToLarge::<W, RESULTS, TAPS, POINTS> {
+        simd::dispatch_vectors(TilesToLarge::<W, RESULTS, TAPS, POINTS> {
             grid: &grid,
             tiles,
             products: &outputs,
@@ -342,7 +345,7 @@ fn grow_by<W: Scheme<RESULTS, TAPS, POINTS>, const RESULTS: usize, const TAPS: u
         });
     };
     let pack = |columns: Range<usize>, slab: &Slab, packed: &Shared<'_>| {
-        Arch::new().dispatch(WeightsToPanel::<W, RESULTS, TAPS, POINTS> {
+        simd::dispatch_vectors(WeightsToPanel::<W, RESULTS, TAPS, POINTS> {
             g,
             weight,
             forward: false,
@@ -414,7 +417,7 @@ fn weight_gradient_by<
         parallel::tasks(parallel::parts(count, 16), |task| {
             let part = parallel::part(count, 16, task);
             let part_tiles = tiles.start + part.start..tiles.start + part.end;
-            Arch::new().dispatch(LargeToTiles::<W, RESULTS, TAPS, POINTS> {
+            simd::dispatch_vectors(LargeToTiles::<W, RESULTS, TAPS, POINTS> {
                 grid: &grid,
                 tiles: part_tiles.clone(),
                 image: x,
@@ -423,7 +426,7 @@ fn weight_gradient_by<
                 result: &shared_large,
                 scheme: std::marker::PhantomData,
             });
-            Arch::new().dispatch(SmallToTiles::<W, RESULTS, TAPS, POINTS> {
+            simd::dispatch_vectors(SmallToTiles::<W, RESULTS, TAPS, POINTS> {
                 grid: &grid,
                 tiles: part_tiles,
                 image: y,
@@ -461,7 +464,7 @@ fn weight_gradient_by<
     let mut gradient = Buffer::take(g.weights());
     let shared = Shared::new(&mut gradient);
     parallel::tasks(parallel::parts(rows, 8), |task| {
-        Arch::new().dispatch(SumsToWeights::<W, RESULTS, TAPS, POINTS> {
+        simd::dispatch_vectors(SumsToWeights::<W, RESULTS, TAPS, POINTS> {
             g,
             sums: &sums,
             rows: parallel::part(rows, 8, task),
@@ -1189,6 +1192,7 @@ mod tests {
             padding: [padding; 2],
             dilation: [1; 2],
             groups: 1,
+            live: kernel * kernel,
             transposed: false,
         }
     }
@@ -1227,6 +1231,10 @@ mod tests {
         let weight = numbers(g.weights(), 3);
         let small_bias = numbers(g.out, 4);
         let large_bias = numbers(g.channels, 5);
+        // Without vectors no scheme is ever chosen.
+        if !simd::has_vectors() {
+            return;
+        }
         let close = |got: Buffer, expected: Buffer, what: &str| {
             let expected: Vec<f64> = expected.iter().map(|&x| f64::from(x)).collect();
             assert_close(&got, &expected, 1e-5, &format!("{what} of {choice:?} {g:?}"));

@@ -4,10 +4,36 @@
 use std::path::Path;
 
 use burn::tensor::{Device, Tensor, TensorData};
+use poiesis_kernels::SimdLimit;
 use safetensors::SafeTensors;
+
+/// Lets a process of tests use the instruction set named in `POIESIS_TEST_SIMD` at most.
+fn limit_simd_if_asked() {
+    match std::env::var("POIESIS_TEST_SIMD").as_deref() {
+        Ok("avx2") => poiesis_kernels::limit_simd(SimdLimit::Avx2),
+        Ok("portable") => poiesis_kernels::limit_simd(SimdLimit::Portable),
+        _ => {}
+    }
+}
+
+/// Runs all other tests of this process again with lesser instruction sets, in processes of their own.
+pub(crate) fn assert_right_with_every_instruction_set(this_test: &str) {
+    if std::env::var_os("POIESIS_TEST_SIMD").is_some() {
+        return;
+    }
+    for simd in ["avx2", "portable"] {
+        let mut tests = std::process::Command::new(std::env::current_exe().unwrap());
+        let tests = tests.args(["--skip", this_test]).env("POIESIS_TEST_SIMD", simd);
+        let output = tests.output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success(), "with {simd}:\n{text}");
+        assert!(text.contains("test result: ok"), "with {simd}:\n{text}");
+    }
+}
 
 /// `count` numbers in (−1, 1) that depend on `seed`.
 pub(crate) fn numbers(count: usize, seed: u64) -> Vec<f32> {
+    limit_simd_if_asked();
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x1234_5678_9abc_def1;
     (0..count)
         .map(|_| {

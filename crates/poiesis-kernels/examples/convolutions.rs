@@ -1,0 +1,65 @@
+//! Times of single convolutions, forward and both gradients: `convolutions bench/convolutions.txt`. Ends with a line of
+//! JSON: for each line of the file the milliseconds of the three directions.
+#![expect(clippy::print_stdout, clippy::unwrap_used, reason = "a measurement, which may simply stop")]
+
+#[path = "common/mod.rs"]
+mod common;
+
+use std::time::Instant;
+
+use burn::tensor::{Device, Distribution, Tensor};
+use common::Arguments;
+use poiesis_kernels::{ConvOptions, ConvTransposeOptions, conv_transpose2d, conv2d};
+
+fn main() {
+    let given = Arguments::read(0, 9);
+    let file = std::fs::read_to_string(&given.words[0]).unwrap();
+    let times: Vec<String> = file
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .map(|line| {
+            let (kind, numbers) = line.split_once(' ').unwrap();
+            let numbers: Vec<usize> = numbers.split(' ').map(|number| number.parse().unwrap()).collect();
+            format!("{:?}", time(kind == "transposed", &numbers, given.steps))
+        })
+        .collect();
+    println!("{{\"times\": [{}]}}", times.join(", "));
+}
+
+fn time(transposed: bool, numbers: &[usize], rounds: usize) -> [f64; 3] {
+    let &[kernel, stride, padding, size, channels, out, batch] = numbers else { panic!("{numbers:?}") };
+    let device = Device::flex().autodiff();
+    let random = |shape| Tensor::<4>::random(shape, Distribution::Default, &device);
+    let x = random([batch, size, size, channels]);
+    let weight = random([kernel, kernel, channels, out]);
+    let conv = |x: Tensor<4>, weight: Tensor<4>| {
+        if transposed {
+            let options = ConvTransposeOptions::new([stride; 2], [padding; 2]);
+            conv_transpose2d(x, weight, None, &options)
+        } else {
+            conv2d(x, weight, None, &ConvOptions::new([stride; 2], [padding; 2]))
+        }
+    };
+    let median = |run: &dyn Fn() -> f64| {
+        let mut times: Vec<f64> = (0..rounds + 1).map(|_| run()).skip(1).collect();
+        times.sort_by(f64::total_cmp);
+        times[rounds / 2] * 1e3
+    };
+    let backward = |y: Tensor<4>| {
+        let start = Instant::now();
+        drop(y.backward());
+        start.elapsed().as_secs_f64()
+    };
+    let forward = median(&|| {
+        let start = Instant::now();
+        drop(conv(x.clone(), weight.clone()));
+        start.elapsed().as_secs_f64()
+    });
+    let (x_leaf, weight_leaf) = (x.clone().require_grad(), weight.clone().require_grad());
+    let leaf = conv(x.clone(), weight.clone()).require_grad();
+    // Burn begins with a tensor of ones, which the peer's gradient has already.
+    let ones = median(&|| backward(leaf.clone()));
+    let dx = median(&|| backward(conv(x_leaf.clone(), weight.clone())));
+    let dw = median(&|| backward(conv(x.clone(), weight_leaf.clone())));
+    [forward, dx - ones, dw - ones]
+}
