@@ -13,7 +13,7 @@
 
 use std::ops::Range;
 
-use super::gemm::{self, Left, Write};
+use super::gemm::{self, Left, Steps, Write};
 use super::parallel::{self, Shared};
 use super::pool::Buffer;
 use super::simd;
@@ -171,7 +171,14 @@ pub(crate) fn weight_gradient_directly(g: &Geometry, x: &[f32], y: &[f32]) -> Bu
     let mut gradient = Buffer::take(g.weights());
     let (live, rest) = gradient.split_at_mut(rows * g.out);
     rest.fill(0.0);
-    if rows * g.out <= 1 << 16 {
+    let gather = g.gather();
+    if g.groups == 1
+        && rows * g.out <= 1 << 18
+        && gather.in_place(g.channels).is_none()
+        && let Some(window) = gather.window()
+    {
+        weight_gradient_by_lines(g, &window, x, y, live);
+    } else if rows * g.out <= 1 << 16 {
         weight_gradient_by_parts(g, x, y, live);
     } else {
         weight_gradient_by_rows(g, x, y, live);
@@ -228,31 +235,61 @@ impl Product {
     }
 
     fn run(&self, source: &[f32], packed: &[f32], bias: Option<&[f32]>, result: &Shared<'_>) {
+        if self.groups == 1
+            && self.gather.in_place(self.inputs).is_none()
+            && self.gather.cells() >= 64
+            && let Some(window) = self.gather.window()
+        {
+            return self.run_windows(&window, source, packed, bias, result);
+        }
         let pixels = self.batch * self.gather.cells();
         let size = tile_pixels(self.depth(), pixels);
         parallel::tasks(parallel::parts(pixels, size), |task| {
             let tile = parallel::part(pixels, size, task);
-            self.tile(source, packed, bias, result, tile);
+            self.put(result, tile.clone(), |rows| self.multiply(source, packed, bias, rows, tile));
         });
     }
 
-    fn tile(
+    /// Multiplies padded copies of the source as they are.
+    fn run_windows(
         &self,
+        window: &Window<'_>,
         source: &[f32],
         packed: &[f32],
         bias: Option<&[f32]>,
         result: &Shared<'_>,
-        tile: Range<usize>,
     ) {
+        let [height, width] = self.gather.grid;
+        let size = window.lines(self.batch);
+        let blocks = parallel::parts(height, size);
+        parallel::tasks(self.batch * blocks, |task| {
+            let (image, block) = (task / blocks, task % blocks);
+            let lines = parallel::part(height, size, block);
+            let mut copy = Buffer::take(window.len(lines.len()));
+            window.copy(source, image, lines.clone(), &mut copy);
+            let first = image * height;
+            let tile = (first + lines.start) * width..(first + lines.end) * width;
+            self.put(result, tile.clone(), |rows| {
+                let left = window.left(&copy);
+                let (depth, outputs) = (self.depth(), self.outputs);
+                gemm::multiply(left, tile.len(), depth, packed, outputs, rows, outputs, Write::Replace);
+                if let Some(bias) = bias {
+                    add_rows(rows, bias);
+                }
+            });
+        });
+    }
+
+    /// Lets `compute` write the rows of all channels of a tile's pixels, and puts them into their places.
+    fn put(&self, result: &Shared<'_>, tile: Range<usize>, compute: impl FnOnce(&mut [f32])) {
         let channels = self.place.channels;
         if self.place.is_dense(&self.gather) {
             // SAFETY: the tasks' tiles are disjoint ranges of pixels.
-            let rows = unsafe { result.part(tile.start * channels..tile.end * channels) };
-            self.multiply(source, packed, bias, rows, tile);
+            compute(unsafe { result.part(tile.start * channels..tile.end * channels) });
             return;
         }
         let mut rows = Buffer::take(tile.len() * channels);
-        self.multiply(source, packed, bias, &mut rows, tile.clone());
+        compute(&mut rows);
         for (cell, row) in tile.zip(rows.chunks_exact(channels)) {
             let at = self.place.pixel(&self.gather, cell) * channels;
             // SAFETY: every cell of a grid has a pixel of its own.
@@ -276,12 +313,12 @@ impl Product {
         for group in 0..self.groups {
             let first = group * self.inputs;
             let left = match self.gather.in_place(self.inputs) {
-                Some(row) => Left { values: &source[tile.start * row + first..], row, column: 1 },
+                Some(row) => Left::new(&source[tile.start * row + first..], row, 1),
                 None => {
                     columns = Buffer::take(tile.len() * depth);
                     let channels = first..first + self.inputs;
                     self.gather.rows(source, tile.clone(), channels, &mut columns);
-                    Left { values: &columns, row: depth, column: 1 }
+                    Left::new(&columns, depth, 1)
                 }
             };
             gemm::multiply(
@@ -412,6 +449,24 @@ impl Gather {
         (same || whole).then(|| taps * self.channels)
     }
 
+    /// The taps as a rectangle, if that is what they are, and lines of cells are long enough to be worked off one by one.
+    fn window(&self) -> Option<Window<'_>> {
+        let (first, last) = (self.runs.first()?, self.runs.last()?);
+        let left = self.runs.iter().map(|run| run.x).min()?;
+        let right = self.runs.iter().map(|run| run.x + run.taps as isize).max()?;
+        let rectangle = self.runs.iter().zip(first.y..).enumerate().all(|(i, (run, y))| {
+            let begins = run.x == left || i == 0;
+            let ends = run.x + run.taps as isize == right || i + 1 == self.runs.len();
+            run.y == y && begins && ends
+        });
+        (rectangle && self.grid[1] >= 4).then(|| Window {
+            gather: self,
+            corner: [first.y, left],
+            taps: [(last.y - first.y + 1) as usize, (right - left) as usize],
+            skipped: (first.x - left) as usize,
+        })
+    }
+
     /// Writes the rows of `cells` (counted through the batch): every tap's values of `channels`.
     fn rows(&self, source: &[f32], cells: Range<usize>, channels: Range<usize>, rows: &mut [f32]) {
         let count = channels.len();
@@ -462,6 +517,88 @@ impl Gather {
                     (y, image) = (0, image + 1);
                 }
             }
+        }
+    }
+}
+
+/// A rectangle of taps. A copy of the source with zeros around holds the gathered rows as they are: those of
+/// neighbouring cells overlap.
+struct Window<'a> {
+    gather: &'a Gather,
+    /// The first pixel that cell 0 sees.
+    corner: [isize; 2],
+    taps: [usize; 2],
+    /// Taps at the beginning of the rectangle that do not take part; there may be others at its end.
+    skipped: usize,
+}
+
+impl Window<'_> {
+    /// Lines of cells for a task.
+    fn lines(&self, batch: usize) -> usize {
+        let [height, width] = self.gather.grid;
+        let fitting = (49_152 / (self.pitch() * self.gather.step[0] as usize)).clamp(1, 1 + 384 / width);
+        fitting.min((batch * height).div_ceil(8)).clamp(1, height)
+    }
+
+    /// Floats in a line of the copy.
+    fn pitch(&self) -> usize {
+        ((self.gather.grid[1] - 1) * self.gather.step[1] as usize + self.taps[1]) * self.gather.channels
+    }
+
+    /// Lines of the copy for `lines` of cells.
+    fn copied_lines(&self, lines: usize) -> usize {
+        (lines - 1) * self.gather.step[0] as usize + self.taps[0]
+    }
+
+    /// Floats of the copy for `lines` of cells.
+    fn len(&self, lines: usize) -> usize {
+        self.copied_lines(lines) * self.pitch()
+    }
+
+    /// Copies what `lines` of cells of an image see.
+    fn copy(&self, source: &[f32], image: usize, lines: Range<usize>, copy: &mut [f32]) {
+        let Gather { source: [height, width], channels, step, .. } = *self.gather;
+        let [top, left] = self.corner;
+        let top = top + lines.start as isize * step[0];
+        let pixels = (self.pitch() / channels) as isize;
+        let end = (width as isize - left).clamp(0, pixels) as usize;
+        let start = (-left).clamp(0, end as isize) as usize;
+        for (y, line) in (top..).zip(copy.chunks_exact_mut(self.pitch())) {
+            if y < 0 || y >= height as isize || start == end {
+                line.fill(0.0);
+                continue;
+            }
+            let first = (image * height + y as usize) * width + (left + start as isize) as usize;
+            line[..start * channels].fill(0.0);
+            line[start * channels..end * channels]
+                .copy_from_slice(&source[first * channels..][..(end - start) * channels]);
+            line[end * channels..].fill(0.0);
+        }
+    }
+
+    /// The gathered rows of the cells whose copy this is.
+    fn left<'b>(&self, copy: &'b [f32]) -> Left<'b> {
+        let channels = self.gather.channels;
+        Left {
+            values: copy,
+            rows: self.cells(),
+            columns: Steps {
+                first: self.skipped * channels,
+                step: 1,
+                run: self.taps[1] * channels,
+                jump: self.pitch(),
+            },
+        }
+    }
+
+    /// Where the cells lie in the copy.
+    fn cells(&self) -> Steps {
+        let Gather { grid, channels, step, .. } = *self.gather;
+        Steps {
+            first: 0,
+            step: step[1] as usize * channels,
+            run: grid[1],
+            jump: step[0] as usize * self.pitch(),
         }
     }
 }
@@ -565,25 +702,33 @@ fn scatter(g: &Geometry, y: &[f32], weight: &[f32], bias: Option<&[f32]>) -> Buf
     let (channel, out, group) = g.weight_strides();
     // The packed matrix is out × (taps · channels), so its columns come in blocks of a tap each.
     let mut ordered = Buffer::take(g.groups * depth * width);
-    for group_index in 0..g.groups {
+    let shared = Shared::new(&mut ordered);
+    parallel::tasks(g.groups * parallel::parts(depth, 16), |task| {
+        let (group_index, block) = (task % g.groups, task / g.groups);
         let weight = &weight[group_index * group..];
-        let ordered = &mut ordered[group_index * depth * width..][..depth * width];
-        for tap in 0..g.live {
-            let tap_weight = &weight[tap * g.group_channels() * g.out..];
-            for o in 0..depth {
-                let row = &mut ordered[o * width + tap * g.group_channels()..];
-                for (c, value) in row[..g.group_channels()].iter_mut().enumerate() {
-                    *value = tap_weight[o * out + c * channel];
+        for o in parallel::part(depth, 16, block) {
+            let start = (group_index * depth + o) * width;
+            // SAFETY: every row is written by one task.
+            let row = unsafe { shared.part(start..start + width) };
+            for (tap, row) in row.chunks_exact_mut(g.group_channels()).enumerate() {
+                let weight = &weight[tap * g.group_channels() * g.out + o * out..];
+                for (c, value) in row.iter_mut().enumerate() {
+                    *value = weight[c * channel];
                 }
             }
         }
-    }
+    });
     let len = gemm::packed_len(depth, width);
     let mut packed = Buffer::take(len * g.groups);
-    for group in 0..g.groups {
-        let ordered = &ordered[group * depth * width..];
-        gemm::pack(&mut packed[group * len..][..len], ordered, depth, width, width, 1);
-    }
+    let shared = Shared::new(&mut packed);
+    let panels = width.div_ceil(gemm::panel_width());
+    parallel::tasks(g.groups * panels, |task| {
+        let (group, panel) = (task / panels, task % panels);
+        let range = gemm::panel_range(depth, width, panel);
+        // SAFETY: panels and groups are disjoint.
+        let packed = unsafe { shared.part(group * len + range.start..group * len + range.end) };
+        gemm::pack_panel(packed, &ordered[group * depth * width..], &[0], depth, width, width, 1, panel);
+    });
 
     let mut x = Buffer::take(g.large_len());
     let image_len = g.large[0] * g.large[1] * g.channels;
@@ -601,11 +746,7 @@ fn scatter(g: &Geometry, y: &[f32], weight: &[f32], bias: Option<&[f32]>) -> Buf
         for group in 0..g.groups {
             for tile in 0..parallel::parts(pixels, size) {
                 let tile = parallel::part(pixels, size, tile);
-                let left = Left {
-                    values: &y[(image * pixels + tile.start) * g.out + group * depth..],
-                    row: g.out,
-                    column: 1,
-                };
+                let left = Left::new(&y[(image * pixels + tile.start) * g.out + group * depth..], g.out, 1);
                 gemm::multiply(
                     left,
                     tile.len(),
@@ -672,34 +813,87 @@ fn add(sums: &mut [f32], values: &[f32]) {
     }
 }
 
+/// The gradient of few weights from padded copies of the large image: parts of its lines sum up on their own and are
+/// added in order. The result is `[live, channels, out]`.
+fn weight_gradient_by_lines(g: &Geometry, window: &Window<'_>, x: &[f32], y: &[f32], total: &mut [f32]) {
+    let [height, width] = g.small;
+    let lines = g.batch * height;
+    let count = (lines * width).div_ceil(1024).clamp(1, ((1 << 20) / total.len().max(1)).clamp(4, 16));
+    let size = lines.div_ceil(count).max(1);
+    let step = window.lines(1);
+    sum_of_parts(parallel::parts(lines, size), total, |part, sum| {
+        let part = parallel::part(lines, size, part);
+        let mut copy = Buffer::take(window.len(step));
+        let mut packed = Buffer::take(gemm::packed_len(step * width, g.out));
+        let mut start = part.start;
+        while start < part.end {
+            let (image, line) = (start / height, start % height);
+            let count = step.min(part.end - start).min(height - line);
+            let depth = count * width;
+            let copy = &mut copy[..window.len(count)];
+            window.copy(x, image, line..line + count, copy);
+            let packed = &mut packed[..gemm::packed_len(depth, g.out)];
+            gemm::pack(packed, &y[start * width * g.out..], depth, g.out, g.out, 1);
+            let run = g.kernel[1] * g.channels;
+            for (tap_line, sum) in sum.chunks_mut(run * g.out).enumerate() {
+                let left = Left {
+                    values: &copy[tap_line * window.pitch()..],
+                    rows: Steps::even(1),
+                    columns: window.cells(),
+                };
+                gemm::multiply(left, sum.len() / g.out, depth, packed, g.out, sum, g.out, Write::Add);
+            }
+            start += count;
+        }
+    });
+}
+
+/// Lets `add` add each of `count` parts to a sum of its own, and puts the sums' sum into `total`.
+fn sum_of_parts(count: usize, total: &mut [f32], add_part: impl Fn(usize, &mut [f32]) + Send + Sync) {
+    let len = total.len();
+    let mut sums = Buffer::zeros(count * len);
+    let shared = Shared::new(&mut sums);
+    parallel::tasks(count, |part| {
+        // SAFETY: every part has a sum of its own.
+        add_part(part, unsafe { shared.part(part * len..(part + 1) * len) });
+    });
+    total.fill(0.0);
+    for sum in sums.chunks_exact(len.max(1)) {
+        add(total, sum);
+    }
+}
+
 /// The gradient of few weights: parts of the pixels sum up on their own and are added in order. The
 /// result is `[live, channels / groups, out]`.
 fn weight_gradient_by_parts(g: &Geometry, x: &[f32], y: &[f32], total: &mut [f32]) {
     let gather = g.gather();
     let rows = g.live * g.group_channels();
-    let (len, pixels) = (rows * g.out, g.small_pixels());
+    let pixels = g.small_pixels();
     let count = pixels.div_ceil(1024).clamp(1, 16);
     let size = pixels.div_ceil(count).max(1);
     let count = parallel::parts(pixels, size).max(1);
-    let mut sums = Buffer::zeros(count * len);
-    let shared = Shared::new(&mut sums);
-    parallel::tasks(count, |task| {
-        // SAFETY: every task has a sum of its own.
-        let sum = unsafe { shared.part(task * len..(task + 1) * len) };
+    sum_of_parts(count, total, |task, sum| {
         let range = parallel::part(pixels, size, task);
         let tile_size = (32_768 / rows.max(1)).clamp(32, 384);
-        let mut columns = Buffer::take(tile_size * rows);
+        let in_place = gather.in_place(g.group_channels());
+        let mut columns = Buffer::take(if in_place.is_some() { 0 } else { tile_size * rows });
         let mut packed = Buffer::take(gemm::packed_len(tile_size, g.group_out()));
         for tile in 0..parallel::parts(range.len(), tile_size) {
             let tile = parallel::part(range.len(), tile_size, tile);
             let tile = range.start + tile.start..range.start + tile.end;
             for group in 0..g.groups {
                 let first = group * g.group_channels();
-                gather.rows(x, tile.clone(), first..first + g.group_channels(), &mut columns);
+                let left = match in_place {
+                    Some(row) => Left::new(&x[tile.start * row + first..], 1, row),
+                    None => {
+                        let channels = first..first + g.group_channels();
+                        gather.rows(x, tile.clone(), channels, &mut columns);
+                        Left::new(&columns, 1, rows)
+                    }
+                };
                 let right = &y[tile.start * g.out + group * g.group_out()..];
                 let packed = &mut packed[..gemm::packed_len(tile.len(), g.group_out())];
                 gemm::pack(packed, right, tile.len(), g.group_out(), g.out, 1);
-                let left = Left { values: &columns, row: 1, column: rows };
                 gemm::multiply(
                     left,
                     rows,
@@ -713,10 +907,6 @@ fn weight_gradient_by_parts(g: &Geometry, x: &[f32], y: &[f32], total: &mut [f32
             }
         }
     });
-    total.copy_from_slice(&sums[..len]);
-    for sum in sums.chunks_exact(len.max(1)).skip(1) {
-        add(total, sum);
-    }
 }
 
 /// The gradient of many weights: a chunk of pixels is gathered, then blocks of weights are multiplied. The
@@ -766,12 +956,10 @@ fn weight_gradient_by_rows(g: &Geometry, x: &[f32], y: &[f32], total: &mut [f32]
             let (group, task) = (task % g.groups, task / g.groups);
             let block = parallel::part(rows, block, task);
             let left = match in_place {
-                Some(row) => Left {
-                    values: &x[cells.start * row + group * g.group_channels() + block.start..],
-                    row: 1,
-                    column: row,
-                },
-                None => Left { values: &columns[group * chunk * rows + block.start..], row: 1, column: rows },
+                Some(row) => {
+                    Left::new(&x[cells.start * row + group * g.group_channels() + block.start..], 1, row)
+                }
+                None => Left::new(&columns[group * chunk * rows + block.start..], 1, rows),
             };
             let columns = group * g.group_out()..(group + 1) * g.group_out();
             let mut sums = Buffer::zeros(block.len() * columns.len());

@@ -14,12 +14,56 @@ use super::simd;
 /// Columns of the right matrix are worked off in stretches of this many rows, which stay in the L2 cache.
 const DEPTH: usize = 384;
 
-/// The left matrix: element `(i, p)` is `values[i · row + p · column]`.
+/// The left matrix: element `(i, p)` is `values[rows.at(i) + columns.at(p)]`.
 #[derive(Clone, Copy)]
 pub(crate) struct Left<'a> {
     pub(crate) values: &'a [f32],
-    pub(crate) row: usize,
-    pub(crate) column: usize,
+    pub(crate) rows: Steps,
+    pub(crate) columns: Steps,
+}
+
+impl<'a> Left<'a> {
+    /// Element `(i, p)` is `values[i · row + p · column]`.
+    pub(crate) fn new(values: &'a [f32], row: usize, column: usize) -> Self {
+        Self { values, rows: Steps::even(row), columns: Steps::even(column) }
+    }
+}
+
+/// Where the entries along an axis lie: runs of `run` entries `step` apart, whose beginnings are `jump` apart. The first
+/// entry may be in the middle of a run.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Steps {
+    pub(crate) first: usize,
+    pub(crate) step: usize,
+    pub(crate) run: usize,
+    pub(crate) jump: usize,
+}
+
+impl Steps {
+    /// One run without end.
+    pub(crate) fn even(step: usize) -> Self {
+        Self { first: 0, step, run: usize::MAX, jump: 0 }
+    }
+
+    #[inline(always)]
+    fn at(self, index: usize) -> usize {
+        let index = self.first + index;
+        index / self.run * self.jump + index % self.run * self.step
+    }
+
+    /// How many entries from this one on lie in its run.
+    #[inline(always)]
+    fn left_in_run(self, index: usize) -> usize {
+        self.run - (self.first + index) % self.run
+    }
+
+    /// The greatest place of the first `count` entries.
+    fn last(self, count: usize) -> usize {
+        let last = self.at(count - 1);
+        // The end of the run before may lie further.
+        let in_run = (self.first + count - 1) % self.run + 1;
+        if count > in_run { last.max(self.at(count - 1 - in_run)) } else { last }
+    }
 }
 
 /// What happens to the old result.
@@ -148,7 +192,7 @@ pub(crate) fn multiply(
         }
         return;
     }
-    assert!((rows - 1) * left.row + (depth - 1) * left.column < left.values.len());
+    assert!(left.rows.last(rows) + left.columns.last(depth) < left.values.len());
     assert!((rows - 1) * stride + columns <= result.len());
     assert!(packed.len() >= packed_len(depth, columns));
     simd::dispatch(Product { left, rows, depth, packed, columns, result, stride, write });
@@ -178,6 +222,29 @@ fn tile_rows<S: Simd>(vectors: usize) -> usize {
         2 if S::REGISTER_COUNT < 32 => 6,
         _ => 12,
     }
+}
+
+/// Tiles of at most `most` rows: their first row and their number of rows, which hardly differs within a run, because small
+/// tiles are slow.
+#[inline(always)]
+fn tiles(rows: Steps, count: usize, most: usize) -> impl Iterator<Item = (usize, usize)> {
+    let mut row = 0;
+    let mut tiles_left = 0;
+    let mut end = 0;
+    std::iter::from_fn(move || {
+        if row == end {
+            if row == count {
+                return None;
+            }
+            end = count.min(row.saturating_add(rows.left_in_run(row)));
+            tiles_left = (end - row).div_ceil(most);
+        }
+        let first = row;
+        let size = (end - row).div_ceil(tiles_left);
+        tiles_left -= 1;
+        row += size;
+        Some((first, size))
+    })
 }
 
 struct Product<'a> {
@@ -213,13 +280,16 @@ impl WithSimd for Product<'_> {
                 let width = full.min(self.columns - first);
                 let count = width.div_ceil(lanes);
                 let packed = &self.packed[first * self.depth + start * count * lanes..];
-                let step = tile_rows::<S>(count);
-                for row in (0..self.rows).step_by(step) {
-                    let rows = step.min(self.rows - row);
+                let columns = self.left.columns;
+                for (row, rows) in tiles(self.left.rows, self.rows, tile_rows::<S>(count)) {
+                    let left = self.left.rows.at(row) + columns.at(start);
                     let tile = Pointers {
-                        left: self.left.values[row * self.left.row + start * self.left.column..].as_ptr(),
-                        left_row: self.left.row,
-                        left_column: self.left.column,
+                        left: self.left.values[left..].as_ptr(),
+                        left_row: self.left.rows.step,
+                        left_column: columns.step,
+                        run: columns.run,
+                        left_in_run: columns.left_in_run(start),
+                        jump: columns.jump.wrapping_sub(columns.run.wrapping_mul(columns.step)),
                         packed: packed.as_ptr(),
                         depth,
                         result: self.result[row * self.stride + first..].as_mut_ptr(),
@@ -283,6 +353,10 @@ struct Pointers {
     left: *const f32,
     left_row: usize,
     left_column: usize,
+    /// Columns in a run, those of them from the first one on, and what is added behind a run.
+    run: usize,
+    left_in_run: usize,
+    jump: usize,
     packed: *const f32,
     depth: usize,
     result: *mut f32,
@@ -319,20 +393,30 @@ impl<const ROWS: usize, const VECTORS: usize> WithSimd for Tile<ROWS, VECTORS> {
             }
             let mut left = at.left;
             let mut packed = at.packed;
-            for _ in 0..at.depth {
-                let mut right = [simd.splat_f32s(0.0); VECTORS];
-                for v in 0..VECTORS {
-                    right[v] = packed.wrapping_add(v * lanes).cast::<S::f32s>().read_unaligned();
-                }
-                for i in 0..ROWS {
-                    let factor =
-                        simd.splat_f32s(left.wrapping_add(i.wrapping_mul(at.left_row)).read_unaligned());
+            let mut depth = at.depth;
+            let mut run = at.left_in_run.min(depth);
+            loop {
+                for _ in 0..run {
+                    let mut right = [simd.splat_f32s(0.0); VECTORS];
                     for v in 0..VECTORS {
-                        sums[i][v] = simd.mul_add_e_f32s(factor, right[v], sums[i][v]);
+                        right[v] = packed.wrapping_add(v * lanes).cast::<S::f32s>().read_unaligned();
                     }
+                    for i in 0..ROWS {
+                        let factor =
+                            simd.splat_f32s(left.wrapping_add(i.wrapping_mul(at.left_row)).read_unaligned());
+                        for v in 0..VECTORS {
+                            sums[i][v] = simd.mul_add_e_f32s(factor, right[v], sums[i][v]);
+                        }
+                    }
+                    left = left.wrapping_add(at.left_column);
+                    packed = packed.wrapping_add(VECTORS * lanes);
                 }
-                left = left.wrapping_add(at.left_column);
-                packed = packed.wrapping_add(VECTORS * lanes);
+                depth -= run;
+                if depth == 0 {
+                    break;
+                }
+                left = left.wrapping_add(at.jump);
+                run = at.run.min(depth);
             }
             for i in 0..ROWS {
                 let result = at.result.wrapping_add(i * at.stride);
@@ -374,7 +458,7 @@ mod tests {
                     let stride = columns + 3;
                     let mut result = vec![0.5; rows * stride];
                     let values = &left;
-                    let left_matrix = Left { values, row, column };
+                    let left_matrix = Left::new(values, row, column);
                     multiply(left_matrix, rows, depth, &packed, columns, &mut result, stride, write);
                     for i in 0..rows {
                         for j in 0..columns {
@@ -388,6 +472,41 @@ mod tests {
                         }
                         assert!(result[i * stride + columns..(i + 1) * stride].iter().all(|&x| x == 0.5));
                     }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn rows_and_columns_in_runs() {
+        // A convolution of 3×4 taps over an image of 7×11 pixels of 2 values, from its second tap on.
+        let (pitch, width, channels, columns) = (22, 8, 2, 70);
+        let image: Vec<f32> = (0..7 * pitch).map(number).collect();
+        for (stride, rows) in [(1, 5 * 8), (1, 13), (2, 2 * 4)] {
+            let width = width / stride;
+            let depth = 11 * channels;
+            let right: Vec<f32> = (0..depth * columns).map(|i| number(i + 5)).collect();
+            let mut packed = vec![0.0; packed_len(depth, columns)];
+            pack(&mut packed, &right, depth, columns, columns, 1);
+            let left = Left {
+                values: &image,
+                rows: Steps { first: 0, step: stride * channels, run: width, jump: stride * pitch },
+                columns: Steps { first: channels, step: 1, run: 4 * channels, jump: pitch },
+            };
+            let mut result = vec![0.0; rows * columns];
+            multiply(left, rows, depth, &packed, columns, &mut result, columns, Write::Replace);
+            for i in 0..rows {
+                let corner = i / width * stride * pitch + i % width * stride * channels;
+                for j in 0..columns {
+                    let expected: f64 = (0..depth)
+                        .map(|p| {
+                            let tap = p + channels;
+                            let x = image[corner + tap / (4 * channels) * pitch + tap % (4 * channels)];
+                            f64::from(x) * f64::from(right[p * columns + j])
+                        })
+                        .sum();
+                    let got = f64::from(result[i * columns + j]);
+                    assert!((got - expected).abs() < 1e-4, "row {i}, column {j}: {got} {expected}");
                 }
             }
         }

@@ -120,7 +120,7 @@ fn product(
         let block = parallel::part(rows, ROWS, block);
         let columns = parallel::part(outputs, width, panel);
         let mut tile = Buffer::take(block.len() * columns.len());
-        let left = Left { values: &x[block.start * inputs..], row: inputs, column: 1 };
+        let left = Left::new(&x[block.start * inputs..], inputs, 1);
         gemm::multiply(
             left,
             block.len(),

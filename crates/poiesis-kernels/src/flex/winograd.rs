@@ -450,7 +450,7 @@ fn weight_gradient_by<
             let sums = unsafe { shared_sums.part(range) };
             let write = if index == 0 { Write::Replace } else { Write::Add };
             gemm::multiply(
-                Left { values: &left[p * count * rows + block.start..], row: 1, column: rows },
+                Left::new(&left[p * count * rows + block.start..], 1, rows),
                 block.len(),
                 count,
                 &right[p * count * columns..(p + 1) * count * columns],
@@ -495,7 +495,7 @@ fn multiply_all(
     let packed_len = gemm::packed_len(depth, width);
     for p in 0..products {
         gemm::multiply(
-            Left { values: &inputs[p * count * depth..], row: depth, column: 1 },
+            Left::new(&inputs[p * count * depth..], depth, 1),
             count,
             depth,
             &packed[p * packed_len..][..packed_len],
