@@ -832,8 +832,12 @@ fn weight_gradient_by_lines(g: &Geometry, window: &Window<'_>, x: &[f32], y: &[f
             let depth = count * width;
             let copy = &mut copy[..window.len(count)];
             window.copy(x, image, line..line + count, copy);
-            let packed = &mut packed[..gemm::packed_len(depth, g.out)];
-            gemm::pack(packed, &y[start * width * g.out..], depth, g.out, g.out, 1);
+            let right = &y[start * width * g.out..];
+            let packed = gemm::packed_already(right, g.out).unwrap_or_else(|| {
+                let packed = &mut packed[..gemm::packed_len(depth, g.out)];
+                gemm::pack(packed, right, depth, g.out, g.out, 1);
+                packed
+            });
             let run = g.kernel[1] * g.channels;
             for (tap_line, sum) in sum.chunks_mut(run * g.out).enumerate() {
                 let left = Left {
@@ -892,8 +896,12 @@ fn weight_gradient_by_parts(g: &Geometry, x: &[f32], y: &[f32], total: &mut [f32
                     }
                 };
                 let right = &y[tile.start * g.out + group * g.group_out()..];
-                let packed = &mut packed[..gemm::packed_len(tile.len(), g.group_out())];
-                gemm::pack(packed, right, tile.len(), g.group_out(), g.out, 1);
+                let already = if g.groups == 1 { gemm::packed_already(right, g.out) } else { None };
+                let packed = already.unwrap_or_else(|| {
+                    let packed = &mut packed[..gemm::packed_len(tile.len(), g.group_out())];
+                    gemm::pack(packed, right, tile.len(), g.group_out(), g.out, 1);
+                    packed
+                });
                 gemm::multiply(
                     left,
                     rows,

@@ -7,6 +7,8 @@
 
 #![expect(unsafe_code, reason = "the inner kernel reads and writes through raw pointers")]
 
+use std::hint::black_box;
+
 use pulp::{Simd, WithSimd};
 
 use super::simd;
@@ -83,6 +85,12 @@ pub(crate) fn packed_len(rows: usize, columns: usize) -> usize {
     let (panel, lanes) = simd::dispatch(PanelWidth);
     let last = (columns % panel).next_multiple_of(lanes);
     (columns / panel * panel + last) * rows
+}
+
+/// `matrix` with `columns` columns without gaps, if that is what packing it would give.
+pub(crate) fn packed_already(matrix: &[f32], columns: usize) -> Option<&[f32]> {
+    let (panel, lanes) = simd::dispatch(PanelWidth);
+    (columns <= panel && columns.is_multiple_of(lanes)).then_some(matrix)
 }
 
 /// Packs panel `panel` of a matrix given by blocks of rows: row `b · rows_per_block + r`, column `j` is
@@ -391,7 +399,17 @@ impl<const ROWS: usize, const VECTORS: usize> WithSimd for Tile<ROWS, VECTORS> {
                     sums[i][VECTORS - 1] = simd.partial_load_f32s(std::slice::from_raw_parts(last, at.last));
                 }
             }
-            let mut left = at.left;
+            // Every fourth row has a pointer of its own. The compiler must not know how they are related: it would
+            // reach row after row by a chain of additions, which takes longer than the multiplications.
+            let row = at.left_row;
+            let three_rows = black_box(row.wrapping_mul(3));
+            let mut left = [at.left; 3];
+            if ROWS > 4 {
+                left[1] = black_box(at.left.wrapping_add(row.wrapping_mul(4)));
+            }
+            if ROWS > 8 {
+                left[2] = black_box(at.left.wrapping_add(row.wrapping_mul(8)));
+            }
             let mut packed = at.packed;
             let mut depth = at.depth;
             let mut run = at.left_in_run.min(depth);
@@ -402,20 +420,24 @@ impl<const ROWS: usize, const VECTORS: usize> WithSimd for Tile<ROWS, VECTORS> {
                         right[v] = packed.wrapping_add(v * lanes).cast::<S::f32s>().read_unaligned();
                     }
                     for i in 0..ROWS {
-                        let factor =
-                            simd.splat_f32s(left.wrapping_add(i.wrapping_mul(at.left_row)).read_unaligned());
+                        let distance = [0, row, row.wrapping_mul(2), three_rows][i % 4];
+                        let factor = simd.splat_f32s(left[i / 4].wrapping_add(distance).read_unaligned());
                         for v in 0..VECTORS {
                             sums[i][v] = simd.mul_add_e_f32s(factor, right[v], sums[i][v]);
                         }
                     }
-                    left = left.wrapping_add(at.left_column);
+                    for left in &mut left[..ROWS.div_ceil(4)] {
+                        *left = left.wrapping_add(at.left_column);
+                    }
                     packed = packed.wrapping_add(VECTORS * lanes);
                 }
                 depth -= run;
                 if depth == 0 {
                     break;
                 }
-                left = left.wrapping_add(at.jump);
+                for left in &mut left[..ROWS.div_ceil(4)] {
+                    *left = left.wrapping_add(at.jump);
+                }
                 run = at.run.min(depth);
             }
             for i in 0..ROWS {

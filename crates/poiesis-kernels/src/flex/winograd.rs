@@ -102,26 +102,18 @@ pub(crate) fn choose(g: &Geometry) -> Option<Choice> {
         3 => [(Choice::F23, 2, 4), (Choice::F43, 4, 6)],
         _ => return None,
     };
-    // In whole training steps on small maps with few channels three taps lost to direct sums (57 against 45 ms for a
-    // convolutional VAE on 28×28 images), whatever the estimate below says.
-    if taps == 3 && g.channels * g.out * g.small[0] * g.small[1] < 1 << 20 {
-        return None;
-    }
     let pairs = (g.channels * g.out) as f64;
     let depth = (stride * stride * g.channels) as f64;
     // Times in nanoseconds of one thread, measured on a Zen 5 core, for a batch of 64.
-    let direct = {
-        let products = (64 * g.small[0] * g.small[1] * kernel * kernel) as f64;
-        products * (pairs / 100.0 + 0.15 * g.channels as f64)
-    };
+    let direct = (64 * g.small[0] * g.small[1] * kernel * kernel) as f64 * pairs / 120.0;
     candidates
         .into_iter()
         .map(|(choice, results, points)| {
             let tiles = 64 * g.small[0].div_ceil(results) * g.small[1].div_ceil(results);
             let (tiles, products) = (tiles as f64, (points * points) as f64);
-            let multiplying = tiles * depth * g.out as f64 / 100.0;
-            let moving = 0.16 * tiles * (depth + g.out as f64);
-            let weights = 1.2 * depth * g.out as f64;
+            let multiplying = tiles * depth * g.out as f64 / 120.0;
+            let moving = 0.6 * tiles * (depth + g.out as f64);
+            let weights = 0.5 * depth * g.out as f64;
             (choice, products * (multiplying + moving + weights))
         })
         .filter(|&(_, time)| time < direct)
