@@ -39,6 +39,8 @@ mod conv2d;
 mod conv_transpose2d;
 mod ema;
 mod flex;
+mod group_norm;
+mod layer_norm;
 mod linear;
 #[cfg(test)]
 #[path = "../tests/common/mod.rs"]
@@ -51,4 +53,6 @@ pub use bernoulli::bernoulli_log_prob;
 pub use conv_transpose2d::{ConvTransposeOptions, conv_transpose2d};
 pub use conv2d::{ConvOptions, conv2d};
 pub use ema::ema;
+pub use group_norm::group_norm;
+pub use layer_norm::{layer_norm, rms_norm};
 pub use linear::linear;

@@ -6,6 +6,8 @@ pub(crate) mod convolve;
 pub(crate) mod elementwise;
 pub(crate) mod function;
 pub(crate) mod gemm;
+pub(crate) mod group_norm;
+pub(crate) mod layer_norm;
 pub(crate) mod linear;
 pub(crate) mod norm;
 pub(crate) mod operand;
