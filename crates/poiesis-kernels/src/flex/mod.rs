@@ -1,6 +1,7 @@
 //! Hand-written bodies for Burn's Flex backend: plain slices of `f32`, SIMD chosen at run time, rayon.
 
 pub(crate) mod bernoulli;
+pub(crate) mod categorical;
 pub(crate) mod convolution;
 pub(crate) mod convolve;
 pub(crate) mod elementwise;
