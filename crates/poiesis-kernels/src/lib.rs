@@ -43,6 +43,7 @@ mod flex;
 mod group_norm;
 mod layer_norm;
 mod linear;
+mod logistic_mixture;
 #[cfg(test)]
 #[path = "../tests/common/mod.rs"]
 mod testing;
@@ -58,3 +59,4 @@ pub use ema::ema;
 pub use group_norm::group_norm;
 pub use layer_norm::{layer_norm, rms_norm};
 pub use linear::linear;
+pub use logistic_mixture::logistic_mixture_log_prob;

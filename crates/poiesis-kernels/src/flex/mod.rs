@@ -10,6 +10,7 @@ pub(crate) mod gemm;
 pub(crate) mod group_norm;
 pub(crate) mod layer_norm;
 pub(crate) mod linear;
+pub(crate) mod logistic_mixture;
 pub(crate) mod norm;
 pub(crate) mod operand;
 pub(crate) mod optimizer;
