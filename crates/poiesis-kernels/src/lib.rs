@@ -44,6 +44,7 @@ mod group_norm;
 mod layer_norm;
 mod linear;
 mod logistic_mixture;
+mod optimizer;
 #[cfg(test)]
 #[path = "../tests/common/mod.rs"]
 mod testing;
@@ -60,3 +61,4 @@ pub use group_norm::group_norm;
 pub use layer_norm::{layer_norm, rms_norm};
 pub use linear::linear;
 pub use logistic_mixture::logistic_mixture_log_prob;
+pub use optimizer::{Rule, UpdateStep, Updated, squared_norm, update};
