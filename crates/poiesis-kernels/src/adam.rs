@@ -2,7 +2,7 @@
 
 use burn::tensor::Tensor;
 
-use crate::flex::optimizer;
+use crate::optimizer::{Rule, UpdateStep, Updated, update};
 
 /// The settings of one update.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,7 +25,7 @@ pub struct AdamStep {
     pub gradient_scale: f64,
 }
 
-/// One Adam update; returns the new parameter and the new moments.
+/// [`update`] by [`Rule::Adam`] alone; returns the new parameter and the new moments.
 ///
 /// `first` and `second` are the moments, flat, `[number of elements of the parameter]`, zero before the
 /// first step. All tensors are without autodiff. Buffers that nothing else holds are updated in place.
@@ -46,113 +46,25 @@ pub fn adam<const D: usize>(
     second: Tensor<1>,
     step: &AdamStep,
 ) -> (Tensor<D>, Tensor<1>, Tensor<1>) {
-    let count = parameter.dims().iter().product::<usize>();
-    assert!(
-        parameter.dims() == gradient.dims(),
-        "adam: parameter {:?} does not fit gradient {:?}",
-        parameter.dims(),
-        gradient.dims(),
-    );
-    assert!(
-        first.dims() == [count] && second.dims() == [count],
-        "adam: parameter {:?} does not fit moments {:?} and {:?}: each must be [{count}]",
-        parameter.dims(),
-        first.dims(),
-        second.dims(),
-    );
-    assert!(step.step > 0, "adam: steps are counted from 1");
-    let on_flex = optimizer::fits(&parameter)
-        && optimizer::fits(&gradient)
-        && optimizer::fits(&first)
-        && optimizer::fits(&second);
-    if on_flex {
-        optimizer::adam(parameter, gradient, first, second, step)
-    } else {
-        default(parameter, gradient, first, second, step)
+    let step = UpdateStep {
+        rule: Rule::Adam { beta1: step.beta1, beta2: step.beta2, epsilon: step.epsilon },
+        learning_rate: step.learning_rate,
+        weight_decay: step.weight_decay,
+        decoupled_weight_decay: step.decoupled_weight_decay,
+        step: step.step,
+        gradient_scale: step.gradient_scale,
+    };
+    let Updated { parameter, states, .. } = update(parameter, gradient, vec![first, second], None, &step);
+    match <[Tensor<1>; 2]>::try_from(states) {
+        Ok([first, second]) => (parameter, first, second),
+        Err(states) => unreachable!("Adam keeps two states, not {}", states.len()),
     }
-}
-
-pub(crate) fn default<const D: usize>(
-    parameter: Tensor<D>,
-    gradient: Tensor<D>,
-    first: Tensor<1>,
-    second: Tensor<1>,
-    step: &AdamStep,
-) -> (Tensor<D>, Tensor<1>, Tensor<1>) {
-    let shape = parameter.dims();
-    let count = shape.iter().product::<usize>();
-    if count == 0 {
-        return (parameter, first, second);
-    }
-    let parameter = parameter.reshape([count]);
-    let mut gradient = gradient.reshape([count]) * step.gradient_scale;
-    if step.weight_decay != 0.0 {
-        gradient = gradient + parameter.clone() * step.weight_decay;
-    }
-    let first = first * step.beta1 + gradient.clone() * (1.0 - step.beta1);
-    let second = second * step.beta2 + gradient.clone() * gradient * (1.0 - step.beta2);
-    let steps = step.step as f64;
-    let size = step.learning_rate / (1.0 - step.beta1.powf(steps));
-    let correction = 1.0 / (1.0 - step.beta2.powf(steps)).sqrt();
-    let denominator = second.clone().sqrt() * correction + step.epsilon;
-    let kept = 1.0 - step.learning_rate * step.decoupled_weight_decay;
-    let parameter = parameter * kept - first.clone() * size / denominator;
-    (parameter.reshape(shape), first, second)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{assert_close, assert_same_for_any_threads, numbers, tensor, values};
     use burn::tensor::Device;
-
-    type Adam =
-        fn(Tensor<2>, Tensor<2>, Tensor<1>, Tensor<1>, &AdamStep) -> (Tensor<2>, Tensor<1>, Tensor<1>);
-
-    /// Three steps from the same start.
-    fn steps(adam: Adam) -> Vec<Vec<f32>> {
-        let device = Device::flex();
-        let count = 50 * 1501;
-        let mut parameter = tensor(&numbers(count, 1), [50, 1501], &device);
-        let (mut first, mut second) = (Tensor::zeros([count], &device), Tensor::zeros([count], &device));
-        for step in 1..4 {
-            let settings = AdamStep {
-                learning_rate: 0.01,
-                beta1: 0.5,
-                beta2: 0.99,
-                epsilon: 1e-8,
-                weight_decay: 0.1,
-                decoupled_weight_decay: 0.2,
-                step,
-                gradient_scale: 0.7,
-            };
-            let gradient = tensor(&numbers(count, step + 1), [50, 1501], &device);
-            (parameter, first, second) = adam(parameter, gradient, first, second, &settings);
-        }
-        vec![values(parameter), values(first), values(second)]
-    }
-
-    #[test]
-    fn equals_the_default_body() {
-        for (got, expected) in steps(adam).iter().zip(&steps(default)) {
-            let expected: Vec<f64> = expected.iter().map(|&x| f64::from(x)).collect();
-            assert_close(got, &expected, 1e-6, "adam");
-        }
-    }
-
-    #[test]
-    fn the_same_for_any_number_of_threads() {
-        assert_same_for_any_threads(|| steps(adam));
-    }
-
-    #[test]
-    fn leaves_tensors_that_others_hold() {
-        let device = Device::flex();
-        let average = tensor(&[1.0, 2.0], [2], &device);
-        let other = average.clone();
-        crate::ema(average, Tensor::zeros([2], &device), 0.5);
-        assert_eq!(values(other), [1.0, 2.0]);
-    }
 
     #[test]
     fn first_step_moves_by_the_learning_rate() {

@@ -41,6 +41,15 @@ mod tests {
     }
 
     #[test]
+    fn leaves_tensors_that_others_hold() {
+        let device = Device::flex();
+        let average = Tensor::<1>::from_data([1.0, 2.0], &device);
+        let other = average.clone();
+        ema(average, Tensor::zeros([2], &device), 0.5);
+        assert_eq!(crate::testing::values(other), [1.0, 2.0]);
+    }
+
+    #[test]
     #[should_panic(expected = "[3] does not fit value [4]")]
     fn wrong_shapes_panic_with_both() {
         let device = Device::flex();

@@ -35,11 +35,16 @@ mod activation;
 mod adam;
 mod batch_norm;
 mod bernoulli;
+mod categorical;
 mod conv2d;
 mod conv_transpose2d;
 mod ema;
 mod flex;
+mod group_norm;
+mod layer_norm;
 mod linear;
+mod logistic_mixture;
+mod optimizer;
 // What the tests share speaks of this crate by its name.
 #[cfg(test)]
 extern crate self as poiesis_kernels;
@@ -51,11 +56,16 @@ pub use activation::{Activation, activate};
 pub use adam::{AdamStep, adam};
 pub use batch_norm::{Normalized, batch_norm, batch_norm_eval};
 pub use bernoulli::bernoulli_log_prob;
+pub use categorical::categorical_log_prob;
 pub use conv_transpose2d::{ConvTransposeOptions, conv_transpose2d};
 pub use conv2d::{ConvOptions, conv2d};
 pub use ema::ema;
 pub use flex::simd::{SimdLimit, limit_simd};
+pub use group_norm::group_norm;
+pub use layer_norm::{layer_norm, rms_norm};
 pub use linear::linear;
+pub use logistic_mixture::logistic_mixture_log_prob;
+pub use optimizer::{Rule, UpdateStep, Updated, squared_norm, update};
 
 #[cfg(test)]
 mod tests {

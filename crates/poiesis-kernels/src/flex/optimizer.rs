@@ -11,59 +11,129 @@ use super::operand::{self, Operand, values};
 use super::parallel::{self, Shared};
 use super::pool::Buffer;
 use super::simd;
-use crate::adam::AdamStep;
+use super::sums;
+use crate::optimizer::{Rule, UpdateStep, Updated};
 
 /// Values of a task.
 const PART: usize = 1 << 15;
+
+/// Values of all arrays together that fit into the cache.
+const BLOCK: usize = 1 << 12;
 
 /// Whether a tensor can be updated here: f32, on Flex, without autodiff.
 pub(crate) fn fits<const D: usize>(tensor: &Tensor<D>) -> bool {
     matches!(Operand::new(tensor), Some(Operand::Plain(_)))
 }
 
-/// [`crate::adam`] of tensors that [`fits`] accepts.
-pub(crate) fn adam<const D: usize>(
+/// [`crate::update`] of tensors that [`fits`] accepts.
+pub(crate) fn update<const D: usize>(
     parameter: Tensor<D>,
     gradient: Tensor<D>,
-    first: Tensor<1>,
-    second: Tensor<1>,
-    step: &AdamStep,
-) -> (Tensor<D>, Tensor<1>, Tensor<1>) {
-    let mut parameter = own(parameter);
-    let mut first = own(first);
-    let mut second = own(second);
+    states: Vec<Tensor<1>>,
+    average: Option<(Tensor<1>, f64)>,
+    step: &UpdateStep,
+) -> Updated<D> {
     let gradient = operand::contiguous(&primitive(gradient));
-    let factors = Factors::new(step);
-    {
-        let gradient = values(&gradient);
-        let len = gradient.len();
-        let parameter = Shared::new(parameter.storage_mut());
-        let first = Shared::new(first.storage_mut());
-        let second = Shared::new(second.storage_mut());
+    let mut parameter = own(parameter);
+    let mut states: Vec<FlexTensor> = states.into_iter().map(own).collect();
+    let mut average = average.map(|(average, decay)| (own(average), decay));
+    let mut arrays = Arrays {
+        parameter: Shared::new(parameter.storage_mut()),
+        gradient: values(&gradient),
+        states: [Shared::new(&mut []), Shared::new(&mut [])],
+        average: average.as_mut().map(|(average, decay)| (Shared::new(average.storage_mut()), *decay)),
+    };
+    for (array, state) in arrays.states.iter_mut().zip(&mut states) {
+        *array = Shared::new(state.storage_mut());
+    }
+    let common = Common::new(step);
+    match step.rule {
+        Rule::Sgd { momentum, nesterov } => {
+            let (rate, momentum) = (step.learning_rate as f32, momentum as f32);
+            arrays.update(&Sgd { common, rate, momentum, nesterov });
+        }
+        Rule::RmsProp { alpha, epsilon, momentum } => arrays.update(&RmsProp {
+            common,
+            rate: step.learning_rate as f32,
+            alpha: alpha as f32,
+            one_minus_alpha: (1.0 - alpha) as f32,
+            epsilon: epsilon as f32,
+            momentum: momentum as f32,
+        }),
+        Rule::Adam { beta1, beta2, epsilon } => {
+            arrays.update(&Adam::new(common, step, [beta1, beta2], epsilon));
+        }
+        Rule::AdaMax { beta1, beta2, epsilon } => {
+            arrays.update(&AdaMax(Adam::new(common, step, [beta1, beta2], epsilon)));
+        }
+    }
+    Updated {
+        parameter: Tensor::from_primitive::<Flex>(parameter),
+        states: states.into_iter().map(Tensor::from_primitive::<Flex>).collect(),
+        average: average.map(|(average, _)| Tensor::from_primitive::<Flex>(average)),
+    }
+}
+
+/// The arrays of an update; states that the rule does not keep are empty.
+struct Arrays<'a> {
+    parameter: Shared<'a>,
+    gradient: &'a [f32],
+    states: [Shared<'a>; 2],
+    average: Option<(Shared<'a>, f64)>,
+}
+
+impl Arrays<'_> {
+    fn update(&self, rule: &impl Kernel) {
+        let len = self.gradient.len();
         parallel::tasks(parallel::parts(len, PART), |task| {
-            let range = parallel::part(len, PART, task);
-            // SAFETY: the tasks' ranges are disjoint.
-            let (parameter, first, second) = unsafe {
-                (parameter.part(range.clone()), first.part(range.clone()), second.part(range.clone()))
-            };
-            simd::dispatch(
-                #[inline(always)]
-                || factors.update(parameter, &gradient[range], first, second),
-            );
+            let part = parallel::part(len, PART, task);
+            for block in 0..parallel::parts(part.len(), BLOCK) {
+                let range = parallel::part(part.len(), BLOCK, block);
+                let range = part.start + range.start..part.start + range.end;
+                let of_state = |state: &Shared<'_>| if state.is_empty() { 0..0 } else { range.clone() };
+                // SAFETY: the tasks' ranges are disjoint.
+                let (parameter, states) = unsafe {
+                    (
+                        self.parameter.part(range.clone()),
+                        self.states.each_ref().map(|state| state.part(of_state(state))),
+                    )
+                };
+                let average = self.average.as_ref().map(|(average, decay)| {
+                    // SAFETY: the tasks' ranges are disjoint.
+                    (unsafe { average.part(range.clone()) }, *decay)
+                });
+                simd::dispatch(
+                    #[inline(always)]
+                    || {
+                        rule.update(parameter, &self.gradient[range], states);
+                        // A loop of its own, over values that are still in the cache.
+                        if let Some((average, decay)) = average {
+                            move_average(average, parameter, decay);
+                        }
+                    },
+                );
+            }
         });
     }
-    (
-        Tensor::from_primitive::<Flex>(parameter),
-        Tensor::from_primitive::<Flex>(first),
-        Tensor::from_primitive::<Flex>(second),
-    )
+}
+
+/// [`crate::squared_norm`] of a tensor that lives on Flex; `None` for others.
+pub(crate) fn squared_norm<const D: usize>(tensor: &Tensor<D>) -> Option<f64> {
+    let tensor = Operand::new(tensor)?.into_values();
+    let values = values(&tensor);
+    let sums = parallel::map(parallel::parts(values.len(), PART), |task| {
+        simd::dispatch(
+            #[inline(always)]
+            || sums::of_terms(&values[parallel::part(values.len(), PART, task)], |x| x * x),
+        )
+    });
+    Some(sums.into_iter().sum())
 }
 
 /// [`crate::ema`] of tensors that [`fits`] accepts.
 pub(crate) fn ema(average: Tensor<1>, value: Tensor<1>, decay: f64) -> Tensor<1> {
     let mut average = own(average);
     let value = operand::contiguous(&primitive(value));
-    let (kept, added) = (decay as f32, (1.0 - decay) as f32);
     {
         let value = values(&value);
         let average = Shared::new(average.storage_mut());
@@ -74,21 +144,113 @@ pub(crate) fn ema(average: Tensor<1>, value: Tensor<1>, decay: f64) -> Tensor<1>
             let value = &value[range];
             simd::dispatch(
                 #[inline(always)]
-                || {
-                    for (average, &value) in average.iter_mut().zip(value) {
-                        *average = *average * kept + value * added;
-                    }
-                },
+                || move_average(average, value, decay),
             );
         });
     }
     Tensor::from_primitive::<Flex>(average)
 }
 
-/// The numbers of an update.
-struct Factors {
-    gradient: f32,
+#[inline(always)]
+fn move_average(average: &mut [f32], value: &[f32], decay: f64) {
+    let (kept, added) = (decay as f32, (1.0 - decay) as f32);
+    for (average, &value) in average.iter_mut().zip(value) {
+        *average = *average * kept + value * added;
+    }
+}
+
+/// A rule with its numbers.
+trait Kernel: Sync {
+    fn update(&self, parameter: &mut [f32], gradient: &[f32], states: [&mut [f32]; 2]);
+}
+
+/// What all rules do with gradient and parameter before they move.
+struct Common {
+    scale: f32,
     decay: f32,
+    kept: f32,
+}
+
+impl Common {
+    fn new(step: &UpdateStep) -> Self {
+        Self {
+            scale: step.gradient_scale as f32,
+            decay: step.weight_decay as f32,
+            kept: (1.0 - step.learning_rate * step.decoupled_weight_decay) as f32,
+        }
+    }
+
+    #[inline(always)]
+    fn gradient(&self, gradient: f32, parameter: f32) -> f32 {
+        gradient * self.scale + parameter * self.decay
+    }
+}
+
+struct Sgd {
+    common: Common,
+    rate: f32,
+    momentum: f32,
+    nesterov: bool,
+}
+
+impl Kernel for Sgd {
+    #[inline(always)]
+    fn update(&self, parameter: &mut [f32], gradient: &[f32], [sum, _]: [&mut [f32]; 2]) {
+        if sum.is_empty() {
+            for (parameter, &gradient) in parameter.iter_mut().zip(gradient) {
+                let g = self.common.gradient(gradient, *parameter);
+                *parameter = *parameter * self.common.kept - g * self.rate;
+            }
+            return;
+        }
+        for ((parameter, &gradient), sum) in parameter.iter_mut().zip(gradient).zip(sum) {
+            let g = self.common.gradient(gradient, *parameter);
+            *sum = *sum * self.momentum + g;
+            let direction = if self.nesterov { g + *sum * self.momentum } else { *sum };
+            *parameter = *parameter * self.common.kept - direction * self.rate;
+        }
+    }
+}
+
+struct RmsProp {
+    common: Common,
+    rate: f32,
+    alpha: f32,
+    one_minus_alpha: f32,
+    epsilon: f32,
+    momentum: f32,
+}
+
+impl RmsProp {
+    /// The gradient over the root of the second moment, which takes it in first.
+    #[inline(always)]
+    fn scaled(&self, gradient: f32, parameter: f32, second: &mut f32) -> f32 {
+        let g = self.common.gradient(gradient, parameter);
+        *second = *second * self.alpha + g * g * self.one_minus_alpha;
+        g / (second.sqrt() + self.epsilon)
+    }
+}
+
+impl Kernel for RmsProp {
+    #[inline(always)]
+    fn update(&self, parameter: &mut [f32], gradient: &[f32], [second, sum]: [&mut [f32]; 2]) {
+        let values = parameter.iter_mut().zip(gradient).zip(second);
+        if sum.is_empty() {
+            for ((parameter, &gradient), second) in values {
+                let scaled = self.scaled(gradient, *parameter, second);
+                *parameter = *parameter * self.common.kept - scaled * self.rate;
+            }
+            return;
+        }
+        for (((parameter, &gradient), second), sum) in values.zip(sum) {
+            *sum = *sum * self.momentum + self.scaled(gradient, *parameter, second);
+            *parameter = *parameter * self.common.kept - *sum * self.rate;
+        }
+    }
+}
+
+struct Adam {
+    common: Common,
     beta1: f32,
     one_minus_beta1: f32,
     beta2: f32,
@@ -96,38 +258,52 @@ struct Factors {
     size: f32,
     correction: f32,
     epsilon: f32,
-    kept: f32,
 }
 
-impl Factors {
-    fn new(step: &AdamStep) -> Self {
+impl Adam {
+    fn new(common: Common, step: &UpdateStep, [beta1, beta2]: [f64; 2], epsilon: f64) -> Self {
         let steps = step.step as f64;
         Self {
-            gradient: step.gradient_scale as f32,
-            decay: step.weight_decay as f32,
-            beta1: step.beta1 as f32,
-            one_minus_beta1: (1.0 - step.beta1) as f32,
-            beta2: step.beta2 as f32,
-            one_minus_beta2: (1.0 - step.beta2) as f32,
-            size: (step.learning_rate / (1.0 - step.beta1.powf(steps))) as f32,
-            correction: (1.0 / (1.0 - step.beta2.powf(steps)).sqrt()) as f32,
-            epsilon: step.epsilon as f32,
-            kept: (1.0 - step.learning_rate * step.decoupled_weight_decay) as f32,
+            common,
+            beta1: beta1 as f32,
+            one_minus_beta1: (1.0 - beta1) as f32,
+            beta2: beta2 as f32,
+            one_minus_beta2: (1.0 - beta2) as f32,
+            size: (step.learning_rate / (1.0 - beta1.powf(steps))) as f32,
+            correction: (1.0 / (1.0 - beta2.powf(steps)).sqrt()) as f32,
+            epsilon: epsilon as f32,
         }
     }
+}
 
+impl Kernel for Adam {
     #[inline(always)]
-    fn update(&self, parameter: &mut [f32], gradient: &[f32], first: &mut [f32], second: &mut [f32]) {
-        let len = parameter.len();
-        let (gradient, first, second) = (&gradient[..len], &mut first[..len], &mut second[..len]);
-        for i in 0..len {
-            let g = gradient[i] * self.gradient + parameter[i] * self.decay;
-            let m = first[i] * self.beta1 + g * self.one_minus_beta1;
-            let v = second[i] * self.beta2 + g * g * self.one_minus_beta2;
-            first[i] = m;
-            second[i] = v;
-            let root = v.sqrt() * self.correction + self.epsilon;
-            parameter[i] = parameter[i] * self.kept - m * self.size / root;
+    fn update(&self, parameter: &mut [f32], gradient: &[f32], [first, second]: [&mut [f32]; 2]) {
+        let values = parameter.iter_mut().zip(gradient).zip(first).zip(second);
+        for (((parameter, &gradient), first), second) in values {
+            let g = self.common.gradient(gradient, *parameter);
+            *first = *first * self.beta1 + g * self.one_minus_beta1;
+            *second = *second * self.beta2 + g * g * self.one_minus_beta2;
+            let root = second.sqrt() * self.correction + self.epsilon;
+            *parameter = *parameter * self.common.kept - *first * self.size / root;
+        }
+    }
+}
+
+/// The numbers of Adam with another second moment.
+struct AdaMax(Adam);
+
+impl Kernel for AdaMax {
+    #[inline(always)]
+    fn update(&self, parameter: &mut [f32], gradient: &[f32], [first, norm]: [&mut [f32]; 2]) {
+        let Self(adam) = self;
+        let values = parameter.iter_mut().zip(gradient).zip(first).zip(norm);
+        for (((parameter, &gradient), first), norm) in values {
+            let g = adam.common.gradient(gradient, *parameter);
+            *first = *first * adam.beta1 + g * adam.one_minus_beta1;
+            let (old, new) = (*norm * adam.beta2, g.abs() + adam.epsilon);
+            *norm = if old > new { old } else { new };
+            *parameter = *parameter * adam.common.kept - *first * adam.size / *norm;
         }
     }
 }

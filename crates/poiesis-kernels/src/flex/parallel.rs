@@ -16,6 +16,11 @@ pub(crate) fn tasks(count: usize, task: impl Fn(usize) + Send + Sync) {
     }
 }
 
+/// The results of `task(0) … task(count − 1)`, in their order, computed in any order on rayon's threads.
+pub(crate) fn map<T: Send>(count: usize, task: impl Fn(usize) -> T + Send + Sync) -> Vec<T> {
+    (0..count).into_par_iter().with_max_len(1).map(task).collect()
+}
+
 /// The parts of `0..len` of `size` elements each, the last one shorter; numbered by [`part`].
 pub(crate) fn parts(len: usize, size: usize) -> usize {
     len.div_ceil(size)
@@ -42,6 +47,10 @@ unsafe impl Sync for Shared<'_> {}
 impl<'a> Shared<'a> {
     pub(crate) fn new(array: &'a mut [f32]) -> Self {
         Self { start: array.as_mut_ptr(), len: array.len(), borrow: PhantomData }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len == 0
     }
 
     /// The elements of `range`, to write.
