@@ -39,11 +39,13 @@ mod categorical;
 mod conv2d;
 mod conv_transpose2d;
 mod ema;
+mod embedding;
 mod flex;
 mod group_norm;
 mod layer_norm;
 mod linear;
 mod logistic_mixture;
+mod noise;
 mod optimizer;
 // What the tests share speaks of this crate by its name.
 #[cfg(test)]
@@ -60,17 +62,11 @@ pub use categorical::categorical_log_prob;
 pub use conv_transpose2d::{ConvTransposeOptions, conv_transpose2d};
 pub use conv2d::{ConvOptions, conv2d};
 pub use ema::ema;
+pub use embedding::embedding;
 pub use flex::simd::{SimdLimit, limit_simd};
 pub use group_norm::group_norm;
 pub use layer_norm::{layer_norm, rms_norm};
 pub use linear::linear;
 pub use logistic_mixture::logistic_mixture_log_prob;
+pub use noise::{normal, uniform};
 pub use optimizer::{Rule, UpdateStep, Updated, squared_norm, update};
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn right_with_every_instruction_set() {
-        crate::testing::assert_right_with_every_instruction_set("right_with_every_instruction_set");
-    }
-}

@@ -72,3 +72,11 @@ fn limited(limit: u8) -> Arch {
     }
     Arch::Scalar
 }
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn right_with_every_instruction_set() {
+        crate::testing::assert_right_with_every_instruction_set("right_with_every_instruction_set");
+    }
+}
