@@ -40,6 +40,7 @@ mod conv_transpose2d;
 mod ema;
 mod flex;
 mod linear;
+mod lstm;
 #[cfg(test)]
 #[path = "../tests/common/mod.rs"]
 mod testing;
@@ -52,3 +53,4 @@ pub use conv_transpose2d::{ConvTransposeOptions, conv_transpose2d};
 pub use conv2d::{ConvOptions, conv2d};
 pub use ema::ema;
 pub use linear::linear;
+pub use lstm::lstm;

@@ -86,14 +86,14 @@ pub(crate) fn linear<const D: usize>(
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Size {
-    rows: usize,
-    inputs: usize,
-    outputs: usize,
+pub(crate) struct Size {
+    pub(crate) rows: usize,
+    pub(crate) inputs: usize,
+    pub(crate) outputs: usize,
 }
 
 /// `activation(x · weight + bias)`; with `transposed`, `weight` is `[outputs, inputs]`.
-fn product(
+pub(crate) fn product(
     size: Size,
     x: &[f32],
     weight: &[f32],
@@ -186,6 +186,26 @@ fn finish_row<F: Function>(y: &mut [f32], tile: &[f32], bias: Option<&[f32]>, fu
     );
 }
 
+/// `xᵀ · dz` for `x [rows, inputs]` and `dz [rows, outputs]`.
+pub(crate) fn weight_gradient(size: Size, x: &[f32], dz: &[f32]) -> Buffer {
+    let Size { rows, inputs, outputs } = size;
+    // A 1×1 convolution of images of one pixel.
+    let geometry = Geometry {
+        batch: rows,
+        large: [1, 1],
+        channels: inputs,
+        small: [1, 1],
+        out: outputs,
+        kernel: [1, 1],
+        stride: [1, 1],
+        padding: [0, 0],
+        dilation: [1, 1],
+        groups: 1,
+        transposed: false,
+    };
+    convolution::weight_gradient(&geometry, x, dz)
+}
+
 #[derive(Debug)]
 struct Linear;
 
@@ -213,21 +233,7 @@ impl Backward<Flex, 3> for Linear {
         let Size { rows, inputs, outputs } = state.size;
         let [x_node, weight_node, bias_node] = ops.parents;
         if let (Some(node), Some(x)) = (weight_node, &state.x) {
-            // A 1×1 convolution of images of one pixel.
-            let geometry = Geometry {
-                batch: rows,
-                large: [1, 1],
-                channels: inputs,
-                small: [1, 1],
-                out: outputs,
-                kernel: [1, 1],
-                stride: [1, 1],
-                padding: [0, 0],
-                dilation: [1, 1],
-                groups: 1,
-                transposed: false,
-            };
-            let dw = convolution::weight_gradient(&geometry, values(x), dz);
+            let dw = weight_gradient(state.size, values(x), dz);
             gradients.register::<Flex>(node.id, operand::tensor(dw, &[inputs, outputs]));
         }
         if let Some(node) = bias_node {

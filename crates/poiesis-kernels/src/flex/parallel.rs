@@ -16,6 +16,12 @@ pub(crate) fn tasks(count: usize, task: impl Fn(usize) + Send + Sync) {
     }
 }
 
+/// Runs `work` on one of rayon's threads: where many calls of [`tasks`] follow one another, each then begins
+/// without waking threads from outside.
+pub(crate) fn inside(work: impl FnOnce() + Send) {
+    rayon::scope(|_| work());
+}
+
 /// The parts of `0..len` of `size` elements each, the last one shorter; numbered by [`part`].
 pub(crate) fn parts(len: usize, size: usize) -> usize {
     len.div_ceil(size)
