@@ -14,7 +14,7 @@ use burn_autodiff::checkpoint::{base::Checkpointer, strategy::NoCheckpointing};
 use burn_autodiff::grads::Gradients;
 use burn_autodiff::ops::{Backward, Ops, OpsKind};
 use burn_flex::FlexTensor;
-use pulp::Arch;
+use pulp::{Arch, Simd, WithSimd};
 
 use super::function::{Function, Sigmoid, Tanh};
 use super::linear;
@@ -149,7 +149,14 @@ fn forward(size: &Size, mut gates: Buffer, w_hidden: &[f32], h: &[f32], c: &[f32
                         let there = at * hidden + units.start..at * hidden + units.end;
                         // SAFETY: as above.
                         let (c, h) = unsafe { (last_cell.part(here.clone()), new.part(here)) };
-                        update_cell(gate(0), gate(1), gate(2), gate(3), c, h);
+                        Arch::new().dispatch(Cell {
+                            i: gate(0),
+                            f: gate(1),
+                            g: gate(2),
+                            o: gate(3),
+                            c: &mut *c,
+                            h: &mut *h,
+                        });
                         // SAFETY: as above.
                         unsafe {
                             cells.part(there.clone()).copy_from_slice(c);
@@ -165,66 +172,63 @@ fn forward(size: &Size, mut gates: Buffer, w_hidden: &[f32], h: &[f32], c: &[f32
 }
 
 /// The new cell and hidden state of some units from their gates.
-fn update_cell(i: &[f32], f: &[f32], g: &[f32], o: &[f32], c: &mut [f32], h: &mut [f32]) {
-    Arch::new().dispatch(
-        #[inline(always)]
-        || update_cell_body(i, f, g, o, c, h),
-    );
+struct Cell<'a> {
+    i: &'a [f32],
+    f: &'a [f32],
+    g: &'a [f32],
+    o: &'a [f32],
+    c: &'a mut [f32],
+    h: &'a mut [f32],
 }
 
-#[inline(always)]
-fn update_cell_body(i: &[f32], f: &[f32], g: &[f32], o: &[f32], c: &mut [f32], h: &mut [f32]) {
-    let len = h.len();
-    let (i, f, g, o, c) = (&i[..len], &f[..len], &g[..len], &o[..len], &mut c[..len]);
-    for j in 0..len {
-        c[j] = f[j] * c[j] + i[j] * g[j];
-        h[j] = o[j] * Tanh.value(c[j]);
+impl WithSimd for Cell<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _simd: S) {
+        let (c, h) = (self.c, self.h);
+        let len = c.len();
+        let (i, f, g, o) = (&self.i[..len], &self.f[..len], &self.g[..len], &self.o[..len]);
+        let h = &mut h[..len];
+        for j in 0..len {
+            c[j] = f[j] * c[j] + i[j] * g[j];
+            h[j] = o[j] * Tanh.value(c[j]);
+        }
     }
 }
 
 /// Turns the gates of some units into the gradients in front of their functions, and the gradient of the cell behind
 /// the step, without the part through `h`, into that of the cell in front of it.
-#[expect(clippy::too_many_arguments, reason = "a cell has this many numbers")]
-fn cell_backward(
-    i: &mut [f32],
-    f: &mut [f32],
-    g: &mut [f32],
-    o: &mut [f32],
-    previous: &[f32],
-    c: &[f32],
-    dh: &[f32],
-    dc: &mut [f32],
-) {
-    Arch::new().dispatch(
-        #[inline(always)]
-        || cell_backward_body(i, f, g, o, previous, c, dh, dc),
-    );
+struct CellBackward<'a> {
+    i: &'a mut [f32],
+    f: &'a mut [f32],
+    g: &'a mut [f32],
+    o: &'a mut [f32],
+    previous: &'a [f32],
+    c: &'a [f32],
+    dh: &'a [f32],
+    dc: &'a mut [f32],
 }
 
-#[inline(always)]
-#[expect(clippy::too_many_arguments, reason = "a cell has this many numbers")]
-fn cell_backward_body(
-    i: &mut [f32],
-    f: &mut [f32],
-    g: &mut [f32],
-    o: &mut [f32],
-    previous: &[f32],
-    c: &[f32],
-    dh: &[f32],
-    dc: &mut [f32],
-) {
-    let len = dc.len();
-    let (i, f, g, o) = (&mut i[..len], &mut f[..len], &mut g[..len], &mut o[..len]);
-    let (previous, c, dh) = (&previous[..len], &c[..len], &dh[..len]);
-    for j in 0..len {
-        let tanh = Tanh.value(c[j]);
-        let d = dc[j] + dh[j] * o[j] * (1.0 - tanh * tanh);
-        o[j] = dh[j] * tanh * Sigmoid.slope(0.0, o[j]);
-        dc[j] = d * f[j];
-        f[j] = d * previous[j] * Sigmoid.slope(0.0, f[j]);
-        let (input, cell) = (i[j], g[j]);
-        i[j] = d * cell * Sigmoid.slope(0.0, input);
-        g[j] = d * input * Tanh.slope(0.0, cell);
+impl WithSimd for CellBackward<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _simd: S) {
+        let dc = self.dc;
+        let len = dc.len();
+        let (i, f, g, o) = (&mut self.i[..len], &mut self.f[..len], &mut self.g[..len], &mut self.o[..len]);
+        let (previous, c, dh) = (&self.previous[..len], &self.c[..len], &self.dh[..len]);
+        for j in 0..len {
+            let tanh = Tanh.value(c[j]);
+            let d = dc[j] + dh[j] * o[j] * (1.0 - tanh * tanh);
+            let (input, forget, cell, output) = (i[j], f[j], g[j], o[j]);
+            i[j] = d * cell * Sigmoid.slope(0.0, input);
+            f[j] = d * previous[j] * Sigmoid.slope(0.0, forget);
+            g[j] = d * input * Tanh.slope(0.0, cell);
+            o[j] = dh[j] * tanh * Sigmoid.slope(0.0, output);
+            dc[j] = d * forget;
+        }
     }
 }
 
@@ -358,7 +362,8 @@ fn backward(state: &mut State, dy: &[f32], dc: Option<&[f32]>) -> First {
                         // SAFETY: as above.
                         let dc = unsafe { cell.part(here) };
                         let c = &cells[there];
-                        cell_backward(gate(0), gate(1), gate(2), gate(3), previous, c, dh, dc);
+                        let (i, f, g, o) = (gate(0), gate(1), gate(2), gate(3));
+                        Arch::new().dispatch(CellBackward { i, f, g, o, previous, c, dh, dc });
                         for k in 0..GATES {
                             let start = (row * GATES + k) * hidden + units.start;
                             // SAFETY: as above.
