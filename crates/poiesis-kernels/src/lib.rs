@@ -39,6 +39,7 @@ mod conv2d;
 mod conv_transpose2d;
 mod ema;
 mod flex;
+mod gru;
 mod linear;
 mod lstm;
 #[cfg(test)]
@@ -52,5 +53,6 @@ pub use bernoulli::bernoulli_log_prob;
 pub use conv_transpose2d::{ConvTransposeOptions, conv_transpose2d};
 pub use conv2d::{ConvOptions, conv2d};
 pub use ema::ema;
+pub use gru::gru;
 pub use linear::linear;
 pub use lstm::lstm;

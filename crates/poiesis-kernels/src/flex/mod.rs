@@ -6,6 +6,7 @@ pub(crate) mod convolve;
 pub(crate) mod elementwise;
 pub(crate) mod function;
 pub(crate) mod gemm;
+pub(crate) mod gru;
 pub(crate) mod linear;
 pub(crate) mod lstm;
 pub(crate) mod norm;
