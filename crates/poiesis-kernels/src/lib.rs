@@ -42,6 +42,7 @@ mod flex;
 mod gru;
 mod linear;
 mod lstm;
+mod mlp;
 #[cfg(test)]
 #[path = "../tests/common/mod.rs"]
 mod testing;
@@ -56,3 +57,4 @@ pub use ema::ema;
 pub use gru::gru;
 pub use linear::linear;
 pub use lstm::lstm;
+pub use mlp::Mlp;

@@ -18,6 +18,7 @@ use super::gemm::{self, Left, Write};
 use super::operand::{self, Operand, values};
 use super::parallel::{self, Shared};
 use super::pool::Buffer;
+use super::row;
 use super::sums;
 use crate::activation::Activation;
 
@@ -26,6 +27,12 @@ const ROWS: usize = 192;
 
 /// Products of fewer multiplications than this stay on the calling thread.
 const SMALL: usize = 1 << 15;
+
+/// Up to so many rows, packing the weights would take longer than it saves.
+const FEW_ROWS: usize = 4;
+
+/// Columns of a task with few rows.
+const COLUMNS: usize = 256;
 
 /// [`crate::linear`] of tensors that live on Flex; `None` for others.
 pub(crate) fn linear<const D: usize>(
@@ -102,6 +109,9 @@ pub(crate) fn product(
     activation: Activation,
 ) -> Buffer {
     let Size { rows, inputs, outputs } = size;
+    if !transposed && (1..=FEW_ROWS).contains(&rows) && outputs > 0 {
+        return few_rows(size, x, weight, bias, activation);
+    }
     let mut y = Buffer::take(rows * outputs);
     let (row, column) = if transposed { (1, inputs) } else { (outputs, 1) };
     let width = gemm::panel_width();
@@ -166,9 +176,35 @@ pub(crate) fn product(
     y
 }
 
+/// [`product`] without packing.
+fn few_rows(size: Size, x: &[f32], weight: &[f32], bias: Option<&[f32]>, activation: Activation) -> Buffer {
+    let Size { rows, inputs, outputs } = size;
+    let mut y = Buffer::take(rows * outputs);
+    let shared = Shared::new(&mut y);
+    let width = if rows * inputs * outputs < SMALL { outputs } else { COLUMNS };
+    parallel::tasks(parallel::parts(outputs, width), |task| {
+        let columns = parallel::part(outputs, width, task);
+        let mut sums = Buffer::take(columns.len());
+        let bias = bias.map(|bias| &bias[columns.clone()]);
+        for row in 0..rows {
+            row::product(
+                &x[row * inputs..][..inputs],
+                &weight[columns.start.min(weight.len())..],
+                outputs,
+                &mut sums,
+            );
+            let at = row * outputs;
+            // SAFETY: rows are disjoint, and so are the tasks' columns.
+            let y = unsafe { shared.part(at + columns.start..at + columns.end) };
+            with_function!(activation, function => finish_row(y, &sums, bias, function));
+        }
+    });
+    y
+}
+
 /// Bias and activation on their way from a tile to the result.
 #[inline(always)]
-fn finish_row<F: Function>(y: &mut [f32], tile: &[f32], bias: Option<&[f32]>, function: F) {
+pub(crate) fn finish_row<F: Function>(y: &mut [f32], tile: &[f32], bias: Option<&[f32]>, function: F) {
     Arch::new().dispatch(
         #[inline(always)]
         || match bias {
