@@ -47,6 +47,31 @@ pub fn gru(
         .unwrap_or_else(|| default(x, w_input, w_hidden, bias_input, bias_hidden, state))
 }
 
+/// One step of [`gru`] for `x [batch, in]`: the hidden state behind it, from that in front of it, the same to the bit as that
+/// step of a whole sequence. Differentiable, but made for answers one at a time: without autodiff, small
+/// batches read the weights as they lie.
+///
+/// # Panics
+///
+/// When the shapes do not fit one another.
+pub fn gru_step(
+    x: Tensor<2>,
+    w_input: Tensor<2>,
+    w_hidden: Tensor<2>,
+    bias_input: Tensor<1>,
+    bias_hidden: Tensor<1>,
+    state: Tensor<2>,
+) -> Tensor<2> {
+    let biases = [bias_input.dims(), bias_hidden.dims()];
+    check(x.dims(), w_input.dims(), w_hidden.dims(), biases, Some(state.dims()));
+    if x.dims()[0] * w_hidden.dims()[0] == 0 {
+        return state;
+    }
+    flex::gru::step(&x, &w_input, &w_hidden, &bias_input, &bias_hidden, &state).unwrap_or_else(|| {
+        gru(x.unsqueeze_dim::<3>(1), w_input, w_hidden, bias_input, bias_hidden, Some(state)).1
+    })
+}
+
 fn check(
     [batch, inputs]: [usize; 2],
     w_input: [usize; 2],
@@ -302,6 +327,35 @@ mod tests {
         let (second, half_h) = half(3, state);
         assert_eq!(values(Tensor::cat(vec![first, second], 1)), values(y));
         assert_eq!(values(half_h), values(h));
+    }
+
+    #[test]
+    fn steps_equal_the_sequence_to_the_bit() {
+        for size in [[1, 3, 5, 20], [5, 2, 7, 66], [3, 2, 400, 500]] {
+            for device in [Device::flex(), Device::flex().autodiff()] {
+                let all = Arguments::new(size, &device);
+                let [batch, time, inputs, hidden] = size;
+                let y = all.run(gru).0;
+                let mut state = all.h.clone();
+                for step in 0..time {
+                    let x = all.x.clone().narrow(1, step, 1).reshape([batch, inputs]);
+                    let (w_input, w_hidden) = (all.w_input.clone(), all.w_hidden.clone());
+                    let (bias_input, bias_hidden) = (all.bias_input.clone(), all.bias_hidden.clone());
+                    state = gru_step(x, w_input, w_hidden, bias_input, bias_hidden, state);
+                    let expected = y.clone().narrow(1, step, 1).reshape([batch, hidden]);
+                    assert_eq!(values(state.clone()), values(expected), "{size:?}, step {step}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "state Some([3, 4]) must be [2, 4]")]
+    fn a_wrong_state_of_a_step_panics_with_both_shapes() {
+        let all = Arguments::new([2, 1, 5, 4], &Device::flex());
+        let x = all.x.reshape([2, 5]);
+        let state = Tensor::zeros([3, 4], &Device::flex());
+        gru_step(x, all.w_input, all.w_hidden, all.bias_input, all.bias_hidden, state);
     }
 
     #[test]

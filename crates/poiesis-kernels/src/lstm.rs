@@ -41,6 +41,28 @@ pub fn lstm(
         .unwrap_or_else(|| default(x, w_input, w_hidden, bias, state))
 }
 
+/// One step of [`lstm`] for `x [batch, in]`: hidden state and cell behind it, from those in front of it, the same to the bit as
+/// that step of a whole sequence. Differentiable, but made for answers one at a time: without autodiff, small
+/// batches read the weights as they lie.
+///
+/// # Panics
+///
+/// When the shapes do not fit one another.
+pub fn lstm_step(
+    x: Tensor<2>,
+    w_input: Tensor<2>,
+    w_hidden: Tensor<2>,
+    bias: Tensor<1>,
+    state: (Tensor<2>, Tensor<2>),
+) -> (Tensor<2>, Tensor<2>) {
+    check(x.dims(), w_input.dims(), w_hidden.dims(), bias.dims(), Some(&state));
+    if x.dims()[0] * w_hidden.dims()[0] == 0 {
+        return state;
+    }
+    flex::lstm::step(&x, &w_input, &w_hidden, &bias, (&state.0, &state.1))
+        .unwrap_or_else(|| lstm(x.unsqueeze_dim::<3>(1), w_input, w_hidden, bias, Some(state)).1)
+}
+
 fn check(
     [batch, inputs]: [usize; 2],
     w_input: [usize; 2],
@@ -315,6 +337,38 @@ mod tests {
         let (second, (half_h, half_c)) = half(3, state);
         assert_eq!(values(Tensor::cat(vec![first, second], 1)), values(y));
         assert_eq!((values(half_h), values(half_c)), (values(h), values(c)));
+    }
+
+    #[test]
+    fn steps_equal_the_sequence_to_the_bit() {
+        for size in [[1, 3, 5, 20], [5, 2, 7, 66], [3, 2, 400, 500]] {
+            for device in [Device::flex(), Device::flex().autodiff()] {
+                let all = Arguments::new(size, &device);
+                let [batch, time, inputs, hidden] = size;
+                let y = all.run(lstm).0;
+                let mut state = (all.h.clone(), all.c.clone());
+                for step in 0..time {
+                    let x = all.x.clone().narrow(1, step, 1).reshape([batch, inputs]);
+                    state = lstm_step(x, all.w_input.clone(), all.w_hidden.clone(), all.bias.clone(), state);
+                    let expected = y.clone().narrow(1, step, 1).reshape([batch, hidden]);
+                    assert_eq!(values(state.0.clone()), values(expected), "{size:?}, step {step}");
+                }
+                assert_eq!(values(state.1), values(all.run(lstm).1.1), "{size:?}");
+            }
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "state [3, 4] and [2, 4] must be [2, 4]")]
+    fn a_wrong_state_of_a_step_panics_with_both_shapes() {
+        let device = Device::flex();
+        lstm_step(
+            Tensor::zeros([2, 5], &device),
+            Tensor::zeros([5, 16], &device),
+            Tensor::zeros([4, 16], &device),
+            Tensor::zeros([16], &device),
+            (Tensor::zeros([3, 4], &device), Tensor::zeros([2, 4], &device)),
+        );
     }
 
     #[test]

@@ -93,6 +93,56 @@ pub(crate) fn gru(
     Some((y.clone(), last(y)))
 }
 
+/// [`crate::gru_step`] of tensors that live on Flex without autodiff; `None` for others. No size is 0.
+pub(crate) fn step(
+    x: &Tensor<2>,
+    w_input: &Tensor<2>,
+    w_hidden: &Tensor<2>,
+    bias_input: &Tensor<1>,
+    bias_hidden: &Tensor<1>,
+    h: &Tensor<2>,
+) -> Option<Tensor<2>> {
+    let [rows, inputs] = x.dims();
+    let hidden = w_hidden.dims()[0];
+    let operands = [
+        Operand::new(x)?,
+        Operand::new(w_input)?,
+        Operand::new(w_hidden)?,
+        Operand::new(bias_input)?,
+        Operand::new(bias_hidden)?,
+        Operand::new(h)?,
+    ];
+    if operands.iter().any(Operand::is_autodiff) {
+        return None;
+    }
+    let [x, w_input, w_hidden, bias_input, bias_hidden, h] = operands.map(Operand::into_values);
+    let product = |inputs, x, weight, bias| {
+        let size = linear::Size { rows, inputs, outputs: GATES * hidden };
+        linear::product(size, values(x), values(weight), false, bias, Activation::Identity)
+    };
+    let mut gates = product(inputs, &x, &w_input, Some(values(&bias_input)));
+    let sums = product(hidden, &h, &w_hidden, None);
+    let mut new = Buffer::take(rows * hidden);
+    let mut from_state = Buffer::take(hidden);
+    let states = new.chunks_exact_mut(hidden).zip(values(&h).chunks_exact(hidden));
+    let rows_of = gates.chunks_exact_mut(GATES * hidden).zip(sums.chunks_exact(GATES * hidden));
+    for ((gates, sums), (h, previous)) in rows_of.zip(states) {
+        let (reset, rest) = gates.split_at_mut(hidden);
+        let (update, candidate) = rest.split_at_mut(hidden);
+        let of_gate = |gate: usize| gate * hidden..(gate + 1) * hidden;
+        let bias = values(&bias_hidden);
+        Arch::new().dispatch(Unit {
+            gates: [reset, update, candidate],
+            sums: [0, 1, 2].map(|gate| &sums[of_gate(gate)]),
+            bias: [0, 1, 2].map(|gate| &bias[of_gate(gate)]),
+            from_state: &mut from_state,
+            previous,
+            h,
+        });
+    }
+    Some(Tensor::from_primitive::<Flex>(operand::tensor(new, &[rows, hidden])))
+}
+
 struct Forward {
     y: Buffer,
     /// The gates of every step behind their functions.
@@ -156,16 +206,16 @@ fn forward(size: &Size, mut gates: Buffer, w_hidden: &[f32], bias: &[f32], h: &[
 }
 
 /// Gates and new state of some units.
-pub(super) struct Unit<'a> {
+struct Unit<'a> {
     /// The inputs' part of the sums, with its bias, that become the gates.
-    pub(super) gates: [&'a mut [f32]; GATES],
+    gates: [&'a mut [f32]; GATES],
     /// The state's part of the sums.
-    pub(super) sums: [&'a [f32]; GATES],
+    sums: [&'a [f32]; GATES],
     /// The bias of the state's part.
-    pub(super) bias: [&'a [f32]; GATES],
-    pub(super) from_state: &'a mut [f32],
-    pub(super) previous: &'a [f32],
-    pub(super) h: &'a mut [f32],
+    bias: [&'a [f32]; GATES],
+    from_state: &'a mut [f32],
+    previous: &'a [f32],
+    h: &'a mut [f32],
 }
 
 impl WithSimd for Unit<'_> {

@@ -9,7 +9,7 @@ use burn_autodiff::checkpoint::{base::Checkpointer, strategy::NoCheckpointing};
 use burn_autodiff::grads::Gradients;
 use burn_autodiff::ops::{Backward, Ops, OpsKind};
 use burn_flex::FlexTensor;
-use pulp::Arch;
+use pulp::{Arch, Simd, WithSimd};
 
 use super::convolution::{self, Geometry};
 use super::elementwise;
@@ -205,9 +205,24 @@ fn few_rows(size: Size, x: &[f32], weight: &[f32], bias: Option<&[f32]>, activat
 /// Bias and activation on their way from a tile to the result.
 #[inline(always)]
 pub(crate) fn finish_row<F: Function>(y: &mut [f32], tile: &[f32], bias: Option<&[f32]>, function: F) {
-    Arch::new().dispatch(
-        #[inline(always)]
-        || match bias {
+    Arch::new().dispatch(FinishRow { y, tile, bias, function });
+}
+
+/// A type rather than a closure: the call of a closure is inlined only if it is small, and else compiled without SIMD.
+struct FinishRow<'a, F> {
+    y: &'a mut [f32],
+    tile: &'a [f32],
+    bias: Option<&'a [f32]>,
+    function: F,
+}
+
+impl<F: Function> WithSimd for FinishRow<'_, F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _simd: S) {
+        let Self { y, tile, bias, function } = self;
+        match bias {
             Some(bias) => {
                 for ((y, &z), &bias) in y.iter_mut().zip(tile).zip(bias) {
                     *y = function.value(z + bias);
@@ -218,8 +233,8 @@ pub(crate) fn finish_row<F: Function>(y: &mut [f32], tile: &[f32], bias: Option<
                     *y = function.value(z);
                 }
             }
-        },
-    );
+        }
+    }
 }
 
 /// `xᵀ · dz` for `x [rows, inputs]` and `dz [rows, outputs]`.

@@ -101,6 +101,52 @@ pub(crate) fn lstm(
     Some((y.clone(), (last(y), c)))
 }
 
+/// [`crate::lstm_step`] of tensors that live on Flex without autodiff; `None` for others. No size is 0.
+pub(crate) fn step(
+    x: &Tensor<2>,
+    w_input: &Tensor<2>,
+    w_hidden: &Tensor<2>,
+    bias: &Tensor<1>,
+    state: (&Tensor<2>, &Tensor<2>),
+) -> Option<(Tensor<2>, Tensor<2>)> {
+    let [rows, inputs] = x.dims();
+    let hidden = w_hidden.dims()[0];
+    let operands = [
+        Operand::new(x)?,
+        Operand::new(w_input)?,
+        Operand::new(w_hidden)?,
+        Operand::new(bias)?,
+        Operand::new(state.0)?,
+        Operand::new(state.1)?,
+    ];
+    if operands.iter().any(Operand::is_autodiff) {
+        return None;
+    }
+    let [x, w_input, w_hidden, bias, h, c] = operands.map(Operand::into_values);
+    let product = |inputs, x, weight, bias| {
+        let size = linear::Size { rows, inputs, outputs: GATES * hidden };
+        linear::product(size, values(x), values(weight), false, bias, Activation::Identity)
+    };
+    let mut gates = product(inputs, &x, &w_input, Some(values(&bias)));
+    let sums = product(hidden, &h, &w_hidden, None);
+    let mut new_h = Buffer::take(rows * hidden);
+    let mut new_c = Buffer::take(rows * hidden);
+    new_c.copy_from_slice(values(&c));
+    let states = new_h.chunks_exact_mut(hidden).zip(new_c.chunks_exact_mut(hidden));
+    let rows_of = gates.chunks_exact_mut(GATES * hidden).zip(sums.chunks_exact(GATES * hidden));
+    for ((gates, sums), (h, c)) in rows_of.zip(states) {
+        let (sigmoids, tanhs) = gates.split_at_mut(2 * hidden);
+        let (tanhs, last) = tanhs.split_at_mut(hidden);
+        recurrent::finish_gate(sigmoids, &sums[..2 * hidden], Sigmoid);
+        recurrent::finish_gate(tanhs, &sums[2 * hidden..3 * hidden], Tanh);
+        recurrent::finish_gate(last, &sums[3 * hidden..], Sigmoid);
+        let (i, f) = sigmoids.split_at(hidden);
+        Arch::new().dispatch(Cell { i, f, g: tanhs, o: last, c, h });
+    }
+    let result = |values| Tensor::from_primitive::<Flex>(operand::tensor(values, &[rows, hidden]));
+    Some((result(new_h), result(new_c)))
+}
+
 struct Forward {
     y: Buffer,
     /// The gates of every step behind their functions.
