@@ -9,6 +9,7 @@ use burn_autodiff::checkpoint::{base::Checkpointer, strategy::NoCheckpointing};
 use burn_autodiff::grads::Gradients;
 use burn_autodiff::ops::{Backward, Ops, OpsKind};
 use burn_flex::FlexTensor;
+use pulp::{Simd, WithSimd};
 
 use super::convolution::{self, Geometry};
 use super::elementwise;
@@ -17,6 +18,7 @@ use super::gemm::{self, Left, Write};
 use super::operand::{self, Operand, values};
 use super::parallel::{self, Shared};
 use super::pool::Buffer;
+use super::row;
 use super::simd;
 use super::sums;
 use crate::activation::Activation;
@@ -26,6 +28,12 @@ const ROWS: usize = 192;
 
 /// Products of fewer multiplications than this stay on the calling thread.
 const SMALL: usize = 1 << 15;
+
+/// Up to so many rows, packing the weights would take longer than it saves.
+const FEW_ROWS: usize = 4;
+
+/// Columns of a task with few rows.
+const COLUMNS: usize = 256;
 
 /// [`crate::linear`] of tensors that live on Flex; `None` for others.
 pub(crate) fn linear<const D: usize>(
@@ -86,14 +94,14 @@ pub(crate) fn linear<const D: usize>(
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Size {
-    rows: usize,
-    inputs: usize,
-    outputs: usize,
+pub(crate) struct Size {
+    pub(crate) rows: usize,
+    pub(crate) inputs: usize,
+    pub(crate) outputs: usize,
 }
 
 /// `activation(x · weight + bias)`; with `transposed`, `weight` is `[outputs, inputs]`.
-fn product(
+pub(crate) fn product(
     size: Size,
     x: &[f32],
     weight: &[f32],
@@ -102,6 +110,9 @@ fn product(
     activation: Activation,
 ) -> Buffer {
     let Size { rows, inputs, outputs } = size;
+    if !transposed && (1..=FEW_ROWS).contains(&rows) && outputs > 0 {
+        return few_rows(size, x, weight, bias, activation);
+    }
     let mut y = Buffer::take(rows * outputs);
     let (row, column) = if transposed { (1, inputs) } else { (outputs, 1) };
     let width = gemm::panel_width();
@@ -166,12 +177,53 @@ fn product(
     y
 }
 
+/// [`product`] without packing.
+fn few_rows(size: Size, x: &[f32], weight: &[f32], bias: Option<&[f32]>, activation: Activation) -> Buffer {
+    let Size { rows, inputs, outputs } = size;
+    let mut y = Buffer::take(rows * outputs);
+    let shared = Shared::new(&mut y);
+    let width = if rows * inputs * outputs < SMALL { outputs } else { COLUMNS };
+    parallel::tasks(parallel::parts(outputs, width), |task| {
+        let columns = parallel::part(outputs, width, task);
+        let mut sums = Buffer::take(columns.len());
+        let bias = bias.map(|bias| &bias[columns.clone()]);
+        for row in 0..rows {
+            row::product(
+                &x[row * inputs..][..inputs],
+                &weight[columns.start.min(weight.len())..],
+                outputs,
+                &mut sums,
+            );
+            let at = row * outputs;
+            // SAFETY: rows are disjoint, and so are the tasks' columns.
+            let y = unsafe { shared.part(at + columns.start..at + columns.end) };
+            with_function!(activation, function => finish_row(y, &sums, bias, function));
+        }
+    });
+    y
+}
+
 /// Bias and activation on their way from a tile to the result.
 #[inline(always)]
-fn finish_row<F: Function>(y: &mut [f32], tile: &[f32], bias: Option<&[f32]>, function: F) {
-    simd::dispatch(
-        #[inline(always)]
-        || match bias {
+pub(crate) fn finish_row<F: Function>(y: &mut [f32], tile: &[f32], bias: Option<&[f32]>, function: F) {
+    simd::dispatch(FinishRow { y, tile, bias, function });
+}
+
+/// A type rather than a closure: the call of a closure is inlined only if it is small, and else compiled without SIMD.
+struct FinishRow<'a, F> {
+    y: &'a mut [f32],
+    tile: &'a [f32],
+    bias: Option<&'a [f32]>,
+    function: F,
+}
+
+impl<F: Function> WithSimd for FinishRow<'_, F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _simd: S) {
+        let Self { y, tile, bias, function } = self;
+        match bias {
             Some(bias) => {
                 for ((y, &z), &bias) in y.iter_mut().zip(tile).zip(bias) {
                     *y = function.value(z + bias);
@@ -182,8 +234,29 @@ fn finish_row<F: Function>(y: &mut [f32], tile: &[f32], bias: Option<&[f32]>, fu
                     *y = function.value(z);
                 }
             }
-        },
-    );
+        }
+    }
+}
+
+/// `xᵀ · dz` for `x [rows, inputs]` and `dz [rows, outputs]`.
+pub(crate) fn weight_gradient(size: Size, x: &[f32], dz: &[f32]) -> Buffer {
+    let Size { rows, inputs, outputs } = size;
+    // A 1×1 convolution of images of one pixel.
+    let geometry = Geometry {
+        batch: rows,
+        large: [1, 1],
+        channels: inputs,
+        small: [1, 1],
+        out: outputs,
+        kernel: [1, 1],
+        stride: [1, 1],
+        padding: [0, 0],
+        dilation: [1, 1],
+        groups: 1,
+        live: 1,
+        transposed: false,
+    };
+    convolution::weight_gradient(&geometry, x, dz)
 }
 
 #[derive(Debug)]
@@ -213,22 +286,7 @@ impl Backward<Flex, 3> for Linear {
         let Size { rows, inputs, outputs } = state.size;
         let [x_node, weight_node, bias_node] = ops.parents;
         if let (Some(node), Some(x)) = (weight_node, &state.x) {
-            // A 1×1 convolution of images of one pixel.
-            let geometry = Geometry {
-                batch: rows,
-                large: [1, 1],
-                channels: inputs,
-                small: [1, 1],
-                out: outputs,
-                kernel: [1, 1],
-                stride: [1, 1],
-                padding: [0, 0],
-                dilation: [1, 1],
-                groups: 1,
-                live: 1,
-                transposed: false,
-            };
-            let dw = convolution::weight_gradient(&geometry, values(x), dz);
+            let dw = weight_gradient(state.size, values(x), dz);
             gradients.register::<Flex>(node.id, operand::tensor(dw, &[inputs, outputs]));
         }
         if let Some(node) = bias_node {

@@ -21,6 +21,12 @@ pub(crate) fn map<T: Send>(count: usize, task: impl Fn(usize) -> T + Send + Sync
     (0..count).into_par_iter().with_max_len(1).map(task).collect()
 }
 
+/// Runs `work` on one of rayon's threads: where many calls of [`tasks`] follow one another, each then begins
+/// without waking threads from outside.
+pub(crate) fn inside(work: impl FnOnce() + Send) {
+    rayon::scope(|_| work());
+}
+
 /// The parts of `0..len` of `size` elements each, the last one shorter; numbered by [`part`].
 pub(crate) fn parts(len: usize, size: usize) -> usize {
     len.div_ceil(size)

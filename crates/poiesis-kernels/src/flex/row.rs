@@ -1,0 +1,113 @@
+//! Product of one row with a matrix as it lies in memory: where a matrix is read once, packing would cost more than the
+//! product.
+
+#![expect(unsafe_code, reason = "the inner kernel reads through raw pointers")]
+
+use super::simd;
+use pulp::{Simd, WithSimd};
+
+/// `y[j] = Σ x[k] · weight[k · stride + j]`, for every `j` a chain of fused multiply-adds in the order of `k`, the same to
+/// the bit as a row of [`super::gemm::multiply`].
+pub(crate) fn product(x: &[f32], weight: &[f32], stride: usize, y: &mut [f32]) {
+    if x.is_empty() || y.is_empty() {
+        y.fill(0.0);
+        return;
+    }
+    assert!(y.len() <= stride && (x.len() - 1) * stride + y.len() <= weight.len());
+    simd::dispatch(Row { x, weight, stride, y });
+}
+
+struct Row<'a> {
+    x: &'a [f32],
+    weight: &'a [f32],
+    stride: usize,
+    y: &'a mut [f32],
+}
+
+impl WithSimd for Row<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let lanes = S::F32_LANES;
+        let whole = self.y.len() / lanes;
+        let (y, rest) = self.y.split_at_mut(whole * lanes);
+        let mut first = 0;
+        while first < whole {
+            // SAFETY: `product` has checked that rows of `y.len()` columns lie inside `weight`, one each `stride`.
+            let count = unsafe {
+                let weight = self.weight.as_ptr().add(first * lanes);
+                let y = &mut y[first * lanes..];
+                match whole - first {
+                    8.. => stretch::<S, 8>(simd, self.x, weight, self.stride, y),
+                    4.. => stretch::<S, 4>(simd, self.x, weight, self.stride, y),
+                    2.. => stretch::<S, 2>(simd, self.x, weight, self.stride, y),
+                    _ => stretch::<S, 1>(simd, self.x, weight, self.stride, y),
+                }
+            };
+            first += count;
+        }
+        if !rest.is_empty() {
+            let mut sum = simd.splat_f32s(0.0);
+            for (k, &x) in self.x.iter().enumerate() {
+                let weight = &self.weight[k * self.stride + whole * lanes..][..rest.len()];
+                sum = simd.mul_add_e_f32s(simd.splat_f32s(x), simd.partial_load_f32s(weight), sum);
+            }
+            simd.partial_store_f32s(rest, sum);
+        }
+    }
+}
+
+/// `VECTORS` vectors of the result, whose sums stay in registers; returns their number.
+///
+/// # Safety
+///
+/// `VECTORS` vectors must be readable at `weight + k · stride` for every `k` below `x.len()`.
+#[inline(always)]
+unsafe fn stretch<S: Simd, const VECTORS: usize>(
+    simd: S,
+    x: &[f32],
+    weight: *const f32,
+    stride: usize,
+    y: &mut [f32],
+) -> usize {
+    let lanes = S::F32_LANES;
+    let mut sums = [simd.splat_f32s(0.0); VECTORS];
+    for (k, &x) in x.iter().enumerate() {
+        let factor = simd.splat_f32s(x);
+        for (v, sum) in sums.iter_mut().enumerate() {
+            // SAFETY: the caller promises that these vectors lie inside the matrix.
+            let right = unsafe { weight.add(k * stride + v * lanes).cast::<S::f32s>().read_unaligned() };
+            *sum = simd.mul_add_e_f32s(factor, right, *sum);
+        }
+    }
+    for (y, &sum) in y.chunks_exact_mut(lanes).zip(&sums) {
+        simd.partial_store_f32s(y, sum);
+    }
+    VECTORS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::gemm::{self, Left, Write};
+    use super::*;
+    use crate::testing::numbers;
+
+    #[test]
+    fn equals_a_row_of_the_product_of_matrices() {
+        for (depth, columns, stride) in
+            [(1, 1, 1), (0, 3, 3), (17, 64, 64), (500, 300, 311), (5, 200, 200), (64, 6, 6)]
+        {
+            let x = numbers(depth, 1);
+            let weight = numbers(depth * stride, 2);
+            let mut packed = vec![0.0; gemm::packed_len(depth, columns)];
+            gemm::pack(&mut packed, &weight, depth, columns, stride, 1);
+            let mut expected = vec![0.5; columns];
+            let left = Left::new(&x, depth, 1);
+            gemm::multiply(left, 1, depth, &packed, columns, &mut expected, columns, Write::Replace);
+            let mut got = vec![0.5; columns];
+            product(&x, &weight, stride, &mut got);
+            assert_eq!(got, expected, "{depth} by {columns}");
+        }
+    }
+}
