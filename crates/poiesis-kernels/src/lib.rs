@@ -33,6 +33,7 @@
 
 mod activation;
 mod adam;
+mod attention;
 mod batch_norm;
 mod bernoulli;
 mod conv2d;
@@ -46,6 +47,7 @@ mod testing;
 
 pub use activation::{Activation, activate};
 pub use adam::{AdamStep, adam};
+pub use attention::{AttentionOptions, attention, attention_packed};
 pub use batch_norm::{Normalized, batch_norm, batch_norm_eval};
 pub use bernoulli::bernoulli_log_prob;
 pub use conv_transpose2d::{ConvTransposeOptions, conv_transpose2d};
