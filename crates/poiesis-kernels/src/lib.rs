@@ -36,11 +36,15 @@ mod adam;
 mod attention;
 mod batch_norm;
 mod bernoulli;
+mod categorical;
 mod conv2d;
 mod conv_transpose2d;
 mod ema;
 mod flex;
+mod group_norm;
+mod layer_norm;
 mod linear;
+mod logistic_mixture;
 #[cfg(test)]
 #[path = "../tests/common/mod.rs"]
 mod testing;
@@ -50,7 +54,11 @@ pub use adam::{AdamStep, adam};
 pub use attention::{AttentionOptions, attention, attention_packed};
 pub use batch_norm::{Normalized, batch_norm, batch_norm_eval};
 pub use bernoulli::bernoulli_log_prob;
+pub use categorical::categorical_log_prob;
 pub use conv_transpose2d::{ConvTransposeOptions, conv_transpose2d};
 pub use conv2d::{ConvOptions, conv2d};
 pub use ema::ema;
+pub use group_norm::group_norm;
+pub use layer_norm::{layer_norm, rms_norm};
 pub use linear::linear;
+pub use logistic_mixture::logistic_mixture_log_prob;

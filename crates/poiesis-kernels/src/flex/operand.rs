@@ -1,7 +1,7 @@
 //! The way from Burn's tensors to slices of `f32` and back.
 
 use burn::backend::{Autodiff, Flex};
-use burn::tensor::Tensor;
+use burn::tensor::{Int, Tensor};
 use burn_autodiff::ops::NodeGuard;
 use burn_backend::DType;
 use burn_flex::FlexTensor;
@@ -62,6 +62,22 @@ impl Operand {
             Self::Plain(values) => contiguous(&values),
             Self::Tracked(tracked) => contiguous(&tracked.into_parts().0),
         }
+    }
+}
+
+/// The numbers of an i64 or i32 tensor of the Flex backend in row-major order; `None` for any other.
+pub(crate) fn integers<const D: usize>(tensor: &Tensor<D, Int>) -> Option<Vec<i64>> {
+    let tensor = tensor.clone();
+    let tensor = if tensor.is_autodiff() {
+        tensor.try_into_primitive::<Autodiff<Flex>>().ok()?
+    } else {
+        tensor.try_into_primitive::<Flex>().ok()?
+    };
+    let tensor = if tensor.layout().contiguous_offsets().is_some() { tensor } else { tensor.to_contiguous() };
+    match tensor.dtype() {
+        DType::I64 => tensor.as_slice::<i64>().map(<[i64]>::to_vec),
+        DType::I32 => tensor.as_slice::<i32>().map(|values| values.iter().copied().map(i64::from).collect()),
+        _ => None,
     }
 }
 

@@ -2,6 +2,8 @@
 
 #![expect(unsafe_code, reason = "tasks write their own part of one array through `Shared`")]
 
+use std::ops::Range;
+
 use pulp::Arch;
 
 use super::parallel::{self, Shared};
@@ -9,6 +11,15 @@ use super::pool::Buffer;
 
 /// Rows that are summed in f32 before the sum goes on in f64.
 const ROWS: usize = 256;
+
+/// Values of a task, about.
+const PART: usize = 1 << 14;
+
+/// Sums that run side by side.
+pub(crate) const LANES: usize = 32;
+
+/// Values that are summed in f32 before the sum goes on in f64.
+pub(crate) const RUN: usize = 1 << 12;
 
 /// The sum of each column of a matrix with `columns` columns.
 pub(crate) fn columns(matrix: &[f32], columns: usize) -> Buffer {
@@ -33,32 +44,83 @@ pub(crate) fn blocks(
     len: usize,
     columns: usize,
     width: usize,
-    add: impl Fn(std::ops::Range<usize>, &mut [f32]) + Sync,
+    add: impl Fn(Range<usize>, &mut [f32]) + Sync,
 ) -> Vec<f64> {
-    let mut total = vec![0.0; width];
+    examples(1, len, columns, width, add)
+}
+
+/// The same for each of `count` matrices of `len` values that follow one another; returns `width` sums of each.
+#[inline(always)]
+pub(crate) fn examples(
+    count: usize,
+    len: usize,
+    columns: usize,
+    width: usize,
+    add: impl Fn(Range<usize>, &mut [f32]) + Sync,
+) -> Vec<f64> {
+    let mut total = vec![0.0; count * width];
     if len == 0 {
         return total;
     }
     let size = ROWS * columns;
-    let count = parallel::parts(len, size);
-    let mut partial = Buffer::zeros(count * width);
+    let each = parallel::parts(len, size);
+    let mut partial = Buffer::zeros(count * each * width);
     let shared = Shared::new(&mut partial);
-    let step = 8;
-    parallel::tasks(parallel::parts(count, step), |task| {
-        for block in parallel::part(count, step, task) {
+    let step = PART.div_ceil(size.min(len));
+    parallel::tasks(parallel::parts(count * each, step), |task| {
+        for block in parallel::part(count * each, step, task) {
             // SAFETY: every block has an array of its own.
             let sums = unsafe { shared.part(block * width..(block + 1) * width) };
-            let range = parallel::part(len, size, block);
+            let start = block / each * len;
+            let range = parallel::part(len, size, block % each);
             Arch::new().dispatch(
                 #[inline(always)]
-                || add(range, sums),
+                || add(start + range.start..start + range.end, sums),
             );
         }
     });
-    for sums in partial.chunks_exact(width) {
-        for (total, &sum) in total.iter_mut().zip(sums) {
-            *total += f64::from(sum);
+    for (total, sums) in total.chunks_exact_mut(width).zip(partial.chunks_exact(each * width)) {
+        for sums in sums.chunks_exact(width) {
+            for (total, &sum) in total.iter_mut().zip(sums) {
+                *total += f64::from(sum);
+            }
         }
     }
     total
+}
+
+/// The sum of `term` of every value, in [`LANES`] sums side by side, so that the loop vectorises and its order is
+/// fixed.
+#[inline(always)]
+pub(crate) fn of_terms(values: &[f32], term: impl Fn(f32) -> f32) -> f64 {
+    let mut total = 0.0;
+    for values in values.chunks(RUN) {
+        let mut sums = [0.0f32; LANES];
+        let chunks = values.chunks_exact(LANES);
+        let rest = chunks.remainder();
+        for chunk in chunks {
+            for (sum, &value) in sums.iter_mut().zip(chunk) {
+                *sum += term(value);
+            }
+        }
+        for (sum, &value) in sums.iter_mut().zip(rest) {
+            *sum += term(value);
+        }
+        total += f64::from(of_lanes(sums));
+    }
+    total
+}
+
+/// The sum of sums that ran side by side: halves onto halves.
+#[inline(always)]
+pub(crate) fn of_lanes(mut sums: [f32; LANES]) -> f32 {
+    let mut half = LANES / 2;
+    while half > 0 {
+        let (low, high) = sums.split_at_mut(half);
+        for (low, high) in low.iter_mut().zip(high) {
+            *low += *high;
+        }
+        half /= 2;
+    }
+    sums[0]
 }

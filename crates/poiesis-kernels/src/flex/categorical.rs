@@ -1,0 +1,164 @@
+//! Categorical log probability from logits: one pass over the logits, one for the gradient.
+
+#![expect(unsafe_code, reason = "tasks write their own rows of one array through `Shared`")]
+
+use std::sync::Arc;
+
+use burn::backend::{Autodiff, Flex};
+use burn::tensor::{Int, Tensor};
+use burn_autodiff::checkpoint::{base::Checkpointer, strategy::NoCheckpointing};
+use burn_autodiff::grads::Gradients;
+use burn_autodiff::ops::{Backward, Ops, OpsKind};
+use burn_flex::FlexTensor;
+use pulp::Arch;
+
+use super::function;
+use super::operand::{self, Operand, values};
+use super::parallel::{self, Shared};
+use super::pool::Buffer;
+use super::sums::{self, LANES};
+use crate::categorical::check;
+
+/// Values of a task, about.
+const PART: usize = 1 << 13;
+
+/// [`crate::categorical_log_prob`] of tensors that live on Flex; `None` for others. There is a row.
+pub(crate) fn log_prob(logits: &Tensor<2>, targets: &Tensor<1, Int>) -> Option<Tensor<1>> {
+    let [rows, classes] = logits.dims();
+    let logits = Operand::new(logits)?;
+    let targets = operand::integers(targets)?;
+    targets.iter().for_each(|&target| check(target, classes));
+    let targets: Vec<usize> = targets.into_iter().map(|target| target as usize).collect();
+    let with_autodiff = logits.is_autodiff();
+    let (logits, node) = logits.into_parts();
+    let mut denominators = vec![0.0; rows];
+    let y = forward(values(&logits), &targets, &mut denominators);
+    let y = operand::tensor(y, &[rows]);
+    if !with_autodiff {
+        return Some(Tensor::from_primitive::<Flex>(y));
+    }
+    let y = match LogProb.prepare::<NoCheckpointing>([node]).compute_bound().stateful() {
+        OpsKind::Tracked(node) => {
+            let state = State { logits, targets: targets.into(), denominators: denominators.into() };
+            node.finish(state, y)
+        }
+        OpsKind::UnTracked(node) => node.finish(y),
+    };
+    Some(Tensor::from_primitive::<Autodiff<Flex>>(y))
+}
+
+/// Writes the logarithm of each row's sum of exponentials into `denominators`.
+fn forward(logits: &[f32], targets: &[usize], denominators: &mut [f32]) -> Buffer {
+    let rows = targets.len();
+    let classes = logits.len() / rows;
+    let mut result = Buffer::take(rows);
+    let shared = Shared::new(&mut result);
+    let denominators = Shared::new(denominators);
+    let size = PART.div_ceil(classes);
+    parallel::tasks(parallel::parts(rows, size), |task| {
+        let range = parallel::part(rows, size, task);
+        // SAFETY: the tasks' ranges are disjoint.
+        let (result, denominators) =
+            unsafe { (shared.part(range.clone()), denominators.part(range.clone())) };
+        let targets = &targets[range.clone()];
+        let logits = &logits[range.start * classes..range.end * classes];
+        Arch::new().dispatch(
+            #[inline(always)]
+            || {
+                let rows = logits.chunks_exact(classes).zip(targets);
+                for ((logits, &target), (result, denominator)) in
+                    rows.zip(result.iter_mut().zip(denominators))
+                {
+                    let (greatest, log_sum) = log_sum_exp(logits);
+                    // Greatest and logarithm are added last, for what is small beside the greatest.
+                    *result = (logits[target] - greatest) - log_sum;
+                    *denominator = greatest + log_sum;
+                }
+            },
+        );
+    });
+    result
+}
+
+/// The greatest logit, and the logarithm of the sum of the exponentials of what lies below it.
+#[inline(always)]
+fn log_sum_exp(logits: &[f32]) -> (f32, f32) {
+    let greatest = greatest(logits);
+    let whole = logits.len() / LANES * LANES;
+    let mut sum = sums::of_terms(&logits[..whole], |x| function::exp(x - greatest));
+    if whole < logits.len() {
+        // A whole vector is faster than a rest; exp(−∞) is 0.
+        let mut rest = [f32::NEG_INFINITY; LANES];
+        rest[..logits.len() - whole].copy_from_slice(&logits[whole..]);
+        sum += sums::of_terms(&rest, |x| function::exp(x - greatest));
+    }
+    (greatest, sum.ln() as f32)
+}
+
+#[inline(always)]
+fn greatest(logits: &[f32]) -> f32 {
+    let mut lanes = [f32::NEG_INFINITY; LANES];
+    let chunks = logits.chunks_exact(LANES);
+    let rest = chunks.remainder();
+    for chunk in chunks {
+        for (lane, &x) in lanes.iter_mut().zip(chunk) {
+            *lane = if x > *lane { x } else { *lane };
+        }
+    }
+    for (lane, &x) in lanes.iter_mut().zip(rest) {
+        *lane = if x > *lane { x } else { *lane };
+    }
+    lanes.into_iter().fold(f32::NEG_INFINITY, f32::max)
+}
+
+#[derive(Debug)]
+struct LogProb;
+
+#[derive(Clone, Debug)]
+struct State {
+    logits: FlexTensor,
+    targets: Arc<[usize]>,
+    denominators: Arc<[f32]>,
+}
+
+impl Backward<Flex, 1> for LogProb {
+    type State = State;
+
+    fn backward(self, ops: Ops<State, 1>, gradients: &mut Gradients, _checkpointer: &mut Checkpointer) {
+        let gradient = operand::contiguous(&gradients.consume::<Flex>(&ops.node));
+        let gradient = values(&gradient);
+        let [node] = ops.parents;
+        let Some(node) = node else { return };
+        let State { logits, targets, denominators } = &ops.state;
+        let shape = logits.layout().shape();
+        let logits = values(logits);
+        let rows = targets.len();
+        let classes = logits.len() / rows;
+        let mut result = Buffer::take(logits.len());
+        let shared = Shared::new(&mut result);
+        let size = PART.div_ceil(classes);
+        parallel::tasks(parallel::parts(rows, size), |task| {
+            Arch::new().dispatch(
+                #[inline(always)]
+                || {
+                    for row in parallel::part(rows, size, task) {
+                        let range = row * classes..(row + 1) * classes;
+                        // SAFETY: every row belongs to one task.
+                        let result = unsafe { shared.part(range.clone()) };
+                        row_gradient(result, &logits[range], denominators[row], gradient[row]);
+                        result[targets[row]] += gradient[row];
+                    }
+                },
+            );
+        });
+        gradients.register::<Flex>(node.id, operand::tensor(result, shape));
+    }
+}
+
+/// `−gradient · softmax`
+#[inline(always)]
+fn row_gradient(result: &mut [f32], logits: &[f32], denominator: f32, gradient: f32) {
+    for (result, &logit) in result.iter_mut().zip(logits) {
+        *result = -gradient * function::exp(logit - denominator);
+    }
+}
