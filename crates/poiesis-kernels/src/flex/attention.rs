@@ -612,3 +612,108 @@ impl Backward<Flex, 1> for Packed {
         gradients.register::<Flex>(node.id, operand::tensor(result, shape));
     }
 }
+
+/// Steps of fewer multiplications than this stay on the calling thread.
+const SMALL_STEP: usize = 1 << 18;
+
+/// Keys and values in the order in which [`step`] reads them: for each example and head the keys as packed columns,
+/// the values as packed rows.
+pub(crate) struct Cache {
+    keys: Buffer,
+    values: Buffer,
+    /// Rounded up to whole panels.
+    capacity: usize,
+    kv_heads: usize,
+    dim: usize,
+}
+
+impl Cache {
+    pub(crate) fn new([batch, capacity, kv_heads, dim]: [usize; 4]) -> Self {
+        let capacity = capacity.next_multiple_of(gemm::panel_width());
+        let heads = batch * kv_heads;
+        let keys = Buffer::zeros(heads * capacity * dim);
+        let values = Buffer::zeros(heads * gemm::packed_len(capacity, dim));
+        Self { keys, values, capacity, kv_heads, dim }
+    }
+
+    /// Writes `k` and `v [batch, count, kv_heads, dim]` to the positions from `first` on; `None` if they do not
+    /// live on Flex.
+    pub(crate) fn write(&mut self, k: &Tensor<4>, v: &Tensor<4>, first: usize) -> Option<()> {
+        let [_, count, kv_heads, dim] = k.dims();
+        let (k, v) = (Operand::new(k)?.into_values(), Operand::new(v)?.into_values());
+        if dim == 0 {
+            return Some(());
+        }
+        let rows = values(&k).chunks_exact(dim).zip(values(&v).chunks_exact(dim));
+        for (i, (k, v)) in rows.enumerate() {
+            let (b, position, kv) = (i / kv_heads / count, first + i / kv_heads % count, i % kv_heads);
+            self.write_row(b * self.kv_heads + kv, position, k, v);
+        }
+        Some(())
+    }
+
+    fn write_row(&mut self, head: usize, position: usize, k: &[f32], v: &[f32]) {
+        let width = gemm::panel_width();
+        let start = (head * self.capacity + position / width * width) * self.dim + position % width;
+        for (d, &k) in k.iter().enumerate() {
+            self.keys[start + d * width] = k;
+        }
+        let start = head * gemm::packed_len(self.capacity, self.dim);
+        for (panel, v) in v.chunks(width).enumerate() {
+            let range = gemm::panel_range(self.capacity, self.dim, panel);
+            let at = start + range.start + range.len() / self.capacity * position;
+            self.values[at..at + v.len()].copy_from_slice(v);
+        }
+    }
+
+    /// The rows of one query per head that sees the first `len` positions; `None` if `q` does not live on Flex.
+    pub(crate) fn attend(&self, q: &Tensor<4>, len: usize, options: &AttentionOptions) -> Option<Tensor<4>> {
+        let [batch, _, heads, dim] = q.dims();
+        let q = Operand::new(q)?.into_values();
+        let q = values(&q);
+        let group = heads / self.kv_heads;
+        let scale = scale(options, dim);
+        let mut y = Buffer::take(batch * heads * dim);
+        let shared = Shared::new(&mut y);
+        let head = |head: usize| {
+            let range = head * group * dim..(head + 1) * group * dim;
+            // SAFETY: every group of heads belongs to one task.
+            let y = unsafe { shared.part(range.clone()) };
+            self.attend_head(head, &q[range], len, scale, y);
+        };
+        if batch * heads * len * dim < SMALL_STEP {
+            (0..batch * self.kv_heads).for_each(head);
+        } else {
+            parallel::tasks(batch * self.kv_heads, head);
+        }
+        Some(Tensor::from_primitive::<Flex>(operand::tensor(y, &[batch, 1, heads, dim])))
+    }
+
+    fn attend_head(&self, head: usize, q: &[f32], len: usize, scale: f32, y: &mut [f32]) {
+        let Self { capacity, dim, .. } = *self;
+        let group = q.len() / dim;
+        let mut rows = vec![Row::NEW; group];
+        let mut totals = Buffer::zeros(group * dim);
+        let mut scores = Buffer::take(group * STRIDE);
+        let keys = &self.keys[head * capacity * dim..][..capacity * dim];
+        let values_len = gemm::packed_len(capacity, dim);
+        for start in (0..len).step_by(KEYS) {
+            let tile = Tile {
+                q: Left { values: q, row: dim, column: 1 },
+                k: &keys[start * dim..],
+                keys: KEYS.min(capacity - start),
+                v: Right {
+                    packed: &self.values[head * values_len..][..values_len],
+                    rows: capacity,
+                    first: start,
+                    columns: dim,
+                },
+                scale,
+            };
+            tile.add_block(&mut rows, |_| KEYS.min(len - start), &mut scores, &mut totals);
+        }
+        for ((row, total), y) in rows.iter().zip(totals.chunks_exact(dim)).zip(y.chunks_exact_mut(dim)) {
+            row.finish(total, y);
+        }
+    }
+}
