@@ -33,6 +33,7 @@
 
 mod activation;
 mod adam;
+mod attention;
 mod batch_norm;
 mod bernoulli;
 mod categorical;
@@ -43,6 +44,7 @@ mod embedding;
 mod flex;
 mod group_norm;
 mod gru;
+mod key_value_cache;
 mod layer_norm;
 mod linear;
 mod logistic_mixture;
@@ -59,6 +61,7 @@ mod testing;
 
 pub use activation::{Activation, activate};
 pub use adam::{AdamStep, adam};
+pub use attention::{AttentionOptions, attention, attention_packed};
 pub use batch_norm::{Normalized, batch_norm, batch_norm_eval};
 pub use bernoulli::bernoulli_log_prob;
 pub use categorical::categorical_log_prob;
@@ -69,6 +72,7 @@ pub use embedding::embedding;
 pub use flex::simd::{SimdLimit, limit_simd};
 pub use group_norm::group_norm;
 pub use gru::{gru, gru_step};
+pub use key_value_cache::{KeyValueCache, attention_step};
 pub use layer_norm::{layer_norm, rms_norm};
 pub use linear::linear;
 pub use logistic_mixture::logistic_mixture_log_prob;

@@ -1,5 +1,6 @@
 //! Hand-written bodies for Burn's Flex backend: plain slices of `f32`, SIMD chosen at run time, rayon.
 
+pub(crate) mod attention;
 pub(crate) mod bernoulli;
 pub(crate) mod categorical;
 pub(crate) mod convolution;
