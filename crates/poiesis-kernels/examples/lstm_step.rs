@@ -2,9 +2,8 @@
 //! 65, one-hot; linear head, cross-entropy, Adam; the state goes on to the next stretch without its
 //! gradient: `cargo run --release --example lstm_step -- --batch 50`.
 
-use burn::tensor::activation::log_softmax;
 use burn::tensor::{Device, Distribution, Int, Tensor, TensorData};
-use poiesis_kernels::{Activation, linear, lstm};
+use poiesis_kernels::{Activation, categorical_log_prob, linear, lstm};
 
 #[path = "common/mod.rs"]
 mod common;
@@ -62,14 +61,14 @@ fn main() {
     arguments.measure(|i| {
         let inputs = &text[..batch * TIME];
         let targets: Vec<i64> = text[batch..].iter().map(|&c| c as i64).collect();
-        let targets = Tensor::<2, Int>::from_data(TensorData::new(targets, [batch * TIME, 1]), &device);
+        let targets = Tensor::<1, Int>::from_data(TensorData::new(targets, [batch * TIME]), &device);
         let mut y = one_hot(inputs, batch, &device);
         for layer in &mut layers {
             y = layer.forward(y);
         }
         let y = y.reshape([batch * TIME, HIDDEN]);
         let logits = linear(y, weight.val(), Some(bias.val()), Activation::Identity);
-        let loss = -log_softmax(logits, 1).gather(1, targets).mean();
+        let loss = -categorical_log_prob(logits, targets).mean();
         let mut gradients = loss.clone().backward();
         let settings = adam_step(i);
         for layer in &mut layers {

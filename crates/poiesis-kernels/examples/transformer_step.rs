@@ -4,7 +4,8 @@
 
 use burn::tensor::{Device, Distribution, Gradients, Int, Tensor};
 use poiesis_kernels::{
-    Activation, AdamStep, AttentionOptions, attention_packed, categorical_log_prob, layer_norm, linear,
+    Activation, AdamStep, AttentionOptions, attention_packed, categorical_log_prob, embedding, layer_norm,
+    linear,
 };
 
 #[path = "common/mod.rs"]
@@ -113,7 +114,7 @@ fn main() {
             Tensor::random(shape, Distribution::Uniform(0.0, VOCABULARY as f64), &device)
         };
         let (inputs, targets) = (draw(), draw());
-        let x = tokens.val().select(0, inputs).reshape([batch, context, width]);
+        let x = embedding(tokens.val(), inputs.reshape([batch, context]));
         let mut x = x + positions.val().unsqueeze();
         for block in &blocks {
             x = block.forward(x, heads);

@@ -314,7 +314,7 @@ impl Tile<'_> {
         }
         let columns = columns(most, self.keys);
         gemm::multiply(self.q, rows.len(), dim, self.k, columns, scores, STRIDE, Write::Replace);
-        simd::dispatch(
+        simd::run(
             #[inline(always)]
             || {
                 let scores = scores.chunks_exact_mut(STRIDE);
@@ -450,7 +450,7 @@ fn backward_head(saved: &Saved<'_>, [dq_target, dk_target, dv_target]: [Target<'
             let rows = tile.len();
             gemm::multiply(q_left, rows, dim, k_columns, columns, &mut weights, STRIDE, Write::Replace);
             gemm::multiply(dy_left, rows, dim, v_columns, columns, &mut slopes, STRIDE, Write::Replace);
-            simd::dispatch(
+            simd::run(
                 #[inline(always)]
                 || {
                     let rows = weights.chunks_exact_mut(STRIDE).zip(slopes.chunks_exact_mut(STRIDE));
@@ -515,7 +515,7 @@ fn write(target: Target<'_>, batch: usize, head: usize, times: Range<usize>, row
 fn means(saved: &Saved<'_>, b: usize, kv: usize) -> Vec<f32> {
     let Size { queries, .. } = saved.size;
     let group = saved.size.group();
-    simd::dispatch(
+    simd::run(
         #[inline(always)]
         || {
             let rows = (0..group * queries).map(|i| (i % queries, kv * group + i / queries));

@@ -50,7 +50,7 @@ fn sums(logits: &[f32], x: &[f32], batch: usize) -> Buffer {
         let result = unsafe { shared.part(range.clone()) };
         let examples = logits.chunks_exact(each).zip(x.chunks_exact(each));
         for (result, (logits, x)) in result.iter_mut().zip(examples.skip(range.start)) {
-            *result = simd::dispatch(
+            *result = simd::run(
                 #[inline(always)]
                 || sum(logits, x),
             );
@@ -103,7 +103,7 @@ impl Backward<Flex, 1> for LogProb {
                 // SAFETY: every row belongs to one task.
                 let result = unsafe { shared.part(range.clone()) };
                 let (logits, x, gradient) = (&logits[range.clone()], &x[range], gradient[row]);
-                simd::dispatch(
+                simd::run(
                     #[inline(always)]
                     || {
                         for ((result, &logit), &x) in result.iter_mut().zip(logits).zip(x) {

@@ -62,12 +62,12 @@ fn forward(logits: &[f32], targets: &[usize], denominators: &mut [f32]) -> Buffe
             unsafe { (shared.part(range.clone()), denominators.part(range.clone())) };
         let targets = &targets[range.clone()];
         let logits = &logits[range.start * classes..range.end * classes];
-        simd::dispatch(
+        simd::run(
             #[inline(always)]
             || {
                 let rows = logits.chunks_exact(classes).zip(targets);
                 for ((logits, &target), (result, denominator)) in
-                    rows.zip(result.iter_mut().zip(denominators))
+                    rows.zip(result.iter_mut().zip(denominators.iter_mut()))
                 {
                     let (greatest, log_sum) = log_sum_exp(logits);
                     // Greatest and logarithm are added last, for what is small beside the greatest.
@@ -138,7 +138,7 @@ impl Backward<Flex, 1> for LogProb {
         let shared = Shared::new(&mut result);
         let size = PART.div_ceil(classes);
         parallel::tasks(parallel::parts(rows, size), |task| {
-            simd::dispatch(
+            simd::run(
                 #[inline(always)]
                 || {
                     for row in parallel::part(rows, size, task) {

@@ -341,7 +341,7 @@ impl Product {
 
 /// Adds `bias` to every row.
 fn add_rows(rows: &mut [f32], bias: &[f32]) {
-    simd::dispatch(
+    simd::run(
         #[inline(always)]
         || {
             for row in rows.chunks_exact_mut(bias.len()) {
@@ -757,9 +757,9 @@ fn scatter(g: &Geometry, y: &[f32], weight: &[f32], bias: Option<&[f32]>) -> Buf
                     width,
                     Write::Replace,
                 );
-                simd::dispatch(
+                simd::run(
                     #[inline(always)]
-                    || add_products(g, &products, tile, group * g.group_channels(), x),
+                    || add_products(g, &products, tile.clone(), group * g.group_channels(), x),
                 );
             }
         }

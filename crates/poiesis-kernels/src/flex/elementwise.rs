@@ -46,7 +46,7 @@ pub(crate) fn map(x: &[f32], activation: Activation) -> Buffer {
         let x = &x[range.clone()];
         // SAFETY: the tasks' ranges are disjoint.
         let y = unsafe { shared.part(range) };
-        with_function!(activation, function => simd::dispatch(#[inline(always)] || {
+        with_function!(activation, function => simd::run(#[inline(always)] || {
             for (y, &x) in y.iter_mut().zip(x) {
                 *y = function.value(x);
             }
@@ -66,7 +66,7 @@ pub(crate) fn map_backward(gradient: &[f32], saved: &[f32], activation: Activati
         let saved = &saved[range.clone()];
         // SAFETY: the tasks' ranges are disjoint.
         let dx = unsafe { shared.part(range) };
-        with_function!(activation, function => simd::dispatch(#[inline(always)] || {
+        with_function!(activation, function => simd::run(#[inline(always)] || {
             for ((dx, &gradient), &saved) in dx.iter_mut().zip(gradient).zip(saved) {
                 *dx = gradient * function.slope(saved, saved);
             }

@@ -245,7 +245,7 @@ impl<'a> Affine<'a> {
             for index in parallel::part(batch * count, step, task) {
                 let example = index / count;
                 let range = parallel::part(each, size, index % count);
-                simd::dispatch(
+                simd::run(
                     #[inline(always)]
                     || work(example, example * each + range.start..example * each + range.end),
                 );

@@ -98,11 +98,11 @@ fn forward(
             )
         };
         let x = &x[range.start * channels..range.end * channels];
-        simd::dispatch(
+        simd::run(
             #[inline(always)]
             || {
                 let rows = y.chunks_exact_mut(channels).zip(x.chunks_exact(channels));
-                for ((y, x), (mean, inverse)) in rows.zip(means.iter_mut().zip(inverses)) {
+                for ((y, x), (mean, inverse)) in rows.zip(means.iter_mut().zip(inverses.iter_mut())) {
                     (*mean, *inverse) = statistics_of(x, epsilon, centered);
                     normalise(y, x, [*mean, *inverse], gamma, beta);
                 }
@@ -179,7 +179,7 @@ fn backward(dy: &[f32], state: &State, with_input: bool, with_parameters: bool) 
         if with_parameters {
             // SAFETY: every block has an array of its own.
             let sums = unsafe { partial_shared.part(index * 2 * channels..(index + 1) * 2 * channels) };
-            simd::dispatch(
+            simd::run(
                 #[inline(always)]
                 || parameter_gradients(sums, range.clone(), x, dy, statistics),
             );
@@ -187,10 +187,10 @@ fn backward(dy: &[f32], state: &State, with_input: bool, with_parameters: bool) 
         if with_input {
             // SAFETY: the blocks' rows are disjoint.
             let dx = unsafe { dx_shared.part(range.start * channels..range.end * channels) };
-            simd::dispatch(
+            simd::run(
                 #[inline(always)]
                 || {
-                    for (dx, row) in dx.chunks_exact_mut(channels).zip(range) {
+                    for (dx, row) in dx.chunks_exact_mut(channels).zip(range.clone()) {
                         let values = row * channels..(row + 1) * channels;
                         let (x, dy) = (&x[values.clone()], &dy[values]);
                         let (mean, inverse) = (statistics.mean[row], statistics.inverse[row]);

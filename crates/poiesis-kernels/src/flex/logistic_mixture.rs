@@ -54,10 +54,10 @@ fn forward(parameters: &[f32], x: &[f32], order: Order) -> Buffer {
             let range = parallel::part(len, TILE, index);
             // SAFETY: every tile belongs to one task.
             let y = unsafe { shared.part(range.clone()) };
-            simd::dispatch(
+            simd::run(
                 #[inline(always)]
                 || {
-                    tile.read(parameters, x, range);
+                    tile.read(parameters, x, range.clone());
                     y.copy_from_slice(&tile.log_prob()[..y.len()]);
                 },
             );
@@ -351,10 +351,10 @@ fn backward(dy: &[f32], parameters: &[f32], x: &[f32], order: Order) -> Buffer {
             let result = unsafe { shared.part(range.start * columns..range.end * columns) };
             let mut lanes = [0.0; TILE];
             lanes[..range.len()].copy_from_slice(&dy[range.clone()]);
-            simd::dispatch(
+            simd::run(
                 #[inline(always)]
                 || {
-                    tile.read(parameters, x, range);
+                    tile.read(parameters, x, range.clone());
                     tile.gradient(&lanes);
                     for (lane, row) in result.chunks_exact_mut(columns).enumerate() {
                         for (value, column) in row.iter_mut().zip(&tile.parameters) {

@@ -66,7 +66,7 @@ fn fill(
         for result in result.chunks_mut(RUN) {
             generator.fill_bytes(bytemuck::cast_slice_mut(&mut words));
             words = words.map(u32::from_le);
-            simd::dispatch(
+            simd::run(
                 #[inline(always)]
                 || make(&words, &mut numbers),
             );

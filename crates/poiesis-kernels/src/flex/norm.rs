@@ -135,7 +135,7 @@ impl Affine {
             let x = &x[range.clone()];
             // SAFETY: the tasks' ranges are disjoint.
             let y = unsafe { shared.part(range) };
-            with_function!(activation, function => simd::dispatch(#[inline(always)] || {
+            with_function!(activation, function => simd::run(#[inline(always)] || {
                 for (y, x) in y.chunks_exact_mut(channels).zip(x.chunks_exact(channels)) {
                     let x = &x[..y.len()];
                     let scale = &self.scale[..y.len()];
@@ -269,7 +269,7 @@ fn input_gradient<F: Function>(
         let dy = &dy[range.clone()];
         // SAFETY: the tasks' ranges are disjoint.
         let dx = unsafe { shared.part(range) };
-        simd::dispatch(
+        simd::run(
             #[inline(always)]
             || {
                 let rows = x.chunks_exact(channels).zip(dy.chunks_exact(channels));

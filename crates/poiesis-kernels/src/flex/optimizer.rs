@@ -92,23 +92,24 @@ impl Arrays<'_> {
                 let range = part.start + range.start..part.start + range.end;
                 let of_state = |state: &Shared<'_>| if state.is_empty() { 0..0 } else { range.clone() };
                 // SAFETY: the tasks' ranges are disjoint.
-                let (parameter, states) = unsafe {
+                let (parameter, mut states) = unsafe {
                     (
                         self.parameter.part(range.clone()),
                         self.states.each_ref().map(|state| state.part(of_state(state))),
                     )
                 };
-                let average = self.average.as_ref().map(|(average, decay)| {
+                let mut average = self.average.as_ref().map(|(average, decay)| {
                     // SAFETY: the tasks' ranges are disjoint.
                     (unsafe { average.part(range.clone()) }, *decay)
                 });
-                simd::dispatch(
+                simd::run(
                     #[inline(always)]
                     || {
-                        rule.update(parameter, &self.gradient[range], states);
+                        let states = states.each_mut().map(|state| &mut **state);
+                        rule.update(parameter, &self.gradient[range.clone()], states);
                         // A loop of its own, over values that are still in the cache.
-                        if let Some((average, decay)) = average {
-                            move_average(average, parameter, decay);
+                        if let Some((average, decay)) = &mut average {
+                            move_average(average, parameter, *decay);
                         }
                     },
                 );
@@ -122,7 +123,7 @@ pub(crate) fn squared_norm<const D: usize>(tensor: &Tensor<D>) -> Option<f64> {
     let tensor = Operand::new(tensor)?.into_values();
     let values = values(&tensor);
     let sums = parallel::map(parallel::parts(values.len(), PART), |task| {
-        simd::dispatch(
+        simd::run(
             #[inline(always)]
             || sums::of_terms(&values[parallel::part(values.len(), PART, task)], |x| x * x),
         )
@@ -142,7 +143,7 @@ pub(crate) fn ema(average: Tensor<1>, value: Tensor<1>, decay: f64) -> Tensor<1>
             // SAFETY: the tasks' ranges are disjoint.
             let average = unsafe { average.part(range.clone()) };
             let value = &value[range];
-            simd::dispatch(
+            simd::run(
                 #[inline(always)]
                 || move_average(average, value, decay),
             );

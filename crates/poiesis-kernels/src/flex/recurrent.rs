@@ -148,7 +148,7 @@ pub(crate) fn previous(size: &Size, first: &[f32], states: &[f32]) -> Buffer {
 /// Adds to the inputs' part of a gate, for some units, the states' part, and applies its function.
 #[inline(always)]
 pub(crate) fn finish_gate<F: Function>(gate: &mut [f32], sums: &[f32], function: F) {
-    simd::dispatch(
+    simd::run(
         #[inline(always)]
         || {
             for (gate, &sum) in gate.iter_mut().zip(sums) {
@@ -159,7 +159,7 @@ pub(crate) fn finish_gate<F: Function>(gate: &mut [f32], sums: &[f32], function:
 }
 
 pub(crate) fn add(sums: &mut [f32], values: &[f32]) {
-    simd::dispatch(
+    simd::run(
         #[inline(always)]
         || {
             for (sum, &value) in sums.iter_mut().zip(values) {

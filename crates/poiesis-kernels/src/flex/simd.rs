@@ -29,6 +29,25 @@ pub(crate) fn dispatch<O: WithSimd>(operation: O) -> O::Output {
     arch().dispatch(operation)
 }
 
+/// Runs plain loops, compiled for the instruction set in force. `work` must be marked `#[inline(always)]`.
+#[inline(always)]
+pub(crate) fn run<R>(work: impl FnMut() -> R) -> R {
+    dispatch(Loops(work))
+}
+
+/// Called through `FnMut`: the call of a closure through `FnOnce` may go by way of a function that the compiler does not
+/// inline and therefore compiles without SIMD.
+struct Loops<F>(F);
+
+impl<R, F: FnMut() -> R> WithSimd for Loops<F> {
+    type Output = R;
+
+    #[inline(always)]
+    fn with_simd<S: pulp::Simd>(mut self, _simd: S) -> R {
+        (self.0)()
+    }
+}
+
 /// Whether there are vectors, without which [`dispatch_vectors`] cannot run.
 pub(crate) fn has_vectors() -> bool {
     !matches!(arch(), Arch::Scalar)

@@ -72,7 +72,7 @@ pub(crate) fn examples(
             let sums = unsafe { shared.part(block * width..(block + 1) * width) };
             let start = block / each * len;
             let range = parallel::part(len, size, block % each);
-            simd::dispatch(
+            simd::run(
                 #[inline(always)]
                 || add(start + range.start..start + range.end, sums),
             );
