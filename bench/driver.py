@@ -24,83 +24,79 @@ DATA = BENCH / ".data"
 TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release"
 EMOJI = ROOT.parent / "shared" / "data" / "noto-emoji"
 
-# name, our model and settings, PyTorch's script and settings, batch, steps of a run of each
+# name, our example and its words, PyTorch's script and its words, batches, more batches for --all, steps of a run of each
 TRAIN = [
     (
         "DCGAN 64×64×3, width 64, kernel 4",
-        ["dcgan", "64x64x3", "kernel=4", "width=64", "prior=normal", "weight_decay=0"],
+        ["train_speed", "dcgan", "64x64x3", "kernel=4", "width=64", "prior=normal", "weight_decay=0"],
         ["dcgan.py"],
-        [64],
+        [16, 64, 128],
         6,
     ),
     (
         "VAE MLP 784-500-500-50, Bernoulli",
-        ["vae", "28x28x1", "body=mlp", "latent_dim=50", "likelihood=bernoulli"],
+        ["train_speed", "vae", "28x28x1", "body=mlp", "latent_dim=50", "likelihood=bernoulli"],
         ["vae.py", "--body", "mlp", "--latent", "50"],
         [128],
         200,
     ),
     (
+        "VAE MLP 784-400-20, Bernoulli",
+        ["train_speed", "vae", "28x28x1", "body=mlp", "hidden=400", "layers=1", "latent_dim=20", "likelihood=bernoulli"],
+        ["vae.py", "--body", "mlp", "--hidden", "400", "--layers", "1", "--latent", "20"],
+        [128],
+        300,
+    ),
+    (
         "VAE convolutional 28×28×1, width 32, Bernoulli",
-        ["vae", "28x28x1", "body=conv", "latent_dim=40", "width=32", "likelihood=bernoulli"],
+        ["train_speed", "vae", "28x28x1", "body=conv", "latent_dim=40", "width=32", "likelihood=bernoulli"],
         ["vae.py", "--body", "conv", "--latent", "40", "--width", "32"],
         [128],
         20,
     ),
 ]
-# More batch sizes, asked for with --all.
-MORE_BATCHES = {"DCGAN 64×64×3, width 64, kernel 4": [16, 128]}
-MODES = ["eager", "channels_last", "compile"]
+SMALL = ["--layers", "4", "--width", "128", "--heads", "4", "--context", "64"]
+LARGE = ["--layers", "6", "--width", "384", "--heads", "6", "--context", "256"]
+KERNELS = [
+    ("PixelCNN body: 7 residual 3×3 layers, 64 channels, 28×28, mask B", ["pixelcnn_body"], ["pixelcnn.py"], [64], 8),
+    ("the same without a mask", ["pixelcnn_body", "full"], ["pixelcnn.py", "--full"], [64], 8),
+    ("transformer 4 × 128, context 64", ["transformer_step", *SMALL], ["transformer.py", *SMALL], [12], 40),
+    ("transformer 6 × 384, context 256", ["transformer_step", *LARGE], ["transformer.py", *LARGE], [16], 4),
+    ("LSTM 2 × 512, 50 steps", ["lstm_step"], ["lstm.py"], [50], 8),
+]
+# Milliseconds of a thousand forward passes: microseconds of one.
+FORWARD = [
+    ("policy 17-64-64-6, tanh, `Mlp`", ["policy", "mlp"], ["policy.py"]),
+    ("the same through tensors", ["policy", "tensor"], ["policy.py"]),
+]
+MODES = {
+    "dcgan.py": ["eager", "channels_last", "compile"],
+    "vae.py": ["eager", "channels_last", "compile"],
+    "pixelcnn.py": ["eager", "channels_last", "compile"],
+    "transformer.py": ["eager", "compile"],
+    "lstm.py": ["eager", "compile", "loop"],
+    "policy.py": ["eager", "compile", "script"],
+}
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", default="train,collect", help="parts to run: train,collect")
+    parser.add_argument("--only", default="train,kernels,convolutions,collect", help="parts to run, of train,kernels,convolutions,collect")
     parser.add_argument("--rounds", type=int, default=3, help="times each contender runs in the alternation")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
-    parser.add_argument("--all", action="store_true", help="more batch sizes")
     parser.add_argument("--quick", action="store_true", help="a few steps and images, to see that all works")
     parser.add_argument("--out", type=Path, default=BENCH / "RESULTS.md")
     given = parser.parse_args()
     parts = given.only.split(",")
-    sections = [train(given)] if "train" in parts else []
-    sections += [collect(given)] if "collect" in parts else []
+    sections = [section(given) for section in (train, kernels, convolutions, collect) if section.__name__ in parts]
     text = "\n\n".join([heading(given), *sections]) + "\n"
     given.out.write_text(text)
     print(text)
 
 
 def train(given):
-    rows, notes = [], []
-    for name, ours, theirs, batches, steps in TRAIN:
-        for batch in batches + (MORE_BATCHES.get(name, []) if given.all else []):
-            work = f"{name}, batch {batch}"
-            steps_now = 2 if given.quick else steps
-            common = ["--batch", batch, "--steps", steps_now, "--threads", given.threads]
-            us = [TARGET / "examples" / "train_speed", *ours, *common]
-            them = [sys.executable, BENCH / "pytorch" / theirs[0], *theirs[1:], *common]
-            say(work)
-            modes = {mode: contender([*them, "--mode", mode], given) for mode in MODES}
-            worked = {mode: run for mode, run in modes.items() if run is not None}
-            best = min(worked, key=lambda mode: worked[mode]["ms"])
-            runs = {"us": [], "them": []}
-            for _ in range(1 if given.quick else given.rounds):
-                runs["us"].append(expect(contender(us, given), us))
-                runs["them"].append(expect(contender([*them, "--mode", best], given), them))
-            ms = {who: statistics.median(run["ms"] for run in them) for who, them in runs.items()}
-            peak = {who: max(run["peak"] for run in them) for who, them in runs.items()}
-            spread = {who: f"{min(r['ms'] for r in rs):.4g}–{max(r['ms'] for r in rs):.4g}" for who, rs in runs.items()}
-            rows.append(
-                f"| {work} | {ms['us']:.4g} ({spread['us']}) | {1e3 * batch / ms['us']:.0f} "
-                f"| {ms['them']:.4g} ({spread['them']}) | {1e3 * batch / ms['them']:.0f} | {best} "
-                f"| **{ms['them'] / ms['us']:.2f}** | {mib(peak['us'])} | {mib(peak['them'])} "
-                f"| {peak['us'] / peak['them']:.2f} |"
-            )
-            tried = ", ".join(
-                f"{mode} {run['ms']:.4g} ms" if run else f"{mode} did not run" for mode, run in modes.items()
-            )
-            idle = statistics.median(run["idle"] for run in runs["them"])
-            notes.append(f"- {work}: PyTorch's modes once each: {tried}; {idle:.0f} MiB of its peak are there after its import.")
+    works = [(f"{name}, batch {batch}", ours, theirs, batch, steps) for name, ours, theirs, batches, steps in TRAIN for batch in batches]
+    rows, notes = compare(given, works)
     return "\n".join(
         [
             "## Training",
@@ -109,11 +105,106 @@ def train(given):
             "PyTorch has its fused Adam; `channels_last` and `compile` use channels-last tensors. Ratio: PyTorch's",
             "time over ours, above 1 we are faster. Memory: peak of the process, MiB.",
             "",
-            "| work | ours, ms | examples/s | PyTorch, ms | examples/s | its best mode | ratio | our peak | its peak | peak ratio |",
-            "|---|---|---|---|---|---|---|---|---|---|",
-            *rows,
+            *table("ms", rows),
             "",
             *notes,
+        ]
+    )
+
+
+def kernels(given):
+    works = [(f"{name}, batch {batch}", ours, theirs, batch, steps) for name, ours, theirs, batches, steps in KERNELS for batch in batches]
+    rows, notes = compare(given, works)
+    forward = [(name, ours, theirs, 1, 20) for name, ours, theirs in FORWARD]
+    forward_rows, forward_notes = compare(given, forward, repeats=1000)
+    return "\n".join(
+        [
+            "## Training steps of the kernels alone",
+            "",
+            "Bodies of models on `poiesis-kernels` without the rest of Poiesis: forward, backward and Adam. Columns as above.",
+            "",
+            *table("ms", rows),
+            "",
+            *notes,
+            "",
+            "One forward pass for one input, without gradients, in microseconds. `Mlp` takes slices, PyTorch a tensor.",
+            "",
+            *table("µs", forward_rows),
+            "",
+            *forward_notes,
+        ]
+    )
+
+
+def compare(given, works, repeats=1):
+    """Rows of a table and notes for works (name, our words, their words, batch, steps), each step `repeats` times its work."""
+    rows, notes = [], []
+    for work, ours, theirs, batch, steps in works:
+        common = ["--batch", batch, "--steps", 2 if given.quick else steps, "--threads", given.threads]
+        us = [TARGET / "examples" / ours[0], *ours[1:], *common]
+        them = [sys.executable, BENCH / "pytorch" / theirs[0], *theirs[1:], *common]
+        say(work)
+        modes = {mode: contender([*them, "--mode", mode], given) for mode in MODES[theirs[0]]}
+        worked = {mode: run for mode, run in modes.items() if run is not None}
+        best = min(worked, key=lambda mode: worked[mode]["ms"])
+        runs = {"us": [], "them": []}
+        for _ in range(1 if given.quick else given.rounds):
+            runs["us"].append(expect(contender(us, given), us))
+            runs["them"].append(expect(contender([*them, "--mode", best], given), them))
+        ms = {who: statistics.median(run["ms"] for run in them) for who, them in runs.items()}
+        peak = {who: max(run["peak"] for run in them) for who, them in runs.items()}
+        spread = {who: f"{min(r['ms'] for r in rs):.4g}–{max(r['ms'] for r in rs):.4g}" for who, rs in runs.items()}
+        rows.append(
+            f"| {work} | {ms['us']:.4g} ({spread['us']}) | {1e3 * repeats * batch / ms['us']:.0f} "
+            f"| {ms['them']:.4g} ({spread['them']}) | {1e3 * repeats * batch / ms['them']:.0f} | {best} "
+            f"| **{ms['them'] / ms['us']:.2f}** | {mib(peak['us'])} | {mib(peak['them'])} "
+            f"| {peak['us'] / peak['them']:.2f} |"
+        )
+        tried = ", ".join(
+            f"{mode} {run['ms']:.4g}" if run else f"{mode} did not run" for mode, run in modes.items()
+        )
+        idle = statistics.median(run["idle"] for run in runs["them"])
+        notes.append(f"- {work}: PyTorch's modes once each: {tried}; {idle:.0f} MiB of its peak are there after its import.")
+    return rows, notes
+
+
+def table(unit, rows):
+    return [
+        f"| work | ours, {unit} | examples/s | PyTorch, {unit} | examples/s | its best mode | ratio | our peak | its peak | peak ratio |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+        *rows,
+    ]
+
+
+def convolutions(given):
+    file = BENCH / "convolutions.txt"
+    steps = ["--steps", 1 if given.quick else 9, "--threads", given.threads]
+    us = [TARGET / "examples" / "convolutions", file, *steps]
+    them = [sys.executable, BENCH / "pytorch" / "convolutions.py", file, *steps]
+    runs = {"us": [], "them": []}
+    for _ in range(1 if given.quick else given.rounds):
+        say("convolutions")
+        runs["us"].append(expect(contender(us, given), us)["times"])
+        runs["them"].append(expect(contender(them, given), them)["times"])
+    rows = []
+    for i, line in enumerate(line for line in file.read_text().splitlines() if not line.startswith("#")):
+        kind, kernel, stride, padding, size, channels, out, batch = line.split()
+        name = f"{kernel}×{kernel}/{stride}{' transposed' if kind == 'transposed' else ''}, {channels} → {out}, {size}×{size}, batch {batch}"
+        cells = []
+        for direction in range(3):
+            ours, theirs = (statistics.median(run[i][direction] for run in runs[who]) for who in ("us", "them"))
+            cells.append(f"{ours:.2f} | {theirs:.2f} | **{theirs / ours:.2f}**")
+        rows.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(
+        [
+            "## Single convolutions",
+            "",
+            "Milliseconds of the result, of the gradient of the input and of that of the weights. PyTorch: the better of its two",
+            "layouts, chosen for each direction. The size is that of the input.",
+            "",
+            "| kernel/stride, channels, size | ours | PyTorch | ratio | input's gradient | PyTorch | ratio | weights' gradient | PyTorch | ratio |",
+            "|---|---|---|---|---|---|---|---|---|---|",
+            *rows,
         ]
     )
 

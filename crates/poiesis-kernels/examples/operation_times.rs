@@ -32,7 +32,7 @@ fn forward_backward<const D: usize, const E: usize>(
     x: &Tensor<D>,
     parameters: &[Tensor<1>],
     dy: &Tensor<E>,
-    operation: impl Fn(Tensor<D>, &[Tensor<1>]) -> Tensor<E>,
+    operation: impl Fn(Tensor<D>, &[Tensor<1>]) -> Tensor<E> + Sync,
 ) {
     let x = x.clone().require_grad();
     let parameters: Vec<_> = parameters.iter().map(|p| p.clone().require_grad()).collect();

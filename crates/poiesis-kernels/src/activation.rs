@@ -28,6 +28,9 @@ pub enum Activation {
 }
 
 /// Applies `activation` to every element of `x`, any shape.
+///
+/// On Flex: one pass on all threads with branch-free vector code; exp, tanh, sigmoid and the like within 2 to 5 units in the
+/// last place. The backward pass keeps the result where the derivative follows from it, else the argument.
 pub fn activate<const D: usize>(x: Tensor<D>, activation: Activation) -> Tensor<D> {
     if activation == Activation::Identity {
         return x;

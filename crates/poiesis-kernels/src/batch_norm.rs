@@ -23,7 +23,11 @@ pub struct Normalized<const D: usize> {
 /// `activation(gamma · (x − mean) / √(var + epsilon) + beta)`, differentiable in `x`, `gamma` and
 /// `beta` through the statistics.
 ///
-/// Source: Ioffe & Szegedy 2015, algorithm 1.
+/// Source: Ioffe & Szegedy 2015, algorithm 1 (arXiv:1502.03167).
+///
+/// On Flex: one pass for the statistics (differences from the first row, in f32 by blocks of 256 rows, then f64), one for the
+/// result; two for the gradients. Normalised values are computed again in the backward pass, not stored: it keeps the input
+/// only.
 ///
 /// # Panics
 ///

@@ -48,7 +48,8 @@ impl ConvTransposeOptions {
 /// `out_height = (height − 1) · stride + dilation · (kernel_height − 1) + 1 − top − bottom + output_padding`.
 ///
 /// Without bias it is the adjoint (the gradient with respect to the input) of [`conv2d`](crate::conv2d)
-/// with the same options.
+/// with the same options, and on Flex it is computed as that gradient is, with the algorithms and the memory given there;
+/// results of few channels are multiplied first and then added to their pixels.
 ///
 /// # Panics
 ///

@@ -16,7 +16,14 @@ use poiesis_collect::{Dataset, Options, Split, collect};
 /// Images of the data set that is trained on.
 const IMAGES: usize = 2048;
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
+type Fault = Box<dyn std::error::Error + Send + Sync>;
+
+fn main() -> Result<(), Fault> {
+    // As in training, the steps run on one of the threads that do the arithmetic.
+    rayon::scope(|_| measure())
+}
+
+fn measure() -> Result<(), Fault> {
     let wish = Wish::parse(std::env::args().skip(1))?;
     let entry = catalogue::find(&wish.model)?;
     let settings = wish.settings.iter().map(|setting| Layer::assignment(setting));
@@ -64,7 +71,7 @@ struct Wish {
 }
 
 impl Wish {
-    fn parse(mut words: impl Iterator<Item = String>) -> Result<Wish, Box<dyn std::error::Error>> {
+    fn parse(mut words: impl Iterator<Item = String>) -> Result<Wish, Fault> {
         let model = words.next().ok_or("name a model, then a size such as 64x64x3")?;
         let size = words.next().ok_or("give a size such as 64x64x3")?;
         let sides = size.split('x').map(str::parse).collect::<Result<Vec<usize>, _>>()?;

@@ -39,16 +39,18 @@ impl Arguments {
         found
     }
 
-    /// Times `step(i)`, which returns the loss it has read, and prints the median.
-    pub(crate) fn measure(&self, mut step: impl FnMut(usize) -> f32) {
+    /// Times `step(i)`, which returns the loss it has read, and prints the median. As in training, the steps run on one
+    /// of rayon's threads, which then works along instead of waiting.
+    pub(crate) fn measure(&self, mut step: impl FnMut(usize) -> f32 + Send) {
         let mut loss = 0.0;
-        let mut times: Vec<f64> = (0..self.warmup + self.steps)
-            .map(|i| {
+        let mut times = Vec::new();
+        rayon::scope(|_| {
+            for i in 0..self.warmup + self.steps {
                 let start = Instant::now();
                 loss = step(i);
-                start.elapsed().as_secs_f64() * 1e3
-            })
-            .collect();
+                times.push(start.elapsed().as_secs_f64() * 1e3);
+            }
+        });
         let times = &mut times[self.warmup..];
         times.sort_by(f64::total_cmp);
         let median = times[times.len() / 2];

@@ -134,7 +134,7 @@ pub(crate) fn grow_directly(g: &Geometry, y: &[f32], weight: &[f32], bias: Optio
     let gathered: usize = phases.iter().map(Phase::products).sum();
     let scattered = g.small[0] * g.small[1] * g.live;
     // Few columns waste most of a vector, and many taps outside the small image waste products.
-    if g.live > 0 && (g.group_channels() < 32 || gathered > scattered + scattered / 4) {
+    if g.live > 0 && (g.group_channels() < 16 || gathered > scattered + scattered / 4) {
         return scatter(g, y, weight, bias);
     }
     let mut x = Buffer::take(g.large_len());
@@ -536,7 +536,7 @@ impl Window<'_> {
     /// Lines of cells for a task.
     fn lines(&self, batch: usize) -> usize {
         let [height, width] = self.gather.grid;
-        let fitting = (49_152 / (self.pitch() * self.gather.step[0] as usize)).clamp(1, 1 + 384 / width);
+        let fitting = (49_152 / (self.pitch() * self.gather.step[0] as usize)).clamp(1, (384 / width).max(1));
         fitting.min((batch * height).div_ceil(8)).clamp(1, height)
     }
 
@@ -818,9 +818,11 @@ fn add(sums: &mut [f32], values: &[f32]) {
 fn weight_gradient_by_lines(g: &Geometry, window: &Window<'_>, x: &[f32], y: &[f32], total: &mut [f32]) {
     let [height, width] = g.small;
     let lines = g.batch * height;
-    let count = (lines * width).div_ceil(1024).clamp(1, ((1 << 20) / total.len().max(1)).clamp(4, 16));
+    // A power of two, so that threads have equal shares.
+    let most = ((1 << 20) / total.len().max(1)).clamp(4, 16);
+    let count = 1 << (lines * width).div_ceil(1024).clamp(1, most).ilog2();
     let size = lines.div_ceil(count).max(1);
-    let step = window.lines(1);
+    let step = window.lines(g.batch);
     sum_of_parts(parallel::parts(lines, size), total, |part, sum| {
         let part = parallel::part(lines, size, part);
         let mut copy = Buffer::take(window.len(step));

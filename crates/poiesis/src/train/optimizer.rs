@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Gradients, Tensor, TensorData};
-use poiesis_kernels::{AdamStep, adam};
+use poiesis_kernels::{AdamStep, adam, squared_norm};
 use serde::{Deserialize, Serialize};
 
 use crate::nn::{Weight, Weights};
@@ -162,7 +162,7 @@ struct SquaredNorm<'a> {
 impl ModuleVisitor for SquaredNorm<'_> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         if let Some(gradient) = param.val().grad(self.gradients) {
-            self.sum += f64::from(gradient.square().sum().into_scalar::<f32>());
+            self.sum += squared_norm(&gradient);
         }
     }
 }

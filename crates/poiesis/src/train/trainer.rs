@@ -88,7 +88,12 @@ pub struct Outcome {
 /// [`Error::ConfigDiffers`], [`Error::DataChanged`] and [`Error::RunInUse`] when an existing run cannot be gone on
 /// with; [`Error::OutOfMemory`] when the estimate exceeds what is free; [`Error::Diverged`] when a loss is no longer
 /// finite; errors of reading and writing. Checkpoints already written stay.
-pub fn train(request: Request, stop: &Stop, watch: &mut dyn FnMut(Event)) -> Result<Outcome> {
+pub fn train(request: Request, stop: &Stop, watch: &mut (dyn FnMut(Event) + Send)) -> Result<Outcome> {
+    // On one of the threads that do the arithmetic, which then works along instead of waiting for the others.
+    rayon::scope(|_| train_here(request, stop, watch))
+}
+
+fn train_here(request: Request, stop: &Stop, watch: &mut dyn FnMut(Event)) -> Result<Outcome> {
     let Request { out, config, dataset, existing, command, ignore_memory } = request;
     let entry = catalogue::find(&config.model)?;
     let shape = ImageShape::from_slice(&dataset.card().shape)?;
