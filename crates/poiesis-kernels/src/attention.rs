@@ -59,8 +59,9 @@ pub fn attention_packed(qkv: Tensor<4>, kv_heads: usize, options: &AttentionOpti
         return Tensor::zeros([batch, time, heads, dim], &qkv.device());
     }
     flex::attention::packed(&qkv, kv_heads, options).unwrap_or_else(|| {
-        let part = |start, len| qkv.clone().narrow(2, start, len);
-        default(part(0, heads), part(heads, kv_heads), part(heads + kv_heads, kv_heads), options)
+        let q = qkv.clone().narrow(2, 0, heads);
+        let k = qkv.clone().narrow(2, heads, kv_heads);
+        default(q, k, qkv.narrow(2, heads + kv_heads, kv_heads), options)
     })
 }
 

@@ -14,7 +14,7 @@ pub struct KeyValueCache {
 
 enum Storage {
     Flex(flex::attention::Cache),
-    Tensors(Tensor<4>, Tensor<4>),
+    Tensors(Box<[Tensor<4>; 2]>),
 }
 
 impl KeyValueCache {
@@ -24,7 +24,7 @@ impl KeyValueCache {
         let storage = if on_flex {
             Storage::Flex(flex::attention::Cache::new(shape))
         } else {
-            Storage::Tensors(Tensor::zeros(shape, device), Tensor::zeros(shape, device))
+            Storage::Tensors(Box::new([Tensor::zeros(shape, device), Tensor::zeros(shape, device)]))
         };
         Self { shape, len: 0, storage }
     }
@@ -74,9 +74,9 @@ impl KeyValueCache {
                     "KeyValueCache: keys and values must be f32 on the cache's device"
                 );
             }
-            Storage::Tensors(keys, values) => {
+            Storage::Tensors(kept) => {
                 let place = [0..batch, self.len..self.len + count, 0..kv_heads, 0..dim];
-                for (kept, new) in [(keys, k), (values, v)] {
+                for (kept, new) in kept.iter_mut().zip([k, v]) {
                     *kept = kept.clone().slice_assign(place.clone(), constant(new));
                 }
             }
@@ -100,32 +100,36 @@ fn constant(x: &Tensor<4>) -> Tensor<4> {
 ///
 /// When the shapes do not fit one another, or the cache is full.
 pub fn attention_step(
-    q: Tensor<4>,
-    k: Tensor<4>,
-    v: Tensor<4>,
+    q: &Tensor<4>,
+    k: &Tensor<4>,
+    v: &Tensor<4>,
     cache: &mut KeyValueCache,
     options: &AttentionOptions,
 ) -> Tensor<4> {
     let [batch, _, kv_heads, dim] = cache.shape;
     let heads = q.dims()[2];
     assert!(
-        q.dims() == [batch, 1, heads, dim] && kv_heads > 0 && heads % kv_heads == 0 && k.dims()[1] == 1,
+        q.dims() == [batch, 1, heads, dim]
+            && kv_heads > 0
+            && heads.is_multiple_of(kv_heads)
+            && k.dims()[1] == 1,
         "attention_step: queries {:?} and keys {:?} do not fit a cache of {:?}: there must be one position, and \
          heads a multiple of the cache's",
         q.dims(),
         k.dims(),
         cache.shape,
     );
-    cache.append(&k, &v);
+    cache.append(k, v);
     if q.dims().contains(&0) {
-        return constant(&q);
+        return constant(q);
     }
     let attended = match &cache.storage {
-        Storage::Flex(storage) => storage.attend(&q, cache.len, options),
-        Storage::Tensors(keys, values) => {
+        Storage::Flex(storage) => storage.attend(q, cache.len, options),
+        Storage::Tensors(kept) => {
+            let [keys, values] = &**kept;
             let seen = |x: &Tensor<4>| x.clone().narrow(1, 0, cache.len);
             let options = AttentionOptions { causal: false, ..options.clone() };
-            Some(attention::default(constant(&q), seen(keys), seen(values), &options))
+            Some(attention::default(constant(q), seen(keys), seen(values), &options))
         }
     };
     attended.unwrap_or_else(|| panic!("attention_step: queries must be f32 on the cache's device"))
@@ -156,7 +160,7 @@ mod tests {
         (known..shape[1])
             .map(|i| {
                 let at = |x: &Tensor<4>| x.clone().narrow(1, i, 1);
-                values(attention_step(at(&q), at(&k), at(&v), cache, &OPTIONS))
+                values(attention_step(&at(&q), &at(&k), &at(&v), cache, &OPTIONS))
             })
             .collect()
     }
@@ -184,7 +188,8 @@ mod tests {
         let shape = [2, 40, 4, 2, 24];
         let [batch, time, _, kv_heads, dim] = shape;
         let zeros = || Tensor::zeros([batch, time, kv_heads, dim], &Device::flex());
-        let mut plain = KeyValueCache { storage: Storage::Tensors(zeros(), zeros()), ..new_cache(shape) };
+        let mut plain =
+            KeyValueCache { storage: Storage::Tensors(Box::new([zeros(), zeros()])), ..new_cache(shape) };
         let expected = steps(shape, 3, &mut plain).concat();
         let expected: Vec<f64> = expected.into_iter().map(f64::from).collect();
         assert_close(&steps(shape, 3, &mut new_cache(shape)).concat(), &expected, 2e-6, "steps");
@@ -209,6 +214,6 @@ mod tests {
         let k = Tensor::<4>::ones([1, 1, 2, 4], &Device::flex());
         let mut cache = KeyValueCache::new([1, 2, 2, 4], &Device::flex());
         let q = Tensor::ones([1, 2, 2, 4], &Device::flex());
-        attention_step(q, k.clone(), k, &mut cache, &OPTIONS);
+        attention_step(&q, &k, &k, &mut cache, &OPTIONS);
     }
 }

@@ -88,6 +88,7 @@ impl Order {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "takes what `logistic_mixture_log_prob` takes")]
 pub(crate) fn default(parameters: Tensor<2>, x: Tensor<2>, order: Order) -> Tensor<1> {
     let pixels = x.dims()[0];
     let block = |first: usize| parameters.clone().narrow(1, first, order.mixtures);

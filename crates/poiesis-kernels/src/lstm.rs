@@ -95,6 +95,7 @@ fn check(
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "takes what `lstm` takes")]
 pub(crate) fn default(
     x: Tensor<3>,
     w_input: Tensor<2>,

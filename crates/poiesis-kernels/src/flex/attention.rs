@@ -585,7 +585,6 @@ impl Backward<Flex, 3> for Attention {
         let shared = results.each_mut().map(|result| result.as_mut().map(|(_, buffer)| Shared::new(buffer)));
         let targets = [0, 1, 2].map(|i| shared[i].as_ref().map(|shared| (shared, places[i])));
         backward(&state.saved(views(&state.arrays, places), &dy), targets);
-        drop(shared);
         for (result, shape) in results.into_iter().zip(shapes) {
             if let Some((id, buffer)) = result {
                 gradients.register::<Flex>(id, operand::tensor(buffer, &shape));
