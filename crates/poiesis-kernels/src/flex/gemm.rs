@@ -13,8 +13,8 @@ use pulp::{Simd, WithSimd};
 
 use super::simd;
 
-/// Columns of the right matrix are worked off in stretches of this many rows, which stay in the L2 cache.
-const DEPTH: usize = 384;
+/// Columns of the right matrix are worked off in stretches of this many rows, of which a panel stays in the L1 cache.
+const DEPTH: usize = 128;
 
 /// The left matrix: element `(i, p)` is `values[rows.at(i) + columns.at(p)]`.
 #[derive(Clone, Copy)]

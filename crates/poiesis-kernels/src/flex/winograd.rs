@@ -139,12 +139,42 @@ pub(crate) fn shrink(
 
 /// See [`super::convolution::grow`].
 pub(crate) fn grow(choice: Choice, g: &Geometry, y: &[f32], weight: &[f32], bias: Option<&[f32]>) -> Buffer {
+    if let Some(mirrored) = mirrored(g) {
+        return shrink(choice, &mirrored, y, &mirrored_taps(g, weight), bias);
+    }
     match choice {
         Choice::F22 => grow_by::<F22, 2, 2, 3>(g, y, weight, bias),
         Choice::F42 => grow_by::<F42, 4, 2, 5>(g, y, weight, bias),
         Choice::F23 => grow_by::<F23, 2, 3, 4>(g, y, weight, bias),
         Choice::F43 => grow_by::<F43, 4, 3, 6>(g, y, weight, bias),
     }
+}
+
+/// The convolution with the mirrored kernel that does the same as [`grow`] does, if the stride is 1: its tiles do not
+/// overlap, so nothing has to be added up in memory.
+fn mirrored(g: &Geometry) -> Option<Geometry> {
+    let reach = g.kernel[0] - 1;
+    // Every pixel of its large image, our small one, must lie in a tile.
+    let covered = |axis: usize| g.padding[axis] <= reach && g.small[axis] <= g.large[axis] + g.padding[axis];
+    (g.stride == [1, 1] && covered(0) && covered(1)).then(|| Geometry {
+        large: g.small,
+        channels: g.out,
+        small: g.large,
+        out: g.channels,
+        padding: g.padding.map(|padding| reach - padding),
+        transposed: !g.transposed,
+        ..g.clone()
+    })
+}
+
+/// The weights with the taps in the opposite order.
+fn mirrored_taps(g: &Geometry, weight: &[f32]) -> Buffer {
+    let mut mirrored = Buffer::take(weight.len());
+    let len = weight.len() / g.taps();
+    for (to, from) in mirrored.chunks_exact_mut(len).zip(weight.chunks_exact(len).rev()) {
+        to.copy_from_slice(from);
+    }
+    mirrored
 }
 
 /// See [`super::convolution::weight_gradient`].
