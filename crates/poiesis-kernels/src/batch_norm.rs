@@ -157,6 +157,7 @@ mod tests {
                 Activation::Identity,
                 Activation::Relu,
                 Activation::LeakyRelu(0.2),
+                Activation::LeakyRelu(-0.5),
                 Activation::Tanh,
                 Activation::Softplus,
                 Activation::Silu,

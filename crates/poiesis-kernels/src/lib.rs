@@ -54,6 +54,7 @@
 
 mod activation;
 mod adam;
+mod add;
 mod attention;
 mod batch_norm;
 mod bernoulli;
@@ -63,6 +64,7 @@ mod conv_transpose2d;
 mod ema;
 mod embedding;
 mod flex;
+mod gate;
 mod group_norm;
 mod gru;
 mod key_value_cache;
@@ -73,6 +75,7 @@ mod lstm;
 mod mlp;
 mod noise;
 mod optimizer;
+mod rotary;
 // What the tests share speaks of this crate by its name.
 #[cfg(test)]
 extern crate self as poiesis_kernels;
@@ -82,6 +85,7 @@ mod testing;
 
 pub use activation::{Activation, activate};
 pub use adam::{AdamStep, adam};
+pub use add::add;
 pub use attention::{AttentionOptions, attention, attention_packed};
 pub use batch_norm::{Normalized, batch_norm, batch_norm_eval};
 pub use bernoulli::bernoulli_log_prob;
@@ -91,6 +95,7 @@ pub use conv2d::{ConvOptions, conv2d};
 pub use ema::ema;
 pub use embedding::embedding;
 pub use flex::simd::{SimdLimit, limit_simd};
+pub use gate::{gate, gate_halves};
 pub use group_norm::group_norm;
 pub use gru::{gru, gru_step};
 pub use key_value_cache::{KeyValueCache, attention_step};
@@ -101,3 +106,4 @@ pub use lstm::{lstm, lstm_step};
 pub use mlp::Mlp;
 pub use noise::{normal, uniform};
 pub use optimizer::{Rule, UpdateStep, Updated, squared_norm, update};
+pub use rotary::rotary;

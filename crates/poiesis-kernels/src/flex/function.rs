@@ -114,8 +114,10 @@ impl Function for LeakyRelu {
     }
 
     #[inline(always)]
-    fn slope(self, _x: f32, y: f32) -> f32 {
-        if y > 0.0 { 1.0 } else { self.0 }
+    fn slope(self, x: f32, y: f32) -> f32 {
+        // The value of a falling line does not tell where it came from.
+        let side = if self.0 < 0.0 { x } else { y };
+        if side > 0.0 { 1.0 } else { self.0 }
     }
 }
 

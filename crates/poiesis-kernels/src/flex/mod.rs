@@ -1,5 +1,6 @@
 //! Hand-written bodies for Burn's Flex backend: plain slices of `f32`, SIMD chosen at run time, rayon.
 
+pub(crate) mod add;
 pub(crate) mod attention;
 pub(crate) mod bernoulli;
 pub(crate) mod categorical;
@@ -8,6 +9,7 @@ pub(crate) mod convolve;
 pub(crate) mod elementwise;
 pub(crate) mod embedding;
 pub(crate) mod function;
+pub(crate) mod gate;
 pub(crate) mod gemm;
 pub(crate) mod group_norm;
 pub(crate) mod gru;
@@ -23,6 +25,7 @@ pub(crate) mod optimizer;
 pub(crate) mod parallel;
 pub(crate) mod pool;
 pub(crate) mod recurrent;
+pub(crate) mod rotary;
 pub(crate) mod row;
 pub(crate) mod simd;
 pub(crate) mod sums;

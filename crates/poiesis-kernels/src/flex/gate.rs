@@ -1,0 +1,303 @@
+//! Products of two activated arrays: one pass over memory forward and one backward. Piece by piece, one function after the other
+//! runs over values that stay in the nearest cache, so that not every pair of functions needs code of its own.
+
+#![expect(unsafe_code, reason = "tasks write interleaved parts of one array through `Shared`")]
+
+use std::ops::Range;
+
+use burn::backend::{Autodiff, Flex};
+use burn::tensor::Tensor;
+use burn_autodiff::checkpoint::{base::Checkpointer, strategy::NoCheckpointing};
+use burn_autodiff::grads::Gradients;
+use burn_autodiff::ops::{Backward, Ops, OpsKind};
+use burn_flex::FlexTensor;
+use pulp::{Simd, WithSimd};
+
+use super::function::{Function, with_function};
+use super::operand::{self, Operand, values};
+use super::parallel::{self, Shared};
+use super::pool::Buffer;
+use super::simd;
+use crate::activation::Activation;
+
+/// Values of a task, about.
+const PART: usize = 1 << 14;
+
+/// Values of a piece at most.
+const PIECE: usize = 1 << 10;
+
+/// [`crate::gate`] of tensors that live on Flex; `None` for others.
+pub(crate) fn gate<const D: usize>(
+    a: &Tensor<D>,
+    b: &Tensor<D>,
+    activations: [Activation; 2],
+) -> Option<Tensor<D>> {
+    let shape = a.dims();
+    let len = shape.iter().product();
+    let layout = Layout { rows: 1, width: len, stride: len };
+    let operands = [Operand::new(a)?, Operand::new(b)?];
+    let forward = |a: &FlexTensor, b: &FlexTensor| {
+        operand::tensor(product(layout, [values(a), values(b)], activations), &shape)
+    };
+    if !operands.iter().any(Operand::is_autodiff) {
+        let [a, b] = operands.map(Operand::into_values);
+        return Some(Tensor::from_primitive::<Flex>(forward(&a, &b)));
+    }
+    let [(a, a_node), (b, b_node)] = operands.map(Operand::into_parts);
+    let y = forward(&a, &b);
+    let y = match Gate.prepare::<NoCheckpointing>([a_node, b_node]).compute_bound().stateful() {
+        OpsKind::Tracked(node) => node.finish(State { a, b, layout, activations }, y),
+        OpsKind::UnTracked(node) => node.finish(y),
+    };
+    Some(Tensor::from_primitive::<Autodiff<Flex>>(y))
+}
+
+/// [`crate::gate_halves`] of a tensor that lives on Flex; `None` for others.
+pub(crate) fn gate_halves<const D: usize>(x: &Tensor<D>, activations: [Activation; 2]) -> Option<Tensor<D>> {
+    let mut shape = x.dims();
+    let rows = shape[..D - 1].iter().product();
+    let stride = shape[D - 1];
+    let width = stride / 2;
+    shape[D - 1] = width;
+    let layout = Layout { rows, width, stride };
+    let x = Operand::new(x)?;
+    let forward = |x: &FlexTensor| {
+        let y = product(layout, halves(values(x), layout), activations);
+        operand::tensor(y, &shape)
+    };
+    if !x.is_autodiff() {
+        return Some(Tensor::from_primitive::<Flex>(forward(&x.into_values())));
+    }
+    let (x, node) = x.into_parts();
+    let y = forward(&x);
+    let y = match GateHalves.prepare::<NoCheckpointing>([node]).compute_bound().stateful() {
+        OpsKind::Tracked(node) => node.finish(HalvesState { x, layout, activations }, y),
+        OpsKind::UnTracked(node) => node.finish(y),
+    };
+    Some(Tensor::from_primitive::<Autodiff<Flex>>(y))
+}
+
+/// The first and the second halves of the rows of `x`, each from its beginning on.
+fn halves(x: &[f32], layout: Layout) -> [&[f32]; 2] {
+    [x, &x[layout.width.min(x.len())..]]
+}
+
+/// Where the arguments lie: `rows` of `width` values, `stride` apart. Those of the result are dense.
+#[derive(Clone, Copy, Debug)]
+struct Layout {
+    rows: usize,
+    width: usize,
+    stride: usize,
+}
+
+impl Layout {
+    /// Runs `work` on every piece with its range in the result and in the arguments, and with a scratch array.
+    fn for_each(self, work: impl Fn(Range<usize>, Range<usize>, &mut Scratch) + Send + Sync) {
+        let each = parallel::parts(self.width, PIECE);
+        let pieces = self.rows * each;
+        let step = PART / self.width.clamp(1, PIECE);
+        parallel::tasks(parallel::parts(pieces, step), |task| {
+            let mut scratch = [[0.0; PIECE]; 3];
+            for piece in parallel::part(pieces, step, task) {
+                let row = piece / each;
+                let columns = parallel::part(self.width, PIECE, piece % each);
+                let at = |start: usize| start + columns.start..start + columns.end;
+                work(at(row * self.width), at(row * self.stride), &mut scratch);
+            }
+        });
+    }
+}
+
+type Scratch = [[f32; PIECE]; 3];
+
+/// The product of the two activated arguments.
+fn product(layout: Layout, [a, b]: [&[f32]; 2], activations: [Activation; 2]) -> Buffer {
+    let mut y = Buffer::take(layout.rows * layout.width);
+    let shared = Shared::new(&mut y);
+    layout.for_each(|result, argument, _| {
+        // SAFETY: pieces are disjoint.
+        let y = unsafe { shared.part(result) };
+        let (a, b) = (&a[argument.clone()], &b[argument]);
+        with_function!(activations[0], function => simd::dispatch(Values { y: &mut *y, x: a, function }));
+        with_function!(activations[1], function => simd::dispatch(Scale { y, x: b, function }));
+    });
+    y
+}
+
+/// Where a gradient goes: an array and the place of the argument's first value in it; `None` for one that nobody asked
+/// for.
+type Target<'a> = Option<(&'a Shared<'a>, usize)>;
+
+/// The gradients of both arguments from that of the result.
+fn gradients(
+    layout: Layout,
+    dy: &[f32],
+    [a, b]: [&[f32]; 2],
+    activations: [Activation; 2],
+    [da, db]: [Target<'_>; 2],
+) {
+    layout.for_each(|result, argument, [value, da_scratch, db_scratch]| {
+        let dy = &dy[result];
+        let (a, b) = (&a[argument.clone()], &b[argument.clone()]);
+        let value = &mut value[..dy.len()];
+        let da = place(da, &argument, da_scratch);
+        let db = place(db, &argument, db_scratch);
+        with_function!(activations[0], function => {
+            simd::dispatch(First { dy, a, value: &mut *value, da: &mut *da, function });
+        });
+        with_function!(activations[1], function => {
+            simd::dispatch(Second { dy, b, value, da, db, function });
+        });
+    });
+}
+
+/// The part of a gradient that belongs to a piece.
+fn place<'a>(target: Target<'a>, argument: &Range<usize>, scratch: &'a mut [f32]) -> &'a mut [f32] {
+    match target {
+        // SAFETY: pieces are disjoint, and so are the arguments.
+        Some((shared, start)) => unsafe { shared.part(start + argument.start..start + argument.end) },
+        None => &mut scratch[..argument.len()],
+    }
+}
+
+/// `y = f(x)`
+struct Values<'a, F> {
+    y: &'a mut [f32],
+    x: &'a [f32],
+    function: F,
+}
+
+impl<F: Function> WithSimd for Values<'_, F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _simd: S) {
+        for (y, &x) in self.y.iter_mut().zip(self.x) {
+            *y = self.function.value(x);
+        }
+    }
+}
+
+/// `y = y · f(x)`
+struct Scale<'a, F> {
+    y: &'a mut [f32],
+    x: &'a [f32],
+    function: F,
+}
+
+impl<F: Function> WithSimd for Scale<'_, F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _simd: S) {
+        for (y, &x) in self.y.iter_mut().zip(self.x) {
+            *y *= self.function.value(x);
+        }
+    }
+}
+
+/// `value = f(a)`, `da = dy · f′(a)`
+struct First<'a, F> {
+    dy: &'a [f32],
+    a: &'a [f32],
+    value: &'a mut [f32],
+    da: &'a mut [f32],
+    function: F,
+}
+
+impl<F: Function> WithSimd for First<'_, F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _simd: S) {
+        let Self { dy, a, value, da, function } = self;
+        let (a, value, da) = (&a[..dy.len()], &mut value[..dy.len()], &mut da[..dy.len()]);
+        for i in 0..dy.len() {
+            let y = function.value(a[i]);
+            value[i] = y;
+            da[i] = dy[i] * function.slope(a[i], y);
+        }
+    }
+}
+
+/// `da = da · f(b)`, `db = dy · value · f′(b)`
+struct Second<'a, F> {
+    dy: &'a [f32],
+    b: &'a [f32],
+    value: &'a [f32],
+    da: &'a mut [f32],
+    db: &'a mut [f32],
+    function: F,
+}
+
+impl<F: Function> WithSimd for Second<'_, F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _simd: S) {
+        let Self { dy, b, value, da, db, function } = self;
+        let (b, value) = (&b[..dy.len()], &value[..dy.len()]);
+        let (da, db) = (&mut da[..dy.len()], &mut db[..dy.len()]);
+        for i in 0..dy.len() {
+            let y = function.value(b[i]);
+            da[i] *= y;
+            db[i] = dy[i] * value[i] * function.slope(b[i], y);
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Gate;
+
+#[derive(Clone, Debug)]
+struct State {
+    a: FlexTensor,
+    b: FlexTensor,
+    layout: Layout,
+    activations: [Activation; 2],
+}
+
+impl Backward<Flex, 2> for Gate {
+    type State = State;
+
+    fn backward(self, ops: Ops<State, 2>, gradients: &mut Gradients, _checkpointer: &mut Checkpointer) {
+        let dy = operand::contiguous(&gradients.consume::<Flex>(&ops.node));
+        let State { a, b, layout, activations } = ops.state;
+        let mut buffers =
+            ops.parents.each_ref().map(|node| node.as_ref().map(|_| Buffer::take(layout.width)));
+        let shared = buffers.each_mut().map(|buffer| buffer.as_mut().map(|buffer| Shared::new(buffer)));
+        let targets = shared.each_ref().map(|shared| shared.as_ref().map(|shared| (shared, 0)));
+        self::gradients(layout, values(&dy), [values(&a), values(&b)], activations, targets);
+        for (node, buffer) in ops.parents.into_iter().zip(buffers) {
+            if let (Some(node), Some(buffer)) = (node, buffer) {
+                gradients.register::<Flex>(node.id, operand::tensor(buffer, a.layout().shape()));
+            }
+        }
+    }
+}
+
+#[derive(Debug)]
+struct GateHalves;
+
+#[derive(Clone, Debug)]
+struct HalvesState {
+    x: FlexTensor,
+    layout: Layout,
+    activations: [Activation; 2],
+}
+
+impl Backward<Flex, 1> for GateHalves {
+    type State = HalvesState;
+
+    fn backward(self, ops: Ops<HalvesState, 1>, gradients: &mut Gradients, _checkpointer: &mut Checkpointer) {
+        let dy = operand::contiguous(&gradients.consume::<Flex>(&ops.node));
+        let HalvesState { x, layout, activations } = ops.state;
+        let [node] = ops.parents;
+        let Some(node) = node else { return };
+        let mut dx = Buffer::take(layout.rows * layout.stride);
+        let shared = Shared::new(&mut dx);
+        let targets = [Some((&shared, 0)), Some((&shared, layout.width))];
+        self::gradients(layout, values(&dy), halves(values(&x), layout), activations, targets);
+        gradients.register::<Flex>(node.id, operand::tensor(dx, x.layout().shape()));
+    }
+}

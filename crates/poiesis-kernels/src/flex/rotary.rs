@@ -1,0 +1,137 @@
+//! Rotation of pairs: forward by the angles, backward by their negatives.
+
+#![expect(unsafe_code, reason = "tasks write their own part of one array through `Shared`")]
+
+use burn::backend::{Autodiff, Flex};
+use burn::tensor::Tensor;
+use burn_autodiff::checkpoint::{base::Checkpointer, strategy::NoCheckpointing};
+use burn_autodiff::grads::Gradients;
+use burn_autodiff::ops::{Backward, Ops, OpsKind};
+use burn_flex::FlexTensor;
+use pulp::{Simd, WithSimd};
+
+use super::operand::{self, Operand, values};
+use super::parallel::{self, Shared};
+use super::pool::Buffer;
+use super::simd;
+use crate::rotary::angles;
+
+/// Values of a task, about.
+const PART: usize = 1 << 14;
+
+/// Angles of a task, about.
+const ANGLES: usize = 1 << 9;
+
+/// [`crate::rotary`] of a tensor that lives on Flex and is not empty; `None` for others.
+pub(crate) fn rotary(x: &Tensor<4>, first_position: usize, base: f64) -> Option<Tensor<4>> {
+    let shape = x.dims();
+    let x = Operand::new(x)?;
+    let table = table(shape, first_position, base);
+    if !x.is_autodiff() {
+        let y = rotate(shape, values(&x.into_values()), values(&table), 1.0);
+        return Some(Tensor::from_primitive::<Flex>(operand::tensor(y, &shape)));
+    }
+    let (x, node) = x.into_parts();
+    let y = operand::tensor(rotate(shape, values(&x), values(&table), 1.0), &shape);
+    let y = match Rotary.prepare::<NoCheckpointing>([node]).compute_bound().stateful() {
+        OpsKind::Tracked(node) => node.finish(State { shape, table }, y),
+        OpsKind::UnTracked(node) => node.finish(y),
+    };
+    Some(Tensor::from_primitive::<Autodiff<Flex>>(y))
+}
+
+/// The [`angles`] of every time step.
+fn table([_, time, _, dim]: [usize; 4], first_position: usize, base: f64) -> FlexTensor {
+    let mut table = Buffer::take(time * dim);
+    let shared = Shared::new(&mut table);
+    let step = ANGLES.div_ceil(dim);
+    parallel::tasks(parallel::parts(time, step), |task| {
+        for t in parallel::part(time, step, task) {
+            // SAFETY: every time step has a row of its own.
+            angles(unsafe { shared.part(t * dim..(t + 1) * dim) }, first_position + t, base);
+        }
+    });
+    operand::tensor(table, &[time, dim])
+}
+
+/// Rotates by the angles of `table` times `sign`.
+fn rotate([batch, time, heads, dim]: [usize; 4], x: &[f32], table: &[f32], sign: f32) -> Buffer {
+    let mut y = Buffer::take(x.len());
+    let shared = Shared::new(&mut y);
+    let width = heads * dim;
+    let step = PART.div_ceil(width);
+    parallel::tasks(parallel::parts(batch * time, step), |task| {
+        let rows = parallel::part(batch * time, step, task);
+        let range = rows.start * width..rows.end * width;
+        let x = &x[range.clone()];
+        // SAFETY: the tasks' ranges are disjoint.
+        let y = unsafe { shared.part(range) };
+        simd::dispatch(Rotate { first: rows.start, time, heads, dim, x, table, sign, y });
+    });
+    y
+}
+
+/// Rows of all heads, of which the first has the number `first`.
+struct Rotate<'a> {
+    first: usize,
+    time: usize,
+    heads: usize,
+    dim: usize,
+    x: &'a [f32],
+    table: &'a [f32],
+    sign: f32,
+    y: &'a mut [f32],
+}
+
+impl WithSimd for Rotate<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _simd: S) {
+        let Self { first, time, heads, dim, x, table, sign, y } = self;
+        let rows = y.chunks_exact_mut(heads * dim).zip(x.chunks_exact(heads * dim));
+        for (row, (y, x)) in rows.enumerate() {
+            let angles = &table[(first + row) % time * dim..][..dim];
+            for (y, x) in y.chunks_exact_mut(dim).zip(x.chunks_exact(dim)) {
+                rotate_head(y, x, angles, sign);
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn rotate_head(y: &mut [f32], x: &[f32], angles: &[f32], sign: f32) {
+    let half = y.len() / 2;
+    let (y_first, y_second) = y.split_at_mut(half);
+    let (x_first, x_second) = (&x[..half], &x[half..][..half]);
+    let (cosines, sines) = (&angles[..half], &angles[half..][..half]);
+    let y_second = &mut y_second[..half];
+    for i in 0..half {
+        let (cosine, sine) = (cosines[i], sign * sines[i]);
+        y_first[i] = x_first[i] * cosine - x_second[i] * sine;
+        y_second[i] = x_second[i] * cosine + x_first[i] * sine;
+    }
+}
+
+#[derive(Debug)]
+struct Rotary;
+
+#[derive(Clone, Debug)]
+struct State {
+    shape: [usize; 4],
+    table: FlexTensor,
+}
+
+impl Backward<Flex, 1> for Rotary {
+    type State = State;
+
+    fn backward(self, ops: Ops<State, 1>, gradients: &mut Gradients, _checkpointer: &mut Checkpointer) {
+        let gradient = operand::contiguous(&gradients.consume::<Flex>(&ops.node));
+        let State { shape, table } = ops.state;
+        let [node] = ops.parents;
+        if let Some(node) = node {
+            let dx = rotate(shape, values(&gradient), values(&table), -1.0);
+            gradients.register::<Flex>(node.id, operand::tensor(dx, &shape));
+        }
+    }
+}
