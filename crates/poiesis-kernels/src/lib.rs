@@ -32,6 +32,7 @@
 //! | [`lstm`], [`gru`], [`lstm_step`], [`gru_step`] | a whole sequence as one operation, weights packed once |
 //! | [`categorical_log_prob`], [`bernoulli_log_prob`], [`logistic_mixture_log_prob`] | one pass; probabilities are not stored |
 //! | [`embedding`] | gather; its gradient adds up in a fixed order |
+//! | [`gate`], [`gate_halves`], [`rotary`], [`add`] | one pass each; halves are read where they lie |
 //! | [`activate`] | vector code without branches, errors stated in units in the last place |
 //! | [`update`], [`adam`], [`ema`], [`squared_norm`] | SGD, RMSProp, Adam, AdamW, AdaMax with the average of the weights in one pass over memory |
 //! | [`uniform`], [`normal`] | counter-based noise: ChaCha8, each number a function of key, stream and place |
