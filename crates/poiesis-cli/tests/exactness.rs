@@ -52,7 +52,7 @@ fn killed_runs_end_as_unbroken_ones(model: &str, seed: u64) {
         while lines(&killed) < target && child.try_wait().unwrap().is_none() {
             sleep(Duration::from_millis(1));
         }
-        sleep(Duration::from_micros(random.below(60_000)));
+        sleep(Duration::from_micros(random.below(6_000)));
         kills += usize::from(child.try_wait().unwrap().is_none());
         resumed += usize::from(before > 0);
         child.kill().unwrap();
