@@ -1,0 +1,94 @@
+//! Results and every gradient against numbers that PyTorch computed in f64 (`fixtures/*.py`).
+
+mod common;
+
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use common::{Fixture, assert_right_with_every_instruction_set, numbers, values};
+use poiesis_kernels::{Activation, Normalized, batch_norm, batch_norm_eval, embedding, linear};
+
+#[test]
+fn linear_with_every_activation() {
+    let device = device();
+    let fixture = Fixture::read("linear");
+    let activations = [
+        ("identity", Activation::Identity),
+        ("relu", Activation::Relu),
+        ("leaky_relu", Activation::LeakyRelu(0.2)),
+        ("tanh", Activation::Tanh),
+        ("sigmoid", Activation::Sigmoid),
+        ("softplus", Activation::Softplus),
+        ("elu", Activation::Elu),
+        ("silu", Activation::Silu),
+        ("gelu", Activation::Gelu),
+    ];
+    for (name, activation) in activations {
+        let x = fixture.tensor::<3>("x", &device).require_grad();
+        let weight = fixture.tensor::<2>("weight", &device).require_grad();
+        let bias = fixture.tensor::<1>("bias", &device).require_grad();
+        let y = linear(x.clone(), weight.clone(), Some(bias.clone()), activation);
+        let gradients = (y.clone() * fixture.tensor("dy", &device)).sum().backward();
+        let close = 2e-6;
+        fixture.assert_close(&format!("{name}.y"), y, close);
+        fixture.assert_close(&format!("{name}.dx"), x.grad(&gradients).unwrap(), close);
+        fixture.assert_close(&format!("{name}.dweight"), weight.grad(&gradients).unwrap(), close);
+        fixture.assert_close(&format!("{name}.dbias"), bias.grad(&gradients).unwrap(), close);
+    }
+}
+
+#[test]
+fn batch_norm_in_training_and_evaluation() {
+    let device = device();
+    let fixture = Fixture::read("batch_norm");
+    let (epsilon, momentum) = (1e-3, 0.1);
+    let activation = Activation::LeakyRelu(0.2);
+    let running = ["running_mean", "running_var"].map(|name| fixture.tensor::<1>(name, &Device::flex()));
+    for name in ["training", "evaluation"] {
+        let x = fixture.tensor::<4>("x", &device).require_grad();
+        let gamma = fixture.tensor::<1>("gamma", &device).require_grad();
+        let beta = fixture.tensor::<1>("beta", &device).require_grad();
+        let (mean, var) = (running[0].clone(), running[1].clone());
+        let close = 2e-6;
+        let y = if name == "training" {
+            let batch = batch_norm(x.clone(), gamma.clone(), beta.clone(), epsilon, activation);
+            let Normalized { y, mean: batch_mean, var: batch_var, count } = batch;
+            // The running variance is the unbiased one.
+            let batch_var = batch_var.inner() * (count as f64 / (count as f64 - 1.0));
+            let follow = |old: Tensor<1>, new: Tensor<1>| old * (1.0 - momentum) + new * momentum;
+            fixture.assert_close("training.running_mean", follow(mean, batch_mean.inner()), close);
+            fixture.assert_close("training.running_var", follow(var, batch_var), close);
+            y
+        } else {
+            batch_norm_eval(x.clone(), gamma.clone(), beta.clone(), mean, var, epsilon, activation)
+        };
+        let gradients = (y.clone() * fixture.tensor("dy", &device)).sum().backward();
+        fixture.assert_close(&format!("{name}.y"), y, close);
+        fixture.assert_close(&format!("{name}.dx"), x.grad(&gradients).unwrap(), close);
+        fixture.assert_close(&format!("{name}.dgamma"), gamma.grad(&gradients).unwrap(), close);
+        fixture.assert_close(&format!("{name}.dbeta"), beta.grad(&gradients).unwrap(), close);
+    }
+}
+
+#[test]
+fn embeddings() {
+    let device = device();
+    let fixture = Fixture::read("embedding");
+    let weight = fixture.tensor::<2>("weight", &device).require_grad();
+    let indices = fixture.tensor::<2>("indices", &Device::flex());
+    let shape = indices.dims();
+    let indices: Vec<i64> = values(indices).into_iter().map(|index| index as i64).collect();
+    let y = embedding(weight.clone(), Tensor::<2, Int>::from_data(TensorData::new(indices, shape), &device));
+    let gradients = (y.clone() * fixture.tensor("dy", &device)).sum().backward();
+    fixture.assert_close("y", y, 0.0);
+    fixture.assert_close("dweight", weight.grad(&gradients).unwrap(), 1e-6);
+}
+
+#[test]
+fn right_with_every_instruction_set() {
+    assert_right_with_every_instruction_set("right_with_every_instruction_set");
+}
+
+/// Also lets this process use lesser instruction sets, if it was asked to, before anything is computed.
+fn device() -> Device {
+    numbers(0, 0);
+    Device::flex().autodiff()
+}
