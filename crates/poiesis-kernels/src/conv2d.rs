@@ -51,7 +51,7 @@ impl ConvOptions {
 /// copy of some lines of the image with zeros around (one copy of each pixel, not one for each tap), or gathered pixels for
 /// dilated and grouped kernels. The gradients are the exact adjoints. A gradient that nobody asked for is not computed.
 /// Memory beside the result: some hundred kilobytes per thread, for short convolutions also the transformed weights
-/// (up to four times the weights), and at most 16 MiB for the gradient of many weights. Kept for the backward pass: the input and the
+/// (up to six times the weights), and for the weights' gradient some tens of MiB of pixels. Kept for the backward pass: the input and the
 /// weights, shared and not copied.
 ///
 /// # Panics

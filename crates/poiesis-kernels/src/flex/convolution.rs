@@ -179,9 +179,9 @@ pub(crate) fn weight_gradient_directly(g: &Geometry, x: &[f32], y: &[f32]) -> Bu
     {
         weight_gradient_by_lines(g, &window, x, y, live);
     } else if rows * g.out <= 1 << 16 {
-        weight_gradient_by_parts(g, x, y, live);
+        weight_gradient_by_parts(g, &gather, x, y, live);
     } else {
-        weight_gradient_by_rows(g, x, y, live);
+        weight_gradient_by_rows(g, &gather, x, y, live);
     }
     if g.transposed { transpose_weights(g, &gradient) } else { gradient }
 }
@@ -871,8 +871,7 @@ fn sum_of_parts(count: usize, total: &mut [f32], add_part: impl Fn(usize, &mut [
 
 /// The gradient of few weights: parts of the pixels sum up on their own and are added in order. The
 /// result is `[live, channels / groups, out]`.
-fn weight_gradient_by_parts(g: &Geometry, x: &[f32], y: &[f32], total: &mut [f32]) {
-    let gather = g.gather();
+fn weight_gradient_by_parts(g: &Geometry, gather: &Gather, x: &[f32], y: &[f32], total: &mut [f32]) {
     let rows = g.live * g.group_channels();
     let pixels = g.small_pixels();
     let count = pixels.div_ceil(1024).clamp(1, 16);
@@ -921,8 +920,7 @@ fn weight_gradient_by_parts(g: &Geometry, x: &[f32], y: &[f32], total: &mut [f32
 
 /// The gradient of many weights: a chunk of pixels is gathered, then blocks of weights are multiplied. The
 /// result is `[live, channels / groups, out]`.
-fn weight_gradient_by_rows(g: &Geometry, x: &[f32], y: &[f32], total: &mut [f32]) {
-    let gather = g.gather();
+fn weight_gradient_by_rows(g: &Geometry, gather: &Gather, x: &[f32], y: &[f32], total: &mut [f32]) {
     let rows = g.live * g.group_channels();
     let pixels = g.small_pixels();
     total.fill(0.0);

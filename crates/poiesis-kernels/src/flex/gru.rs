@@ -17,7 +17,7 @@ use pulp::{Simd, WithSimd};
 use super::function::{Function, Sigmoid, Tanh};
 use super::linear;
 use super::operand::{self, Operand, values};
-use super::parallel::{self, Shared};
+use super::parallel::Shared;
 use super::pool::Buffer;
 use super::recurrent::{self, Packed, Size, last, zeros};
 use super::simd;
@@ -160,46 +160,38 @@ fn forward(size: &Size, mut gates: Buffer, w_hidden: &[f32], bias: &[f32], h: &[
     let mut from_state = Buffer::take(batch * time * hidden);
     let mut state = Buffer::take(batch * hidden);
     state.copy_from_slice(h);
-    let mut next = Buffer::take(batch * hidden);
     {
         let (gates, y) = (Shared::new(&mut gates), Shared::new(&mut y));
         let from_state = Shared::new(&mut from_state);
-        parallel::inside(|| {
-            for step in 0..time {
-                let new = Shared::new(&mut next);
-                size.for_each_block(|rows, units| {
-                    let width = units.len();
-                    let mut sums = Buffer::take(GATES * rows.len() * width);
-                    for (weights, sums) in weights.iter().zip(sums.chunks_exact_mut(rows.len() * width)) {
-                        weights.multiply(&state, rows.clone(), units.clone(), sums);
-                    }
-                    for (i, row) in rows.clone().enumerate() {
-                        let at = row * time + step;
-                        let here = row * hidden + units.start..row * hidden + units.end;
-                        let there = at * hidden + units.start..at * hidden + units.end;
-                        let gate = |gate: usize| {
-                            let start = (at * GATES + gate) * hidden + units.start;
-                            // SAFETY: every task has its own examples and units.
-                            unsafe { gates.part(start..start + width) }
-                        };
-                        let sum = |gate: usize| &sums[(gate * rows.len() + i) * width..][..width];
-                        let bias = |gate: usize| &bias[gate * hidden + units.start..][..width];
-                        // SAFETY: as above.
-                        let (h, from_state, y) = unsafe {
-                            (new.part(here.clone()), from_state.part(there.clone()), y.part(there))
-                        };
-                        simd::dispatch(Unit {
-                            gates: [gate(0), gate(1), gate(2)],
-                            sums: [sum(0), sum(1), sum(2)],
-                            bias: [bias(0), bias(1), bias(2)],
-                            from_state,
-                            previous: &state[here],
-                            h: &mut *h,
-                        });
-                        y.copy_from_slice(h);
-                    }
+        recurrent::steps(size, 0..time, &mut state, |step, rows, units, state, new| {
+            let width = units.len();
+            let mut sums = Buffer::take(GATES * rows.len() * width);
+            for (weights, sums) in weights.iter().zip(sums.chunks_exact_mut(rows.len() * width)) {
+                weights.multiply(state, rows.clone(), units.clone(), sums);
+            }
+            for (i, row) in rows.clone().enumerate() {
+                let at = row * time + step;
+                let here = row * hidden + units.start..row * hidden + units.end;
+                let there = at * hidden + units.start..at * hidden + units.end;
+                let gate = |gate: usize| {
+                    let start = (at * GATES + gate) * hidden + units.start;
+                    // SAFETY: every task has its own examples and units.
+                    unsafe { gates.part(start..start + width) }
+                };
+                let sum = |gate: usize| &sums[(gate * rows.len() + i) * width..][..width];
+                let bias = |gate: usize| &bias[gate * hidden + units.start..][..width];
+                // SAFETY: as above.
+                let (h, from_state, y) =
+                    unsafe { (new.part(here.clone()), from_state.part(there.clone()), y.part(there)) };
+                simd::dispatch(Unit {
+                    gates: [gate(0), gate(1), gate(2)],
+                    sums: [sum(0), sum(1), sum(2)],
+                    bias: [bias(0), bias(1), bias(2)],
+                    from_state,
+                    previous: &state[here],
+                    h: &mut *h,
                 });
-                std::mem::swap(&mut state, &mut next);
+                y.copy_from_slice(h);
             }
         });
     }
@@ -353,65 +345,58 @@ fn backward(state: &mut State, dy: &[f32]) -> Sums {
     let mut sums = Buffer::take(batch * time * GATES * hidden);
     let mut dh = Buffer::zeros(batch * hidden);
     let mut later = Buffer::take(batch * GATES * hidden);
-    let mut now = Buffer::take(batch * GATES * hidden);
     let (y, h, from_state) = (values(&state.y), values(&state.h), values(&state.from_state));
     {
         let gates = Shared::new(state.gates.storage_mut());
         let sums = Shared::new(&mut sums);
         let dh = Shared::new(&mut dh);
-        parallel::inside(|| {
-            for step in (0..time).rev() {
-                let new = Shared::new(&mut now);
-                size.for_each_block(|rows, units| {
-                    let width = units.len();
-                    let mut through_gates = Buffer::zeros(rows.len() * width);
-                    if step + 1 < time {
-                        weights.multiply(&later, rows.clone(), units.clone(), &mut through_gates);
-                    }
-                    for (row, through_gates) in rows.zip(through_gates.chunks_exact(width)) {
-                        let at = row * time + step;
-                        let here = row * hidden + units.start..row * hidden + units.end;
-                        let there = at * hidden + units.start..at * hidden + units.end;
-                        let previous = match step {
-                            0 => &h[here.clone()],
-                            _ => &y[there.start - hidden..there.end - hidden],
-                        };
-                        let gate = |row: usize, gate: usize| {
-                            let start = (row * GATES + gate) * hidden + units.start;
-                            start..start + width
-                        };
-                        // SAFETY: every task has its own examples and units.
-                        let (dh, reset, update, candidate, d_from_state) = unsafe {
-                            (
-                                dh.part(here),
-                                gates.part(gate(at, 0)),
-                                gates.part(gate(at, 1)),
-                                gates.part(gate(at, 2)),
-                                sums.part(gate(at, 2)),
-                            )
-                        };
-                        recurrent::add(dh, through_gates);
-                        recurrent::add(dh, &dy[there.clone()]);
-                        simd::dispatch(UnitBackward {
-                            reset: &mut *reset,
-                            update: &mut *update,
-                            new: candidate,
-                            from_state: &from_state[there],
-                            previous,
-                            dh,
-                            d_from_state: &mut *d_from_state,
-                        });
-                        // SAFETY: as above.
-                        unsafe {
-                            sums.part(gate(at, 0)).copy_from_slice(reset);
-                            sums.part(gate(at, 1)).copy_from_slice(update);
-                            new.part(gate(row, 0)).copy_from_slice(reset);
-                            new.part(gate(row, 1)).copy_from_slice(update);
-                            new.part(gate(row, 2)).copy_from_slice(d_from_state);
-                        }
-                    }
+        recurrent::steps(&size, (0..time).rev(), &mut later, |step, rows, units, later, new| {
+            let width = units.len();
+            let mut through_gates = Buffer::zeros(rows.len() * width);
+            if step + 1 < time {
+                weights.multiply(later, rows.clone(), units.clone(), &mut through_gates);
+            }
+            for (row, through_gates) in rows.zip(through_gates.chunks_exact(width)) {
+                let at = row * time + step;
+                let here = row * hidden + units.start..row * hidden + units.end;
+                let there = at * hidden + units.start..at * hidden + units.end;
+                let previous = match step {
+                    0 => &h[here.clone()],
+                    _ => &y[there.start - hidden..there.end - hidden],
+                };
+                let gate = |row: usize, gate: usize| {
+                    let start = (row * GATES + gate) * hidden + units.start;
+                    start..start + width
+                };
+                // SAFETY: every task has its own examples and units.
+                let (dh, reset, update, candidate, d_from_state) = unsafe {
+                    (
+                        dh.part(here),
+                        gates.part(gate(at, 0)),
+                        gates.part(gate(at, 1)),
+                        gates.part(gate(at, 2)),
+                        sums.part(gate(at, 2)),
+                    )
+                };
+                recurrent::add(dh, through_gates);
+                recurrent::add(dh, &dy[there.clone()]);
+                simd::dispatch(UnitBackward {
+                    reset: &mut *reset,
+                    update: &mut *update,
+                    new: candidate,
+                    from_state: &from_state[there],
+                    previous,
+                    dh,
+                    d_from_state: &mut *d_from_state,
                 });
-                std::mem::swap(&mut later, &mut now);
+                // SAFETY: as above.
+                unsafe {
+                    sums.part(gate(at, 0)).copy_from_slice(reset);
+                    sums.part(gate(at, 1)).copy_from_slice(update);
+                    new.part(gate(row, 0)).copy_from_slice(reset);
+                    new.part(gate(row, 1)).copy_from_slice(update);
+                    new.part(gate(row, 2)).copy_from_slice(d_from_state);
+                }
             }
         });
     }

@@ -19,7 +19,7 @@ use pulp::{Simd, WithSimd};
 use super::function::{Function, Sigmoid, Tanh};
 use super::linear;
 use super::operand::{self, Operand, values};
-use super::parallel::{self, Shared};
+use super::parallel::Shared;
 use super::pool::Buffer;
 use super::recurrent::{self, Packed, Size, last, zeros};
 use super::simd;
@@ -165,53 +165,46 @@ fn forward(size: &Size, mut gates: Buffer, w_hidden: &[f32], h: &[f32], c: &[f32
     let mut cells = Buffer::take(batch * time * hidden);
     let mut state = Buffer::take(batch * hidden);
     state.copy_from_slice(h);
-    let mut next = Buffer::take(batch * hidden);
     let mut last_cell = Buffer::take(batch * hidden);
     last_cell.copy_from_slice(c);
     {
         let (gates, y, cells) = (Shared::new(&mut gates), Shared::new(&mut y), Shared::new(&mut cells));
         let last_cell = Shared::new(&mut last_cell);
-        parallel::inside(|| {
-            for step in 0..time {
-                let new = Shared::new(&mut next);
-                size.for_each_block(|rows, units| {
-                    let width = units.len();
-                    let mut sums = Buffer::take(GATES * rows.len() * width);
-                    for (weights, sums) in weights.iter().zip(sums.chunks_exact_mut(rows.len() * width)) {
-                        weights.multiply(&state, rows.clone(), units.clone(), sums);
-                    }
-                    for (i, row) in rows.clone().enumerate() {
-                        let at = row * time + step;
-                        let gate = |gate: usize| {
-                            let start = (at * GATES + gate) * hidden + units.start;
-                            // SAFETY: every task has its own examples and units.
-                            unsafe { gates.part(start..start + width) }
-                        };
-                        let sum = |gate: usize| &sums[(gate * rows.len() + i) * width..][..width];
-                        recurrent::finish_gate(gate(0), sum(0), Sigmoid);
-                        recurrent::finish_gate(gate(1), sum(1), Sigmoid);
-                        recurrent::finish_gate(gate(2), sum(2), Tanh);
-                        recurrent::finish_gate(gate(3), sum(3), Sigmoid);
-                        let here = row * hidden + units.start..row * hidden + units.end;
-                        let there = at * hidden + units.start..at * hidden + units.end;
-                        // SAFETY: as above.
-                        let (c, h) = unsafe { (last_cell.part(here.clone()), new.part(here)) };
-                        simd::dispatch(Cell {
-                            i: gate(0),
-                            f: gate(1),
-                            g: gate(2),
-                            o: gate(3),
-                            c: &mut *c,
-                            h: &mut *h,
-                        });
-                        // SAFETY: as above.
-                        unsafe {
-                            cells.part(there.clone()).copy_from_slice(c);
-                            y.part(there).copy_from_slice(h);
-                        }
-                    }
+        recurrent::steps(size, 0..time, &mut state, |step, rows, units, state, new| {
+            let width = units.len();
+            let mut sums = Buffer::take(GATES * rows.len() * width);
+            for (weights, sums) in weights.iter().zip(sums.chunks_exact_mut(rows.len() * width)) {
+                weights.multiply(state, rows.clone(), units.clone(), sums);
+            }
+            for (i, row) in rows.clone().enumerate() {
+                let at = row * time + step;
+                let gate = |gate: usize| {
+                    let start = (at * GATES + gate) * hidden + units.start;
+                    // SAFETY: every task has its own examples and units.
+                    unsafe { gates.part(start..start + width) }
+                };
+                let sum = |gate: usize| &sums[(gate * rows.len() + i) * width..][..width];
+                recurrent::finish_gate(gate(0), sum(0), Sigmoid);
+                recurrent::finish_gate(gate(1), sum(1), Sigmoid);
+                recurrent::finish_gate(gate(2), sum(2), Tanh);
+                recurrent::finish_gate(gate(3), sum(3), Sigmoid);
+                let here = row * hidden + units.start..row * hidden + units.end;
+                let there = at * hidden + units.start..at * hidden + units.end;
+                // SAFETY: as above.
+                let (c, h) = unsafe { (last_cell.part(here.clone()), new.part(here)) };
+                simd::dispatch(Cell {
+                    i: gate(0),
+                    f: gate(1),
+                    g: gate(2),
+                    o: gate(3),
+                    c: &mut *c,
+                    h: &mut *h,
                 });
-                std::mem::swap(&mut state, &mut next);
+                // SAFETY: as above.
+                unsafe {
+                    cells.part(there.clone()).copy_from_slice(c);
+                    y.part(there).copy_from_slice(h);
+                }
             }
         });
     }
@@ -378,47 +371,40 @@ fn backward(state: &mut State, dy: &[f32], dc: Option<&[f32]>) -> First {
         cell.copy_from_slice(dc);
     }
     let mut later = Buffer::take(batch * GATES * hidden);
-    let mut now = Buffer::take(batch * GATES * hidden);
     let (cells, first_cell) = (values(&state.cells), values(&state.first_cell));
     {
         let gates = Shared::new(state.gates.storage_mut());
         let cell = Shared::new(&mut cell);
-        parallel::inside(|| {
-            for step in (0..time).rev() {
-                let new = Shared::new(&mut now);
-                size.for_each_block(|rows, units| {
-                    let width = units.len();
-                    let mut dh = Buffer::zeros(rows.len() * width);
-                    if step + 1 < time {
-                        weights.multiply(&later, rows.clone(), units.clone(), &mut dh);
-                    }
-                    for (row, dh) in rows.zip(dh.chunks_exact_mut(width)) {
-                        let at = row * time + step;
-                        let here = row * hidden + units.start..row * hidden + units.end;
-                        let there = at * hidden + units.start..at * hidden + units.end;
-                        let gate = |gate: usize| {
-                            let start = (at * GATES + gate) * hidden + units.start;
-                            // SAFETY: every task has its own examples and units.
-                            unsafe { gates.part(start..start + width) }
-                        };
-                        let previous = match step {
-                            0 => &first_cell[here.clone()],
-                            _ => &cells[there.start - hidden..there.end - hidden],
-                        };
-                        recurrent::add(dh, &dy[there.clone()]);
-                        // SAFETY: as above.
-                        let dc = unsafe { cell.part(here) };
-                        let c = &cells[there];
-                        let (i, f, g, o) = (gate(0), gate(1), gate(2), gate(3));
-                        simd::dispatch(CellBackward { i, f, g, o, previous, c, dh, dc });
-                        for k in 0..GATES {
-                            let start = (row * GATES + k) * hidden + units.start;
-                            // SAFETY: as above.
-                            unsafe { new.part(start..start + width) }.copy_from_slice(gate(k));
-                        }
-                    }
-                });
-                std::mem::swap(&mut later, &mut now);
+        recurrent::steps(&size, (0..time).rev(), &mut later, |step, rows, units, later, new| {
+            let width = units.len();
+            let mut dh = Buffer::zeros(rows.len() * width);
+            if step + 1 < time {
+                weights.multiply(later, rows.clone(), units.clone(), &mut dh);
+            }
+            for (row, dh) in rows.zip(dh.chunks_exact_mut(width)) {
+                let at = row * time + step;
+                let here = row * hidden + units.start..row * hidden + units.end;
+                let there = at * hidden + units.start..at * hidden + units.end;
+                let gate = |gate: usize| {
+                    let start = (at * GATES + gate) * hidden + units.start;
+                    // SAFETY: every task has its own examples and units.
+                    unsafe { gates.part(start..start + width) }
+                };
+                let previous = match step {
+                    0 => &first_cell[here.clone()],
+                    _ => &cells[there.start - hidden..there.end - hidden],
+                };
+                recurrent::add(dh, &dy[there.clone()]);
+                // SAFETY: as above.
+                let dc = unsafe { cell.part(here) };
+                let c = &cells[there];
+                let (i, f, g, o) = (gate(0), gate(1), gate(2), gate(3));
+                simd::dispatch(CellBackward { i, f, g, o, previous, c, dh, dc });
+                for k in 0..GATES {
+                    let start = (row * GATES + k) * hidden + units.start;
+                    // SAFETY: as above.
+                    unsafe { new.part(start..start + width) }.copy_from_slice(gate(k));
+                }
             }
         });
     }

@@ -70,6 +70,24 @@ impl Size {
     }
 }
 
+/// Runs `block(step, examples, units, state, new)` for all blocks of every step. The first step finds `state` as it is, each
+/// later one what the step before wrote into `new`; in the end `state` holds what the last one wrote.
+pub(crate) fn steps(
+    size: &Size,
+    order: impl Iterator<Item = usize> + Send,
+    state: &mut Buffer,
+    block: impl Fn(usize, Range<usize>, Range<usize>, &[f32], &Shared<'_>) + Send + Sync,
+) {
+    let mut next = Buffer::take(state.len());
+    parallel::inside(|| {
+        for step in order {
+            let new = Shared::new(&mut next);
+            size.for_each_block(|rows, units| block(step, rows, units, state, &new));
+            std::mem::swap(state, &mut next);
+        }
+    });
+}
+
 /// A matrix of weights, packed once for the products of all steps.
 pub(crate) struct Packed {
     values: Buffer,

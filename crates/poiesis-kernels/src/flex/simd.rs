@@ -1,6 +1,7 @@
 //! Which instruction set the bodies use: the best that the processor has, chosen at run time.
 
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::mem::discriminant;
+use std::sync::OnceLock;
 
 use pulp::{Arch, WithSimd};
 
@@ -15,12 +16,22 @@ pub enum SimdLimit {
     Portable,
 }
 
-static LIMIT: AtomicU8 = AtomicU8::new(SimdLimit::Best as u8);
+/// Chosen once: what is packed for one instruction set must not meet another.
+static CHOSEN: OnceLock<Arch> = OnceLock::new();
 
-/// Keeps all later operations of this process from using more than `limit`. Results differ by rounding. Processors that
-/// are not x86 know `Best` and `Portable` only.
+/// Keeps all operations of this process from using more than `limit`. Results differ by rounding. Processors that are not x86
+/// know `Best` and `Portable` only.
+///
+/// # Panics
+///
+/// When an operation has already run, or an earlier call chosen, with another instruction set.
 pub fn limit_simd(limit: SimdLimit) {
-    LIMIT.store(limit as u8, Ordering::Relaxed);
+    let wanted = limited(limit);
+    let chosen = *CHOSEN.get_or_init(|| wanted);
+    assert!(
+        discriminant(&chosen) == discriminant(&wanted),
+        "limit_simd: {limit:?} comes too late, {chosen:?} is in use: it must come before the first operation",
+    );
 }
 
 /// Runs `operation` with the instruction set in force.
@@ -73,23 +84,29 @@ pub(crate) fn dispatch_vectors<O: WithSimd>(operation: O) -> O::Output {
 
 #[inline(always)]
 fn arch() -> Arch {
-    let limit = LIMIT.load(Ordering::Relaxed);
-    if limit == SimdLimit::Best as u8 { Arch::new() } else { limited(limit) }
+    *CHOSEN.get_or_init(first_choice)
 }
 
-#[cold]
-fn limited(limit: u8) -> Arch {
-    #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
-    if limit == SimdLimit::Avx2 as u8
-        && let Some(simd) = pulp::x86::V3::try_new()
-    {
-        return Arch::V3(simd);
+#[cfg(not(test))]
+fn first_choice() -> Arch {
+    limited(SimdLimit::Best)
+}
+
+/// Whichever test comes first.
+#[cfg(test)]
+fn first_choice() -> Arch {
+    limited(crate::testing::asked_limit())
+}
+
+fn limited(limit: SimdLimit) -> Arch {
+    match limit {
+        SimdLimit::Best => Arch::new(),
+        #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+        SimdLimit::Avx2 => pulp::x86::V3::try_new().map_or(Arch::Scalar, Arch::V3),
+        #[cfg(not(any(target_arch = "x86", target_arch = "x86_64")))]
+        SimdLimit::Avx2 => Arch::new(),
+        SimdLimit::Portable => Arch::Scalar,
     }
-    #[cfg(not(any(target_arch = "x86", target_arch = "x86_64")))]
-    if limit == SimdLimit::Avx2 as u8 {
-        return Arch::new();
-    }
-    Arch::Scalar
 }
 
 #[cfg(test)]

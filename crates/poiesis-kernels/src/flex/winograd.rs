@@ -170,10 +170,13 @@ fn mirrored(g: &Geometry) -> Option<Geometry> {
 /// The weights with the taps in the opposite order.
 fn mirrored_taps(g: &Geometry, weight: &[f32]) -> Buffer {
     let mut mirrored = Buffer::take(weight.len());
-    let len = weight.len() / g.taps();
-    for (to, from) in mirrored.chunks_exact_mut(len).zip(weight.chunks_exact(len).rev()) {
-        to.copy_from_slice(from);
-    }
+    let (taps, len) = (g.taps(), weight.len() / g.taps());
+    let shared = Shared::new(&mut mirrored);
+    parallel::tasks(taps, |tap| {
+        // SAFETY: every task writes a tap of its own.
+        let to = unsafe { shared.part(tap * len..(tap + 1) * len) };
+        to.copy_from_slice(&weight[(taps - 1 - tap) * len..][..len]);
+    });
     mirrored
 }
 

@@ -7,12 +7,12 @@ use burn::tensor::{Device, Tensor, TensorData};
 use poiesis_kernels::SimdLimit;
 use safetensors::SafeTensors;
 
-/// Lets a process of tests use the instruction set named in `POIESIS_TEST_SIMD` at most.
-fn limit_simd_if_asked() {
+/// The instruction set that this process of tests is to use at most.
+pub(crate) fn asked_limit() -> SimdLimit {
     match std::env::var("POIESIS_TEST_SIMD").as_deref() {
-        Ok("avx2") => poiesis_kernels::limit_simd(SimdLimit::Avx2),
-        Ok("portable") => poiesis_kernels::limit_simd(SimdLimit::Portable),
-        _ => {}
+        Ok("avx2") => SimdLimit::Avx2,
+        Ok("portable") => SimdLimit::Portable,
+        _ => SimdLimit::Best,
     }
 }
 
@@ -33,7 +33,8 @@ pub(crate) fn assert_right_with_every_instruction_set(this_test: &str) {
 
 /// `count` numbers in (−1, 1) that depend on `seed`.
 pub(crate) fn numbers(count: usize, seed: u64) -> Vec<f32> {
-    limit_simd_if_asked();
+    // Before anything is computed from them.
+    poiesis_kernels::limit_simd(asked_limit());
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x1234_5678_9abc_def1;
     (0..count)
         .map(|_| {
