@@ -84,7 +84,7 @@ fn every_number_of_an_evaluation_carries_its_protocol() {
 
     place.ok(&tiny("dcgan", "gan", "--quiet"));
     let text = place.ok("evaluate gan --samples 50 --directions 32");
-    assert!(text.contains("no bound") && text.contains("ceiling"), "{text}");
+    assert!(text.contains("no likelihood") && text.contains("ceiling"), "{text}");
 }
 
 #[test]

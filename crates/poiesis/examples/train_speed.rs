@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use poiesis::catalogue::{self, Start};
 use poiesis::config::{Layer, resolve};
-use poiesis::data::{Batches, ImageShape};
+use poiesis::data::{DataSpec, Examples, ImageShape};
 use poiesis::device::device;
 use poiesis_collect::{Dataset, Options, Split, collect};
 
@@ -27,7 +27,8 @@ fn measure() -> Result<(), Fault> {
     let wish = Wish::parse(std::env::args().skip(1))?;
     let entry = catalogue::find(&wish.model)?;
     let settings = wish.settings.iter().map(|setting| Layer::assignment(setting));
-    let config = resolve(entry, &settings.collect::<Result<Vec<_>, _>>()?)?.config;
+    let mut config = resolve(entry, &settings.collect::<Result<Vec<_>, _>>()?)?.config;
+    config.train.batch_size = wish.batch;
 
     let folder = std::env::temp_dir().join(format!("poiesis-train-speed-{}", std::process::id()));
     let ImageShape { height, width, channels } = wish.shape;
@@ -41,9 +42,9 @@ fn measure() -> Result<(), Fault> {
     let dataset = Dataset::open(&folder)?;
 
     let device = device("cpu")?.autodiff();
-    let view = dataset.require(Split::Train)?;
-    let batches = Batches::new(view, wish.shape, wish.batch, config.seed, &device)?;
-    let mut session = entry.start(Start { config: &config, shape: wish.shape, batches, device })?;
+    let spec = DataSpec::of(&dataset)?;
+    let examples = Examples::of(&dataset, Split::Train).ok_or("no training images")?;
+    let mut session = entry.start(Start { config: &config, spec: &spec, examples, device })?;
     let mut times = Vec::new();
     let mut loss = f64::NAN;
     for step in 0..wish.warmup + wish.steps {

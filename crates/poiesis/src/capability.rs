@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use burn::tensor::Tensor;
+use burn::tensor::{Int, Tensor};
 use serde::Serialize;
 
 /// The capabilities a model may have.
@@ -17,6 +17,10 @@ pub enum Capability {
     Encode,
     /// Says how probable an example is.
     Likelihood,
+    /// Gives the law of each value of an example, given the values before it: what entropy coding needs.
+    Code,
+    /// Fills in what is missing of an example, or goes on with it.
+    Complete,
 }
 
 impl Capability {
@@ -27,6 +31,8 @@ impl Capability {
             Capability::Decode => "decode",
             Capability::Encode => "encode",
             Capability::Likelihood => "likelihood",
+            Capability::Code => "code",
+            Capability::Complete => "complete",
         }
     }
 }
@@ -48,8 +54,13 @@ pub trait Model: Send {
         None
     }
 
-    /// How it weighs images.
-    fn likelihood(&self) -> Option<&dyn Likelihood> {
+    /// How it weighs examples.
+    fn likelihood(&self) -> Option<Likelihood<'_>> {
+        None
+    }
+
+    /// The laws of its values, one given those before it. A model that has them can also complete.
+    fn code(&self) -> Option<&dyn Code> {
         None
     }
 }
@@ -92,8 +103,46 @@ pub trait Encode {
     fn encode(&self, images: Tensor<4>) -> Tensor<2>;
 }
 
-/// Says how probable an image is.
-pub trait Likelihood {
+/// How probable examples are: exactly, or by a bound.
+#[derive(Clone, Copy)]
+pub enum Likelihood<'a> {
+    /// log p(x) of images.
+    Images(&'a dyn ImageLikelihood),
+    /// log p of each token given those before it.
+    Tokens(&'a dyn TokenLikelihood),
+    /// A bound on log p(x) of images.
+    Bound(&'a dyn Bound),
+}
+
+/// The exact likelihood of images.
+pub trait ImageLikelihood {
+    /// What the images must be for the likelihood to mean something.
+    fn scale(&self) -> Scale;
+
+    /// log p(x) of each image in nats, `[batch]`.
+    ///
+    /// `images` is `[batch, height, width, channels]` on the model's [`Scale`]; `classes` are those of the images, which
+    /// only a model conditioned on them reads.
+    fn log_prob(&self, images: Tensor<4>, classes: &[u32]) -> Vec<f64>;
+}
+
+/// The exact likelihood of sequences.
+pub trait TokenLikelihood {
+    /// What the numbers of an image must be, for a model that reads images.
+    fn levels(&self) -> usize {
+        256
+    }
+
+    /// How many tokens a window should have: those that a prediction can see, and the one that is predicted.
+    fn window(&self) -> usize;
+
+    /// log p of each token but the first, given those before it in its row, `[batch, length]` to
+    /// `[batch, length - 1]`, in nats.
+    fn log_prob(&self, tokens: Tensor<2, Int>) -> Tensor<2>;
+}
+
+/// A variational bound on the likelihood of images.
+pub trait Bound {
     /// What the images must be for the likelihood to mean something.
     fn scale(&self) -> Scale;
 
@@ -102,6 +151,42 @@ pub trait Likelihood {
     /// `images` is `[batch, height, width, channels]` on the model's [`Scale`]; `indices` numbers them, so that
     /// the noise of an image depends on `(seed, its number, the draw)` alone.
     fn log_weights(&self, images: Tensor<4>, seed: u64, indices: &[u64], samples: Range<u64>) -> LogWeights;
+}
+
+/// The law of each value of a sequence, given the values before it.
+///
+/// Text is a sequence of characters, sound one of levels; an image is one of its numbers, row by row, the channels of a
+/// pixel one after another.
+pub trait Code {
+    /// How many different values there are: `0..alphabet()`.
+    fn alphabet(&self) -> usize;
+
+    /// Begins sequences side by side, one for each of `classes`; a model that is not conditioned on classes
+    /// ignores them, and one that is takes `None` as class 0.
+    fn reader(&self, classes: &[Option<u32>]) -> Box<dyn Reader + '_>;
+
+    /// The laws of all values of whole sequences at once, the same to the bit as a reader gives one after another:
+    /// `[sequences, length, alphabet]`, as log-probabilities. `None` for a model that has no faster way than its reader.
+    fn all_laws(&self, sequences: &[&[u32]], classes: &[Option<u32>]) -> Option<Vec<f32>> {
+        let _ = (sequences, classes);
+        None
+    }
+}
+
+/// Sequences that are read or written side by side, value by value.
+///
+/// What a reader gives for a sequence is the same to the bit whatever the number of sequences beside it and the number of
+/// threads, on the same kind of processor.
+pub trait Reader {
+    /// The law of the next value of each sequence as log-probabilities in nats, `[sequences, alphabet]`, row by row.
+    fn laws(&mut self) -> &[f32];
+
+    /// Takes the next value of each sequence.
+    ///
+    /// # Panics
+    ///
+    /// When there is not one value for each sequence, or one is not below the alphabet.
+    fn push(&mut self, values: &[u32]);
 }
 
 /// The values that a likelihood is a distribution over.

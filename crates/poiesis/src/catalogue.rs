@@ -4,7 +4,7 @@ use burn::tensor::Device;
 
 use crate::capability::{Capability, Model};
 use crate::config::{RunConfig, TrainConfig};
-use crate::data::{Batches, ImageShape};
+use crate::data::{Batches, DataSpec, Examples, Windows};
 use crate::error::{Error, Result};
 use crate::models::{gan::dcgan::DcganEntry, vae::vae::VaeEntry};
 use crate::nn::Weights;
@@ -58,7 +58,7 @@ pub trait Entry: Sync {
     fn load(
         &self,
         config: &RunConfig,
-        shape: ImageShape,
+        spec: &DataSpec,
         weights: &Weights,
         device: &Device,
     ) -> Result<Box<dyn Model>>;
@@ -68,19 +68,42 @@ pub trait Entry: Sync {
     /// # Errors
     ///
     /// As [`start`](Entry::start).
-    fn footprint(&self, config: &RunConfig, shape: ImageShape) -> Result<Footprint>;
+    fn footprint(&self, config: &RunConfig, spec: &DataSpec) -> Result<Footprint>;
 }
 
 /// What a model in training is made from.
 pub struct Start<'a> {
     /// The resolved configuration.
     pub config: &'a RunConfig,
-    /// Shape of the images.
-    pub shape: ImageShape,
-    /// Where its batches come from.
-    pub batches: Batches,
+    /// What the examples are.
+    pub spec: &'a DataSpec,
+    /// The examples it learns from.
+    pub examples: Examples,
     /// Where it lives, with autodiff.
     pub device: Device,
+}
+
+impl Start<'_> {
+    /// The examples as batches of images.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidValue`] when they are not images, or there are none.
+    pub fn batches(&self) -> Result<Batches> {
+        let (config, view) = (self.config, self.examples.images()?.clone());
+        Batches::new(view, self.spec.images()?, config.train.batch_size, config.seed, &self.device)
+    }
+
+    /// The examples as batches of windows of `context` tokens and the next one; the numbers of an image are read as one
+    /// of `levels`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidValue`] when there are fewer tokens than a window has.
+    pub fn windows(&self, levels: usize, context: usize) -> Result<Windows> {
+        let (config, tokens) = (self.config, self.examples.tokens(self.spec, levels));
+        Windows::new(tokens, config.train.batch_size, context, config.seed, &self.device)
+    }
 }
 
 /// A kind of data.

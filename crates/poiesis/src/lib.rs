@@ -19,6 +19,7 @@ pub mod discover;
 pub mod dist;
 pub mod error;
 pub mod evaluate;
+pub mod generate;
 pub mod models;
 pub mod nn;
 pub mod picture;

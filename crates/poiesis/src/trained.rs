@@ -2,10 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::capability::{Capability, Decode, Encode, Likelihood, Model, Sample};
+use crate::capability::{Capability, Code, Decode, Encode, Likelihood, Model, Sample};
 use crate::catalogue::{self, CATALOGUE, Entry};
 use crate::config::RunConfig;
-use crate::data::ImageShape;
+use crate::data::DataSpec;
 use crate::device::device;
 use crate::error::{Error, Result};
 use crate::nn::Weights;
@@ -30,8 +30,8 @@ pub struct Trained {
     pub config: RunConfig,
     /// What the run says of itself.
     pub info: RunInfo,
-    /// Shape of its images.
-    pub shape: ImageShape,
+    /// What its examples are.
+    pub spec: DataSpec,
     /// Steps it was trained for.
     pub step: u64,
     /// Whether the weights are averages.
@@ -55,7 +55,7 @@ impl Trained {
         let run = Run::open(path)?;
         let config = RunConfig::from_toml(&run.config()?)?;
         let entry = catalogue::find(&config.model)?;
-        let shape = ImageShape::from_slice(&run.info().data.shape)?;
+        let spec = run.info().data.spec()?;
         let device = device(place)?;
         let averaged = which == Which::Averaged && config.train.ema_decay > 0.0;
         let part = if averaged { Part::Ema } else { Part::Model };
@@ -75,10 +75,10 @@ impl Trained {
         };
         state.expect_model(entry.name(), &place)?;
         let weights = Weights::from_arrays(arrays, &device);
-        let model = entry.load(&config, shape, &weights, &device)?;
+        let model = entry.load(&config, &spec, &weights, &device)?;
         let info = run.info().clone();
         let path = path.to_owned();
-        Ok(Trained { entry, config, info, shape, step: state.step, averaged, device, notes, path, model })
+        Ok(Trained { entry, config, info, spec, step: state.step, averaged, device, notes, path, model })
     }
 
     /// The run's folder.
@@ -113,13 +113,22 @@ impl Trained {
         self.model.encoder().ok_or_else(|| self.cannot(Capability::Encode))
     }
 
-    /// How it weighs images.
+    /// How it weighs examples.
     ///
     /// # Errors
     ///
     /// [`Error::MissingCapability`] with the models that can.
-    pub fn likelihood(&self) -> Result<&dyn Likelihood> {
+    pub fn likelihood(&self) -> Result<Likelihood<'_>> {
         self.model.likelihood().ok_or_else(|| self.cannot(Capability::Likelihood))
+    }
+
+    /// The laws of its values, one given those before it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::MissingCapability`] with the models that can.
+    pub fn code(&self) -> Result<&dyn Code> {
+        self.model.code().ok_or_else(|| self.cannot(Capability::Code))
     }
 
     fn cannot(&self, capability: Capability) -> Error {

@@ -38,7 +38,7 @@ pub(crate) struct Animate {
 impl Animate {
     pub(crate) fn run(self) -> Result<()> {
         let run = Run::open(&self.run)?;
-        let frames = samples::list(&run.samples_path())?;
+        let frames = samples::list(&run.samples_path(), "png")?;
         if frames.is_empty() {
             bail!("{} has no samples yet; train it further", self.run.display());
         }

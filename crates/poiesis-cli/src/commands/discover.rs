@@ -76,7 +76,7 @@ impl Interpolate {
         let made = json!({
             "verb": "discover interpolate", "seed": self.seed, "rows": self.rows, "steps": self.steps,
         });
-        let picture = pictures::grid(&images, trained.shape, self.steps, self.out.scale);
+        let picture = pictures::grid(&images, trained.spec.images()?, self.steps, self.out.scale);
         picture.write_png(&out, Some(&pictures::parameters(&trained, made)))?;
         result(&format!("{}\n", out.display()))
     }
@@ -123,7 +123,7 @@ impl Traverse {
             "verb": "discover traverse", "seed": self.seed, "index": self.index,
             "dims": moved.dims, "values": moved.values, "effects": moved.effects,
         });
-        let picture = pictures::grid(&moved.images, trained.shape, self.steps, self.out.scale);
+        let picture = pictures::grid(&moved.images, trained.spec.images()?, self.steps, self.out.scale);
         picture.write_png(&out, Some(&pictures::parameters(&trained, made)))?;
         let rows: Vec<Vec<String>> = moved
             .dims
@@ -167,11 +167,11 @@ impl Neighbors {
         let out = self.out.resolve(&trained, "neighbors")?;
         let dataset = self.data.open(&trained)?;
         let train = dataset.require(Split::Train)?;
-        let dims = trained.shape.dims();
+        let dims = trained.spec.images()?.dims();
         let found = neighbors(sampler, &train, self.seed, self.count);
         let made = json!({ "verb": "discover neighbors", "seed": self.seed, "count": self.count });
         let columns = 2 * sample::columns(self.count).div_ceil(2);
-        let picture = pictures::grid(&found.images, trained.shape, columns, self.out.scale);
+        let picture = pictures::grid(&found.images, trained.spec.images()?, columns, self.out.scale);
         picture.write_png(&out, Some(&pictures::parameters(&trained, made)))?;
         let rows: Vec<Vec<String>> = found
             .nearest

@@ -9,9 +9,11 @@ use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use poiesis::Trained;
 use poiesis::apply::sample;
+use poiesis::capability::{self, ImageLikelihood, Likelihood, TokenLikelihood};
+use poiesis::data::Examples;
 use poiesis::evaluate::{
-    Bound, BoundProtocol, NeighbourStatistics, SlicedWasserstein, bound, neighbour_statistics,
-    sliced_wasserstein,
+    Bound, BoundProtocol, ImageNll, NeighbourStatistics, SlicedWasserstein, TokenNll, bound, image_nll,
+    neighbour_statistics, sliced_wasserstein, token_nll,
 };
 use poiesis::run::Machine;
 use poiesis_collect::{Dataset, Split, View};
@@ -35,8 +37,8 @@ const PIECE: usize = 64;
   poiesis evaluate runs/vae-mnist --importance-samples 5000
   poiesis evaluate runs/vae-mnist --split validation --images 1000 --json
 
-A model with a likelihood is measured by its bound on log p: in nats for each image and in bits for each of its
-numbers, with an importance-weighted estimate. Every model is measured by the sliced Wasserstein distance of its
+A model with a likelihood is measured by it, in nats and in bits: exactly, or by its bound on log p with an
+importance-weighted estimate. A model of images is measured by the sliced Wasserstein distance of its
 samples from held-out images, beside that of training images (the floor) and of images with shuffled pixels (the
 ceiling), and by how near samples lie to training images. Results are kept in the run as evaluation-STEP.json.")]
 pub(crate) struct Evaluate {
@@ -83,7 +85,29 @@ struct Evaluation {
     seed: u64,
     version: &'static str,
     machine: Machine,
-    bound: Option<Timed<Bound>>,
+    /// How probable the data are, for a model that says so.
+    #[serde(flatten)]
+    likelihood: Option<Measured>,
+    /// How like the data its images are, for a model of images.
+    #[serde(flatten)]
+    images: Option<OfImages>,
+}
+
+/// A likelihood, of whichever kind the model has.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Measured {
+    /// A bound on log p(x) of images.
+    Bound(Timed<Bound>),
+    /// log p(x) of images.
+    ImageNll(Timed<ImageNll>),
+    /// log p of tokens.
+    TokenNll(Timed<TokenNll>),
+}
+
+/// How like the data the images of a model are.
+#[derive(Debug, Serialize)]
+struct OfImages {
     sliced_wasserstein: Timed<SlicedWasserstein>,
     neighbours: Timed<NeighbourStatistics>,
 }
@@ -109,10 +133,9 @@ impl Evaluate {
             bail!("{} exists; give another --out", out.display());
         }
         let trained = self.of.open()?;
-        trained.sampler()?;
         let dataset = self.data.open(&trained)?;
-        let (split, view) = self.held_out(&dataset)?;
-        let evaluation = self.evaluate(&trained, &dataset, split, &view)?;
+        let (split, held_out) = self.held_out(&dataset)?;
+        let evaluation = self.evaluate(&trained, &dataset, split, &held_out)?;
         let mut text = serde_json::to_string_pretty(&evaluation)?;
         text.push('\n');
         let kept = keep(&trained, &text)?;
@@ -128,17 +151,20 @@ impl Evaluate {
     }
 
     /// The split that is measured on.
-    fn held_out(&self, dataset: &Dataset) -> Result<(Split, View)> {
-        if let Some(split) = self.split {
-            return Ok((split, dataset.require(split)?));
-        }
-        for split in [Split::Test, Split::Validation] {
-            if let Some(view) = dataset.split(split) {
-                return Ok((split, view));
+    fn held_out(&self, dataset: &Dataset) -> Result<(Split, Examples)> {
+        let wanted = self.split.map_or(vec![Split::Test, Split::Validation], |split| vec![split]);
+        for split in wanted {
+            if let Some(examples) = Examples::of(dataset, split) {
+                return Ok((split, examples));
             }
         }
         let name = &dataset.card().name;
-        bail!("{name} has no held-out images; collect it again with --holdout 0.1, or give --split train")
+        match self.split {
+            Some(split) => bail!("{name} has no split {split}; give another --split"),
+            None => bail!(
+                "{name} has nothing held out; collect it again with --holdout 0.1, or give --split train"
+            ),
+        }
     }
 
     fn evaluate(
@@ -146,21 +172,14 @@ impl Evaluate {
         trained: &Trained,
         dataset: &Dataset,
         split: Split,
-        view: &View,
+        held_out: &Examples,
     ) -> Result<Evaluation> {
-        let dims = trained.shape.dims();
-        let train = dataset.require(Split::Train)?;
-        let bound = trained.likelihood().ok().map(|_| self.bound(trained, view)).transpose()?;
-        let samples = self.draw(trained)?;
-        let held_out = bytes(view, self.samples);
-        let real = bytes(&train, self.samples);
-        let sliced_wasserstein = working("sliced Wasserstein distance", self.json, || {
-            sliced_wasserstein(&samples, &held_out, &real, dims, self.directions, self.seed)
-        });
-        let few = |images: &[u8]| images[..images.len().min(NEIGHBOURS * dims)].to_vec();
-        let neighbours = working("nearest neighbours", self.json, || {
-            neighbour_statistics(&few(&samples), &few(&held_out), &train, dims)
-        });
+        let likelihood = trained.likelihood().ok();
+        let likelihood = likelihood.map(|model| self.likelihood(trained, model, held_out)).transpose()?;
+        let images = match held_out.images() {
+            Ok(view) => Some(self.of_images(trained, view, &dataset.require(Split::Train)?)?),
+            Err(_) => None,
+        };
         Ok(Evaluation {
             run: trained.info.id.clone(),
             model: trained.entry.name(),
@@ -172,23 +191,85 @@ impl Evaluate {
             seed: self.seed,
             version: env!("CARGO_PKG_VERSION"),
             machine: Machine::this(),
-            bound,
-            sliced_wasserstein,
-            neighbours,
+            likelihood,
+            images,
         })
     }
 
-    fn bound(&self, trained: &Trained, view: &View) -> Result<Timed<Bound>> {
+    fn of_images(&self, trained: &Trained, held_out: &View, train: &View) -> Result<OfImages> {
+        let dims = trained.spec.images()?.dims();
+        let samples = self.draw(trained)?;
+        let others = bytes(held_out, self.samples);
+        let real = bytes(train, self.samples);
+        let sliced_wasserstein = working("sliced Wasserstein distance", self.json, || {
+            sliced_wasserstein(&samples, &others, &real, dims, self.directions, self.seed)
+        });
+        let few = |images: &[u8]| images[..images.len().min(NEIGHBOURS * dims)].to_vec();
+        let neighbours = working("nearest neighbours", self.json, || {
+            neighbour_statistics(&few(&samples), &few(&others), train, dims)
+        });
+        Ok(OfImages { sliced_wasserstein, neighbours })
+    }
+
+    fn likelihood(&self, trained: &Trained, model: Likelihood, examples: &Examples) -> Result<Measured> {
+        Ok(match model {
+            Likelihood::Bound(model) => Measured::Bound(self.bound(trained, model, examples.images()?)?),
+            Likelihood::Images(model) => {
+                Measured::ImageNll(self.image_nll(trained, model, examples.images()?)?)
+            }
+            Likelihood::Tokens(model) => Measured::TokenNll(self.token_nll(trained, model, examples)),
+        })
+    }
+
+    fn bound(&self, trained: &Trained, model: &dyn capability::Bound, view: &View) -> Result<Timed<Bound>> {
         let images = self.images.unwrap_or(view.len()).min(view.len());
         let protocol = BoundProtocol { images, samples: self.importance_samples as u64, seed: self.seed };
+        let shape = trained.spec.images()?;
         let meter = Meter::new("bound", "images", Some(images as u64), self.json);
-        let likelihood = trained.likelihood()?;
         let measured = timed(|| {
             let mut progress = |done: usize| meter.at(done as u64, Some(images as u64));
-            bound(likelihood, view, trained.shape, protocol, &trained.device, &mut progress)
+            bound(model, view, shape, protocol, &trained.device, &mut progress)
         });
         meter.end();
         Ok(measured)
+    }
+
+    fn image_nll(
+        &self,
+        trained: &Trained,
+        model: &dyn ImageLikelihood,
+        view: &View,
+    ) -> Result<Timed<ImageNll>> {
+        let images = self.images.unwrap_or(view.len()).min(view.len());
+        let shape = trained.spec.images()?;
+        let meter = Meter::new("likelihood", "images", Some(images as u64), self.json);
+        let measured = timed(|| {
+            let mut progress = |done: usize| meter.at(done as u64, Some(images as u64));
+            image_nll(model, view, shape, images, self.seed, &trained.device, &mut progress)
+        });
+        meter.end();
+        Ok(measured)
+    }
+
+    fn token_nll(
+        &self,
+        trained: &Trained,
+        model: &dyn TokenLikelihood,
+        examples: &Examples,
+    ) -> Timed<TokenNll> {
+        let tokens = examples.tokens(&trained.spec, model.levels());
+        // For images, as many tokens as the asked number of images has.
+        let limit = self.images.map_or(tokens.len(), |images| {
+            let images = images.min(tokens.documents());
+            if images == 0 { 0 } else { tokens.document(images - 1).end }
+        });
+        let meter = Meter::new("likelihood", "tokens", Some(limit), self.json);
+        let measured = timed(|| {
+            let mut progress = |done: u64| meter.at(done, Some(limit));
+            token_nll(model, &tokens, limit, &trained.device, &mut progress)
+        });
+        meter.end();
+        measured
     }
 
     fn draw(&self, trained: &Trained) -> Result<Vec<u8>> {
@@ -247,32 +328,70 @@ fn render(evaluation: &Evaluation, trained: &Trained) -> String {
         count(*step),
         fingerprint.get(..12).unwrap_or(fingerprint)
     );
-    if let Some(Timed { result: bound, seconds }) = &evaluation.bound {
-        text.push_str(&format!(
-            "\nbound (evidence lower bound, negative; {} images, {} draws each, {})\n  {:.2} ± {:.2} nats = {:.4} \
-             bits/dim  (reconstruction {:.2}, KL {:.2})\n",
-            count(bound.protocol.images as u64),
-            count(bound.protocol.samples),
-            duration(*seconds),
-            bound.nats,
-            bound.nats_error,
-            bound.bits_per_dim,
-            bound.reconstruction,
-            bound.kl,
-        ));
-        if bound.protocol.samples > 1 {
-            text.push_str(&format!(
-                "  {:.2} nats = {:.4} bits/dim, importance-weighted with {} samples\n",
-                bound.weighted_nats,
-                bound.weighted_bits_per_dim,
-                count(bound.protocol.samples)
-            ));
-        }
-    } else {
-        text.push_str(&format!("\nno bound: {} has no likelihood\n", trained.entry.name()));
+    text.push_str(&match &evaluation.likelihood {
+        Some(Measured::Bound(measured)) => render_bound(measured),
+        Some(Measured::ImageNll(measured)) => render_image_nll(measured),
+        Some(Measured::TokenNll(measured)) => render_token_nll(measured),
+        None => format!("\nno likelihood: {} does not say how probable data are\n", trained.entry.name()),
+    });
+    if let Some(images) = &evaluation.images {
+        text.push_str(&render_images(images));
     }
-    let Timed { result: distance, seconds } = &evaluation.sliced_wasserstein;
-    text.push_str(&format!(
+    text
+}
+
+fn render_bound(Timed { result: bound, seconds }: &Timed<Bound>) -> String {
+    let mut text = format!(
+        "\nbound (evidence lower bound, negative; {} images, {} draws each, {})\n  {:.2} ± {:.2} nats = {:.4} \
+         bits/dim  (reconstruction {:.2}, KL {:.2})\n",
+        count(bound.protocol.images as u64),
+        count(bound.protocol.samples),
+        duration(*seconds),
+        bound.nats,
+        bound.nats_error,
+        bound.bits_per_dim,
+        bound.reconstruction,
+        bound.kl,
+    );
+    if bound.protocol.samples > 1 {
+        text.push_str(&format!(
+            "  {:.2} nats = {:.4} bits/dim, importance-weighted with {} samples\n",
+            bound.weighted_nats,
+            bound.weighted_bits_per_dim,
+            count(bound.protocol.samples)
+        ));
+    }
+    text
+}
+
+fn render_image_nll(Timed { result: nll, seconds }: &Timed<ImageNll>) -> String {
+    format!(
+        "\nnegative log-likelihood (exact; {} images, {})\n  {:.2} ± {:.2} nats = {:.4} bits/dim\n",
+        count(nll.images as u64),
+        duration(*seconds),
+        nll.nats,
+        nll.nats_error,
+        nll.bits_per_dim,
+    )
+}
+
+fn render_token_nll(Timed { result: nll, seconds }: &Timed<TokenNll>) -> String {
+    format!(
+        "\nnegative log-likelihood (exact; {} tokens in windows of {}, {} apart, {})\n  {:.4} ± {:.4} nats = {:.4} bits \
+         for each token\n",
+        count(nll.tokens),
+        count(nll.window as u64),
+        count(nll.stride as u64),
+        duration(*seconds),
+        nll.nats,
+        nll.nats_error,
+        nll.nats / std::f64::consts::LN_2,
+    )
+}
+
+fn render_images(images: &OfImages) -> String {
+    let Timed { result: distance, seconds } = &images.sliced_wasserstein;
+    let mut text = format!(
         "\nsliced Wasserstein distance, grey levels ({} images a side, {} directions, {})\n  {} samples   {} floor \
          (training images)   {} ceiling (shuffled pixels)\n",
         count(distance.images as u64),
@@ -281,8 +400,8 @@ fn render(evaluation: &Evaluation, trained: &Trained) -> String {
         number(distance.distance),
         number(distance.floor),
         number(distance.ceiling),
-    ));
-    let Timed { result: near, seconds } = &evaluation.neighbours;
+    );
+    let Timed { result: near, seconds } = &images.neighbours;
     text.push_str(&format!(
         "\nnearest training images ({} samples, {} held-out, {} searched, {})\n  {}\n  {:.2} different training images \
          for each sample\n",

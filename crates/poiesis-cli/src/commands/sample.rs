@@ -65,7 +65,7 @@ impl Sample {
             Ok(())
         })?;
         let columns = self.columns.unwrap_or_else(|| sample::columns(self.count));
-        let picture = pictures::grid(&images, trained.shape, columns, self.out.scale);
+        let picture = pictures::grid(&images, trained.spec.images()?, columns, self.out.scale);
         picture.write_png(&out, self.note(trained, self.first, self.count).as_ref())?;
         result(&format!("{}\n", out.display()))
     }
@@ -80,7 +80,7 @@ impl Sample {
             bail!("{} is not empty; give another --out, or --force to write into it", folder.display());
         }
         fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
-        let shape = trained.shape;
+        let shape = trained.spec.images()?;
         self.draw(trained, |index, piece| {
             for (number, image) in (index..).zip(piece.chunks_exact(shape.dims())) {
                 let picture = Picture::new(shape.width, shape.height, shape.channels, image.to_vec());

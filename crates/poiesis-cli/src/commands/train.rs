@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 use clap::Args;
 use poiesis::catalogue::{self, Entry, Recipe};
 use poiesis::config::{Layer, Resolved, RunConfig, resolve};
-use poiesis::data::ImageShape;
+use poiesis::data::{Content, DataSpec, ImageShape};
 use poiesis::error::in_bytes;
 use poiesis::run::{Run, State};
 use poiesis::train::{self, Existing, Outcome, Request, Stop, sample_steps};
@@ -200,7 +200,10 @@ impl Train {
         data::options(&config.data)?;
         let known = data::expected_shape(&config.data, &self.how.data_dir.data_dir);
         let footprint = match known {
-            Some(shape) => Some(entry.footprint(config, ImageShape::from_slice(&shape)?)?),
+            Some(shape) => {
+                let content = Content::Images(ImageShape::from_slice(&shape)?);
+                Some(entry.footprint(config, &DataSpec { content, classes: 0 })?)
+            }
             None => None,
         };
         let memory = footprint.as_ref().map(|size| size.bytes(config.train.batch_size));

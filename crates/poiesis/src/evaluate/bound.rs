@@ -1,17 +1,15 @@
 //! The evidence lower bound of held-out data, and the tighter bound of importance weighting.
 
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Device;
 use poiesis_collect::View;
 use serde::Serialize;
 
-use crate::capability::{Likelihood, Scale};
-use crate::data::{ImageShape, binarized, images};
-use crate::rng;
+use super::{mean_and_error, on_scale};
+use crate::capability::{self, Scale};
+use crate::data::ImageShape;
 
 /// Images weighed at a time.
 const BATCH: usize = 100;
-/// Images that the check during training looks at, and its seed.
-const VALIDATION: (usize, u64) = (1000, 0);
 
 /// How a bound is measured.
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -53,7 +51,7 @@ pub struct Bound {
 ///
 /// When the view is empty or a protocol of no images or no samples is asked for.
 pub fn bound(
-    likelihood: &dyn Likelihood,
+    model: &dyn capability::Bound,
     view: &View,
     shape: ImageShape,
     protocol: BoundProtocol,
@@ -65,9 +63,9 @@ pub fn bound(
     let (mut elbo, mut weighted, mut reconstruction, mut kl) = (Vec::new(), Vec::new(), 0.0, 0.0);
     for first in (0..count).step_by(BATCH) {
         let indices: Vec<usize> = (first..count.min(first + BATCH)).collect();
-        let x = on_scale(likelihood.scale(), view, &indices, shape, protocol.seed, device);
+        let x = on_scale(model.scale(), view, &indices, shape, protocol.seed, device);
         let numbers: Vec<u64> = indices.iter().map(|&index| index as u64).collect();
-        let weights = likelihood.log_weights(x, protocol.seed, &numbers, 0..protocol.samples);
+        let weights = model.log_weights(x, protocol.seed, &numbers, 0..protocol.samples);
         for log_w in &weights.log_w {
             elbo.push(log_w.iter().sum::<f64>() / log_w.len() as f64);
             weighted.push(log_mean_exp(log_w));
@@ -80,7 +78,7 @@ pub fn bound(
     let (weighted_nats, _) = mean_and_error(&weighted);
     let bits = |nats: f64| nats / (shape.dims() as f64 * std::f64::consts::LN_2);
     Bound {
-        scale: likelihood.scale(),
+        scale: model.scale(),
         protocol: BoundProtocol { images: count, ..protocol },
         nats: -nats,
         nats_error,
@@ -92,45 +90,10 @@ pub fn bound(
     }
 }
 
-/// The bound of up to 1,000 held-out images with one draw each, in nats: cheap enough to follow in training.
-pub fn validation_bound(likelihood: &dyn Likelihood, view: &View, shape: ImageShape, device: &Device) -> f64 {
-    let (images, seed) = VALIDATION;
-    let protocol = BoundProtocol { images, samples: 1, seed };
-    bound(likelihood, view, shape, protocol, device, &mut |_| ()).nats
-}
-
-/// Images on the scale of a likelihood. Image *i* is binarised with thresholds that depend on `(seed, i)` alone.
-fn on_scale(
-    scale: Scale,
-    view: &View,
-    indices: &[usize],
-    shape: ImageShape,
-    seed: u64,
-    device: &Device,
-) -> Tensor<4> {
-    match scale {
-        Scale::EightBit => images(view, indices, shape, device),
-        Scale::Binary => {
-            let thresholds = |&index: &usize| {
-                rng::uniform(&mut rng::generator(seed, "evaluate binarize", index as u64), shape.dims())
-            };
-            let thresholds: Vec<f32> = indices.iter().flat_map(thresholds).collect();
-            binarized(view, indices, shape, &thresholds, device)
-        }
-    }
-}
-
 /// log of the mean of exp, without overflow.
 fn log_mean_exp(values: &[f64]) -> f64 {
     let max = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     max + (values.iter().map(|value| (value - max).exp()).sum::<f64>() / values.len() as f64).ln()
-}
-
-fn mean_and_error(values: &[f64]) -> (f64, f64) {
-    let n = values.len() as f64;
-    let mean = values.iter().sum::<f64>() / n;
-    let var = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / (n - 1.0).max(1.0);
-    (mean, (var / n).sqrt())
 }
 
 #[cfg(test)]

@@ -6,6 +6,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
+use crate::data::{Content, DataSpec, ImageShape};
+use crate::error::Result;
+
 /// What `run.json` holds.
 ///
 /// [`crate::run::Run::create`] fills in `id`, `created` and `updated`; `version` and `machine` have the right values by default.
@@ -77,8 +80,28 @@ pub struct DataInfo {
     pub shape: Vec<usize>,
     /// The class names; empty without labels.
     pub classes: Vec<String>,
-    /// Examples in each split, in the order of the data set.
+    /// What the examples are; absent in runs of version 0.1.0 on images, whose `shape` says it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub spec: Option<DataSpec>,
+    /// Examples in each split, in the order of the data set: images, or tokens of text, or samples of sound.
     pub counts: Vec<(String, u64)>,
+}
+
+impl DataInfo {
+    /// What the examples are.
+    ///
+    /// # Errors
+    ///
+    /// [`crate::Error::InvalidValue`] when neither the description nor the shape tells.
+    pub fn spec(&self) -> Result<DataSpec> {
+        match &self.spec {
+            Some(spec) => Ok(spec.clone()),
+            None => Ok(DataSpec {
+                content: Content::Images(ImageShape::from_slice(&self.shape)?),
+                classes: self.classes.len(),
+            }),
+        }
+    }
 }
 
 /// Where a run's first weights came from.

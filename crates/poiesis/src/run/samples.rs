@@ -1,4 +1,4 @@
-//! Sample pictures of a run: `samples/step-NNNNNNNNN.png`, all from the same latents, so that the eye can follow.
+//! Samples of a run, `samples/step-NNNNNNNNN.png` or `.txt` or `.wav`, all from the same noise, so that the eye can follow.
 
 use std::fs;
 use std::io;
@@ -7,16 +7,17 @@ use std::path::{Path, PathBuf};
 use super::checkpoint::folder_name;
 use crate::error::{Error, Result};
 
-/// Returns the path of the picture of a step below `folder`: `step-000000123.png`.
-pub fn path_of(folder: &Path, step: u64) -> PathBuf {
-    folder.join(format!("{}.png", folder_name(step)))
+/// Returns the path of the samples of a step below `folder`: `step-000000123.png` for the extension `png`.
+pub fn path_of(folder: &Path, step: u64, extension: &str) -> PathBuf {
+    folder.join(format!("{}.{extension}", folder_name(step)))
 }
 
-/// Returns step and path of every sample picture in `folder`, in the order of the steps; none when it does not exist.
+/// Returns step and path of all samples with that extension in `folder`, in the order of the steps; none when it does not
+/// exist.
 ///
 /// # Errors
 /// [`Error::Io`].
-pub fn list(folder: &Path) -> Result<Vec<(u64, PathBuf)>> {
+pub fn list(folder: &Path, extension: &str) -> Result<Vec<(u64, PathBuf)>> {
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -25,7 +26,7 @@ pub fn list(folder: &Path) -> Result<Vec<(u64, PathBuf)>> {
     let mut samples = Vec::new();
     for entry in entries {
         let path = entry.map_err(Error::io("read", folder))?.path();
-        if let Some(step) = step_of(&path) {
+        if let Some(step) = step_of(&path, extension) {
             samples.push((step, path));
         }
     }
@@ -33,8 +34,21 @@ pub fn list(folder: &Path) -> Result<Vec<(u64, PathBuf)>> {
     Ok(samples)
 }
 
-fn step_of(path: &Path) -> Option<u64> {
-    let digits = path.file_name()?.to_str()?.strip_prefix("step-")?.strip_suffix(".png")?;
+/// Returns the path of the newest samples of any kind in `folder`.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn newest(folder: &Path) -> Result<Option<PathBuf>> {
+    let mut all = Vec::new();
+    for extension in ["png", "txt", "wav"] {
+        all.extend(list(folder, extension)?);
+    }
+    Ok(all.into_iter().max().map(|(_, path)| path))
+}
+
+fn step_of(path: &Path, extension: &str) -> Option<u64> {
+    let name = path.file_name()?.to_str()?;
+    let digits = name.strip_prefix("step-")?.strip_suffix(extension)?.strip_suffix('.')?;
     if digits.bytes().all(|byte| byte.is_ascii_digit()) { digits.parse().ok() } else { None }
 }
 
@@ -46,16 +60,16 @@ mod tests {
     fn samples_are_listed_by_step_and_other_files_ignored() {
         let folder = tempfile::tempdir().unwrap();
         for step in [1_000_000_000, 20, 3] {
-            fs::write(path_of(folder.path(), step), "").unwrap();
+            fs::write(path_of(folder.path(), step, "png"), "").unwrap();
         }
         for name in
             ["step-.png", "step-+1.png", "step-000000001.jpg", "grid.png", ".step-000000005.png.1-0.tmp"]
         {
             fs::write(folder.path().join(name), "").unwrap();
         }
-        let found = list(folder.path()).unwrap();
+        let found = list(folder.path(), "png").unwrap();
         assert_eq!(found.iter().map(|&(step, _)| step).collect::<Vec<_>>(), [3, 20, 1_000_000_000]);
         assert!(found[0].1.ends_with("step-000000003.png"));
-        assert!(list(&folder.path().join("absent")).unwrap().is_empty());
+        assert!(list(&folder.path().join("absent"), "png").unwrap().is_empty());
     }
 }

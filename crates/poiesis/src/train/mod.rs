@@ -10,7 +10,7 @@ mod watchdog;
 
 pub use ema::Ema;
 pub use events::{Event, Finding};
-pub use optimizer::{Adam, AdamConfig};
+pub use optimizer::{Optimizer, OptimizerConfig, Rule};
 pub use schedule::{learning_rate_factor, sample_steps};
 pub use session::{Session, Terms, Values};
 pub use trainer::{Existing, Outcome, Request, Stop, train};

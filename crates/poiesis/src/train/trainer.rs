@@ -5,18 +5,18 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 use burn::tensor::Device;
-use poiesis_collect::{Dataset, Split, View};
+use poiesis_collect::{Dataset, Split};
 
 use super::watchdog::collapse;
 use super::{Ema, Event, Finding, Session, Values, learning_rate_factor, sample_steps};
 use crate::apply::sample;
-use crate::capability::Model;
+use crate::capability::{Model, Sample};
 use crate::catalogue::{self, Entry};
 use crate::config::RunConfig;
-use crate::data::{Batches, ImageShape};
+use crate::data::{Content, DataSpec, Examples, ImageShape};
 use crate::device::device;
 use crate::error::{Error, Result};
-use crate::evaluate::validation_bound;
+use crate::evaluate;
 use crate::nn::Weights;
 use crate::picture;
 use crate::run::tensorboard::EventWriter;
@@ -96,17 +96,17 @@ pub fn train(request: Request, stop: &Stop, watch: &mut (dyn FnMut(Event) + Send
 fn train_here(request: Request, stop: &Stop, watch: &mut dyn FnMut(Event)) -> Result<Outcome> {
     let Request { out, config, dataset, existing, command, ignore_memory } = request;
     let entry = catalogue::find(&config.model)?;
-    let shape = ImageShape::from_slice(&dataset.card().shape)?;
+    let spec = DataSpec::of(dataset)?;
     let device = device(&config.device)?.autodiff();
-    let footprint = entry.footprint(&config, shape)?;
+    let footprint = entry.footprint(&config, &spec)?;
     let memory = footprint.bytes(config.train.batch_size);
     if !ignore_memory {
         expect_memory(memory)?;
     }
-    let train = dataset.split(Split::Train).ok_or_else(|| no_split(dataset))?;
-    let batches = Batches::new(train.clone(), shape, config.train.batch_size, config.seed, &device)?;
-    let session =
-        entry.start(catalogue::Start { config: &config, shape, batches, device: device.clone() })?;
+    let train = Examples::of(dataset, Split::Train).ok_or_else(|| no_split(dataset))?;
+    let start =
+        catalogue::Start { config: &config, spec: &spec, examples: train.clone(), device: device.clone() };
+    let session = entry.start(start)?;
 
     if existing == Existing::SetAside {
         Run::set_aside(&out)?;
@@ -118,14 +118,15 @@ fn train_here(request: Request, stop: &Stop, watch: &mut dyn FnMut(Event)) -> Re
         run.expect_data(&dataset.card().fingerprint)?;
         run
     } else {
-        Run::create(&out, &config.to_toml(), info(&config, dataset, command))?
+        Run::create(&out, &config.to_toml(), info(&config, &spec, dataset, command))?
     };
     let lock = run.lock()?;
     let averages = Ema::new(config.train.ema_decay, session.weights());
-    let held_out = dataset.split(Split::Validation).or_else(|| dataset.split(Split::Test));
+    let held_out =
+        [Split::Validation, Split::Test].into_iter().find_map(|split| Examples::of(dataset, split));
     let mut training = Training {
         entry,
-        shape,
+        spec,
         device,
         session,
         averages,
@@ -174,9 +175,9 @@ fn no_split(dataset: &Dataset) -> Error {
     }
 }
 
-fn info(config: &RunConfig, dataset: &Dataset, command: Vec<String>) -> RunInfo {
+fn info(config: &RunConfig, spec: &DataSpec, dataset: &Dataset, command: Vec<String>) -> RunInfo {
     let card = dataset.card();
-    let count = |split: Split| dataset.split(split).map(|view| (split.to_string(), view.len() as u64));
+    let count = |split: Split| Examples::of(dataset, split).map(|all| (split.to_string(), all.len()));
     RunInfo {
         model: config.model.clone(),
         device: config.device.clone(),
@@ -188,6 +189,7 @@ fn info(config: &RunConfig, dataset: &Dataset, command: Vec<String>) -> RunInfo 
             fingerprint: card.fingerprint.clone(),
             shape: card.shape.clone(),
             classes: card.classes.clone(),
+            spec: Some(spec.clone()),
             counts: [Split::Train, Split::Validation, Split::Test].into_iter().filter_map(count).collect(),
         },
         command,
@@ -212,12 +214,12 @@ fn expect_memory(needed: u64) -> Result<()> {
 struct Training {
     entry: &'static dyn Entry,
     config: RunConfig,
-    shape: ImageShape,
+    spec: DataSpec,
     device: Device,
     session: Box<dyn Session>,
     averages: Ema,
-    train: View,
-    held_out: Option<View>,
+    train: Examples,
+    held_out: Option<Examples>,
     run: Run,
     /// Steps done.
     step: u64,
@@ -258,7 +260,7 @@ impl Training {
         self.step = content.state.step;
         metrics::truncate_after(&self.run.metrics_path(), self.step)?;
         self.elapsed = metrics::read(&self.run.metrics_path())?.last().map_or(0.0, |row| row.elapsed);
-        self.samples = samples::list(&self.run.samples_path())?.pop().map(|(_, path)| path);
+        self.samples = samples::newest(&self.run.samples_path())?;
         Ok(found.findings.into_iter().map(|f| format!("{}: {}", f.path.display(), f.reason)).collect())
     }
 
@@ -369,23 +371,38 @@ impl Training {
     fn model(&self) -> Result<Box<dyn Model>> {
         let device = self.device.clone().inner();
         if self.config.train.ema_decay > 0.0 {
-            self.entry.load(&self.config, self.shape, self.averages.weights(), &device)
+            self.entry.load(&self.config, &self.spec, self.averages.weights(), &device)
         } else {
-            self.entry.load(&self.config, self.shape, &self.session.weights(), &device)
+            self.entry.load(&self.config, &self.spec, &self.session.weights(), &device)
         }
     }
 
-    /// Writes a grid of samples from latents that stay the same over the run, and looks for collapse.
+    /// Writes samples from noise that stays the same over the run.
     fn sample(&mut self, watch: &mut dyn FnMut(Event)) -> Result<()> {
         let model = self.model()?;
-        let Some(sampler) = model.sampler() else { return Ok(()) };
+        let path = match (self.spec.content.clone(), model.sampler(), model.code()) {
+            (Content::Images(shape), Some(sampler), _) => self.sample_images(sampler, shape, watch)?,
+            _ => return Ok(()),
+        };
+        self.samples = Some(path.clone());
+        watch(Event::Sampled { step: self.step, path });
+        Ok(())
+    }
+
+    /// Writes a grid of images, and looks for collapse.
+    fn sample_images(
+        &mut self,
+        sampler: &dyn Sample,
+        shape: ImageShape,
+        watch: &mut dyn FnMut(Event),
+    ) -> Result<PathBuf> {
         let count = self.config.train.sample_count;
         let images = sample::images(sampler, SAMPLE_SEED, 0, count);
-        let ImageShape { height, width, channels } = self.shape;
-        let each: Vec<&[u8]> = images.chunks_exact(self.shape.dims()).collect();
+        let ImageShape { height, width, channels } = shape;
+        let each: Vec<&[u8]> = images.chunks_exact(shape.dims()).collect();
         let grid = picture::grid(&each, height, width, channels, sample::columns(count));
         let grid = grid.enlarged(picture::viewing_factor(height, width));
-        let path = samples::path_of(&self.run.samples_path(), self.step);
+        let path = samples::path_of(&self.run.samples_path(), self.step, "png");
         let run = self.run.info().id.clone();
         let note = sample::Note { run, step: self.step, seed: SAMPLE_SEED, first: 0, count };
         grid.write_png(&path, Some(&note.to_json()))?;
@@ -394,15 +411,13 @@ impl Training {
         }
         // At the beginning all samples are grey, which is no collapse.
         if self.step >= (self.config.train.steps / 20).max(200) {
-            let data: Vec<u8> =
-                (0..count.min(self.train.len())).flat_map(|i| self.train.image(i)).copied().collect();
-            if let Some(finding) = collapse(&images, &data, self.shape.dims()) {
+            let train = self.train.images()?;
+            let data: Vec<u8> = (0..count.min(train.len())).flat_map(|i| train.image(i)).copied().collect();
+            if let Some(finding) = collapse(&images, &data, shape.dims()) {
                 self.warn(finding, watch);
             }
         }
-        self.samples = Some(path.clone());
-        watch(Event::Sampled { step: self.step, path });
-        Ok(())
+        Ok(path)
     }
 
     /// Measures the model on data held out, then saves it.
@@ -411,9 +426,9 @@ impl Training {
         if let Some(name) = weights.not_finite() {
             return Err(Error::Diverged { step: self.step, term: name.to_owned() });
         }
-        if let (Some(view), Some(likelihood)) = (&self.held_out, self.model()?.likelihood()) {
-            let name = "validation_bound";
-            let value = validation_bound(likelihood, view, self.shape, &self.device.clone().inner());
+        if let (Some(held_out), Some(likelihood)) = (&self.held_out, self.model()?.likelihood()) {
+            let device = self.device.clone().inner();
+            let (name, value) = evaluate::validation(likelihood, held_out, &self.spec, &device)?;
             self.write("validation", &[(name.to_owned(), value)])?;
             watch(Event::Evaluated { step: self.step, name, value });
         }

@@ -26,14 +26,14 @@ use serde::{Deserialize, Serialize};
 use crate::capability::{Capability, Decode, Model, Prior, Sample};
 use crate::catalogue::{Domain, Entry, Footprint, Paper, Start, recipes};
 use crate::config::{RunConfig, SampleSchedule, TrainConfig};
-use crate::data::{Batches, ImageShape};
+use crate::data::{Batches, DataSpec, ImageShape};
 use crate::error::{Error, Result};
 use crate::nn::{
     Activation, BatchNorm, Conv2d, ConvTranspose2d, Init, Law, Linear, Mode, Weights, activate,
     num_parameters,
 };
 use crate::rng;
-use crate::train::{Adam, AdamConfig, Finding, Session, Terms, Values};
+use crate::train::{Finding, Optimizer, OptimizerConfig, Session, Terms, Values};
 
 /// The slope of the discriminator's leaky ReLU below zero (§3.1).
 const LEAK: f32 = 0.2;
@@ -113,13 +113,10 @@ impl DcganConfig {
         })
     }
 
-    fn adam(&self) -> AdamConfig {
-        AdamConfig {
-            learning_rate: self.learning_rate,
-            beta1: self.beta1,
-            beta2: self.beta2,
+    fn adam(&self) -> OptimizerConfig {
+        OptimizerConfig {
             weight_decay: self.weight_decay,
-            ..AdamConfig::default()
+            ..OptimizerConfig::adam(self.learning_rate, self.beta1, self.beta2)
         }
     }
 }
@@ -311,8 +308,8 @@ impl Model for Dcgan {
 /// A DCGAN in training.
 struct Training {
     model: Dcgan,
-    generator_adam: Adam,
-    discriminator_adam: Adam,
+    generator_adam: Optimizer,
+    discriminator_adam: Optimizer,
     batches: Batches,
     seed: u64,
     device: Device,
@@ -435,12 +432,12 @@ impl Entry for DcganEntry {
 
     fn start(&self, start: Start) -> Result<Box<dyn Session>> {
         let config: DcganConfig = start.config.model()?;
-        let (seed, device) = (start.config.seed, start.device);
+        let (seed, batches, device) = (start.config.seed, start.batches()?, start.device);
         Ok(Box::new(Training {
-            model: config.init(start.shape, seed, &device)?,
-            generator_adam: Adam::new(config.adam()),
-            discriminator_adam: Adam::new(config.adam()),
-            batches: start.batches,
+            model: config.init(start.spec.images()?, seed, &device)?,
+            generator_adam: Optimizer::new(config.adam()),
+            discriminator_adam: Optimizer::new(config.adam()),
+            batches,
             seed,
             device,
         }))
@@ -449,19 +446,20 @@ impl Entry for DcganEntry {
     fn load(
         &self,
         config: &RunConfig,
-        shape: ImageShape,
+        spec: &DataSpec,
         weights: &Weights,
         device: &Device,
     ) -> Result<Box<dyn Model>> {
         let config: DcganConfig = config.model()?;
-        let mut model = config.init(shape, 0, device)?;
+        let mut model = config.init(spec.images()?, 0, device)?;
         let misfit = |reason| Error::WeightsMismatch { model: "dcgan".into(), reason };
         model.generator = weights.put_into("generator", model.generator).map_err(misfit)?;
         model.discriminator = weights.put_into("discriminator", model.discriminator).map_err(misfit)?;
         Ok(Box::new(model))
     }
 
-    fn footprint(&self, config: &RunConfig, shape: ImageShape) -> Result<Footprint> {
+    fn footprint(&self, config: &RunConfig, spec: &DataSpec) -> Result<Footprint> {
+        let shape = spec.images()?;
         let config: DcganConfig = config.model()?;
         let model = config.init(shape, 0, &Device::flex())?;
         // Each network holds width · sides² / 4 numbers next to the image and half as many at each level below:

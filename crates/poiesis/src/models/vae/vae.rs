@@ -22,15 +22,17 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
-use crate::capability::{Capability, Decode, Encode, Likelihood, LogWeights, Model, Prior, Sample, Scale};
+use crate::capability::{
+    Bound, Capability, Decode, Encode, Likelihood, LogWeights, Model, Prior, Sample, Scale,
+};
 use crate::catalogue::{Domain, Entry, Footprint, Paper, Start, recipes};
 use crate::config::{RunConfig, SampleSchedule, TrainConfig};
-use crate::data::{Batches, ImageShape};
+use crate::data::{Batches, DataSpec, ImageShape};
 use crate::dist::{Bernoulli, DiagonalNormal, DiscretizedLogistic, standard_normal_log_prob};
 use crate::error::{Error, Result};
 use crate::nn::{Activation, Conv2d, ConvTranspose2d, Init, Law, Linear, Weights, activate, num_parameters};
 use crate::rng;
-use crate::train::{Adam, AdamConfig, Finding, Session, Terms, Values};
+use crate::train::{Finding, Optimizer, OptimizerConfig, Session, Terms, Values};
 
 /// A latent dimension is dead when its KL divergence, averaged over a batch, stays below this many nats.
 const DEAD: f64 = 0.01;
@@ -138,6 +140,10 @@ impl VaeConfig {
             ),
         };
         Ok(Vae { config: self.clone(), shape, encoder, decoder })
+    }
+
+    fn adam(&self) -> OptimizerConfig {
+        OptimizerConfig { clip_norm: self.clip_norm, ..OptimizerConfig::adam(self.learning_rate, 0.9, 0.999) }
     }
 }
 
@@ -454,7 +460,7 @@ impl Encode for Vae {
     }
 }
 
-impl Likelihood for Vae {
+impl Bound for Vae {
     fn scale(&self) -> Scale {
         Vae::scale(self)
     }
@@ -499,8 +505,8 @@ impl Model for Vae {
         Some(self)
     }
 
-    fn likelihood(&self) -> Option<&dyn Likelihood> {
-        Some(self)
+    fn likelihood(&self) -> Option<Likelihood<'_>> {
+        Some(Likelihood::Bound(self))
     }
 }
 
@@ -514,7 +520,7 @@ struct Networks {
 /// A VAE in training.
 struct Training {
     model: Vae,
-    adam: Adam,
+    adam: Optimizer,
     batches: Batches,
     seed: u64,
     device: Device,
@@ -631,32 +637,28 @@ impl Entry for VaeEntry {
 
     fn start(&self, start: Start) -> Result<Box<dyn Session>> {
         let config: VaeConfig = start.config.model()?;
-        let (seed, device) = (start.config.seed, start.device);
-        let adam = AdamConfig {
-            learning_rate: config.learning_rate,
-            clip_norm: config.clip_norm,
-            ..AdamConfig::default()
-        };
-        let model = config.init(start.shape, seed, &device)?;
-        Ok(Box::new(Training { model, adam: Adam::new(adam), batches: start.batches, seed, device }))
+        let (seed, batches, device) = (start.config.seed, start.batches()?, start.device);
+        let model = config.init(start.spec.images()?, seed, &device)?;
+        Ok(Box::new(Training { model, adam: Optimizer::new(config.adam()), batches, seed, device }))
     }
 
     fn load(
         &self,
         config: &RunConfig,
-        shape: ImageShape,
+        spec: &DataSpec,
         weights: &Weights,
         device: &Device,
     ) -> Result<Box<dyn Model>> {
         let config: VaeConfig = config.model()?;
-        let mut model = config.init(shape, 0, device)?;
+        let mut model = config.init(spec.images()?, 0, device)?;
         let misfit = |reason| Error::WeightsMismatch { model: "vae".into(), reason };
         model.encoder = weights.put_into("encoder", model.encoder).map_err(misfit)?;
         model.decoder = weights.put_into("decoder", model.decoder).map_err(misfit)?;
         Ok(Box::new(model))
     }
 
-    fn footprint(&self, config: &RunConfig, shape: ImageShape) -> Result<Footprint> {
+    fn footprint(&self, config: &RunConfig, spec: &DataSpec) -> Result<Footprint> {
+        let shape = spec.images()?;
         let config: VaeConfig = config.model()?;
         let model = config.init(shape, 0, &Device::flex())?;
         let activations = match config.body {

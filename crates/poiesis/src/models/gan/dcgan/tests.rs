@@ -39,8 +39,8 @@ fn start(
 ) -> Training {
     Training {
         model: config.init(shape, 1, device).unwrap(),
-        generator_adam: Adam::new(config.adam()),
-        discriminator_adam: Adam::new(config.adam()),
+        generator_adam: Optimizer::new(config.adam()),
+        discriminator_adam: Optimizer::new(config.adam()),
         batches: batches(dataset, batch_size, device),
         seed: 1,
         device: device.clone(),

@@ -7,6 +7,7 @@ use poiesis_collect::{Dataset, Split};
 use serde_json::from_value;
 
 use super::*;
+use crate::capability::Bound as _;
 use crate::evaluate::{Bound, BoundProtocol, bound};
 use crate::run::checkpoint::Array;
 use crate::testing::{
@@ -33,14 +34,9 @@ fn start(
     batch: usize,
     device: &Device,
 ) -> Training {
-    let adam = AdamConfig {
-        learning_rate: config.learning_rate,
-        clip_norm: config.clip_norm,
-        ..AdamConfig::default()
-    };
     Training {
         model: config.init(shape, 1, device).unwrap(),
-        adam: Adam::new(adam),
+        adam: Optimizer::new(config.adam()),
         batches: batches(dataset, batch, device),
         seed: 1,
         device: device.clone(),

@@ -121,6 +121,11 @@ impl Batches {
         images(&self.view, &self.indices(step), self.shape, &self.device)
     }
 
+    /// The classes of the images of step `step`; an image without one counts as of class 0.
+    pub fn classes(&self, step: u64) -> Vec<u32> {
+        self.indices(step).into_iter().map(|index| self.view.label(index).unwrap_or(0)).collect()
+    }
+
     /// The images of step `step` drawn anew as black and white, `[batch, height, width, channels]` in {0, 1}.
     pub fn binarized(&self, step: u64) -> Tensor<4> {
         let mut generator = rng::generator(self.seed, "binarize", step);
