@@ -12,6 +12,7 @@
 pub mod apply;
 pub mod capability;
 pub mod catalogue;
+pub mod coding;
 pub mod config;
 pub mod data;
 pub mod device;
