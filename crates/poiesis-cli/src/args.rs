@@ -1,13 +1,15 @@
 //! The command line as clap sees it: one variant a verb, and the arguments that several verbs share.
 
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use clap::{Args, Parser, Subcommand};
+use poiesis::generate::Choice;
 
 use crate::commands::{
-    animate, collect, discover, evaluate, inspect, models, recipes, resume, runs, sample, train,
+    animate, collect, complete, compress, decompress, discover, evaluate, inspect, models, recipes, resume,
+    runs, sample, train,
 };
 
 /// Train generative models on your data, discover what they learned, and put them to work.
@@ -42,6 +44,9 @@ enum Command {
     Train(train::Train),
     Resume(resume::Resume),
     Sample(sample::Sample),
+    Complete(complete::Complete),
+    Compress(compress::Compress),
+    Decompress(decompress::Decompress),
     Discover(discover::Discover),
     Evaluate(evaluate::Evaluate),
     Animate(animate::Animate),
@@ -64,6 +69,9 @@ impl Cli {
             Command::Train(command) => command.run(),
             Command::Resume(command) => command.run(),
             Command::Sample(command) => command.run(),
+            Command::Complete(command) => command.run(),
+            Command::Compress(command) => command.run(),
+            Command::Decompress(command) => command.run(),
             Command::Discover(command) => command.run(),
             Command::Evaluate(command) => command.run(),
             Command::Animate(command) => command.run(),
@@ -88,6 +96,20 @@ pub(crate) struct DataDir {
 pub(crate) struct OfRun {
     /// Folder of the run.
     pub(crate) run: PathBuf,
+    #[command(flatten)]
+    which: WhichWeights,
+}
+
+impl OfRun {
+    /// Opens the model, and tells what was passed over on the way to its checkpoint.
+    pub(crate) fn open(&self) -> Result<poiesis::Trained> {
+        self.which.open(&self.run)
+    }
+}
+
+/// Which of a run's weights are used, and where.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct WhichWeights {
     /// Use the checkpoint of this step [default: the newest].
     #[arg(long, value_name = "N")]
     step: Option<u64>,
@@ -99,15 +121,42 @@ pub(crate) struct OfRun {
     device: String,
 }
 
-impl OfRun {
-    /// Opens the model, and tells what was passed over on the way to its checkpoint.
-    pub(crate) fn open(&self) -> Result<poiesis::Trained> {
+impl WhichWeights {
+    /// Opens the model of a run, and tells what was passed over on the way to its checkpoint.
+    pub(crate) fn open(&self, run: &Path) -> Result<poiesis::Trained> {
         let which = if self.raw { poiesis::Which::Trained } else { poiesis::Which::Averaged };
-        let trained = poiesis::Trained::open(&self.run, self.step, which, &self.device)?;
+        let trained = poiesis::Trained::open(run, self.step, which, &self.device)?;
         for note in &trained.notes {
             crate::render::note(&format!("note: {note}"));
         }
         Ok(trained)
+    }
+}
+
+/// How values are chosen from their laws.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Chosen {
+    /// Below 1 the likely becomes likelier; 0 always takes the likeliest.
+    #[arg(long, value_name = "T", default_value = "1")]
+    temperature: f64,
+    /// Take only this many of the likeliest values [default: all].
+    #[arg(long, value_name = "K", default_value = "0", hide_default_value = true)]
+    top_k: usize,
+    /// Take only the fewest likeliest values that together have this probability.
+    #[arg(long, value_name = "P", default_value = "1")]
+    top_p: f64,
+}
+
+impl Chosen {
+    pub(crate) fn choice(&self) -> Result<Choice> {
+        if !(self.temperature.is_finite() && self.temperature >= 0.0) {
+            bail!("--temperature {} is not a number from 0", self.temperature);
+        }
+        if !(self.top_p > 0.0 && self.top_p <= 1.0) {
+            bail!("--top-p {} is not a probability above 0, at most 1", self.top_p);
+        }
+        let Chosen { temperature, top_k, top_p } = *self;
+        Ok(Choice { temperature, top_k, top_p })
     }
 }
 

@@ -95,7 +95,7 @@ pub use conv_transpose2d::{ConvTransposeOptions, conv_transpose2d};
 pub use conv2d::{ConvOptions, conv2d};
 pub use ema::ema;
 pub use embedding::embedding;
-pub use flex::simd::{SimdLimit, limit_simd};
+pub use flex::simd::{SimdLimit, instruction_set, limit_simd};
 pub use gate::{gate, gate_halves};
 pub use group_norm::group_norm;
 pub use gru::{gru, gru_step};

@@ -49,7 +49,9 @@ pub fn encode(
         let all: Vec<&[u32]> = sequences.iter().map(Vec::as_slice).collect();
         let equal = all.iter().all(|sequence| sequence.len() == length);
         match if equal { code.all_laws(&all, classes) } else { None } {
-            Some(laws) => coder.group(&all, length, |row, t| law_at(&laws, row * length + t, code.alphabet())),
+            Some(laws) => {
+                coder.group(&all, length, |row, t| law_at(&laws, row * length + t, code.alphabet()));
+            }
             None => coder.read_group(code, &all, classes, length),
         }
         done += sequences.iter().map(Vec::len).sum::<usize>();
@@ -129,13 +131,7 @@ impl Encoder {
     }
 
     /// Codes a group by reading it.
-    fn read_group(
-        &mut self,
-        code: &dyn Code,
-        sequences: &[&[u32]],
-        classes: &[Option<u32>],
-        length: usize,
-    ) {
+    fn read_group(&mut self, code: &dyn Code, sequences: &[&[u32]], classes: &[Option<u32>], length: usize) {
         let mut reader = code.reader(classes);
         for t in 0..length {
             let laws = reader.laws();

@@ -151,6 +151,11 @@ impl RunConfig {
         self.to_table().to_string()
     }
 
+    /// The model's name and its own settings as TOML.
+    pub fn model_toml(&self) -> String {
+        format!("model = {:?}\n{}", self.model, self.section)
+    }
+
     /// Reads what [`to_toml`](RunConfig::to_toml) wrote.
     ///
     /// # Errors

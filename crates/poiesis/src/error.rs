@@ -209,6 +209,33 @@ pub enum Error {
         reason: String,
     },
 
+    /// Something is not of the kind that a model knows.
+    #[error("`{name}` cannot be compressed by this model: {reason}; {remedy}")]
+    NotOfTheModel {
+        /// Its name.
+        name: String,
+        /// What does not fit.
+        reason: String,
+        /// What to do instead.
+        remedy: String,
+    },
+
+    /// An archive is not what was written, or was not written by Poiesis.
+    #[error("the archive is damaged: {reason}; restore it from a copy")]
+    ArchiveDamaged {
+        /// What is wrong with it.
+        reason: String,
+    },
+
+    /// An archive can only be opened with another model, or on another processor.
+    #[error("the archive cannot be opened: {reason}; {remedy}")]
+    ArchiveOfAnotherModel {
+        /// Why not.
+        reason: String,
+        /// What to do.
+        remedy: String,
+    },
+
     /// Reading or packing data failed.
     #[error(transparent)]
     Data(#[from] poiesis_collect::Error),

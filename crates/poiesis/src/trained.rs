@@ -41,6 +41,7 @@ pub struct Trained {
     /// What was passed over while looking for the checkpoint.
     pub notes: Vec<String>,
     path: PathBuf,
+    weights: Weights,
     model: Box<dyn Model>,
 }
 
@@ -78,7 +79,47 @@ impl Trained {
         let model = entry.load(&config, &spec, &weights, &device)?;
         let info = run.info().clone();
         let path = path.to_owned();
-        Ok(Trained { entry, config, info, spec, step: state.step, averaged, device, notes, path, model })
+        Ok(Trained {
+            entry,
+            config,
+            info,
+            spec,
+            step: state.step,
+            averaged,
+            device,
+            notes,
+            path,
+            weights,
+            model,
+        })
+    }
+
+    /// A fingerprint of all that decides what the model computes: its name, its settings, the kind of its data and its
+    /// weights; blake3 in hexadecimal.
+    pub fn fingerprint(&self) -> String {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(self.config.model_toml().as_bytes());
+        hasher.update(serde_json::json!(self.spec).to_string().as_bytes());
+        for (name, array) in self.weights.to_arrays() {
+            hasher.update(format!("{name} {:?}", array.shape).as_bytes());
+            hasher.update(bytemuck::cast_slice(&array.data));
+        }
+        hasher.finalize().to_hex().to_string()
+    }
+
+    /// The number of a class of the data, given by its name or its number.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UnknownName`] when the data have no such class.
+    pub fn class(&self, class: &str) -> Result<u32> {
+        let names = &self.info.data.classes;
+        let named = names.iter().position(|name| name == class);
+        let numbered = || class.parse().ok().filter(|&number: &usize| number < names.len());
+        let found = named.or_else(numbered);
+        found
+            .map(|number| number as u32)
+            .ok_or_else(|| Error::unknown("class", class, names.iter().map(String::as_str)))
     }
 
     /// The run's folder.

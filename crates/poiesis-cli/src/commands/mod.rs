@@ -2,6 +2,9 @@
 
 pub(crate) mod animate;
 pub(crate) mod collect;
+pub(crate) mod complete;
+pub(crate) mod compress;
+pub(crate) mod decompress;
 pub(crate) mod discover;
 pub(crate) mod evaluate;
 pub(crate) mod inspect;

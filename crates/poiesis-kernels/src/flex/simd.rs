@@ -34,6 +34,19 @@ pub fn limit_simd(limit: SimdLimit) {
     );
 }
 
+/// The instruction set in force: `avx512`, `avx2`, `neon` or `portable`. Results of different sets differ by rounding.
+pub fn instruction_set() -> &'static str {
+    match arch() {
+        #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+        Arch::V4(_) => "avx512",
+        #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+        Arch::V3(_) => "avx2",
+        #[cfg(target_arch = "aarch64")]
+        Arch::Neon(_) => "neon",
+        _ => "portable",
+    }
+}
+
 /// Runs `operation` with the instruction set in force.
 #[inline(always)]
 pub(crate) fn dispatch<O: WithSimd>(operation: O) -> O::Output {

@@ -1,3 +1,5 @@
 //! Putting trained models to work, one verb a file, written against capabilities.
 
+pub mod complete;
+pub mod compress;
 pub mod sample;

@@ -1,0 +1,119 @@
+//! `poiesis compress`: files made small by what a model knows of their kind.
+
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
+use clap::Args;
+use poiesis::Trained;
+use poiesis::apply::compress::{Document, compress};
+use poiesis::error::in_bytes;
+use poiesis::run::atomic;
+use poiesis_collect::Split;
+
+use super::discover::OfData;
+use super::inspect::split;
+use super::pictures::positive;
+use crate::args::WhichWeights;
+use crate::render::{Meter, count, duration, facts, json, result};
+
+/// Compress files without loss, by a model that knows their kind
+#[derive(Args, Debug)]
+#[command(after_long_help = "Examples:
+  poiesis compress letter.txt --model runs/transformer-novels -o letter.poi
+  poiesis compress digits/*.png --model runs/gated-pixelcnn-mnist -o digits.poi
+  poiesis compress --split test --images 1000 --model runs/gated-pixelcnn-mnist -o test.poi
+  poiesis decompress letter.poi --model runs/transformer-novels
+
+What the model finds likely becomes small. The archive can only be opened with the very weights it was made with: keep the
+run. Images are kept as pixels, in PNG files; texts byte for byte. Any number of threads gives the same archive.")]
+pub(crate) struct Compress {
+    /// Files of the model's kind: PNG images of its size, or texts.
+    files: Vec<PathBuf>,
+    /// Folder of the run whose model compresses.
+    #[arg(long, value_name = "RUN")]
+    model: PathBuf,
+    #[command(flatten)]
+    which: WhichWeights,
+    /// Archive to write.
+    #[arg(long, short, value_name = "FILE")]
+    out: PathBuf,
+    /// Replace the archive if it exists.
+    #[arg(long)]
+    force: bool,
+    /// Compress images of this split of the run's data instead of files.
+    #[arg(long, value_name = "SPLIT", value_parser = split, conflicts_with = "files")]
+    split: Option<Split>,
+    /// With --split, how many images, from its beginning [default: all].
+    #[arg(long, value_name = "N", value_parser = positive, requires = "split")]
+    images: Option<usize>,
+    #[command(flatten)]
+    data: OfData,
+    /// Print the results as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Compress {
+    pub(crate) fn run(self) -> Result<()> {
+        if self.files.is_empty() && self.split.is_none() {
+            bail!("there is nothing to compress; give files, or --split test for images of the run's data");
+        }
+        if self.out.exists() && !self.force {
+            bail!("{} exists; give another --out, or --force to replace it", self.out.display());
+        }
+        let trained = self.which.open(&self.model)?;
+        trained.code()?;
+        let documents = self.documents(&trained)?;
+        let meter = Meter::new("compressing", "values", None, self.json);
+        let compressed = compress(&trained, &documents, &mut |done, total| meter.at(done, Some(total)))?;
+        let seconds = meter.end();
+        atomic::write(&self.out, &compressed.bytes)?;
+        let (size, words) = (compressed.bytes.len(), compressed.bytes.len() - compressed.header);
+        let ideal = compressed.bits / 8.0;
+        let over = 100.0 * (words as f64 / ideal.max(1.0) - 1.0);
+        if self.json {
+            return json(&serde_json::json!({
+                "out": self.out, "documents": documents.len(), "original_bytes": compressed.original,
+                "compressed_bytes": size, "header_bytes": compressed.header, "model_bits": compressed.bits,
+                "seconds": seconds,
+            }));
+        }
+        result(&facts(&[
+            ("archive", self.out.display().to_string()),
+            (
+                "from",
+                format!("{} in {} documents", in_bytes(compressed.original), count(documents.len() as u64)),
+            ),
+            (
+                "to",
+                format!(
+                    "{} in {}: {:.3} bits a byte, {:.2} times smaller",
+                    in_bytes(size as u64),
+                    duration(seconds),
+                    8.0 * size as f64 / compressed.original.max(1) as f64,
+                    compressed.original as f64 / size as f64,
+                ),
+            ),
+            (
+                "of which",
+                format!(
+                    "code words {} ({over:+.3} % on the model's −log₂ p), header {}",
+                    in_bytes(words as u64),
+                    in_bytes(compressed.header as u64)
+                ),
+            ),
+        ]))
+    }
+
+    fn documents(&self, trained: &Trained) -> Result<Vec<Document>> {
+        let Some(split) = self.split else {
+            let documents = self.files.iter().map(|file| Document::read(file, &trained.spec));
+            return Ok(documents.collect::<Result<_, _>>()?);
+        };
+        trained.spec.images()?;
+        let view = self.data.open(trained)?.require(split)?;
+        let images = self.images.unwrap_or(view.len()).min(view.len());
+        let content = (0..images).flat_map(|index| view.image(index)).copied().collect();
+        Ok(vec![Document { name: split.to_string(), content }])
+    }
+}

@@ -1,0 +1,433 @@
+//! Lossless compression by a model: data that are likely to it become small.
+//!
+//! An archive is a header in JSON (the model's fingerprint, what is inside, a checksum of each content), then the words of
+//! one range coder. The laws behind the words come from the model, so an archive can only be opened with the very weights it
+//! was made with, on a processor with the same vector instructions; both are checked first, and the checksum of the content
+//! last, so that nothing wrong is ever given out.
+
+use std::path::{Path, PathBuf};
+
+use poiesis_kernels::instruction_set;
+use serde::{Deserialize, Serialize};
+
+use crate::coding::{self, Coded};
+use crate::data::{Content, DataSpec, ImageShape};
+use crate::error::{Error, Result};
+use crate::picture::Picture;
+use crate::run::atomic;
+use crate::trained::Trained;
+
+/// The first bytes of an archive.
+const MAGIC: &[u8; 8] = b"POIESIS\n";
+/// The version of the format, which is read and written.
+const FORMAT: u32 = 1;
+
+/// One thing that is compressed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Document {
+    /// Its name, that of a file.
+    pub name: String,
+    /// Its bytes: a text as it is; the 8-bit numbers of one or several images of the model's shape, row by row.
+    pub content: Vec<u8>,
+}
+
+impl Document {
+    /// Reads a file of the kind that `spec` says: a PNG image.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Picture`] and [`Error::Io`] when it cannot be read, [`Error::NotOfTheModel`] when it is of another size.
+    pub fn read(path: &Path, spec: &DataSpec) -> Result<Document> {
+        let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+        match &spec.content {
+            Content::Images(shape) => {
+                let (picture, _) = Picture::read_png(path)?;
+                let size = |width, height, channels| format!("{width}×{height} with {channels} channels");
+                let found = [picture.width(), picture.height(), picture.channels()];
+                if found != [shape.width, shape.height, shape.channels] {
+                    return Err(Error::NotOfTheModel {
+                        name,
+                        reason: format!("it is {}", size(found[0], found[1], found[2])),
+                        remedy: format!("give images of {}", size(shape.width, shape.height, shape.channels)),
+                    });
+                }
+                Ok(Document { name, content: picture.data().to_vec() })
+            }
+        }
+    }
+
+    /// The files that the document becomes below `folder`: one, or a folder of them for several images.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Picture`] when a picture cannot be made.
+    pub fn files(&self, folder: &Path, spec: &DataSpec) -> Result<Vec<OutputFile>> {
+        // A name with folders in it would lead out of the one that was asked for.
+        let name = Path::new(&self.name).file_name().unwrap_or("document".as_ref());
+        match &spec.content {
+            Content::Images(shape) => {
+                let images = self.content.chunks_exact(shape.dims());
+                let single = images.len() == 1;
+                let file = |(index, image): (usize, &[u8])| {
+                    let picture = Picture::new(shape.width, shape.height, shape.channels, image.to_vec());
+                    let several = || folder.join(name).join(format!("{index:06}.png"));
+                    let path = if single { folder.join(name).with_extension("png") } else { several() };
+                    Ok(OutputFile { path, bytes: picture.to_png(None)? })
+                };
+                images.enumerate().map(file).collect()
+            }
+        }
+    }
+}
+
+/// A file that is to be written.
+#[derive(Clone, Debug)]
+pub struct OutputFile {
+    /// Where.
+    pub path: PathBuf,
+    /// What.
+    pub bytes: Vec<u8>,
+}
+
+impl OutputFile {
+    /// Writes it, whole or not at all, and the folders it lies in.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`].
+    pub fn write(&self) -> Result<()> {
+        if let Some(folder) = self.path.parent() {
+            std::fs::create_dir_all(folder).map_err(Error::io("make", folder))?;
+        }
+        atomic::write(&self.path, &self.bytes)
+    }
+}
+
+/// What compressing gave.
+#[derive(Clone, Debug)]
+pub struct Compressed {
+    /// The archive.
+    pub bytes: Vec<u8>,
+    /// Bytes of all but its code words.
+    pub header: usize,
+    /// Bytes of the documents.
+    pub original: u64,
+    /// −Σ log₂ p of all values under the model: what the code words should take.
+    pub bits: f64,
+}
+
+/// What an archive says of itself.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Header {
+    /// Version of the format.
+    pub format: u32,
+    /// The model's name in the catalogue.
+    pub model: String,
+    /// The run it comes from.
+    pub run: String,
+    /// Steps it was trained for.
+    pub step: u64,
+    /// Whether its weights are averages.
+    pub averaged: bool,
+    /// The model's fingerprint.
+    pub fingerprint: String,
+    /// The vector instructions that the laws were computed with.
+    pub instructions: String,
+    /// What is inside.
+    pub entries: Vec<EntryHeader>,
+}
+
+/// What an archive says of one document.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EntryHeader {
+    /// Its name.
+    pub name: String,
+    /// Its bytes.
+    pub bytes: u64,
+    /// CRC-32C of its bytes.
+    pub crc32c: u32,
+    /// Lengths of the sequences it was read as: how many, and of how many values.
+    pub sequences: Vec<(u32, u32)>,
+}
+
+/// An archive that was read and whose checksums are right.
+#[derive(Clone, Debug)]
+pub struct Archive {
+    /// What it says of itself.
+    pub header: Header,
+    words: Vec<u32>,
+}
+
+/// Compresses `documents`; `progress` is told how many values of how many are done.
+///
+/// # Errors
+///
+/// [`Error::MissingCapability`] when the model has no laws of single values; [`Error::NotOfTheModel`] when a document is not
+/// of the kind it knows.
+pub fn compress(
+    trained: &Trained,
+    documents: &[Document],
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<Compressed> {
+    let code = trained.code()?;
+    let form = Form::of(trained)?;
+    let (mut sequences, mut entries) = (Vec::new(), Vec::new());
+    for document in documents {
+        let read = form.read(document)?;
+        entries.push(EntryHeader {
+            name: document.name.clone(),
+            bytes: document.content.len() as u64,
+            crc32c: crc32c::crc32c(&document.content),
+            sequences: runs(read.iter().map(Vec::len)),
+        });
+        sequences.extend(read);
+    }
+    let total: u64 = sequences.iter().map(|sequence| sequence.len() as u64).sum();
+    let classes = vec![None; sequences.len()];
+    let Coded { words, bits } =
+        coding::encode(code, &sequences, &classes, &mut |done| progress(done as u64, total));
+    let header = Header {
+        format: FORMAT,
+        model: trained.entry.name().to_owned(),
+        run: trained.info.id.clone(),
+        step: trained.step,
+        averaged: trained.averaged,
+        fingerprint: trained.fingerprint(),
+        instructions: instruction_set().to_owned(),
+        entries,
+    };
+    let words_bytes = 4 * words.len();
+    let bytes = Archive { header, words }.to_bytes()?;
+    let header = bytes.len() - words_bytes;
+    let original = documents.iter().map(|document| document.content.len() as u64).sum();
+    Ok(Compressed { bytes, header, original, bits })
+}
+
+/// Gives back the documents of `archive`; `progress` is told how many values of how many are done.
+///
+/// # Errors
+///
+/// [`Error::ArchiveOfAnotherModel`] when it was made with other weights or needs vector instructions that this processor
+/// lacks; [`Error::ArchiveDamaged`] when what comes out is not what went in.
+pub fn decompress(
+    trained: &Trained,
+    archive: &Archive,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<Vec<Document>> {
+    let code = trained.code()?;
+    let form = Form::of(trained)?;
+    archive.header.expect_model(trained)?;
+    let lengths = |entry: &EntryHeader| {
+        let runs = entry.sequences.iter();
+        runs.flat_map(|&(count, length)| std::iter::repeat_n(length as usize, count as usize)).collect()
+    };
+    let each: Vec<Vec<usize>> = archive.header.entries.iter().map(lengths).collect();
+    let all = each.concat();
+    let total: u64 = all.iter().map(|&length| length as u64).sum();
+    let classes = vec![None; all.len()];
+    let decoded =
+        coding::decode(code, &all, &classes, &archive.words, &mut |done| progress(done as u64, total));
+    let mut decoded = decoded.ok_or_else(|| damaged("its code words end early"))?.into_iter();
+    let mut documents = Vec::new();
+    for (entry, lengths) in archive.header.entries.iter().zip(&each) {
+        let sequences: Vec<Vec<u32>> = decoded.by_ref().take(lengths.len()).collect();
+        let content = form.write(&sequences);
+        if content.len() as u64 != entry.bytes || crc32c::crc32c(&content) != entry.crc32c {
+            return Err(damaged(&format!("the content of `{}` does not have its checksum", entry.name)));
+        }
+        documents.push(Document { name: entry.name.clone(), content });
+    }
+    Ok(documents)
+}
+
+/// Numbers that follow one another, as how often and which.
+fn runs(lengths: impl Iterator<Item = usize>) -> Vec<(u32, u32)> {
+    let mut runs: Vec<(u32, u32)> = Vec::new();
+    for length in lengths {
+        match runs.last_mut() {
+            Some((count, same)) if *same as usize == length => *count += 1,
+            _ => runs.push((1, length as u32)),
+        }
+    }
+    runs
+}
+
+/// How documents of the model's kind become sequences.
+enum Form {
+    /// Images of one shape, whose numbers have so many levels.
+    Images { shape: ImageShape, levels: usize },
+}
+
+impl Form {
+    fn of(trained: &Trained) -> Result<Form> {
+        let levels = trained.code()?.alphabet();
+        Ok(match &trained.spec.content {
+            Content::Images(shape) => Form::Images { shape: *shape, levels },
+        })
+    }
+
+    fn read(&self, document: &Document) -> Result<Vec<Vec<u32>>> {
+        let refuse = |reason: String, remedy: &str| Error::NotOfTheModel {
+            name: document.name.clone(),
+            reason,
+            remedy: remedy.to_owned(),
+        };
+        match self {
+            Form::Images { shape, levels } => {
+                if document.content.is_empty() || !document.content.len().is_multiple_of(shape.dims()) {
+                    let reason = format!("it has {} bytes, not a number of images", document.content.len());
+                    return Err(refuse(reason, "give images of the model's size"));
+                }
+                let value = |&byte: &u8| {
+                    level_of(byte, *levels).ok_or_else(|| {
+                        let reason =
+                            format!("it holds the value {byte}, and the model knows {levels} values only");
+                        refuse(reason, "give images of black (0) and white (255) pixels")
+                    })
+                };
+                let image = |image: &[u8]| image.iter().map(value).collect::<Result<Vec<u32>>>();
+                document.content.chunks_exact(shape.dims()).map(image).collect()
+            }
+        }
+    }
+
+    fn write(&self, sequences: &[Vec<u32>]) -> Vec<u8> {
+        match self {
+            Form::Images { levels, .. } => {
+                sequences.iter().flatten().map(|&value| byte_of(value, *levels)).collect()
+            }
+        }
+    }
+}
+
+/// The level that a byte stands for, if it is exactly one of `levels`, spread over 0 to 255.
+fn level_of(byte: u8, levels: usize) -> Option<u32> {
+    let level = (usize::from(byte) * (levels - 1) + 127) / 255;
+    (byte_of(level as u32, levels) == byte).then_some(level as u32)
+}
+
+/// The byte of a level: `levels` of them, spread over 0 to 255.
+pub(crate) fn byte_of(level: u32, levels: usize) -> u8 {
+    ((level as usize * 255 + (levels - 1) / 2) / (levels - 1)) as u8
+}
+
+impl Header {
+    /// Refuses a model that would compute other laws.
+    fn expect_model(&self, trained: &Trained) -> Result<()> {
+        let other = |reason: String, remedy: String| Error::ArchiveOfAnotherModel { reason, remedy };
+        if self.fingerprint != trained.fingerprint() {
+            let reason = format!(
+                "it was made with {} weights of `{}` at step {} ({}…), and these are others",
+                if self.averaged { "averaged" } else { "trained" },
+                self.run,
+                self.step,
+                self.fingerprint.get(..12).unwrap_or(&self.fingerprint),
+            );
+            let raw = if self.averaged { "" } else { " --raw" };
+            let remedy = format!("give --model {} --step {}{raw}", self.run, self.step);
+            return Err(other(reason, remedy));
+        }
+        if self.instructions != instruction_set() {
+            let reason = format!(
+                "it was made with {} instructions, and this process computes with {}, which round differently",
+                self.instructions,
+                instruction_set()
+            );
+            return Err(other(reason, "open it on a processor of the kind it was made on".into()));
+        }
+        Ok(())
+    }
+}
+
+fn damaged(reason: &str) -> Error {
+    Error::ArchiveDamaged { reason: reason.to_owned() }
+}
+
+impl Archive {
+    /// Reads an archive.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ArchiveDamaged`] when it is not one, of another version, or damaged.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Archive> {
+        let Some((body, sum)) = bytes.split_last_chunk::<4>() else {
+            return Err(damaged("it is too short"));
+        };
+        let Some(rest) = body.strip_prefix(MAGIC) else {
+            return Err(damaged("it does not begin like an archive of Poiesis"));
+        };
+        if crc32c::crc32c(body).to_le_bytes() != *sum {
+            return Err(damaged("its checksum is wrong"));
+        }
+        let Some((length, rest)) = rest.split_first_chunk::<4>() else {
+            return Err(damaged("it ends within its header"));
+        };
+        let length = u32::from_le_bytes(*length) as usize;
+        let Some((header, words)) = rest.split_at_checked(length) else {
+            return Err(damaged("it ends within its header"));
+        };
+        let header: Header =
+            serde_json::from_slice(header).map_err(|error| damaged(&format!("its header: {error}")))?;
+        if header.format != FORMAT {
+            let reason = format!("it has format {}, and this version reads format {FORMAT}", header.format);
+            return Err(damaged(&reason));
+        }
+        let word = |four: &[u8]| u32::from_le_bytes([four[0], four[1], four[2], four[3]]);
+        Ok(Archive { header, words: words.chunks_exact(4).map(word).collect() })
+    }
+
+    /// The archive as bytes: magic, length of the header, header, words, CRC-32C of all before it.
+    fn to_bytes(&self) -> Result<Vec<u8>> {
+        let header = serde_json::to_vec(&self.header).map_err(|error| damaged(&error.to_string()))?;
+        let mut bytes = MAGIC.to_vec();
+        bytes.extend((header.len() as u32).to_le_bytes());
+        bytes.extend(header);
+        bytes.extend(self.words.iter().flat_map(|word| word.to_le_bytes()));
+        bytes.extend(crc32c::crc32c(&bytes).to_le_bytes());
+        Ok(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_level_has_a_byte_of_its_own() {
+        for levels in 2..=256 {
+            for level in 0..levels as u32 {
+                assert_eq!(level_of(byte_of(level, levels), levels), Some(level));
+            }
+            let known = (0..=255).filter(|&byte| level_of(byte, levels).is_some()).count();
+            assert_eq!(known, levels);
+        }
+    }
+
+    #[test]
+    fn a_damaged_archive_is_never_read() {
+        let header = Header {
+            format: FORMAT,
+            model: "m".into(),
+            run: "r".into(),
+            step: 1,
+            averaged: true,
+            fingerprint: "f".into(),
+            instructions: "portable".into(),
+            entries: Vec::new(),
+        };
+        let bytes = Archive { header: header.clone(), words: vec![1, 2, 3] }.to_bytes().unwrap();
+        let read = Archive::from_bytes(&bytes).unwrap();
+        assert_eq!((read.header, read.words), (header, vec![1, 2, 3]));
+        for place in 0..bytes.len() {
+            let mut damaged = bytes.clone();
+            damaged[place] ^= 0x10;
+            assert!(Archive::from_bytes(&damaged).is_err(), "byte {place}");
+            assert!(Archive::from_bytes(&bytes[..place]).is_err(), "cut at {place}");
+        }
+    }
+
+    #[test]
+    fn runs_tell_lengths() {
+        assert_eq!(runs([3, 3, 1].into_iter()), [(2, 3), (1, 1)]);
+    }
+}
