@@ -31,19 +31,29 @@ mod pack;
 mod prepare;
 mod preview;
 mod shard;
+mod sound;
 mod source;
 mod split;
 mod staging;
+mod stream;
+mod stream_pack;
+mod text;
+mod vocabulary;
 
 pub use builtin::{Builtin, builtin};
-pub use card::{Card, FORMAT, Factor, Kind, ShardCard, Skipped, SkippedFile, SplitBy, SplitCard};
+pub use card::{
+    Card, FORMAT, Factor, Kind, ShardCard, Skipped, SkippedFile, SoundCard, SplitBy, SplitCard, TextCard,
+};
 pub use collect::{Progress, Report, collect, open_or_collect};
 pub use dataset::{Dataset, View};
 pub use error::{Error, Result};
-pub use options::{Crop, Limits, Options};
+pub use options::{Crop, Limits, Options, VocabularyKind};
 pub use preview::{Preview, preview};
 pub use split::Split;
+pub use stream::Stream;
+pub use vocabulary::{Bpe, Vocabulary};
 
 /// The formats that are read, for messages.
 pub const FORMATS: &str = "PNG, JPEG, WebP, BMP, GIF and TIFF images in folders, zip or tar archives, WebDataset \
-                           shards, Hugging Face parquet, IDX, CIFAR binary, npy and npz";
+                           shards, Hugging Face parquet, IDX, CIFAR binary, npy and npz; text as .txt and .jsonl, \
+                           sound as WAV and FLAC";

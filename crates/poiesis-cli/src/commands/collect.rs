@@ -123,6 +123,7 @@ pub(crate) fn summary(card: &Card, folder: &Path) -> String {
     let split_by = match card.split_by {
         SplitBy::Source => "as the source has them",
         SplitBy::Content => "validation chosen by content",
+        SplitBy::Position => "validation cut from the end",
     };
     let numbers =
         |values: &[f64]| values.iter().map(|value| format!("{value:.4}")).collect::<Vec<_>>().join(" ");
