@@ -4,6 +4,9 @@
 //! cores and writes a folder: `dataset.json`, which is a [`Card`], and safetensors shards. [`Dataset::open`] maps
 //! such a folder into memory. [`open_or_collect`] does whichever is needed.
 //!
+//! Images and points are examples of one shape, seen through a [`View`]. Text and sound are streams of tokens or samples
+//! cut into documents, read through a [`Stream`]; a [`Vocabulary`] says what tokens stand for.
+//!
 //! ```
 //! use poiesis_collect::{Dataset, Options, Split, collect};
 //!
