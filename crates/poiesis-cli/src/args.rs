@@ -86,7 +86,7 @@ impl Cli {
 #[derive(Args, Clone, Debug)]
 pub(crate) struct DataDir {
     /// Folder in which data sets are looked up by name, such as `mnist`, `fashion-mnist`, `binarized-mnist`,
-    /// `noto-emoji` and `cifar10`.
+    /// `noto-emoji`, `cifar10`, `tinyshakespeare`, `names`, `novels` and `fsdd`.
     #[arg(long, value_name = "FOLDER", env = "POIESIS_DATA", default_value = "data", hide_env_values = true)]
     pub(crate) data_dir: PathBuf,
 }

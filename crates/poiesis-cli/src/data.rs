@@ -4,44 +4,111 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use poiesis::config::DataConfig;
-use poiesis_collect::{Crop, Dataset, Options, builtin, open_or_collect};
+use poiesis_collect::{Crop, Dataset, Options, VocabularyKind, builtin, open_or_collect};
 
 use crate::render::Meter;
 
 /// A published data set that is known by name.
 pub(crate) struct Known {
-    /// Its name, which is that of its folder below `--data-dir`.
+    /// Its name.
     pub(crate) name: &'static str,
-    /// Shape of its images: height, width, channels.
-    pub(crate) shape: [usize; 3],
-    /// What its folder holds.
+    /// Shape of its images, if it has any: height, width, channels.
+    pub(crate) shape: Option<[usize; 3]>,
+    /// Where it lies below `--data-dir`: a folder or a file.
+    place: &'static str,
+    /// What lies there.
     files: &'static str,
+    /// How its own splits, classes and documents are read.
+    reading: Reading,
 }
 
+/// How a known data set is read.
+#[derive(Clone, Copy, Default)]
+struct Reading {
+    lines: bool,
+    label_from_name: bool,
+    validation_files: Option<&'static str>,
+    test_files: Option<&'static str>,
+}
+
+const PLAIN: Reading =
+    Reading { lines: false, label_from_name: false, validation_files: None, test_files: None };
+
 /// The data sets that recipes name.
-pub(crate) const KNOWN: [Known; 5] = [
+pub(crate) const KNOWN: [Known; 9] = [
     Known {
         name: "mnist",
-        shape: [28, 28, 1],
+        shape: Some([28, 28, 1]),
+        place: "mnist",
         files: "train-images-idx3-ubyte.gz, train-labels-idx1-ubyte.gz and the two t10k files",
+        reading: PLAIN,
     },
     Known {
         name: "fashion-mnist",
-        shape: [28, 28, 1],
+        shape: Some([28, 28, 1]),
+        place: "fashion-mnist",
         files: "train-images-idx3-ubyte.gz, train-labels-idx1-ubyte.gz and the two t10k files",
+        reading: PLAIN,
     },
     Known {
         name: "binarized-mnist",
-        shape: [28, 28, 1],
+        shape: Some([28, 28, 1]),
+        place: "binarized-mnist",
         files: "binarized-train-images-idx3-ubyte.gz and those of valid and test",
+        reading: PLAIN,
     },
-    Known { name: "noto-emoji", shape: [72, 72, 3], files: "the PNG files, or one archive of them" },
+    Known {
+        name: "noto-emoji",
+        shape: Some([72, 72, 3]),
+        place: "noto-emoji",
+        files: "the PNG files, or one archive of them",
+        reading: PLAIN,
+    },
     Known {
         name: "cifar10",
-        shape: [32, 32, 3],
+        shape: Some([32, 32, 3]),
+        place: "cifar10",
         files: "data_batch_1.bin to data_batch_5.bin and test_batch.bin (the published binary version)",
+        reading: PLAIN,
+    },
+    // Its single document is cut after 90 %, as is usual.
+    Known {
+        name: "tinyshakespeare",
+        shape: None,
+        place: "text/tinyshakespeare.txt",
+        files: "the text of char-rnn",
+        reading: PLAIN,
+    },
+    Known {
+        name: "names",
+        shape: None,
+        place: "text/names.txt",
+        files: "the list of makemore, a name a line",
+        reading: Reading { lines: true, ..PLAIN },
+    },
+    // No author is in two splits.
+    Known {
+        name: "novels",
+        shape: None,
+        place: "text/novels.tar.gz",
+        files: "an archive of novels, AUTHOR_TITLE_YEAR.txt",
+        reading: Reading { validation_files: Some("Stevenson*"), test_files: Some("Doyle*"), ..PLAIN },
+    },
+    // The published split: the first five recordings of each digit by each speaker are the test.
+    Known {
+        name: "fsdd",
+        shape: None,
+        place: "fsdd",
+        files: "the recordings DIGIT_SPEAKER_INDEX.wav, or an archive of them",
+        reading: Reading { label_from_name: true, test_files: Some("*_[0-4].wav"), ..PLAIN },
     },
 ];
+
+/// The known data set that a name means, unless something of that name lies where the user is.
+fn known(source: &str) -> Option<&'static Known> {
+    let other = Path::new(source).exists() || builtin(source).is_some();
+    KNOWN.iter().find(|known| known.name == source && !other)
+}
 
 /// Turns what the user wrote into what `poiesis_collect` opens: a path or a built-in name.
 ///
@@ -54,14 +121,20 @@ pub(crate) fn locate(source: &str, data_dir: &Path) -> Result<String> {
         return Ok(source.to_owned());
     }
     let is_name = Path::new(source).components().count() == 1;
-    let folder = data_dir.join(source);
+    let mut folder = data_dir.join(source);
+    let known = known(source);
+    if let Some(known) = known
+        && !folder.exists()
+    {
+        folder = data_dir.join(known.place);
+    }
     if is_name && folder.exists() {
         if source == "cifar10" {
             return binary_version(&folder);
         }
         return Ok(folder.to_string_lossy().into_owned());
     }
-    if let Some(known) = KNOWN.iter().find(|known| known.name == source) {
+    if let Some(known) = known {
         bail!(
             "there is no data set `{source}` at {}; put {} there, or say with --data-dir where it is",
             folder.display(),
@@ -111,7 +184,10 @@ pub(crate) fn flags(source: &str, data_dir: &Path) -> String {
 pub(crate) fn short_name(source: &str) -> String {
     let path = Path::new(source);
     let name = path.file_name().map_or_else(|| source.to_owned(), |name| name.to_string_lossy().into_owned());
-    let endings = [".gz", ".tgz", ".tar", ".zip", ".parquet", ".npy", ".npz"];
+    let endings = [
+        ".gz", ".tgz", ".tar", ".zip", ".parquet", ".npy", ".npz", ".txt", ".jsonl", ".ndjson", ".wav",
+        ".flac",
+    ];
     let mut short = name.as_str();
     while let Some(stem) = endings.iter().find_map(|ending| short.strip_suffix(ending)) {
         short = stem;
@@ -131,10 +207,11 @@ pub(crate) fn open_source(
     data_dir: &Path,
     quiet: bool,
 ) -> Result<Dataset> {
+    let options = options(source, config)?;
     let source = locate(source, data_dir)?;
-    let meter = Meter::new(&format!("packing {}", short_name(&source)), "images", None, quiet);
+    let meter = Meter::new(&format!("packing {}", short_name(&source)), "examples", None, quiet);
     let progress = |progress: poiesis_collect::Progress| meter.at(progress.done, progress.total);
-    let dataset = open_or_collect(&source, &options(config)?, &cache()?, &progress);
+    let dataset = open_or_collect(&source, &options, &cache()?, &progress);
     meter.end();
     Ok(dataset?)
 }
@@ -144,8 +221,9 @@ pub(crate) fn open_any(source: &str, data_dir: &Path, quiet: bool) -> Result<Dat
     open_source(source, &DataConfig::default(), data_dir, quiet)
 }
 
-/// How raw images are prepared.
-pub(crate) fn options(config: &DataConfig) -> Result<Options> {
+/// How a raw source is prepared.
+pub(crate) fn options(source: &str, config: &DataConfig) -> Result<Options> {
+    let reading = reading(source);
     Ok(Options {
         size: (config.size > 0).then_some((config.size, config.size)),
         crop: crop(&config.crop)?,
@@ -153,8 +231,54 @@ pub(crate) fn options(config: &DataConfig) -> Result<Options> {
         background: color(&config.background)?,
         holdout: config.holdout,
         count: (config.count > 0).then_some(config.count),
+        vocabulary: vocabulary(&config.vocabulary)?,
+        vocabulary_size: (config.vocabulary_size > 0).then_some(config.vocabulary_size),
+        lines: choice("documents", &config.documents, ["files", "lines"], reading.lines)?,
+        sample_rate: (config.sample_rate > 0).then_some(config.sample_rate),
+        mono: config.mono,
+        label_from_name: choice("labels", &config.labels, ["folders", "names"], reading.label_from_name)?,
+        validation_files: patterns(&config.validation_files, reading.validation_files),
+        test_files: patterns(&config.test_files, reading.test_files),
         ..Options::default()
     })
+}
+
+fn reading(source: &str) -> Reading {
+    known(source).map_or(PLAIN, |known| known.reading)
+}
+
+/// Options with what is known of a data set by its name.
+pub(crate) fn known_options(source: &str) -> Options {
+    let Reading { lines, label_from_name, validation_files, test_files } = reading(source);
+    let (validation_files, test_files) = (patterns("", validation_files), patterns("", test_files));
+    Options { lines, label_from_name, validation_files, test_files, ..Options::default() }
+}
+
+/// Reads which of two is chosen; nothing leaves it as it is.
+fn choice(key: &str, text: &str, [no, yes]: [&str; 2], unless_given: bool) -> Result<bool> {
+    match text {
+        "" => Ok(unless_given),
+        text if text == no => Ok(false),
+        text if text == yes => Ok(true),
+        _ => bail!("`{key}` cannot be {text}; give {no} or {yes}"),
+    }
+}
+
+/// Reads patterns with commas between them.
+fn patterns(text: &str, unless_given: Option<&str>) -> Vec<String> {
+    let text = if text.is_empty() { unless_given.unwrap_or_default() } else { text };
+    text.split(',').map(|pattern| pattern.trim().to_owned()).filter(|pattern| !pattern.is_empty()).collect()
+}
+
+/// Reads the name of a vocabulary; nothing leaves the choice to the text.
+pub(crate) fn vocabulary(text: &str) -> Result<Option<VocabularyKind>> {
+    match text {
+        "" => Ok(None),
+        "bytes" => Ok(Some(VocabularyKind::Bytes)),
+        "characters" => Ok(Some(VocabularyKind::Characters)),
+        "bpe" => Ok(Some(VocabularyKind::Bpe)),
+        _ => bail!("`vocabulary` cannot be {text}; give bytes, characters or bpe"),
+    }
 }
 
 /// The shape that prepared images will have, where that is known without reading them.
@@ -165,7 +289,7 @@ pub(crate) fn expected_shape(config: &DataConfig, data_dir: &Path) -> Option<[us
     }
     let own = match config.source.as_str() {
         "shapes" => Some([32, 32, 3]),
-        name => KNOWN.iter().find(|known| known.name == name).map(|known| known.shape),
+        name => KNOWN.iter().find(|known| known.name == name).and_then(|known| known.shape),
     };
     let side = usize::try_from(config.size).ok().filter(|&side| side > 0);
     let channels = Some(usize::from(config.channels)).filter(|&channels| channels > 0);
@@ -220,6 +344,28 @@ mod tests {
         assert!(error.contains("`mnist`"), "{error}");
         let error = locate("mnist", Path::new("nowhere")).unwrap_err().to_string();
         assert!(error.contains("--data-dir"), "{error}");
+    }
+
+    #[test]
+    fn known_data_sets_are_read_as_they_are_meant() {
+        let options = |source: &str, config: DataConfig| options(source, &config).unwrap();
+        let fsdd = options("fsdd", DataConfig::default());
+        assert!(fsdd.label_from_name && !fsdd.lines);
+        assert_eq!(fsdd.test_files, ["*_[0-4].wav"]);
+        assert!(options("names", DataConfig::default()).lines);
+        let config = DataConfig {
+            documents: "files".into(),
+            test_files: "a*, b*".into(),
+            vocabulary: "bpe".into(),
+            ..DataConfig::default()
+        };
+        let novels = options("names", config);
+        assert!(!novels.lines && novels.vocabulary == Some(VocabularyKind::Bpe));
+        assert_eq!(novels.test_files, ["a*", "b*"]);
+        // What images are packed into does not depend on any of this.
+        assert_eq!(options("mnist", DataConfig::default()), Options::default());
+        let bad = DataConfig { labels: "nmes".into(), ..DataConfig::default() };
+        assert!(super::options("x", &bad).is_err());
     }
 
     #[test]

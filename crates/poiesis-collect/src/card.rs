@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::options::Options;
 use crate::split::Split;
+use crate::vocabulary::Vocabulary;
 
 /// The version of the packed format that this crate writes; it reads this one only.
 pub const FORMAT: u32 = 1;
@@ -18,6 +19,28 @@ pub enum Kind {
     Images,
     /// Points of the plane, shape `[2]`.
     Points,
+    /// Text as a stream of tokens, shape `[]`: all documents of a split one after another.
+    Text,
+    /// Sound as a stream of 16-bit samples, shape `[channels]`: all clips of a split one after another.
+    Sound,
+}
+
+impl Kind {
+    /// Whether the data are a stream, which [`Dataset::stream`](crate::Dataset::stream) reads; the others are
+    /// examples of one shape, which [`Dataset::split`](crate::Dataset::split) reads.
+    pub fn is_stream(self) -> bool {
+        matches!(self, Kind::Text | Kind::Sound)
+    }
+
+    /// The word for one example: `image`, `point`, `document`, `clip`.
+    pub fn example(self) -> &'static str {
+        match self {
+            Kind::Images => "image",
+            Kind::Points => "point",
+            Kind::Text => "document",
+            Kind::Sound => "clip",
+        }
+    }
 }
 
 /// The content of `dataset.json`.
@@ -29,7 +52,8 @@ pub struct Card {
     pub name: String,
     /// What the examples are.
     pub kind: Kind,
-    /// The shape of one example: `[height, width, channels]` for images, `[2]` for points.
+    /// The shape of one example: `[height, width, channels]` for images, `[2]` for points; of one element of a stream:
+    /// `[]` for text, `[channels]` for sound.
     pub shape: Vec<usize>,
     /// The names of the classes, in the order of the labels; empty when there are none.
     pub classes: Vec<String>,
@@ -42,7 +66,8 @@ pub struct Card {
     /// blake3 of the content (kind, shape, names, splits, examples, labels, factors) in hexadecimal; the same for
     /// any number of threads and any size of shards.
     pub fingerprint: String,
-    /// Mean of each channel over the train split, on a scale of 0 to 1 for images and as it is for points.
+    /// Mean of each channel over the train split, on a scale of 0 to 1 for images, with 1 as full scale for sound, as it
+    /// is for points; empty for text.
     pub channel_mean: Vec<f64>,
     /// Standard deviation (of the population) of each channel over the train split, on the scale of the mean.
     pub channel_std: Vec<f64>,
@@ -64,12 +89,23 @@ pub struct Card {
     pub skipped: Skipped,
     /// Remarks for the reader: what was assumed, converted or enlarged.
     pub notes: Vec<String>,
+    /// What only text has; present exactly when the kind is [`Kind::Text`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<TextCard>,
+    /// What only sound has; present exactly when the kind is [`Kind::Sound`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sound: Option<SoundCard>,
 }
 
 impl Card {
-    /// Number of examples in a split; 0 when the data set does not have it.
+    /// Number of examples (documents, clips) in a split; 0 when the data set does not have it.
     pub fn count(&self, split: Split) -> usize {
         self.splits.iter().find(|s| s.split == split).map_or(0, |s| s.count)
+    }
+
+    /// Number of elements of a stream in a split, tokens or frames; 0 when there are none.
+    pub fn elements(&self, split: Split) -> u64 {
+        self.splits.iter().find(|s| s.split == split).map_or(0, |s| s.elements)
     }
 
     /// Number of examples in all splits.
@@ -86,6 +122,32 @@ pub enum SplitBy {
     Source,
     /// The hash of each example's content decided between train and validation.
     Content,
+    /// A single document was cut in two: its beginning is for training, its end for validation.
+    Position,
+}
+
+/// What only text has.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TextCard {
+    /// What the tokens stand for.
+    pub vocabulary: Vocabulary,
+    /// Whether each line of the source is a document; otherwise each file or record is.
+    pub lines: bool,
+}
+
+/// What only sound has.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SoundCard {
+    /// Frames in a second, the same for all clips.
+    pub sample_rate: u32,
+    /// Samples in a frame: 1 mono, 2 stereo.
+    pub channels: u16,
+    /// Clips in which three or more samples in a row of one channel are at full scale: the recording was too loud.
+    pub clipped: u64,
+    /// Clips without a sample beyond a thousandth of full scale (-60 dB).
+    pub silent: u64,
+    /// Samples beyond full scale, in floating-point files or after resampling, which were brought to it.
+    pub limited: u64,
 }
 
 /// One split in `dataset.json`.
@@ -93,8 +155,11 @@ pub enum SplitBy {
 pub struct SplitCard {
     /// Which split this is.
     pub split: Split,
-    /// Number of examples.
+    /// Number of examples (documents, clips).
     pub count: usize,
+    /// Number of elements of a stream: tokens, or frames of sound. 0, and not written, for other kinds.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub elements: u64,
     /// Number of examples of each class, in the order of [`Card::classes`]; empty without labels.
     pub class_counts: Vec<u64>,
     /// The files that hold the examples, in order.
@@ -106,10 +171,18 @@ pub struct SplitCard {
 pub struct ShardCard {
     /// The name of the file, inside the folder of the data set.
     pub file: String,
-    /// Number of examples in it.
+    /// Number of examples in it; in a stream, those that begin in it.
     pub count: usize,
+    /// Number of elements of a stream in it. 0, and not written, for other kinds.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub elements: u64,
     /// Its size in bytes.
     pub bytes: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// A quantity that was varied to make the examples.

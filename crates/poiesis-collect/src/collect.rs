@@ -18,9 +18,11 @@ use crate::options::{Limits, Options};
 use crate::pack::{About, Packer, Row};
 use crate::prepare::{Pixels, Target, prepare};
 use crate::shard::Layout;
-use crate::source::{self, Halt, Item, Payload, Plan, Sink};
+use crate::sound::collect_sound;
+use crate::source::{self, Halt, Item, Media, Payload, Plan, Sink, Source};
 use crate::split::Split;
 use crate::staging::Staging;
+use crate::text::collect_text;
 
 /// How far collecting has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -109,23 +111,37 @@ fn collect_into(
     }
     let staging = Staging::begin(out, wait)?;
     let mut source = source::open(path, options)?;
-    let collector = Collector::new(path, staging.folder(), source.plan(), options, progress);
+    let (card, progress) = match source.plan().media {
+        Media::Image => {
+            let collector = Collector::new(path, staging.folder(), source.plan(), options, progress);
+            each_batch(&mut *source, |batches| collector.run(batches))?
+        }
+        Media::Text => collect_text(path, &mut *source, staging.folder(), options, progress)?,
+        Media::Sound => collect_sound(path, &mut *source, staging.folder(), options, progress)?,
+    };
+    staging.commit()?;
+    Ok(Report { card, folder: out.to_owned(), progress })
+}
+
+/// Reads a source on a thread of its own, from its beginning to its end, while `take` takes its batches on this one.
+pub(crate) fn each_batch<T>(
+    source: &mut dyn Source,
+    take: impl FnOnce(&Receiver<Vec<Item>>) -> Result<T>,
+) -> Result<T> {
     let (sender, receiver) = sync_channel(2);
-    let (card, progress) = std::thread::scope(|scope| {
+    std::thread::scope(|scope| {
         let reader = scope.spawn(move || {
             let mut sink = Sink::new(sender);
             source.read(&mut sink).and_then(|()| sink.flush())
         });
-        let collected = collector.run(&receiver);
+        let taken = take(&receiver);
         drop(receiver);
         match reader.join() {
             Ok(Err(Halt::Failed(error))) => Err(error),
-            Ok(_) => collected,
+            Ok(_) => taken,
             Err(panic) => std::panic::resume_unwind(panic),
         }
-    })?;
-    staging.commit()?;
-    Ok(Report { card, folder: out.to_owned(), progress })
+    })
 }
 
 /// The decoding and writing side.
@@ -309,6 +325,7 @@ impl<'a> Collector<'a> {
             return Err(match self.about.skipped.list.into_iter().next() {
                 Some(first) => Error::NothingUsable {
                     path: self.path.to_owned(),
+                    example: "image",
                     count: self.about.skipped.count,
                     name: first.name,
                     reason: first.reason,
@@ -339,7 +356,7 @@ fn decode_payload(payload: Payload, limits: &Limits) -> (u64, Result<Pixels, Str
     }
 }
 
-fn read_file(path: &Path, limits: &Limits) -> Result<Vec<u8>, String> {
+pub(crate) fn read_file(path: &Path, limits: &Limits) -> Result<Vec<u8>, String> {
     let read = || {
         let file = File::open(path)?;
         let size = file.metadata()?.len();

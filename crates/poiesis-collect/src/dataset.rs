@@ -6,11 +6,12 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
-use crate::card::{Card, FORMAT};
+use crate::card::{Card, FORMAT, Kind, SoundCard, SplitCard, TextCard};
 use crate::error::{Error, Result};
 use crate::fingerprint::{SplitHasher, example_hash, fingerprint};
 use crate::shard::{Layout, Shard, floats};
 use crate::split::Split;
+use crate::stream::{Stream, StreamLayout};
 
 /// The name of the file that describes a data set.
 pub(crate) const CARD_FILE: &str = "dataset.json";
@@ -26,6 +27,7 @@ struct Inner {
     folder: PathBuf,
     card: Card,
     splits: [Arc<Vec<Shard>>; 3],
+    streams: [Option<Stream>; 3],
 }
 
 impl Dataset {
@@ -38,15 +40,20 @@ impl Dataset {
     /// missing, and [`Error::Read`] when a file cannot be read.
     pub fn open(folder: &Path) -> Result<Dataset> {
         let card = read_card(folder)?;
-        let layout = Layout::of(&card);
         let mut splits = [const { Vec::new() }; 3];
-        for split in &card.splits {
-            for shard in &split.shards {
-                splits[split.split.index()].push(Shard::open(folder, shard, &layout)?);
+        let mut streams = [const { None }; 3];
+        for SplitCard { split, shards, .. } in &card.splits {
+            if let Some(layout) = StreamLayout::of(&card) {
+                streams[split.index()] = Some(Stream::open(folder, shards, &layout)?);
+                continue;
+            }
+            let layout = Layout::of(&card);
+            for shard in shards {
+                splits[split.index()].push(Shard::open(folder, shard, &layout)?);
             }
         }
         let splits = splits.map(Arc::new);
-        Ok(Dataset { inner: Arc::new(Inner { folder: folder.to_owned(), card, splits }) })
+        Ok(Dataset { inner: Arc::new(Inner { folder: folder.to_owned(), card, splits, streams }) })
     }
 
     /// What the data set says about itself.
@@ -59,7 +66,7 @@ impl Dataset {
         &self.inner.folder
     }
 
-    /// The examples of one split, or `None` when the data set does not have it.
+    /// The examples of one split, or `None` when the data set does not have it or is a stream.
     pub fn split(&self, split: Split) -> Option<View> {
         let shards = self.inner.splits[split.index()].clone();
         (!shards.is_empty()).then(|| View::new(shards))
@@ -69,9 +76,39 @@ impl Dataset {
     ///
     /// # Errors
     ///
-    /// [`Error::NoSplit`] when the data set does not have the split.
+    /// [`Error::NoSplit`] when the data set does not have the split, [`Error::WrongKind`] when it is a stream.
     pub fn require(&self, split: Split) -> Result<View> {
-        self.split(split).ok_or_else(|| Error::NoSplit { name: self.card().name.clone(), split })
+        self.split(split).ok_or_else(|| self.lacking(split, false))
+    }
+
+    /// The stream of one split, or `None` when the data set does not have it or is no stream.
+    pub fn stream(&self, split: Split) -> Option<Stream> {
+        self.inner.streams[split.index()].clone()
+    }
+
+    /// Like [`Dataset::stream`], for callers that cannot go on without it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSplit`] when the data set does not have the split, [`Error::WrongKind`] when it is no stream.
+    pub fn require_stream(&self, split: Split) -> Result<Stream> {
+        self.stream(split).ok_or_else(|| self.lacking(split, true))
+    }
+
+    /// Why there is no view or stream of a split.
+    fn lacking(&self, split: Split, stream: bool) -> Error {
+        let Card { name, kind, .. } = self.card();
+        let name = name.clone();
+        if kind.is_stream() == stream {
+            return Error::NoSplit { name, split };
+        }
+        let found = match kind {
+            Kind::Images => "images",
+            Kind::Points => "points",
+            Kind::Text => "text",
+            Kind::Sound => "sound",
+        };
+        Error::WrongKind { name, found, wanted: if stream { "text or sound" } else { "images or points" } }
     }
 
     /// Reads all of the data set and compares its fingerprint with the one in `dataset.json`.
@@ -81,10 +118,15 @@ impl Dataset {
     /// [`Error::FingerprintMismatch`] when the content has changed.
     pub fn verify(&self) -> Result<()> {
         let card = self.card();
-        let hashers =
-            Split::ALL.map(|split| self.split(split).map(|view| hash_view(&view)).unwrap_or_default());
+        let hashers = Split::ALL.map(|split| match (self.split(split), self.stream(split)) {
+            (Some(view), _) => hash_view(&view),
+            (None, Some(stream)) => hash_stream(&stream),
+            (None, None) => SplitHasher::default(),
+        });
         let splits = Split::ALL.into_iter().zip(&hashers);
-        let found = fingerprint(card.kind, &card.shape, &card.classes, &card.factors, splits);
+        let meaning = meaning(card.text.as_ref(), card.sound.as_ref());
+        let found =
+            fingerprint(card.kind, &card.shape, &card.classes, &card.factors, meaning.as_deref(), splits);
         if found == card.fingerprint {
             return Ok(());
         }
@@ -127,13 +169,15 @@ fn check_card(card: &Card) -> Result<(), String> {
         ));
     }
     let ranks = match card.kind {
-        crate::Kind::Images => 3,
-        crate::Kind::Points => 1,
+        Kind::Images => 3,
+        Kind::Points | Kind::Sound => 1,
+        Kind::Text => 0,
     };
     let elements = card.shape.iter().try_fold(1_usize, |n, &side| n.checked_mul(side));
     if card.shape.len() != ranks || elements.is_none_or(|n| n == 0 || n > 1 << 40) {
         return Err(format!("an example cannot have shape {:?}", card.shape));
     }
+    check_stream(card)?;
     for split in &card.splits {
         let rows = split.shards.iter().try_fold(0_usize, |n, shard| n.checked_add(shard.count));
         if rows != Some(split.count) || split.count == 0 {
@@ -142,18 +186,71 @@ fn check_card(card: &Card) -> Result<(), String> {
                 split.split, split.count
             ));
         }
+        let elements_in_shards =
+            split.shards.iter().try_fold(0_u64, |n, shard| n.checked_add(shard.elements));
+        if elements_in_shards != Some(split.elements) || (split.elements == 0) == card.kind.is_stream() {
+            return Err(format!(
+                "the shards of split {} do not add up to {} elements",
+                split.split, split.elements
+            ));
+        }
         for shard in &split.shards {
             let plain = Path::new(&shard.file).file_name().is_some_and(|name| name == shard.file.as_str());
             if !plain {
                 return Err(format!("shard {:?} is not a plain file name", shard.file));
             }
-            let least = elements.unwrap_or(0) as u128 * shard.count as u128;
+            let count = if card.kind.is_stream() { shard.elements } else { shard.count as u64 };
+            let least = elements.unwrap_or(0) as u128 * u128::from(count);
             if least > u128::from(shard.bytes) {
-                return Err(format!("shard {} is too small for {} examples", shard.file, shard.count));
+                return Err(format!("shard {} is too small for {count} examples", shard.file));
             }
         }
     }
     Ok(())
+}
+
+/// What a card of text or sound must say, and no other.
+fn check_stream(card: &Card) -> Result<(), String> {
+    if card.text.is_some() != (card.kind == Kind::Text) || card.sound.is_some() != (card.kind == Kind::Sound)
+    {
+        return Err("its kind and what it says of text and sound do not fit together".to_owned());
+    }
+    if let Some(text) = &card.text {
+        text.vocabulary.check()?;
+    }
+    if let Some(sound) = &card.sound
+        && (sound.sample_rate == 0 || card.shape != [usize::from(sound.channels)])
+    {
+        return Err(format!("{} channels at {} Hz are no sound", sound.channels, sound.sample_rate));
+    }
+    Ok(())
+}
+
+/// What the fingerprint of a stream covers beside its elements.
+pub(crate) fn meaning(text: Option<&TextCard>, sound: Option<&SoundCard>) -> Option<String> {
+    let vocabulary = text.and_then(|text| serde_json::to_string(&text.vocabulary).ok());
+    vocabulary.or_else(|| sound.map(|sound| sound.sample_rate.to_string()))
+}
+
+/// Hashes the documents of a split in parallel and gathers the hashes in order.
+fn hash_stream(stream: &Stream) -> SplitHasher {
+    const CHUNK: usize = 4096;
+    let mut hasher = SplitHasher::default();
+    for start in (0..stream.documents()).step_by(CHUNK) {
+        let documents = start..stream.documents().min(start + CHUNK);
+        let hash = |i: usize| {
+            let mut hasher = blake3::Hasher::new();
+            stream.each_slice(stream.document(i), |bytes| {
+                hasher.update(bytes);
+            });
+            *hasher.finalize().as_bytes()
+        };
+        let hashes: Vec<_> = documents.clone().into_par_iter().map(hash).collect();
+        for (i, hash) in documents.zip(&hashes) {
+            hasher.push(hash, stream.label(i), &[]);
+        }
+    }
+    hasher
 }
 
 /// Hashes the examples of a split in parallel, chunk by chunk, and gathers the hashes in order.

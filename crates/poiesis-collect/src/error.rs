@@ -55,7 +55,7 @@ pub enum Error {
     },
 
     /// A folder or archive without a single file of a known format.
-    #[error("{path} holds no image or data file; these are read: {}", crate::FORMATS)]
+    #[error("{path} holds no image, text, sound or data file; these are read: {}", crate::FORMATS)]
     Empty {
         /// The source.
         path: PathBuf,
@@ -69,10 +69,12 @@ pub enum Error {
     },
 
     /// Files were found, but none could be used.
-    #[error("{path}: none of the {count} images could be used; the first, {name}: {reason}")]
+    #[error("{path}: none of the {count} {example}s could be used; the first, {name}: {reason}")]
     NothingUsable {
         /// The source.
         path: PathBuf,
+        /// The word for one of them: `image`, `document`, `clip`.
+        example: &'static str,
         /// How many were tried.
         count: u64,
         /// The first that failed.
@@ -123,6 +125,39 @@ pub enum Error {
         first: String,
         /// The first image in colour.
         other: String,
+    },
+
+    /// A character that the vocabulary of a data set lacks.
+    #[error(
+        "{character} at byte {offset} is not among the {size} characters of the vocabulary; leave it out or collect with --vocabulary bytes"
+    )]
+    NotInVocabulary {
+        /// The character in quotes with its code point, or the byte that is no UTF-8.
+        character: String,
+        /// Where it begins in the text, in bytes.
+        offset: usize,
+        /// How many characters there are.
+        size: usize,
+    },
+
+    /// The vocabulary of text could not be learned.
+    #[error("cannot learn a vocabulary from {path}: {reason}")]
+    Vocabulary {
+        /// The source.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+    },
+
+    /// A stream was asked for where there are single examples, or the other way round.
+    #[error("data set {name} is of kind {found}, where {wanted} is needed; choose another data set")]
+    WrongKind {
+        /// The name of the data set.
+        name: String,
+        /// What it is.
+        found: &'static str,
+        /// What was asked for.
+        wanted: &'static str,
     },
 
     /// An option whose value cannot be used.

@@ -30,12 +30,14 @@ impl SplitHasher {
     }
 }
 
-/// The fingerprint of a whole data set, in hexadecimal. Splits without examples leave no trace.
+/// The fingerprint of a whole data set, in hexadecimal. Splits without examples leave no trace. `meaning` is what gives
+/// the numbers of a stream their meaning: vocabulary or sample rate.
 pub(crate) fn fingerprint<'a>(
     kind: Kind,
     shape: &[usize],
     classes: &[String],
     factors: &[Factor],
+    meaning: Option<&str>,
     splits: impl IntoIterator<Item = (Split, &'a SplitHasher)>,
 ) -> String {
     let mut hasher = blake3::Hasher::new();
@@ -48,12 +50,17 @@ pub(crate) fn fingerprint<'a>(
     text(match kind {
         Kind::Images => "images",
         Kind::Points => "points",
+        Kind::Text => "text",
+        Kind::Sound => "sound",
     });
     text(&format!("{shape:?}"));
     text(&classes.len().to_string());
     classes.iter().for_each(|class| text(class));
     text(&factors.len().to_string());
     factors.iter().for_each(|factor| text(&factor.name));
+    if let Some(meaning) = meaning {
+        text(meaning);
+    }
     for (split, content) in splits {
         if content.count == 0 {
             continue;

@@ -4,6 +4,9 @@
 //! cores and writes a folder: `dataset.json`, which is a [`Card`], and safetensors shards. [`Dataset::open`] maps
 //! such a folder into memory. [`open_or_collect`] does whichever is needed.
 //!
+//! Images and points are examples of one shape, seen through a [`View`]. Text and sound are streams of tokens or samples
+//! cut into documents, read through a [`Stream`]; a [`Vocabulary`] says what tokens stand for.
+//!
 //! ```
 //! use poiesis_collect::{Dataset, Options, Split, collect};
 //!
@@ -31,19 +34,29 @@ mod pack;
 mod prepare;
 mod preview;
 mod shard;
+mod sound;
 mod source;
 mod split;
 mod staging;
+mod stream;
+mod stream_pack;
+mod text;
+mod vocabulary;
 
 pub use builtin::{Builtin, builtin};
-pub use card::{Card, FORMAT, Factor, Kind, ShardCard, Skipped, SkippedFile, SplitBy, SplitCard};
+pub use card::{
+    Card, FORMAT, Factor, Kind, ShardCard, Skipped, SkippedFile, SoundCard, SplitBy, SplitCard, TextCard,
+};
 pub use collect::{Progress, Report, collect, open_or_collect};
 pub use dataset::{Dataset, View};
 pub use error::{Error, Result};
-pub use options::{Crop, Limits, Options};
+pub use options::{Crop, Limits, Options, VocabularyKind};
 pub use preview::{Preview, preview};
 pub use split::Split;
+pub use stream::Stream;
+pub use vocabulary::{Bpe, Vocabulary};
 
 /// The formats that are read, for messages.
 pub const FORMATS: &str = "PNG, JPEG, WebP, BMP, GIF and TIFF images in folders, zip or tar archives, WebDataset \
-                           shards, Hugging Face parquet, IDX, CIFAR binary, npy and npz";
+                           shards, Hugging Face parquet, IDX, CIFAR binary, npy and npz; text as .txt and .jsonl, \
+                           sound as WAV and FLAC";

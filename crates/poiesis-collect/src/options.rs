@@ -23,6 +23,33 @@ pub struct Options {
     pub count: Option<usize>,
     /// Seed of the built-in data.
     pub seed: u64,
+    /// What the tokens of text are. `None` chooses characters when at most 1,024 distinct ones occur and bytes
+    /// otherwise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vocabulary: Option<VocabularyKind>,
+    /// How many tokens a BPE vocabulary has at most, the 256 bytes among them. `None` is 4,096.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vocabulary_size: Option<u32>,
+    /// Whether each line of text is a document of its own.
+    #[serde(skip_serializing_if = "is_false")]
+    pub lines: bool,
+    /// The sample rate to which sound is brought, in Hz. `None` keeps that of the first clip and skips clips of another.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sample_rate: Option<u32>,
+    /// Whether the channels of sound are mixed into one. Otherwise clips with another number than the first are
+    /// skipped.
+    #[serde(skip_serializing_if = "is_false")]
+    pub mono: bool,
+    /// Whether the class of a file is what stands before the first `_` of its name, instead of the folder it is in.
+    #[serde(skip_serializing_if = "is_false")]
+    pub label_from_name: bool,
+    /// Files of the validation split, as patterns with `*`, `?` and `[a-z]`: for the name of a file, or for its whole
+    /// path inside the source when the pattern has a `/`. Files that match no pattern are for training.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub validation_files: Vec<String>,
+    /// Files of the test split, likewise.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub test_files: Vec<String>,
     /// The licence of the data, for the card.
     #[serde(skip)]
     pub licence: Option<String>,
@@ -60,6 +87,30 @@ impl Options {
         if self.count == Some(0) {
             return bad("--count", &0, "give at least 1");
         }
+        if let Some(size) = self.vocabulary_size {
+            if self.vocabulary != Some(VocabularyKind::Bpe) {
+                return bad("--vocabulary-size", &size, "only --vocabulary bpe has one to choose");
+            }
+            if !(257..=MAX_VOCABULARY).contains(&size) {
+                return bad("--vocabulary-size", &size, "give 257 (256 are the bytes) to 1048576");
+            }
+        }
+        if let Some(rate) = self.sample_rate
+            && !(MIN_RATE..=MAX_RATE).contains(&rate)
+        {
+            return bad("--sample-rate", &rate, "give 1000 to 384000 Hz");
+        }
+        for (option, patterns) in
+            [("--validation-files", &self.validation_files), ("--test-files", &self.test_files)]
+        {
+            if let Some(pattern) = patterns.iter().find(|pattern| glob::Pattern::new(pattern).is_err()) {
+                return bad(
+                    option,
+                    pattern,
+                    "write a pattern such as '*_test.wav', '[0-4]*' or 'held-out/*'",
+                );
+            }
+        }
         Ok(())
     }
 }
@@ -74,6 +125,14 @@ impl Default for Options {
             holdout: 0.1,
             count: None,
             seed: 0,
+            vocabulary: None,
+            vocabulary_size: None,
+            lines: false,
+            sample_rate: None,
+            mono: false,
+            label_from_name: false,
+            validation_files: Vec::new(),
+            test_files: Vec::new(),
             licence: None,
             name: None,
             limits: Limits::default(),
@@ -84,9 +143,31 @@ impl Default for Options {
 
 /// Largest side of a prepared image.
 const MAX_SIDE: u32 = 8192;
+/// Most tokens of a learned vocabulary.
+const MAX_VOCABULARY: u32 = 1 << 20;
+/// Sample rates that sound may be brought to, in Hz.
+const MIN_RATE: u32 = 1000;
+const MAX_RATE: u32 = 384_000;
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_false(flag: &bool) -> bool {
+    !flag
+}
 
 fn bad(option: &'static str, value: &dyn ToString, reason: &'static str) -> Result<()> {
     Err(Error::BadOption { option, value: value.to_string(), reason })
+}
+
+/// What the tokens of text are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum VocabularyKind {
+    /// The 256 values of a byte; any text can be written in them.
+    Bytes,
+    /// The distinct characters of the source.
+    Characters,
+    /// Frequent sequences of bytes, learned from the train split by byte-pair encoding.
+    Bpe,
 }
 
 /// What to do with an image whose aspect ratio is not that of the wanted size.

@@ -162,6 +162,7 @@ impl Packer {
         let split = match self.split_by {
             SplitBy::Source => row.split.unwrap_or(Split::Train),
             SplitBy::Content => Split::by_content(&row.hash, self.options.holdout),
+            SplitBy::Position => unreachable!("only streams are cut by position"),
         };
         self.duplicates.push(&row.hash, split)?;
         let state = &mut self.splits[split.index()];
@@ -191,12 +192,13 @@ impl Packer {
         let (channel_mean, channel_std) = statistics.moments.mean_and_deviation(scale);
         let hashers = Split::ALL.into_iter().zip(self.splits.iter().map(|s| &s.hasher));
         let fingerprint =
-            fingerprint(self.layout.kind, &self.layout.shape, &about.classes, &about.factors, hashers);
+            fingerprint(self.layout.kind, &self.layout.shape, &about.classes, &about.factors, None, hashers);
         let mut splits = Vec::new();
         for (split, state) in Split::ALL.into_iter().zip(self.splits) {
             if state.count > 0 {
                 let (count, class_counts) = (state.count, state.class_counts);
-                splits.push(SplitCard { split, count, class_counts, shards: state.writer.finish()? });
+                let shards = state.writer.finish()?;
+                splits.push(SplitCard { split, count, elements: 0, class_counts, shards });
             }
         }
         let card = Card {
@@ -223,6 +225,8 @@ impl Packer {
             options: self.options,
             skipped: about.skipped,
             notes: about.notes,
+            text: None,
+            sound: None,
         };
         write_card(&self.folder, &card)?;
         Ok(card)
@@ -237,7 +241,7 @@ impl Packer {
     }
 }
 
-fn write_card(folder: &Path, card: &Card) -> Result<()> {
+pub(crate) fn write_card(folder: &Path, card: &Card) -> Result<()> {
     let path = folder.join(CARD_FILE);
     let write = || {
         let mut text = serde_json::to_vec_pretty(card)?;

@@ -22,7 +22,7 @@ pub struct Preview {
 ///
 /// # Errors
 ///
-/// [`crate::Error::NoSplit`] when the data set does not have the split.
+/// [`crate::Error::NoSplit`] when the data set does not have the split, [`crate::Error::WrongKind`] when it is a stream.
 pub fn preview(dataset: &Dataset, split: Split, count: usize) -> Result<Preview> {
     let view = dataset.require(split)?;
     let count = count.clamp(1, view.len());
@@ -31,6 +31,7 @@ pub fn preview(dataset: &Dataset, split: Split, count: usize) -> Result<Preview>
     Ok(match card.kind {
         Kind::Images => grid(&view, &card.shape, &chosen),
         Kind::Points => scatter(&view, &chosen),
+        Kind::Text | Kind::Sound => unreachable!("a stream has no view"),
     })
 }
 

@@ -52,31 +52,43 @@ impl Layout {
         match self.kind {
             Kind::Images => Dtype::U8,
             Kind::Points => Dtype::F32,
+            Kind::Text | Kind::Sound => unreachable!("streams have a layout of their own"),
         }
     }
 
     /// The tensors of a shard with `rows` examples, in the order in which they lie in the file.
-    fn tensors(&self, rows: usize) -> Vec<(String, TensorInfo)> {
+    fn tensors(&self, rows: usize) -> Tensors {
         let name = match self.kind {
             Kind::Images => "images",
             Kind::Points => "points",
+            Kind::Text | Kind::Sound => unreachable!("streams have a layout of their own"),
         };
         let mut shape = vec![rows];
         shape.extend(&self.shape);
-        let mut end = 0;
-        let mut tensor = |name: &str, dtype: Dtype, shape: Vec<usize>| {
-            let start = end;
-            end += shape.iter().product::<usize>() * dtype.bitsize() / 8;
-            (name.to_owned(), TensorInfo { dtype, shape, data_offsets: (start, end) })
-        };
-        let mut tensors = vec![tensor(name, self.dtype(), shape)];
+        let mut tensors = Tensors::default();
+        tensors.push(name, self.dtype(), shape);
         if self.labelled {
-            tensors.push(tensor("labels", Dtype::U32, vec![rows]));
+            tensors.push("labels", Dtype::U32, vec![rows]);
         }
         if self.factors > 0 {
-            tensors.push(tensor("factors", Dtype::F32, vec![rows, self.factors]));
+            tensors.push("factors", Dtype::F32, vec![rows, self.factors]);
         }
         tensors
+    }
+}
+
+/// Names, types and places of the tensors of a shard, one after another.
+#[derive(Default)]
+pub(crate) struct Tensors {
+    list: Vec<(String, TensorInfo)>,
+    end: usize,
+}
+
+impl Tensors {
+    pub(crate) fn push(&mut self, name: &str, dtype: Dtype, shape: Vec<usize>) {
+        let start = self.end;
+        self.end += shape.iter().product::<usize>() * dtype.bitsize() / 8;
+        self.list.push((name.to_owned(), TensorInfo { dtype, shape, data_offsets: (start, self.end) }));
     }
 }
 
@@ -122,13 +134,7 @@ impl SplitWriter {
     pub(crate) fn rename(&mut self, split: Split) -> Result<()> {
         self.finish_shard()?;
         self.split = split;
-        for (index, shard) in self.finished.iter_mut().enumerate() {
-            let file = shard_name(split, index);
-            let (from, to) = (self.folder.join(&shard.file), self.folder.join(&file));
-            std::fs::rename(&from, &to).map_err(|e| Error::write(&to, e))?;
-            shard.file = file;
-        }
-        Ok(())
+        rename(&self.folder, &mut self.finished, split)
     }
 
     /// Completes the last shard and returns the list of all.
@@ -145,8 +151,48 @@ impl SplitWriter {
     }
 }
 
-fn shard_name(split: Split, index: usize) -> String {
+pub(crate) fn shard_name(split: Split, index: usize) -> String {
     format!("{split}-{index:05}.safetensors")
+}
+
+/// Gives finished shards to another split.
+pub(crate) fn rename(folder: &Path, shards: &mut [ShardCard], split: Split) -> Result<()> {
+    for (index, shard) in shards.iter_mut().enumerate() {
+        let file = shard_name(split, index);
+        let (from, to) = (folder.join(&shard.file), folder.join(&file));
+        std::fs::rename(&from, &to).map_err(|e| Error::write(&to, e))?;
+        shard.file = file;
+    }
+    Ok(())
+}
+
+/// Begins a shard: a new file with room for the header.
+pub(crate) fn create_shard(path: &Path) -> Result<BufWriter<File>> {
+    let mut file = File::create_new(path)
+        .map(|f| BufWriter::with_capacity(1 << 20, f))
+        .map_err(|e| Error::write(path, e))?;
+    file.write_all(&[b' '; DATA_START as usize]).map_err(|e| Error::write(path, e))?;
+    Ok(file)
+}
+
+/// Completes a shard whose first tensor has been written: the others follow, then the header is filled in. Returns
+/// the size of the file.
+pub(crate) fn finish_shard(
+    file: &mut BufWriter<File>,
+    tensors: Tensors,
+    others: &[&[u8]],
+) -> std::io::Result<u64> {
+    others.iter().try_for_each(|bytes| file.write_all(bytes))?;
+    let bytes = file.stream_position()?;
+    let metadata = Metadata::new(None, tensors.list).map_err(std::io::Error::other)?;
+    let header = serde_json::to_vec(&metadata)?;
+    assert!(header.len() as u64 <= DATA_START - 8, "the header of a shard fits the room left for it");
+    file.seek(SeekFrom::Start(0))?;
+    file.write_all(&(DATA_START - 8).to_le_bytes())?;
+    file.write_all(&header)?;
+    file.flush()?;
+    file.get_ref().sync_all()?;
+    Ok(bytes)
 }
 
 struct ShardWriter {
@@ -162,10 +208,7 @@ struct ShardWriter {
 impl ShardWriter {
     fn create(folder: &Path, name: String, layout: &Layout) -> Result<Self> {
         let path = folder.join(&name);
-        let mut file = File::create_new(&path)
-            .map(|f| BufWriter::with_capacity(1 << 20, f))
-            .map_err(|e| Error::write(&path, e))?;
-        file.write_all(&[b' '; DATA_START as usize]).map_err(|e| Error::write(&path, e))?;
+        let file = create_shard(&path)?;
         let (labels, factors) = (Vec::new(), Vec::new());
         Ok(Self { path, name, file, layout: layout.clone(), rows: 0, labels, factors })
     }
@@ -183,23 +226,10 @@ impl ShardWriter {
     }
 
     fn finish(mut self) -> Result<ShardCard> {
-        let bytes = self.complete().map_err(|e| Error::write(&self.path, e))?;
-        Ok(ShardCard { file: self.name, count: self.rows, bytes })
-    }
-
-    fn complete(&mut self) -> std::io::Result<u64> {
-        self.file.write_all(&self.labels)?;
-        self.file.write_all(&self.factors)?;
-        let bytes = self.file.stream_position()?;
-        let metadata = Metadata::new(None, self.layout.tensors(self.rows)).map_err(std::io::Error::other)?;
-        let header = serde_json::to_vec(&metadata)?;
-        assert!(header.len() as u64 <= DATA_START - 8, "the header of a shard fits the room left for it");
-        self.file.seek(SeekFrom::Start(0))?;
-        self.file.write_all(&(DATA_START - 8).to_le_bytes())?;
-        self.file.write_all(&header)?;
-        self.file.flush()?;
-        self.file.get_ref().sync_all()?;
-        Ok(bytes)
+        let tensors = self.layout.tensors(self.rows);
+        let bytes = finish_shard(&mut self.file, tensors, &[&self.labels, &self.factors])
+            .map_err(|e| Error::write(&self.path, e))?;
+        Ok(ShardCard { file: self.name, count: self.rows, elements: 0, bytes })
     }
 }
 
@@ -219,25 +249,7 @@ impl Shard {
     /// Opens a shard and checks its size and header against the card.
     pub(crate) fn open(folder: &Path, card: &ShardCard, layout: &Layout) -> Result<Shard> {
         let path = folder.join(&card.file);
-        let map = map(&path)?;
-        if map.len() as u64 != card.bytes {
-            let reason = format!("it has {} bytes where dataset.json says {}", map.len(), card.bytes);
-            return Err(Error::corrupt(&path, reason));
-        }
-        let (header, metadata) = SafeTensors::read_metadata(&map)
-            .map_err(|e| Error::corrupt(&path, format!("its header is not valid safetensors ({e})")))?;
-        let start = header + 8;
-        let mut ranges = Vec::new();
-        for (name, expected) in layout.tensors(card.count) {
-            let found = metadata.info(&name);
-            let Some(info) = found.filter(|i| i.dtype == expected.dtype && i.shape == expected.shape) else {
-                let found = found.map_or("none".to_owned(), |i| format!("{:?} {:?}", i.dtype, i.shape));
-                let expected = format!("{:?} {:?}", expected.dtype, expected.shape);
-                let reason = format!("tensor {name} should be {expected}, but the header has {found}");
-                return Err(Error::corrupt(&path, reason));
-            };
-            ranges.push(start + info.data_offsets.0..start + info.data_offsets.1);
-        }
+        let (map, ranges) = open_shard(&path, card.bytes, &layout.tensors(card.count))?;
         let mut ranges = ranges.into_iter();
         let examples = ranges.next().unwrap_or_default();
         let labels = if layout.labelled { ranges.next() } else { None };
@@ -273,6 +285,30 @@ impl Shard {
         let start = row * self.factor_count;
         (self.factor_count > 0).then(|| &self.factors[start..start + self.factor_count])
     }
+}
+
+/// Maps a shard, checks its size and that its header has these tensors, and returns where they lie.
+pub(crate) fn open_shard(path: &Path, bytes: u64, tensors: &Tensors) -> Result<(Mmap, Vec<Range<usize>>)> {
+    let map = map(path)?;
+    if map.len() as u64 != bytes {
+        let reason = format!("it has {} bytes where dataset.json says {bytes}", map.len());
+        return Err(Error::corrupt(path, reason));
+    }
+    let (header, metadata) = SafeTensors::read_metadata(&map)
+        .map_err(|e| Error::corrupt(path, format!("its header is not valid safetensors ({e})")))?;
+    let start = header + 8;
+    let mut ranges = Vec::new();
+    for (name, expected) in &tensors.list {
+        let found = metadata.info(name);
+        let Some(info) = found.filter(|i| i.dtype == expected.dtype && i.shape == expected.shape) else {
+            let found = found.map_or("none".to_owned(), |i| format!("{:?} {:?}", i.dtype, i.shape));
+            let expected = format!("{:?} {:?}", expected.dtype, expected.shape);
+            let reason = format!("tensor {name} should be {expected}, but the header has {found}");
+            return Err(Error::corrupt(path, reason));
+        };
+        ranges.push(start + info.data_offsets.0..start + info.data_offsets.1);
+    }
+    Ok((map, ranges))
 }
 
 /// Little-endian bytes as numbers.

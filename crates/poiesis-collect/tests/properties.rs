@@ -94,7 +94,7 @@ proptest! {
 }
 
 /// How many files [`whole`] has.
-const WHOLE: usize = 13;
+const WHOLE: usize = 19;
 
 /// A small good file of every format.
 fn whole() -> Vec<(&'static str, Vec<u8>)> {
@@ -117,6 +117,12 @@ fn whole() -> Vec<(&'static str, Vec<u8>)> {
         ("folder/x.webp", encoded(&picture, ImageFormat::WebP)),
         ("folder/x.gif", encoded(&picture, ImageFormat::Gif)),
         ("folder/x.tiff", encoded(&picture, ImageFormat::Tiff)),
+        ("x.txt", "one\r\ntwo \u{e9}\n".into()),
+        ("x.jsonl", b"{\"text\": \"one\"}\n{\"text\": \"two\"}\n".to_vec()),
+        ("x.wav", wav(8000, 2, 16, &[1, -2, 300, -400, 5, 6])),
+        ("y.wav", wav_float(8000, &[0.5, -0.25, 1.5])),
+        ("x.flac", flac(8000, 1, 16, &[1; 250])),
+        ("folder/x.flac", flac(44_100, 2, 24, &[-70_000; 250])),
     ]
 }
 

@@ -52,6 +52,26 @@ pub struct DataConfig {
     pub holdout: f64,
     /// Number of examples of built-in data; 0 is its own default.
     pub count: usize,
+    /// Tokens of raw text: `bytes`, `characters` or `bpe`; empty chooses characters where there are few and bytes
+    /// otherwise.
+    pub vocabulary: String,
+    /// Most tokens of a `bpe` vocabulary; 0 is 4,096.
+    pub vocabulary_size: u32,
+    /// What of raw text is a document: `files` (in `.jsonl`, records) or `lines`; empty is what a known data set is,
+    /// otherwise files.
+    pub documents: String,
+    /// Sample rate that raw sound is brought to, in Hz; 0 keeps its own.
+    pub sample_rate: u32,
+    /// Whether the channels of raw sound are mixed into one.
+    pub mono: bool,
+    /// What gives raw files their class: `folders`, or `names` up to the first `_`; empty is what a known data set has,
+    /// otherwise folders.
+    pub labels: String,
+    /// Files held out for validation, as patterns such as `Stevenson*`, several with commas between them; empty is what a
+    /// known data set has.
+    pub validation_files: String,
+    /// Files held out for the test, likewise.
+    pub test_files: String,
 }
 
 impl Default for DataConfig {
@@ -64,6 +84,14 @@ impl Default for DataConfig {
             background: "#ffffff".into(),
             holdout: 0.1,
             count: 0,
+            vocabulary: String::new(),
+            vocabulary_size: 0,
+            documents: String::new(),
+            sample_rate: 0,
+            mono: false,
+            labels: String::new(),
+            validation_files: String::new(),
+            test_files: String::new(),
         }
     }
 }

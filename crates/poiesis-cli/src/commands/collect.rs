@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use clap::Args;
 use poiesis::error::in_bytes;
-use poiesis_collect::{Card, Options, SplitBy, collect};
+use poiesis_collect::{Card, Kind, Options, SplitBy, Vocabulary, collect};
 
 use crate::args::DataDir;
 use crate::data;
@@ -15,7 +15,7 @@ use crate::render::{Meter, count, duration, facts, note, program, result, shape}
 /// Skipped files that the summary names.
 const NAMED: usize = 5;
 
-/// Pack images into a data set that trains fast and remembers where it came from
+/// Pack images, text or sound into a data set that trains fast and remembers where it came from
 #[derive(Args, Debug)]
 #[command(after_long_help = "Examples:
   poiesis collect photos/ data/photos --size 64
@@ -26,9 +26,18 @@ const NAMED: usize = 5;
       a data set looked up by name
   poiesis collect shapes data/shapes --size 32 --count 50000 --seed 1
       data made by code
+  poiesis collect book.txt data/book --vocabulary bpe --vocabulary-size 2048
+      a text, the last tenth of it held out; tokens learned by byte-pair encoding
+  poiesis collect novels.tar.gz data/novels --validation-files 'Stevenson*' --test-files 'Doyle*'
+      texts of which some are held out by name
+  poiesis collect names.txt data/names --lines
+      each line a document
+  poiesis collect recordings/ data/voices --sample-rate 16000 --mono
+      sound of any sample rate, brought to one; folders become classes
 
-Reads folders, zip and tar(.gz) of images (PNG, JPEG, WebP, BMP, GIF, TIFF), WebDataset shards, Hugging Face parquet,
-IDX, CIFAR binary, npy and npz. A file that cannot be read is skipped, counted and listed.")]
+Images (PNG, JPEG, WebP, BMP, GIF, TIFF), sound (WAV of 8 to 32 bits and floating point, FLAC) and text (.txt, and .jsonl
+with a `text`; UTF-8, also gzipped) in folders, zip and tar(.gz); WebDataset shards, Hugging Face parquet, IDX, CIFAR
+binary, npy and npz of images. A file that cannot be read is skipped, counted and listed.")]
 pub(crate) struct Collect {
     /// Folder, archive or data file, built-in data (shapes, rings, grid) or a name below --data-dir.
     source: String,
@@ -46,9 +55,36 @@ pub(crate) struct Collect {
     /// Colour that transparent pixels are laid over.
     #[arg(long, value_name = "#RRGGBB", default_value = "#ffffff")]
     background: String,
-    /// Part of the images that is held out for validation when the source has no splits.
+    /// Part of the examples that is held out for validation when the source has no splits; of a single text or clip, its
+    /// end.
     #[arg(long, value_name = "PART", default_value = "0.1")]
     holdout: f64,
+    /// Files to hold out for validation: a pattern with *, ? and [a-z] for their names, or for their paths if it has a /;
+    /// may be given several times.
+    #[arg(long, value_name = "PATTERN")]
+    validation_files: Vec<String>,
+    /// Files to hold out for the test, likewise; all others are for training.
+    #[arg(long, value_name = "PATTERN")]
+    test_files: Vec<String>,
+    /// Take the class of a file from its name, up to the first `_`, instead of from its folder.
+    #[arg(long)]
+    label_from_name: bool,
+    /// Tokens of text: the 256 bytes, the characters that occur, or sequences of bytes learned by byte-pair encoding
+    /// [default: characters if there are at most 1,024, otherwise bytes].
+    #[arg(long, value_name = "KIND", value_parser = ["bytes", "characters", "bpe"])]
+    vocabulary: Option<String>,
+    /// Most tokens of a learned vocabulary [default: 4096].
+    #[arg(long, value_name = "N")]
+    vocabulary_size: Option<u32>,
+    /// Take each line of text for a document, not each file.
+    #[arg(long)]
+    lines: bool,
+    /// Bring sound to this sample rate [default: that of the first clip; clips of another are skipped].
+    #[arg(long, value_name = "HZ")]
+    sample_rate: Option<u32>,
+    /// Mix the channels of sound into one.
+    #[arg(long)]
+    mono: bool,
     /// Name of the data set [default: that of the source].
     #[arg(long, value_name = "TEXT")]
     name: Option<String>,
@@ -71,6 +107,8 @@ pub(crate) struct Collect {
 impl Collect {
     pub(crate) fn run(self) -> Result<()> {
         let source = data::locate(&self.source, &self.data_dir.data_dir)?;
+        let known = data::known_options(&self.source);
+        let given = |given: Vec<String>, known| if given.is_empty() { known } else { given };
         let options = Options {
             size: self.size,
             crop: data::crop(&self.crop)?,
@@ -79,11 +117,19 @@ impl Collect {
             holdout: self.holdout,
             count: self.count,
             seed: self.seed,
+            validation_files: given(self.validation_files, known.validation_files),
+            test_files: given(self.test_files, known.test_files),
+            label_from_name: self.label_from_name || known.label_from_name,
+            vocabulary: data::vocabulary(self.vocabulary.as_deref().unwrap_or_default())?,
+            vocabulary_size: self.vocabulary_size,
+            lines: self.lines || known.lines,
+            sample_rate: self.sample_rate,
+            mono: self.mono,
             licence: self.licence,
             name: self.name,
             ..Options::default()
         };
-        let meter = Meter::new("packing", "images", None, self.json);
+        let meter = Meter::new("packing", "examples", None, self.json);
         let progress = |progress: poiesis_collect::Progress| {
             meter.at(progress.done + progress.skipped, progress.total);
         };
@@ -97,12 +143,15 @@ impl Collect {
         note(&format!("packed in {}, {}/s", duration(seconds), count(rate as u64)));
         let out = self.out.display();
         let program = program();
-        result(&format!(
-            "{}{}what to try next\n  {program} inspect {out} --preview {}-preview.png\n  {program} train dcgan --data {out}\n",
-            summary(&card, &self.out),
-            skipped(&card, NAMED),
-            data::short_name(&self.out.to_string_lossy()),
-        ))
+        let name = data::short_name(&self.out.to_string_lossy());
+        let next = match card.kind {
+            Kind::Text => format!("  {program} inspect {out}\n"),
+            Kind::Sound => format!("  {program} inspect {out} --preview {name}-preview.png\n"),
+            _ => format!(
+                "  {program} inspect {out} --preview {name}-preview.png\n  {program} train dcgan --data {out}\n"
+            ),
+        };
+        result(&format!("{}{}what to try next\n{next}", summary(&card, &self.out), skipped(&card, NAMED)))
     }
 }
 
@@ -123,6 +172,7 @@ pub(crate) fn summary(card: &Card, folder: &Path) -> String {
     let split_by = match card.split_by {
         SplitBy::Source => "as the source has them",
         SplitBy::Content => "validation chosen by content",
+        SplitBy::Position => "validation cut from the end",
     };
     let numbers =
         |values: &[f64]| values.iter().map(|value| format!("{value:.4}")).collect::<Vec<_>>().join(" ");
@@ -133,10 +183,27 @@ pub(crate) fn summary(card: &Card, folder: &Path) -> String {
     };
     let mut all = vec![
         ("name", card.name.clone()),
-        ("examples", format!("{}: {} ({split_by})", count(card.total() as u64), splits.join(", "))),
-        ("shape", shape(&card.shape)),
-        ("mean", numbers(&card.channel_mean)),
-        ("deviation", numbers(&card.channel_std)),
+        (plural(card.kind), format!("{}: {} ({split_by})", count(card.total() as u64), splits.join(", "))),
+    ];
+    if let Some(text) = &card.text {
+        all.push(("tokens", elements(card, |tokens| count(tokens))));
+        all.push(("vocabulary", vocabulary(&text.vocabulary)));
+    } else if let Some(sound) = &card.sound {
+        let rate = f64::from(sound.sample_rate);
+        let channels = if sound.channels == 1 { "mono" } else { "stereo" };
+        all.push(("length", elements(card, |frames| duration(frames as f64 / rate))));
+        all.push(("format", format!("{} Hz {channels}, 16 bits", count(u64::from(sound.sample_rate)))));
+        all.push(("clipped", count(sound.clipped)));
+        all.push(("silent", count(sound.silent)));
+    } else {
+        all.push(("shape", shape(&card.shape)));
+    }
+    let at = all.len();
+    if !card.channel_mean.is_empty() {
+        all.push(("mean", numbers(&card.channel_mean)));
+        all.push(("deviation", numbers(&card.channel_std)));
+    }
+    all.extend([
         ("duplicates", duplicates),
         (
             "skipped",
@@ -149,9 +216,9 @@ pub(crate) fn summary(card: &Card, folder: &Path) -> String {
         ("licence", card.licence.clone().unwrap_or_else(|| "not stated".into())),
         ("on disk", in_bytes(size_on_disk(folder))),
         ("fingerprint", card.fingerprint.clone()),
-    ];
+    ]);
     if !card.classes.is_empty() {
-        all.insert(3, ("classes", classes(card)));
+        all.insert(at, ("classes", classes(card)));
     }
     if !card.factors.is_empty() {
         let factors: Vec<String> = card
@@ -159,10 +226,40 @@ pub(crate) fn summary(card: &Card, folder: &Path) -> String {
             .iter()
             .map(|factor| format!("{} {} to {} {}", factor.name, factor.low, factor.high, factor.unit))
             .collect();
-        all.insert(4, ("factors", factors.join("\n")));
+        all.insert(at + 1, ("factors", factors.join("\n")));
     }
     all.extend(card.notes.iter().map(|note| ("note", note.clone())));
     facts(&all)
+}
+
+/// The word for the examples of a kind.
+fn plural(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Text => "documents",
+        Kind::Sound => "clips",
+        _ => "examples",
+    }
+}
+
+/// The elements of a stream in all, then in each split.
+fn elements(card: &Card, show: impl Fn(u64) -> String) -> String {
+    let total = card.splits.iter().map(|split| split.elements).sum();
+    let each: Vec<String> =
+        card.splits.iter().map(|split| format!("{} {}", show(split.elements), split.split)).collect();
+    format!("{}: {}", show(total), each.join(", "))
+}
+
+fn vocabulary(vocabulary: &Vocabulary) -> String {
+    let size = count(vocabulary.len() as u64);
+    match vocabulary {
+        Vocabulary::Bytes => format!("{size} bytes"),
+        Vocabulary::Characters { characters } => {
+            let shown: String = characters.iter().take(120).flat_map(|c| c.escape_debug()).collect();
+            let more = if characters.len() > 120 { "…" } else { "" };
+            format!("{size} characters\n{shown}{more}")
+        }
+        Vocabulary::Bpe(_) => format!("{size} sequences of bytes (BPE)"),
+    }
 }
 
 /// The classes with how often they occur in the train split; the first of them where there are many.

@@ -1,16 +1,17 @@
 //! `poiesis inspect`: what a data set holds.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use clap::Args;
-use poiesis::picture::Picture;
-use poiesis_collect::{Dataset, Split, preview};
+use poiesis::picture::{Picture, grid, waveform_and_spectrogram};
+use poiesis_collect::{Dataset, Kind, Split, Stream, Vocabulary, preview};
 
 use super::collect::{skipped, summary};
 use crate::args::DataDir;
 use crate::data;
-use crate::render::{json, note, program, result};
+use crate::render::{count, duration, facts, json, note, program, result};
 
 /// Examples in a preview.
 const PREVIEWED: usize = 64;
@@ -22,6 +23,8 @@ const NAMED: usize = 20;
 #[command(after_long_help = "Examples:
   poiesis inspect data/photos
   poiesis inspect data/photos --preview photos.png --split validation
+  poiesis inspect tinyshakespeare --data-dir ../shared/data      text: how it begins, what it is made of
+  poiesis inspect fsdd --data-dir ../shared/data --preview digits.png      sound: waveforms and spectrograms
   poiesis inspect mnist --data-dir ../shared/data      a raw source, packed into the cache first
   poiesis inspect data/photos --verify        read all of it and compare its fingerprint")]
 pub(crate) struct Inspect {
@@ -30,8 +33,8 @@ pub(crate) struct Inspect {
     /// Print dataset.json.
     #[arg(long)]
     json: bool,
-    /// Write a grid of examples.
-    #[arg(long, value_name = "FILE")]
+    /// Write a picture of examples: a grid of images, or waveforms and spectrograms of clips.
+    #[arg(long, visible_alias = "out", value_name = "FILE")]
     preview: Option<PathBuf>,
     /// Split that the preview shows.
     #[arg(long, value_name = "SPLIT", default_value = "train", value_parser = split)]
@@ -53,7 +56,8 @@ impl Inspect {
         if self.json {
             json(&serde_json::to_value(card)?)?;
         } else {
-            result(&format!("{}{}", summary(card, folder), skipped(card, NAMED)))?;
+            let content = stream(&dataset, self.split);
+            result(&format!("{}{}{content}", summary(card, folder), skipped(card, NAMED)))?;
         }
         if self.verify {
             dataset.verify()?;
@@ -61,6 +65,8 @@ impl Inspect {
         }
         match &self.preview {
             Some(file) => self.write_preview(&dataset, file),
+            // Text is seen already.
+            None if card.kind == Kind::Text => Ok(()),
             None => {
                 let name = data::short_name(&self.data);
                 note(&format!("see it: {} inspect {} --preview {name}-preview.png", program(), self.data));
@@ -73,12 +79,207 @@ impl Inspect {
         if file.exists() && !self.force {
             bail!("{} exists; give another --preview, or --force to replace it", file.display());
         }
-        let drawn = preview(dataset, self.split, PREVIEWED)?;
-        let picture = Picture::new(drawn.width as usize, drawn.height as usize, 3, drawn.pixels);
+        let picture = match dataset.card().kind {
+            Kind::Text => bail!("text has no picture; without --preview its beginning is shown"),
+            Kind::Sound => clips(dataset, self.split)?,
+            _ => {
+                let drawn = preview(dataset, self.split, PREVIEWED)?;
+                Picture::new(drawn.width as usize, drawn.height as usize, 3, drawn.pixels)
+            }
+        };
         picture.write_png(file, None)?;
         note(&format!("preview: {}", file.display()));
         Ok(())
     }
+}
+
+/// Clips in a picture, and how many stand side by side.
+const CLIPS: usize = 8;
+const COLUMNS: usize = 2;
+/// Seconds of a clip that are drawn.
+const DRAWN: u64 = 30;
+
+/// Waveforms and spectrograms of clips spread evenly over a split.
+fn clips(dataset: &Dataset, split: Split) -> Result<Picture> {
+    let stream = dataset.require_stream(split)?;
+    let Some(sound) = &dataset.card().sound else { bail!("the data set is no sound") };
+    let rate = sound.sample_rate;
+    let drawn: Vec<Picture> = spread(stream.documents(), CLIPS)
+        .map(|i| {
+            let clip = stream.document(i);
+            let end = clip.end.min(clip.start + DRAWN * u64::from(rate));
+            let samples = mono(&stream.samples(clip.start..end), usize::from(sound.channels));
+            waveform_and_spectrogram(&samples, rate)
+        })
+        .collect();
+    let Some(first) = drawn.first() else { bail!("the split has no clips") };
+    let pixels: Vec<&[u8]> = drawn.iter().map(Picture::data).collect();
+    Ok(grid(&pixels, first.height(), first.width(), first.channels(), COLUMNS))
+}
+
+/// Up to `wanted` numbers below `count`, at equal distances.
+fn spread(count: usize, wanted: usize) -> impl Iterator<Item = usize> {
+    let wanted = wanted.min(count);
+    (0..wanted).map(move |i| i * count / wanted)
+}
+
+/// The mean of interleaved channels.
+fn mono(samples: &[i16], channels: usize) -> Vec<i16> {
+    let mean = |frame: &[i16]| {
+        (frame.iter().map(|&sample| i32::from(sample)).sum::<i32>() / frame.len() as i32) as i16
+    };
+    samples.chunks_exact(channels.max(1)).map(mean).collect()
+}
+
+/// What a look into a split of text or sound shows; nothing for other kinds.
+fn stream(dataset: &Dataset, split: Split) -> String {
+    let card = dataset.card();
+    let Some(stream) = dataset.stream(split) else { return String::new() };
+    match (&card.text, &card.sound) {
+        (Some(text), _) => text_facts(&stream, &text.vocabulary, split),
+        (None, Some(sound)) => {
+            sound_facts(&stream, f64::from(sound.sample_rate), usize::from(sound.channels))
+        }
+        (None, None) => String::new(),
+    }
+}
+
+/// Tokens that are looked at to count characters.
+const COUNTED: u64 = 8 << 20;
+/// Characters that are named.
+const FREQUENT: usize = 16;
+/// Lines of the beginning that are shown, and characters of each.
+const LINES: usize = 8;
+const LINE: usize = 100;
+
+fn text_facts(stream: &Stream, vocabulary: &Vocabulary, split: Split) -> String {
+    let (counts, bytes) = characters(stream, vocabulary);
+    let all: u64 = counts.iter().map(|(_, number)| number).sum();
+    let looked_at = stream.len().min(COUNTED);
+    let frequent: Vec<String> = counts
+        .iter()
+        .take(FREQUENT)
+        .map(|&(character, number)| {
+            let shown = match character {
+                ' ' => "space".to_owned(),
+                other => other.escape_debug().to_string(),
+            };
+            format!("{shown} {:.1} %", number as f64 / all as f64 * 100.0)
+        })
+        .collect();
+    let lengths: Vec<u64> = lengths(stream);
+    let mut all = vec![
+        ("lengths", format!("{} tokens", spread_of(&lengths, |length| count(length)))),
+        ("frequent", frequent.join(", ")),
+    ];
+    if matches!(vocabulary, Vocabulary::Bpe(_)) {
+        all.push(("a token", format!("{:.2} bytes", bytes as f64 / looked_at as f64)));
+    }
+    let begins = stream.tokens(0..stream.len().min(4096));
+    let mut text = facts(&all);
+    text.push_str(&format!("the {split} split begins\n"));
+    let shown: Vec<String> = first_lines(stream, vocabulary, &begins);
+    shown.iter().for_each(|line| text.push_str(&format!("  {line}\n")));
+    text
+}
+
+/// The beginning of the split: its first lines, or its first documents where these are shorter.
+fn first_lines(stream: &Stream, vocabulary: &Vocabulary, begins: &[u32]) -> Vec<String> {
+    let mut lines = Vec::new();
+    for document in 0..stream.documents() {
+        let range = stream.document(document);
+        let (start, end) = (range.start as usize, (range.end as usize).min(begins.len()));
+        if start >= end || lines.len() >= LINES {
+            break;
+        }
+        let text = vocabulary.decode(&begins[start..end]);
+        let text = String::from_utf8_lossy(&text);
+        for line in text.lines().take(LINES - lines.len()) {
+            let short: String =
+                line.chars().take(LINE).map(|c| if c.is_control() { '·' } else { c }).collect();
+            let cut = line.chars().nth(LINE).is_some();
+            lines.push(if cut { format!("{short}…") } else { short });
+        }
+    }
+    lines
+}
+
+/// Characters of the first part of a stream with how often they occur, most frequent first, and its bytes.
+fn characters(stream: &Stream, vocabulary: &Vocabulary) -> (Vec<(char, u64)>, u64) {
+    const STEP: u64 = 1 << 20;
+    let end = stream.len().min(COUNTED);
+    let mut counts: HashMap<char, u64> = HashMap::new();
+    let mut bytes = 0;
+    let mut carried: Vec<u8> = Vec::new();
+    for start in (0..end).step_by(STEP as usize) {
+        let mut text = std::mem::take(&mut carried);
+        let part = vocabulary.decode(&stream.tokens(start..end.min(start + STEP)));
+        bytes += part.len() as u64;
+        text.extend(part);
+        // A character may be cut between two parts.
+        let whole = match std::str::from_utf8(&text) {
+            Ok(_) => text.len(),
+            Err(error) if error.error_len().is_none() => error.valid_up_to(),
+            Err(_) => text.len(),
+        };
+        carried = text.split_off(whole);
+        for character in String::from_utf8_lossy(&text).chars() {
+            *counts.entry(character).or_default() += 1;
+        }
+    }
+    let mut counts: Vec<(char, u64)> = counts.into_iter().collect();
+    counts.sort_by_key(|&(character, number)| (std::cmp::Reverse(number), character));
+    (counts, bytes)
+}
+
+/// Documents or clips that are measured.
+const MEASURED: usize = 10_000;
+
+/// Lengths of documents spread evenly over a split, sorted.
+fn lengths(stream: &Stream) -> Vec<u64> {
+    let length = |i| {
+        let document = stream.document(i);
+        document.end - document.start
+    };
+    let mut lengths: Vec<u64> = spread(stream.documents(), MEASURED).map(length).collect();
+    lengths.sort_unstable();
+    lengths
+}
+
+/// Smallest, middle and largest of sorted numbers; one of them alone where they are equal.
+fn spread_of<T: PartialOrd + Copy>(sorted: &[T], show: impl Fn(T) -> String) -> String {
+    let (Some(&low), Some(&high)) = (sorted.first(), sorted.last()) else { return "none".into() };
+    if low < high {
+        format!("{} to {}, half of them up to {}", show(low), show(high), show(sorted[sorted.len() / 2]))
+    } else {
+        show(low)
+    }
+}
+
+fn sound_facts(stream: &Stream, rate: f64, channels: usize) -> String {
+    let seconds = |frames: u64| {
+        let seconds = frames as f64 / rate;
+        if seconds < 10.0 { format!("{seconds:.2} s") } else { duration(seconds) }
+    };
+    let mut loudness: Vec<f64> = spread(stream.documents(), MEASURED / 10)
+        .map(|i| level(&stream.samples(stream.document(i))))
+        .collect();
+    loudness.sort_by(f64::total_cmp);
+    let decibels = |level: f64| format!("{:.0} dB", level.max(-120.0));
+    let mut all = vec![
+        ("lengths", spread_of(&lengths(stream), seconds)),
+        ("loudness", format!("{} of full scale (RMS)", spread_of(&loudness, decibels))),
+    ];
+    if channels > 1 {
+        all.push(("channels", channels.to_string()));
+    }
+    facts(&all)
+}
+
+/// Root mean square in decibels of full scale.
+fn level(samples: &[i16]) -> f64 {
+    let squares: f64 = samples.iter().map(|&sample| f64::from(sample) * f64::from(sample)).sum();
+    10.0 * (squares / samples.len().max(1) as f64 / (32_768.0 * 32_768.0)).log10()
 }
 
 /// Reads the name of a split.

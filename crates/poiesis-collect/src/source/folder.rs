@@ -1,12 +1,13 @@
-//! A folder of images, with folders inside it as classes and splits.
+//! A folder of images, sound or text, with folders inside it as classes and splits.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::names::{Names, Place, Rules, is_hidden};
+use super::contents::{Contents, Media};
+use super::names::{Place, Rules, is_hidden};
 use super::{Halt, Item, Payload, Plan, Sink, Source, file_name, parquet, source_name};
-use crate::decode::is_image_name;
 use crate::error::{Error, Result};
+use crate::options::Options;
 
 pub(crate) struct Folder {
     root: PathBuf,
@@ -15,33 +16,21 @@ pub(crate) struct Folder {
 }
 
 /// What lies in a folder and the folders below it.
-#[derive(Default)]
 pub(crate) struct Found {
-    /// The folders of images.
-    names: Names,
+    /// All files but the tables.
+    pub(crate) contents: Contents,
     /// Parquet files, in the order of their names.
     pub(crate) tables: Vec<PathBuf>,
-    /// Files of neither kind.
-    others: u64,
-}
-
-impl Found {
-    /// Whether there is a single file with the ending of an image.
-    pub(crate) fn has_images(&self) -> bool {
-        self.names.images > 0
-    }
 }
 
 /// Looks through a folder once.
-pub(crate) fn look(root: &Path) -> Result<Found> {
-    let mut found = Found::default();
+pub(crate) fn look(root: &Path, options: &Options) -> Result<Found> {
+    let mut found = Found { contents: Contents::new(options), tables: Vec::new() };
     walk(root, "", &mut Vec::new(), &mut |name, path| {
-        if is_image_name(name) {
-            found.names.add(name);
-        } else if parquet::is_table(name) {
+        if parquet::is_table(name) {
             found.tables.push(path.to_owned());
         } else {
-            found.others += 1;
+            found.contents.add(name);
         }
         Ok::<(), Error>(())
     })?;
@@ -50,17 +39,9 @@ pub(crate) fn look(root: &Path) -> Result<Found> {
 
 impl Folder {
     /// Plans with what was found in a folder.
-    pub(crate) fn new(root: &Path, found: &Found) -> Folder {
-        let rules = found.names.rules();
-        let plan = Plan {
-            name: source_name(root),
-            classes: rules.classes.clone(),
-            has_splits: rules.has_splits(),
-            total: Some(found.names.images),
-            notes: others_note(found.others),
-            ..Plan::default()
-        };
-        Folder { root: root.to_owned(), rules, plan }
+    pub(crate) fn new(root: &Path, contents: Contents, media: Media) -> Result<Folder> {
+        let (rules, plan) = contents.plan(source_name(root), media)?;
+        Ok(Folder { root: root.to_owned(), rules, plan })
     }
 }
 
@@ -71,7 +52,7 @@ impl Source for Folder {
 
     fn read(&mut self, sink: &mut Sink) -> Result<(), Halt> {
         walk(&self.root, "", &mut Vec::new(), &mut |name, path| {
-            if !is_image_name(name) {
+            if Media::of(name) != Some(self.plan.media) {
                 return Ok(());
             }
             let payload = Payload::File(path.to_owned());
@@ -80,7 +61,7 @@ impl Source for Folder {
     }
 }
 
-/// An image with what its path says about it.
+/// A file with what its path says about it.
 pub(crate) fn placed(rules: &Rules, path: &str, payload: Payload) -> Item {
     let name = path.to_owned();
     match rules.place(path) {
@@ -89,15 +70,6 @@ pub(crate) fn placed(rules: &Rules, path: &str, payload: Payload) -> Item {
             let payload = Payload::Refused("it lies outside the folders of the splits".to_owned());
             Item { name, split: None, label: None, payload }
         }
-    }
-}
-
-/// What to say about files that are no images.
-pub(crate) fn others_note(others: u64) -> Vec<String> {
-    match others {
-        0 => Vec::new(),
-        1 => vec!["1 file of the source is no image and was left alone".to_owned()],
-        n => vec![format!("{n} files of the source are no images and were left alone")],
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod archive;
 mod cifar;
+mod contents;
 mod folder;
 mod idx;
 mod labels;
@@ -10,6 +11,7 @@ mod made;
 mod names;
 mod npy;
 mod parquet;
+mod single;
 mod tar;
 mod webdataset;
 mod zip;
@@ -30,6 +32,8 @@ use crate::options::Options;
 use crate::prepare::Pixels;
 use crate::split::Split;
 
+pub(crate) use contents::Media;
+
 /// One example on its way from a source to a decoding thread.
 pub(crate) struct Item {
     /// How it is named in reports.
@@ -43,9 +47,9 @@ pub(crate) struct Item {
 
 /// The content of an example.
 pub(crate) enum Payload {
-    /// An image file on disk, read by the thread that decodes it.
+    /// A file on disk, read by the thread that decodes it.
     File(PathBuf),
-    /// An image file in memory.
+    /// A file in memory.
     Encoded(Vec<u8>),
     /// Decoded pixels.
     Pixels(Pixels),
@@ -71,12 +75,16 @@ impl Payload {
 pub(crate) struct Plan {
     /// The name of the data set, unless the user gives one.
     pub(crate) name: String,
+    /// What the examples are, if they are not made by code.
+    pub(crate) media: Media,
     /// Names of the classes; labels are indices into them. Without classes there are no labels.
     pub(crate) classes: Vec<String>,
     /// Whether the source has splits of its own, of which one is held out.
     pub(crate) has_splits: bool,
     /// How many examples there are, skipped ones included.
     pub(crate) total: Option<u64>,
+    /// Whether it is a single file: what is wrong with it is then an error, and not a file that is skipped.
+    pub(crate) single: bool,
     /// Set for data made by code: kind, shape and factors of the examples.
     pub(crate) made: Option<(Kind, Vec<usize>, Vec<Factor>)>,
     pub(crate) notes: Vec<String>,
@@ -152,7 +160,7 @@ pub(crate) fn open(source: &Path, options: &Options) -> Result<Box<dyn Source>> 
     }
     let shards = expand(source);
     if !shards.is_empty() {
-        return tar::open(source, &shards, &options.limits);
+        return tar::open(source, &shards, options);
     }
     match source.to_str().and_then(Builtin::parse) {
         Some(builtin) => Ok(Box::new(made::Made::new(builtin, options)?)),
@@ -172,20 +180,25 @@ fn open_folder(folder: &Path, options: &Options) -> Result<Box<dyn Source>> {
     if files.iter().any(|file| cifar::is_batch(file)) {
         return Ok(Box::new(cifar::Cifar::open(folder, &files)?));
     }
-    let found = folder::look(folder)?;
+    let found = folder::look(folder, options)?;
     if !found.tables.is_empty() {
         return Ok(Box::new(parquet::Parquet::open(folder, &found.tables, &options.limits)?));
     }
-    if found.has_images() {
-        return Ok(Box::new(folder::Folder::new(folder, &found)));
+    let media = found.contents.media();
+    if let Some(media @ (Media::Image | Media::Sound)) = media {
+        return Ok(Box::new(folder::Folder::new(folder, found.contents, media)?));
     }
     let tars: Vec<_> =
         files.iter().filter(|file| has_ending(file, &[".tar", ".tar.gz", ".tgz"])).cloned().collect();
     if !tars.is_empty() {
-        return tar::open(folder, &tars, &options.limits);
+        return tar::open(folder, &tars, options);
     }
     let others: Vec<_> = files.iter().filter(|file| has_ending(file, &[".zip", ".npz", ".npy"])).collect();
     match others[..] {
+        // A data file often comes with a text about it, but not the other way round.
+        [] if media == Some(Media::Text) => {
+            Ok(Box::new(folder::Folder::new(folder, found.contents, Media::Text)?))
+        }
         [] => Err(Error::Empty { path: folder.to_owned() }),
         [file] => open_file(file, options),
         [first, second, ..] => Err(Error::Malformed {
@@ -223,10 +236,19 @@ fn open_file(file: &Path, options: &Options) -> Result<Box<dyn Source>> {
         return Ok(Box::new(npy::Npy::open_npz(file, limits)?));
     }
     if head.starts_with(b"PK") {
-        return Ok(Box::new(zip::Zip::open(file, limits)?));
+        return Ok(Box::new(zip::Zip::open(file, options)?));
     }
     if head.get(257..262) == Some(b"ustar") || has_ending(file, &[".tar", ".tar.gz", ".tgz"]) {
-        return tar::open(file, &[file.to_owned()], limits);
+        return tar::open(file, &[file.to_owned()], options);
+    }
+    if head.starts_with(b"RIFF") || head.starts_with(b"fLaC") {
+        return Ok(Box::new(single::Single::open(file, Media::Sound, options)?));
+    }
+    match Media::of(&file_name(file)) {
+        Some(media @ (Media::Sound | Media::Text)) => {
+            return Ok(Box::new(single::Single::open(file, media, options)?));
+        }
+        Some(Media::Image) | None => {}
     }
     Err(Error::UnknownFormat { path: file.to_owned() })
 }
@@ -273,7 +295,13 @@ fn has_ending(file: &Path, endings: &[&str]) -> bool {
 
 /// The split that a file name speaks of in one of its words.
 pub(crate) fn split_of(path: &Path) -> Option<Split> {
-    file_name(path).split(|c: char| !c.is_alphanumeric()).find_map(Split::parse)
+    split_of_name(&file_name(path))
+}
+
+/// The split of which the last part of a path speaks in one of its words.
+pub(crate) fn split_of_name(path: &str) -> Option<Split> {
+    let name = path.rsplit_once('/').map_or(path, |(_, name)| name);
+    name.split(|c: char| !c.is_alphanumeric()).find_map(Split::parse)
 }
 
 /// Whether files belong to different splits by their names, one of them for training.
@@ -306,7 +334,10 @@ pub(crate) fn source_name(path: &Path) -> String {
     let full = path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let mut name = file_name(&full);
     while let Some((stem, ending)) = name.rsplit_once('.') {
-        let known = ["gz", "tgz", "tar", "zip", "npy", "npz", "parquet", "bin"];
+        let known = [
+            "gz", "tgz", "tar", "zip", "npy", "npz", "parquet", "bin", "txt", "jsonl", "ndjson", "wav",
+            "flac",
+        ];
         if stem.is_empty() || !known.contains(&ending.to_ascii_lowercase().as_str()) {
             break;
         }

@@ -3,23 +3,39 @@
 
 use std::collections::BTreeSet;
 
+use glob::Pattern;
+
+use super::contents::matches;
+use super::split_of_name;
 use crate::split::Split;
 
-/// The folders that hold images, gathered in a first pass over the names of all files.
+/// The folders that hold files of one kind, gathered in a first pass over the names of all files.
 #[derive(Default)]
 pub(crate) struct Names {
     /// Folders as lists of their parts; the empty list is the top.
     folders: BTreeSet<Vec<String>>,
-    /// How many images there are.
-    pub(crate) images: u64,
+    /// How many files there are.
+    pub(crate) files: u64,
+    /// What stands before the first `_` of the names of files, where that is asked for.
+    prefixes: Option<BTreeSet<String>>,
 }
 
 impl Names {
-    /// Takes note of the path of an image, its parts separated by `/`.
+    /// Begins without files. With `label_from_name`, the names of files give their classes.
+    pub(crate) fn new(label_from_name: bool) -> Names {
+        Names { prefixes: label_from_name.then(BTreeSet::new), ..Names::default() }
+    }
+
+    /// Takes note of the path of a file, its parts separated by `/`.
     pub(crate) fn add(&mut self, path: &str) {
-        self.images += 1;
+        self.files += 1;
         if escapes(path) {
             return;
+        }
+        if let (Some(prefixes), Some(prefix)) = (&mut self.prefixes, prefix_of(path))
+            && !prefixes.contains(prefix)
+        {
+            prefixes.insert(prefix.to_owned());
         }
         let folder = folder_of(path);
         if !self.folders.contains(&folder) {
@@ -27,8 +43,9 @@ impl Names {
         }
     }
 
-    /// The rules that all paths together imply.
-    pub(crate) fn rules(&self) -> Rules {
+    /// The rules that all paths together imply. With `by_file`, the names of files tell their splits where no folders
+    /// do; `patterns` come before both.
+    pub(crate) fn rules(&self, by_file: bool, patterns: Vec<(Split, Pattern)>) -> Rules {
         // Folders that hold everything say nothing, be it the name of the set or a lone `train`.
         let depth = common_depth(&self.folders);
         let below: Vec<&[String]> = self.folders.iter().map(|folder| &folder[depth..]).collect();
@@ -41,11 +58,11 @@ impl Names {
         let inside = |folder: &&Vec<String>| !by_split || split_at(folder, depth).is_some();
         let classes: BTreeSet<&String> =
             self.folders.iter().filter(inside).filter_map(|folder| folder.get(class_at)).collect();
-        Rules {
-            split_at: by_split.then_some(depth),
-            class_at,
-            classes: classes.into_iter().cloned().collect(),
-        }
+        let (classes, class_at) = match &self.prefixes {
+            Some(prefixes) => (prefixes.iter().cloned().collect(), ClassAt::Name),
+            None => (classes.into_iter().cloned().collect(), ClassAt::Folder(class_at)),
+        };
+        Rules { split_at: by_split.then_some(depth), by_file, patterns, class_at, classes }
     }
 }
 
@@ -53,37 +70,58 @@ impl Names {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Rules {
     split_at: Option<usize>,
-    class_at: usize,
+    by_file: bool,
+    patterns: Vec<(Split, Pattern)>,
+    class_at: ClassAt,
     /// Names of the classes, sorted.
     pub(crate) classes: Vec<String>,
 }
 
-/// What the path of an image says about it.
+/// What gives a file its class.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum ClassAt {
+    /// The part of its path at this depth.
+    Folder(usize),
+    /// What stands before the first `_` of its name.
+    Name,
+}
+
+/// What the path of a file says about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
     Inside {
         split: Option<Split>,
         label: Option<u32>,
     },
-    /// There are split folders, and the image is in none of them.
+    /// There are split folders, and the file is in none of them.
     Outside,
 }
 
 impl Rules {
     /// Whether paths tell the splits.
     pub(crate) fn has_splits(&self) -> bool {
-        self.split_at.is_some()
+        self.split_at.is_some() || self.by_file || !self.patterns.is_empty()
     }
 
-    /// Reads the path of an image.
+    /// Reads the path of a file.
     pub(crate) fn place(&self, path: &str) -> Place {
         let folder = folder_of(path);
-        let split = self.split_at.and_then(|at| split_at(&folder, at));
-        if self.has_splits() && split.is_none() {
-            return Place::Outside;
-        }
-        let class = folder.get(self.class_at);
-        let label = class.and_then(|class| self.classes.binary_search(class).ok()).map(|index| index as u32);
+        let class = match self.class_at {
+            ClassAt::Folder(at) => folder.get(at).map(String::as_str),
+            ClassAt::Name => prefix_of(path),
+        };
+        let index = |class: &str| self.classes.binary_search_by(|known| known.as_str().cmp(class)).ok();
+        let label = class.and_then(index).map(|index| index as u32);
+        let chosen = self.patterns.iter().find(|(_, pattern)| matches(pattern, path));
+        let split = match (chosen, self.split_at) {
+            (Some((split, _)), _) => Some(*split),
+            (None, Some(at)) => match split_at(&folder, at) {
+                None => return Place::Outside,
+                split => split,
+            },
+            (None, None) if self.by_file => split_of_name(path),
+            (None, None) => (!self.patterns.is_empty()).then_some(Split::Train),
+        };
         Place::Inside { split, label }
     }
 }
@@ -98,6 +136,12 @@ pub(crate) fn escapes(path: &str) -> bool {
     let mut chars = path.chars();
     let drive = chars.next().is_some_and(|c| c.is_ascii_alphabetic()) && chars.next() == Some(':');
     drive || path.starts_with(['/', '\\']) || path.split(['/', '\\']).any(|part| part == "..")
+}
+
+/// What stands before the first `_` of the name of a file.
+fn prefix_of(path: &str) -> Option<&str> {
+    let name = path.rsplit_once('/').map_or(path, |(_, name)| name);
+    name.split_once('_').map(|(prefix, _)| prefix).filter(|prefix| !prefix.is_empty())
 }
 
 /// The folders of a path, without the file and without `.`.
@@ -124,7 +168,7 @@ mod tests {
     fn rules(paths: &[&str]) -> Rules {
         let mut names = Names::default();
         paths.iter().for_each(|path| names.add(path));
-        names.rules()
+        names.rules(false, Vec::new())
     }
 
     fn place(split: Option<Split>, label: Option<u32>) -> Place {

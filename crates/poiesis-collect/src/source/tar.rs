@@ -1,4 +1,4 @@
-//! Tar archives of images, plain or compressed with gzip, read in place and in order. Several archives make one
+//! Tar archives of images, sound or text, plain or compressed with gzip, read in place and in order. Several archives make one
 //! source. When images come with `.cls` or `.json` files of the same name, they are WebDataset shards.
 
 use std::fs::File;
@@ -9,15 +9,15 @@ use flate2::read::MultiGzDecoder;
 use tar::{Archive, Entries};
 
 use super::archive::read_entry;
-use super::folder::{others_note, placed};
-use super::names::{Names, Rules, is_hidden};
+use super::contents::{Contents, Media};
+use super::folder::placed;
+use super::names::{Rules, is_hidden};
 use super::webdataset::{Survey, WebDataset};
 use super::{
     Halt, Item, Payload, Plan, Sink, Source, cifar, file_name, source_name, split_of, splits_differ,
 };
-use crate::decode::is_image_name;
 use crate::error::{Error, Result};
-use crate::options::Limits;
+use crate::options::{Limits, Options};
 
 pub(crate) struct Tar {
     shards: Vec<PathBuf>,
@@ -28,41 +28,33 @@ pub(crate) struct Tar {
 }
 
 /// Looks through archives and finds out what is in them.
-pub(crate) fn open(name: &Path, shards: &[PathBuf], limits: &Limits) -> Result<Box<dyn Source>> {
-    let mut names = Names::default();
+pub(crate) fn open(name: &Path, shards: &[PathBuf], options: &Options) -> Result<Box<dyn Source>> {
+    let limits = &options.limits;
+    let mut contents = Contents::new(options);
     let mut survey = Survey::default();
-    let (mut others, mut batches) = (0, false);
+    let mut batches = false;
     for shard in shards {
         each_entry(shard, &mut |entry| {
-            match is_image_name(&entry.path) {
-                true => names.add(&entry.path),
-                false => others += 1,
-            }
+            contents.add(&entry.path);
             batches |= cifar::is_batch(Path::new(&entry.path));
             survey.add(&entry.path, entry.reader);
             Ok::<(), Error>(())
         })?;
         survey.end_shard();
     }
-    if batches && names.images == 0 {
+    let media = contents.media();
+    if batches && media != Some(Media::Image) {
         return Ok(Box::new(cifar::Cifar::open_tar(&shards[0])?));
     }
-    if names.images == 0 {
+    let Some(media) = media else {
         return Err(Error::Empty { path: name.to_owned() });
-    }
+    };
     let by_shard = splits_differ(shards);
-    if survey.is_webdataset() {
+    if media == Media::Image && survey.is_webdataset() {
         return Ok(Box::new(WebDataset::new(name, shards, by_shard, survey, limits)));
     }
-    let rules = names.rules();
-    let plan = Plan {
-        name: source_name(name),
-        classes: rules.classes.clone(),
-        has_splits: rules.has_splits() || by_shard,
-        total: Some(names.images),
-        notes: others_note(others),
-        ..Plan::default()
-    };
+    let (rules, mut plan) = contents.plan(source_name(name), media)?;
+    plan.has_splits |= by_shard;
     Ok(Box::new(Tar { shards: shards.to_vec(), rules, by_shard, limits: *limits, plan }))
 }
 
@@ -75,7 +67,7 @@ impl Source for Tar {
         for shard in &self.shards {
             let split = if self.by_shard { split_of(shard) } else { None };
             each_entry(shard, &mut |mut entry| {
-                if !is_image_name(&entry.path) {
+                if Media::of(&entry.path) != Some(self.plan.media) {
                     return Ok(());
                 }
                 let payload = entry.payload(&self.limits);

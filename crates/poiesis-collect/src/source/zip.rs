@@ -1,4 +1,4 @@
-//! A zip archive of images, read in place; the folders inside it mean what folders on disk mean.
+//! A zip archive of images, sound or text, read in place; the folders inside it mean what folders on disk mean.
 
 use std::fs::File;
 use std::io::BufReader;
@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 use zip::ZipArchive;
 
 use super::archive::read_entry;
-use super::folder::{others_note, placed};
-use super::names::{Names, Rules, is_hidden};
+use super::contents::{Contents, Media};
+use super::folder::placed;
+use super::names::{Rules, is_hidden};
 use super::{Halt, Payload, Plan, Sink, Source, source_name};
-use crate::decode::is_image_name;
 use crate::error::{Error, Result};
-use crate::options::Limits;
+use crate::options::{Limits, Options};
 
 pub(crate) struct Zip {
     path: PathBuf,
@@ -24,34 +24,21 @@ pub(crate) struct Zip {
 
 impl Zip {
     /// Reads the directory of the archive.
-    pub(crate) fn open(path: &Path, limits: &Limits) -> Result<Zip> {
+    pub(crate) fn open(path: &Path, options: &Options) -> Result<Zip> {
         let file = File::open(path).map_err(|e| Error::read(path, e))?;
         let archive = ZipArchive::new(BufReader::new(file))
             .map_err(|e| Error::malformed(path, format!("{e}; fetch the archive again")))?;
-        let mut names = Names::default();
-        let mut others = 0;
+        let mut contents = Contents::new(options);
         for name in archive.file_names_raw().map(String::from_utf8_lossy) {
-            if is_hidden(&name) || name.ends_with('/') {
-                continue;
-            }
-            match is_image_name(&name) {
-                true => names.add(&name),
-                false => others += 1,
+            if !is_hidden(&name) && !name.ends_with('/') {
+                contents.add(&name);
             }
         }
-        if names.images == 0 {
+        let Some(media) = contents.media() else {
             return Err(Error::Empty { path: path.to_owned() });
-        }
-        let rules = names.rules();
-        let plan = Plan {
-            name: source_name(path),
-            classes: rules.classes.clone(),
-            has_splits: rules.has_splits(),
-            total: Some(names.images),
-            notes: others_note(others),
-            ..Plan::default()
         };
-        Ok(Zip { path: path.to_owned(), archive, rules, limits: *limits, plan })
+        let (rules, plan) = contents.plan(source_name(path), media)?;
+        Ok(Zip { path: path.to_owned(), archive, rules, limits: options.limits, plan })
     }
 }
 
@@ -68,7 +55,7 @@ impl Source for Zip {
             let name = String::from_utf8_lossy(raw.name_raw()).into_owned();
             let folder = raw.is_dir();
             drop(raw);
-            if folder || is_hidden(&name) || !is_image_name(&name) {
+            if folder || is_hidden(&name) || Media::of(&name) != Some(self.plan.media) {
                 continue;
             }
             let payload = match self.archive.by_index(index) {

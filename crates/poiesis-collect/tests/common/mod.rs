@@ -117,3 +117,86 @@ pub(crate) fn idx(dims: &[u32], values: &[u8]) -> Vec<u8> {
     bytes.extend(values);
     bytes
 }
+
+/// A WAV file of whole numbers of `bits` bits.
+pub(crate) fn wav(rate: u32, channels: u16, bits: u16, samples: &[i32]) -> Vec<u8> {
+    let format = hound::SampleFormat::Int;
+    write_wav(
+        hound::WavSpec { channels, sample_rate: rate, bits_per_sample: bits, sample_format: format },
+        samples,
+    )
+}
+
+/// A WAV file of floating-point numbers.
+pub(crate) fn wav_float(rate: u32, samples: &[f32]) -> Vec<u8> {
+    let sample_format = hound::SampleFormat::Float;
+    write_wav(hound::WavSpec { channels: 1, sample_rate: rate, bits_per_sample: 32, sample_format }, samples)
+}
+
+fn write_wav<S: hound::Sample + Copy>(spec: hound::WavSpec, samples: &[S]) -> Vec<u8> {
+    let mut bytes = Cursor::new(Vec::new());
+    let mut writer = hound::WavWriter::new(&mut bytes, spec).expect("memory takes it");
+    samples.iter().for_each(|&sample| writer.write_sample(sample).expect("memory takes it"));
+    writer.finalize().expect("memory takes it");
+    bytes.into_inner()
+}
+
+/// A FLAC file of 16 or 24 bits that stores its samples as they are, in frames of up to 100.
+pub(crate) fn flac(rate: u32, channels: u8, bits: u8, samples: &[i32]) -> Vec<u8> {
+    const BLOCK: usize = 100;
+    let count = samples.len() / usize::from(channels);
+    let mut file = b"fLaC\x80\0\0\x22".to_vec();
+    file.extend([0, BLOCK as u8, 0, BLOCK as u8, 0, 0, 0, 0, 0, 0]);
+    let facts =
+        u64::from(rate) << 44 | u64::from(channels - 1) << 41 | u64::from(bits - 1) << 36 | count as u64;
+    file.extend(facts.to_be_bytes());
+    file.extend([0; 16]);
+    for (number, block) in samples.chunks(BLOCK * usize::from(channels)).enumerate() {
+        let length = block.len() / usize::from(channels);
+        let mut frame = vec![0xff, 0xf8, 0x70, (channels - 1) << 4, number as u8];
+        frame.extend((length as u16 - 1).to_be_bytes());
+        frame.push(crc(&frame, 8, 0x07) as u8);
+        for channel in 0..usize::from(channels) {
+            frame.push(0b0000_0010);
+            for sample in block.iter().skip(channel).step_by(usize::from(channels)) {
+                frame.extend(&sample.to_be_bytes()[4 - usize::from(bits / 8)..]);
+            }
+        }
+        frame.extend((crc(&frame, 16, 0x8005) as u16).to_be_bytes());
+        file.extend(frame);
+    }
+    file
+}
+
+/// The checksums of FLAC: no reflection, nothing added.
+fn crc(bytes: &[u8], bits: u32, polynomial: u32) -> u32 {
+    let (top, mask) = (1 << (bits - 1), (1_u64 << bits) as u32 - 1);
+    bytes.iter().fold(0, |crc, &byte| {
+        (0..8).fold(crc ^ u32::from(byte) << (bits - 8), |crc, _| {
+            (if crc & top != 0 { crc << 1 ^ polynomial } else { crc << 1 }) & mask
+        })
+    })
+}
+
+/// Every file of a packed data set with its bytes, in order of the names.
+pub(crate) fn files(folder: &Path) -> Vec<(String, Vec<u8>)> {
+    let entries = fs::read_dir(folder).expect("the folder is there");
+    let mut all: Vec<_> = entries
+        .map(|entry| entry.expect("the folder can be read"))
+        .map(|entry| {
+            let bytes = fs::read(entry.path()).expect("a packed file can be read");
+            (entry.file_name().to_string_lossy().into_owned(), bytes)
+        })
+        .collect();
+    all.sort();
+    all
+}
+
+/// Collects into a folder that is looked at byte by byte, on a number of threads.
+pub(crate) fn files_with_threads(source: &Path, options: &Options, threads: usize) -> Vec<(String, Vec<u8>)> {
+    let root = tempfile::tempdir().expect("a folder can be made");
+    let out = root.path().join("set");
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads can be started");
+    pool.install(|| collect(source, &out, options, &|_| ())).expect("the source is good");
+    files(&out)
+}

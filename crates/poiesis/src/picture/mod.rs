@@ -1,4 +1,5 @@
-//! Pictures for people: grids of images, PNG files that say how they were made, and animations. No tensors.
+//! Pictures for people: grids of images, sound as waveform and spectrogram, PNG files that say how they were made, and
+//! animations. No tensors.
 //!
 //! A pixel is one byte a channel, gamma-encoded as in the files: 0 is dark.
 
@@ -6,10 +7,12 @@ pub mod animation;
 mod grid;
 mod png;
 mod resize;
+mod spectrogram;
 
 pub use animation::Timing;
 pub use grid::{BACKGROUND, PADDING, grid, rows};
 pub use resize::viewing_factor;
+pub use spectrogram::waveform_and_spectrogram;
 
 /// A picture in memory: rows of pixels from the top, channels innermost.
 #[derive(Clone, PartialEq, Eq)]

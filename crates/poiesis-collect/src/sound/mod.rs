@@ -1,0 +1,273 @@
+//! Collects sound: clips are decoded and converted on all cores and written in the order of the source. The first
+//! decides sample rate and channels for all, unless the user asks for one.
+
+mod clip;
+mod flac;
+mod resample;
+mod wav;
+
+use std::fs;
+use std::path::Path;
+use std::sync::mpsc::Receiver;
+
+use rayon::prelude::*;
+
+use crate::card::{Card, Kind, Skipped, SoundCard, SplitBy};
+use crate::collect::{Progress, each_batch};
+use crate::error::{Error, Result};
+use crate::fingerprint::example_hash;
+use crate::options::Options;
+use crate::pack::About;
+use crate::source::{Item, Payload, Plan, Source};
+use crate::split::Split;
+use crate::stream::StreamLayout;
+use crate::stream_pack::StreamPacker;
+use clip::{Clip, decode};
+use resample::resampled;
+
+/// Encoded clips that are decoded at a time: as many as come to this many bytes.
+const AT_A_TIME: u64 = 32 << 20;
+/// And no more than this many clips.
+const MANY: usize = 1024;
+
+/// Collects a source of sound into an empty folder.
+pub(crate) fn collect_sound(
+    path: &Path,
+    source: &mut dyn Source,
+    folder: &Path,
+    options: &Options,
+    report: &(dyn Fn(Progress) + Sync),
+) -> Result<(Card, Progress)> {
+    let Plan { has_splits, total, ref classes, .. } = *source.plan();
+    let split_by = match (has_splits, total) {
+        (true, _) => SplitBy::Source,
+        (false, Some(1)) => SplitBy::Position,
+        (false, _) => SplitBy::Content,
+    };
+    let mut collector = Collector {
+        folder,
+        options,
+        split_by,
+        classes: classes.len(),
+        packed: None,
+        skipped: Skipped::default(),
+        progress: Progress { total, ..Progress::default() },
+    };
+    each_batch(source, |batches| collector.run(batches, report))?;
+    collector.finish(path, source.plan())
+}
+
+/// The writing side.
+struct Collector<'a> {
+    folder: &'a Path,
+    options: &'a Options,
+    split_by: SplitBy,
+    classes: usize,
+    /// There is something to write to from the first good clip on.
+    packed: Option<Packed>,
+    skipped: Skipped,
+    progress: Progress,
+}
+
+/// What the clips are written to, and what the first of them decided.
+struct Packed {
+    packer: StreamPacker,
+    first: String,
+    card: SoundCard,
+    resampled: u64,
+}
+
+/// A clip with what can be found out without an order.
+struct Prepared {
+    clip: Clip,
+    bytes: Vec<u8>,
+    hash: [u8; 32],
+    silent: bool,
+    resampled: bool,
+}
+
+impl Collector<'_> {
+    fn run(&mut self, batches: &Receiver<Vec<Item>>, report: &(dyn Fn(Progress) + Sync)) -> Result<()> {
+        for batch in batches {
+            let mut items = batch.into_iter().peekable();
+            while items.peek().is_some() {
+                let (mut chunk, mut bytes) = (Vec::new(), 0);
+                while bytes < AT_A_TIME && chunk.len() < MANY {
+                    let Some(item) = items.next() else { break };
+                    bytes += size(&item.payload);
+                    chunk.push(item);
+                }
+                let options = self.options;
+                let prepared: Vec<_> = chunk.into_par_iter().map(|item| prepare(item, options)).collect();
+                for clip in prepared {
+                    self.take(clip)?;
+                }
+                report(self.progress);
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes a clip, or lists it with the reason why not.
+    fn take(&mut self, item: PreparedItem) -> Result<()> {
+        let PreparedItem { name, split, label, bytes, prepared } = item;
+        self.progress.bytes += bytes;
+        let prepared = match prepared.and_then(|prepared| self.fits(&prepared.clip).map(|()| prepared)) {
+            Ok(prepared) => prepared,
+            Err(reason) => {
+                self.progress.skipped += 1;
+                self.skipped.push(name, reason);
+                return Ok(());
+            }
+        };
+        let (split_by, holdout) = (self.split_by, self.options.holdout);
+        let packed = self.packed(&name, &prepared.clip)?;
+        packed.card.clipped += u64::from(prepared.clip.clipped);
+        packed.card.silent += u64::from(prepared.silent);
+        packed.card.limited += prepared.clip.limited;
+        packed.resampled += u64::from(prepared.resampled);
+        let split = match split_by {
+            SplitBy::Source => split.unwrap_or(Split::Train),
+            SplitBy::Content => Split::by_content(&prepared.hash, holdout),
+            SplitBy::Position => Split::Train,
+        };
+        let frame = usize::from(prepared.clip.channels) * 2;
+        let frames = prepared.bytes.len() / frame;
+        let cut = match split_by {
+            // A clip of one frame has nothing to hold out.
+            SplitBy::Position => ((frames as f64 * (1.0 - holdout)) as usize).max(1),
+            SplitBy::Source | SplitBy::Content => frames,
+        };
+        let (now, later) = prepared.bytes.split_at(cut * frame);
+        for (split, part) in [(split, now), (Split::Validation, later)] {
+            if !part.is_empty() {
+                packed.packer.begin(split, label)?;
+                packed.packer.push(split, part)?;
+                packed.packer.end(split)?;
+            }
+        }
+        self.progress.done += 1;
+        Ok(())
+    }
+
+    /// Whether a clip goes with those before it.
+    fn fits(&self, clip: &Clip) -> Result<(), String> {
+        let Some(Packed { first, card, .. }) = &self.packed else { return Ok(()) };
+        let SoundCard { sample_rate, channels, .. } = *card;
+        if clip.rate != sample_rate {
+            return Err(format!(
+                "its sample rate is {} Hz, that of the first clip, {first}, {sample_rate} Hz; bring all to one with \
+                 --sample-rate",
+                clip.rate
+            ));
+        }
+        if clip.channels != channels {
+            return Err(format!(
+                "it has {} channels, the first clip, {first}, has {channels}; mix all to one with --mono",
+                clip.channels
+            ));
+        }
+        Ok(())
+    }
+
+    /// What is written to; the first clip decides its format.
+    fn packed(&mut self, name: &str, clip: &Clip) -> Result<&mut Packed> {
+        if self.packed.is_none() {
+            let (channels, labelled) = (usize::from(clip.channels), self.classes > 0);
+            let layout = StreamLayout { kind: Kind::Sound, channels, width: 2, labelled };
+            let packer = StreamPacker::new(self.folder, layout, self.classes, self.options)?;
+            let card = SoundCard {
+                sample_rate: clip.rate,
+                channels: clip.channels,
+                clipped: 0,
+                silent: 0,
+                limited: 0,
+            };
+            self.packed = Some(Packed { packer, first: name.to_owned(), card, resampled: 0 });
+        }
+        Ok(self.packed.as_mut().expect("it was just made"))
+    }
+
+    fn finish(self, path: &Path, plan: &Plan) -> Result<(Card, Progress)> {
+        let Some(Packed { packer, card, resampled, .. }) = self.packed else {
+            return Err(nothing(path, plan, self.skipped));
+        };
+        let mut notes = plan.notes.clone();
+        let counts = [
+            (
+                card.clipped,
+                "clips have three or more samples in a row at full scale: they were recorded too loud",
+            ),
+            (card.silent, "clips are silent, without a sample beyond -60 dB"),
+            (card.limited, "samples were beyond full scale and were brought to it"),
+            (resampled, "clips were brought to another sample rate"),
+        ];
+        notes.extend(counts.iter().filter(|(count, _)| *count > 0).map(|(n, what)| format!("{n} {what}")));
+        let about = About {
+            name: self.options.name.clone().unwrap_or_else(|| plan.name.clone()),
+            classes: plan.classes.clone(),
+            factors: Vec::new(),
+            sources: vec![path.display().to_string()],
+            skipped: self.skipped,
+            notes,
+        };
+        Ok((packer.finish(about, self.split_by, None, Some(card))?, self.progress))
+    }
+}
+
+/// Why nothing came of a source. What is wrong with a single file is an error of that file.
+fn nothing(path: &Path, plan: &Plan, skipped: Skipped) -> Error {
+    let path = path.to_owned();
+    match skipped.list.into_iter().next() {
+        Some(first) if plan.single => Error::malformed(&path, first.reason),
+        Some(first) => Error::NothingUsable {
+            path,
+            example: Kind::Sound.example(),
+            count: skipped.count,
+            name: first.name,
+            reason: first.reason,
+        },
+        None => Error::Empty { path },
+    }
+}
+
+/// An item after decoding.
+struct PreparedItem {
+    name: String,
+    split: Option<Split>,
+    label: Option<u32>,
+    /// Bytes that were read for it.
+    bytes: u64,
+    prepared: Result<Prepared, String>,
+}
+
+/// Does the part of the work that needs no order; called by many threads.
+fn prepare(item: Item, options: &Options) -> PreparedItem {
+    let Item { name, split, label, payload } = item;
+    let (bytes, clip) = decode(payload, &options.limits);
+    let prepared = clip.and_then(|clip| prepare_clip(clip, options));
+    PreparedItem { name, split, label, bytes, prepared }
+}
+
+fn prepare_clip(clip: Clip, options: &Options) -> Result<Prepared, String> {
+    if clip.samples.is_empty() {
+        return Err("it holds no samples".to_owned());
+    }
+    let clip = if options.mono { clip.mixed() } else { clip };
+    if clip.channels > 2 {
+        return Err(format!("it has {} channels; mix them to one with --mono", clip.channels));
+    }
+    let rate = options.sample_rate.unwrap_or(clip.rate);
+    let differs = rate != clip.rate;
+    let clip = if differs { resampled(clip, rate)? } else { clip };
+    let bytes: Vec<u8> = clip.samples.iter().flat_map(|sample| sample.to_le_bytes()).collect();
+    Ok(Prepared { hash: example_hash(&bytes), silent: clip.is_silent(), clip, bytes, resampled: differs })
+}
+
+/// Bytes of an item before decoding.
+fn size(payload: &Payload) -> u64 {
+    match payload {
+        Payload::File(path) => fs::metadata(path).map_or(0, |file| file.len()),
+        other => other.bytes(),
+    }
+}

@@ -1,0 +1,37 @@
+//! One file of text or sound.
+
+use std::path::{Path, PathBuf};
+
+use super::contents::{Contents, Media};
+use super::folder::placed;
+use super::names::Rules;
+use super::{Halt, Payload, Plan, Sink, Source, file_name, source_name};
+use crate::error::Result;
+use crate::options::Options;
+
+pub(crate) struct Single {
+    path: PathBuf,
+    rules: Rules,
+    plan: Plan,
+}
+
+impl Single {
+    /// Plans with the name of the file alone.
+    pub(crate) fn open(path: &Path, media: Media, options: &Options) -> Result<Single> {
+        let mut contents = Contents::new(options);
+        contents.add(&file_name(path));
+        let (rules, plan) = contents.plan(source_name(path), media)?;
+        let plan = Plan { single: true, total: Some(1), notes: Vec::new(), ..plan };
+        Ok(Single { path: path.to_owned(), rules, plan })
+    }
+}
+
+impl Source for Single {
+    fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    fn read(&mut self, sink: &mut Sink) -> Result<(), Halt> {
+        sink.send(placed(&self.rules, &file_name(&self.path), Payload::File(self.path.clone())))
+    }
+}

@@ -1,0 +1,558 @@
+//! Collects text. The source is read two times, three for BPE: a survey checks every text, counts characters and
+//! decides the splits; BPE is learned from the train split; then the tokens are written. Only a byte for each
+//! document stays in memory in between.
+
+mod learn;
+mod read;
+
+use std::path::Path;
+use std::sync::mpsc::{Receiver, SyncSender};
+
+use crate::card::{Card, Kind, Skipped, SplitBy, TextCard};
+use crate::collect::{Progress, each_batch};
+use crate::error::{Error, Result};
+use crate::options::{Options, VocabularyKind};
+use crate::pack::About;
+use crate::source::{Item, Plan, Source};
+use crate::split::Split;
+use crate::stream::StreamLayout;
+use crate::stream_pack::StreamPacker;
+use crate::vocabulary::{Bpe, Vocabulary, whole_pieces};
+use learn::owned_pieces;
+use read::{Changes, Pass, Place, Reading, read_item};
+
+/// Up to this many distinct characters, characters are the vocabulary unless another is asked for.
+const FEW_CHARACTERS: usize = 1024;
+/// Tokens of a BPE vocabulary unless another number is asked for.
+const VOCABULARY_SIZE: u32 = 4096;
+/// How much of the train split a BPE vocabulary is learned from, in bytes, so that its counts fit in memory.
+const LEARNED_FROM: u64 = 256 << 20;
+/// How much text is encoded at a time, in bytes.
+const AT_A_TIME: usize = 1 << 20;
+
+/// Collects a source of text into an empty folder.
+pub(crate) fn collect_text(
+    path: &Path,
+    source: &mut dyn Source,
+    folder: &Path,
+    options: &Options,
+    report: &(dyn Fn(Progress) + Sync),
+) -> Result<(Card, Progress)> {
+    let collector = Collector { path, options, report };
+    let mut survey = Survey::new(source.plan(), options);
+    let mut changes = Changes::default();
+    collector.pass(source, &mut survey, &mut changes)?;
+    let mut progress = Progress { skipped: survey.skipped.count, ..Progress::default() };
+    if survey.splits.is_empty() {
+        return Err(nothing(path, source.plan(), survey.skipped));
+    }
+    let mut notes = source.plan().notes.clone();
+    let division = survey.division(options, &mut notes);
+    notes.extend(change_notes(changes, &survey));
+    let vocabulary = collector.vocabulary(source, &survey, &division, &mut notes)?;
+    let labelled = !source.plan().classes.is_empty();
+    let layout = StreamLayout { kind: Kind::Text, channels: 1, width: vocabulary.token_bytes(), labelled };
+    let packer = StreamPacker::new(folder, layout, source.plan().classes.len(), options)?;
+    let mut writer = Writer::new(&vocabulary, &survey, &division, packer);
+    collector.pass(source, &mut writer, &mut Changes::default())?;
+    progress.done = writer.documents.next as u64;
+    progress.bytes = writer.bytes;
+    let plan = source.plan();
+    let about = About {
+        name: options.name.clone().unwrap_or_else(|| plan.name.clone()),
+        classes: plan.classes.clone(),
+        factors: Vec::new(),
+        sources: vec![path.display().to_string()],
+        skipped: survey.skipped.clone(),
+        notes,
+    };
+    let packer = writer.packer;
+    let text = TextCard { vocabulary: vocabulary.clone(), lines: options.lines };
+    Ok((packer.finish(about, division.split_by, Some(text), None)?, progress))
+}
+
+/// Why nothing came of a source. What is wrong with a single file is an error of that file.
+fn nothing(path: &Path, plan: &Plan, skipped: Skipped) -> Error {
+    let path = path.to_owned();
+    match skipped.list.into_iter().next() {
+        Some(first) if plan.single && skipped.count == 1 => Error::malformed(&path, first.reason),
+        Some(first) => Error::NothingUsable {
+            path,
+            example: Kind::Text.example(),
+            count: skipped.count,
+            name: first.name,
+            reason: first.reason,
+        },
+        None => Error::malformed(&path, "it holds no text that is not empty"),
+    }
+}
+
+/// What is the same for all ways through a source.
+struct Collector<'a> {
+    path: &'a Path,
+    options: &'a Options,
+    report: &'a (dyn Fn(Progress) + Sync),
+}
+
+impl Collector<'_> {
+    /// Leads one pass through all texts.
+    fn pass(&self, source: &mut dyn Source, pass: &mut dyn Counted, changes: &mut Changes) -> Result<()> {
+        let reading = Reading { lines: self.options.lines, longest_record: self.options.limits.file_bytes };
+        each_batch(source, |batches: &Receiver<Vec<Item>>| {
+            for item in batches.iter().flatten() {
+                // What was changed in a text that cannot be used is not counted.
+                let mut here = Changes::default();
+                let skipped = pass.progress().skipped;
+                read_item(item, reading, &mut here, pass.as_pass())?;
+                if pass.progress().skipped == skipped {
+                    changes.marks += here.marks;
+                    changes.line_ends += here.line_ends;
+                }
+                (self.report)(pass.progress());
+            }
+            Ok(())
+        })
+    }
+
+    /// Chooses or learns the vocabulary.
+    fn vocabulary(
+        &self,
+        source: &mut dyn Source,
+        survey: &Survey,
+        division: &Division,
+        notes: &mut Vec<String>,
+    ) -> Result<Vocabulary> {
+        let characters = survey.characters.all();
+        let distinct = characters.len();
+        let kind = self.options.vocabulary.unwrap_or_else(|| {
+            let (kind, chosen) = match distinct <= FEW_CHARACTERS {
+                true => (VocabularyKind::Characters, "these are the vocabulary"),
+                false => (VocabularyKind::Bytes, "the vocabulary is the 256 bytes"),
+            };
+            notes.push(format!("{distinct} distinct characters occur: {chosen}"));
+            kind
+        });
+        Ok(match kind {
+            VocabularyKind::Bytes => Vocabulary::Bytes,
+            VocabularyKind::Characters => Vocabulary::Characters { characters },
+            VocabularyKind::Bpe => Vocabulary::Bpe(self.learn(source, survey, division, notes)?),
+        })
+    }
+
+    /// Learns BPE from the train split, on a thread that counts while this one reads.
+    fn learn(
+        &self,
+        source: &mut dyn Source,
+        survey: &Survey,
+        division: &Division,
+        notes: &mut Vec<String>,
+    ) -> Result<Bpe> {
+        let size = self.options.vocabulary_size.unwrap_or(VOCABULARY_SIZE);
+        let (sender, receiver) = learn::channel();
+        let mut learner = Learner::new(survey, division, sender);
+        let learned = std::thread::scope(|scope| {
+            let learned = scope.spawn(move || learn::learn(receiver, size));
+            let passed = self.pass(source, &mut learner, &mut Changes::default());
+            let whole = learner.sent <= LEARNED_FROM;
+            drop(learner);
+            match learned.join() {
+                Ok(learned) => passed.map(|()| (learned, whole)),
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        })?;
+        let (learned, whole) = learned;
+        let bpe = learned.map_err(|reason| Error::Vocabulary { path: self.path.to_owned(), reason })?;
+        if !whole {
+            notes.push(format!("the vocabulary was learned from the first {} MiB", LEARNED_FROM >> 20));
+        }
+        let found = Vocabulary::Bpe(bpe.clone()).len();
+        if found < size as usize {
+            notes.push(format!("the text is worth {found} tokens, fewer than the {size} asked for"));
+        }
+        Ok(bpe)
+    }
+}
+
+/// A pass that knows how far it is.
+trait Counted: Pass {
+    fn progress(&self) -> Progress;
+    fn as_pass(&mut self) -> &mut dyn Pass;
+}
+
+/// Which characters have occurred. Those of a text that turns out to be of no use are taken back.
+struct Characters {
+    seen: Vec<bool>,
+    fresh: Vec<char>,
+}
+
+impl Characters {
+    fn new() -> Characters {
+        Characters { seen: vec![false; char::MAX as usize + 1], fresh: Vec::new() }
+    }
+
+    fn add(&mut self, text: &str) {
+        for character in text.chars() {
+            let seen = &mut self.seen[character as usize];
+            if !*seen {
+                *seen = true;
+                self.fresh.push(character);
+            }
+        }
+    }
+
+    fn keep(&mut self) {
+        self.fresh.clear();
+    }
+
+    fn take_back(&mut self) {
+        for character in self.fresh.drain(..) {
+            self.seen[character as usize] = false;
+        }
+    }
+
+    /// All of them, sorted.
+    fn all(&self) -> Vec<char> {
+        let seen = self.seen.iter().enumerate().filter(|(_, seen)| **seen);
+        seen.filter_map(|(code, _)| char::from_u32(code as u32)).collect()
+    }
+}
+
+/// The first way through a source.
+struct Survey {
+    has_splits: bool,
+    holdout: f64,
+    place: Place,
+    hasher: blake3::Hasher,
+    characters: Characters,
+    /// Whether each text can be used.
+    usable: Vec<bool>,
+    /// The split of each document of the texts that can be used.
+    splits: Vec<Split>,
+    /// Characters of all these documents; when there is one, where to cut it is counted in them.
+    length: u64,
+    /// Documents without a character.
+    empty: u64,
+    /// Documents, characters and empty documents before the text that is being read.
+    before: (usize, u64, u64),
+    skipped: Skipped,
+    bytes: u64,
+}
+
+impl Survey {
+    fn new(plan: &Plan, options: &Options) -> Survey {
+        Survey {
+            has_splits: plan.has_splits,
+            holdout: options.holdout,
+            place: Place { split: None, label: None },
+            hasher: blake3::Hasher::new(),
+            characters: Characters::new(),
+            usable: Vec::new(),
+            splits: Vec::new(),
+            length: 0,
+            empty: 0,
+            before: (0, 0, 0),
+            skipped: Skipped::default(),
+            bytes: 0,
+        }
+    }
+
+    /// How the documents are divided into splits.
+    fn division(&mut self, options: &Options, notes: &mut Vec<String>) -> Division {
+        if self.has_splits {
+            return Division { split_by: SplitBy::Source, cut: None };
+        }
+        if self.splits.len() == 1 {
+            let cut = (self.length as f64 * (1.0 - options.holdout)) as u64;
+            self.splits[0] = Split::Train;
+            // A text of one character has nothing to hold out.
+            let cut = if cut == 0 { self.length } else { cut };
+            return Division { split_by: SplitBy::Position, cut: Some(cut) };
+        }
+        if !self.splits.contains(&Split::Train) {
+            self.splits.fill(Split::Train);
+            notes.push("too few different documents to hold any out for validation".to_owned());
+        }
+        Division { split_by: SplitBy::Content, cut: None }
+    }
+}
+
+/// How documents are divided into splits.
+struct Division {
+    split_by: SplitBy,
+    /// For a single document, how many characters of it are for training.
+    cut: Option<u64>,
+}
+
+fn change_notes(changes: Changes, survey: &Survey) -> Vec<String> {
+    let Changes { marks, line_ends } = changes;
+    let mut notes = Vec::new();
+    if marks > 0 {
+        notes.push(format!("{marks} byte order marks were removed"));
+    }
+    if line_ends > 0 {
+        notes.push(format!("{line_ends} line ends CRLF were made LF"));
+    }
+    if survey.empty > 0 {
+        notes.push(format!("{} empty documents were left out", survey.empty));
+    }
+    notes
+}
+
+impl Pass for Survey {
+    fn begin(&mut self, place: Place) -> bool {
+        self.place = place;
+        self.before = (self.splits.len(), self.length, self.empty);
+        true
+    }
+
+    fn piece(&mut self, text: &str) -> Result<()> {
+        self.hasher.update(text.as_bytes());
+        self.characters.add(text);
+        self.length += text.chars().count() as u64;
+        self.bytes += text.len() as u64;
+        Ok(())
+    }
+
+    fn end_document(&mut self) -> Result<()> {
+        let hash = *self.hasher.finalize().as_bytes();
+        self.hasher.reset();
+        self.splits.push(match self.has_splits {
+            true => self.place.split.unwrap_or(Split::Train),
+            false => Split::by_content(&hash, self.holdout),
+        });
+        Ok(())
+    }
+
+    fn empty_document(&mut self) {
+        self.empty += 1;
+    }
+
+    fn end(&mut self, fault: Option<(String, String)>) -> Result<()> {
+        self.usable.push(fault.is_none());
+        let Some((name, reason)) = fault else {
+            self.characters.keep();
+            return Ok(());
+        };
+        self.skipped.push(name, reason);
+        self.characters.take_back();
+        self.hasher.reset();
+        let (documents, length, empty) = self.before;
+        self.splits.truncate(documents);
+        (self.length, self.empty) = (length, empty);
+        Ok(())
+    }
+}
+
+impl Counted for Survey {
+    fn progress(&self) -> Progress {
+        Progress { skipped: self.skipped.count, bytes: self.bytes, ..Progress::default() }
+    }
+
+    fn as_pass(&mut self) -> &mut dyn Pass {
+        self
+    }
+}
+
+/// Follows the survey through the same source: which texts to read, and where each document belongs.
+struct Documents<'a> {
+    survey: &'a Survey,
+    cut: Option<u64>,
+    /// The next text, and the document that is being read or comes next.
+    text: usize,
+    next: usize,
+    /// Characters of the document that have gone by, counted where it is to be cut.
+    gone: u64,
+    place: Place,
+}
+
+impl<'a> Documents<'a> {
+    fn new(survey: &'a Survey, division: &Division) -> Documents<'a> {
+        let place = Place { split: None, label: None };
+        Documents { survey, cut: division.cut, text: 0, next: 0, gone: 0, place }
+    }
+
+    fn begin(&mut self, place: Place) -> bool {
+        self.place = place;
+        self.text += 1;
+        self.survey.usable.get(self.text - 1).copied().unwrap_or(false)
+    }
+
+    /// Cuts a piece into parts, each with its split: two where the division of a single document lies within it.
+    fn parts<'t>(&mut self, text: &'t str) -> [(Split, &'t str); 2] {
+        // More documents than before go with the train split; `end` notices that something has changed.
+        let split = self.survey.splits.get(self.next).copied().unwrap_or(Split::Train);
+        let Some(cut) = self.cut else { return [(split, text), (split, "")] };
+        let left = cut.saturating_sub(self.gone);
+        self.gone += text.chars().count() as u64;
+        let at = text.char_indices().nth(left as usize).map_or(text.len(), |(at, _)| at);
+        [(Split::Train, &text[..at]), (Split::Validation, &text[at..])]
+    }
+
+    fn end_document(&mut self) {
+        self.next += 1;
+    }
+
+    /// A text that was good before must still be.
+    fn end(&self, fault: Option<(String, String)>) -> Result<()> {
+        let usable = self.survey.usable.get(self.text - 1).copied().unwrap_or(false);
+        match fault {
+            Some((name, reason)) if usable => {
+                let reason = format!("it changed while it was collected: {reason}");
+                Err(Error::malformed(Path::new(&name), reason))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The second way: sends the train split to whoever learns the vocabulary.
+struct Learner<'a> {
+    documents: Documents<'a>,
+    sender: SyncSender<Vec<String>>,
+    buffer: String,
+    sent: u64,
+}
+
+impl<'a> Learner<'a> {
+    fn new(survey: &'a Survey, division: &Division, sender: SyncSender<Vec<String>>) -> Learner<'a> {
+        Learner { documents: Documents::new(survey, division), sender, buffer: String::new(), sent: 0 }
+    }
+
+    fn send(&mut self, length: usize) {
+        let later = self.buffer.split_off(length);
+        let now = std::mem::replace(&mut self.buffer, later);
+        if self.sent <= LEARNED_FROM && !now.is_empty() {
+            self.sent += now.len() as u64;
+            // Whoever learns has failed if it takes no more, and says why.
+            let _ = self.sender.send(owned_pieces(&now));
+        }
+    }
+}
+
+impl Pass for Learner<'_> {
+    fn begin(&mut self, place: Place) -> bool {
+        self.documents.begin(place) && self.sent <= LEARNED_FROM
+    }
+
+    fn piece(&mut self, text: &str) -> Result<()> {
+        for (split, part) in self.documents.parts(text) {
+            if split == Split::Train {
+                self.buffer.push_str(part);
+            }
+        }
+        if self.buffer.len() >= AT_A_TIME {
+            self.send(whole_pieces(self.buffer.as_bytes()));
+        }
+        Ok(())
+    }
+
+    fn end_document(&mut self) -> Result<()> {
+        self.documents.end_document();
+        self.send(self.buffer.len());
+        Ok(())
+    }
+
+    fn empty_document(&mut self) {}
+
+    fn end(&mut self, fault: Option<(String, String)>) -> Result<()> {
+        self.documents.end(fault)
+    }
+}
+
+impl Counted for Learner<'_> {
+    fn progress(&self) -> Progress {
+        Progress { bytes: self.sent, ..Progress::default() }
+    }
+
+    fn as_pass(&mut self) -> &mut dyn Pass {
+        self
+    }
+}
+
+/// The last way: encodes and writes.
+struct Writer<'a> {
+    vocabulary: &'a Vocabulary,
+    documents: Documents<'a>,
+    packer: StreamPacker,
+    /// The split of the document, or of the part of it, that is being written.
+    open: Option<Split>,
+    buffer: String,
+    bytes: u64,
+}
+
+impl<'a> Writer<'a> {
+    fn new(
+        vocabulary: &'a Vocabulary,
+        survey: &'a Survey,
+        division: &Division,
+        packer: StreamPacker,
+    ) -> Writer<'a> {
+        let documents = Documents::new(survey, division);
+        Writer { vocabulary, documents, packer, open: None, buffer: String::new(), bytes: 0 }
+    }
+
+    /// Encodes and writes the first `length` bytes of what is waiting.
+    fn write(&mut self, split: Split, length: usize) -> Result<()> {
+        let tokens = self.vocabulary.encode(&self.buffer.as_bytes()[..length])?;
+        self.buffer.drain(..length);
+        let bytes: Vec<u8> = match self.vocabulary.token_bytes() {
+            1 => tokens.iter().map(|&token| token as u8).collect(),
+            2 => tokens.iter().flat_map(|&token| (token as u16).to_le_bytes()).collect(),
+            _ => tokens.iter().flat_map(|token| token.to_le_bytes()).collect(),
+        };
+        self.packer.push(split, &bytes)
+    }
+
+    /// Ends the document, or its part of one split.
+    fn close(&mut self) -> Result<()> {
+        let Some(split) = self.open.take() else { return Ok(()) };
+        self.write(split, self.buffer.len())?;
+        self.packer.end(split)
+    }
+}
+
+impl Pass for Writer<'_> {
+    fn begin(&mut self, place: Place) -> bool {
+        self.documents.begin(place)
+    }
+
+    fn piece(&mut self, text: &str) -> Result<()> {
+        self.bytes += text.len() as u64;
+        for (split, part) in self.documents.parts(text).into_iter().filter(|(_, part)| !part.is_empty()) {
+            if self.open.is_some_and(|open| open != split) {
+                self.close()?;
+            }
+            if self.open.is_none() {
+                self.open = Some(split);
+                self.packer.begin(split, self.documents.place.label)?;
+            }
+            self.buffer.push_str(part);
+            if self.buffer.len() >= AT_A_TIME {
+                self.write(split, whole_pieces(self.buffer.as_bytes()))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn end_document(&mut self) -> Result<()> {
+        self.documents.end_document();
+        self.close()
+    }
+
+    fn empty_document(&mut self) {}
+
+    fn end(&mut self, fault: Option<(String, String)>) -> Result<()> {
+        self.documents.end(fault)
+    }
+}
+
+impl Counted for Writer<'_> {
+    fn progress(&self) -> Progress {
+        let skipped = self.documents.survey.skipped.count;
+        Progress { done: self.documents.next as u64, skipped, bytes: self.bytes, total: None }
+    }
+
+    fn as_pass(&mut self) -> &mut dyn Pass {
+        self
+    }
+}
