@@ -6,12 +6,12 @@ use crate::capability::{Capability, Model};
 use crate::config::{RunConfig, TrainConfig};
 use crate::data::{Batches, DataSpec, Examples, Windows};
 use crate::error::{Error, Result};
-use crate::models::{gan::dcgan::DcganEntry, vae::vae::VaeEntry};
+use crate::models::{autoregressive::wavenet::WaveNetEntry, gan::dcgan::DcganEntry, vae::vae::VaeEntry};
 use crate::nn::Weights;
 use crate::train::Session;
 
 /// All models, in the order of the documentation.
-pub const CATALOGUE: &[&dyn Entry] = &[&DcganEntry, &VaeEntry];
+pub const CATALOGUE: &[&dyn Entry] = &[&DcganEntry, &VaeEntry, &WaveNetEntry];
 
 /// A model as the catalogue knows it.
 pub trait Entry: Sync {
@@ -111,6 +111,10 @@ impl Start<'_> {
 pub enum Domain {
     /// Images of one size.
     Images,
+    /// Text, as bytes, characters or learned pieces.
+    Text,
+    /// Sound.
+    Sound,
 }
 
 impl Domain {
@@ -118,6 +122,8 @@ impl Domain {
     pub fn name(self) -> &'static str {
         match self {
             Domain::Images => "images",
+            Domain::Text => "text",
+            Domain::Sound => "sound",
         }
     }
 }

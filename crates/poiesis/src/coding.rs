@@ -8,7 +8,7 @@
 use std::f64::consts::LN_2;
 
 use constriction::BitArray;
-use constriction::stream::model::{DecoderModel, EncoderModel, EntropyModel};
+use constriction::stream::model::{DecoderModel, DefaultUniformModel, EncoderModel, EntropyModel};
 use constriction::stream::queue::{DefaultRangeDecoder, DefaultRangeEncoder};
 use constriction::stream::{Decode as _, Encode as _};
 
@@ -99,6 +99,34 @@ pub fn decode(
         sequences.append(&mut group);
     }
     Some(sequences)
+}
+
+/// Codes numbers that nothing is known of but how many they could be: each is `(number, how many)`.
+///
+/// # Panics
+///
+/// When a number is not below how many there are, or there are more than 2²³.
+pub fn encode_uniform(numbers: impl IntoIterator<Item = (u32, u32)>) -> Coded {
+    let mut coder = DefaultRangeEncoder::new();
+    let mut bits = 0.0;
+    for (number, many) in numbers.into_iter().filter(|&(_, many)| many > 1) {
+        bits += f64::from(many).log2();
+        if let Err(fault) = coder.encode_symbol(number as usize, DefaultUniformModel::new(many as usize)) {
+            panic!("{number} of {many} could not be coded: {fault:?}");
+        }
+    }
+    let words = coder.into_compressed().unwrap_or_else(|never| match never {});
+    Coded { words, bits }
+}
+
+/// Decodes numbers that [`encode_uniform`] coded, given how many each could be; `None` when the words end early.
+pub fn decode_uniform(many: impl IntoIterator<Item = u32>, words: &[u32]) -> Option<Vec<u32>> {
+    let mut coder = DefaultRangeDecoder::from_compressed(words.to_vec()).ok()?;
+    let mut number = |many: u32| match many {
+        1 => Some(0),
+        _ => coder.decode_symbol(DefaultUniformModel::new(many as usize)).ok().map(|number| number as u32),
+    };
+    many.into_iter().map(&mut number).collect()
 }
 
 fn longest(lengths: impl Iterator<Item = usize>) -> usize {
@@ -280,6 +308,18 @@ mod tests {
             let taken = 32.0 * coded.words.len() as f64;
             assert!(taken < coded.bits * 1.001 + 64.0, "{taken} bits for {}", coded.bits);
         }
+    }
+
+    #[test]
+    fn uniform_numbers_come_back_and_take_their_logarithm() {
+        let mut generator = rng::generator(1, "test", 0);
+        let mut draw = |bound| rng::below(&mut generator, bound) as u32;
+        let numbers: Vec<(u32, u32)> =
+            (0..10_000).map(|_| 1 + draw(700)).map(|many| (many - 1, many)).collect();
+        let coded = encode_uniform(numbers.iter().copied());
+        let decoded = decode_uniform(numbers.iter().map(|&(_, many)| many), &coded.words);
+        assert_eq!(decoded, Some(numbers.iter().map(|&(number, _)| number).collect()));
+        assert!(32.0 * (coded.words.len() as f64) < coded.bits * 1.001 + 64.0);
     }
 
     #[test]

@@ -120,8 +120,10 @@ pub struct TrainConfig {
     pub sample_schedule: SampleSchedule,
     /// How many grids are drawn over the whole run.
     pub sample_frames: u64,
-    /// Images in a grid.
+    /// Images in a grid; texts; clips.
     pub sample_count: usize,
+    /// Tokens of a text and frames of a clip among the samples; images have their own size.
+    pub sample_length: usize,
 }
 
 impl Default for TrainConfig {
@@ -138,6 +140,7 @@ impl Default for TrainConfig {
             sample_schedule: SampleSchedule::Linear,
             sample_frames: 40,
             sample_count: 64,
+            sample_length: 1000,
         }
     }
 }

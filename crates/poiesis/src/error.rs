@@ -209,6 +209,17 @@ pub enum Error {
         reason: String,
     },
 
+    /// A sound could not be encoded or decoded.
+    #[error("cannot {doing} the sound {}: {reason}; convert it, or give another file", path.display())]
+    Sound {
+        /// The file.
+        path: PathBuf,
+        /// "read" or "write".
+        doing: &'static str,
+        /// What the codec said, or how it differs from what is needed.
+        reason: String,
+    },
+
     /// Something is not of the kind that a model knows.
     #[error("`{name}` cannot be compressed by this model: {reason}; {remedy}")]
     NotOfTheModel {

@@ -197,7 +197,7 @@ impl Train {
     fn describe(&self, entry: &dyn Entry, resolved: &Resolved, out: &Path) -> Result<()> {
         let config = &resolved.config;
         poiesis::device::device(&config.device)?;
-        data::options(&config.data)?;
+        data::options(&config.data.source, &config.data)?;
         let known = data::expected_shape(&config.data, &self.how.data_dir.data_dir);
         let footprint = match known {
             Some(shape) => {

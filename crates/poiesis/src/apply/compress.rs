@@ -7,11 +7,13 @@
 
 use std::path::{Path, PathBuf};
 
+use poiesis_collect::Vocabulary;
 use poiesis_kernels::instruction_set;
 use serde::{Deserialize, Serialize};
 
-use crate::coding::{self, Coded};
-use crate::data::{Content, DataSpec, ImageShape};
+use super::sound;
+use crate::coding;
+use crate::data::{Content, DataSpec, ImageShape, mu_law};
 use crate::error::{Error, Result};
 use crate::picture::Picture;
 use crate::run::atomic;
@@ -27,16 +29,18 @@ const FORMAT: u32 = 1;
 pub struct Document {
     /// Its name, that of a file.
     pub name: String,
-    /// Its bytes: a text as it is; the 8-bit numbers of one or several images of the model's shape, row by row.
+    /// Its bytes: a text as it is; the 8-bit numbers of one or several images of the model's shape, row by row; the 16-bit
+    /// samples of a clip, low byte first.
     pub content: Vec<u8>,
 }
 
 impl Document {
-    /// Reads a file of the kind that `spec` says: a PNG image.
+    /// Reads a file of the kind that `spec` says: a PNG image, a text, a 16-bit WAV file.
     ///
     /// # Errors
     ///
-    /// [`Error::Picture`] and [`Error::Io`] when it cannot be read, [`Error::NotOfTheModel`] when it is of another size.
+    /// [`Error::Picture`], [`Error::Sound`] and [`Error::Io`] when it cannot be read, [`Error::NotOfTheModel`] when an image
+    /// is of another size.
     pub fn read(path: &Path, spec: &DataSpec) -> Result<Document> {
         let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
         match &spec.content {
@@ -52,6 +56,17 @@ impl Document {
                     });
                 }
                 Ok(Document { name, content: picture.data().to_vec() })
+            }
+            Content::Text(_) => {
+                let content = std::fs::read(path).map_err(Error::io("read", path))?;
+                Ok(Document { name, content })
+            }
+            Content::Sound(shape) => {
+                let samples = sound::read_wav(path, *shape)?;
+                Ok(Document {
+                    name,
+                    content: samples.iter().flat_map(|sample| sample.to_le_bytes()).collect(),
+                })
             }
         }
     }
@@ -75,6 +90,12 @@ impl Document {
                     Ok(OutputFile { path, bytes: picture.to_png(None)? })
                 };
                 images.enumerate().map(file).collect()
+            }
+            Content::Text(_) => Ok(vec![OutputFile { path: folder.join(name), bytes: self.content.clone() }]),
+            Content::Sound(shape) => {
+                let path = folder.join(name).with_extension("wav");
+                let bytes = sound::to_wav(&path, *shape, &samples_of(&self.content))?;
+                Ok(vec![OutputFile { path, bytes }])
             }
         }
     }
@@ -133,6 +154,8 @@ pub struct Header {
     pub fingerprint: String,
     /// The vector instructions that the laws were computed with.
     pub instructions: String,
+    /// How many of the words are of values that the model codes; the others tell what it does not know.
+    pub words: u64,
     /// What is inside.
     pub entries: Vec<EntryHeader>,
 }
@@ -171,7 +194,7 @@ pub fn compress(
 ) -> Result<Compressed> {
     let code = trained.code()?;
     let form = Form::of(trained)?;
-    let (mut sequences, mut entries) = (Vec::new(), Vec::new());
+    let (mut sequences, mut places, mut entries) = (Vec::new(), Vec::new(), Vec::new());
     for document in documents {
         let read = form.read(document)?;
         entries.push(EntryHeader {
@@ -180,12 +203,13 @@ pub fn compress(
             crc32c: crc32c::crc32c(&document.content),
             sequences: runs(read.iter().map(Vec::len)),
         });
+        places.extend(form.places(document));
         sequences.extend(read);
     }
     let total: u64 = sequences.iter().map(|sequence| sequence.len() as u64).sum();
     let classes = vec![None; sequences.len()];
-    let Coded { words, bits } =
-        coding::encode(code, &sequences, &classes, &mut |done| progress(done as u64, total));
+    let values = coding::encode(code, &sequences, &classes, &mut |done| progress(done as u64, total));
+    let beside = coding::encode_uniform(places);
     let header = Header {
         format: FORMAT,
         model: trained.entry.name().to_owned(),
@@ -194,8 +218,11 @@ pub fn compress(
         averaged: trained.averaged,
         fingerprint: trained.fingerprint(),
         instructions: instruction_set().to_owned(),
+        words: values.words.len() as u64,
         entries,
     };
+    let bits = values.bits + beside.bits;
+    let words = [values.words, beside.words].concat();
     let words_bytes = 4 * words.len();
     let bytes = Archive { header, words }.to_bytes()?;
     let header = bytes.len() - words_bytes;
@@ -225,13 +252,18 @@ pub fn decompress(
     let all = each.concat();
     let total: u64 = all.iter().map(|&length| length as u64).sum();
     let classes = vec![None; all.len()];
-    let decoded =
-        coding::decode(code, &all, &classes, &archive.words, &mut |done| progress(done as u64, total));
-    let mut decoded = decoded.ok_or_else(|| damaged("its code words end early"))?.into_iter();
+    let early = || damaged("its code words end early");
+    let words = archive.words.split_at_checked(archive.header.words as usize);
+    let (words, beside) = words.ok_or_else(early)?;
+    let decoded = coding::decode(code, &all, &classes, words, &mut |done| progress(done as u64, total));
+    let decoded = decoded.ok_or_else(early)?;
+    let many = decoded.iter().flatten().filter_map(|&value| form.many(value));
+    let places = coding::decode_uniform(many, beside).ok_or_else(early)?;
+    let (mut decoded, mut places) = (decoded.into_iter(), places.into_iter());
     let mut documents = Vec::new();
     for (entry, lengths) in archive.header.entries.iter().zip(&each) {
         let sequences: Vec<Vec<u32>> = decoded.by_ref().take(lengths.len()).collect();
-        let content = form.write(&sequences);
+        let content = form.write(&sequences.concat(), &mut places);
         if content.len() as u64 != entry.bytes || crc32c::crc32c(&content) != entry.crc32c {
             return Err(damaged(&format!("the content of `{}` does not have its checksum", entry.name)));
         }
@@ -252,17 +284,41 @@ fn runs(lengths: impl Iterator<Item = usize>) -> Vec<(u32, u32)> {
     runs
 }
 
-/// How documents of the model's kind become sequences.
-enum Form {
-    /// Images of one shape, whose numbers have so many levels.
-    Images { shape: ImageShape, levels: usize },
+/// Values of a stream of text or sound: a long document is cut into streams that are coded side by side, which the
+/// model does faster. Each costs what the model does not yet know at its beginning.
+const STREAM: usize = 16_384;
+/// Streams of one document at most.
+const STREAMS: usize = 64;
+
+/// Cuts a document into streams of almost equal length.
+fn streams(values: &[u32]) -> Vec<Vec<u32>> {
+    let count = (values.len() / STREAM).clamp(1, STREAMS);
+    values.chunks(values.len().div_ceil(count).max(1)).map(<[u32]>::to_vec).collect()
 }
 
-impl Form {
-    fn of(trained: &Trained) -> Result<Form> {
+/// The 16-bit samples of bytes, low byte first.
+fn samples_of(content: &[u8]) -> Vec<i16> {
+    content.as_chunks().0.iter().map(|&two| i16::from_le_bytes(two)).collect()
+}
+
+/// How documents of the model's kind become sequences.
+enum Form<'a> {
+    /// Images of one shape, whose numbers have so many levels.
+    Images { shape: ImageShape, levels: usize },
+    /// Texts.
+    Text(&'a Vocabulary),
+    /// Clips: a sample is its μ-law level, which the model codes, and its place among the samples of that level, which is
+    /// kept beside.
+    Sound,
+}
+
+impl Form<'_> {
+    fn of(trained: &Trained) -> Result<Form<'_>> {
         let levels = trained.code()?.alphabet();
         Ok(match &trained.spec.content {
             Content::Images(shape) => Form::Images { shape: *shape, levels },
+            Content::Text(text) => Form::Text(&text.vocabulary),
+            Content::Sound(_) => Form::Sound,
         })
     }
 
@@ -288,16 +344,64 @@ impl Form {
                 let image = |image: &[u8]| image.iter().map(value).collect::<Result<Vec<u32>>>();
                 document.content.chunks_exact(shape.dims()).map(image).collect()
             }
-        }
-    }
-
-    fn write(&self, sequences: &[Vec<u32>]) -> Vec<u8> {
-        match self {
-            Form::Images { levels, .. } => {
-                sequences.iter().flatten().map(|&value| byte_of(value, *levels)).collect()
+            Form::Text(vocabulary) => {
+                let tokens = vocabulary.encode(&document.content).map_err(|error| {
+                    refuse(error.to_string(), "train a model on bytes, which knows every file")
+                })?;
+                Ok(streams(&tokens))
+            }
+            Form::Sound => {
+                let levels = samples_of(&document.content).into_iter().map(mu_law::level);
+                Ok(streams(&levels.collect::<Vec<_>>()))
             }
         }
     }
+
+    /// What the model does not know of a document: for each value, which of how many things it stands for.
+    fn places(&self, document: &Document) -> Vec<(u32, u32)> {
+        match self {
+            Form::Images { .. } | Form::Text(_) => Vec::new(),
+            Form::Sound => samples_of(&document.content).into_iter().map(place).collect(),
+        }
+    }
+
+    /// How many things a value stands for, where that is kept beside.
+    fn many(&self, value: u32) -> Option<u32> {
+        match self {
+            Form::Images { .. } | Form::Text(_) => None,
+            // A value that is no level comes from a damaged archive, which its checksum will tell.
+            Form::Sound => Some(if (value as usize) < mu_law::LEVELS { many(value) } else { 1 }),
+        }
+    }
+
+    /// The document that was read as `values`; `places` are those of this and the documents after it.
+    fn write(&self, values: &[u32], places: &mut dyn Iterator<Item = u32>) -> Vec<u8> {
+        match self {
+            Form::Images { levels, .. } => values.iter().map(|&value| byte_of(value, *levels)).collect(),
+            Form::Text(vocabulary) => {
+                let known = values.iter().copied().filter(|&value| (value as usize) < vocabulary.len());
+                vocabulary.decode(&known.collect::<Vec<_>>())
+            }
+            Form::Sound => {
+                let sample = |(&level, place): (&u32, u32)| {
+                    let first =
+                        if (level as usize) < mu_law::LEVELS { *mu_law::samples(level).start() } else { 0 };
+                    first.wrapping_add(place as i16).to_le_bytes()
+                };
+                values.iter().zip(places).flat_map(sample).collect()
+            }
+        }
+    }
+}
+
+/// The place of a sample among those of its level, and how many those are.
+fn place(sample: i16) -> (u32, u32) {
+    let level = mu_law::level(sample);
+    ((i32::from(sample) - i32::from(*mu_law::samples(level).start())) as u32, many(level))
+}
+
+fn many(level: u32) -> u32 {
+    mu_law::samples(level).count() as u32
 }
 
 /// The level that a byte stands for, if it is exactly one of `levels`, spread over 0 to 255.
@@ -413,6 +517,7 @@ mod tests {
             averaged: true,
             fingerprint: "f".into(),
             instructions: "portable".into(),
+            words: 3,
             entries: Vec::new(),
         };
         let bytes = Archive { header: header.clone(), words: vec![1, 2, 3] }.to_bytes().unwrap();

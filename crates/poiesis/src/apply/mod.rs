@@ -3,3 +3,5 @@
 pub mod complete;
 pub mod compress;
 pub mod sample;
+pub mod sound;
+pub mod text;

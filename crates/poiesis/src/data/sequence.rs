@@ -8,8 +8,9 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use poiesis_collect::View;
+use poiesis_collect::{Stream, View};
 
+use super::mu_law;
 use crate::error::{Error, Result};
 use crate::rng;
 
@@ -56,6 +57,10 @@ enum Source {
     Memory { values: Arc<Vec<u32>>, starts: Arc<Vec<u64>>, classes: Option<Arc<Vec<u32>>> },
     /// Images, each a document.
     Images(View),
+    /// Texts.
+    Text(Stream),
+    /// Clips of sound; samples of a frame follow one another.
+    Sound { stream: Stream, channels: u64 },
 }
 
 impl Tokens {
@@ -84,6 +89,16 @@ impl Tokens {
         Tokens { source: Source::Images(view), shape }
     }
 
+    /// Texts.
+    pub fn of_text(stream: Stream, shape: TokenShape) -> Tokens {
+        Tokens { source: Source::Text(stream), shape }
+    }
+
+    /// Clips of sound, as μ-law levels, the channels of a frame one after another.
+    pub fn of_sound(stream: Stream, channels: u16, shape: TokenShape) -> Tokens {
+        Tokens { source: Source::Sound { stream, channels: u64::from(channels) }, shape }
+    }
+
     /// Their alphabet.
     pub fn shape(&self) -> TokenShape {
         self.shape
@@ -104,6 +119,7 @@ impl Tokens {
         match &self.source {
             Source::Memory { starts, .. } => starts.len(),
             Source::Images(view) => view.len(),
+            Source::Text(stream) | Source::Sound { stream, .. } => stream.documents(),
         }
     }
 
@@ -112,6 +128,8 @@ impl Tokens {
         match &self.source {
             Source::Memory { values, .. } => values.len() as u64,
             Source::Images(view) => (view.len() * self.shape.length.unwrap_or(0)) as u64,
+            Source::Text(stream) => stream.len(),
+            Source::Sound { stream, channels } => stream.len() * channels,
         }
     }
 
@@ -130,6 +148,8 @@ impl Tokens {
         match &self.source {
             Source::Memory { starts, .. } => starts[index],
             Source::Images(_) => (index * self.shape.length.unwrap_or(0)) as u64,
+            Source::Text(stream) => stream.document(index).start,
+            Source::Sound { stream, channels } => stream.document(index).start * channels,
         }
     }
 
@@ -177,6 +197,7 @@ impl Tokens {
         match &self.source {
             Source::Memory { classes, .. } => classes.as_ref().map(|classes| classes[index]),
             Source::Images(view) => view.label(index),
+            Source::Text(stream) | Source::Sound { stream, .. } => stream.label(index),
         }
     }
 
@@ -191,6 +212,14 @@ impl Tokens {
                     level(view.image(place / length)[place % length])
                 };
                 places.map(value).collect()
+            }
+            Source::Text(stream) => stream.tokens(places),
+            Source::Sound { stream, channels } => {
+                let frames = places.start / channels..places.end.div_ceil(*channels);
+                let skipped = (places.start - frames.start * channels) as usize;
+                let samples = stream.samples(frames);
+                let wanted = &samples[skipped..skipped + (places.end - places.start) as usize];
+                wanted.iter().map(|&sample| mu_law::level(sample)).collect()
             }
         }
     }

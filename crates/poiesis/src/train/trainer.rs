@@ -9,14 +9,15 @@ use poiesis_collect::{Dataset, Split};
 
 use super::watchdog::collapse;
 use super::{Ema, Event, Finding, Session, Values, learning_rate_factor, sample_steps};
-use crate::apply::sample;
-use crate::capability::{Model, Sample};
+use crate::apply::{sample, sound, text};
+use crate::capability::{Code, Model, Sample};
 use crate::catalogue::{self, Entry};
 use crate::config::RunConfig;
-use crate::data::{Content, DataSpec, Examples, ImageShape};
+use crate::data::{Content, DataSpec, Examples, ImageShape, SoundShape, TextShape};
 use crate::device::device;
 use crate::error::{Error, Result};
 use crate::evaluate;
+use crate::generate::Choice;
 use crate::nn::Weights;
 use crate::picture;
 use crate::run::tensorboard::EventWriter;
@@ -382,6 +383,8 @@ impl Training {
         let model = self.model()?;
         let path = match (self.spec.content.clone(), model.sampler(), model.code()) {
             (Content::Images(shape), Some(sampler), _) => self.sample_images(sampler, shape, watch)?,
+            (Content::Text(shape), _, Some(code)) => self.sample_text(code, &shape)?,
+            (Content::Sound(shape), _, Some(code)) => self.sample_sound(code, shape)?,
             _ => return Ok(()),
         };
         self.samples = Some(path.clone());
@@ -417,6 +420,48 @@ impl Training {
                 self.warn(finding, watch);
             }
         }
+        Ok(path)
+    }
+
+    /// Writes texts, one after another.
+    fn sample_text(&self, code: &dyn Code, shape: &TextShape) -> Result<PathBuf> {
+        let config = &self.config.train;
+        let mut bytes = Vec::new();
+        for index in 0..config.sample_count as u64 {
+            let request = text::Request {
+                prime: &[],
+                length: config.sample_length,
+                class: (self.spec.classes > 0).then_some((index % self.spec.classes.max(1) as u64) as u32),
+                seed: SAMPLE_SEED,
+                index,
+                choice: Choice::default(),
+            };
+            let tokens = self.spec.tokens(0);
+            text::write(code, shape, tokens, &request, &mut |part| bytes.extend_from_slice(part))?;
+            bytes.extend_from_slice(shape.separator());
+        }
+        let path = samples::path_of(&self.run.samples_path(), self.step, "txt");
+        run::atomic::write(&path, &bytes)?;
+        Ok(path)
+    }
+
+    /// Writes clips, one after another, as a WAV file.
+    fn sample_sound(&self, code: &dyn Code, shape: SoundShape) -> Result<PathBuf> {
+        let config = &self.config.train;
+        let classes = self.spec.classes as u64;
+        let class = |index: u64| (classes > 0).then(|| (index % classes) as u32);
+        let request = sound::Request {
+            prime: &[],
+            frames: config.sample_length,
+            classes: &(0..config.sample_count as u64).map(class).collect::<Vec<_>>(),
+            seed: SAMPLE_SEED,
+            first: 0,
+            choice: Choice::default(),
+        };
+        let clips = sound::make(code, shape, self.spec.tokens(0), &request, &mut |_| ());
+        let all = sound::joined(&clips, shape);
+        let path = samples::path_of(&self.run.samples_path(), self.step, "wav");
+        sound::write_wav(&path, shape, &all)?;
         Ok(path)
     }
 
