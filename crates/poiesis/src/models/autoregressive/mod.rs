@@ -1,0 +1,8 @@
+//! Autoregressive models: the probability of an example as a product over its values, each given those before it.
+
+mod causal;
+pub mod gated_pixelcnn;
+mod pixels;
+
+pub use gated_pixelcnn::GatedPixelCnnConfig;
+pub use pixels::{PixelLaw, Pixels};
