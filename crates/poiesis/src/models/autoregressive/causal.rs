@@ -7,7 +7,7 @@ use burn::module::{Module, Param};
 use burn::tensor::{Tensor, TensorData};
 use poiesis_kernels::{ConvOptions, conv2d};
 
-use crate::nn::{Init, Law};
+use crate::nn::Init;
 
 /// What a kernel may read, beside the rows above the one it is centred on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,13 +45,14 @@ pub(crate) struct MaskedConv2d {
 impl MaskedConv2d {
     /// Makes a convolution with a kernel of the given height and width and its centre at `[row, column]`, for images of
     /// `channels` channels. The outputs are `parts` times as many as the features that are divided into groups: a gate has two
-    /// parts, of which each is divided.
+    /// parts, of which each is divided. Weights are drawn from N(0, `gain`² / inputs of an output), biases are zero.
     pub(crate) fn new(
         kernel: [usize; 2],
         centre: [usize; 2],
         [inputs, outputs]: [usize; 2],
         parts: usize,
         mask: Mask,
+        gain: f64,
         channels: usize,
         init: &mut Init,
     ) -> MaskedConv2d {
@@ -77,7 +78,7 @@ impl MaskedConv2d {
         };
         let fan_in = live.max(1) * inputs;
         let shape = [kernel[0], kernel[1], inputs, outputs];
-        let weight = init.weight(shape, fan_in, live.max(1) * outputs, Law::FanIn);
+        let weight = init.normal(shape, 0.0, gain / (fan_in as f64).sqrt());
         let padding = [0, 1].map(|axis| [centre[axis], kernel[axis] - 1 - centre[axis]]);
         let options = ConvOptions { padding, live: Some(live), ..ConvOptions::default() };
         MaskedConv2d { weight, bias: init.constant([outputs], 0.0), mask, options }

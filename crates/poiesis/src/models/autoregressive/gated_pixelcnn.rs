@@ -191,7 +191,7 @@ impl Network {
         let channels = pixels.shape.channels;
         let layers = (0..config.layers).map(|index| Layer::new(index == 0, config, channels, classes, init));
         let layers = layers.collect();
-        let mut pointwise = |sizes| MaskedConv2d::new([1, 1], [0, 0], sizes, 1, Mask::B, channels, init);
+        let mut pointwise = |sizes| MaskedConv2d::new([1, 1], [0, 0], sizes, 1, Mask::B, 1.0, channels, init);
         let hidden = pointwise([config.width, config.head]);
         let output = pointwise([config.head, channels * pixels.logits()]);
         Network { layers, hidden, output }
@@ -249,12 +249,14 @@ impl Layer {
             false => (config.kernel, width, [Mask::Row, Mask::B]),
         };
         let reach = kernel / 2;
-        let mut conv = |size, centre, sizes, parts, mask| {
-            MaskedConv2d::new(size, centre, sizes, parts, mask, channels, init)
+        let mut conv = |size, centre, sizes, parts, mask, gain| {
+            MaskedConv2d::new(size, centre, sizes, parts, mask, gain, channels, init)
         };
-        let vertical = conv([reach + 1, kernel], [reach, reach], [inputs, 2 * width], 2, rows);
-        let horizontal = conv([1, reach + 1], [0, reach], [inputs, 2 * width], 2, left);
-        let merge = conv([1, 1], [0, 0], [width, width], 1, Mask::B);
+        // A gate halves what passes, and no residual connection carries the vertical stack past it.
+        let gain = if first { 1.0 } else { 2.0 };
+        let vertical = conv([reach + 1, kernel], [reach, reach], [inputs, 2 * width], 2, rows, gain);
+        let horizontal = conv([1, reach + 1], [0, reach], [inputs, 2 * width], 2, left, 1.0);
+        let merge = conv([1, 1], [0, 0], [width, width], 1, Mask::B, 1.0);
         let link = Linear::new(2 * width, 2 * width, Law::FanIn, init);
         let class = (classes > 0).then(|| ClassBias {
             vertical: init.normal([classes, 2 * width], 0.0, 0.1),
