@@ -26,6 +26,11 @@ impl Linear {
         Linear { bias: Some(init.constant([outputs], 0.0)), ..Linear::new(inputs, outputs, law, init) }
     }
 
+    /// The weight, `[inputs, outputs]`.
+    pub fn weight(&self) -> Tensor<2> {
+        self.weight.val()
+    }
+
     /// Applies the layer to the last axis, then `activation`.
     ///
     /// # Shapes

@@ -3,6 +3,8 @@
 //! An image is read row by row, and the channels of a pixel one after another. So that the features of a pixel know which
 //! channels they may depend on, they are divided into as many groups as there are channels, in that order.
 
+use std::ops::Range;
+
 use burn::module::{Module, Param};
 use burn::tensor::{Tensor, TensorData};
 use poiesis_kernels::{ConvOptions, conv2d};
@@ -28,6 +30,49 @@ pub(crate) fn group(index: usize, features: usize, channels: usize) -> usize {
     index * channels / features
 }
 
+/// The features of group `group`, of `channels`, out of `features`.
+pub(crate) fn features_of(group: usize, features: usize, channels: usize) -> Range<usize> {
+    let first = |group: usize| (group * features).div_ceil(channels);
+    first(group)..first(group + 1)
+}
+
+/// A kernel: its height and width, its centre `[row, column]` in it, and its mask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Kernel {
+    size: [usize; 2],
+    centre: [usize; 2],
+    mask: Mask,
+}
+
+impl Kernel {
+    /// `side` × `side` around the pixel.
+    pub(crate) fn square(side: usize, mask: Mask) -> Kernel {
+        Kernel { size: [side; 2], centre: [side / 2; 2], mask }
+    }
+
+    /// The rows of a square of `side` up to that of the pixel.
+    pub(crate) fn rows(side: usize, mask: Mask) -> Kernel {
+        Kernel { size: [side / 2 + 1, side], centre: [side / 2; 2], mask }
+    }
+
+    /// The pixels of a square of `side` in the row of the pixel and up to it.
+    pub(crate) fn row(side: usize, mask: Mask) -> Kernel {
+        Kernel { size: [1, side / 2 + 1], centre: [0, side / 2], mask }
+    }
+
+    /// Elements that take part, counted row by row, where the centre is read at all or in part.
+    fn live(self, channels: usize) -> usize {
+        let Kernel { size: [_, width], centre: [row, column], mask } = self;
+        match mask {
+            Mask::Above => row * width,
+            Mask::Row => (row + 1) * width,
+            // With one channel the centre is not read at all.
+            Mask::A if channels == 1 => row * width + column,
+            Mask::A | Mask::B => row * width + column + 1,
+        }
+    }
+}
+
 /// A convolution under a [`Mask`].
 #[derive(Module, Debug)]
 pub(crate) struct MaskedConv2d {
@@ -35,7 +80,7 @@ pub(crate) struct MaskedConv2d {
     pub(crate) weight: Param<Tensor<4>>,
     /// `[outputs]`.
     pub(crate) bias: Param<Tensor<1>>,
-    /// The factor, 0 or 1, of each number of the weight from the centre on; none where whole elements are masked.
+    /// The factor, 0 or 1, of each number of the weight; none where whole elements are masked.
     #[module(skip)]
     mask: Option<Vec<f32>>,
     #[module(skip)]
@@ -43,44 +88,38 @@ pub(crate) struct MaskedConv2d {
 }
 
 impl MaskedConv2d {
-    /// Makes a convolution with a kernel of the given height and width and its centre at `[row, column]`, for images of
-    /// `channels` channels. The outputs are `parts` times as many as the features that are divided into groups: a gate has two
-    /// parts, of which each is divided. Weights are drawn from N(0, `gain`² / inputs of an output), biases are zero.
+    /// Makes a convolution for images of `channels` channels. The outputs are `parts` times as many as the features that are divided
+    /// into groups: a gate has two parts, of which each is divided. Weights are drawn from N(0, `gain`² / inputs of an output),
+    /// biases are zero.
     pub(crate) fn new(
-        kernel: [usize; 2],
-        centre: [usize; 2],
+        kernel: Kernel,
         [inputs, outputs]: [usize; 2],
         parts: usize,
-        mask: Mask,
         gain: f64,
         channels: usize,
         init: &mut Init,
     ) -> MaskedConv2d {
-        let [above, before] = [centre[0] * kernel[1], centre[0] * kernel[1] + centre[1]];
-        let passes = |input: usize, output: usize| {
-            let features = outputs / parts;
-            let (from, to) = (group(input, inputs, channels), group(output % features, features, channels));
-            from < to || (from == to && mask == Mask::B)
-        };
-        // With one channel the centre is read wholly or not at all.
-        let (live, mask) = match (channels, mask) {
-            (_, Mask::Above) => (above, None),
-            (_, Mask::Row) => (above + kernel[1], None),
-            (1, Mask::A) => (before, None),
-            (1, Mask::B) => (before + 1, None),
-            _ => {
-                let pairs = (0..inputs).flat_map(|input| (0..outputs).map(move |output| (input, output)));
-                let centre = pairs.map(|(input, output)| f32::from(passes(input, output)));
-                let ones = std::iter::repeat_n(1.0, before * inputs * outputs);
-                let rest = (kernel[0] * kernel[1] - before - 1) * inputs * outputs;
-                (before + 1, Some(ones.chain(centre).chain(std::iter::repeat_n(0.0, rest)).collect()))
-            }
-        };
-        let fan_in = live.max(1) * inputs;
-        let shape = [kernel[0], kernel[1], inputs, outputs];
-        let weight = init.normal(shape, 0.0, gain / (fan_in as f64).sqrt());
-        let padding = [0, 1].map(|axis| [centre[axis], kernel[axis] - 1 - centre[axis]]);
+        let live = kernel.live(channels);
+        let [height, width] = kernel.size;
+        let std = gain / ((live.max(1) * inputs) as f64).sqrt();
+        let weight = init.normal([height, width, inputs, outputs], 0.0, std);
+        let padding = [0, 1].map(|axis| [kernel.centre[axis], kernel.size[axis] - 1 - kernel.centre[axis]]);
         let options = ConvOptions { padding, live: Some(live), ..ConvOptions::default() };
+        let groups = channels > 1 && matches!(kernel.mask, Mask::A | Mask::B);
+        let mask = groups.then(|| {
+            let features = outputs / parts;
+            let passes = |input: usize, output: usize| {
+                let (from, to) =
+                    (group(input, inputs, channels), group(output % features, features, channels));
+                from < to || (from == to && kernel.mask == Mask::B)
+            };
+            let element = inputs * outputs;
+            let mut mask = vec![1.0; height * width * element];
+            for (place, factor) in mask[(live - 1) * element..live * element].iter_mut().enumerate() {
+                *factor = f32::from(passes(place / outputs, place % outputs));
+            }
+            mask
+        });
         MaskedConv2d { weight, bias: init.constant([outputs], 0.0), mask, options }
     }
 
@@ -91,6 +130,11 @@ impl MaskedConv2d {
     /// When `x` does not have `inputs` channels.
     pub(crate) fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         conv2d(x, self.masked_weight(), Some(self.bias.val()), &self.options)
+    }
+
+    /// How its kernel moves, and how many of its elements are live.
+    pub(crate) fn options(&self) -> &ConvOptions {
+        &self.options
     }
 
     /// The weight with zeros where it is masked.

@@ -20,17 +20,23 @@
 //! numbers are in [-1, 1]; all rows of a vertical kernel are computed at once instead of by n×1 and 1×n convolutions. The vertical
 //! stack is moved down by one row at the image and not at every layer, which is the same.
 
+use std::ops::Range;
+
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Int, Tensor, TensorData};
+use poiesis_kernels::inference::{self, PackedLinear};
 use poiesis_kernels::{add, embedding, gate_halves};
 use serde::{Deserialize, Serialize};
 
-use super::causal::{Mask, MaskedConv2d};
+use super::causal::{Kernel, Mask, MaskedConv2d, features_of};
+use super::columns::{
+    Columns, PackedConv, PackedHead, PixelReader, Places, all_laws, columns, numbers, pack, sample,
+};
 use super::pixels::{PixelLaw, Pixels};
-use crate::capability::{Capability, ImageLikelihood, Likelihood, Model, Scale};
+use crate::capability::{Capability, Code, ImageLikelihood, Likelihood, Model, Reader, Sample, Scale};
 use crate::catalogue::{Domain, Entry, Footprint, Paper, Recipe, Start, recipes};
 use crate::config::{RunConfig, SampleSchedule, TrainConfig};
-use crate::data::{Batches, DataSpec};
+use crate::data::{Batches, DataSpec, ImageShape};
 use crate::error::{Error, Result};
 use crate::nn::{Activation, Init, Law, Linear, Weights, activate, num_parameters};
 use crate::train::{Optimizer, OptimizerConfig, Session, Terms};
@@ -120,7 +126,7 @@ impl GatedPixelCnnConfig {
         self.check(shape.channels, spec.classes)?;
         let classes = if self.conditional { spec.classes } else { 0 };
         let network = Network::new(self, &pixels, classes, &mut Init::new(seed, device));
-        Ok(GatedPixelCnn { pixels, network })
+        Ok(GatedPixelCnn { pixels, classes, network })
     }
 
     fn check(&self, channels: usize, classes: usize) -> Result<()> {
@@ -152,6 +158,8 @@ impl GatedPixelCnnConfig {
 #[derive(Clone, Debug)]
 pub struct GatedPixelCnn {
     pixels: Pixels,
+    /// Classes it is conditioned on; 0 for none.
+    classes: usize,
     network: Network,
 }
 
@@ -191,7 +199,8 @@ impl Network {
         let channels = pixels.shape.channels;
         let layers = (0..config.layers).map(|index| Layer::new(index == 0, config, channels, classes, init));
         let layers = layers.collect();
-        let mut pointwise = |sizes| MaskedConv2d::new([1, 1], [0, 0], sizes, 1, Mask::B, 1.0, channels, init);
+        let one = Kernel::square(1, Mask::B);
+        let mut pointwise = |sizes| MaskedConv2d::new(one, sizes, 1, 1.0, channels, init);
         let hidden = pointwise([config.width, config.head]);
         let output = pointwise([config.head, channels * pixels.logits()]);
         Network { layers, hidden, output }
@@ -244,19 +253,16 @@ impl Layer {
         init: &mut Init,
     ) -> Layer {
         let width = config.width;
-        let (kernel, inputs, [rows, left]) = match first {
-            true => (config.first_kernel, channels, [Mask::Above, Mask::A]),
-            false => (config.kernel, width, [Mask::Row, Mask::B]),
-        };
-        let reach = kernel / 2;
-        let mut conv = |size, centre, sizes, parts, mask, gain| {
-            MaskedConv2d::new(size, centre, sizes, parts, mask, gain, channels, init)
-        };
         // A gate halves what passes, and no residual connection carries the vertical stack past it.
-        let gain = if first { 1.0 } else { 2.0 };
-        let vertical = conv([reach + 1, kernel], [reach, reach], [inputs, 2 * width], 2, rows, gain);
-        let horizontal = conv([1, reach + 1], [0, reach], [inputs, 2 * width], 2, left, 1.0);
-        let merge = conv([1, 1], [0, 0], [width, width], 1, Mask::B, 1.0);
+        let (side, inputs, [above, left], gain) = match first {
+            true => (config.first_kernel, channels, [Mask::Above, Mask::A], 1.0),
+            false => (config.kernel, width, [Mask::Row, Mask::B], 2.0),
+        };
+        let mut conv =
+            |kernel, sizes, parts, gain| MaskedConv2d::new(kernel, sizes, parts, gain, channels, init);
+        let vertical = conv(Kernel::rows(side, above), [inputs, 2 * width], 2, gain);
+        let horizontal = conv(Kernel::row(side, left), [inputs, 2 * width], 2, 1.0);
+        let merge = conv(Kernel::square(1, Mask::B), [width, width], 1, 1.0);
         let link = Linear::new(2 * width, 2 * width, Law::FanIn, init);
         let class = (classes > 0).then(|| ClassBias {
             vertical: init.normal([classes, 2 * width], 0.0, 0.1),
@@ -296,9 +302,198 @@ impl ImageLikelihood for GatedPixelCnn {
     }
 }
 
+impl Code for GatedPixelCnn {
+    fn alphabet(&self) -> usize {
+        self.pixels.levels()
+    }
+
+    fn reader(&self, classes: &[Option<u32>]) -> Box<dyn Reader + '_> {
+        let columns = |maps: Range<usize>| Cached::new(&self.network, &self.pixels, &classes[maps]);
+        Box::new(PixelReader::new(self.pixels, classes.len(), columns))
+    }
+
+    fn all_laws(&self, sequences: &[&[u32]], classes: &[Option<u32>]) -> Option<Vec<f32>> {
+        let columns = |maps: Range<usize>| Cached::new(&self.network, &self.pixels, &classes[maps]);
+        Some(all_laws(self.pixels, sequences, columns))
+    }
+}
+
+/// The network for some images side by side, with the features it keeps of them.
+struct Cached {
+    layers: Vec<CachedLayer>,
+    head: PackedHead,
+    /// The horizontal stack's features of the group that is computed.
+    h: Vec<f32>,
+}
+
+/// A layer, with the features it keeps.
+struct CachedLayer {
+    first: bool,
+    /// Images, and their shape.
+    maps: usize,
+    shape: ImageShape,
+    width: usize,
+    vertical: PackedConv,
+    /// For each group.
+    link: Vec<PackedLinear>,
+    horizontal: PackedConv,
+    merge: PackedConv,
+    /// What a class adds to the vertical stack, `[maps, 2 p]`; nothing without classes.
+    class: Vec<f32>,
+    /// For each group what the horizontal stack begins with, bias and class: `[maps, outputs of the group]`.
+    begin: Vec<Vec<f32>>,
+    /// The vertical stack's features, `[maps, height, width, p]`.
+    v: Vec<f32>,
+    /// For each group what the vertical stack adds to a row of the horizontal one, `[maps, width, outputs of the group]`.
+    linked: Vec<Vec<f32>>,
+    /// The horizontal stack's gated features and its outputs in a row, `[maps, width, p]`.
+    gated: Vec<f32>,
+    h: Vec<f32>,
+    rows: Vec<f32>,
+    gate: Vec<f32>,
+}
+
+impl Cached {
+    fn new(network: &Network, pixels: &Pixels, classes: &[Option<u32>]) -> Cached {
+        let layers = network.layers.iter().map(|layer| CachedLayer::new(layer, pixels, classes)).collect();
+        let (maps, shape) = (classes.len(), pixels.shape);
+        let head = PackedHead::new([&network.hidden, &network.output], maps, shape.width, shape.channels);
+        Cached { layers, head, h: Vec::new() }
+    }
+}
+
+impl Columns for Cached {
+    fn begin_row(&mut self, x: &[f32], y: usize) {
+        let mut v = x;
+        for layer in &mut self.layers {
+            layer.begin_row(v, y);
+            v = &layer.v;
+        }
+    }
+
+    fn logits(&mut self, x: &[f32], places: &Places, channel: usize, logits: &mut Vec<f32>) {
+        let (row, mut input, mut place) = (places.in_row(), x, places);
+        for layer in &mut self.layers {
+            layer.columns(input, place, channel, &mut self.h);
+            (input, place) = (&layer.h, &row);
+        }
+        self.head.forward(&mut self.h, places, channel, logits);
+    }
+}
+
+impl CachedLayer {
+    fn new(layer: &Layer, pixels: &Pixels, classes: &[Option<u32>]) -> CachedLayer {
+        let ImageShape { height, width: row, channels: groups } = pixels.shape;
+        let (maps, width) = (classes.len(), layer.merge.weight.dims()[2]);
+        let both = 2 * width;
+        let of_classes = |table: &Param<Tensor<2>>| -> Vec<f32> {
+            let table = numbers(table.val());
+            let of = |class: &Option<u32>| &table[class.unwrap_or(0) as usize * both..][..both];
+            classes.iter().flat_map(of).copied().collect()
+        };
+        let mut left = numbers(layer.horizontal.bias.val()).repeat(maps);
+        let mut class = Vec::new();
+        if let Some(bias) = &layer.class {
+            inference::add(&mut left, &of_classes(&bias.horizontal));
+            class = of_classes(&bias.vertical);
+        }
+        let of_group =
+            |group| left.chunks_exact(both).flat_map(|row| columns(row, 2, group, groups)).collect();
+        let begin: Vec<Vec<f32>> = (0..groups).map(of_group).collect();
+        let link = numbers(layer.link.weight());
+        // The first layer reads the image, later ones a row of features.
+        let rows = if layer.first { height } else { 1 };
+        CachedLayer {
+            first: layer.first,
+            maps,
+            shape: pixels.shape,
+            width,
+            vertical: PackedConv::new(&layer.vertical, [height, row], 1, 1),
+            link: (0..groups).map(|group| pack(&link, None, [both, both], 2, group, groups)).collect(),
+            horizontal: PackedConv::new(&layer.horizontal, [rows, row], 2, groups),
+            merge: PackedConv::new(&layer.merge, [1, row], 1, groups),
+            class,
+            linked: begin.iter().map(|begin| vec![0.0; begin.len() * row]).collect(),
+            begin,
+            v: vec![0.0; maps * height * row * width],
+            gated: vec![0.0; maps * row * width],
+            h: vec![0.0; maps * row * width],
+            rows: Vec::new(),
+            gate: Vec::new(),
+        }
+    }
+
+    /// The vertical stack's features of row `y`, from those of the layer below, and what they add to the horizontal stack.
+    fn begin_row(&mut self, below: &[f32], y: usize) {
+        let ImageShape { height, width: row, .. } = self.shape;
+        let places = Places { maps: self.maps, size: [height, row], y, xs: 0..row };
+        self.vertical.forward(below, &places, 0, &mut self.rows);
+        for ((linked, begin), link) in self.linked.iter_mut().zip(&self.begin).zip(&self.link) {
+            spread(begin, link.outputs(), row, |at, begin| linked[at].copy_from_slice(begin));
+            link.forward_add(self.rows.as_slice(), linked.as_mut_slice());
+        }
+        if !self.class.is_empty() {
+            let rows = &mut self.rows;
+            spread(&self.class, 2 * self.width, row, |at, class| inference::add(&mut rows[at], class));
+        }
+        self.gate(self.width);
+        places.scatter(&self.gate, &mut self.v, self.width, 0..self.width);
+    }
+
+    /// The horizontal stack's features of a group, added to those of the layer below in `h`. `below` is what the layer below
+    /// keeps of the row, or the image.
+    fn columns(&mut self, below: &[f32], places: &Places, group: usize, h: &mut Vec<f32>) {
+        let (row, own) = (places.in_row(), features_of(group, self.width, self.shape.channels));
+        let outputs = self.link[group].outputs();
+        row.gather(&self.linked[group], outputs, 0..outputs, &mut self.rows);
+        self.horizontal.forward_add(below, places, group, &mut self.rows);
+        self.gate(own.len());
+        row.scatter(&self.gate, &mut self.gated, self.width, own.clone());
+        self.merge.forward(&self.gated, &row, group, &mut self.rows);
+        if self.first {
+            h.clear();
+            h.extend_from_slice(&self.rows);
+        } else {
+            inference::add(h, &self.rows);
+        }
+        row.scatter(h, &mut self.h, self.width, own);
+    }
+
+    /// Gates `rows`, of twice `width` features.
+    fn gate(&mut self, width: usize) {
+        self.gate.resize(self.rows.len() / 2, 0.0);
+        inference::gate_halves(&self.rows, width, Activation::Tanh, Activation::Sigmoid, &mut self.gate);
+    }
+}
+
+/// Gives each of the `times` pixels of a map its row of `width` numbers: where the pixel's numbers are, and the row.
+fn spread(rows: &[f32], width: usize, times: usize, mut give: impl FnMut(Range<usize>, &[f32])) {
+    for (map, row) in rows.chunks_exact(width).enumerate() {
+        for pixel in map * times..(map + 1) * times {
+            give(pixel * width..(pixel + 1) * width, row);
+        }
+    }
+}
+
+impl Sample for GatedPixelCnn {
+    /// Images drawn value by value; of a conditional model, of the classes in turn.
+    fn sample(&self, seed: u64, indices: Range<u64>) -> Tensor<4> {
+        let device = &self.network.devices()[0];
+        sample(self, &self.pixels, self.classes, seed, indices, device)
+    }
+}
+
 impl Model for GatedPixelCnn {
+    fn sampler(&self) -> Option<&dyn Sample> {
+        Some(self)
+    }
+
     fn likelihood(&self) -> Option<Likelihood<'_>> {
         Some(Likelihood::Images(self))
+    }
+
+    fn code(&self) -> Option<&dyn Code> {
+        Some(self)
     }
 }
 
@@ -369,7 +564,7 @@ impl Entry for GatedPixelCnnEntry {
     }
 
     fn capabilities(&self) -> &'static [Capability] {
-        &[Capability::Likelihood]
+        &[Capability::Sample, Capability::Likelihood, Capability::Code, Capability::Complete]
     }
 
     fn recipes(&self) -> &'static [Recipe] {

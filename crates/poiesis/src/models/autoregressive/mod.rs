@@ -1,6 +1,7 @@
 //! Autoregressive models: the probability of an example as a product over its values, each given those before it.
 
 mod causal;
+mod columns;
 pub mod gated_pixelcnn;
 mod pixels;
 

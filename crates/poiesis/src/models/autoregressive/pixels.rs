@@ -1,6 +1,6 @@
 //! Pixels as values: the levels a channel of a pixel can have, how a network reads them and how it says their law.
 
-use burn::tensor::{Int, Tensor};
+use burn::tensor::{Device, Int, Tensor, TensorData};
 use poiesis_kernels::{bernoulli_log_prob, categorical_log_prob};
 use serde::{Deserialize, Serialize};
 
@@ -48,6 +48,11 @@ impl Pixels {
         Ok(Pixels { shape, law, levels })
     }
 
+    /// The law of a number.
+    pub fn law(&self) -> PixelLaw {
+        self.law
+    }
+
     /// Levels of a number.
     pub fn levels(&self) -> usize {
         self.levels
@@ -72,6 +77,17 @@ impl Pixels {
     /// What a network reads of a level: 0 is −1, the highest is 1.
     pub fn input(&self, level: u32) -> f32 {
         2.0 * level as f32 / (self.levels - 1) as f32 - 1.0
+    }
+
+    /// Sequences of levels as images in [-1, 1], `[sequences, height, width, channels]`.
+    ///
+    /// # Panics
+    ///
+    /// When a sequence does not have as many values as an image.
+    pub fn images(&self, sequences: &[Vec<u32>], device: &Device) -> Tensor<4> {
+        let ImageShape { height, width, channels } = self.shape;
+        let values = sequences.iter().flatten().map(|&level| self.input(level)).collect();
+        Tensor::from_data(TensorData::new(values, [sequences.len(), height, width, channels]), device)
     }
 
     /// What a network reads of images, in [-1, 1], so that what lies outside of an image, 0, is none of it.
