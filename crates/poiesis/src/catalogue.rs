@@ -6,12 +6,16 @@ use crate::capability::{Capability, Model};
 use crate::config::{RunConfig, TrainConfig};
 use crate::data::{Batches, DataSpec, Examples, Windows};
 use crate::error::{Error, Result};
-use crate::models::{autoregressive::wavenet::WaveNetEntry, gan::dcgan::DcganEntry, vae::vae::VaeEntry};
+use crate::models::{
+    autoregressive::{gated_pixelcnn::GatedPixelCnnEntry, wavenet::WaveNetEntry},
+    gan::dcgan::DcganEntry,
+    vae::vae::VaeEntry,
+};
 use crate::nn::Weights;
 use crate::train::Session;
 
 /// All models, in the order of the documentation.
-pub const CATALOGUE: &[&dyn Entry] = &[&DcganEntry, &VaeEntry, &WaveNetEntry];
+pub const CATALOGUE: &[&dyn Entry] = &[&DcganEntry, &VaeEntry, &GatedPixelCnnEntry, &WaveNetEntry];
 
 /// A model as the catalogue knows it.
 pub trait Entry: Sync {

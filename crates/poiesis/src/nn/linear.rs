@@ -34,6 +34,11 @@ impl Linear {
         PackedLinear::new(&values(&self.weight), bias.as_deref(), inputs, outputs)
     }
 
+    /// The weight, `[inputs, outputs]`.
+    pub fn weight(&self) -> Tensor<2> {
+        self.weight.val()
+    }
+
     /// Applies the layer to the last axis, then `activation`.
     ///
     /// # Shapes

@@ -1,0 +1,148 @@
+//! Convolutions whose results depend on earlier numbers of an image alone (van den Oord et al. 2016, arXiv:1601.06759, §3.4).
+//!
+//! An image is read row by row, and the channels of a pixel one after another. So that the features of a pixel know which
+//! channels they may depend on, they are divided into as many groups as there are channels, in that order.
+
+use std::ops::Range;
+
+use burn::module::{Module, Param};
+use burn::tensor::{Tensor, TensorData};
+use poiesis_kernels::{ConvOptions, conv2d};
+
+use crate::nn::Init;
+
+/// What a kernel may read, beside the rows above the one it is centred on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mask {
+    /// Nothing else.
+    Above,
+    /// All of its centre's row: the features read there must see earlier rows alone.
+    Row,
+    /// What is left of the centre, and of the centre the groups before the one that is computed: the mask of a first layer,
+    /// which reads the image.
+    A,
+    /// The same and its own group: the mask of all later layers.
+    B,
+}
+
+/// The group, of `channels`, that feature `index` of `features` belongs to: each group is contiguous.
+pub(crate) fn group(index: usize, features: usize, channels: usize) -> usize {
+    index * channels / features
+}
+
+/// The features of group `group`, of `channels`, out of `features`.
+pub(crate) fn features_of(group: usize, features: usize, channels: usize) -> Range<usize> {
+    let first = |group: usize| (group * features).div_ceil(channels);
+    first(group)..first(group + 1)
+}
+
+/// A kernel: its height and width, its centre `[row, column]` in it, and its mask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Kernel {
+    size: [usize; 2],
+    centre: [usize; 2],
+    mask: Mask,
+}
+
+impl Kernel {
+    /// `side` × `side` around the pixel.
+    pub(crate) fn square(side: usize, mask: Mask) -> Kernel {
+        Kernel { size: [side; 2], centre: [side / 2; 2], mask }
+    }
+
+    /// The rows of a square of `side` up to that of the pixel.
+    pub(crate) fn rows(side: usize, mask: Mask) -> Kernel {
+        Kernel { size: [side / 2 + 1, side], centre: [side / 2; 2], mask }
+    }
+
+    /// The pixels of a square of `side` in the row of the pixel and up to it.
+    pub(crate) fn row(side: usize, mask: Mask) -> Kernel {
+        Kernel { size: [1, side / 2 + 1], centre: [0, side / 2], mask }
+    }
+
+    /// Elements that take part, counted row by row, where the centre is read at all or in part.
+    fn live(self, channels: usize) -> usize {
+        let Kernel { size: [_, width], centre: [row, column], mask } = self;
+        match mask {
+            Mask::Above => row * width,
+            Mask::Row => (row + 1) * width,
+            // With one channel the centre is not read at all.
+            Mask::A if channels == 1 => row * width + column,
+            Mask::A | Mask::B => row * width + column + 1,
+        }
+    }
+}
+
+/// A convolution under a [`Mask`].
+#[derive(Module, Debug)]
+pub(crate) struct MaskedConv2d {
+    /// `[kernel_height, kernel_width, inputs, outputs]`; what is masked stays as it was drawn and is never read.
+    pub(crate) weight: Param<Tensor<4>>,
+    /// `[outputs]`.
+    pub(crate) bias: Param<Tensor<1>>,
+    /// The factor, 0 or 1, of each number of the weight; none where whole elements are masked.
+    #[module(skip)]
+    mask: Option<Vec<f32>>,
+    #[module(skip)]
+    options: ConvOptions,
+}
+
+impl MaskedConv2d {
+    /// Makes a convolution for images of `channels` channels. The outputs are `parts` times as many as the features that are divided
+    /// into groups: a gate has two parts, of which each is divided. Weights are drawn from N(0, `gain`² / inputs of an output),
+    /// biases are zero.
+    pub(crate) fn new(
+        kernel: Kernel,
+        [inputs, outputs]: [usize; 2],
+        parts: usize,
+        gain: f64,
+        channels: usize,
+        init: &mut Init,
+    ) -> MaskedConv2d {
+        let live = kernel.live(channels);
+        let [height, width] = kernel.size;
+        let std = gain / ((live.max(1) * inputs) as f64).sqrt();
+        let weight = init.normal([height, width, inputs, outputs], 0.0, std);
+        let padding = [0, 1].map(|axis| [kernel.centre[axis], kernel.size[axis] - 1 - kernel.centre[axis]]);
+        let options = ConvOptions { padding, live: Some(live), ..ConvOptions::default() };
+        let groups = channels > 1 && matches!(kernel.mask, Mask::A | Mask::B);
+        let mask = groups.then(|| {
+            let features = outputs / parts;
+            let passes = |input: usize, output: usize| {
+                let (from, to) =
+                    (group(input, inputs, channels), group(output % features, features, channels));
+                from < to || (from == to && kernel.mask == Mask::B)
+            };
+            let element = inputs * outputs;
+            let mut mask = vec![1.0; height * width * element];
+            for (place, factor) in mask[(live - 1) * element..live * element].iter_mut().enumerate() {
+                *factor = f32::from(passes(place / outputs, place % outputs));
+            }
+            mask
+        });
+        MaskedConv2d { weight, bias: init.constant([outputs], 0.0), mask, options }
+    }
+
+    /// Applies the convolution, `[batch, height, width, inputs]` to `[batch, height, width, outputs]`.
+    ///
+    /// # Panics
+    ///
+    /// When `x` does not have `inputs` channels.
+    pub(crate) fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        conv2d(x, self.masked_weight(), Some(self.bias.val()), &self.options)
+    }
+
+    /// How its kernel moves, and how many of its elements are live.
+    pub(crate) fn options(&self) -> &ConvOptions {
+        &self.options
+    }
+
+    /// The weight with zeros where it is masked.
+    pub(crate) fn masked_weight(&self) -> Tensor<4> {
+        let weight = self.weight.val();
+        let Some(mask) = &self.mask else { return weight };
+        let mask = TensorData::new(mask.clone(), weight.dims());
+        let device = weight.device();
+        weight * Tensor::from_data(mask, &device)
+    }
+}

@@ -1,0 +1,132 @@
+//! Pixels as values: the levels a channel of a pixel can have, how a network reads them and how it says their law.
+
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use poiesis_kernels::{bernoulli_log_prob, categorical_log_prob};
+use serde::{Deserialize, Serialize};
+
+use crate::capability::Scale;
+use crate::data::ImageShape;
+use crate::error::{Error, Result};
+
+/// The law of a channel of a pixel, given all before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PixelLaw {
+    /// Black or white, by one logit; the data are binarised anew each time they are used.
+    Binary,
+    /// One of several levels, by a logit for each.
+    Softmax,
+}
+
+/// The images that a model is a distribution over.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Pixels {
+    /// Their shape.
+    pub shape: ImageShape,
+    law: PixelLaw,
+    levels: usize,
+}
+
+impl Pixels {
+    /// Images of `shape` whose numbers have one of `levels` levels; a binary law has two, whatever `levels` says.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidValue`] for the key `levels` of `model` when it is not a power of two from 2 to 256.
+    pub fn new(law: PixelLaw, levels: usize, shape: ImageShape, model: &str) -> Result<Pixels> {
+        if law == PixelLaw::Binary {
+            return Ok(Pixels { shape, law, levels: 2 });
+        }
+        if !(2..=256).contains(&levels) || !levels.is_power_of_two() {
+            return Err(Error::InvalidValue {
+                key: format!("{model}.levels"),
+                value: levels.to_string(),
+                reason: "the 256 levels of an image are divided into equal parts".into(),
+                remedy: "choose 2, 4, 8, 16, 32, 64, 128 or 256".into(),
+            });
+        }
+        Ok(Pixels { shape, law, levels })
+    }
+
+    /// The law of a number.
+    pub fn law(&self) -> PixelLaw {
+        self.law
+    }
+
+    /// Levels of a number.
+    pub fn levels(&self) -> usize {
+        self.levels
+    }
+
+    /// The scale of images that [`inputs`](Pixels::inputs) and [`log_prob`](Pixels::log_prob) take.
+    pub fn scale(&self) -> Scale {
+        match self.law {
+            PixelLaw::Binary => Scale::Binary,
+            PixelLaw::Softmax => Scale::EightBit,
+        }
+    }
+
+    /// Logits that a network gives for each channel.
+    pub fn logits(&self) -> usize {
+        match self.law {
+            PixelLaw::Binary => 1,
+            PixelLaw::Softmax => self.levels,
+        }
+    }
+
+    /// What a network reads of a level: 0 is −1, the highest is 1.
+    pub fn input(&self, level: u32) -> f32 {
+        2.0 * level as f32 / (self.levels - 1) as f32 - 1.0
+    }
+
+    /// Sequences of levels as images in [-1, 1], `[sequences, height, width, channels]`.
+    ///
+    /// # Panics
+    ///
+    /// When a sequence does not have as many values as an image.
+    pub fn images(&self, sequences: &[Vec<u32>], device: &Device) -> Tensor<4> {
+        let ImageShape { height, width, channels } = self.shape;
+        let values = sequences.iter().flatten().map(|&level| self.input(level)).collect();
+        Tensor::from_data(TensorData::new(values, [sequences.len(), height, width, channels]), device)
+    }
+
+    /// What a network reads of images, in [-1, 1], so that what lies outside of an image, 0, is none of it.
+    ///
+    /// # Shapes
+    ///
+    /// `[batch, height, width, channels]` to the same.
+    pub fn inputs(&self, images: Tensor<4>) -> Tensor<4> {
+        match self.law {
+            PixelLaw::Binary => images * 2.0 - 1.0,
+            PixelLaw::Softmax if self.levels == 256 => images,
+            PixelLaw::Softmax => self.levels_of(images).float() * (2.0 / (self.levels - 1) as f64) - 1.0,
+        }
+    }
+
+    /// The level of each number.
+    fn levels_of(&self, images: Tensor<4>) -> Tensor<4, Int> {
+        // Half a level above its lower edge, so that rounding cannot cross one.
+        let bytes = (images + 1.0) * 127.5 + 0.5;
+        (bytes * (self.levels as f64 / 256.0)).floor().int()
+    }
+
+    /// log p(x) of each image in nats, given the logits of its numbers. Of fewer than 256 levels, the bytes within one are
+    /// equally probable.
+    ///
+    /// # Shapes
+    ///
+    /// `logits` is `[batch, height, width, channels · logits]`, a channel's side by side; `images` is
+    /// `[batch, height, width, channels]`; the result is `[batch]`.
+    pub fn log_prob(&self, logits: Tensor<4>, images: Tensor<4>) -> Tensor<1> {
+        match self.law {
+            PixelLaw::Binary => bernoulli_log_prob(logits, images),
+            PixelLaw::Softmax => {
+                let (batch, dims) = (images.dims()[0], self.shape.dims());
+                let targets = self.levels_of(images).reshape([batch * dims]);
+                let each = categorical_log_prob(logits.reshape([batch * dims, self.levels]), targets);
+                let within = (256.0 / self.levels as f64).ln() * dims as f64;
+                each.reshape([batch, dims]).sum_dim(1).reshape([batch]) - within
+            }
+        }
+    }
+}
