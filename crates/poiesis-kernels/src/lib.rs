@@ -30,6 +30,7 @@
 //! | [`batch_norm`], [`layer_norm`], [`rms_norm`], [`group_norm`] | statistics and result in a pass each, nothing normalised is stored |
 //! | [`attention`], [`attention_packed`], [`attention_step`] | blocks of keys with a running softmax, no matrix of scores in memory; a cache for one step |
 //! | [`lstm`], [`gru`], [`lstm_step`], [`gru_step`] | a whole sequence as one operation, weights packed once |
+//! | [`conv_lstm`] | an LSTM over the rows or diagonals of images, read where they lie |
 //! | [`categorical_log_prob`], [`bernoulli_log_prob`], [`logistic_mixture_log_prob`] | one pass; probabilities are not stored |
 //! | [`embedding`] | gather; its gradient adds up in a fixed order |
 //! | [`gate`], [`gate_halves`], [`rotary`], [`add`] | one pass each; halves are read where they lie |
@@ -62,6 +63,7 @@ mod batch_norm;
 mod bernoulli;
 mod categorical;
 mod conv2d;
+mod conv_lstm;
 mod conv_transpose2d;
 mod ema;
 mod embedding;
@@ -93,6 +95,7 @@ pub use attention::{AttentionOptions, attention, attention_packed};
 pub use batch_norm::{Normalized, batch_norm, batch_norm_eval};
 pub use bernoulli::bernoulli_log_prob;
 pub use categorical::categorical_log_prob;
+pub use conv_lstm::{Lines, conv_lstm};
 pub use conv_transpose2d::{ConvTransposeOptions, conv_transpose2d};
 pub use conv2d::{ConvOptions, conv2d};
 pub use ema::ema;

@@ -7,7 +7,7 @@ use crate::config::{RunConfig, TrainConfig};
 use crate::data::{Batches, DataSpec, Examples, Windows};
 use crate::error::{Error, Result};
 use crate::models::{
-    autoregressive::{gated_pixelcnn::GatedPixelCnnEntry, wavenet::WaveNetEntry},
+    autoregressive::{gated_pixelcnn::GatedPixelCnnEntry, pixelrnn::PixelRnnEntry, wavenet::WaveNetEntry},
     gan::dcgan::DcganEntry,
     vae::vae::VaeEntry,
 };
@@ -15,7 +15,8 @@ use crate::nn::Weights;
 use crate::train::Session;
 
 /// All models, in the order of the documentation.
-pub const CATALOGUE: &[&dyn Entry] = &[&DcganEntry, &VaeEntry, &GatedPixelCnnEntry, &WaveNetEntry];
+pub const CATALOGUE: &[&dyn Entry] =
+    &[&DcganEntry, &VaeEntry, &PixelRnnEntry, &GatedPixelCnnEntry, &WaveNetEntry];
 
 /// A model as the catalogue knows it.
 pub trait Entry: Sync {
