@@ -156,8 +156,13 @@ impl Bpe {
             let spelt: Option<Box<[u8]>> = token.chars().map(|c| byte_of.get(&c).copied()).collect();
             bytes.push(spelt.ok_or_else(|| format!("token {id} of its BPE is not made of bytes"))?);
         }
-        let single = |byte: u8| bytes.iter().position(|token| **token == [byte]).map(|id| id as u32);
-        let singles: Option<Arc<[u32]>> = (0..=255).map(single).collect();
+        let mut singles = [None; 256];
+        for (id, token) in bytes.iter().enumerate() {
+            if let [byte] = **token {
+                singles[usize::from(byte)] = Some(id as u32);
+            }
+        }
+        let singles: Option<Arc<[u32]>> = singles.into_iter().collect();
         let singles = singles.ok_or("its BPE lacks a byte")?;
         Ok(Bpe { json: json.into(), tokenizer: Arc::new(tokenizer), bytes: bytes.into(), singles })
     }

@@ -103,7 +103,8 @@ impl Collector<'_> {
                 // What was changed in a text that cannot be used is not counted.
                 let mut here = Changes::default();
                 let skipped = pass.progress().skipped;
-                read_item(item, reading, &mut here, pass.as_pass())?;
+                let mut reported = Reported { pass: &mut *pass, report: self.report, read: 0 };
+                read_item(item, reading, &mut here, &mut reported)?;
                 if pass.progress().skipped == skipped {
                     changes.marks += here.marks;
                     changes.line_ends += here.line_ends;
@@ -176,7 +177,42 @@ impl Collector<'_> {
 /// A pass that knows how far it is.
 trait Counted: Pass {
     fn progress(&self) -> Progress;
-    fn as_pass(&mut self) -> &mut dyn Pass;
+}
+
+/// A pass that says now and then how far it is, as one text may be all there is.
+struct Reported<'a> {
+    pass: &'a mut dyn Counted,
+    report: &'a (dyn Fn(Progress) + Sync),
+    /// Bytes since it was last said.
+    read: usize,
+}
+
+impl Pass for Reported<'_> {
+    fn begin(&mut self, place: Place) -> bool {
+        self.pass.begin(place)
+    }
+
+    fn piece(&mut self, text: &str) -> Result<()> {
+        const PAUSE: usize = 8 << 20;
+        self.read += text.len();
+        if self.read >= PAUSE {
+            self.read = 0;
+            (self.report)(self.pass.progress());
+        }
+        self.pass.piece(text)
+    }
+
+    fn end_document(&mut self) -> Result<()> {
+        self.pass.end_document()
+    }
+
+    fn empty_document(&mut self) {
+        self.pass.empty_document();
+    }
+
+    fn end(&mut self, fault: Option<(String, String)>) -> Result<()> {
+        self.pass.end(fault)
+    }
 }
 
 /// Which characters have occurred. Those of a text that turns out to be of no use are taken back.
@@ -347,10 +383,6 @@ impl Counted for Survey {
     fn progress(&self) -> Progress {
         Progress { skipped: self.skipped.count, bytes: self.bytes, ..Progress::default() }
     }
-
-    fn as_pass(&mut self) -> &mut dyn Pass {
-        self
-    }
 }
 
 /// Follows the survey through the same source: which texts to read, and where each document belongs.
@@ -463,10 +495,6 @@ impl Counted for Learner<'_> {
     fn progress(&self) -> Progress {
         Progress { bytes: self.sent, ..Progress::default() }
     }
-
-    fn as_pass(&mut self) -> &mut dyn Pass {
-        self
-    }
 }
 
 /// The last way: encodes and writes.
@@ -550,9 +578,5 @@ impl Counted for Writer<'_> {
     fn progress(&self) -> Progress {
         let skipped = self.documents.survey.skipped.count;
         Progress { done: self.documents.next as u64, skipped, bytes: self.bytes, total: None }
-    }
-
-    fn as_pass(&mut self) -> &mut dyn Pass {
-        self
     }
 }

@@ -12,8 +12,8 @@ const WIDTH: usize = 512;
 const WAVE: usize = 64;
 const SPECTRUM: usize = 128;
 /// Room for the marks of the axes, on the left and below, and between and around the plots.
-const LEFT: usize = 40;
-const BELOW: usize = 16;
+const LEFT: usize = 46;
+const BELOW: usize = 20;
 const GAP: usize = 6;
 
 const GROUND: [u8; 3] = [16, 16, 20];
@@ -25,12 +25,12 @@ const WAVEFORM: [u8; 3] = [110, 190, 230];
 /// overtones of a voice, short enough to part its syllables.
 const WINDOW: f64 = 0.032;
 /// Decibels from the strongest part of the spectrogram down to the darkest colour.
-const RANGE: f64 = 80.0;
+const RANGE: f64 = 70.0;
 
 /// Returns a picture of one channel of sound: the waveform, scaled to its peak, and the spectrogram from 0 to half the
 /// sample rate, both over time. All such pictures have one size, so they fit into a [`grid`](super::grid()).
 ///
-/// The marks are the peak in decibels of full scale, kHz, and seconds. The colours span 80 dB from the strongest part of the
+/// The marks are the peak in decibels of full scale, kHz, and seconds. The colours span 70 dB from the strongest part of the
 /// spectrogram down.
 ///
 /// # Shapes
@@ -322,7 +322,7 @@ mod tests {
         for count in [0, 1, 2, 100, 511, 512, 513, 1_000_000] {
             let samples: Vec<i16> = (0..count).map(|i| (i % 251) as i16 - 125).collect();
             let picture = waveform_and_spectrogram(&samples, 8_000);
-            assert_eq!((picture.width(), picture.height(), picture.channels()), (558, 220, 3), "{count}");
+            assert_eq!((picture.width(), picture.height(), picture.channels()), (564, 224, 3), "{count}");
         }
         waveform_and_spectrogram(&[i16::MIN; 600], 384_000);
         waveform_and_spectrogram(&[0; 600], 1);
