@@ -7,13 +7,14 @@ use crate::config::{RunConfig, TrainConfig};
 use crate::data::{Batches, DataSpec, Examples, Windows};
 use crate::error::{Error, Result};
 use crate::models::{
-    autoregressive::gated_pixelcnn::GatedPixelCnnEntry, gan::dcgan::DcganEntry, vae::vae::VaeEntry,
+    autoregressive::gated_pixelcnn::GatedPixelCnnEntry, autoregressive::pixelcnn::PixelCnnEntry,
+    gan::dcgan::DcganEntry, vae::vae::VaeEntry,
 };
 use crate::nn::Weights;
 use crate::train::Session;
 
 /// All models, in the order of the documentation.
-pub const CATALOGUE: &[&dyn Entry] = &[&DcganEntry, &VaeEntry, &GatedPixelCnnEntry];
+pub const CATALOGUE: &[&dyn Entry] = &[&DcganEntry, &VaeEntry, &PixelCnnEntry, &GatedPixelCnnEntry];
 
 /// A model as the catalogue knows it.
 pub trait Entry: Sync {
