@@ -7,7 +7,10 @@ use crate::config::{RunConfig, TrainConfig};
 use crate::data::{Batches, DataSpec, Examples, Windows};
 use crate::error::{Error, Result};
 use crate::models::{
-    autoregressive::{gated_pixelcnn::GatedPixelCnnEntry, pixelrnn::PixelRnnEntry, wavenet::WaveNetEntry},
+    autoregressive::{
+        gated_pixelcnn::GatedPixelCnnEntry, pixelcnn::PixelCnnEntry, pixelrnn::PixelRnnEntry,
+        wavenet::WaveNetEntry,
+    },
     gan::dcgan::DcganEntry,
     vae::vae::VaeEntry,
 };
@@ -16,7 +19,7 @@ use crate::train::Session;
 
 /// All models, in the order of the documentation.
 pub const CATALOGUE: &[&dyn Entry] =
-    &[&DcganEntry, &VaeEntry, &PixelRnnEntry, &GatedPixelCnnEntry, &WaveNetEntry];
+    &[&DcganEntry, &VaeEntry, &PixelCnnEntry, &PixelRnnEntry, &GatedPixelCnnEntry, &WaveNetEntry];
 
 /// A model as the catalogue knows it.
 pub trait Entry: Sync {

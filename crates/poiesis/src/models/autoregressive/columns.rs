@@ -6,35 +6,34 @@
 
 use std::ops::Range;
 
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Tensor;
 use poiesis_kernels::Activation;
 use poiesis_kernels::inference::{PackedLinear, Rows, Window, activate, log_softmax};
 use rayon::prelude::*;
 
 use super::causal::{MaskedConv2d, features_of};
 use super::pixels::{PixelLaw, Pixels};
-use crate::capability::{Code, Reader};
-use crate::generate::{Choice, Writer};
+use crate::capability::Reader;
 
 /// Sequences that are computed together on a thread.
 const TOGETHER: usize = 8;
 
 /// Pixels of one row, the same ones of several maps that lie one after another.
 #[derive(Clone, Debug)]
-pub(crate) struct Places {
+pub struct Places {
     /// How many maps there are.
-    pub(crate) maps: usize,
+    pub maps: usize,
     /// Rows of a map, and pixels in a row.
-    pub(crate) size: [usize; 2],
+    pub size: [usize; 2],
     /// The row.
-    pub(crate) y: usize,
+    pub y: usize,
     /// The pixels in it.
-    pub(crate) xs: Range<usize>,
+    pub xs: Range<usize>,
 }
 
 impl Places {
     /// How many pixels there are in all.
-    pub(crate) fn len(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.maps * self.xs.len()
     }
 
@@ -95,7 +94,7 @@ impl PackedConv {
     /// The outputs of `group` at `places` of `map`, one row after another: all parts' features side by side.
     pub(crate) fn forward(&mut self, map: &[f32], places: &Places, group: usize, out: &mut Vec<f32>) {
         out.clear();
-        out.resize(places.len() * self.groups[group].outputs(), 0.0);
+        out.resize(places.count() * self.groups[group].outputs(), 0.0);
         self.gather(places);
         self.groups[group].forward(Rows::pieces(map, self.inputs, &self.starts), out.as_mut_slice());
     }
@@ -184,7 +183,7 @@ impl PackedHead {
 }
 
 /// What a network computes for the pixels of a row, given those before: of several images side by side.
-pub(crate) trait Columns: Send {
+pub trait Columns: Send {
     /// Prepares row `y` of all images, whose earlier rows are in `x [maps, height, width, channels]`.
     fn begin_row(&mut self, x: &[f32], y: usize);
 
@@ -318,27 +317,6 @@ pub(crate) fn all_laws<C: Columns>(
         part.read_all(&pixels, laws);
     });
     laws
-}
-
-/// Draws the images numbered `indices` of the sequence that `seed` starts, in [-1, 1]; of `classes` classes, image *i* has class
-/// *i* modulo their number.
-pub(crate) fn sample(
-    code: &dyn Code,
-    pixels: &Pixels,
-    classes: usize,
-    seed: u64,
-    indices: Range<u64>,
-    device: &Device,
-) -> Tensor<4> {
-    let class = |index: u64| (classes > 0).then(|| (index % classes as u64) as u32);
-    let classes: Vec<Option<u32>> = indices.clone().map(class).collect();
-    let mut images = vec![Vec::with_capacity(pixels.shape.dims()); classes.len()];
-    let mut writer = Writer::new(code, seed, indices, &classes, Choice::default());
-    let unknown = vec![None; classes.len()];
-    for _ in 0..pixels.shape.dims() {
-        images.iter_mut().zip(writer.next(&unknown)).for_each(|(image, value)| image.push(value));
-    }
-    pixels.images(&images, device)
 }
 
 /// Adds the log-probabilities of the levels, given the logits of some values.

@@ -23,23 +23,25 @@
 use std::ops::Range;
 
 use burn::module::{Module, Param};
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{Device, Int, Tensor};
 use poiesis_kernels::inference::{self, PackedLinear};
-use poiesis_kernels::{add, embedding, gate_halves};
+use poiesis_kernels::{add, gate_halves};
 use serde::{Deserialize, Serialize};
 
 use super::causal::{Kernel, Mask, MaskedConv2d, features_of};
-use super::columns::{
-    Columns, PackedConv, PackedHead, PixelReader, Places, all_laws, columns, numbers, pack, sample,
+use super::columns::{Columns, PackedConv, PackedHead, Places, columns, numbers, pack};
+use super::image_model::{
+    ImageModel, ImageNetwork, Rule, Training, check_classes, check_features, check_kernels, class_tensor,
+    of_classes, rows_of_classes,
 };
 use super::pixels::{PixelLaw, Pixels};
-use crate::capability::{Capability, Code, ImageLikelihood, Likelihood, Model, Reader, Sample, Scale};
+use crate::capability::{Capability, Model};
 use crate::catalogue::{Domain, Entry, Footprint, Paper, Recipe, Start, recipes};
 use crate::config::{RunConfig, SampleSchedule, TrainConfig};
-use crate::data::{Batches, DataSpec, ImageShape};
+use crate::data::{DataSpec, ImageShape};
 use crate::error::{Error, Result};
 use crate::nn::{Activation, Init, Law, Linear, Weights, activate, num_parameters};
-use crate::train::{Optimizer, OptimizerConfig, Session, Terms};
+use crate::train::Session;
 
 /// Its name in the catalogue.
 const NAME: &str = "gated-pixelcnn";
@@ -72,29 +74,6 @@ pub struct GatedPixelCnnConfig {
     pub clip_norm: f64,
 }
 
-/// Rule of the optimizer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Rule {
-    /// Adam (Kingma and Ba 2015).
-    Adam,
-    /// RMSProp, as in the paper.
-    RmsProp,
-}
-
-impl Rule {
-    /// The optimizer's settings.
-    pub(crate) fn settings(self, learning_rate: f64, clip_norm: f64) -> OptimizerConfig {
-        let rule = match self {
-            Rule::Adam => {
-                return OptimizerConfig { clip_norm, ..OptimizerConfig::adam(learning_rate, 0.9, 0.999) };
-            }
-            Rule::RmsProp => poiesis_kernels::Rule::RmsProp { alpha: 0.95, epsilon: 1e-8, momentum: 0.0 },
-        };
-        OptimizerConfig { clip_norm, ..OptimizerConfig::new(rule, learning_rate) }
-    }
-}
-
 impl Default for GatedPixelCnnConfig {
     fn default() -> GatedPixelCnnConfig {
         GatedPixelCnnConfig {
@@ -120,73 +99,28 @@ impl GatedPixelCnnConfig {
     ///
     /// [`Error::InvalidValue`] for a size of zero or an even kernel, for fewer features than channels, for levels that do not
     /// divide 256, and for conditioning on classes that the data do not have.
-    pub fn init(&self, spec: &DataSpec, seed: u64, device: &Device) -> Result<GatedPixelCnn> {
+    pub fn init(&self, spec: &DataSpec, seed: u64, device: &Device) -> Result<ImageModel<GatedPixelCnn>> {
         let shape = spec.images()?;
         let pixels = Pixels::new(self.law, self.levels, shape, NAME)?;
-        self.check(shape.channels, spec.classes)?;
-        let classes = if self.conditional { spec.classes } else { 0 };
-        let network = Network::new(self, &pixels, classes, &mut Init::new(seed, device));
-        Ok(GatedPixelCnn { pixels, classes, network })
-    }
-
-    fn check(&self, channels: usize, classes: usize) -> Result<()> {
-        let invalid = |key: &str, value: String, reason: &str, remedy: &str| {
-            let (reason, remedy) = (reason.into(), remedy.into());
-            Err(Error::InvalidValue { key: format!("{NAME}.{key}"), value, reason, remedy })
-        };
-        for (key, size) in [("width", self.width), ("head", self.head)] {
-            if size < channels {
-                return invalid(key, size.to_string(), "each channel needs features", "set a larger number");
-            }
-        }
         if self.layers == 0 {
-            return invalid("layers", "0".into(), "a network needs a layer", "set a positive number");
+            return Err(Error::InvalidValue {
+                key: format!("{NAME}.layers"),
+                value: "0".into(),
+                reason: "a network needs a layer".into(),
+                remedy: format!("set a positive number with --set {NAME}.layers=N"),
+            });
         }
-        for (key, side) in [("first_kernel", self.first_kernel), ("kernel", self.kernel)] {
-            if side % 2 == 0 || side == 1 {
-                return invalid(key, side.to_string(), "a kernel has a centre and sides", "choose 3, 5 or 7");
-            }
-        }
-        if self.conditional && classes == 0 {
-            return invalid("conditional", "true".into(), "the data have no classes", "set it to false");
-        }
-        Ok(())
-    }
-}
-
-/// The network and what it is a distribution over.
-#[derive(Clone, Debug)]
-pub struct GatedPixelCnn {
-    pixels: Pixels,
-    /// Classes it is conditioned on; 0 for none.
-    classes: usize,
-    network: Network,
-}
-
-impl GatedPixelCnn {
-    /// The logits of all numbers of images (Eq. 1).
-    ///
-    /// # Shapes
-    ///
-    /// `images` is `[batch, height, width, channels]` on the scale of the law, `classes` has one for each image, read by a conditional
-    /// model alone; the result is `[batch, height, width, channels · logits]`.
-    ///
-    /// # Panics
-    ///
-    /// When a conditional model does not get a class for each image.
-    pub fn logits(&self, images: Tensor<4>, classes: &[u32]) -> Tensor<4> {
-        self.network.forward(self.pixels.inputs(images), classes)
-    }
-
-    /// −log p(x), averaged over the batch, in nats: `[1]`. Shapes as in [`logits`](GatedPixelCnn::logits).
-    pub fn loss(&self, images: Tensor<4>, classes: &[u32]) -> Tensor<1> {
-        self.pixels.log_prob(self.logits(images.clone(), classes), images).mean().neg()
+        check_features(NAME, &[("width", self.width), ("head", self.head)], shape.channels)?;
+        check_kernels(NAME, &[("first_kernel", self.first_kernel), ("kernel", self.kernel)])?;
+        let classes = check_classes(NAME, self.conditional, spec.classes)?;
+        let network = GatedPixelCnn::new(self, &pixels, classes, &mut Init::new(seed, device));
+        Ok(ImageModel::new(pixels, classes, network))
     }
 }
 
 /// Both stacks and what follows them.
 #[derive(Module, Debug)]
-struct Network {
+pub struct GatedPixelCnn {
     layers: Vec<Layer>,
     /// 1×1, masked, to `head` features.
     hidden: MaskedConv2d,
@@ -194,8 +128,8 @@ struct Network {
     output: MaskedConv2d,
 }
 
-impl Network {
-    fn new(config: &GatedPixelCnnConfig, pixels: &Pixels, classes: usize, init: &mut Init) -> Network {
+impl GatedPixelCnn {
+    fn new(config: &GatedPixelCnnConfig, pixels: &Pixels, classes: usize, init: &mut Init) -> GatedPixelCnn {
         let channels = pixels.shape.channels;
         let layers = (0..config.layers).map(|index| Layer::new(index == 0, config, channels, classes, init));
         let layers = layers.collect();
@@ -203,18 +137,26 @@ impl Network {
         let mut pointwise = |sizes| MaskedConv2d::new(one, sizes, 1, 1.0, channels, init);
         let hidden = pointwise([config.width, config.head]);
         let output = pointwise([config.head, channels * pixels.logits()]);
-        Network { layers, hidden, output }
+        GatedPixelCnn { layers, hidden, output }
     }
+}
 
-    fn forward(&self, x: Tensor<4>, classes: &[u32]) -> Tensor<4> {
-        let classes: Vec<i32> = classes.iter().map(|&class| class as i32).collect();
-        let classes = Tensor::from_data(TensorData::new(classes.clone(), [classes.len(), 1]), &x.device());
+impl ImageNetwork for GatedPixelCnn {
+    type Cached = Cached;
+
+    /// All factors of Eq. 1.
+    fn logits(&self, x: Tensor<4>, classes: &[u32]) -> Tensor<4> {
+        let classes = class_tensor(classes, &x.device());
         let (mut v, mut h) = (x.clone(), x);
         for layer in &self.layers {
             (v, h) = layer.forward(v, h, &classes);
         }
         let h = self.hidden.forward(activate(h, Activation::Relu));
         self.output.forward(activate(h, Activation::Relu))
+    }
+
+    fn cached(&self, pixels: &Pixels, classes: &[Option<u32>]) -> Cached {
+        Cached::new(self, pixels, classes)
     }
 }
 
@@ -286,40 +228,8 @@ impl Layer {
     }
 }
 
-/// The rows of a table `[classes, features]` for `[batch, 1]` classes: `[batch, 1, 1, features]`.
-fn of_classes(table: &Param<Tensor<2>>, classes: &Tensor<2, Int>) -> Tensor<4> {
-    embedding(table.val(), classes.clone()).unsqueeze_dim(1)
-}
-
-impl ImageLikelihood for GatedPixelCnn {
-    fn scale(&self) -> Scale {
-        self.pixels.scale()
-    }
-
-    fn log_prob(&self, images: Tensor<4>, classes: &[u32]) -> Vec<f64> {
-        let logits = self.logits(images.clone(), classes);
-        self.pixels.log_prob(logits, images).into_data().iter::<f64>().collect()
-    }
-}
-
-impl Code for GatedPixelCnn {
-    fn alphabet(&self) -> usize {
-        self.pixels.levels()
-    }
-
-    fn reader(&self, classes: &[Option<u32>]) -> Box<dyn Reader + '_> {
-        let columns = |maps: Range<usize>| Cached::new(&self.network, &self.pixels, &classes[maps]);
-        Box::new(PixelReader::new(self.pixels, classes.len(), columns))
-    }
-
-    fn all_laws(&self, sequences: &[&[u32]], classes: &[Option<u32>]) -> Option<Vec<f32>> {
-        let columns = |maps: Range<usize>| Cached::new(&self.network, &self.pixels, &classes[maps]);
-        Some(all_laws(self.pixels, sequences, columns))
-    }
-}
-
 /// The network for some images side by side, with the features it keeps of them.
-struct Cached {
+pub struct Cached {
     layers: Vec<CachedLayer>,
     head: PackedHead,
     /// The horizontal stack's features of the group that is computed.
@@ -354,7 +264,7 @@ struct CachedLayer {
 }
 
 impl Cached {
-    fn new(network: &Network, pixels: &Pixels, classes: &[Option<u32>]) -> Cached {
+    fn new(network: &GatedPixelCnn, pixels: &Pixels, classes: &[Option<u32>]) -> Cached {
         let layers = network.layers.iter().map(|layer| CachedLayer::new(layer, pixels, classes)).collect();
         let (maps, shape) = (classes.len(), pixels.shape);
         let head = PackedHead::new([&network.hidden, &network.output], maps, shape.width, shape.channels);
@@ -386,16 +296,11 @@ impl CachedLayer {
         let ImageShape { height, width: row, channels: groups } = pixels.shape;
         let (maps, width) = (classes.len(), layer.merge.weight.dims()[2]);
         let both = 2 * width;
-        let of_classes = |table: &Param<Tensor<2>>| -> Vec<f32> {
-            let table = numbers(table.val());
-            let of = |class: &Option<u32>| &table[class.unwrap_or(0) as usize * both..][..both];
-            classes.iter().flat_map(of).copied().collect()
-        };
         let mut left = numbers(layer.horizontal.bias.val()).repeat(maps);
         let mut class = Vec::new();
         if let Some(bias) = &layer.class {
-            inference::add(&mut left, &of_classes(&bias.horizontal));
-            class = of_classes(&bias.vertical);
+            inference::add(&mut left, &rows_of_classes(&bias.horizontal, classes));
+            class = rows_of_classes(&bias.vertical, classes);
         }
         let of_group =
             |group| left.chunks_exact(both).flat_map(|row| columns(row, 2, group, groups)).collect();
@@ -475,69 +380,6 @@ fn spread(rows: &[f32], width: usize, times: usize, mut give: impl FnMut(Range<u
     }
 }
 
-impl Sample for GatedPixelCnn {
-    /// Images drawn value by value; of a conditional model, of the classes in turn.
-    fn sample(&self, seed: u64, indices: Range<u64>) -> Tensor<4> {
-        let device = &self.network.devices()[0];
-        sample(self, &self.pixels, self.classes, seed, indices, device)
-    }
-}
-
-impl Model for GatedPixelCnn {
-    fn sampler(&self) -> Option<&dyn Sample> {
-        Some(self)
-    }
-
-    fn likelihood(&self) -> Option<Likelihood<'_>> {
-        Some(Likelihood::Images(self))
-    }
-
-    fn code(&self) -> Option<&dyn Code> {
-        Some(self)
-    }
-}
-
-/// A gated PixelCNN in training.
-struct Training {
-    model: GatedPixelCnn,
-    optimizer: Optimizer,
-    batches: Batches,
-}
-
-impl Training {
-    /// One step on given data.
-    fn learn(&mut self, images: Tensor<4>, classes: &[u32], schedule: f64) -> Terms {
-        let loss = self.model.loss(images, classes);
-        let mut gradients = loss.backward();
-        self.model.network = self.optimizer.step(self.model.network.clone(), &mut gradients, schedule);
-        Terms::new().with("nll", loss.inner())
-    }
-}
-
-impl Session for Training {
-    fn step(&mut self, step: u64, schedule: f64) -> Terms {
-        let images = match self.model.pixels.scale() {
-            Scale::Binary => self.batches.binarized(step),
-            Scale::EightBit => self.batches.images(step),
-        };
-        self.learn(images, &self.batches.classes(step), schedule)
-    }
-
-    fn weights(&self) -> Weights {
-        Weights::of("network", &self.model.network)
-    }
-
-    fn optimizer_state(&self) -> Weights {
-        self.optimizer.state("optimizer")
-    }
-
-    fn restore(&mut self, weights: &Weights, optimizer_state: &Weights) -> Result<(), String> {
-        self.model.network = weights.put_into("network", self.model.network.clone())?;
-        self.optimizer.restore("optimizer", optimizer_state);
-        Ok(())
-    }
-}
-
 /// The gated PixelCNN in the catalogue.
 pub struct GatedPixelCnnEntry;
 
@@ -582,8 +424,8 @@ impl Entry for GatedPixelCnnEntry {
     fn start(&self, start: Start) -> Result<Box<dyn Session>> {
         let config: GatedPixelCnnConfig = start.config.model()?;
         let model = config.init(start.spec, start.config.seed, &start.device)?;
-        let settings = config.optimizer.settings(config.learning_rate, config.clip_norm);
-        Ok(Box::new(Training { model, optimizer: Optimizer::new(settings), batches: start.batches()? }))
+        let optimizer = config.optimizer.optimizer(config.learning_rate, config.clip_norm);
+        Ok(Box::new(Training { model, optimizer, batches: start.batches()? }))
     }
 
     fn load(
@@ -595,8 +437,7 @@ impl Entry for GatedPixelCnnEntry {
     ) -> Result<Box<dyn Model>> {
         let config: GatedPixelCnnConfig = config.model()?;
         let mut model = config.init(spec, 0, device)?;
-        let misfit = |reason| Error::WeightsMismatch { model: NAME.into(), reason };
-        model.network = weights.put_into("network", model.network).map_err(misfit)?;
+        model.put(weights).map_err(|reason| Error::WeightsMismatch { model: NAME.into(), reason })?;
         Ok(Box::new(model))
     }
 
@@ -605,11 +446,15 @@ impl Entry for GatedPixelCnnEntry {
         let model = config.init(spec, 0, &Device::flex())?;
         let shape = spec.images()?;
         // A layer keeps 2 p features three times and p features four times.
-        let each =
-            10 * config.width * config.layers + 4 * config.head + 2 * shape.channels * model.pixels.logits();
+        let each = 10 * config.width * config.layers
+            + 4 * config.head
+            + 2 * shape.channels * model.pixels().logits();
         Ok(Footprint {
-            parameters: vec![("network", num_parameters(&model.network))],
+            parameters: vec![("network", num_parameters(model.network()))],
             activations: 2 * each * shape.height * shape.width,
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

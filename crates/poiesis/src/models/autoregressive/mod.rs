@@ -4,11 +4,16 @@
 mod causal;
 mod columns;
 pub mod gated_pixelcnn;
+mod image_model;
+pub mod pixelcnn;
 pub mod pixelrnn;
 mod pixels;
 pub mod wavenet;
 
-pub use gated_pixelcnn::GatedPixelCnnConfig;
+pub use columns::{Columns, Places};
+pub use gated_pixelcnn::{GatedPixelCnn, GatedPixelCnnConfig};
+pub use image_model::{ImageModel, ImageNetwork, Rule};
+pub use pixelcnn::{PixelCnn, PixelCnnConfig};
 pub use pixelrnn::{PixelRnn, PixelRnnConfig};
 pub use pixels::{PixelLaw, Pixels};
 pub use wavenet::{WaveNet, WaveNetConfig};
