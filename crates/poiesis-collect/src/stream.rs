@@ -87,7 +87,9 @@ impl StreamWriter {
 
     /// Begins a document. At least one element must follow before the next begins.
     pub(crate) fn begin(&mut self, label: Option<u32>) -> Result<()> {
-        if self.current.as_ref().is_some_and(|shard| shard.room(self.shard_bytes) == 0) {
+        // A document begins in the shard that holds its first element.
+        let full = |shard: &ShardWriter| shard.elements > 0 && shard.room(1, self.shard_bytes) == 0;
+        if self.current.as_ref().is_some_and(full) {
             self.end_shard()?;
         }
         self.shard()?.begin(label.unwrap_or(NO_LABEL));
@@ -103,7 +105,7 @@ impl StreamWriter {
             // A shard that holds nothing but the start of this document takes at least one element.
             let shard = self.shard()?;
             let least = usize::from(shard.elements == 0);
-            let room = shard.room(shard_bytes).max(least);
+            let room = shard.room(0, shard_bytes).max(least);
             if room == 0 {
                 self.end_shard()?;
                 continue;
@@ -165,10 +167,12 @@ impl ShardWriter {
         Ok(Self { path, name, file, layout: layout.clone(), elements: 0, documents: 0, starts, labels })
     }
 
-    /// How many more elements fit. Starts count too, so that they are bounded in memory.
-    fn room(&self, shard_bytes: u64) -> usize {
+    /// How many more elements fit after this many more documents have begun. Starts count too, so that they are
+    /// bounded in memory.
+    fn room(&self, documents: usize, shard_bytes: u64) -> usize {
         let element = self.layout.element_bytes() as u64;
-        let used = self.elements * element + (self.documents * self.layout.document_bytes()) as u64;
+        let starts = (self.documents + documents) * self.layout.document_bytes();
+        let used = self.elements * element + starts as u64;
         (shard_bytes.saturating_sub(used) / element) as usize
     }
 

@@ -301,3 +301,68 @@ mod characters {
         Ok(String::deserialize(deserializer)?.chars().collect())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_in_parts_has_the_pieces_of_the_whole() {
+        let long = "é€x".repeat(60_000);
+        let texts =
+            ["", "a", "one\ntwo\n\n\nthree", &long, &format!("a\n{long}\n{long}b\nc"), &"\n".repeat(5000)];
+        for text in texts.map(str::as_bytes) {
+            let whole: Vec<&[u8]> = pieces(text).collect();
+            assert_eq!(whole.concat(), text);
+            assert!(
+                whole.iter().all(|piece| std::str::from_utf8(piece).is_ok() && piece.len() <= LONGEST_PIECE)
+            );
+            for step in [1_000, 65_536, 100_001] {
+                let (mut waiting, mut found) = (Vec::new(), Vec::new());
+                for part in text.chunks(step) {
+                    waiting.extend(part);
+                    let rest = waiting.split_off(whole_pieces(&waiting));
+                    found.extend(pieces(&waiting).map(<[u8]>::to_vec));
+                    waiting = rest;
+                }
+                found.extend(pieces(&waiting).map(<[u8]>::to_vec));
+                assert_eq!(found, whole, "{} bytes in steps of {step}", text.len());
+            }
+        }
+    }
+
+    #[test]
+    fn bytes_have_visible_characters_each_its_own() {
+        let all: Vec<char> = (0..=255).map(byte_character).collect();
+        // As in GPT-2: a space is Ġ, the end of a line Ċ.
+        assert_eq!([all[32], all[10], all[65], all[173]], ['Ġ', 'Ċ', 'A', 'Ń']);
+        let mut sorted = all.clone();
+        sorted.sort_unstable();
+        sorted.dedup();
+        assert_eq!(sorted.len(), 256);
+        assert!(all.iter().all(|c| !c.is_whitespace() && !c.is_control()));
+    }
+
+    #[test]
+    fn tokens_take_as_few_bytes_as_hold_them() {
+        let of = |count: u32| {
+            let characters = (0x4e00..0x4e00 + count).filter_map(char::from_u32).collect();
+            Vocabulary::Characters { characters }.token_bytes()
+        };
+        assert_eq!([of(1), of(256), of(257)], [1, 1, 2]);
+        assert_eq!(Vocabulary::Bytes.token_bytes(), 1);
+        let all: Vec<char> = (0..=0x1_2000).filter_map(char::from_u32).collect();
+        assert_eq!(Vocabulary::Characters { characters: all }.token_bytes(), 4);
+    }
+
+    #[test]
+    fn characters_stand_in_the_card_as_one_text() {
+        let vocabulary = Vocabulary::Characters { characters: vec!['\n', '"', 'a', '🦀'] };
+        let json = serde_json::to_string(&vocabulary).unwrap();
+        assert_eq!(json, r#"{"kind":"characters","characters":"\n\"a🦀"}"#);
+        assert_eq!(serde_json::from_str::<Vocabulary>(&json).unwrap(), vocabulary);
+        assert!(Vocabulary::Characters { characters: vec!['b', 'a'] }.check().is_err());
+        assert!(Vocabulary::Characters { characters: vec!['a', 'a'] }.check().is_err());
+        assert!(Vocabulary::Characters { characters: Vec::new() }.check().is_err());
+    }
+}

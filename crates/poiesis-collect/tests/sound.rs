@@ -187,7 +187,7 @@ fn a_folder_and_its_archives_are_the_same_sound_for_any_threads_and_shards() {
     }
     // Archives keep their own order.
     assert!(sorted.iter().all(|found| *found == sorted[0]));
-    for shard_bytes in [1, 500, 7000] {
+    for shard_bytes in [100, 501, 7000] {
         assert_eq!(fingerprint("folder", &Options { shard_bytes, ..Options::default() }), expected);
     }
     let options = Options { sample_rate: Some(11_025), ..Options::default() };
@@ -220,7 +220,10 @@ fn a_wav_cut_anywhere_is_never_taken_for_whole() {
 fn garbage_is_refused_with_a_reason() {
     let message = |name: &str, bytes: &[u8]| single(name, bytes).unwrap_err().to_string();
     says(&message("x.wav", b"hello"), &["x.wav", "neither like WAV nor like FLAC"]);
-    says(&message("x.flac", b"fLaCgarbage and more garbage, nothing else"), &["x.flac", "FLAC"]);
+    says(&message("x.flac", b"fLaCgarbage and more garbage, nothing else"), &["x.flac", "ends early"]);
+    let mut wrong = flac(8000, 1, 16, &tone(500, 1));
+    wrong[4] = 0x84;
+    says(&message("x.flac", &wrong), &["x.flac", "it is no good FLAC"]);
     says(&message("x.wav", b"RIFF\x24\0\0\0AVI and so on and so on"), &["x.wav", "it is no WAV file"]);
     says(&message("x.wav", &wav_float(8000, &[0.0, f32::NAN])), &["sample 1 is NaN"]);
     // A sample changed in the middle: the checksum of its frame is wrong.

@@ -251,6 +251,7 @@ fn records_are_documents_and_broken_ones_are_listed() {
         says(&skipped.list[1].reason, &["missing field `text`"]);
         says(&skipped.list[3].reason, &["byte 10 of the line is no UTF-8"]);
         assert!(noted(&dataset, "1 empty documents") && noted(&dataset, "1 line ends CRLF"));
+        assert!(noted(&dataset, "1 byte order marks"));
     }
     let limits = poiesis_collect::Limits { file_bytes: 40, ..Default::default() };
     let long = format!("{{\"text\": \"{}\"}}\n{{\"text\": \"short\"}}\n", "x".repeat(100));

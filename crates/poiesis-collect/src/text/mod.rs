@@ -100,15 +100,8 @@ impl Collector<'_> {
         let reading = Reading { lines: self.options.lines, longest_record: self.options.limits.file_bytes };
         each_batch(source, |batches: &Receiver<Vec<Item>>| {
             for item in batches.iter().flatten() {
-                // What was changed in a text that cannot be used is not counted.
-                let mut here = Changes::default();
-                let skipped = pass.progress().skipped;
                 let mut reported = Reported { pass: &mut *pass, report: self.report, read: 0 };
-                read_item(item, reading, &mut here, &mut reported)?;
-                if pass.progress().skipped == skipped {
-                    changes.marks += here.marks;
-                    changes.line_ends += here.line_ends;
-                }
+                read_item(item, reading, changes, &mut reported)?;
                 (self.report)(pass.progress());
             }
             Ok(())

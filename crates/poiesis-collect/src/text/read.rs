@@ -70,7 +70,14 @@ impl From<Error> for Fault {
     }
 }
 
-/// Reads one file of a source. `changes` grows by what was changed in it, also when it turns out to be of no use.
+impl Changes {
+    fn add(&mut self, other: Changes) {
+        self.marks += other.marks;
+        self.line_ends += other.line_ends;
+    }
+}
+
+/// Reads one file of a source. `changes` grows by what was changed in texts that can be used.
 pub(crate) fn read_item(
     item: Item,
     reading: Reading,
@@ -107,9 +114,13 @@ pub(crate) fn read_item(
         return Ok(());
     }
     let mut documents = Documents { lines: reading.lines, begun: false, pass };
-    let read = read_text(&mut reader, changes, &mut |text| documents.text(text));
+    let mut here = Changes::default();
+    let read = read_text(&mut reader, &mut here, &mut |text| documents.text(text));
     match read.and_then(|()| Ok(documents.finish()?)) {
-        Ok(()) => pass.end(None),
+        Ok(()) => {
+            changes.add(here);
+            pass.end(None)
+        }
         Err(Fault::Text(reason)) => pass.end(Some((name, reason))),
         Err(Fault::Fatal(error)) => Err(error),
     }
@@ -287,7 +298,9 @@ fn read_records(
                 return pass.end(Some((format!("{name}:{number}"), format!("it cannot be read: {error}"))));
             }
         };
-        let content = if number == 1 { line.strip_prefix(MARK).unwrap_or(&line) } else { &line };
+        let marked = if number == 1 { line.strip_prefix(MARK) } else { None };
+        changes.marks += u64::from(marked.is_some());
+        let content = marked.unwrap_or(&line);
         if content.trim_ascii().is_empty() && fault.is_none() {
             continue;
         }
