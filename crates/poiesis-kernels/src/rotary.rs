@@ -10,7 +10,7 @@ use crate::flex;
 /// the usual `base` is 10 000.
 ///
 /// On Flex one pass over memory forward and one backward; only sine and cosine of the angles are kept,
-/// `time · dim` numbers.
+/// `time · dim` numbers, and those of the last call also for the next one.
 ///
 /// Source: Su et al. 2021 (arXiv:2104.09864), equation 34, with the halves of the axis as the members of the pairs.
 ///
@@ -130,6 +130,26 @@ mod tests {
         let x = tensor(&numbers(2 * 9 * 3 * 8, 1), [2, 9, 3, 8], &device);
         let all = rotary(x.clone(), 4, 100.0).narrow(1, 6, 3);
         assert_eq!(values(rotary(x.narrow(1, 6, 3), 10, 100.0)), values(all));
+    }
+
+    #[test]
+    fn other_angles_than_those_of_the_last_call() {
+        let device = Device::flex();
+        let x = tensor(&numbers(2 * 6 * 3 * 12, 1), [2, 6, 3, 12], &device);
+        let shapes = [[2, 6, 3, 12], [1, 12, 3, 12], [2, 9, 3, 8], [4, 9, 2, 6], [2, 6, 3, 12]];
+        for (shape, first, base) in
+            shapes.into_iter().flat_map(|shape| [(shape, 0, 100.0), (shape, 1, 100.0), (shape, 1, 90.0)])
+        {
+            let x = x.clone().reshape(shape);
+            let expected: Vec<f64> =
+                values(default(x.clone(), first, base)).into_iter().map(f64::from).collect();
+            assert_close(
+                &values(rotary(x, first, base)),
+                &expected,
+                2e-7,
+                &format!("{shape:?} from {first}"),
+            );
+        }
     }
 
     #[test]

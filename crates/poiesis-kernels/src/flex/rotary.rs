@@ -2,6 +2,8 @@
 
 #![expect(unsafe_code, reason = "tasks write their own part of one array through `Shared`")]
 
+use std::sync::{Mutex, PoisonError};
+
 use burn::backend::{Autodiff, Flex};
 use burn::tensor::Tensor;
 use burn_autodiff::checkpoint::{base::Checkpointer, strategy::NoCheckpointing};
@@ -40,8 +42,30 @@ pub(crate) fn rotary(x: &Tensor<4>, first_position: usize, base: f64) -> Option<
     Some(Tensor::from_primitive::<Autodiff<Flex>>(y))
 }
 
-/// The [`angles`] of every time step.
+/// What a table depends on: time steps, size of a head, first position, and the bits of the base.
+type Key = [u64; 4];
+
+/// The table used last: queries and keys of all layers and steps have the same one.
+static LAST: Mutex<Option<(Key, FlexTensor)>> = Mutex::new(None);
+
+/// The [`angles`] of every time step, computed anew only if the last call had others.
 fn table([_, time, _, dim]: [usize; 4], first_position: usize, base: f64) -> FlexTensor {
+    let key = [time as u64, dim as u64, first_position as u64, base.to_bits()];
+    let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((known, table)) = &*last
+        && *known == key
+    {
+        return table.clone();
+    }
+    // Its tasks may run other work of this thread's pool, which must find the lock free.
+    drop(last);
+    let table = compute_table(time, dim, first_position, base);
+    last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
+    *last = Some((key, table.clone()));
+    table
+}
+
+fn compute_table(time: usize, dim: usize, first_position: usize, base: f64) -> FlexTensor {
     let mut table = Buffer::take(time * dim);
     let shared = Shared::new(&mut table);
     let step = ANGLES.div_ceil(dim);
