@@ -12,3 +12,6 @@ pub use gated_pixelcnn::{GatedPixelCnn, GatedPixelCnnConfig};
 pub use image_model::{ImageModel, ImageNetwork, Rule};
 pub use pixelcnn::{PixelCnn, PixelCnnConfig};
 pub use pixels::{PixelLaw, Pixels};
+
+#[cfg(test)]
+mod testing;
