@@ -7,10 +7,7 @@ use crate::config::{RunConfig, TrainConfig};
 use crate::data::{Batches, DataSpec, Examples, Windows};
 use crate::error::{Error, Result};
 use crate::models::{
-    autoregressive::{
-        gated_pixelcnn::GatedPixelCnnEntry, pixelcnn::PixelCnnEntry, pixelrnn::PixelRnnEntry,
-        wavenet::WaveNetEntry,
-    },
+    autoregressive::{pixelcnn::PixelCnnEntry, pixelrnn::PixelRnnEntry, gated_pixelcnn::GatedPixelCnnEntry, wavenet::WaveNetEntry},
     gan::dcgan::DcganEntry,
     vae::vae::VaeEntry,
 };
@@ -18,8 +15,7 @@ use crate::nn::Weights;
 use crate::train::Session;
 
 /// All models, in the order of the documentation.
-pub const CATALOGUE: &[&dyn Entry] =
-    &[&DcganEntry, &VaeEntry, &PixelCnnEntry, &PixelRnnEntry, &GatedPixelCnnEntry, &WaveNetEntry];
+pub const CATALOGUE: &[&dyn Entry] = &[&DcganEntry, &VaeEntry, &PixelCnnEntry, &PixelRnnEntry, &GatedPixelCnnEntry, &WaveNetEntry];
 
 /// A model as the catalogue knows it.
 pub trait Entry: Sync {

@@ -177,7 +177,7 @@ struct Layer {
     first: bool,
 }
 
-/// V_f and V_g of both stacks.
+/// V_f and V_g of both stacks. Nothing reads the vertical stack of the last layer, nor learns its bias.
 #[derive(Module, Debug)]
 struct ClassBias {
     /// `[classes, 2 p]`.

@@ -8,6 +8,7 @@ mod image_model;
 pub mod pixelcnn;
 pub mod pixelrnn;
 mod pixels;
+mod testing;
 pub mod wavenet;
 
 pub use columns::{Columns, Places};
@@ -17,3 +18,5 @@ pub use pixelcnn::{PixelCnn, PixelCnnConfig};
 pub use pixelrnn::{PixelRnn, PixelRnnConfig};
 pub use pixels::{PixelLaw, Pixels};
 pub use wavenet::{WaveNet, WaveNetConfig};
+
+#[cfg(test)]

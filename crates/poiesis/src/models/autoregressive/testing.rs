@@ -1,0 +1,281 @@
+//! What both PixelCNNs must hold, whatever their networks.
+
+use std::collections::BTreeMap;
+
+use burn::tensor::{Device, Tensor, TensorData};
+use poiesis_collect::Dataset;
+use serde_json::from_value;
+
+use super::image_model::{ImageModel, ImageNetwork, Training};
+use super::pixels::{PixelLaw, Pixels};
+use crate::capability::{Code, ImageLikelihood, Sample, Scale};
+use crate::data::{Content, DataSpec, ImageShape};
+use crate::generate::Choice;
+use crate::nn::Weights;
+use crate::rng;
+use crate::testing::{Fixture, change, distance, expect_all_close, expect_close, gradients_of};
+use crate::train::{Optimizer, Session};
+
+/// Outputs, losses and gradients relative to the largest, f32 here against f64 there: some twenty roundings in a row, twice as
+/// many for gradients.
+const FORWARD: f64 = 2e-6;
+const GRADIENT: f64 = 1e-5;
+/// What ten steps changed, relative to the largest change of an array: the rules divide each gradient by its own size, so that
+/// the rounding of small ones is felt in full.
+const CHANGE: f64 = 1e-4;
+
+/// Images of `[height, width, channels]` with `classes` classes.
+pub(super) fn spec([height, width, channels]: [usize; 3], classes: usize) -> DataSpec {
+    DataSpec { content: Content::Images(ImageShape { height, width, channels }), classes }
+}
+
+/// Reads a case of `fixtures/pixelcnn.py`: the data it is for, and its settings.
+pub(super) fn case<C: Default + serde::Serialize + serde::de::DeserializeOwned>(
+    fixture: &Fixture,
+    case: &str,
+) -> (DataSpec, C) {
+    let settings = fixture.case(case);
+    let shape: Vec<usize> = from_value(settings["shape"].clone()).unwrap();
+    let classes = settings["classes"].as_u64().unwrap() as usize;
+    (spec([shape[0], shape[1], shape[2]], classes), crate::testing::config(&settings["config"]))
+}
+
+/// Compares logits, loss, gradients and ten steps with PyTorch's. The training's batches are not used.
+pub(super) fn expect_pytorch<N: ImageNetwork>(
+    fixture: &Fixture,
+    case: &str,
+    mut training: Training<N>,
+    device: &Device,
+) {
+    let initial = fixture.weights(&format!("{case}.initial"), device);
+    training.restore(&initial, &Weights::default()).unwrap();
+    let scale = training.model.pixels().scale();
+    let data = |step| {
+        let on_scale = |pixel| match scale {
+            Scale::Binary => pixel,
+            Scale::EightBit => pixel / 127.5 - 1.0,
+        };
+        let labels: Tensor<1> = fixture.step(&format!("{case}.labels"), step, |label| label, device);
+        let labels: Vec<u32> = labels.into_data().iter::<u32>().collect();
+        (fixture.step::<4>(&format!("{case}.pixels"), step, on_scale, device), labels)
+    };
+
+    let (images, classes) = data(0);
+    let theirs = |name: &str| fixture.array(&format!("{case}.first.{name}"));
+    expect_close("logits", training.model.logits(images.clone(), &classes), theirs("logits"), FORWARD);
+    let loss = training.model.loss(images, &classes);
+    expect_close("loss", loss.clone(), theirs("loss"), FORWARD);
+    let gradients = gradients_of("network", training.model.network(), &loss.backward());
+    expect_all_close(&gradients, &fixture.arrays(&format!("{case}.gradient")), GRADIENT);
+
+    let mut losses = Vec::new();
+    for step in 0..10 {
+        let (images, classes) = data(step);
+        let values: BTreeMap<_, _> = training.learn(images, &classes, 1.0).read().into_iter().collect();
+        losses.push(values["nll"] as f32);
+    }
+    let losses = Tensor::<1>::from_data(TensorData::new(losses, [10]), device);
+    expect_close("losses", losses, fixture.array(&format!("{case}.losses")), FORWARD);
+    let (initial, theirs) =
+        (fixture.arrays(&format!("{case}.initial")), fixture.arrays(&format!("{case}.final")));
+    let ours = training.weights().to_arrays();
+    expect_all_close(&change(&initial, &ours), &change(&initial, &theirs), CHANGE);
+}
+
+/// Draws levels for `count` images.
+fn draw(pixels: &Pixels, count: usize) -> Vec<Vec<u32>> {
+    let level = |generator: &mut rng::Generator| rng::below(generator, pixels.levels() as u64) as u32;
+    let image = |index| {
+        let mut generator = rng::generator(3, "test", index);
+        (0..pixels.shape.dims()).map(|_| level(&mut generator)).collect()
+    };
+    (0..count as u64).map(image).collect()
+}
+
+/// Images of levels on the scale of the law.
+fn on_scale(pixels: &Pixels, levels: &[Vec<u32>], device: &Device) -> Tensor<4> {
+    match pixels.scale() {
+        Scale::Binary => (pixels.images(levels, device) + 1.0) * 0.5,
+        Scale::EightBit => pixels.images(levels, device),
+    }
+}
+
+fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+    tensor.into_data().iter::<f32>().collect()
+}
+
+/// No logit depends on its own number or a later one, by gradients and by change; returns for each number, whether it depends
+/// on each earlier one.
+pub(super) fn expect_causal<N: ImageNetwork>(model: &ImageModel<N>, device: &Device) -> Vec<Vec<bool>> {
+    let pixels = model.pixels();
+    let (dims, logits) = (pixels.shape.dims(), pixels.logits());
+    let levels = draw(pixels, 1);
+    let x = pixels.images(&levels, device).require_grad();
+    let out = model.network().logits(x.clone(), &[1]).reshape([dims, logits]);
+    // Different weights, so that gradients of logits cannot cancel.
+    let weights = Tensor::<1>::from_data(
+        TensorData::new(rng::normal(&mut rng::generator(1, "test", 0), logits), [logits]),
+        device,
+    );
+    let mut depends = Vec::new();
+    for place in 0..dims {
+        let own = out.clone().narrow(0, place, 1).reshape([logits]) * weights.clone();
+        let gradient = values(x.grad(&own.sum().backward()).unwrap());
+        let later = gradient[place..].iter().all(|&g| g == 0.0);
+        assert!(later, "number {place} depends on itself or a later one");
+        depends.push(gradient[..place].iter().map(|&g| g != 0.0).collect());
+    }
+
+    let before = values(out);
+    for place in 0..dims {
+        let mut changed = levels.clone();
+        changed[0][place] = (changed[0][place] + 1) % pixels.levels() as u32;
+        let after = values(model.network().logits(pixels.images(&changed, device), &[1]));
+        let same = before[..(place + 1) * logits] == after[..(place + 1) * logits];
+        assert!(same, "a change of number {place} is seen there or before");
+        assert!(place + 1 == dims || before != after, "a change of number {place} is seen nowhere");
+    }
+    depends
+}
+
+/// The probabilities of all 2×2 images of black and white add up to one.
+pub(super) fn expect_sum_to_one<N: ImageNetwork>(model: &ImageModel<N>, device: &Device) {
+    let images: Vec<Vec<u32>> = (0..16).map(|bits| (0..4).map(|i| bits >> i & 1).collect()).collect();
+    let log_probs = model.log_prob(on_scale(model.pixels(), &images, device), &[0; 16]);
+    let total: f64 = log_probs.iter().map(|log_prob| log_prob.exp()).sum();
+    assert!((total - 1.0).abs() < 1e-5, "{total}");
+    // Not by being indifferent.
+    assert!(log_probs.iter().any(|log_prob| (log_prob + 4.0 * 2f64.ln()).abs() > 0.1), "{log_probs:?}");
+}
+
+/// Samples are those of the whole network applied to the whole image for each value, with the same draws.
+pub(super) fn expect_naive_samples<N: ImageNetwork + Sync>(
+    model: &ImageModel<N>,
+    classes: usize,
+    device: &Device,
+) {
+    let pixels = model.pixels();
+    let count = 5;
+    let labels: Vec<u32> = (0..count).map(|index| index as u32 % classes.max(1) as u32).collect();
+    let mut images = vec![vec![0; pixels.shape.dims()]; count];
+    let mut generators: Vec<_> = (0..count).map(|index| rng::generator(9, "value", index as u64)).collect();
+    for place in 0..pixels.shape.dims() {
+        let logits = values(model.network().logits(pixels.images(&images, device), &labels));
+        for ((image, generator), logits) in
+            images.iter_mut().zip(&mut generators).zip(logits.chunks_exact(logits.len() / count))
+        {
+            let logits = &logits[place * pixels.logits()..][..pixels.logits()];
+            let law = match pixels.law() {
+                PixelLaw::Binary => vec![0.0, logits[0]],
+                PixelLaw::Softmax => logits.to_vec(),
+            };
+            image[place] = Choice::default().choose(&law, rng::unit_f64(generator));
+        }
+    }
+    let expected = values(pixels.images(&images, device));
+    assert_eq!(values(model.sample(9, 0..count as u64)), expected);
+    // Any of them alone is the same.
+    let dims = pixels.shape.dims();
+    assert_eq!(values(model.sample(9, 3..4)), expected[3 * dims..4 * dims]);
+}
+
+/// Laws read value by value are the same to the bit in any company, on any number of threads, and all at once; and they are the
+/// likelihood.
+pub(super) fn expect_exact_laws<N: ImageNetwork + Sync>(
+    model: &ImageModel<N>,
+    classes: usize,
+    device: &Device,
+) {
+    let pixels = model.pixels();
+    let (levels, dims) = (pixels.levels(), pixels.shape.dims());
+    let images = draw(pixels, 16);
+    let class = |index: usize| (classes > 0).then(|| (index % classes) as u32);
+    let read = |range: std::ops::Range<usize>| -> Vec<Vec<u32>> {
+        let classes: Vec<_> = range.clone().map(class).collect();
+        let mut reader = model.reader(&classes);
+        let mut laws = vec![Vec::new(); range.len()];
+        for place in 0..dims {
+            for (laws, law) in laws.iter_mut().zip(reader.laws().chunks_exact(levels)) {
+                laws.extend(law.iter().map(|law| law.to_bits()));
+            }
+            reader.push(&images[range.clone()].iter().map(|image| image[place]).collect::<Vec<_>>());
+        }
+        laws
+    };
+    let threads = |count: usize| rayon::ThreadPoolBuilder::new().num_threads(count).build().unwrap();
+    let all: Vec<&[u32]> = images.iter().map(Vec::as_slice).collect();
+    let each: Vec<_> = (0..16).map(class).collect();
+    let together = threads(2).install(|| read(0..16));
+    for count in 1..=3 {
+        let pool = threads(count);
+        assert_eq!(pool.install(|| read(0..1)), together[..1], "alone, {count} threads");
+        assert_eq!(pool.install(|| read(7..10)), together[7..10], "three, {count} threads");
+        let at_once = pool.install(|| model.all_laws(&all, &each)).unwrap();
+        let at_once: Vec<u32> = at_once.iter().map(|law| law.to_bits()).collect();
+        assert_eq!(at_once, together.concat(), "all at once, {count} threads");
+    }
+    assert_eq!(threads(3).install(|| read(0..16)), together, "sixteen, three threads");
+
+    let within = (256.0 / levels as f64).ln() * dims as f64;
+    let within = if pixels.law() == PixelLaw::Binary { 0.0 } else { within };
+    let labels: Vec<u32> = each.iter().map(|class| class.unwrap_or(0)).collect();
+    let log_probs = model.log_prob(on_scale(pixels, &images, device), &labels);
+    let by_laws = together.iter().zip(&images).map(|(laws, image)| {
+        let law =
+            |(place, &value): (usize, &u32)| f64::from(f32::from_bits(laws[place * levels + value as usize]));
+        image.iter().enumerate().map(law).sum::<f64>() - within
+    });
+    let by_laws: Vec<f32> = by_laws.map(|x| x as f32).collect();
+    let log_probs: Vec<f32> = log_probs.iter().map(|&x| x as f32).collect();
+    let distance = distance(&by_laws, &log_probs);
+    assert!(distance < 1e-5, "laws and likelihood differ by {distance:e}");
+}
+
+/// Learns images of 4×4 pixels whose first is fair and each later one equals the one before it in nine of ten cases; returns the
+/// nats over their entropy.
+pub(super) fn learn_chains<N: ImageNetwork>(
+    model: ImageModel<N>,
+    optimizer: Optimizer,
+    dataset: &Dataset,
+    device: &Device,
+) -> f64 {
+    let mut training = Training { model, optimizer, batches: crate::testing::batches(dataset, 1, device) };
+    let batch = |purpose: &str, step: u64, count: usize| {
+        let mut generator = rng::generator(2, purpose, step);
+        let chain = |draws: &[f32]| {
+            let mut bits = vec![u32::from(draws[0] < 0.5)];
+            draws[1..].iter().for_each(|&u| bits.push(bits[bits.len() - 1] ^ u32::from(u < 0.1)));
+            bits
+        };
+        let draws = rng::uniform(&mut generator, 16 * count);
+        draws.chunks_exact(16).map(chain).collect::<Vec<_>>()
+    };
+    for step in 0..150 {
+        let images = on_scale(training.model.pixels(), &batch("learn", step, 32), device);
+        training.learn(images, &[0; 32], 1.0 - step as f64 / 150.0);
+    }
+    let held_out = on_scale(training.model.pixels(), &batch("hold out", 0, 500), device);
+    let log_probs = training.model.log_prob(held_out, &[0; 500]);
+    let flip = 0.1f64;
+    let entropy = 2f64.ln() - 15.0 * (flip * flip.ln() + (1.0 - flip) * (1.0 - flip).ln());
+    -log_probs.iter().sum::<f64>() / 500.0 - entropy
+}
+
+/// Six steps are three steps, a break and three steps.
+pub(super) fn expect_exact_resume<N: ImageNetwork>(start: impl Fn() -> Training<N>, device: &Device) {
+    let mut unbroken = start();
+    (0..6).for_each(|step| drop(unbroken.step(step, 1.0)));
+
+    let mut first = start();
+    (0..3).for_each(|step| drop(first.step(step, 1.0)));
+    let saved = (first.weights().to_arrays(), first.optimizer_state().to_arrays());
+    let mut second = start();
+    let place = device.clone().inner();
+    let (weights, state) = (Weights::from_arrays(saved.0, &place), Weights::from_arrays(saved.1, &place));
+    second.restore(&weights, &state).unwrap();
+    (3..6).for_each(|step| drop(second.step(step, 1.0)));
+
+    assert_eq!(second.weights().to_arrays(), unbroken.weights().to_arrays());
+    assert_eq!(second.optimizer_state().to_arrays(), unbroken.optimizer_state().to_arrays());
+    assert_ne!(first.weights().to_arrays(), unbroken.weights().to_arrays());
+}
