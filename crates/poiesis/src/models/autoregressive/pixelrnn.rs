@@ -945,7 +945,7 @@ impl Entry for PixelRnnEntry {
     }
 
     fn recipes(&self) -> &'static [crate::catalogue::Recipe] {
-        recipes!("pixelrnn": "mnist")
+        recipes!("pixelrnn": "shapes", "mnist")
     }
 
     fn train_defaults(&self) -> TrainConfig {
