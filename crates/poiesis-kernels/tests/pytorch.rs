@@ -1,10 +1,15 @@
 //! Results and every gradient against numbers that PyTorch computed in f64 (`fixtures/*.py`).
 
+#![expect(clippy::unwrap_used, reason = "tests may panic")]
+
 mod common;
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use common::{Fixture, assert_right_with_every_instruction_set, numbers, values};
-use poiesis_kernels::{Activation, Normalized, batch_norm, batch_norm_eval, embedding, linear};
+use poiesis_kernels::{
+    Activation, ConvOptions, ConvTransposeOptions, Normalized, batch_norm, batch_norm_eval, conv_transpose2d,
+    conv2d, embedding, linear,
+};
 
 #[test]
 fn linear_with_every_activation() {
@@ -80,6 +85,69 @@ fn embeddings() {
     let gradients = (y.clone() * fixture.tensor("dy", &device)).sum().backward();
     fixture.assert_close("y", y, 0.0);
     fixture.assert_close("dweight", weight.grad(&gradients).unwrap(), 1e-6);
+}
+
+#[test]
+fn convolutions() {
+    let none = ConvOptions::default();
+    let cases = [
+        ("strided", ConvOptions { stride: [2, 1], padding: [[1, 0], [0, 2]], ..none.clone() }),
+        (
+            "dilated",
+            ConvOptions { stride: [1, 2], padding: [[2, 1], [1, 0]], dilation: [2, 3], groups: 2, ..none },
+        ),
+        ("square", ConvOptions::new([1, 1], [1, 1])),
+        ("masked", ConvOptions { live: Some(4), ..ConvOptions::new([1, 1], [1, 1]) }),
+    ];
+    for (name, options) in cases {
+        assert_convolution(name, |x, weight, bias| conv2d(x, weight, Some(bias), &options));
+    }
+}
+
+#[test]
+fn transposed_convolutions() {
+    let none = ConvTransposeOptions::default();
+    let cases = [
+        (
+            "transposed_strided",
+            ConvTransposeOptions {
+                stride: [2, 2],
+                padding: [[1, 2], [0, 1]],
+                output_padding: [1, 0],
+                ..none.clone()
+            },
+        ),
+        (
+            "transposed_dilated",
+            ConvTransposeOptions {
+                stride: [1, 3],
+                padding: [[0, 1], [2, 1]],
+                output_padding: [0, 2],
+                dilation: [3, 1],
+                groups: 2,
+            },
+        ),
+    ];
+    for (name, options) in cases {
+        assert_convolution(name, |x, weight, bias| conv_transpose2d(x, weight, Some(bias), &options));
+    }
+}
+
+/// Result and all gradients of a convolution of the fixture's case `name`.
+fn assert_convolution(name: &str, convolve: impl Fn(Tensor<4>, Tensor<4>, Tensor<1>) -> Tensor<4>) {
+    let device = device();
+    let fixture = Fixture::read("convolution");
+    let key = |array: &str| format!("{name}.{array}");
+    let x = fixture.tensor::<4>(&key("x"), &device).require_grad();
+    let weight = fixture.tensor::<4>(&key("weight"), &device).require_grad();
+    let bias = fixture.tensor::<1>(&key("bias"), &device).require_grad();
+    let y = convolve(x.clone(), weight.clone(), bias.clone());
+    let gradients = (y.clone() * fixture.tensor(&key("dy"), &device)).sum().backward();
+    let close = 2e-6;
+    fixture.assert_close(&key("y"), y, close);
+    fixture.assert_close(&key("dx"), x.grad(&gradients).unwrap(), close);
+    fixture.assert_close(&key("dweight"), weight.grad(&gradients).unwrap(), close);
+    fixture.assert_close(&key("dbias"), bias.grad(&gradients).unwrap(), close);
 }
 
 #[test]
