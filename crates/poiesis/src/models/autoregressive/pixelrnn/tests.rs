@@ -291,8 +291,8 @@ fn a_law_nobody_asked_for_changes_nothing() {
         let (values, _) = random_images(&model, 2, 10);
         let dims = model.shape.dims();
         let mut reader = model.reader(&[None, None]);
-        for at in 0..dims - 1 {
-            reader.push(&[values[0][at], values[1][at]]);
+        for (&first, &second) in values[0].iter().zip(&values[1]).take(dims - 1) {
+            reader.push(&[first, second]);
         }
         let asked = read(&model, &values, 2);
         let alphabet = model.alphabet();
