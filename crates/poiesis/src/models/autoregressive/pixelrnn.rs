@@ -665,32 +665,18 @@ impl ExactRecurrence {
         let seen = before.iter().flat_map(|(_, seen)| seen.iter().map(|at| at.map(|at| at * hidden)));
         let seen: Vec<Option<usize>> = seen.collect();
         self.state.forward_add(Rows::pieces(&states.hidden, hidden, &seen), &mut gates);
-        for ((pixel, (before, _)), gates) in
-            pixels.iter().zip(&before).zip(gates.chunks_exact_mut(4 * hidden))
-        {
-            let at = pixel.index(shape) * hidden;
+        let mut cells = Vec::with_capacity(pixels.len() * hidden);
+        for (before, _) in &before {
             match before {
-                Some(before) => states.cells.copy_within(before * hidden..(before + 1) * hidden, at),
-                None => states.cells[at..at + hidden].fill(0.0),
+                Some(before) => cells.extend_from_slice(&states.cells[before * hidden..][..hidden]),
+                None => cells.resize(cells.len() + hidden, 0.0),
             }
-            lstm_cell(gates, &mut states.cells[at..at + hidden], &mut states.hidden[at..at + hidden]);
         }
+        let mut h = vec![0.0; cells.len()];
+        inference::lstm_cell(&mut gates, &mut cells, &mut h, hidden);
+        scatter(&cells, pixels, shape, &mut states.cells);
+        scatter(&h, pixels, shape, &mut states.hidden);
     }
-}
-
-/// The new cell and hidden state of units from what is in front of the functions of their gates i, f, g, o, and the old cell
-/// (Eq. 3).
-fn lstm_cell(gates: &mut [f32], c: &mut [f32], h: &mut [f32]) {
-    let hidden = c.len();
-    inference::activate(&mut gates[..2 * hidden], Activation::Sigmoid);
-    inference::activate(&mut gates[2 * hidden..3 * hidden], Activation::Tanh);
-    inference::activate(&mut gates[3 * hidden..], Activation::Sigmoid);
-    for (j, (c, h)) in c.iter_mut().zip(&mut *h).enumerate() {
-        *c = gates[hidden + j] * *c + gates[j] * gates[2 * hidden + j];
-        *h = *c;
-    }
-    inference::activate(h, Activation::Tanh);
-    h.iter_mut().zip(&gates[3 * hidden..]).for_each(|(h, o)| *h *= o);
 }
 
 /// The features of `pixels`, one after another.
@@ -945,7 +931,7 @@ impl Entry for PixelRnnEntry {
     }
 
     fn recipes(&self) -> &'static [crate::catalogue::Recipe] {
-        recipes!("pixelrnn": "mnist")
+        recipes!("pixelrnn": "shapes", "mnist")
     }
 
     fn train_defaults(&self) -> TrainConfig {

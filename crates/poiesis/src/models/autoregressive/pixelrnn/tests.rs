@@ -98,7 +98,7 @@ fn every_kind(device: &Device) -> Vec<PixelRnn> {
     let kinds = sizes.iter().flat_map(|size| bodies.map(|body| laws.map(|law| (*size, body, law))));
     let model = |(([height, width], channels), body, likelihood): (([usize; 2], usize), Body, PixelLaw)| {
         let config =
-            PixelRnnConfig { body, layers: 2, hidden: 6, head: 7, likelihood, ..PixelRnnConfig::default() };
+            PixelRnnConfig { body, layers: 2, hidden: 6, head: 22, likelihood, ..PixelRnnConfig::default() };
         let mut model = config.init(ImageShape { height, width, channels }, 3, device).unwrap();
         let mut arrays = Weights::of("network", &model.network).to_arrays();
         for (number, array) in arrays.values_mut().enumerate() {
@@ -291,8 +291,8 @@ fn a_law_nobody_asked_for_changes_nothing() {
         let (values, _) = random_images(&model, 2, 10);
         let dims = model.shape.dims();
         let mut reader = model.reader(&[None, None]);
-        for at in 0..dims - 1 {
-            reader.push(&[values[0][at], values[1][at]]);
+        for (&first, &second) in values[0].iter().zip(&values[1]).take(dims - 1) {
+            reader.push(&[first, second]);
         }
         let asked = read(&model, &values, 2);
         let alphabet = model.alphabet();
