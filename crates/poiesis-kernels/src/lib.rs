@@ -31,11 +31,11 @@
 //! | [`attention`], [`attention_packed`], [`attention_step`] | blocks of keys with a running softmax, no matrix of scores in memory; a cache for one step |
 //! | [`lstm`], [`gru`], [`lstm_step`], [`gru_step`] | a whole sequence as one operation, weights packed once |
 //! | [`conv_lstm`] | an LSTM over the rows or diagonals of images, read where they lie |
-//! | [`categorical_log_prob`], [`bernoulli_log_prob`], [`logistic_mixture_log_prob`] | one pass; probabilities are not stored |
+//! | [`categorical_log_prob`], [`bernoulli_log_prob`], [`logistic_mixture_log_prob`], [`logistic_mixture_laws`] | one pass; probabilities are not stored |
 //! | [`embedding`] | gather; its gradient adds up in a fixed order |
 //! | [`gate`], [`gate_halves`], [`rotary`], [`add`] | one pass each; halves are read where they lie |
 //! | [`inference`] | for generating, on plain slices: layers, functions and rows whose bits do not depend on how many are computed at once |
-//! | [`activate`] | vector code without branches, errors stated in units in the last place |
+//! | [`activate`], [`concat_elu`] | vector code without branches, errors stated in units in the last place |
 //! | [`update`], [`adam`], [`ema`], [`squared_norm`] | SGD, RMSProp, Adam, AdamW, AdaMax with the average of the weights in one pass over memory |
 //! | [`uniform`], [`normal`] | counter-based noise: ChaCha8, each number a function of key, stream and place |
 //!
@@ -62,6 +62,7 @@ mod attention;
 mod batch_norm;
 mod bernoulli;
 mod categorical;
+mod concat_elu;
 mod conv2d;
 mod conv_lstm;
 mod conv_transpose2d;
@@ -95,6 +96,7 @@ pub use attention::{AttentionOptions, attention, attention_packed};
 pub use batch_norm::{Normalized, batch_norm, batch_norm_eval};
 pub use bernoulli::bernoulli_log_prob;
 pub use categorical::categorical_log_prob;
+pub use concat_elu::concat_elu;
 pub use conv_lstm::{Lines, conv_lstm};
 pub use conv_transpose2d::{ConvTransposeOptions, conv_transpose2d};
 pub use conv2d::{ConvOptions, conv2d};
@@ -107,7 +109,7 @@ pub use gru::{gru, gru_step};
 pub use key_value_cache::{KeyValueCache, attention_step};
 pub use layer_norm::{layer_norm, rms_norm};
 pub use linear::linear;
-pub use logistic_mixture::logistic_mixture_log_prob;
+pub use logistic_mixture::{logistic_mixture_laws, logistic_mixture_log_prob};
 pub use lstm::{lstm, lstm_step};
 pub use mlp::Mlp;
 pub use noise::{normal, uniform};

@@ -5,6 +5,9 @@ use burn::tensor::Tensor;
 use crate::activation::{self, Activation};
 use crate::flex;
 
+/// How many values a pixel has.
+pub(crate) const LEVELS: usize = 256;
+
 /// Half the width of a bin when 256 values are spread over [-1, 1].
 pub(crate) const HALF_BIN: f64 = 1.0 / 255.0;
 
@@ -43,6 +46,41 @@ pub fn logistic_mixture_log_prob(parameters: Tensor<2>, x: Tensor<2>) -> Tensor<
         return Tensor::zeros([0], &parameters.device());
     }
     flex::logistic_mixture::log_prob(&parameters, &x, order).unwrap_or_else(|| default(parameters, x, order))
+}
+
+/// The law of one channel of each pixel given the channels before it, under the distribution of
+/// [`logistic_mixture_log_prob`]: the logarithm of the probability of each of the 256 levels, in nats, into
+/// `laws [pixels, 256]`. `parameters [pixels, K · (1 + 2 C + C (C − 1) / 2)]` are those of pixels of `C = channels`
+/// channels, `earlier [pixels, channel]` the values of the channels before, as above in [-1, 1]; how many these are says which
+/// channel is meant.
+///
+/// Each pixel is computed alone, so its law is the same to the bit whatever the number of pixels and of threads. One pass over
+/// slices, for generating and for coding.
+///
+/// Source: Salimans et al. 2017, §2.1 and 2.2.
+///
+/// # Panics
+///
+/// When the lengths do not fit one another, or no channel is left.
+pub fn logistic_mixture_laws(parameters: &[f32], earlier: &[f32], channels: usize, laws: &mut [f32]) {
+    let pixels = laws.len() / LEVELS;
+    if pixels == 0 && laws.is_empty() {
+        return;
+    }
+    let fits = laws.len() == pixels * LEVELS
+        && pixels > 0
+        && parameters.len().is_multiple_of(pixels)
+        && earlier.len().is_multiple_of(pixels)
+        && earlier.len() / pixels < channels;
+    assert!(
+        fits,
+        "logistic_mixture_laws: parameters [{}] and earlier values [{}] of {channels} channels do not fit laws [{}]",
+        parameters.len(),
+        earlier.len(),
+        laws.len(),
+    );
+    let order = Order::of([pixels, parameters.len() / pixels], [pixels, channels]);
+    flex::logistic_mixture::laws(parameters, earlier, order, earlier.len() / pixels, laws);
 }
 
 /// Where a pixel's parameters lie.
@@ -207,6 +245,72 @@ mod tests {
     #[test]
     fn the_same_for_any_number_of_threads() {
         assert_same_for_any_threads(|| run(logistic_mixture_log_prob, 999, ORDERS[1], false));
+    }
+
+    /// The laws of all channels of pixels, one after another: `[channels][pixels, 256]`.
+    fn laws_of(parameters: &[f32], x: &[f32], channels: usize) -> Vec<Vec<f32>> {
+        let pixels = x.len() / channels;
+        let law = |channel: usize| {
+            let earlier: Vec<f32> = x.chunks_exact(channels).flat_map(|x| x[..channel].to_vec()).collect();
+            let mut laws = vec![0.5; pixels * LEVELS];
+            logistic_mixture_laws(parameters, &earlier, channels, &mut laws);
+            laws
+        };
+        (0..channels).map(law).collect()
+    }
+
+    #[test]
+    fn laws_add_up_to_one_and_multiply_to_the_probability() {
+        for order in ORDERS {
+            let pixels = 40;
+            let parameters = parameters(pixels, order);
+            let x = levels(pixels * order.channels);
+            let laws = laws_of(&parameters, &x, order.channels);
+            for law in laws.iter().flat_map(|laws| laws.chunks_exact(LEVELS)) {
+                let sum: f64 = law.iter().map(|&l| f64::from(l).exp()).sum();
+                assert!((sum - 1.0).abs() < 2e-5 && law.iter().all(|l| l.is_finite()), "{order:?}: {sum}");
+            }
+            let device = Device::flex();
+            let expected = logistic_mixture_log_prob(
+                tensor(&parameters, [pixels, order.parameters()], &device),
+                tensor(&x, [pixels, order.channels], &device),
+            );
+            let expected: Vec<f64> = values(expected).into_iter().map(f64::from).collect();
+            let value = |pixel: usize, channel: usize| {
+                let level = ((x[pixel * order.channels + channel] + 1.0) * 127.5).round() as usize;
+                laws[channel][pixel * LEVELS + level]
+            };
+            let got: Vec<f32> = (0..pixels)
+                .map(|pixel| (0..order.channels).map(|channel| value(pixel, channel)).sum())
+                .collect();
+            assert_close(&got, &expected, 5e-6, &format!("{order:?}"));
+        }
+    }
+
+    #[test]
+    fn laws_do_not_depend_on_company_or_threads() {
+        let order = ORDERS[1];
+        let parameters = parameters(70, order);
+        let x = levels(70 * order.channels);
+        let all = laws_of(&parameters, &x, order.channels);
+        let columns = order.parameters();
+        for pixel in [0, 3, 69] {
+            let alone = laws_of(
+                &parameters[pixel * columns..][..columns],
+                &x[pixel * order.channels..][..order.channels],
+                order.channels,
+            );
+            for (alone, all) in alone.iter().zip(&all) {
+                assert_eq!(alone[..], all[pixel * LEVELS..][..LEVELS]);
+            }
+        }
+        assert_same_for_any_threads(|| laws_of(&parameters, &x, order.channels));
+    }
+
+    #[test]
+    #[should_panic(expected = "parameters [3] and earlier values [1] of 1 channels do not fit laws [256]")]
+    fn laws_of_no_channel_panic() {
+        logistic_mixture_laws(&[0.0; 3], &[0.0], 1, &mut [0.0; 256]);
     }
 
     #[test]

@@ -7,7 +7,10 @@ use crate::config::{RunConfig, TrainConfig};
 use crate::data::{Batches, DataSpec, Examples, Windows};
 use crate::error::{Error, Result};
 use crate::models::{
-    autoregressive::{pixelcnn::PixelCnnEntry, pixelrnn::PixelRnnEntry, gated_pixelcnn::GatedPixelCnnEntry, wavenet::WaveNetEntry},
+    autoregressive::{
+        gated_pixelcnn::GatedPixelCnnEntry, pixelcnn::PixelCnnEntry, pixelcnnpp::PixelCnnPpEntry,
+        pixelrnn::PixelRnnEntry, wavenet::WaveNetEntry,
+    },
     gan::dcgan::DcganEntry,
     vae::vae::VaeEntry,
 };
@@ -15,7 +18,15 @@ use crate::nn::Weights;
 use crate::train::Session;
 
 /// All models, in the order of the documentation.
-pub const CATALOGUE: &[&dyn Entry] = &[&DcganEntry, &VaeEntry, &PixelCnnEntry, &PixelRnnEntry, &GatedPixelCnnEntry, &WaveNetEntry];
+pub const CATALOGUE: &[&dyn Entry] = &[
+    &DcganEntry,
+    &VaeEntry,
+    &PixelCnnEntry,
+    &PixelRnnEntry,
+    &GatedPixelCnnEntry,
+    &PixelCnnPpEntry,
+    &WaveNetEntry,
+];
 
 /// A model as the catalogue knows it.
 pub trait Entry: Sync {

@@ -14,7 +14,7 @@ use super::operand::{self, Operand, values};
 use super::parallel::{self, Shared};
 use super::pool::Buffer;
 use super::simd;
-use crate::logistic_mixture::{EDGE, HALF_BIN, MIN_LOG_SCALE, Order};
+use crate::logistic_mixture::{EDGE, HALF_BIN, LEVELS, MIN_LOG_SCALE, Order};
 
 /// Pixels that are computed side by side.
 const TILE: usize = 16;
@@ -201,11 +201,11 @@ struct Bin {
     upper: f32,
     lower: f32,
     inverse_scale: f32,
-    /// Width of the bin over the scale, and its logarithm.
+    /// Width of the bin over the scale.
     width: f32,
-    log_width: f32,
-    /// `1 − exp(−width)`
+    /// `1 − exp(−width)`, and its logarithm.
     inside: f32,
+    log_inside: f32,
     first: bool,
     last: bool,
 }
@@ -220,13 +220,15 @@ impl Bin {
         let inverse_scale = exp(-log_scale);
         let half = HALF_BIN as f32;
         let width = 2.0 * half * inverse_scale;
+        let inside = -exp_minus_one(-width);
+        let narrow = LOG_BIN - log_scale - 0.5 * width;
         Self {
             upper: (x - mean + half) * inverse_scale,
             lower: (x - mean - half) * inverse_scale,
             inverse_scale,
             width,
-            log_width: LOG_BIN - log_scale,
-            inside: -exp_minus_one(-width),
+            inside,
+            log_inside: if width < NARROW { narrow } else { log(inside) },
             first: x < -EDGE as f32,
             last: x > EDGE as f32,
         }
@@ -238,9 +240,7 @@ impl Bin {
     fn log_mass(&self) -> f32 {
         let below_upper = -softplus(-self.upper);
         let above_lower = -softplus(self.lower);
-        let narrow = self.log_width - 0.5 * self.width;
-        let between = if self.width < NARROW { narrow } else { log(self.inside) };
-        let middle = below_upper + above_lower + between;
+        let middle = below_upper + above_lower + self.log_inside;
         let value = if self.first { below_upper } else { middle };
         if self.last { above_lower } else { value }
     }
@@ -312,6 +312,99 @@ fn softmax(terms: &mut [Lanes]) {
         for i in 0..TILE {
             term[i] /= sum[i];
         }
+    }
+}
+
+/// Pixels of a task where laws are computed.
+const LAWS: usize = 16;
+
+/// See [`crate::logistic_mixture_laws`].
+pub(crate) fn laws(parameters: &[f32], earlier: &[f32], order: Order, channel: usize, laws: &mut [f32]) {
+    let columns = order.parameters();
+    let pixels = laws.len() / LEVELS;
+    let shared = Shared::new(laws);
+    parallel::tasks(parallel::parts(pixels, LAWS), |task| {
+        let mut weights = vec![0.0; order.mixtures];
+        let mut terms = vec![[0.0; LEVELS]; order.mixtures];
+        for pixel in parallel::part(pixels, LAWS, task) {
+            let parameters = &parameters[pixel * columns..][..columns];
+            let earlier = &earlier[pixel * channel..][..channel];
+            // SAFETY: every pixel belongs to one task.
+            let law = unsafe { shared.part(pixel * LEVELS..(pixel + 1) * LEVELS) };
+            simd::run(
+                #[inline(always)]
+                || {
+                    weigh(&mut weights, parameters, earlier, order);
+                    for (mixture, (weight, terms)) in weights.iter().zip(&mut terms).enumerate() {
+                        let mean = mean_of(parameters, earlier, order, mixture, channel);
+                        let log_scale = parameters[order.log_scale(mixture, channel)];
+                        add_log_masses(terms, *weight, mean, log_scale);
+                    }
+                    add_up(law, &terms);
+                },
+            );
+        }
+    });
+}
+
+/// `mean(channel)` of a mixture, moved by the `earlier` channels.
+#[inline(always)]
+fn mean_of(parameters: &[f32], earlier: &[f32], order: Order, mixture: usize, channel: usize) -> f32 {
+    let mut mean = parameters[order.mean(mixture, channel)];
+    for (j, x) in earlier[..channel].iter().enumerate() {
+        mean += Tanh.value(parameters[order.coefficient(mixture, channel, j)]) * x;
+    }
+    mean
+}
+
+/// The logarithms of the mixture's weights given the earlier channels.
+#[inline(always)]
+fn weigh(weights: &mut [f32], parameters: &[f32], earlier: &[f32], order: Order) {
+    let mut greatest = f32::NEG_INFINITY;
+    for (mixture, weight) in weights.iter_mut().enumerate() {
+        *weight = parameters[mixture];
+        for (channel, &x) in earlier.iter().enumerate() {
+            let mean = mean_of(parameters, earlier, order, mixture, channel);
+            *weight += Bin::new(x, mean, parameters[order.log_scale(mixture, channel)]).log_mass();
+        }
+        greatest = if *weight > greatest { *weight } else { greatest };
+    }
+    let mut sum = 0.0;
+    for weight in weights.iter() {
+        sum += exp(weight - greatest);
+    }
+    let log_sum = greatest + log(sum);
+    for weight in weights.iter_mut() {
+        *weight -= log_sum;
+    }
+}
+
+/// `weight` and the log mass of every level.
+#[inline(always)]
+fn add_log_masses(terms: &mut [f32; LEVELS], weight: f32, mean: f32, log_scale: f32) {
+    for (level, term) in terms.iter_mut().enumerate() {
+        let x = level as f32 / 127.5 - 1.0;
+        *term = weight + Bin::new(x, mean, log_scale).log_mass();
+    }
+}
+
+/// The logarithm of the sum over the mixture, level by level.
+#[inline(always)]
+fn add_up(law: &mut [f32], terms: &[[f32; LEVELS]]) {
+    law.copy_from_slice(&terms[0]);
+    for terms in &terms[1..] {
+        for (greatest, &term) in law.iter_mut().zip(terms) {
+            *greatest = if term > *greatest { term } else { *greatest };
+        }
+    }
+    let mut sums = [0.0; LEVELS];
+    for terms in terms {
+        for ((sum, &term), &greatest) in sums.iter_mut().zip(terms).zip(law.iter()) {
+            *sum += exp(term - greatest);
+        }
+    }
+    for (law, sum) in law.iter_mut().zip(sums) {
+        *law += log(sum);
     }
 }
 

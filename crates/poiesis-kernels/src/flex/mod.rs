@@ -4,6 +4,7 @@ pub(crate) mod add;
 pub(crate) mod attention;
 pub(crate) mod bernoulli;
 pub(crate) mod categorical;
+pub(crate) mod concat_elu;
 pub(crate) mod conv_lstm;
 pub(crate) mod convolution;
 pub(crate) mod convolve;

@@ -1,0 +1,418 @@
+//! PixelCNN++ against PyTorch, its order, its laws, its reader, on a toy problem, and across a break.
+
+use burn::tensor::{Device, Tensor, TensorData};
+use poiesis_collect::Dataset;
+use serde_json::from_value;
+
+use super::*;
+use crate::testing::{
+    Fixture, batches, change, config, expect_all_close, expect_close, gradients_of, shapes,
+};
+
+/// The cases of `fixtures/pixelcnnpp.py`.
+const CASES: [&str; 2] = ["colour", "grey"];
+/// Outputs and log-probabilities relative to the largest, f32 here against f64 there: some forty layers in a row.
+const FORWARD: f64 = 5e-6;
+/// First gains and biases, which divide by deviations of small numbers.
+const FIRST: f64 = 5e-5;
+/// Gradients: twice as many roundings.
+const GRADIENT: f64 = 3e-5;
+/// Losses of ten steps, relative to the largest.
+const LOSSES: f64 = 5e-6;
+/// What ten steps changed, relative to the largest change of an array: Adam divides each gradient by its own size
+/// at first, so that the rounding of small ones is felt in full.
+const CHANGE: f64 = 2e-3;
+
+/// A case of the fixture.
+struct Case<'a> {
+    fixture: &'a Fixture,
+    name: &'a str,
+    config: PixelCnnPpConfig,
+    shape: ImageShape,
+    classes: usize,
+    device: Device,
+}
+
+impl<'a> Case<'a> {
+    fn new(fixture: &'a Fixture, name: &'a str) -> Case<'a> {
+        let settings = fixture.case(name);
+        let shape: Vec<usize> = from_value(settings["shape"].clone()).unwrap();
+        Case {
+            fixture,
+            name,
+            config: config(&settings["config"]),
+            shape: ImageShape::from_slice(&shape).unwrap(),
+            classes: from_value(settings["classes"].clone()).unwrap(),
+            device: Device::flex().autodiff(),
+        }
+    }
+
+    /// The model with the weights called `weights`.
+    fn model(&self, weights: &str) -> PixelCnnPp {
+        let mut model = self.config.init(self.shape, self.classes, 1, &self.device).unwrap();
+        let weights = self.fixture.weights(&format!("{}.{weights}", self.name), &self.device);
+        model.network = weights.put_into("network", model.network).unwrap();
+        model
+    }
+
+    fn images(&self, step: usize) -> Tensor<4> {
+        self.fixture.step(&format!("{}.pixels", self.name), step, |pixel| pixel / 127.5 - 1.0, &self.device)
+    }
+
+    fn classes(&self, step: usize) -> Vec<u32> {
+        let classes: Tensor<1> =
+            self.fixture.step(&format!("{}.classes", self.name), step, |class| class, &self.device);
+        classes.into_data().iter::<f32>().map(|class| class as u32).collect()
+    }
+
+    /// Dropout's numbers of a step, one block after another.
+    fn noise(&self, step: usize) -> impl FnMut([usize; 4]) -> Tensor<4> {
+        let mut left: Vec<f32> = if self.config.dropout > 0.0 {
+            let noise: Tensor<1> =
+                self.fixture.step(&format!("{}.noise", self.name), step, |u| u, &self.device);
+            noise.into_data().iter::<f32>().collect()
+        } else {
+            Vec::new()
+        };
+        let device = self.device.clone();
+        move |shape: [usize; 4]| {
+            let rest = left.split_off(shape.iter().product());
+            let values = std::mem::replace(&mut left, rest);
+            Tensor::from_data(TensorData::new(values, shape), &device)
+        }
+    }
+
+    fn array(&self, name: &str) -> &crate::run::checkpoint::Array {
+        self.fixture.array(&format!("{}.{name}", self.name))
+    }
+}
+
+#[test]
+fn first_outputs_losses_and_gradients_are_those_of_pytorch() {
+    let fixture = Fixture::read("pixelcnnpp");
+    for name in CASES {
+        let case = Case::new(&fixture, name);
+        let model = case.model("initial");
+        let (x, classes) = (case.images(0), case.classes(0));
+        let parameters = model.parameters(&x, &classes);
+        expect_close("parameters", parameters, case.array("first.parameters"), FORWARD);
+        let loss = model.loss(x, &classes, &mut case.noise(0));
+        expect_close("log p(x)", loss.clone().neg(), case.array("first.log_prob"), FORWARD);
+        let ours = gradients_of("network", &model.network, &loss.mean().backward());
+        expect_all_close(&ours, &fixture.arrays(&format!("{name}.gradient")), GRADIENT);
+    }
+}
+
+#[test]
+fn data_give_the_first_gains_and_biases_of_pytorch() {
+    let fixture = Fixture::read("pixelcnnpp");
+    let case = Case::new(&fixture, "colour");
+    let mut model = case.model("drawn");
+    model.initialise(&case.images(0), &case.classes(0));
+    let ours = Weights::of("network", &model.network).to_arrays();
+    expect_all_close(&ours, &fixture.arrays("colour.initialised"), FIRST);
+    let gradients = model.loss(case.images(0), &case.classes(0), &mut case.noise(0)).mean().backward();
+    // Every parameter still learns.
+    assert_eq!(gradients_of("network", &model.network, &gradients).len(), ours.len());
+}
+
+#[test]
+fn ten_steps_are_those_of_pytorch() {
+    let fixture = Fixture::read("pixelcnnpp");
+    let (_folder, dataset) = shapes(8, [4, 4]);
+    for name in CASES {
+        let case = Case::new(&fixture, name);
+        let mut training = Training {
+            model: case.model("initial"),
+            adam: Optimizer::new(case.config.adam()),
+            batches: batches(&dataset, 1, &case.device),
+            seed: 0,
+            device: case.device.clone(),
+        };
+        let mut losses = Vec::new();
+        for step in 0..10 {
+            let (x, classes) = (case.images(step), case.classes(step));
+            let terms = training.learn(step as u64, x, &classes, &mut case.noise(step), 1.0).read();
+            losses.push(terms[0].1 as f32);
+        }
+        let losses = Tensor::<1>::from_data(TensorData::new(losses, [10]), &case.device);
+        expect_close("losses", losses, case.array("losses"), LOSSES);
+        let (initial, theirs) =
+            (fixture.arrays(&format!("{name}.initial")), fixture.arrays(&format!("{name}.final")));
+        let ours = training.weights().to_arrays();
+        expect_all_close(&change(&initial, &ours), &change(&initial, &theirs), CHANGE);
+    }
+}
+
+fn image_shape([height, width, channels]: [usize; 3]) -> ImageShape {
+    ImageShape { height, width, channels }
+}
+
+/// A small model whose gains and biases come from images of noise, and which no weight leaves cold.
+fn small(shape: [usize; 3], class_conditional: bool, device: &Device) -> PixelCnnPp {
+    let config = PixelCnnPpConfig {
+        width: 6,
+        blocks: 1,
+        mixtures: 3,
+        class_conditional,
+        ..PixelCnnPpConfig::default()
+    };
+    let mut model = config.init(image_shape(shape), 5, 3, device).unwrap();
+    let pixels = noise_images(4, shape, 1);
+    model.initialise(&to_images(&pixels, shape, device), &[0, 1, 2, 3]);
+    model
+}
+
+/// Images whose pixels are all equally likely.
+fn noise_images(count: usize, shape: [usize; 3], seed: u64) -> Vec<Vec<u32>> {
+    let mut generator = rng::generator(seed, "test", 0);
+    let dims: usize = shape.iter().product();
+    (0..count).map(|_| (0..dims).map(|_| rng::below(&mut generator, 256) as u32).collect()).collect()
+}
+
+fn to_images(pixels: &[Vec<u32>], [height, width, channels]: [usize; 3], device: &Device) -> Tensor<4> {
+    let values: Vec<f32> = pixels.iter().flatten().map(|&pixel| pixel as f32 / 127.5 - 1.0).collect();
+    Tensor::from_data(TensorData::new(values, [pixels.len(), height, width, channels]), device)
+}
+
+fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+    tensor.into_data().iter::<f32>().collect()
+}
+
+#[test]
+fn parameters_depend_on_all_pixels_before_and_none_after() {
+    let device = Device::flex().autodiff();
+    for shape in [[8, 4, 3], [4, 8, 1]] {
+        let model = small(shape, false, &device);
+        let pixels = noise_images(1, shape, 2);
+        let x = to_images(&pixels, shape, &device).require_grad();
+        let count = shape[0] * shape[1];
+        for pixel in 0..count {
+            // By gradients.
+            let parameters = model.parameters(&x, &[0]);
+            let width = parameters.dims()[3];
+            let flat = parameters.reshape([count, width]);
+            let (gradients, ours) =
+                (flat.clone().narrow(0, pixel, 1).powi_scalar(2).sum().backward(), values(flat));
+            let gradient = values(x.grad(&gradients).unwrap());
+            for (other, gradient) in gradient.chunks_exact(shape[2]).enumerate() {
+                // A layer reaches a column further, of which there are seven in each row's part.
+                let near = (other % shape[1]).abs_diff(pixel % shape[1]) < 7;
+                let seen = gradient.iter().all(|&g| g != 0.0);
+                let unseen = gradient.iter().all(|&g| g == 0.0);
+                let right = if other < pixel { seen || !near } else { unseen };
+                assert!(right, "{shape:?}: {pixel} by {other}: {gradient:?}");
+            }
+            // By changing the pixel and all after it.
+            let mut changed = pixels.clone();
+            for value in &mut changed[0][pixel * shape[2]..] {
+                *value = (*value + 77) % 256;
+            }
+            let other = model.parameters(&to_images(&changed, shape, &device), &[0]).reshape([count, width]);
+            let theirs = values(other);
+            let same = (pixel + 1) * width;
+            assert_eq!(ours[..same], theirs[..same], "{shape:?}: {pixel}");
+            assert!(pixel + 1 == count || ours[same..] != theirs[same..], "{shape:?}: {pixel}");
+        }
+    }
+}
+
+/// The law of a channel of a pixel from its parameters, through the likelihood: log p of it and the channels before, less
+/// log p of the channels before.
+fn law_by_likelihood(parameters: &Tensor<2>, before: &[f32], channels: usize) -> Vec<f32> {
+    let (device, channel) = (parameters.device(), before.len());
+    let mixtures = parameters.dims()[1] / (1 + 2 * channels + channels * (channels - 1) / 2);
+    // The parameters of the first channels alone make a mixture of its own.
+    let first = |count: usize| {
+        let block =
+            |start: usize, count: usize| parameters.clone().narrow(1, start * mixtures, count * mixtures);
+        let mut blocks = vec![block(0, 1), block(1, count), block(1 + channels, count)];
+        if count > 1 {
+            blocks.push(block(1 + 2 * channels, count * (count - 1) / 2));
+        }
+        Tensor::cat(blocks, 1)
+    };
+    let rows: Vec<f32> =
+        (0..256).flat_map(|value| before.iter().copied().chain([value as f32 / 127.5 - 1.0])).collect();
+    let x = Tensor::<2>::from_data(TensorData::new(rows, [256, channel + 1]), &device);
+    let joint = logistic_mixture_log_prob(first(channel + 1).repeat_dim(0, 256), x.clone());
+    if channel == 0 {
+        return values(joint);
+    }
+    values(joint - logistic_mixture_log_prob(first(channel).repeat_dim(0, 256), x.narrow(1, 0, channel)))
+}
+
+/// Samples as the definition has them: the whole network on the whole image for each value.
+fn naive_sample(model: &PixelCnnPp, seed: u64, index: u64, class: u32) -> Vec<u32> {
+    let ImageShape { height, width, channels } = model.shape;
+    let mut generator = rng::generator(seed, "value", index);
+    let mut image = vec![0; model.shape.dims()];
+    for place in 0..image.len() {
+        let (pixel, channel) = (place / channels, place % channels);
+        let x = to_images(std::slice::from_ref(&image), [height, width, channels], &Device::flex());
+        let parameters = model.parameters(&x, &[class]);
+        let count = parameters.dims()[3];
+        let parameters = parameters.reshape([height * width, count]).narrow(0, pixel, 1);
+        let before: Vec<f32> =
+            image[place - channel..place].iter().map(|&value| value as f32 / 127.5 - 1.0).collect();
+        let law = law_by_likelihood(&parameters, &before, channels);
+        image[place] = Choice::default().choose(&law, rng::unit_f64(&mut generator));
+    }
+    image
+}
+
+#[test]
+fn samples_are_those_of_the_whole_network() {
+    for (shape, conditional) in
+        [([4, 4, 3], true), ([8, 4, 1], false), ([4, 12, 1], true), ([4, 8, 2], false)]
+    {
+        let model = small(shape, conditional, &Device::flex());
+        let samples = values(model.sample(7, 1..4));
+        let samples: Vec<u32> = samples.iter().map(|x| ((x + 1.0) * 127.5).round() as u32).collect();
+        for (index, sample) in (1..4).zip(samples.chunks_exact(model.shape.dims())) {
+            let naive = naive_sample(&model, 7, index, index as u32 % 5);
+            assert_eq!(sample, naive, "{shape:?}, image {index}");
+        }
+    }
+}
+
+/// The laws of all values of `images`, side by side: `[images][values · 256]`.
+fn read(model: &PixelCnnPp, images: &[Vec<u32>], classes: &[Option<u32>]) -> Vec<Vec<f32>> {
+    let mut reader = model.reader(classes);
+    let mut laws = vec![Vec::new(); images.len()];
+    for place in 0..model.shape.dims() {
+        for (all, law) in laws.iter_mut().zip(reader.laws().chunks_exact(256)) {
+            all.extend_from_slice(law);
+        }
+        reader.push(&images.iter().map(|image| image[place]).collect::<Vec<_>>());
+    }
+    laws
+}
+
+#[test]
+fn laws_are_the_same_in_any_company_and_all_at_once() {
+    for (shape, conditional) in [([8, 8, 3], true), ([4, 12, 1], false)] {
+        let model = small(shape, conditional, &Device::flex());
+        let images = noise_images(16, shape, 4);
+        let classes: Vec<Option<u32>> = (0..16).map(|i| (i > 0).then_some(i % 5)).collect();
+        let expected = read(&model, &images, &classes);
+        for first in [0, 3, 15] {
+            let alone = read(&model, &images[first..=first], &classes[first..=first]);
+            assert!(alone[0] == expected[first], "{shape:?}: image {first} alone");
+        }
+        assert!(read(&model, &images[5..8], &classes[5..8]) == expected[5..8], "{shape:?}: three");
+        for threads in 1..=3 {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            let sequences: Vec<&[u32]> = images.iter().map(Vec::as_slice).collect();
+            let (side_by_side, at_once) = pool
+                .install(|| (read(&model, &images, &classes), model.all_laws(&sequences, &classes).unwrap()));
+            assert!(side_by_side == expected, "{shape:?}: {threads} threads");
+            assert!(at_once == expected.concat(), "{shape:?}: all at once, {threads} threads");
+        }
+    }
+}
+
+#[test]
+fn values_pushed_unread_leave_the_same_laws_behind() {
+    let shape = [8, 4, 3];
+    let model = small(shape, false, &Device::flex());
+    let images = noise_images(2, shape, 6);
+    let expected = read(&model, &images, &[None, None]);
+    let mut reader = model.reader(&[None, None]);
+    for place in 0..model.shape.dims() {
+        if place % 7 == 3 {
+            let again = reader.laws().to_vec();
+            assert_eq!(again, reader.laws());
+            for (law, expected) in again.chunks_exact(256).zip(&expected) {
+                assert_eq!(law, &expected[place * 256..][..256], "{place}");
+            }
+        }
+        reader.push(&[images[0][place], images[1][place]]);
+    }
+}
+
+/// Each law adds up to one and their product is the likelihood: so the probabilities of all images add up to one.
+#[test]
+fn laws_add_up_to_one_and_multiply_to_the_likelihood() {
+    for (shape, conditional) in [([8, 4, 3], true), ([4, 4, 1], false)] {
+        let model = small(shape, conditional, &Device::flex());
+        let images = noise_images(3, shape, 5);
+        let classes = [1, 0, 4];
+        let log_prob = model.log_prob(to_images(&images, shape, &Device::flex()), &classes);
+        let laws = read(&model, &images, &classes.map(Some));
+        for ((image, laws), log_prob) in images.iter().zip(&laws).zip(log_prob) {
+            let mut product = 0.0;
+            for (law, &value) in laws.chunks_exact(256).zip(image) {
+                let sum: f64 = law.iter().map(|&l| f64::from(l).exp()).sum();
+                assert!((sum - 1.0).abs() < 2e-5, "{sum}");
+                product += f64::from(law[value as usize]);
+            }
+            // The network on tensors rounds otherwise, and every layer passes it on.
+            assert!((product - log_prob).abs() < 1e-4 * log_prob.abs(), "{product} {log_prob}");
+        }
+    }
+}
+
+#[test]
+#[should_panic(expected = "256 is not one of 256 values")]
+fn a_value_out_of_range_panics() {
+    small([4, 4, 1], false, &Device::flex()).reader(&[None]).push(&[256]);
+}
+
+#[test]
+fn classes_matter_to_a_model_of_them_alone() {
+    let device = Device::flex();
+    let shape = [4, 4, 1];
+    let x = to_images(&noise_images(2, shape, 2), shape, &device);
+    for conditional in [false, true] {
+        let model = small(shape, conditional, &device);
+        let log_prob = |classes: &[u32]| model.log_prob(x.clone(), classes);
+        let (all, other) = (log_prob(&[1, 2]), log_prob(&[1, 3]));
+        assert_eq!(all[0], other[0]);
+        assert_eq!(all[1] != other[1], conditional);
+    }
+}
+
+#[test]
+fn what_does_not_fit_is_refused() {
+    let refused = |config: PixelCnnPpConfig, shape, key: &str| {
+        let error = config.init(image_shape(shape), 0, 0, &Device::flex()).unwrap_err();
+        assert!(error.to_string().contains(key), "{error}");
+    };
+    let config = PixelCnnPpConfig::default();
+    refused(config.clone(), [30, 32, 3], "data.size");
+    refused(config.clone(), [32, 30, 3], "sides that 4 divides");
+    refused(PixelCnnPpConfig { width: 0, ..config.clone() }, [32, 32, 3], "pixelcnn-pp.width");
+    refused(PixelCnnPpConfig { mixtures: 0, ..config.clone() }, [32, 32, 3], "pixelcnn-pp.mixtures");
+    refused(PixelCnnPpConfig { dropout: 1.0, ..config.clone() }, [32, 32, 3], "pixelcnn-pp.dropout");
+    refused(PixelCnnPpConfig { class_conditional: true, ..config }, [32, 32, 3], "the data have no classes");
+}
+
+fn tiny(dropout: f64, device: &Device) -> (tempfile::TempDir, Dataset, Training) {
+    let config =
+        PixelCnnPpConfig { width: 8, blocks: 1, mixtures: 3, dropout, ..PixelCnnPpConfig::default() };
+    let (folder, dataset) = shapes(200, [8, 8]);
+    let shape = image_shape([8, 8, 3]);
+    let batches = batches(&dataset, 8, device);
+    let training = Training::new(&config, shape, 0, batches, 1, device.clone()).unwrap();
+    (folder, dataset, training)
+}
+
+#[test]
+fn three_steps_a_break_and_three_steps_are_six_steps() {
+    let device = Device::flex().autodiff();
+    let (_folder, _, mut unbroken) = tiny(0.3, &device);
+    (0..6).for_each(|step| drop(unbroken.step(step, 1.0)));
+
+    let (_folder, _, mut first) = tiny(0.3, &device);
+    (0..3).for_each(|step| drop(first.step(step, 1.0)));
+    let saved = (first.weights().to_arrays(), first.optimizer_state().to_arrays());
+    let (_folder, _, mut second) = tiny(0.3, &device);
+    let place = device.clone().inner();
+    let (weights, state) = (Weights::from_arrays(saved.0, &place), Weights::from_arrays(saved.1, &place));
+    second.restore(&weights, &state).unwrap();
+    (3..6).for_each(|step| drop(second.step(step, 1.0)));
+
+    assert_eq!(second.weights().to_arrays(), unbroken.weights().to_arrays());
+    assert_eq!(second.optimizer_state().to_arrays(), unbroken.optimizer_state().to_arrays());
+}
