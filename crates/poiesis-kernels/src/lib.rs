@@ -33,6 +33,7 @@
 //! | [`categorical_log_prob`], [`bernoulli_log_prob`], [`logistic_mixture_log_prob`] | one pass; probabilities are not stored |
 //! | [`embedding`] | gather; its gradient adds up in a fixed order |
 //! | [`gate`], [`gate_halves`], [`rotary`], [`add`] | one pass each; halves are read where they lie |
+//! | [`inference`] | for generating, on plain slices: layers, functions and rows whose bits do not depend on how many are computed at once |
 //! | [`activate`] | vector code without branches, errors stated in units in the last place |
 //! | [`update`], [`adam`], [`ema`], [`squared_norm`] | SGD, RMSProp, Adam, AdamW, AdaMax with the average of the weights in one pass over memory |
 //! | [`uniform`], [`normal`] | counter-based noise: ChaCha8, each number a function of key, stream and place |
@@ -68,6 +69,7 @@ mod flex;
 mod gate;
 mod group_norm;
 mod gru;
+pub mod inference;
 mod key_value_cache;
 mod layer_norm;
 mod linear;

@@ -80,6 +80,39 @@ fn forward(logits: &[f32], targets: &[usize], denominators: &mut [f32]) -> Buffe
     result
 }
 
+/// Turns rows of logits into the logarithms of their probabilities, or into their probabilities.
+pub(crate) fn normalise(rows: &mut [f32], classes: usize, logarithms: bool) {
+    parallel::chunks(rows, PART.div_ceil(classes) * classes, |_, rows| {
+        simd::run(
+            #[inline(always)]
+            || {
+                for row in rows.chunks_exact_mut(classes) {
+                    if logarithms {
+                        let (greatest, log_sum) = log_sum_exp(row);
+                        for x in row {
+                            *x = (*x - greatest) - log_sum;
+                        }
+                    } else {
+                        softmax(row);
+                    }
+                }
+            },
+        );
+    });
+}
+
+#[inline(always)]
+fn softmax(row: &mut [f32]) {
+    let greatest = greatest(row);
+    for x in row.iter_mut() {
+        *x = function::exp(*x - greatest);
+    }
+    let factor = (1.0 / sums::of_terms(row, |x| x)) as f32;
+    for x in row {
+        *x *= factor;
+    }
+}
+
 /// The greatest logit, and the logarithm of the sum of the exponentials of what lies below it.
 #[inline(always)]
 fn log_sum_exp(logits: &[f32]) -> (f32, f32) {

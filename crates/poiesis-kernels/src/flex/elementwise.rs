@@ -55,6 +55,17 @@ pub(crate) fn map(x: &[f32], activation: Activation) -> Buffer {
     y
 }
 
+/// The activation of every value, in its place.
+pub(crate) fn activate_in_place(x: &mut [f32], activation: Activation) {
+    parallel::chunks(x, PART, |_, x| {
+        with_function!(activation, function => simd::run(#[inline(always)] || {
+            for x in x.iter_mut() {
+                *x = function.value(*x);
+            }
+        }));
+    });
+}
+
 /// `gradient` times the derivative of the activation whose value (or argument, see
 /// [`function::slope_from_value`]) is `saved`.
 pub(crate) fn map_backward(gradient: &[f32], saved: &[f32], activation: Activation) -> Buffer {

@@ -13,6 +13,7 @@ use burn_autodiff::ops::{Backward, Ops, OpsKind};
 use burn_flex::FlexTensor;
 use pulp::{Simd, WithSimd};
 
+use super::elementwise;
 use super::function::{Function, with_function};
 use super::operand::{self, Operand, values};
 use super::parallel::{self, Shared};
@@ -91,13 +92,17 @@ struct Layout {
 }
 
 impl Layout {
-    /// Runs `work` on every piece with its range in the result and in the arguments, and with a scratch array.
-    fn for_each(self, work: impl Fn(Range<usize>, Range<usize>, &mut Scratch) + Send + Sync) {
+    /// Runs `work` on every piece with its range in the result and in the arguments, and with its task's scratch.
+    fn for_each<T>(
+        self,
+        scratch: impl Fn() -> T + Send + Sync,
+        work: impl Fn(Range<usize>, Range<usize>, &mut T) + Send + Sync,
+    ) {
         let each = parallel::parts(self.width, PIECE);
         let pieces = self.rows * each;
         let step = PART / self.width.clamp(1, PIECE);
         parallel::tasks(parallel::parts(pieces, step), |task| {
-            let mut scratch = [[0.0; PIECE]; 3];
+            let mut scratch = scratch();
             for piece in parallel::part(pieces, step, task) {
                 let row = piece / each;
                 let columns = parallel::part(self.width, PIECE, piece % each);
@@ -108,20 +113,42 @@ impl Layout {
     }
 }
 
-type Scratch = [[f32; PIECE]; 3];
-
 /// The product of the two activated arguments.
 fn product(layout: Layout, [a, b]: [&[f32]; 2], activations: [Activation; 2]) -> Buffer {
     let mut y = Buffer::take(layout.rows * layout.width);
-    let shared = Shared::new(&mut y);
-    layout.for_each(|result, argument, _| {
-        // SAFETY: pieces are disjoint.
-        let y = unsafe { shared.part(result) };
-        let (a, b) = (&a[argument.clone()], &b[argument]);
-        with_function!(activations[0], function => simd::dispatch(Values { y: &mut *y, x: a, function }));
-        with_function!(activations[1], function => simd::dispatch(Scale { y, x: b, function }));
-    });
+    write_product(&mut y, layout, [a, b], activations);
     y
+}
+
+fn write_product(y: &mut [f32], layout: Layout, [a, b]: [&[f32]; 2], activations: [Activation; 2]) {
+    let shared = Shared::new(y);
+    layout.for_each(
+        || (),
+        |result, argument, ()| {
+            // SAFETY: pieces are disjoint.
+            let y = unsafe { shared.part(result) };
+            let (a, b) = (&a[argument.clone()], &b[argument]);
+            with_function!(activations[0], function => simd::dispatch(Values { y: &mut *y, x: a, function }));
+            with_function!(activations[1], function => simd::dispatch(Scale { y, x: b, function }));
+        },
+    );
+}
+
+/// Multiplies the activated `a` by the activated `b`.
+pub(crate) fn in_place(a: &mut [f32], b: &[f32], activations: [Activation; 2]) {
+    parallel::chunks(a, PART, |part, a| {
+        let b = &b[part * PART..][..a.len()];
+        for (a, b) in a.chunks_mut(PIECE).zip(b.chunks(PIECE)) {
+            elementwise::activate_in_place(a, activations[0]);
+            with_function!(activations[1], function => simd::dispatch(Scale { y: a, x: b, function }));
+        }
+    });
+}
+
+/// The activated first halves of rows of `2 · width` values times the activated second halves.
+pub(crate) fn write_halves(y: &mut [f32], x: &[f32], width: usize, activations: [Activation; 2]) {
+    let layout = Layout { rows: y.len() / width, width, stride: 2 * width };
+    write_product(y, layout, halves(x, layout), activations);
 }
 
 /// Where a gradient goes: an array and the place of the argument's first value in it; `None` for one that nobody asked
@@ -136,7 +163,8 @@ fn gradients(
     activations: [Activation; 2],
     [da, db]: [Target<'_>; 2],
 ) {
-    layout.for_each(|result, argument, [value, da_scratch, db_scratch]| {
+    let scratch = || [[0.0; PIECE]; 3];
+    layout.for_each(scratch, |result, argument, [value, da_scratch, db_scratch]| {
         let dy = &dy[result];
         let (a, b) = (&a[argument.clone()], &b[argument.clone()]);
         let value = &mut value[..dy.len()];

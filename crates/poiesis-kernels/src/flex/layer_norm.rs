@@ -112,6 +112,39 @@ fn forward(
     (y, statistics)
 }
 
+/// The result alone, without statistics.
+pub(crate) fn write(
+    y: &mut [f32],
+    x: &[f32],
+    gamma: &[f32],
+    beta: Option<&[f32]>,
+    epsilon: f64,
+    centered: bool,
+) {
+    let channels = gamma.len();
+    let zeros;
+    let beta = match beta {
+        Some(beta) => beta,
+        None => {
+            zeros = Buffer::zeros(channels);
+            &zeros
+        }
+    };
+    let size = PART.div_ceil(channels) * channels;
+    parallel::chunks(y, size, |part, y| {
+        let x = &x[part * size..][..y.len()];
+        simd::run(
+            #[inline(always)]
+            || {
+                for (y, x) in y.chunks_exact_mut(channels).zip(x.chunks_exact(channels)) {
+                    let (mean, inverse) = statistics_of(x, epsilon, centered);
+                    normalise(y, x, [mean, inverse], gamma, beta);
+                }
+            },
+        );
+    });
+}
+
 #[inline(always)]
 fn statistics_of(x: &[f32], epsilon: f64, centered: bool) -> (f32, f32) {
     let count = x.len() as f64;

@@ -22,6 +22,7 @@ pub(crate) mod noise;
 pub(crate) mod norm;
 pub(crate) mod operand;
 pub(crate) mod optimizer;
+pub(crate) mod packed;
 pub(crate) mod parallel;
 pub(crate) mod pool;
 pub(crate) mod recurrent;

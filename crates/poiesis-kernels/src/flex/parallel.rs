@@ -16,6 +16,15 @@ pub(crate) fn tasks(count: usize, task: impl Fn(usize) + Send + Sync) {
     }
 }
 
+/// Runs `task(index, chunk)` for the chunks of `size` values of an array, the last one shorter, in any order.
+pub(crate) fn chunks(array: &mut [f32], size: usize, task: impl Fn(usize, &mut [f32]) + Send + Sync) {
+    if array.len() <= size {
+        task(0, array);
+    } else {
+        array.par_chunks_mut(size).enumerate().with_max_len(1).for_each(|(index, chunk)| task(index, chunk));
+    }
+}
+
 /// The results of `task(0) … task(count − 1)`, in their order, computed in any order on rayon's threads.
 pub(crate) fn map<T: Send>(count: usize, task: impl Fn(usize) -> T + Send + Sync) -> Vec<T> {
     (0..count).into_par_iter().with_max_len(1).map(task).collect()

@@ -11,9 +11,10 @@ use std::ops::Range;
 use burn::tensor::Tensor;
 
 use super::function::Function;
-use super::gemm::{self, Left, Write};
+use super::gemm::{Left, Write};
 use super::linear;
 use super::operand::{self, Operand};
+use super::packed::Packed;
 use super::parallel::{self, Shared};
 use super::pool::Buffer;
 use super::simd;
@@ -88,33 +89,7 @@ pub(crate) fn steps(
     });
 }
 
-/// A matrix of weights, packed once for the products of all steps.
-pub(crate) struct Packed {
-    values: Buffer,
-    rows: usize,
-    columns: usize,
-}
-
 impl Packed {
-    /// Row `r`, column `j` is `source[r · row + j · column]`.
-    fn new(source: &[f32], rows: usize, columns: usize, row: usize, column: usize) -> Self {
-        let mut values = Buffer::take(gemm::packed_len(rows, columns));
-        let shared = Shared::new(&mut values);
-        let pack = |panel: usize| {
-            let range = gemm::panel_range(rows, columns, panel);
-            // SAFETY: panels are disjoint.
-            let packed = unsafe { shared.part(range) };
-            gemm::pack_panel(packed, source, &[0], rows, columns, row, column, panel);
-        };
-        let panels = columns.div_ceil(gemm::panel_width());
-        if rows * columns < SMALL {
-            (0..panels).for_each(pack);
-        } else {
-            parallel::tasks(panels, pack);
-        }
-        Self { values, rows, columns }
-    }
-
     /// The columns of each gate of recurrent weights `[hidden, gates · hidden]`.
     pub(crate) fn gates<const GATES: usize>(weight: &[f32], hidden: usize) -> [Self; GATES] {
         std::array::from_fn(|gate| Self::new(&weight[gate * hidden..], hidden, hidden, GATES * hidden, 1))
@@ -133,17 +108,9 @@ impl Packed {
         columns: Range<usize>,
         result: &mut [f32],
     ) {
-        let first = gemm::panel_range(self.rows, self.columns, columns.start / gemm::panel_width()).start;
-        gemm::multiply(
-            Left::new(&left[rows.start * self.rows..], self.rows, 1),
-            rows.len(),
-            self.rows,
-            &self.values[first..],
-            columns.len(),
-            result,
-            columns.len(),
-            Write::Replace,
-        );
+        let left = Left::new(&left[rows.start * self.rows()..], self.rows(), 1);
+        let stride = columns.len();
+        self.product(left, rows.len(), columns, result, stride, Write::Replace);
     }
 }
 

@@ -1,0 +1,60 @@
+//! A matrix of weights, packed once for many products.
+
+#![expect(unsafe_code, reason = "tasks write their own panels of one array through `Shared`")]
+
+use std::ops::Range;
+
+use super::gemm::{self, Left, Write};
+use super::parallel::{self, Shared};
+use super::pool::Buffer;
+
+/// Matrices of fewer numbers than this are packed on one thread.
+const SMALL: usize = 1 << 16;
+
+/// A matrix in panels of columns, as [`gemm::multiply`] reads it.
+pub(crate) struct Packed {
+    values: Buffer,
+    rows: usize,
+    columns: usize,
+}
+
+impl Packed {
+    /// Row `r`, column `j` is `source[r · row + j · column]`.
+    pub(crate) fn new(source: &[f32], rows: usize, columns: usize, row: usize, column: usize) -> Self {
+        let mut values = Buffer::take(gemm::packed_len(rows, columns));
+        let shared = Shared::new(&mut values);
+        let pack = |panel: usize| {
+            let range = gemm::panel_range(rows, columns, panel);
+            // SAFETY: panels are disjoint.
+            let packed = unsafe { shared.part(range) };
+            gemm::pack_panel(packed, source, &[0], rows, columns, row, column, panel);
+        };
+        let panels = columns.div_ceil(gemm::panel_width());
+        if rows * columns < SMALL {
+            (0..panels).for_each(pack);
+        } else {
+            parallel::tasks(panels, pack);
+        }
+        Self { values, rows, columns }
+    }
+
+    pub(crate) fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// The product of `rows` rows with the columns `columns` of this matrix, on this thread; see [`gemm::multiply`]. The first
+    /// column must be that of a panel, the last one too or that of the matrix.
+    pub(crate) fn product(
+        &self,
+        left: Left<'_>,
+        rows: usize,
+        columns: Range<usize>,
+        result: &mut [f32],
+        stride: usize,
+        write: Write,
+    ) {
+        let first = gemm::panel_range(self.rows, self.columns, columns.start / gemm::panel_width()).start;
+        let packed = &self.values[first..];
+        gemm::multiply(left, rows, self.rows, packed, columns.len(), result, stride, write);
+    }
+}
