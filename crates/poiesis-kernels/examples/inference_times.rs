@@ -5,7 +5,9 @@
 use std::time::Instant;
 
 use burn::tensor::{Device, Distribution, Tensor};
-use poiesis_kernels::inference::{PackedLinear, activate, gate_halves, log_softmax};
+use poiesis_kernels::inference::{
+    KeyValueCache, PackedLinear, activate, gate_halves, log_softmax, lstm_cell,
+};
 use poiesis_kernels::{Activation, linear};
 
 #[path = "common/mod.rs"]
@@ -56,6 +58,20 @@ fn all() {
             let _ = linear(x.clone(), weight.clone(), Some(bias.clone()), Activation::Identity);
         });
     }
+    let (heads, dim, time) = (4, 32, 256);
+    for batch in [1, 16] {
+        let mut cache = KeyValueCache::new([batch, time, heads, dim]);
+        let x = numbers(batch * time * heads * dim);
+        cache.append(time, &x, &x);
+        let q = &x[..batch * heads * dim];
+        let mut y = q.to_vec();
+        measure(&format!("attend of {batch} to {time} positions"), || {
+            cache.attend(1, heads, q, None, &mut y);
+        });
+    }
+    let hidden = 512;
+    let (mut gates, mut c, mut h) = (numbers(16 * 4 * hidden), numbers(16 * hidden), numbers(16 * hidden));
+    measure("lstm_cell of 16×512", || lstm_cell(&mut gates, &mut c, &mut h, hidden));
     let x = numbers(16 * 256);
     let mut y = x.clone();
     for activation in [Activation::Relu, Activation::Tanh, Activation::Gelu] {

@@ -15,7 +15,7 @@ use burn_autodiff::ops::{Backward, Ops, OpsKind};
 use burn_flex::FlexTensor;
 
 use super::function;
-use super::gemm::{self, Left, Write};
+use super::gemm::{self, Left, Steps, Write};
 use super::operand::{self, Operand, values};
 use super::parallel::{self, Shared};
 use super::pool::Buffer;
@@ -651,7 +651,8 @@ impl Cache {
         Some(())
     }
 
-    fn write_row(&mut self, head: usize, position: usize, k: &[f32], v: &[f32]) {
+    /// Writes one position of one head of all examples' heads.
+    pub(crate) fn write_row(&mut self, head: usize, position: usize, k: &[f32], v: &[f32]) {
         let width = gemm::panel_width();
         let start = (head * self.capacity + position / width * width) * self.dim + position % width;
         for (d, &k) in k.iter().enumerate() {
@@ -669,36 +670,72 @@ impl Cache {
     pub(crate) fn attend(&self, q: &Tensor<4>, len: usize, options: &AttentionOptions) -> Option<Tensor<4>> {
         let [batch, _, heads, dim] = q.dims();
         let q = Operand::new(q)?.into_values();
-        let q = values(&q);
-        let group = heads / self.kv_heads;
-        let scale = scale(options, dim);
         let mut y = Buffer::take(batch * heads * dim);
-        let shared = Shared::new(&mut y);
-        let head = |head: usize| {
-            let range = head * group * dim..(head + 1) * group * dim;
-            // SAFETY: every group of heads belongs to one task.
-            let y = unsafe { shared.part(range.clone()) };
-            self.attend_head(head, &q[range], len, scale, y);
-        };
-        if batch * heads * len * dim < SMALL_STEP {
-            (0..batch * self.kv_heads).for_each(head);
-        } else {
-            parallel::tasks(batch * self.kv_heads, head);
-        }
+        let queries = Queries { values: values(&q), stride: heads * dim, batch, count: 1, heads };
+        self.attend_rows(&queries, len, scale(options, dim), &mut y, heads * dim);
         Some(Tensor::from_primitive::<Flex>(operand::tensor(y, &[batch, 1, heads, dim])))
     }
 
-    fn attend_head(&self, head: usize, q: &[f32], len: usize, scale: f32, y: &mut [f32]) {
+    /// Writes the rows of queries of the last positions of `len`, `stride` values apart.
+    pub(crate) fn attend_rows(
+        &self,
+        queries: &Queries<'_>,
+        len: usize,
+        scale: f32,
+        y: &mut [f32],
+        stride: usize,
+    ) {
+        let Queries { batch, count, heads, .. } = *queries;
+        let (kv_heads, dim) = (self.kv_heads, self.dim);
+        let group = heads / kv_heads;
+        let tiles = parallel::parts(count * group, ROWS);
+        let shared = Shared::new(y);
+        let task = |task: usize| {
+            let (head, rows) = (task / tiles, parallel::part(count * group, ROWS, task % tiles));
+            let (b, first_head) = (head / kv_heads, head % kv_heads * group);
+            let q = Left {
+                values: &queries.values[b * count * queries.stride + first_head * dim..],
+                // A position's heads follow one another.
+                rows: Steps { first: rows.start, step: dim, run: group, jump: queries.stride },
+                columns: Steps::even(1),
+            };
+            let seen = |i: usize| len - count + (rows.start + i) / group + 1;
+            self.attend_tile(head, q, rows.len(), seen, scale, |i, row, total| {
+                let row_of_y = b * count + (rows.start + i) / group;
+                let start = row_of_y * stride + (first_head + (rows.start + i) % group) * dim;
+                // SAFETY: every head of every position belongs to one task.
+                row.finish(total, unsafe { shared.part(start..start + dim) });
+            });
+        };
+        let tasks = batch * kv_heads * tiles;
+        if batch * count * heads * len * dim < SMALL_STEP {
+            (0..tasks).for_each(task);
+        } else {
+            parallel::tasks(tasks, task);
+        }
+    }
+
+    /// Calls `finish` with each of `count` rows of queries that share a head of keys and values, of which row `i` sees the
+    /// first `seen(i)` positions.
+    fn attend_tile(
+        &self,
+        head: usize,
+        q: Left<'_>,
+        count: usize,
+        seen: impl Fn(usize) -> usize,
+        scale: f32,
+        finish: impl Fn(usize, &Row, &[f32]),
+    ) {
         let Self { capacity, dim, .. } = *self;
-        let group = q.len() / dim;
-        let mut rows = vec![Row::NEW; group];
-        let mut totals = Buffer::zeros(group * dim);
-        let mut scores = Buffer::take(group * STRIDE);
+        let mut rows = [Row::NEW; ROWS];
+        let rows = &mut rows[..count];
+        let mut totals = Buffer::zeros(count * dim);
+        let mut scores = Buffer::take(count * STRIDE);
         let keys = &self.keys[head * capacity * dim..][..capacity * dim];
         let values_len = gemm::packed_len(capacity, dim);
-        for start in (0..len).step_by(KEYS) {
+        for start in (0..seen(count - 1)).step_by(KEYS) {
             let tile = Tile {
-                q: Left::new(q, dim, 1),
+                q,
                 k: &keys[start * dim..],
                 keys: KEYS.min(capacity - start),
                 v: Right {
@@ -709,10 +746,20 @@ impl Cache {
                 },
                 scale,
             };
-            tile.add_block(&mut rows, |_| KEYS.min(len - start), &mut scores, &mut totals);
+            let seen = |i: usize| seen(i).saturating_sub(start).min(KEYS);
+            tile.add_block(rows, seen, &mut scores, &mut totals);
         }
-        for ((row, total), y) in rows.iter().zip(totals.chunks_exact(dim)).zip(y.chunks_exact_mut(dim)) {
-            row.finish(total, y);
+        for (i, (row, total)) in rows.iter().zip(totals.chunks_exact(dim)).enumerate() {
+            finish(i, row, total);
         }
     }
+}
+
+/// Queries `[batch, count, heads, dim]`; those of one position stand close, and positions `stride` apart.
+pub(crate) struct Queries<'a> {
+    pub(crate) values: &'a [f32],
+    pub(crate) stride: usize,
+    pub(crate) batch: usize,
+    pub(crate) count: usize,
+    pub(crate) heads: usize,
 }

@@ -120,29 +120,26 @@ pub(crate) fn step(
     let [x, w_input, w_hidden, bias_input, bias_hidden, h] = operands.map(Operand::into_values);
     let product = |inputs, x, weight, bias| {
         let size = linear::Size { rows, inputs, outputs: GATES * hidden };
-        linear::product(size, values(x), values(weight), false, bias, Activation::Identity)
+        linear::product(size, values(x), values(weight), false, Some(values(bias)), Activation::Identity)
     };
-    let mut gates = product(inputs, &x, &w_input, Some(values(&bias_input)));
-    let sums = product(hidden, &h, &w_hidden, None);
+    let mut from_input = product(inputs, &x, &w_input, &bias_input);
+    let from_state = product(hidden, &h, &w_hidden, &bias_hidden);
     let mut new = Buffer::take(rows * hidden);
-    let mut from_state = Buffer::take(hidden);
-    let states = new.chunks_exact_mut(hidden).zip(values(&h).chunks_exact(hidden));
-    let rows_of = gates.chunks_exact_mut(GATES * hidden).zip(sums.chunks_exact(GATES * hidden));
-    for ((gates, sums), (h, previous)) in rows_of.zip(states) {
+    new.copy_from_slice(values(&h));
+    cells(&mut from_input, &from_state, &mut new, hidden);
+    Some(Tensor::from_primitive::<Flex>(operand::tensor(new, &[rows, hidden])))
+}
+
+/// The new states of rows from both parts of their sums, `[rows, gates · hidden]` each, with their biases; the gates take
+/// the place of the inputs' part.
+pub(crate) fn cells(from_input: &mut [f32], from_state: &[f32], h: &mut [f32], hidden: usize) {
+    let sums = from_input.chunks_exact_mut(GATES * hidden).zip(from_state.chunks_exact(GATES * hidden));
+    for ((gates, sums), h) in sums.zip(h.chunks_exact_mut(hidden)) {
         let (reset, rest) = gates.split_at_mut(hidden);
         let (update, candidate) = rest.split_at_mut(hidden);
-        let of_gate = |gate: usize| gate * hidden..(gate + 1) * hidden;
-        let bias = values(&bias_hidden);
-        simd::dispatch(Unit {
-            gates: [reset, update, candidate],
-            sums: [0, 1, 2].map(|gate| &sums[of_gate(gate)]),
-            bias: [0, 1, 2].map(|gate| &bias[of_gate(gate)]),
-            from_state: &mut from_state,
-            previous,
-            h,
-        });
+        let sums = [0, 1, 2].map(|gate| &sums[gate * hidden..(gate + 1) * hidden]);
+        simd::dispatch(Unit { gates: [reset, update, candidate], sums, h });
     }
-    Some(Tensor::from_primitive::<Flex>(operand::tensor(new, &[rows, hidden])))
 }
 
 struct Forward {
@@ -179,19 +176,18 @@ fn forward(size: &Size, mut gates: Buffer, w_hidden: &[f32], bias: &[f32], h: &[
                     // SAFETY: every task has its own examples and units.
                     unsafe { gates.part(start..start + width) }
                 };
+                for gate in 0..GATES {
+                    let sums = &mut sums[(gate * rows.len() + i) * width..][..width];
+                    recurrent::add(sums, &bias[gate * hidden + units.start..][..width]);
+                }
                 let sum = |gate: usize| &sums[(gate * rows.len() + i) * width..][..width];
-                let bias = |gate: usize| &bias[gate * hidden + units.start..][..width];
                 // SAFETY: as above.
                 let (h, from_state, y) =
                     unsafe { (new.part(here.clone()), from_state.part(there.clone()), y.part(there)) };
-                simd::dispatch(Unit {
-                    gates: [gate(0), gate(1), gate(2)],
-                    sums: [sum(0), sum(1), sum(2)],
-                    bias: [bias(0), bias(1), bias(2)],
-                    from_state,
-                    previous: &state[here],
-                    h: &mut *h,
-                });
+                from_state.copy_from_slice(sum(2));
+                h.copy_from_slice(&state[here]);
+                let gates = [gate(0), gate(1), gate(2)];
+                simd::dispatch(Unit { gates, sums: [sum(0), sum(1), sum(2)], h: &mut *h });
                 y.copy_from_slice(h);
             }
         });
@@ -203,12 +199,8 @@ fn forward(size: &Size, mut gates: Buffer, w_hidden: &[f32], bias: &[f32], h: &[
 struct Unit<'a> {
     /// The inputs' part of the sums, with its bias, that become the gates.
     gates: [&'a mut [f32]; GATES],
-    /// The state's part of the sums.
+    /// The state's part of the sums, with its bias.
     sums: [&'a [f32]; GATES],
-    /// The bias of the state's part.
-    bias: [&'a [f32]; GATES],
-    from_state: &'a mut [f32],
-    previous: &'a [f32],
     h: &'a mut [f32],
 }
 
@@ -220,20 +212,18 @@ impl WithSimd for Unit<'_> {
         let len = self.h.len();
         let [reset, update, new] = self.gates.map(|gate| &mut gate[..len]);
         let [reset_sum, update_sum, new_sum] = self.sums.map(|sums| &sums[..len]);
-        let [reset_bias, update_bias, new_bias] = self.bias.map(|bias| &bias[..len]);
-        let (from_state, previous, h) = (&mut self.from_state[..len], &self.previous[..len], self.h);
+        let h = self.h;
         for j in 0..len {
-            reset[j] = Sigmoid.value(reset[j] + (reset_sum[j] + reset_bias[j]));
+            reset[j] = Sigmoid.value(reset[j] + reset_sum[j]);
         }
         for j in 0..len {
-            update[j] = Sigmoid.value(update[j] + (update_sum[j] + update_bias[j]));
+            update[j] = Sigmoid.value(update[j] + update_sum[j]);
         }
         for j in 0..len {
-            from_state[j] = new_sum[j] + new_bias[j];
-            new[j] = Tanh.value(new[j] + reset[j] * from_state[j]);
+            new[j] = Tanh.value(new[j] + reset[j] * new_sum[j]);
         }
         for j in 0..len {
-            h[j] = new[j] + update[j] * (previous[j] - new[j]);
+            h[j] = new[j] + update[j] * (h[j] - new[j]);
         }
     }
 }

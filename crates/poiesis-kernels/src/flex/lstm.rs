@@ -16,6 +16,7 @@ use burn_autodiff::ops::{Backward, Ops, OpsKind};
 use burn_flex::FlexTensor;
 use pulp::{Simd, WithSimd};
 
+use super::elementwise;
 use super::function::{Function, Sigmoid, Tanh};
 use super::linear;
 use super::operand::{self, Operand, values};
@@ -134,19 +135,22 @@ pub(crate) fn step(
     let mut new_h = Buffer::take(rows * hidden);
     let mut new_c = Buffer::take(rows * hidden);
     new_c.copy_from_slice(values(&c));
-    let states = new_h.chunks_exact_mut(hidden).zip(new_c.chunks_exact_mut(hidden));
-    let rows_of = gates.chunks_exact_mut(GATES * hidden).zip(sums.chunks_exact(GATES * hidden));
-    for ((gates, sums), (h, c)) in rows_of.zip(states) {
-        let (sigmoids, tanhs) = gates.split_at_mut(2 * hidden);
-        let (tanhs, last) = tanhs.split_at_mut(hidden);
-        recurrent::finish_gate(sigmoids, &sums[..2 * hidden], Sigmoid);
-        recurrent::finish_gate(tanhs, &sums[2 * hidden..3 * hidden], Tanh);
-        recurrent::finish_gate(last, &sums[3 * hidden..], Sigmoid);
-        let (i, f) = sigmoids.split_at(hidden);
-        simd::dispatch(Cell { i, f, g: tanhs, o: last, c, h });
-    }
+    recurrent::add(&mut gates, &sums);
+    cells(&mut gates, &mut new_c, &mut new_h, hidden);
     let result = |values| Tensor::from_primitive::<Flex>(operand::tensor(values, &[rows, hidden]));
     Some((result(new_h), result(new_c)))
+}
+
+/// The new cells and hidden states of rows from the sums of their gates, `[rows, gates · hidden]`, which become the gates.
+pub(crate) fn cells(gates: &mut [f32], c: &mut [f32], h: &mut [f32], hidden: usize) {
+    let states = c.chunks_exact_mut(hidden).zip(h.chunks_exact_mut(hidden));
+    for (gates, (c, h)) in gates.chunks_exact_mut(GATES * hidden).zip(states) {
+        elementwise::activate_in_place(&mut gates[..2 * hidden], Activation::Sigmoid);
+        elementwise::activate_in_place(&mut gates[2 * hidden..3 * hidden], Activation::Tanh);
+        elementwise::activate_in_place(&mut gates[3 * hidden..], Activation::Sigmoid);
+        let [i, f, g, o] = [0, 1, 2, 3].map(|gate| &gates[gate * hidden..(gate + 1) * hidden]);
+        simd::dispatch(Cell { i, f, g, o, c, h });
+    }
 }
 
 struct Forward {

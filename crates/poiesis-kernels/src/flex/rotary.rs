@@ -107,10 +107,31 @@ fn rotate_head(y: &mut [f32], x: &[f32], angles: &[f32], sign: f32) {
     let (cosines, sines) = (&angles[..half], &angles[half..][..half]);
     let y_second = &mut y_second[..half];
     for i in 0..half {
-        let (cosine, sine) = (cosines[i], sign * sines[i]);
-        y_first[i] = x_first[i] * cosine - x_second[i] * sine;
-        y_second[i] = x_second[i] * cosine + x_first[i] * sine;
+        let angle = [cosines[i], sign * sines[i]];
+        [y_first[i], y_second[i]] = rotate_pair([x_first[i], x_second[i]], angle);
     }
+}
+
+#[inline(always)]
+fn rotate_pair([first, second]: [f32; 2], [cosine, sine]: [f32; 2]) -> [f32; 2] {
+    [first * cosine - second * sine, second * cosine + first * sine]
+}
+
+/// Rotates heads in their place by one position's [`angles`].
+pub(crate) fn rotate_in_place(heads: &mut [f32], angles: &[f32]) {
+    let half = angles.len() / 2;
+    let (cosines, sines) = angles.split_at(half);
+    simd::run(
+        #[inline(always)]
+        || {
+            for head in heads.chunks_exact_mut(2 * half) {
+                let (first, second) = head.split_at_mut(half);
+                for i in 0..half {
+                    [first[i], second[i]] = rotate_pair([first[i], second[i]], [cosines[i], sines[i]]);
+                }
+            }
+        },
+    );
 }
 
 #[derive(Debug)]

@@ -96,7 +96,7 @@ impl PackedLinear {
             x.with_left(0..rows, self.inputs, |left| self.by_columns(left, rows, out, stride, begin));
             return;
         }
-        let size = if small { rows } else { ROWS };
+        let size = if small { rows } else { rows.div_ceil(4).min(ROWS) };
         parallel::chunks(out, size * stride, |block, out| {
             let rows = parallel::part(rows, size, block);
             if begin == Begin::Bias {

@@ -35,11 +35,15 @@
 //! Different instruction sets (AVX-512, AVX2, NEON, none) round differently; compare and compress on the same kind of
 //! processor, or with [`crate::limit_simd`]. Many rows are shared among rayon's threads, by sizes only.
 
+mod attention;
+mod cells;
 mod elementwise;
 mod linear;
 mod rows;
 mod window;
 
+pub use attention::{KeyValueCache, Rotary};
+pub use cells::{gru_cell, lstm_cell};
 pub use elementwise::{activate, add, gate, gate_halves, layer_norm, log_softmax, rms_norm, softmax};
 pub use linear::PackedLinear;
 pub use rows::{Rows, RowsMut};

@@ -55,6 +55,15 @@ impl<'a> Rows<'a> {
         }
     }
 
+    /// The values and the distance of rows that do not come in pieces.
+    pub(super) fn strided_values(&self, width: usize, what: &str) -> (&'a [f32], usize) {
+        match self.layout {
+            Layout::Dense => (self.values, width),
+            Layout::Strided(stride) => (self.values, stride),
+            Layout::Pieces { .. } => panic!("{what}: rows in pieces are for matrix products only"),
+        }
+    }
+
     /// Runs `work` with some rows as the left side of a product.
     pub(super) fn with_left<R>(
         &self,

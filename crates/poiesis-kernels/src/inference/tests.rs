@@ -319,6 +319,198 @@ fn probabilities() {
 }
 
 #[test]
+fn cells_are_those_of_the_recurrent_layers() {
+    let device = Device::flex();
+    for [rows, inputs, hidden] in [[1, 3, 5], [7, 20, 64], [33, 70, 130]] {
+        let (x, h, c) = (numbers(rows * inputs, 1), numbers(rows * hidden, 2), numbers(rows * hidden, 3));
+        let array = |x: &[f32], width: usize| tensor(x, [rows, width], &device);
+        let weight = |inputs: usize, gates: usize, seed| {
+            // As large as a layer begins with.
+            let scale = 1.0 / (inputs as f32).sqrt();
+            let values: Vec<f32> =
+                numbers(inputs * gates * hidden, seed).into_iter().map(|w| w * scale).collect();
+            (values.clone(), tensor(&values, [inputs, gates * hidden], &device))
+        };
+        let bias = |gates: usize, seed| {
+            let values = numbers(gates * hidden, seed);
+            (values.clone(), tensor(&values, [gates * hidden], &device))
+        };
+        let layer = |weight: &[f32], bias: Option<&[f32]>, inputs: usize, gates: usize| {
+            PackedLinear::new(weight, bias, inputs, gates * hidden)
+        };
+        let close = |got: &[f32], expected: Tensor<2>, what: &str| {
+            let expected: Vec<f64> = values(expected).into_iter().map(f64::from).collect();
+            assert_close(got, &expected, 2e-6, &format!("{what} of {hidden} units"));
+        };
+
+        let ((w, w_tensor), (u, u_tensor), (b, b_tensor)) =
+            (weight(inputs, 4, 4), weight(hidden, 4, 5), bias(4, 6));
+        let state = (array(&h, hidden), array(&c, hidden));
+        let expected = crate::lstm_step(array(&x, inputs), w_tensor, u_tensor, b_tensor, state);
+        let mut gates = vec![0.0; rows * 4 * hidden];
+        layer(&w, Some(&b), inputs, 4).forward(&x, &mut gates);
+        layer(&u, None, hidden, 4).forward_add(&h, &mut gates);
+        let (mut new_c, mut new_h) = (c.clone(), vec![f32::NAN; rows * hidden]);
+        lstm_cell(&mut gates, &mut new_c, &mut new_h, hidden);
+        close(&new_h, expected.0, "h");
+        close(&new_c, expected.1, "c");
+
+        let ((w, w_tensor), (u, u_tensor)) = (weight(inputs, 3, 7), weight(hidden, 3, 8));
+        let ((b, b_tensor), (d, d_tensor)) = (bias(3, 9), bias(3, 10));
+        let expected =
+            crate::gru_step(array(&x, inputs), w_tensor, u_tensor, b_tensor, d_tensor, array(&h, hidden));
+        let [mut from_input, mut from_state] = [(); 2].map(|()| vec![0.0; rows * 3 * hidden]);
+        layer(&w, Some(&b), inputs, 3).forward(&x, &mut from_input);
+        layer(&u, Some(&d), hidden, 3).forward(&h, &mut from_state);
+        let row = rows / 2;
+        let range = |width: usize| row * width..(row + 1) * width;
+        let (mut alone, mut alone_h) = (from_input[range(3 * hidden)].to_vec(), h[range(hidden)].to_vec());
+        gru_cell(&mut alone, &from_state[range(3 * hidden)], &mut alone_h, hidden);
+        let mut new_h = h.clone();
+        gru_cell(&mut from_input, &from_state, &mut new_h, hidden);
+        close(&new_h, expected, "h of the GRU");
+        assert_eq!(bits(&alone_h), bits(&new_h[range(hidden)]));
+    }
+}
+
+/// Sizes of a cache and its queries.
+#[derive(Clone, Copy, Debug)]
+struct Attention {
+    batch: usize,
+    time: usize,
+    heads: usize,
+    kv_heads: usize,
+    dim: usize,
+}
+
+impl Attention {
+    const CASES: [Self; 5] = [
+        Self { batch: 2, time: 530, heads: 4, kv_heads: 2, dim: 24 },
+        Self { batch: 1, time: 70, heads: 3, kv_heads: 1, dim: 70 },
+        Self { batch: 3, time: 1, heads: 1, kv_heads: 1, dim: 1 },
+        Self { batch: 3, time: 300, heads: 6, kv_heads: 6, dim: 32 },
+        Self { batch: 1, time: 40, heads: 40, kv_heads: 1, dim: 16 },
+    ];
+
+    fn widths(&self) -> [usize; 3] {
+        [self.heads, self.kv_heads, self.kv_heads].map(|heads| heads * self.dim)
+    }
+
+    fn arrays(&self) -> [Vec<f32>; 3] {
+        let widths = self.widths();
+        [0, 1, 2].map(|i| numbers(self.batch * self.time * widths[i], i as u64 + 1))
+    }
+
+    /// All positions in stretches of the lengths `counts`, again and again, through a cache of `capacity`.
+    fn run(&self, capacity: usize, counts: &[usize]) -> Vec<f32> {
+        let Self { batch, time, heads, kv_heads, dim } = *self;
+        let (arrays, widths) = (self.arrays(), self.widths());
+        let mut cache = KeyValueCache::new([batch, capacity, kv_heads, dim]);
+        let mut y = vec![0.0; batch * time * widths[0]];
+        for &count in counts.iter().cycle() {
+            let start = cache.len();
+            let count = count.min(time - start);
+            if count == 0 {
+                break;
+            }
+            let [q, k, v] = [0, 1, 2].map(|i| {
+                let examples = arrays[i].chunks_exact(time * widths[i]);
+                examples
+                    .flat_map(|x| x[start * widths[i]..][..count * widths[i]].to_vec())
+                    .collect::<Vec<f32>>()
+            });
+            cache.append(count, &k, &v);
+            let mut part = vec![0.0; q.len()];
+            cache.attend(count, heads, &q, None, &mut part);
+            let examples = y.chunks_exact_mut(time * widths[0]).zip(part.chunks_exact(count * widths[0]));
+            examples.for_each(|(y, part)| y[start * widths[0]..][..part.len()].copy_from_slice(part));
+        }
+        y
+    }
+}
+
+#[test]
+fn attention_is_the_same_however_positions_come() {
+    let device = Device::flex();
+    for case in Attention::CASES {
+        let Attention { batch, time, heads, kv_heads, dim } = case;
+        let [q, k, v] = case.arrays();
+        let shape = |heads: usize| [batch, time, heads, dim];
+        let options = crate::AttentionOptions { causal: true, scale: None };
+        let expected = crate::attention(
+            tensor(&q, shape(heads), &device),
+            tensor(&k, shape(kv_heads), &device),
+            tensor(&v, shape(kv_heads), &device),
+            &options,
+        );
+        let expected = bits(&values(expected));
+        for (capacity, counts) in
+            [(time, &[1][..]), (time + 777, &[1]), (time, &[time]), (time + 5, &[200, 1, 3, 70])]
+        {
+            assert_eq!(bits(&case.run(capacity, counts)), expected, "{case:?} in {counts:?} of {capacity}");
+        }
+    }
+}
+
+#[test]
+fn attention_equals_plain_loops_and_reads_packed_rows() {
+    let Attention { batch, time, heads, kv_heads, dim } =
+        Attention { batch: 2, time: 9, heads: 4, kv_heads: 2, dim: 6 };
+    // Queries, keys and values side by side, as one layer makes them.
+    let all = heads + 2 * kv_heads;
+    let stride = all * dim;
+    let x = numbers(batch * time * stride, 1);
+    let mut cache = KeyValueCache::new([batch, 20, kv_heads, dim]);
+    let part = |head: usize| Rows::strided(&x[head * dim..], stride);
+    let mut y = vec![0.5; batch * time * (heads * dim + 3)];
+    for again in 0..2 {
+        cache.append(time, part(heads), part(heads + kv_heads));
+        let out = RowsMut::strided(&mut y, batch * time, heads * dim + 3);
+        cache.attend(time, heads, part(0), Some(0.7), out);
+        for row in 0..batch * time {
+            for h in 0..heads {
+                let at = |row: usize, head: usize| {
+                    x[row * stride + head * dim..][..dim].iter().map(|&x| f64::from(x))
+                };
+                let kv = h / (heads / kv_heads);
+                let seen = row / time * time..row + 1;
+                let weights: Vec<f64> = seen
+                    .clone()
+                    .map(|key| {
+                        (0.7 * at(row, h).zip(at(key, heads + kv)).map(|(q, k)| q * k).sum::<f64>()).exp()
+                    })
+                    .collect();
+                let sum: f64 = weights.iter().sum();
+                let expected: Vec<f64> = (0..dim)
+                    .map(|d| {
+                        let values =
+                            seen.clone().map(|key| at(key, heads + kv_heads + kv).nth(d).unwrap_or(f64::NAN));
+                        weights.iter().zip(values).map(|(w, v)| w * v).sum::<f64>() / sum
+                    })
+                    .collect();
+                let got = &y[row * (heads * dim + 3) + h * dim..][..dim];
+                assert_close(got, &expected, 2e-6, &format!("row {row}, head {h}, pass {again}"));
+            }
+            assert_eq!(y[row * (heads * dim + 3) + heads * dim..][..3], [0.5; 3]);
+        }
+        cache.clear();
+    }
+}
+
+#[test]
+fn rotations_are_those_of_tensors() {
+    let (time, heads, dim) = (40, 3, 22);
+    let x = numbers(time * heads * dim, 1);
+    let expected = crate::rotary(tensor(&x, [1, time, heads, dim], &Device::flex()), 0, 10_000.0);
+    let rotary = Rotary::new(time, dim, 10_000.0);
+    let mut got = x.clone();
+    for (position, x) in got.chunks_exact_mut(heads * dim).enumerate() {
+        rotary.apply(position, x);
+    }
+    assert_eq!(bits(&got), bits(&values(expected)));
+}
+
+#[test]
 fn the_same_for_any_number_of_threads() {
     assert_same_for_any_threads(|| {
         let products = [[16, 576, 200], [1, 600, 2048], [1000, 300, 70]].map(|[rows, inputs, outputs]| {
@@ -344,6 +536,8 @@ fn the_same_for_any_number_of_threads() {
         results.push(out.clone());
         gate_halves(&x, 150, Activation::Tanh, Activation::Sigmoid, &mut out[..45_000]);
         results.push(out);
+        let attention = Attention { batch: 2, time: 700, heads: 8, kv_heads: 4, dim: 64 };
+        results.push(attention.run(700, &[600, 1]));
         results
     });
 }
@@ -381,4 +575,22 @@ fn wrong_pieces_panic_with_both() {
 #[should_panic(expected = "weight [5] does not fit [2, 3]")]
 fn a_wrong_weight_panics_with_both() {
     PackedLinear::new(&[1.0; 5], None, 2, 3);
+}
+
+#[test]
+#[should_panic(expected = "3 positions do not fit behind 0 positions of a cache of [1, 2, 2, 4]")]
+fn a_full_cache_panics() {
+    KeyValueCache::new([1, 2, 2, 4]).append(3, &[0.0; 24], &[0.0; 24]);
+}
+
+#[test]
+#[should_panic(expected = "input [7] does not fit 1 rows of [8]")]
+fn wrong_keys_panic_with_both() {
+    KeyValueCache::new([1, 2, 2, 4]).append(1, &[0.0; 7], &[0.0; 8]);
+}
+
+#[test]
+#[should_panic(expected = "gates [9], cells [2] and states [2] do not fit rows of 2 hidden units")]
+fn wrong_gates_panic_with_all() {
+    lstm_cell(&mut [0.0; 9], &mut [0.0; 2], &mut [0.0; 2], 2);
 }
