@@ -18,13 +18,22 @@ pub type Generator = ChaCha8Rng;
 ///
 /// When `purpose` is longer than 24 bytes: it would no longer fit into the key beside the seed.
 pub fn generator(seed: u64, purpose: &str, index: u64) -> Generator {
+    let mut generator = ChaCha8Rng::from_seed(key(seed, purpose));
+    generator.set_stream(index);
+    generator
+}
+
+/// The key of `(seed, purpose)`, for noise that is drawn as whole tensors (`poiesis_kernels::uniform`).
+///
+/// # Panics
+///
+/// When `purpose` is longer than 24 bytes.
+pub fn key(seed: u64, purpose: &str) -> [u8; 32] {
     assert!(purpose.len() <= 24, "a purpose has at most 24 bytes, `{purpose}` has {}", purpose.len());
     let mut key = [0; 32];
     key[..8].copy_from_slice(&seed.to_le_bytes());
     key[8..8 + purpose.len()].copy_from_slice(purpose.as_bytes());
-    let mut generator = ChaCha8Rng::from_seed(key);
-    generator.set_stream(index);
-    generator
+    key
 }
 
 /// Draws `len` numbers from the standard normal distribution.

@@ -2,9 +2,10 @@
 
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
+use poiesis_kernels::inference::PackedLinear;
 use poiesis_kernels::{Activation, linear};
 
-use super::{Init, Law};
+use super::{Init, Law, values};
 
 /// y = x W + b.
 #[derive(Module, Debug)]
@@ -24,6 +25,13 @@ impl Linear {
     /// Makes a layer whose bias starts at zero.
     pub fn with_bias(inputs: usize, outputs: usize, law: Law, init: &mut Init) -> Linear {
         Linear { bias: Some(init.constant([outputs], 0.0)), ..Linear::new(inputs, outputs, law, init) }
+    }
+
+    /// The layer on slices, for generating.
+    pub fn packed(&self) -> PackedLinear {
+        let [inputs, outputs] = self.weight.dims();
+        let bias = self.bias.as_ref().map(values);
+        PackedLinear::new(&values(&self.weight), bias.as_deref(), inputs, outputs)
     }
 
     /// Applies the layer to the last axis, then `activation`.

@@ -13,4 +13,4 @@ pub use init::{Init, Law};
 pub use linear::Linear;
 pub use norm::{BatchNorm, Mode};
 pub use poiesis_kernels::{Activation, activate};
-pub use weights::{Weight, Weights, num_parameters};
+pub use weights::{Weight, Weights, num_parameters, values};

@@ -98,6 +98,11 @@ impl Weights {
     }
 }
 
+/// Copies the numbers of a parameter, row by row.
+pub fn values<const D: usize>(param: &Param<Tensor<D>>) -> Vec<f32> {
+    param.val().into_data().iter::<f32>().collect()
+}
+
 /// How many numbers training changes in `network`: all but the running statistics.
 pub fn num_parameters<M: Module>(network: &M) -> usize {
     let statistics = |name: &str| name.ends_with(".running_mean") || name.ends_with(".running_var");
