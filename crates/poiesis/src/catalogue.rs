@@ -6,12 +6,16 @@ use crate::capability::{Capability, Model};
 use crate::config::{RunConfig, TrainConfig};
 use crate::data::{Batches, DataSpec, Examples, Windows};
 use crate::error::{Error, Result};
-use crate::models::{gan::dcgan::DcganEntry, vae::vae::VaeEntry};
+use crate::models::{
+    autoregressive::{char_rnn::CharRnnEntry, transformer::TransformerEntry},
+    gan::dcgan::DcganEntry,
+    vae::vae::VaeEntry,
+};
 use crate::nn::Weights;
 use crate::train::Session;
 
 /// All models, in the order of the documentation.
-pub const CATALOGUE: &[&dyn Entry] = &[&DcganEntry, &VaeEntry];
+pub const CATALOGUE: &[&dyn Entry] = &[&DcganEntry, &VaeEntry, &CharRnnEntry, &TransformerEntry];
 
 /// A model as the catalogue knows it.
 pub trait Entry: Sync {
