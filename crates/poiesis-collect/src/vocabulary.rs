@@ -82,7 +82,7 @@ impl Vocabulary {
     pub(crate) fn token_bytes(&self) -> usize {
         match self.len() {
             ..=0x100 => 1,
-            ..=0x1_0000 => 2,
+            0x101..=0x1_0000 => 2,
             _ => 4,
         }
     }

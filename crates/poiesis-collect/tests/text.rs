@@ -408,6 +408,7 @@ proptest! {
 }
 
 /// A file of the shared data; tests pass by where it is not there.
+#[expect(clippy::print_stderr, reason = "who runs the tests should know what was left out")]
 fn shared(name: &str) -> Option<PathBuf> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data/text").join(name);
     if path.exists() {

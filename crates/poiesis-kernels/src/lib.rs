@@ -33,7 +33,7 @@
 //! | [`conv_lstm`] | an LSTM over the rows or diagonals of images, read where they lie |
 //! | [`categorical_log_prob`], [`bernoulli_log_prob`], [`logistic_mixture_log_prob`], [`logistic_mixture_laws`] | one pass; probabilities are not stored |
 //! | [`embedding`] | gather; its gradient adds up in a fixed order |
-//! | [`gate`], [`gate_halves`], [`rotary`], [`add`] | one pass each; halves are read where they lie |
+//! | [`gate`], [`gate_halves`], [`rotary`], [`rotary_packed`], [`add`] | one pass each; halves are read where they lie |
 //! | [`inference`] | for generating, on plain slices: layers, functions and rows whose bits do not depend on how many are computed at once |
 //! | [`activate`], [`concat_elu`] | vector code without branches, errors stated in units in the last place |
 //! | [`update`], [`adam`], [`ema`], [`squared_norm`] | SGD, RMSProp, Adam, AdamW, AdaMax with the average of the weights in one pass over memory |
@@ -114,4 +114,4 @@ pub use lstm::{lstm, lstm_step};
 pub use mlp::Mlp;
 pub use noise::{normal, uniform};
 pub use optimizer::{Rule, UpdateStep, Updated, squared_norm, update};
-pub use rotary::rotary;
+pub use rotary::{rotary, rotary_packed};

@@ -23,7 +23,34 @@ pub fn rotary(x: Tensor<4>, first_position: usize, base: f64) -> Tensor<4> {
     if shape.contains(&0) {
         return x;
     }
-    flex::rotary::rotary(&x, first_position, base).unwrap_or_else(|| default(x, first_position, base))
+    flex::rotary::rotary(&x, shape[2], first_position, base)
+        .unwrap_or_else(|| default(x, first_position, base))
+}
+
+/// [`rotary`] of the queries and keys of `qkv [batch, time, heads + 2 · kv_heads, dim]`, packed as
+/// [`attention_packed`](crate::attention_packed) takes them; the values, which are the last `kv_heads` heads, stay as
+/// they are.
+///
+/// # Panics
+///
+/// When `dim` is odd, or there are not more than `kv_heads` heads.
+pub fn rotary_packed(qkv: Tensor<4>, kv_heads: usize, first_position: usize, base: f64) -> Tensor<4> {
+    let shape = qkv.dims();
+    assert!(
+        shape[3].is_multiple_of(2) && shape[2] > kv_heads,
+        "rotary_packed: input {shape:?} has no pairs, or no heads beside {kv_heads} of values",
+    );
+    if shape.contains(&0) {
+        return qkv;
+    }
+    flex::rotary::rotary(&qkv, shape[2] - kv_heads, first_position, base)
+        .unwrap_or_else(|| default_packed(qkv, kv_heads, first_position, base))
+}
+
+pub(crate) fn default_packed(qkv: Tensor<4>, kv_heads: usize, first_position: usize, base: f64) -> Tensor<4> {
+    let turned = qkv.dims()[2] - kv_heads;
+    let values = qkv.clone().narrow(2, turned, kv_heads);
+    Tensor::cat(vec![default(qkv.narrow(2, 0, turned), first_position, base), values], 2)
 }
 
 /// Cosines and, behind them, sines of the angles at one position, as many as there are pairs each.
@@ -79,6 +106,18 @@ mod tests {
         for shape in SHAPES {
             let expected = run(default, shape, 11);
             for (got, expected) in run(rotary, shape, 11).iter().zip(&expected) {
+                let expected: Vec<f64> = expected.iter().map(|&x| f64::from(x)).collect();
+                assert_close(got, &expected, 2e-7, &format!("{shape:?}"));
+            }
+        }
+    }
+
+    #[test]
+    fn packed_equals_its_default_body() {
+        let ours: Rotary = |x, first, base| rotary_packed(x, 1, first, base);
+        let theirs: Rotary = |x, first, base| default_packed(x, 1, first, base);
+        for shape in SHAPES.into_iter().filter(|shape| shape[2] > 1) {
+            for (got, expected) in run(ours, shape, 11).iter().zip(&run(theirs, shape, 11)) {
                 let expected: Vec<f64> = expected.iter().map(|&x| f64::from(x)).collect();
                 assert_close(got, &expected, 2e-7, &format!("{shape:?}"));
             }

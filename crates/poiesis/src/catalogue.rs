@@ -8,8 +8,9 @@ use crate::data::{Batches, DataSpec, Examples, Windows};
 use crate::error::{Error, Result};
 use crate::models::{
     autoregressive::{
-        gated_pixelcnn::GatedPixelCnnEntry, pixelcnn::PixelCnnEntry, pixelcnnpp::PixelCnnPpEntry,
-        pixelrnn::PixelRnnEntry, wavenet::WaveNetEntry,
+        char_rnn::CharRnnEntry, gated_pixelcnn::GatedPixelCnnEntry, pixelcnn::PixelCnnEntry,
+        pixelcnnpp::PixelCnnPpEntry, pixelrnn::PixelRnnEntry, transformer::TransformerEntry,
+        wavenet::WaveNetEntry,
     },
     gan::dcgan::DcganEntry,
     vae::vae::VaeEntry,
@@ -25,6 +26,8 @@ pub const CATALOGUE: &[&dyn Entry] = &[
     &PixelRnnEntry,
     &GatedPixelCnnEntry,
     &PixelCnnPpEntry,
+    &CharRnnEntry,
+    &TransformerEntry,
     &WaveNetEntry,
 ];
 

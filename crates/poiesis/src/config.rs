@@ -104,10 +104,14 @@ pub struct TrainConfig {
     pub steps: u64,
     /// Examples in a batch.
     pub batch_size: usize,
-    /// How the learning rate moves: `constant`, `linear` (to 0 over the run) or `cosine` (likewise).
+    /// How the learning rate moves: `constant`, `linear`, `cosine` or `trapezoid`.
     pub schedule: Decay,
     /// Steps over which the learning rate rises from 0 before that.
     pub warmup_steps: u64,
+    /// Part of its height that the learning rate has left at the end, unless it is constant.
+    pub final_factor: f64,
+    /// `trapezoid`: part of the run, at its end, over which the learning rate falls.
+    pub cooldown: f64,
     /// How much of the averaged weights a step keeps; 0 does not average.
     pub ema_decay: f64,
     /// Steps between checkpoints.
@@ -133,6 +137,8 @@ impl Default for TrainConfig {
             batch_size: 64,
             schedule: Decay::Constant,
             warmup_steps: 0,
+            final_factor: 0.0,
+            cooldown: 0.2,
             ema_decay: 0.999,
             checkpoint_every: 500,
             keep_checkpoints: 3,
@@ -151,10 +157,12 @@ impl Default for TrainConfig {
 pub enum Decay {
     /// It stays.
     Constant,
-    /// It falls in a straight line to 0.
+    /// It falls in a straight line over the run.
     Linear,
-    /// It falls along half a cosine to 0 (Loshchilov and Hutter 2017).
+    /// It falls along half a cosine (Loshchilov and Hutter 2017).
     Cosine,
+    /// It stays, then falls in a straight line (Hägele et al. 2024).
+    Trapezoid,
 }
 
 /// When grids of samples are drawn.
@@ -245,6 +253,10 @@ impl RunConfig {
                 "an average keeps part of itself",
                 "give 0 to 0.9999",
             ));
+        }
+        let parts = [("train.final_factor", train.final_factor), ("train.cooldown", train.cooldown)];
+        if let Some((key, value)) = parts.iter().find(|(_, value)| !(0.0..=1.0).contains(value)) {
+            return Err(invalid(key, &value.to_string(), "it is a part of a whole", "give 0 to 1"));
         }
         if !(0.0..1.0).contains(&self.data.holdout) {
             let value = self.data.holdout.to_string();

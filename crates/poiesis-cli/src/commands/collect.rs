@@ -186,7 +186,7 @@ pub(crate) fn summary(card: &Card, folder: &Path) -> String {
         (plural(card.kind), format!("{}: {} ({split_by})", count(card.total() as u64), splits.join(", "))),
     ];
     if let Some(text) = &card.text {
-        all.push(("tokens", elements(card, |tokens| count(tokens))));
+        all.push(("tokens", elements(card, count)));
         all.push(("vocabulary", vocabulary(&text.vocabulary)));
     } else if let Some(sound) = &card.sound {
         let rate = f64::from(sound.sample_rate);

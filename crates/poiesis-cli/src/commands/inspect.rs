@@ -169,7 +169,7 @@ fn text_facts(stream: &Stream, vocabulary: &Vocabulary, split: Split) -> String 
         .collect();
     let lengths: Vec<u64> = lengths(stream);
     let mut all = vec![
-        ("lengths", format!("{} tokens", spread_of(&lengths, |length| count(length)))),
+        ("lengths", format!("{} tokens", spread_of(&lengths, count))),
         ("frequent", frequent.join(", ")),
     ];
     if matches!(vocabulary, Vocabulary::Bpe(_)) {

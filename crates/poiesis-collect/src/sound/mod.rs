@@ -259,7 +259,7 @@ fn prepare_clip(clip: Clip, options: &Options) -> Result<Prepared, String> {
     }
     let rate = options.sample_rate.unwrap_or(clip.rate);
     let differs = rate != clip.rate;
-    let clip = if differs { resampled(clip, rate)? } else { clip };
+    let clip = if differs { resampled(&clip, rate)? } else { clip };
     let bytes: Vec<u8> = clip.samples.iter().flat_map(|sample| sample.to_le_bytes()).collect();
     Ok(Prepared { hash: example_hash(&bytes), silent: clip.is_silent(), clip, bytes, resampled: differs })
 }

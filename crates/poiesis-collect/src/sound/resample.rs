@@ -9,7 +9,7 @@ use super::clip::Clip;
 const CHUNK: usize = 1024;
 
 /// Brings a clip to another sample rate. What it lasts stays the same to within a frame.
-pub(crate) fn resampled(clip: Clip, rate: u32) -> Result<Clip, String> {
+pub(crate) fn resampled(clip: &Clip, rate: u32) -> Result<Clip, String> {
     let failed = |what: &dyn std::fmt::Display| format!("it cannot be brought to {rate} Hz: {what}");
     let channels = usize::from(clip.channels);
     let frames = clip.samples.len() / channels;
@@ -22,7 +22,7 @@ pub(crate) fn resampled(clip: Clip, rate: u32) -> Result<Clip, String> {
     let limited = clip.limited + output.iter().filter(beyond).count() as u64;
     // The conversion saturates.
     let samples = output.iter().map(|value| value.round() as i16).collect();
-    Ok(Clip { rate, samples, limited, ..clip })
+    Ok(Clip { rate, samples, limited, channels: clip.channels, clipped: clip.clipped })
 }
 
 #[cfg(test)]
@@ -39,7 +39,7 @@ mod tests {
         for (from, to) in [(44_100, 8_000), (8_000, 16_000), (16_000, 11_025)] {
             let samples = tone(from, from as usize, 440.0);
             let clip = Clip { rate: from, channels: 1, samples, clipped: false, limited: 0 };
-            let clip = resampled(clip, to).unwrap();
+            let clip = resampled(&clip, to).unwrap();
             assert_eq!((clip.rate, clip.limited), (to, 0));
             assert!(clip.samples.len().abs_diff(to as usize) <= 1, "{from} to {to}: {}", clip.samples.len());
             let expected = tone(to, to as usize, 440.0);
@@ -54,7 +54,7 @@ mod tests {
     fn what_the_new_rate_cannot_hold_is_filtered_out() {
         let samples = tone(44_100, 44_100, 6_000.0);
         let clip = Clip { rate: 44_100, channels: 1, samples, clipped: false, limited: 0 };
-        let clip = resampled(clip, 8_000).unwrap();
+        let clip = resampled(&clip, 8_000).unwrap();
         let loudest = clip.samples[800..7_200].iter().map(|sample| sample.unsigned_abs()).max();
         assert!(loudest < Some(50), "no alias of the tone is left: {loudest:?}");
     }
@@ -64,7 +64,7 @@ mod tests {
         let left = tone(8_000, 8_000, 300.0);
         let samples = left.iter().flat_map(|&sample| [sample, 0]).collect();
         let clip = Clip { rate: 8_000, channels: 2, samples, clipped: false, limited: 0 };
-        let clip = resampled(clip, 16_000).unwrap();
+        let clip = resampled(&clip, 16_000).unwrap();
         assert!(
             clip.samples.len().is_multiple_of(2) && clip.samples.iter().skip(1).step_by(2).all(|s| *s == 0)
         );

@@ -24,19 +24,19 @@ const PART: usize = 1 << 14;
 /// Angles of a task, about.
 const ANGLES: usize = 1 << 9;
 
-/// [`crate::rotary`] of a tensor that lives on Flex and is not empty; `None` for others.
-pub(crate) fn rotary(x: &Tensor<4>, first_position: usize, base: f64) -> Option<Tensor<4>> {
+/// [`crate::rotary`] of the first `turned` heads of a tensor that lives on Flex and is not empty; `None` for others.
+pub(crate) fn rotary(x: &Tensor<4>, turned: usize, first_position: usize, base: f64) -> Option<Tensor<4>> {
     let shape = x.dims();
     let x = Operand::new(x)?;
     let table = table(shape, first_position, base);
     if !x.is_autodiff() {
-        let y = rotate(shape, values(&x.into_values()), values(&table), 1.0);
+        let y = rotate(shape, turned, values(&x.into_values()), values(&table), 1.0);
         return Some(Tensor::from_primitive::<Flex>(operand::tensor(y, &shape)));
     }
     let (x, node) = x.into_parts();
-    let y = operand::tensor(rotate(shape, values(&x), values(&table), 1.0), &shape);
+    let y = operand::tensor(rotate(shape, turned, values(&x), values(&table), 1.0), &shape);
     let y = match Rotary.prepare::<NoCheckpointing>([node]).compute_bound().stateful() {
-        OpsKind::Tracked(node) => node.finish(State { shape, table }, y),
+        OpsKind::Tracked(node) => node.finish(State { shape, turned, table }, y),
         OpsKind::UnTracked(node) => node.finish(y),
     };
     Some(Tensor::from_primitive::<Autodiff<Flex>>(y))
@@ -78,8 +78,14 @@ fn compute_table(time: usize, dim: usize, first_position: usize, base: f64) -> F
     operand::tensor(table, &[time, dim])
 }
 
-/// Rotates by the angles of `table` times `sign`.
-fn rotate([batch, time, heads, dim]: [usize; 4], x: &[f32], table: &[f32], sign: f32) -> Buffer {
+/// Rotates the first `turned` heads by the angles of `table` times `sign`; the others stay as they are.
+fn rotate(
+    [batch, time, heads, dim]: [usize; 4],
+    turned: usize,
+    x: &[f32],
+    table: &[f32],
+    sign: f32,
+) -> Buffer {
     let mut y = Buffer::take(x.len());
     let shared = Shared::new(&mut y);
     let width = heads * dim;
@@ -90,7 +96,7 @@ fn rotate([batch, time, heads, dim]: [usize; 4], x: &[f32], table: &[f32], sign:
         let x = &x[range.clone()];
         // SAFETY: the tasks' ranges are disjoint.
         let y = unsafe { shared.part(range) };
-        simd::dispatch(Rotate { first: rows.start, time, heads, dim, x, table, sign, y });
+        simd::dispatch(Rotate { first: rows.start, time, heads, turned, dim, x, table, sign, y });
     });
     y
 }
@@ -100,6 +106,7 @@ struct Rotate<'a> {
     first: usize,
     time: usize,
     heads: usize,
+    turned: usize,
     dim: usize,
     x: &'a [f32],
     table: &'a [f32],
@@ -112,13 +119,16 @@ impl WithSimd for Rotate<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, _simd: S) {
-        let Self { first, time, heads, dim, x, table, sign, y } = self;
+        let Self { first, time, heads, turned, dim, x, table, sign, y } = self;
         let rows = y.chunks_exact_mut(heads * dim).zip(x.chunks_exact(heads * dim));
         for (row, (y, x)) in rows.enumerate() {
             let angles = &table[(first + row) % time * dim..][..dim];
+            let (y, y_rest) = y.split_at_mut(turned * dim);
+            let (x, x_rest) = x.split_at(turned * dim);
             for (y, x) in y.chunks_exact_mut(dim).zip(x.chunks_exact(dim)) {
                 rotate_head(y, x, angles, sign);
             }
+            y_rest.copy_from_slice(x_rest);
         }
     }
 }
@@ -164,6 +174,7 @@ struct Rotary;
 #[derive(Clone, Debug)]
 struct State {
     shape: [usize; 4],
+    turned: usize,
     table: FlexTensor,
 }
 
@@ -172,10 +183,10 @@ impl Backward<Flex, 1> for Rotary {
 
     fn backward(self, ops: Ops<State, 1>, gradients: &mut Gradients, _checkpointer: &mut Checkpointer) {
         let gradient = operand::contiguous(&gradients.consume::<Flex>(&ops.node));
-        let State { shape, table } = ops.state;
+        let State { shape, turned, table } = ops.state;
         let [node] = ops.parents;
         if let Some(node) = node {
-            let dx = rotate(shape, values(&gradient), values(&table), -1.0);
+            let dx = rotate(shape, turned, values(&gradient), values(&table), -1.0);
             gradients.register::<Flex>(node.id, operand::tensor(dx, &shape));
         }
     }

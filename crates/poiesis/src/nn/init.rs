@@ -10,6 +10,8 @@ use crate::rng;
 pub enum Law {
     /// Normal with mean 0 and this standard deviation.
     Normal(f64),
+    /// Uniform on ± this.
+    Uniform(f64),
     /// Uniform on ±1/√fan-in, the usual choice for linear and convolutional layers.
     FanIn,
     /// Uniform on ±√(6 / (fan-in + fan-out)) (Glorot and Bengio 2010).
@@ -46,6 +48,7 @@ impl Init {
     ) -> Param<Tensor<D>> {
         match law {
             Law::Normal(std) => self.normal(shape, 0.0, std),
+            Law::Uniform(bound) => self.uniform(shape, bound),
             Law::FanIn => self.uniform(shape, 1.0 / (fan_in as f64).sqrt()),
             Law::Glorot => self.uniform(shape, (6.0 / (fan_in + fan_out) as f64).sqrt()),
         }

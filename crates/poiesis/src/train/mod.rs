@@ -2,6 +2,7 @@
 
 mod ema;
 mod events;
+mod muon;
 mod optimizer;
 mod schedule;
 mod session;
@@ -10,6 +11,7 @@ mod watchdog;
 
 pub use ema::Ema;
 pub use events::{Event, Finding};
+pub use muon::{Muon, MuonConfig, orthogonal};
 pub use optimizer::{Optimizer, OptimizerConfig, Rule};
 pub use schedule::{learning_rate_factor, sample_steps};
 pub use session::{Session, Terms, Values};

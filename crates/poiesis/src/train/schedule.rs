@@ -11,11 +11,13 @@ pub fn learning_rate_factor(config: &TrainConfig, step: u64) -> f64 {
     }
     let span = config.steps.saturating_sub(config.warmup_steps).max(1);
     let passed = ((step - config.warmup_steps) as f64 / span as f64).min(1.0);
-    match config.schedule {
-        Decay::Constant => 1.0,
+    let height = match config.schedule {
+        Decay::Constant => return 1.0,
         Decay::Linear => 1.0 - passed,
         Decay::Cosine => 0.5 * (1.0 + (PI * passed).cos()),
-    }
+        Decay::Trapezoid => ((1.0 - passed) / config.cooldown.max(f64::MIN_POSITIVE)).min(1.0),
+    };
+    config.final_factor + (1.0 - config.final_factor) * height
 }
 
 /// The numbers of done steps after which samples are drawn, rising, from 0 to the last.
@@ -46,6 +48,20 @@ mod tests {
         let factor = |step| learning_rate_factor(&config, step);
         assert_eq!((factor(0), factor(9), factor(10)), (0.1, 1.0, 1.0));
         assert!((factor(60) - 0.5).abs() < 1e-12 && factor(109) < 1e-3);
+    }
+
+    #[test]
+    fn a_trapezoid_stays_then_falls_to_its_final_factor() {
+        let config = TrainConfig {
+            steps: 100,
+            schedule: Decay::Trapezoid,
+            cooldown: 0.25,
+            final_factor: 0.1,
+            ..TrainConfig::default()
+        };
+        let factor = |step| learning_rate_factor(&config, step);
+        assert_eq!((factor(0), factor(75), factor(100)), (1.0, 1.0, 0.1));
+        assert!((factor(88) - (0.1 + 0.9 * 12.0 / 25.0)).abs() < 1e-12);
     }
 
     #[test]

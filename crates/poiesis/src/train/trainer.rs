@@ -11,7 +11,7 @@ use super::watchdog::collapse;
 use super::{Ema, Event, Finding, Session, Values, learning_rate_factor, sample_steps};
 use crate::apply::{sample, sound, text};
 use crate::capability::{Code, Model, Sample};
-use crate::catalogue::{self, Entry};
+use crate::catalogue::{self, CATALOGUE, Domain, Entry};
 use crate::config::RunConfig;
 use crate::data::{Content, DataSpec, Examples, ImageShape, SoundShape, TextShape};
 use crate::device::device;
@@ -98,6 +98,7 @@ fn train_here(request: Request, stop: &Stop, watch: &mut dyn FnMut(Event)) -> Re
     let Request { out, config, dataset, existing, command, ignore_memory } = request;
     let entry = catalogue::find(&config.model)?;
     let spec = DataSpec::of(dataset)?;
+    expect_domain(entry, &spec)?;
     let device = device(&config.device)?.autodiff();
     let footprint = entry.footprint(&config, &spec)?;
     let memory = footprint.bytes(config.train.batch_size);
@@ -165,6 +166,22 @@ fn train_here(request: Request, stop: &Stop, watch: &mut dyn FnMut(Event)) -> Re
     drop(lock);
     // A fault of the loop says more than one of writing it down.
     outcome.and_then(|outcome| written.map(|()| outcome))
+}
+
+/// Refuses data of a kind that the model does not learn.
+fn expect_domain(entry: &dyn Entry, spec: &DataSpec) -> Result<()> {
+    if entry.domains().contains(&spec.domain()) {
+        return Ok(());
+    }
+    let names =
+        |domains: &[Domain]| domains.iter().map(|domain| domain.name()).collect::<Vec<_>>().join(", ");
+    let able = CATALOGUE.iter().filter(|other| other.domains().contains(&spec.domain()));
+    Err(Error::InvalidValue {
+        key: "data.source".into(),
+        value: spec.domain().name().into(),
+        reason: format!("the model `{}` learns {}", entry.name(), names(entry.domains())),
+        remedy: format!("train one of {}", able.map(|other| other.name()).collect::<Vec<_>>().join(", ")),
+    })
 }
 
 fn no_split(dataset: &Dataset) -> Error {

@@ -1,7 +1,7 @@
 //! Reading images value by value: of each layer the features of the new pixel alone are computed, from those that are kept of
 //! the pixels before it.
 //!
-//! All pixels of a row at once, where their values are known, go through the same code; as each result is one chain of operations
+//! All pixels of a row at once, where their values are known and have one channel, go through the same code; as each result is one chain of operations
 //! whatever is computed beside it, they have the same bits.
 
 use std::ops::Range;
@@ -237,15 +237,19 @@ impl<C: Columns> Part<C> {
     fn read_all(&mut self, pixels: &Pixels, out: &mut [f32]) {
         let shape = pixels.shape;
         let levels = pixels.levels();
+        // A channel reads all channels of the pixels before its own, so only pixels of a single channel go side by side.
+        let together = if shape.channels == 1 { shape.width } else { 1 };
         for y in 0..shape.height {
             self.columns.begin_row(&self.x, y);
-            let places = self.places(pixels, y, 0..shape.width);
-            for channel in 0..shape.channels {
-                self.columns.logits(&self.x, &places, channel, &mut self.logits);
-                self.laws.clear();
-                laws(pixels, &self.logits, &mut self.laws);
-                for (number, law) in places.numbers().zip(self.laws.chunks_exact(levels)) {
-                    out[(number * shape.channels + channel) * levels..][..levels].copy_from_slice(law);
+            for x in (0..shape.width).step_by(together) {
+                let places = self.places(pixels, y, x..x + together);
+                for channel in 0..shape.channels {
+                    self.columns.logits(&self.x, &places, channel, &mut self.logits);
+                    self.laws.clear();
+                    laws(pixels, &self.logits, &mut self.laws);
+                    for (number, law) in places.numbers().zip(self.laws.chunks_exact(levels)) {
+                        out[(number * shape.channels + channel) * levels..][..levels].copy_from_slice(law);
+                    }
                 }
             }
         }

@@ -2,15 +2,20 @@
 //! before it.
 
 mod causal;
+pub mod char_rnn;
 mod columns;
+mod dropout;
 pub mod gated_pixelcnn;
 mod image_model;
+mod pictures;
 pub mod pixelcnn;
 pub mod pixelcnnpp;
 pub mod pixelrnn;
 mod pixels;
+pub mod transformer;
 pub mod wavenet;
 
+pub use char_rnn::{CharRnn, CharRnnConfig};
 pub use columns::{Columns, Places};
 pub use gated_pixelcnn::{GatedPixelCnn, GatedPixelCnnConfig};
 pub use image_model::{ImageModel, ImageNetwork, Rule};
@@ -18,7 +23,17 @@ pub use pixelcnn::{PixelCnn, PixelCnnConfig};
 pub use pixelcnnpp::{PixelCnnPp, PixelCnnPpConfig};
 pub use pixelrnn::{PixelRnn, PixelRnnConfig};
 pub use pixels::{PixelLaw, Pixels};
+pub use transformer::{Transformer, TransformerConfig};
 pub use wavenet::{WaveNet, WaveNetConfig};
+
+use dropout::Dropout;
+
+use crate::data::TokenShape;
+
+/// How many tokens a model of sequences predicts: where all documents have one length, their beginnings never are.
+fn outputs(shape: TokenShape) -> usize {
+    if shape.length.is_some() { shape.values } else { shape.vocabulary() }
+}
 
 #[cfg(test)]
 mod testing;

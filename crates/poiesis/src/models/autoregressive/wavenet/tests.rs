@@ -9,7 +9,8 @@ use crate::testing::{Fixture, change, expect_all_close, expect_close, gradients_
 /// Single precision against PyTorch's double, relative to the largest value.
 const FORWARD: f64 = 2e-6;
 const GRADIENT: f64 = 1e-5;
-const CHANGE: f64 = 5e-5;
+/// Adam divides each gradient by its own size at first, and tokens that windows seldom hold have very small ones.
+const CHANGE: f64 = 1e-4;
 
 const TOKENS: TokenShape = TokenShape { values: 12, beginnings: 3, length: None };
 
@@ -120,8 +121,8 @@ fn reading_gives_the_laws_of_the_whole_network_in_any_company() {
         all
     };
     let together = laws(0..rows);
-    for row in 0..rows {
-        assert_eq!(laws(row..row + 1)[0], together[row], "row {row} alone");
+    for (row, law) in together.iter().enumerate() {
+        assert_eq!(laws(row..row + 1)[0], *law, "row {row} alone");
     }
     assert_eq!(laws(3..6), together[3..6]);
 

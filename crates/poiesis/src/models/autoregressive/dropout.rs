@@ -1,0 +1,36 @@
+//! Dropout (Srivastava et al. 2014) with noise that depends on seed, step and place alone.
+
+use burn::tensor::Tensor;
+use poiesis_kernels::uniform;
+
+use crate::rng;
+
+/// Sets a part of the numbers to zero and scales the others up, with a stream of the generator for each place in a network.
+pub(super) struct Dropout {
+    part: f64,
+    key: [u8; 32],
+    stream: u64,
+}
+
+impl Dropout {
+    /// For what is not training.
+    pub(super) fn none() -> Dropout {
+        Dropout { part: 0.0, key: [0; 32], stream: 0 }
+    }
+
+    /// For step `step` of a network that drops out at `places`.
+    pub(super) fn of_step(part: f64, seed: u64, step: u64, places: usize) -> Dropout {
+        Dropout { part, key: rng::key(seed, "dropout"), stream: step * places as u64 }
+    }
+
+    /// The next place: each number of `x` is zero with the probability of the part.
+    pub(super) fn apply<const D: usize>(&mut self, x: Tensor<D>) -> Tensor<D> {
+        if self.part == 0.0 {
+            return x;
+        }
+        let draws = uniform(x.dims(), &self.key, self.stream, &x.device().inner());
+        self.stream += 1;
+        let kept = draws.greater_equal_elem(self.part).float() / (1.0 - self.part);
+        x.clone() * if x.is_autodiff() { kept.autodiff() } else { kept }
+    }
+}
