@@ -30,8 +30,13 @@ mod tests {
     use super::*;
 
     fn tone(rate: u32, frames: usize, hertz: f64) -> Vec<i16> {
-        let sample = |i| (i as f64 * hertz * std::f64::consts::TAU / f64::from(rate)).sin() * 10_000.0;
-        (0..frames).map(|i| sample(i).round() as i16).collect()
+        delayed_tone(rate, frames, hertz, 0.0)
+    }
+
+    /// A tone that comes `delay` frames late.
+    fn delayed_tone(rate: u32, frames: usize, hertz: f64, delay: f64) -> Vec<i16> {
+        let angle = |i| (i as f64 - delay) * hertz * std::f64::consts::TAU / f64::from(rate);
+        (0..frames).map(|i| (angle(i).sin() * 10_000.0).round() as i16).collect()
     }
 
     #[test]
@@ -42,11 +47,15 @@ mod tests {
             let clip = resampled(&clip, to).unwrap();
             assert_eq!((clip.rate, clip.limited), (to, 0));
             assert!(clip.samples.len().abs_diff(to as usize) <= 1, "{from} to {to}: {}", clip.samples.len());
-            let expected = tone(to, to as usize, 440.0);
-            // The ends, where the tone begins out of nothing, ring.
+            // The ends, where the tone begins out of nothing, ring; the filter may be late by a part of a frame.
             let inner = to as usize / 10..to as usize * 9 / 10;
-            let worst = inner.map(|i| (i32::from(clip.samples[i]) - i32::from(expected[i])).abs()).max();
-            assert!(worst < Some(60), "{from} to {to}: {worst:?} of 10000");
+            let worst = |delay: i32| {
+                let expected = delayed_tone(to, to as usize, 440.0, f64::from(delay) / 50.0);
+                let off = |i: usize| i32::from(clip.samples[i]) - i32::from(expected[i]);
+                inner.clone().map(|i| off(i).abs()).max()
+            };
+            let best = (-50..=50).map(worst).min().flatten();
+            assert!(best < Some(60), "{from} to {to}: {best:?} of 10000");
         }
     }
 
