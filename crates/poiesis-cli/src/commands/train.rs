@@ -6,13 +6,14 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use clap::Args;
+use poiesis::capability::Capability;
 use poiesis::catalogue::{self, Entry, Recipe};
 use poiesis::config::{Layer, Resolved, RunConfig, resolve};
 use poiesis::data::{Content, DataSpec, ImageShape};
 use poiesis::error::in_bytes;
 use poiesis::run::{Run, State};
 use poiesis::train::{self, Existing, Outcome, Request, Stop, sample_steps};
-use poiesis_collect::{Dataset, Split};
+use poiesis_collect::{Dataset, Kind, Split};
 use serde_json::json;
 
 use crate::args::DataDir;
@@ -286,6 +287,7 @@ pub(crate) fn train(
     let mut watch = Watch::new(show, config.train.batch_size);
     let steps = config.train.steps;
     let flags = data::flags(&config.data.source, &how.data_dir.data_dir);
+    let (entry, of_images) = (catalogue::find(&config.model)?, dataset.card().kind == Kind::Images);
     if show == Show::Progress {
         note(
             facts(&[
@@ -309,7 +311,7 @@ pub(crate) fn train(
     let outcome = train::train(request, &stop, &mut |event| watch.see(&event));
     watch.end();
     match outcome {
-        Ok(outcome) => conclude(out, &outcome, steps, &watch, how.show(), &flags),
+        Ok(outcome) => conclude(out, &outcome, (entry, of_images), steps, &watch, how.show(), &flags),
         Err(error) => {
             if show == Show::Json {
                 result(&format!("{}\n", json!({ "event": "failed", "reason": error.to_string() })))?;
@@ -338,17 +340,30 @@ pub(crate) fn data_line(dataset: &Dataset) -> String {
     let splits: Vec<String> = Split::ALL
         .into_iter()
         .filter(|&split| card.count(split) > 0)
-        .map(|split| format!("{} {split}", count(card.count(split) as u64)))
+        .map(|split| format!("{} {split}", count((card.count(split) as u64).max(card.elements(split)))))
         .collect();
     let classes = match card.classes.len() {
         0 => String::new(),
         number => format!("; {number} classes"),
     };
-    format!("{}: {}; {}{classes}", card.name, splits.join(", "), shape(&card.shape))
+    let form = match (&card.text, &card.sound) {
+        (Some(text), _) => format!("text of {} different tokens", count(text.vocabulary.len() as u64)),
+        (_, Some(sound)) => format!("sound, {} Hz", count(u64::from(sound.sample_rate))),
+        _ => shape(&card.shape),
+    };
+    format!("{}: {}; {form}{classes}", card.name, splits.join(", "))
 }
 
 /// Says how training ended and what can be done now; `flags` are those that find the data again.
-fn conclude(out: &Path, outcome: &Outcome, steps: u64, watch: &Watch, show: Show, flags: &str) -> Result<()> {
+fn conclude(
+    out: &Path,
+    outcome: &Outcome,
+    (entry, of_images): (&dyn Entry, bool),
+    steps: u64,
+    watch: &Watch,
+    show: Show,
+    flags: &str,
+) -> Result<()> {
     let program = program();
     let run = out.display();
     let resume = format!("{program} resume {run}{flags}");
@@ -385,10 +400,22 @@ fn conclude(out: &Path, outcome: &Outcome, steps: u64, watch: &Watch, show: Show
     if outcome.state == State::Stopped {
         text.push_str(&format!("go on with\n  {resume}\n"));
     } else {
-        text.push_str(&format!(
-            "what to try next\n  {program} sample {run} --seed 1\n  {program} discover interpolate {run}\n  \
-             {program} discover neighbors {run}{flags}\n  {program} evaluate {run}{flags}\n  {program} animate {run}\n"
-        ));
+        let mut next = vec![format!("sample {run} --seed 1")];
+        if entry.capabilities().contains(&Capability::Decode) {
+            next.push(format!("discover interpolate {run}"));
+        }
+        if of_images {
+            next.push(format!("discover neighbors {run}{flags}"));
+        }
+        if of_images && entry.capabilities().contains(&Capability::Complete) {
+            next.push(format!("complete {run}{flags}"));
+        }
+        next.push(format!("evaluate {run}{flags}"));
+        if of_images {
+            next.push(format!("animate {run}"));
+        }
+        let next: Vec<String> = next.iter().map(|command| format!("  {program} {command}\n")).collect();
+        text.push_str(&format!("what to try next\n{}", next.concat()));
     }
     result(&text)
 }

@@ -205,7 +205,7 @@ fn few_rows(size: Size, x: &[f32], weight: &[f32], bias: Option<&[f32]>, activat
 
 /// Bias and activation on their way from a tile to the result.
 #[inline(always)]
-fn finish_row<F: Function>(y: &mut [f32], tile: &[f32], bias: Option<&[f32]>, function: F) {
+pub(crate) fn finish_row<F: Function>(y: &mut [f32], tile: &[f32], bias: Option<&[f32]>, function: F) {
     simd::dispatch(FinishRow { y, tile, bias, function });
 }
 

@@ -19,6 +19,7 @@ pub(crate) mod layer_norm;
 pub(crate) mod linear;
 pub(crate) mod logistic_mixture;
 pub(crate) mod lstm;
+pub(crate) mod mlp;
 pub(crate) mod noise;
 pub(crate) mod norm;
 pub(crate) mod operand;

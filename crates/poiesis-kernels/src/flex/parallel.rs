@@ -27,6 +27,9 @@ pub(crate) fn chunks(array: &mut [f32], size: usize, task: impl Fn(usize, &mut [
 
 /// The results of `task(0) … task(count − 1)`, in their order, computed in any order on rayon's threads.
 pub(crate) fn map<T: Send>(count: usize, task: impl Fn(usize) -> T + Send + Sync) -> Vec<T> {
+    if count <= 1 {
+        return (0..count).map(task).collect();
+    }
     (0..count).into_par_iter().with_max_len(1).map(task).collect()
 }
 
