@@ -416,3 +416,21 @@ fn three_steps_a_break_and_three_steps_are_six_steps() {
     assert_eq!(second.weights().to_arrays(), unbroken.weights().to_arrays());
     assert_eq!(second.optimizer_state().to_arrays(), unbroken.optimizer_state().to_arrays());
 }
+
+#[test]
+fn coloured_shapes_are_learned() {
+    let device = Device::flex().autodiff();
+    let (_folder, _, mut training) = tiny(0.0, &device);
+    let mut bits = |steps: std::ops::Range<u64>| {
+        let count = (steps.end - steps.start) as f64;
+        let each = steps.map(|step| {
+            let values: std::collections::BTreeMap<_, _> =
+                training.step(step, 1.0).read().into_iter().collect();
+            values["bits_per_dim"]
+        });
+        each.sum::<f64>() / count
+    };
+    let (_, last) = (bits(0..180), bits(180..200));
+    // A model that knew nothing would take 8 bits.
+    assert!(last < 6.0, "{last} bits for each number");
+}
