@@ -421,12 +421,11 @@ fn three_steps_a_break_and_three_steps_are_six_steps() {
 fn coloured_shapes_are_learned() {
     let device = Device::flex().autodiff();
     let (_folder, _, mut training) = tiny(0.0, &device);
-    let mut bits = |steps: std::ops::Range<u64>| {
+    let mut bits = |steps: Range<u64>| {
         let count = (steps.end - steps.start) as f64;
         let each = steps.map(|step| {
-            let values: std::collections::BTreeMap<_, _> =
-                training.step(step, 1.0).read().into_iter().collect();
-            values["bits_per_dim"]
+            let terms = training.step(step, 1.0).read();
+            terms.iter().find(|(name, _)| *name == "bits_per_dim").unwrap().1
         });
         each.sum::<f64>() / count
     };
