@@ -1,7 +1,7 @@
 //! Reading images value by value: of each layer the features of the new pixel alone are computed, from those that are kept of
 //! the pixels before it.
 //!
-//! All pixels of a row at once, where their values are known and have one channel, go through the same code; as each result is one chain of operations
+//! All pixels of a row at once, where their values are known, go through the same code; as each result is one chain of operations
 //! whatever is computed beside it, they have the same bits.
 
 use std::ops::Range;
@@ -169,7 +169,7 @@ impl PackedHead {
         PackedHead { hidden, output, width: inputs, features, groups, maps, rows: Vec::new() }
     }
 
-    /// The logits of a channel from its group of features `h` at pixels of a row, which are used up.
+    /// Adds the logits of a channel, from its group of features `h` at pixels of a row, which are used up.
     pub(crate) fn forward(&mut self, h: &mut [f32], places: &Places, group: usize, logits: &mut Vec<f32>) {
         let places = places.in_row();
         let [first, second] = &mut self.maps;
@@ -178,7 +178,8 @@ impl PackedHead {
         self.hidden.forward(first, &places, group, &mut self.rows);
         activate(&mut self.rows, Activation::Relu);
         places.scatter(&self.rows, second, self.features, features_of(group, self.features, self.groups));
-        self.output.forward(second, &places, group, logits);
+        self.output.forward(second, &places, group, &mut self.rows);
+        logits.extend_from_slice(&self.rows);
     }
 }
 
@@ -187,9 +188,9 @@ pub trait Columns: Send {
     /// Prepares row `y` of all images, whose earlier rows are in `x [maps, height, width, channels]`.
     fn begin_row(&mut self, x: &[f32], y: usize);
 
-    /// The logits of `channel` at pixels of that row, one pixel after another. Whatever is before them, and the channels before
-    /// at the pixels themselves, is in `x`, and has been asked for.
-    fn logits(&mut self, x: &[f32], places: &Places, channel: usize, logits: &mut Vec<f32>);
+    /// Adds to `logits` those of `channels` at pixels of that row, channel by channel, one pixel after another. Whatever is before
+    /// the first of them is in `x` and has been asked for; of several pixels all channels are asked for at once, and are in `x`.
+    fn logits(&mut self, x: &[f32], places: &Places, channels: Range<usize>, logits: &mut Vec<f32>);
 }
 
 /// Images that are read side by side.
@@ -228,7 +229,8 @@ impl<C: Columns> Part<C> {
             self.columns.begin_row(&self.x, y);
         }
         let places = self.places(pixels, y, x..x + 1);
-        self.columns.logits(&self.x, &places, channel, &mut self.logits);
+        self.logits.clear();
+        self.columns.logits(&self.x, &places, channel..channel + 1, &mut self.logits);
         self.laws.clear();
         laws(pixels, &self.logits, &mut self.laws);
     }
@@ -237,19 +239,18 @@ impl<C: Columns> Part<C> {
     fn read_all(&mut self, pixels: &Pixels, out: &mut [f32]) {
         let shape = pixels.shape;
         let levels = pixels.levels();
-        // A channel reads all channels of the pixels before its own, so only pixels of a single channel go side by side.
-        let together = if shape.channels == 1 { shape.width } else { 1 };
         for y in 0..shape.height {
             self.columns.begin_row(&self.x, y);
-            for x in (0..shape.width).step_by(together) {
-                let places = self.places(pixels, y, x..x + together);
-                for channel in 0..shape.channels {
-                    self.columns.logits(&self.x, &places, channel, &mut self.logits);
-                    self.laws.clear();
-                    laws(pixels, &self.logits, &mut self.laws);
-                    for (number, law) in places.numbers().zip(self.laws.chunks_exact(levels)) {
-                        out[(number * shape.channels + channel) * levels..][..levels].copy_from_slice(law);
-                    }
+            let places = self.places(pixels, y, 0..shape.width);
+            // All channels of a layer come before the next layer, which reads those of neighbours.
+            self.logits.clear();
+            self.columns.logits(&self.x, &places, 0..shape.channels, &mut self.logits);
+            self.laws.clear();
+            laws(pixels, &self.logits, &mut self.laws);
+            let each = self.laws.chunks_exact(places.count() * levels).enumerate();
+            for (channel, of_channel) in each {
+                for (number, law) in places.numbers().zip(of_channel.chunks_exact(levels)) {
+                    out[(number * shape.channels + channel) * levels..][..levels].copy_from_slice(law);
                 }
             }
         }

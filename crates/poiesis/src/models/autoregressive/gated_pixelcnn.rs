@@ -232,8 +232,8 @@ impl Layer {
 pub struct Cached {
     layers: Vec<CachedLayer>,
     head: PackedHead,
-    /// The horizontal stack's features of the group that is computed.
-    h: Vec<f32>,
+    /// The horizontal stack's features of each group, at the pixels that are computed.
+    h: Vec<Vec<f32>>,
 }
 
 /// A layer, with the features it keeps.
@@ -268,7 +268,7 @@ impl Cached {
         let layers = network.layers.iter().map(|layer| CachedLayer::new(layer, pixels, classes)).collect();
         let (maps, shape) = (classes.len(), pixels.shape);
         let head = PackedHead::new([&network.hidden, &network.output], maps, shape.width, shape.channels);
-        Cached { layers, head, h: Vec::new() }
+        Cached { layers, head, h: vec![Vec::new(); shape.channels] }
     }
 }
 
@@ -281,13 +281,17 @@ impl Columns for Cached {
         }
     }
 
-    fn logits(&mut self, x: &[f32], places: &Places, channel: usize, logits: &mut Vec<f32>) {
+    fn logits(&mut self, x: &[f32], places: &Places, channels: Range<usize>, logits: &mut Vec<f32>) {
         let (row, mut input, mut place) = (places.in_row(), x, places);
         for layer in &mut self.layers {
-            layer.columns(input, place, channel, &mut self.h);
+            for channel in channels.clone() {
+                layer.columns(input, place, channel, &mut self.h[channel]);
+            }
             (input, place) = (&layer.h, &row);
         }
-        self.head.forward(&mut self.h, places, channel, logits);
+        for channel in channels {
+            self.head.forward(&mut self.h[channel], places, channel, logits);
+        }
     }
 }
 

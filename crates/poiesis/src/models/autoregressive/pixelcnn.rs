@@ -14,6 +14,8 @@
 //! Differences from the paper: Adam is the usual choice here, beside RMSProp; 0 stands for what lies outside of an image, whose
 //! numbers are in [-1, 1]; conditioning by a bias for each class on the features of the first layer is not in this paper.
 
+use std::ops::Range;
+
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
 use poiesis_kernels::{add, inference};
@@ -191,8 +193,8 @@ pub struct Cached {
     class: Vec<Vec<f32>>,
     blocks: Vec<CachedResidual>,
     head: PackedHead,
-    /// The features of the group that is computed, between blocks.
-    h: Vec<f32>,
+    /// The features of each group between blocks, at the pixels that are computed.
+    h: Vec<Vec<f32>>,
 }
 
 /// A residual block, with the features it keeps.
@@ -226,7 +228,7 @@ impl Cached {
             class: class.unwrap_or_default(),
             blocks: blocks.collect(),
             head: PackedHead::new([&network.hidden, &network.output], images, row, groups),
-            h: Vec::new(),
+            h: vec![Vec::new(); groups],
         }
     }
 }
@@ -234,17 +236,25 @@ impl Cached {
 impl Columns for Cached {
     fn begin_row(&mut self, _x: &[f32], _y: usize) {}
 
-    fn logits(&mut self, x: &[f32], places: &Places, channel: usize, logits: &mut Vec<f32>) {
-        self.first.forward(x, places, channel, &mut self.h);
-        if let Some(class) = self.class.get(channel) {
-            let features = class.len() / places.maps;
-            for (number, row) in self.h.chunks_exact_mut(features).enumerate() {
-                let image = number / places.xs.len();
-                inference::add(row, &class[image * features..(image + 1) * features]);
+    fn logits(&mut self, x: &[f32], places: &Places, channels: Range<usize>, logits: &mut Vec<f32>) {
+        for channel in channels.clone() {
+            let h = &mut self.h[channel];
+            self.first.forward(x, places, channel, h);
+            if let Some(class) = self.class.get(channel) {
+                let features = class.len() / places.maps;
+                for (number, row) in h.chunks_exact_mut(features).enumerate() {
+                    let image = number / places.xs.len();
+                    inference::add(row, &class[image * features..(image + 1) * features]);
+                }
             }
         }
-        self.blocks.iter_mut().for_each(|block| block.columns(places, channel, &mut self.h));
-        self.head.forward(&mut self.h, places, channel, logits);
+        for block in &mut self.blocks {
+            channels.clone().for_each(|channel| block.read(places, channel, &self.h[channel]));
+            channels.clone().for_each(|channel| block.add(places, channel, &mut self.h[channel]));
+        }
+        for channel in channels {
+            self.head.forward(&mut self.h[channel], places, channel, logits);
+        }
     }
 }
 
@@ -266,20 +276,24 @@ impl CachedResidual {
         }
     }
 
-    /// Adds what the block adds to the features of a group.
-    fn columns(&mut self, places: &Places, group: usize, h: &mut [f32]) {
-        let (row, rows) = (places.in_row(), &mut self.rows);
-        let own = features_of(group, self.width, self.groups);
+    /// Keeps what the convolution under the mask reads, from the features `h` of a group.
+    fn read(&mut self, places: &Places, group: usize, h: &[f32]) {
+        let (row, rows, both) = (places.in_row(), &mut self.rows, 2 * self.width);
         rows.clear();
         rows.extend_from_slice(h);
         inference::activate(rows, Activation::Relu);
-        row.scatter(rows, &mut self.before, 2 * self.width, features_of(group, 2 * self.width, self.groups));
+        row.scatter(rows, &mut self.before, both, features_of(group, both, self.groups));
         self.narrow.forward(&self.before, &row, group, rows);
         inference::activate(rows, Activation::Relu);
-        places.scatter(rows, &mut self.inside, self.width, own.clone());
+        places.scatter(rows, &mut self.inside, self.width, features_of(group, self.width, self.groups));
+    }
+
+    /// Adds what the block adds to the features of a group.
+    fn add(&mut self, places: &Places, group: usize, h: &mut [f32]) {
+        let (row, rows) = (places.in_row(), &mut self.rows);
         self.around.forward(&self.inside, places, group, rows);
         inference::activate(rows, Activation::Relu);
-        row.scatter(rows, &mut self.after, self.width, own);
+        row.scatter(rows, &mut self.after, self.width, features_of(group, self.width, self.groups));
         self.widen.forward(&self.after, &row, group, rows);
         inference::add(h, rows);
     }

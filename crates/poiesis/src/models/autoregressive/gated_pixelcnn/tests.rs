@@ -24,7 +24,22 @@ fn tiny(law: PixelLaw, conditional: bool) -> GatedPixelCnnConfig {
 
 /// A model whose logits are far from zero.
 fn model(law: PixelLaw, shape: [usize; 3], classes: usize, device: &Device) -> ImageModel<GatedPixelCnn> {
-    let mut model = tiny(law, classes > 0).init(&spec(shape, classes), 4, device).unwrap();
+    grown(&tiny(law, classes > 0), shape, classes, device)
+}
+
+/// The same with so many features that rectifiers leave each group some.
+fn wide(law: PixelLaw, shape: [usize; 3], classes: usize, device: &Device) -> ImageModel<GatedPixelCnn> {
+    let config = GatedPixelCnnConfig { width: 25, head: 25, ..tiny(law, classes > 0) };
+    grown(&config, shape, classes, device)
+}
+
+fn grown(
+    config: &GatedPixelCnnConfig,
+    shape: [usize; 3],
+    classes: usize,
+    device: &Device,
+) -> ImageModel<GatedPixelCnn> {
+    let mut model = config.init(&spec(shape, classes), 4, device).unwrap();
     let mut arrays = Weights::of("network", model.network()).to_arrays();
     for (name, array) in &mut arrays {
         let grow = if name.starts_with("network.output") { 4.0 } else { 1.5 };
@@ -56,7 +71,7 @@ fn every_number_depends_on_all_before_it_and_on_nothing_else() {
         ([3, 4, 3], PixelLaw::Softmax, 3),
         ([4, 4, 3], PixelLaw::Binary, 0),
     ] {
-        let depends = expect_causal(&model(law, shape, classes, &device), &device);
+        let depends = expect_causal(&wide(law, shape, classes, &device), &device);
         for (number, depends) in depends.iter().enumerate() {
             assert!(depends.iter().all(|&depends| depends), "{number} of {shape:?} does not see {depends:?}");
         }
