@@ -2,7 +2,10 @@
 
 use std::ops::Range;
 
+use burn::tensor::{Device, Tensor, TensorData};
+
 use crate::capability::{Code, Reader};
+use crate::data::ImageShape;
 use crate::rng::{self, Generator};
 
 /// How a value is chosen from its law.
@@ -119,6 +122,31 @@ impl<'a> Writer<'a> {
             self.reader.push(&vec![value; self.generators.len()]);
         }
     }
+}
+
+/// Draws the images numbered `indices` of those that `seed` starts, of the classes `0..classes` in turn where there are
+/// classes: `[indices, height, width, channels]` in [-1, 1], over which the values of the alphabet are spread evenly.
+pub fn images(
+    code: &dyn Code,
+    shape: ImageShape,
+    classes: usize,
+    seed: u64,
+    indices: Range<u64>,
+    device: &Device,
+) -> Tensor<4> {
+    let ImageShape { height, width, channels } = shape;
+    let class = |index: u64| (classes > 0).then(|| (index % classes as u64) as u32);
+    let of_each: Vec<Option<u32>> = indices.clone().map(class).collect();
+    let (count, unknown) = (of_each.len(), vec![None; of_each.len()]);
+    let mut writer = Writer::new(code, seed, indices, &of_each, Choice::default());
+    let brightness = |value: u32| 2.0 * value as f32 / (code.alphabet() - 1) as f32 - 1.0;
+    let mut numbers = vec![0.0; count * shape.dims()];
+    for place in 0..shape.dims() {
+        for (image, value) in writer.next(&unknown).into_iter().enumerate() {
+            numbers[image * shape.dims() + place] = brightness(value);
+        }
+    }
+    Tensor::from_data(TensorData::new(numbers, [count, height, width, channels]), device)
 }
 
 #[cfg(test)]

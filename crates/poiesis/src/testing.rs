@@ -16,6 +16,7 @@ use serde::de::DeserializeOwned;
 use crate::data::{Batches, ImageShape};
 use crate::nn::{Weight, Weights};
 use crate::run::checkpoint::Array;
+use crate::train::Session;
 
 /// Numbers of another implementation.
 pub(crate) struct Fixture {
@@ -166,6 +167,26 @@ impl ModuleVisitor for CollectGradients<'_> {
             self.found.insert(self.path.join("."), Weight { shape: shape.to_vec(), values });
         }
     }
+}
+
+/// Six steps, and three steps, a break and three more, end with the same bytes; `start` makes the same training each time.
+pub(crate) fn expect_exact_resume<S: Session>(start: impl Fn() -> S, device: &Device) {
+    let mut unbroken = start();
+    (0..6).for_each(|step| drop(unbroken.step(step, 1.0)));
+
+    let mut first = start();
+    (0..3).for_each(|step| drop(first.step(step, 1.0)));
+    let saved = (first.weights().to_arrays(), first.optimizer_state().to_arrays());
+    drop(first);
+    let mut second = start();
+    let place = device.clone().inner();
+    let (weights, state) = (Weights::from_arrays(saved.0, &place), Weights::from_arrays(saved.1, &place));
+    second.restore(&weights, &state).unwrap();
+    assert_ne!(second.weights().to_arrays(), unbroken.weights().to_arrays());
+    (3..6).for_each(|step| drop(second.step(step, 1.0)));
+
+    assert_eq!(second.weights().to_arrays(), unbroken.weights().to_arrays());
+    assert_eq!(second.optimizer_state().to_arrays(), unbroken.optimizer_state().to_arrays());
 }
 
 /// `count` coloured shapes of the given size; the folder goes when the first value is dropped.

@@ -12,6 +12,8 @@ pub enum Law {
     Normal(f64),
     /// Uniform on ± this.
     Uniform(f64),
+    /// Normal with mean 0 and a standard deviation of this over √fan-in.
+    FanInNormal(f64),
     /// Uniform on ±1/√fan-in, the usual choice for linear and convolutional layers.
     FanIn,
     /// Uniform on ±√(6 / (fan-in + fan-out)) (Glorot and Bengio 2010).
@@ -49,6 +51,7 @@ impl Init {
         match law {
             Law::Normal(std) => self.normal(shape, 0.0, std),
             Law::Uniform(bound) => self.uniform(shape, bound),
+            Law::FanInNormal(gain) => self.normal(shape, 0.0, gain / (fan_in as f64).sqrt()),
             Law::FanIn => self.uniform(shape, 1.0 / (fan_in as f64).sqrt()),
             Law::Glorot => self.uniform(shape, (6.0 / (fan_in + fan_out) as f64).sqrt()),
         }

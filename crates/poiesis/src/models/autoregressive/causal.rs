@@ -7,9 +7,9 @@ use std::ops::Range;
 
 use burn::module::{Module, Param};
 use burn::tensor::{Tensor, TensorData};
-use poiesis_kernels::{ConvOptions, conv2d};
+use poiesis_kernels::{ConvOptions, conv2d, linear};
 
-use crate::nn::Init;
+use crate::nn::{Activation, Init, Law, activate};
 
 /// What a kernel may read, beside the rows above the one it is centred on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,9 +45,14 @@ pub(crate) struct Kernel {
 }
 
 impl Kernel {
+    /// `size` rows and columns around the pixel.
+    pub(crate) fn around(size: [usize; 2], mask: Mask) -> Kernel {
+        Kernel { size, centre: size.map(|side| side / 2), mask }
+    }
+
     /// `side` × `side` around the pixel.
     pub(crate) fn square(side: usize, mask: Mask) -> Kernel {
-        Kernel { size: [side; 2], centre: [side / 2; 2], mask }
+        Kernel::around([side; 2], mask)
     }
 
     /// The rows of a square of `side` up to that of the pixel.
@@ -82,27 +87,27 @@ pub(crate) struct MaskedConv2d {
     pub(crate) bias: Param<Tensor<1>>,
     /// The factor, 0 or 1, of each number of the weight; none where whole elements are masked.
     #[module(skip)]
-    mask: Option<Vec<f32>>,
+    mask: Option<Tensor<4>>,
     #[module(skip)]
     options: ConvOptions,
 }
 
 impl MaskedConv2d {
     /// Makes a convolution for images of `channels` channels. The outputs are `parts` times as many as the features that are divided
-    /// into groups: a gate has two parts, of which each is divided. Weights are drawn from N(0, `gain`² / inputs of an output),
+    /// into groups: a gate has two parts, of which each is divided. Weights are drawn from `law`, for the inputs that are read;
     /// biases are zero.
     pub(crate) fn new(
         kernel: Kernel,
         [inputs, outputs]: [usize; 2],
         parts: usize,
-        gain: f64,
+        law: Law,
         channels: usize,
         init: &mut Init,
     ) -> MaskedConv2d {
         let live = kernel.live(channels);
         let [height, width] = kernel.size;
-        let std = gain / ((live.max(1) * inputs) as f64).sqrt();
-        let weight = init.normal([height, width, inputs, outputs], 0.0, std);
+        let (shape, read) = ([height, width, inputs, outputs], live.max(1));
+        let weight = init.weight(shape, read * inputs, read * outputs, law);
         let padding = [0, 1].map(|axis| [kernel.centre[axis], kernel.size[axis] - 1 - kernel.centre[axis]]);
         let options = ConvOptions { padding, live: Some(live), ..ConvOptions::default() };
         let groups = channels > 1 && matches!(kernel.mask, Mask::A | Mask::B);
@@ -118,18 +123,23 @@ impl MaskedConv2d {
             for (place, factor) in mask[(live - 1) * element..live * element].iter_mut().enumerate() {
                 *factor = f32::from(passes(place / outputs, place % outputs));
             }
-            mask
+            Tensor::from_data(TensorData::new(mask, shape), init.device())
         });
         MaskedConv2d { weight, bias: init.constant([outputs], 0.0), mask, options }
     }
 
-    /// Applies the convolution, `[batch, height, width, inputs]` to `[batch, height, width, outputs]`.
+    /// Applies the convolution, then `activation`: `[batch, height, width, inputs]` to `[batch, height, width, outputs]`.
     ///
     /// # Panics
     ///
     /// When `x` does not have `inputs` channels.
-    pub(crate) fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        conv2d(x, self.masked_weight(), Some(self.bias.val()), &self.options)
+    pub(crate) fn forward(&self, x: Tensor<4>, activation: Activation) -> Tensor<4> {
+        let [height, width, inputs, outputs] = self.weight.dims();
+        let (weight, bias) = (self.masked_weight(), Some(self.bias.val()));
+        if [height, width] == [1, 1] {
+            return linear(x, weight.reshape([inputs, outputs]), bias, activation);
+        }
+        activate(conv2d(x, weight, bias, &self.options), activation)
     }
 
     /// How its kernel moves, and how many of its elements are live.
@@ -139,10 +149,9 @@ impl MaskedConv2d {
 
     /// The weight with zeros where it is masked.
     pub(crate) fn masked_weight(&self) -> Tensor<4> {
-        let weight = self.weight.val();
-        let Some(mask) = &self.mask else { return weight };
-        let mask = TensorData::new(mask.clone(), weight.dims());
-        let device = weight.device();
-        weight * Tensor::from_data(mask, &device)
+        match &self.mask {
+            Some(mask) => self.weight.val() * mask.clone(),
+            None => self.weight.val(),
+        }
     }
 }

@@ -134,7 +134,7 @@ impl GatedPixelCnn {
         let layers = (0..config.layers).map(|index| Layer::new(index == 0, config, channels, classes, init));
         let layers = layers.collect();
         let one = Kernel::square(1, Mask::B);
-        let mut pointwise = |sizes| MaskedConv2d::new(one, sizes, 1, 1.0, channels, init);
+        let mut pointwise = |sizes| MaskedConv2d::new(one, sizes, 1, Law::FanInNormal(1.0), channels, init);
         let hidden = pointwise([config.width, config.head]);
         let output = pointwise([config.head, channels * pixels.logits()]);
         GatedPixelCnn { layers, hidden, output }
@@ -151,8 +151,8 @@ impl ImageNetwork for GatedPixelCnn {
         for layer in &self.layers {
             (v, h) = layer.forward(v, h, &classes);
         }
-        let h = self.hidden.forward(activate(h, Activation::Relu));
-        self.output.forward(activate(h, Activation::Relu))
+        let h = self.hidden.forward(activate(h, Activation::Relu), Activation::Relu);
+        self.output.forward(h, Activation::Identity)
     }
 
     fn cached(&self, pixels: &Pixels, classes: &[Option<u32>]) -> Cached {
@@ -200,8 +200,9 @@ impl Layer {
             true => (config.first_kernel, channels, [Mask::Above, Mask::A], 1.0),
             false => (config.kernel, width, [Mask::Row, Mask::B], 2.0),
         };
-        let mut conv =
-            |kernel, sizes, parts, gain| MaskedConv2d::new(kernel, sizes, parts, gain, channels, init);
+        let mut conv = |kernel, sizes, parts, gain| {
+            MaskedConv2d::new(kernel, sizes, parts, Law::FanInNormal(gain), channels, init)
+        };
         let vertical = conv(Kernel::rows(side, above), [inputs, 2 * width], 2, gain);
         let horizontal = conv(Kernel::row(side, left), [inputs, 2 * width], 2, 1.0);
         let merge = conv(Kernel::square(1, Mask::B), [width, width], 1, 1.0);
@@ -215,15 +216,16 @@ impl Layer {
 
     /// The next features of both stacks, `[batch, height, width, p]`.
     fn forward(&self, v: Tensor<4>, h: Tensor<4>, classes: &Tensor<2, Int>) -> (Tensor<4>, Tensor<4>) {
-        let mut rows = self.vertical.forward(v);
+        let mut rows = self.vertical.forward(v, Activation::Identity);
         let link = self.link.forward(rows.clone(), Activation::Identity);
-        let mut left = add(self.horizontal.forward(h.clone()), link);
+        let mut left = add(self.horizontal.forward(h.clone(), Activation::Identity), link);
         if let Some(class) = &self.class {
             rows = rows + of_classes(&class.vertical, classes);
             left = left + of_classes(&class.horizontal, classes);
         }
         let v = gate_halves(rows, Activation::Tanh, Activation::Sigmoid);
-        let next = self.merge.forward(gate_halves(left, Activation::Tanh, Activation::Sigmoid));
+        let gated = gate_halves(left, Activation::Tanh, Activation::Sigmoid);
+        let next = self.merge.forward(gated, Activation::Identity);
         (v, if self.first { next } else { add(h, next) })
     }
 }

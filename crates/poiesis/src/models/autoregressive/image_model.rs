@@ -13,7 +13,7 @@ use super::pixels::Pixels;
 use crate::capability::{Code, ImageLikelihood, Likelihood, Model, Reader, Sample, Scale};
 use crate::data::Batches;
 use crate::error::{Error, Result};
-use crate::generate::{Choice, Writer};
+use crate::generate;
 use crate::nn::Weights;
 use crate::train::{Optimizer, OptimizerConfig, Session, Terms};
 
@@ -118,16 +118,8 @@ impl<N: ImageNetwork + Sync> Code for ImageModel<N> {
 impl<N: ImageNetwork + Sync> Sample for ImageModel<N> {
     /// Images drawn value by value. Of a conditional model, image *i* has class *i* modulo their number.
     fn sample(&self, seed: u64, indices: Range<u64>) -> Tensor<4> {
-        let class = |index: u64| (self.classes > 0).then(|| (index % self.classes as u64) as u32);
-        let classes: Vec<Option<u32>> = indices.clone().map(class).collect();
-        let dims = self.pixels.shape.dims();
-        let mut images = vec![Vec::with_capacity(dims); classes.len()];
-        let mut writer = Writer::new(self, seed, indices, &classes, Choice::default());
-        let unknown = vec![None; classes.len()];
-        for _ in 0..dims {
-            images.iter_mut().zip(writer.next(&unknown)).for_each(|(image, value)| image.push(value));
-        }
-        self.pixels.images(&images, &self.network.devices()[0])
+        let device = &self.network.devices()[0];
+        generate::images(self, self.pixels.shape, self.classes, seed, indices, device)
     }
 }
 

@@ -7,7 +7,6 @@ mod columns;
 mod dropout;
 pub mod gated_pixelcnn;
 mod image_model;
-mod pictures;
 pub mod pixelcnn;
 pub mod pixelcnnpp;
 pub mod pixelrnn;

@@ -33,7 +33,7 @@ use crate::catalogue::{Domain, Entry, Footprint, Paper, Recipe, Start, recipes};
 use crate::config::{RunConfig, SampleSchedule, TrainConfig};
 use crate::data::{DataSpec, ImageShape};
 use crate::error::{Error, Result};
-use crate::nn::{Activation, Init, Weights, activate, num_parameters};
+use crate::nn::{Activation, Init, Law, Weights, activate, num_parameters};
 use crate::train::Session;
 
 /// Its name in the catalogue.
@@ -122,7 +122,7 @@ impl PixelCnn {
     fn new(config: &PixelCnnConfig, pixels: &Pixels, classes: usize, init: &mut Init) -> PixelCnn {
         let (channels, width) = (pixels.shape.channels, config.width);
         let conv = |side, mask, sizes, init: &mut Init| {
-            MaskedConv2d::new(Kernel::square(side, mask), sizes, 1, 1.0, channels, init)
+            MaskedConv2d::new(Kernel::square(side, mask), sizes, 1, Law::FanInNormal(1.0), channels, init)
         };
         let first = conv(config.first_kernel, Mask::A, [channels, 2 * width], init);
         let class = (classes > 0).then(|| init.normal([classes, 2 * width], 0.0, 0.1));
@@ -140,13 +140,13 @@ impl ImageNetwork for PixelCnn {
     /// All factors of Eq. 2.
     fn logits(&self, x: Tensor<4>, classes: &[u32]) -> Tensor<4> {
         let device = x.device();
-        let mut h = self.first.forward(x);
+        let mut h = self.first.forward(x, Activation::Identity);
         if let Some(class) = &self.class {
             h = h + of_classes(class, &class_tensor(classes, &device));
         }
         let h = self.blocks.iter().fold(h, |h, block| block.forward(h));
-        let h = self.hidden.forward(activate(h, Activation::Relu));
-        self.output.forward(activate(h, Activation::Relu))
+        let h = self.hidden.forward(activate(h, Activation::Relu), Activation::Relu);
+        self.output.forward(h, Activation::Identity)
     }
 
     fn cached(&self, pixels: &Pixels, classes: &[Option<u32>]) -> Cached {
@@ -170,7 +170,7 @@ impl Residual {
         // A ReLU halves the variance that passes.
         let gain = 2f64.sqrt();
         let mut conv = |side, sizes, gain| {
-            MaskedConv2d::new(Kernel::square(side, Mask::B), sizes, 1, gain, channels, init)
+            MaskedConv2d::new(Kernel::square(side, Mask::B), sizes, 1, Law::FanInNormal(gain), channels, init)
         };
         Residual {
             narrow: conv(1, [2 * width, width], gain),
@@ -180,9 +180,9 @@ impl Residual {
     }
 
     fn forward(&self, h: Tensor<4>) -> Tensor<4> {
-        let relu = |h| activate(h, Activation::Relu);
-        let inside = self.around.forward(relu(self.narrow.forward(relu(h.clone()))));
-        add(h, self.widen.forward(relu(inside)))
+        let before = self.narrow.forward(activate(h.clone(), Activation::Relu), Activation::Relu);
+        let after = self.around.forward(before, Activation::Relu);
+        add(h, self.widen.forward(after, Activation::Identity))
     }
 }
 

@@ -38,7 +38,7 @@ use crate::catalogue::{Domain, Entry, Footprint, Paper, Start, recipes};
 use crate::config::{RunConfig, SampleSchedule, TrainConfig};
 use crate::data::{Batches, DataSpec, ImageShape};
 use crate::error::{Error, Result};
-use crate::generate::{Choice, Writer};
+use crate::generate;
 use crate::nn::{Activation, Init, Weights, num_parameters};
 use crate::rng;
 use crate::train::{Optimizer, OptimizerConfig, Session, Terms};
@@ -636,21 +636,8 @@ impl Code for PixelCnnPp {
 impl Sample for PixelCnnPp {
     /// Draws the images value by value; of a model conditioned on classes, image *i* is one of class *i*, counted around.
     fn sample(&self, seed: u64, indices: Range<u64>) -> Tensor<4> {
-        let ImageShape { height, width, channels } = self.shape;
-        let classes = self.network.classes() as u64;
-        let class = |index| (classes > 0).then(|| (index % classes) as u32);
-        let classes: Vec<Option<u32>> = indices.clone().map(class).collect();
-        let count = classes.len();
-        let mut writer = Writer::new(self, seed, indices, &classes, Choice::default());
-        let nothing = vec![None; count];
-        let mut values = vec![0.0; count * self.shape.dims()];
-        for place in 0..self.shape.dims() {
-            for (image, value) in writer.next(&nothing).into_iter().enumerate() {
-                values[image * self.shape.dims() + place] = value as f32 / 127.5 - 1.0;
-            }
-        }
-        let data = TensorData::new(values, [count, height, width, channels]);
-        Tensor::from_data(data, &self.network.devices()[0])
+        let device = &self.network.devices()[0];
+        generate::images(self, self.shape, self.network.classes(), seed, indices, device)
     }
 }
 

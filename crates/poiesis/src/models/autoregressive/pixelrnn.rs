@@ -25,22 +25,22 @@
 use std::ops::Range;
 
 use burn::module::{Module, Param};
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{Device, Int, Tensor};
 use poiesis_kernels::inference::{self, PackedLinear, Rows, Window};
-use poiesis_kernels::{
-    ConvOptions, Lines, add, bernoulli_log_prob, categorical_log_prob, conv_lstm, conv2d, linear,
-};
+use poiesis_kernels::{Lines, add, bernoulli_log_prob, categorical_log_prob, conv_lstm};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use super::Rule;
+use super::causal::{Kernel, Mask, MaskedConv2d};
 use crate::capability::{Capability, Code, ImageLikelihood, Likelihood, Model, Reader, Sample, Scale};
 use crate::catalogue::{Domain, Entry, Footprint, Paper, Start, recipes};
 use crate::config::{RunConfig, SampleSchedule, TrainConfig};
 use crate::data::{Batches, DataSpec, ImageShape};
 use crate::error::{Error, Result};
-use crate::generate::{Choice, Writer};
-use crate::nn::{Activation, Init, Law, Weights, activate, num_parameters};
-use crate::train::{Optimizer, OptimizerConfig, Rule, Session, Terms};
+use crate::generate;
+use crate::nn::{Activation, Init, Law, Weights, activate, num_parameters, values};
+use crate::train::{Optimizer, Session, Terms};
 
 /// Sides of the first layer's kernel (Table 1).
 const FIRST_KERNEL: usize = 7;
@@ -60,7 +60,7 @@ pub struct PixelRnnConfig {
     /// Distribution of a value given those before it.
     pub likelihood: PixelLaw,
     /// Rule of learning.
-    pub optimizer: OptimizerKind,
+    pub optimizer: Rule,
     /// Step size.
     pub learning_rate: f64,
     /// Norm that gradients are scaled down to; 0 leaves them alone.
@@ -118,24 +118,6 @@ impl PixelLaw {
             PixelLaw::Softmax => value as f32 / 127.5 - 1.0,
         }
     }
-
-    /// A value in [-1, 1].
-    fn brightness(self, value: u32) -> f32 {
-        match self {
-            PixelLaw::Bernoulli => 2.0 * value as f32 - 1.0,
-            PixelLaw::Softmax => self.number(value),
-        }
-    }
-}
-
-/// Rule of learning.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum OptimizerKind {
-    /// RMSProp, the paper's.
-    RmsProp,
-    /// Adam.
-    Adam,
 }
 
 impl Default for PixelRnnConfig {
@@ -147,7 +129,7 @@ impl Default for PixelRnnConfig {
             hidden: 16,
             head: 32,
             likelihood: PixelLaw::Bernoulli,
-            optimizer: OptimizerKind::RmsProp,
+            optimizer: Rule::RmsProp,
             learning_rate: 1e-3,
             clip_norm: 1.0,
         }
@@ -175,14 +157,6 @@ impl PixelRnnConfig {
         }
         let network = Network::new(self, shape, &mut Init::new(seed, device));
         Ok(PixelRnn { config: self.clone(), shape, network })
-    }
-
-    fn optimizer(&self) -> OptimizerConfig {
-        let rule = match self.optimizer {
-            OptimizerKind::RmsProp => Rule::RmsProp { alpha: 0.95, epsilon: 1e-8, momentum: 0.0 },
-            OptimizerKind::Adam => Rule::Adam { beta1: 0.9, beta2: 0.999, epsilon: 1e-8 },
-        };
-        OptimizerConfig { clip_norm: self.clip_norm, ..OptimizerConfig::new(rule, self.learning_rate) }
     }
 }
 
@@ -239,10 +213,10 @@ impl PixelRnn {
 /// All layers (Table 1).
 #[derive(Module, Debug)]
 pub struct Network {
-    first: MaskedConv,
+    first: MaskedConv2d,
     layers: Vec<Layer>,
-    head: MaskedConv,
-    output: MaskedConv,
+    head: MaskedConv2d,
+    output: MaskedConv2d,
 }
 
 impl Network {
@@ -250,11 +224,12 @@ impl Network {
         let channels = shape.channels;
         let parameters = channels * config.likelihood.parameters();
         let (wide, head) = (2 * config.hidden, config.head);
+        let one = Kernel::square(1, Mask::B);
         Network {
-            first: MaskedConv::new([FIRST_KERNEL; 2], [channels, wide], Mask::A, channels, init),
+            first: masked(Kernel::square(FIRST_KERNEL, Mask::A), [channels, wide], 1, channels, init),
             layers: (0..config.layers).map(|_| Layer::new(config, channels, init)).collect(),
-            head: MaskedConv::new([1, 1], [wide, head], Mask::B, channels, init),
-            output: MaskedConv::new([1, 1], [head, parameters], Mask::B, channels, init),
+            head: masked(one, [wide, head], 1, channels, init),
+            output: masked(one, [head, parameters], 1, channels, init),
         }
     }
 
@@ -277,7 +252,7 @@ impl Network {
 pub struct Layer {
     /// One for rows, two for diagonals.
     recurrences: Vec<Recurrence>,
-    up: MaskedConv,
+    up: MaskedConv2d,
 }
 
 impl Layer {
@@ -289,7 +264,7 @@ impl Layer {
         };
         Layer {
             recurrences: all.iter().map(|&lines| Recurrence::new(hidden, lines, channels, init)).collect(),
-            up: MaskedConv::new([1, 1], [hidden, 2 * hidden], Mask::B, channels, init),
+            up: masked(Kernel::square(1, Mask::B), [hidden, 2 * hidden], 1, channels, init),
         }
     }
 
@@ -303,7 +278,7 @@ impl Layer {
 /// A long short-term memory over the lines of a map (Eq. 3).
 #[derive(Module, Debug)]
 pub struct Recurrence {
-    input: MaskedConv,
+    input: MaskedConv2d,
     /// `[taps, hidden, 4 · hidden]`.
     state: Param<Tensor<3>>,
     #[module(skip)]
@@ -316,8 +291,10 @@ impl Recurrence {
             Lines::Rows => ([1, 3], 3),
             Lines::Diagonals | Lines::MirroredDiagonals => ([1, 1], 2),
         };
+        let kernel = Kernel::around(kernel, Mask::B);
         Recurrence {
-            input: MaskedConv::gates(kernel, hidden, channels, init),
+            // Each of the four gates is split into groups.
+            input: masked(kernel, [2 * hidden, 4 * hidden], 4, channels, init),
             state: init.weight([taps, hidden, 4 * hidden], taps * hidden, taps * hidden, Law::FanIn),
             lines,
         }
@@ -334,6 +311,17 @@ impl Recurrence {
     }
 }
 
+/// A convolution under a mask, its outputs divided into `parts` (see [`MaskedConv2d::new`]).
+fn masked(
+    kernel: Kernel,
+    features: [usize; 2],
+    parts: usize,
+    channels: usize,
+    init: &mut Init,
+) -> MaskedConv2d {
+    MaskedConv2d::new(kernel, features, parts, Law::FanIn, channels, init)
+}
+
 /// The map one row lower, the first row zeros.
 fn shift_down(maps: Tensor<4>) -> Tensor<4> {
     let [batch, height, width, features] = maps.dims();
@@ -342,110 +330,6 @@ fn shift_down(maps: Tensor<4>) -> Tensor<4> {
         return above;
     }
     Tensor::cat(vec![above, maps.narrow(1, 0, height - 1)], 1)
-}
-
-/// What of its own pixel an output sees (§3.4).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Mask {
-    /// The channels before its own.
-    A,
-    /// Those and its own.
-    B,
-}
-
-/// A convolution that sees earlier pixels, and of its own pixel what its mask lets through.
-#[derive(Module, Debug)]
-pub struct MaskedConv {
-    /// `[kernel height, kernel width, inputs, outputs]`; what the mask hides is never read.
-    weight: Param<Tensor<4>>,
-    /// `[outputs]`.
-    bias: Param<Tensor<1>>,
-    /// Ones and zeros in the shape of the weight, where one group of features must not see another.
-    #[module(skip)]
-    groups: Option<Tensor<4>>,
-    /// Elements of the kernel, row by row, up to the last one that sees something.
-    #[module(skip)]
-    live: usize,
-}
-
-impl MaskedConv {
-    fn new(
-        kernel: [usize; 2],
-        features: [usize; 2],
-        mask: Mask,
-        channels: usize,
-        init: &mut Init,
-    ) -> MaskedConv {
-        let [_, outputs] = features;
-        MaskedConv::grouped(kernel, features, outputs, mask, channels, init)
-    }
-
-    /// To the gates of `hidden` units, each of which is split into groups.
-    fn gates(kernel: [usize; 2], hidden: usize, channels: usize, init: &mut Init) -> MaskedConv {
-        MaskedConv::grouped(kernel, [2 * hidden, 4 * hidden], hidden, Mask::B, channels, init)
-    }
-
-    /// Groups begin anew every `period` outputs.
-    fn grouped(
-        kernel: [usize; 2],
-        [inputs, outputs]: [usize; 2],
-        period: usize,
-        mask: Mask,
-        channels: usize,
-        init: &mut Init,
-    ) -> MaskedConv {
-        let center = kernel[0] / 2 * kernel[1] + kernel[1] / 2;
-        let area = kernel[0] * kernel[1];
-        let live = if mask == Mask::A && channels == 1 { center } else { center + 1 };
-        let sees = |input: usize, output: usize| {
-            let from = input * channels / inputs;
-            let to = output % period * channels / period;
-            from < to || (from == to && mask == Mask::B)
-        };
-        let groups = (channels > 1).then(|| {
-            let element = |index: usize| {
-                let at = index / (inputs * outputs);
-                at < center || at == center && sees(index / outputs % inputs, index % outputs)
-            };
-            let ones = (0..area * inputs * outputs).map(|index| f32::from(element(index))).collect();
-            let shape = [kernel[0], kernel[1], inputs, outputs];
-            Tensor::from_data(TensorData::new(ones, shape), init.device())
-        });
-        let shape = [kernel[0], kernel[1], inputs, outputs];
-        MaskedConv {
-            weight: init.weight(shape, live * inputs, live * outputs, Law::FanIn),
-            bias: init.constant([outputs], 0.0),
-            groups,
-            live,
-        }
-    }
-
-    /// The weight with zeros where one group must not see another.
-    fn weight(&self) -> Tensor<4> {
-        match &self.groups {
-            Some(groups) => self.weight.val() * groups.clone(),
-            None => self.weight.val(),
-        }
-    }
-
-    /// Applies the convolution, then `activation`.
-    ///
-    /// # Shapes
-    ///
-    /// `[batch, height, width, inputs]` to `[batch, height, width, outputs]`.
-    fn forward(&self, x: Tensor<4>, activation: Activation) -> Tensor<4> {
-        let [height, width, inputs, outputs] = self.weight.dims();
-        let bias = Some(self.bias.val());
-        if [height, width] == [1, 1] {
-            return linear(x, self.weight().reshape([inputs, outputs]), bias, activation);
-        }
-        activate(conv2d(x, self.weight(), bias, &self.options()), activation)
-    }
-
-    fn options(&self) -> ConvOptions {
-        let [height, width, ..] = self.weight.dims();
-        ConvOptions { live: Some(self.live), ..ConvOptions::new([1, 1], [height / 2, width / 2]) }
-    }
 }
 
 /// A pixel of one of several images that lie one after another.
@@ -512,15 +396,15 @@ impl Exact {
         let (shape, network) = (model.shape, &model.network);
         let layer = |layer: &Layer| ExactLayer {
             recurrences: layer.recurrences.iter().map(|recurrence| recurrence.exact(shape)).collect(),
-            up: layer.up.exact(shape),
+            up: ExactConv::new(&layer.up, shape),
         };
         Exact {
             shape,
             likelihood: model.config.likelihood,
-            first: network.first.exact(shape),
+            first: ExactConv::new(&network.first, shape),
             layers: network.layers.iter().map(layer).collect(),
-            head: network.head.exact(shape),
-            output: network.output.exact(shape),
+            head: ExactConv::new(&network.head, shape),
+            output: ExactConv::new(&network.output, shape),
         }
     }
 
@@ -692,15 +576,14 @@ fn scatter(features: &[f32], pixels: &[Pixel], shape: ImageShape, maps: &mut [f3
     }
 }
 
-impl MaskedConv {
-    fn exact(&self, shape: ImageShape) -> ExactConv {
-        let [height, width, inputs, outputs] = self.weight.dims();
-        let weight: Vec<f32> = self.weight().into_data().iter::<f32>().collect();
-        let bias: Vec<f32> = self.bias.val().into_data().iter::<f32>().collect();
-        let rows = self.live * inputs;
+impl ExactConv {
+    fn new(conv: &MaskedConv2d, shape: ImageShape) -> ExactConv {
+        let [height, width, inputs, outputs] = conv.weight.dims();
+        let weight: Vec<f32> = conv.masked_weight().into_data().iter::<f32>().collect();
+        let rows = conv.options().live.unwrap_or(height * width) * inputs;
         ExactConv {
-            linear: PackedLinear::new(&weight[..rows * outputs], Some(&bias), rows, outputs),
-            window: Window::new([shape.height, shape.width, inputs], [height, width], &self.options()),
+            linear: PackedLinear::new(&weight[..rows * outputs], Some(&values(&conv.bias)), rows, outputs),
+            window: Window::new([shape.height, shape.width, inputs], [height, width], conv.options()),
             inputs,
         }
     }
@@ -709,10 +592,9 @@ impl MaskedConv {
 impl Recurrence {
     fn exact(&self, shape: ImageShape) -> ExactRecurrence {
         let [taps, hidden, gates] = self.state.dims();
-        let weight: Vec<f32> = self.state.val().into_data().iter::<f32>().collect();
         ExactRecurrence {
-            input: self.input.exact(shape),
-            state: PackedLinear::new(&weight, None, taps * hidden, gates),
+            input: ExactConv::new(&self.input, shape),
+            state: PackedLinear::new(&values(&self.state), None, taps * hidden, gates),
             lines: self.lines,
         }
     }
@@ -818,18 +700,7 @@ impl Code for PixelRnn {
 
 impl Sample for PixelRnn {
     fn sample(&self, seed: u64, indices: Range<u64>) -> Tensor<4> {
-        let count = (indices.end - indices.start) as usize;
-        let ImageShape { height, width, channels } = self.shape;
-        let dims = self.shape.dims();
-        let mut writer = Writer::new(self, seed, indices, &vec![None; count], Choice::default());
-        let mut images = vec![0.0; count * dims];
-        for at in 0..dims {
-            for (image, value) in writer.next(&vec![None; count]).into_iter().enumerate() {
-                images[image * dims + at] = self.config.likelihood.brightness(value);
-            }
-        }
-        let data = TensorData::new(images, [count, height, width, channels]);
-        Tensor::from_data(data, &self.network.devices()[0])
+        generate::images(self, self.shape, 0, seed, indices, &self.network.devices()[0])
     }
 }
 
@@ -945,7 +816,7 @@ impl Entry for PixelRnnEntry {
     fn start(&self, start: Start) -> Result<Box<dyn Session>> {
         let config: PixelRnnConfig = start.config.model()?;
         let model = config.init(start.spec.images()?, start.config.seed, &start.device)?;
-        let optimizer = Optimizer::new(config.optimizer());
+        let optimizer = config.optimizer.optimizer(config.learning_rate, config.clip_norm);
         Ok(Box::new(Training { model, optimizer, batches: start.batches()? }))
     }
 

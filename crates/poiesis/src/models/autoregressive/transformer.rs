@@ -27,12 +27,13 @@ use poiesis_kernels::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{Dropout, outputs, pictures};
+use super::{Dropout, outputs};
 use crate::capability::{Capability, Code, Likelihood, Model, Reader, Sample, TokenLikelihood};
 use crate::catalogue::{Domain, Entry, Footprint, Paper, Start, recipes};
 use crate::config::{Decay, RunConfig, SampleSchedule, TrainConfig};
 use crate::data::{DataSpec, ImageShape, TokenShape, Windows};
 use crate::error::{Error, Result};
+use crate::generate;
 use crate::nn::{Activation, Init, Law, Linear, Weights, num_parameters};
 use crate::train::{Muon, MuonConfig, Optimizer, OptimizerConfig, Rule, Session, Terms};
 
@@ -369,7 +370,7 @@ impl Sample for Transformer {
     /// When the model is not one of images.
     fn sample(&self, seed: u64, indices: Range<u64>) -> Tensor<4> {
         let shape = self.image.expect("a model of images has their shape");
-        pictures::sample(self, shape, self.shape.beginnings, seed, indices, &self.network.devices()[0])
+        generate::images(self, shape, self.shape.beginnings, seed, indices, &self.network.devices()[0])
     }
 }
 

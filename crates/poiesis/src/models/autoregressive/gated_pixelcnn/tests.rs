@@ -3,11 +3,11 @@
 use burn::tensor::Device;
 
 use super::*;
-use crate::models::autoregressive::testing::{
-    case, expect_causal, expect_exact_laws, expect_exact_resume, expect_naive_samples, expect_pytorch,
-    expect_sum_to_one, learn_chains, spec,
+use crate::models::autoregressive::testing::images::{
+    case, expect_causal, expect_exact_laws, expect_naive_samples, expect_pytorch, expect_sum_to_one,
+    learn_chains, spec,
 };
-use crate::testing::{Fixture, batches, shapes};
+use crate::testing::{Fixture, batches, expect_exact_resume, shapes};
 
 fn tiny(law: PixelLaw, conditional: bool) -> GatedPixelCnnConfig {
     GatedPixelCnnConfig {

@@ -5,8 +5,10 @@ use poiesis_collect::Dataset;
 use serde_json::from_value;
 
 use super::*;
+use crate::generate::Choice;
 use crate::testing::{
-    Fixture, batches, change, config, expect_all_close, expect_close, gradients_of, shapes,
+    Fixture, batches, change, config, expect_all_close, expect_close, expect_exact_resume, gradients_of,
+    shapes,
 };
 
 /// The cases of `fixtures/pixelcnnpp.py`.
@@ -401,20 +403,7 @@ fn tiny(dropout: f64, device: &Device) -> (tempfile::TempDir, Dataset, Training)
 #[test]
 fn three_steps_a_break_and_three_steps_are_six_steps() {
     let device = Device::flex().autodiff();
-    let (_folder, _, mut unbroken) = tiny(0.3, &device);
-    (0..6).for_each(|step| drop(unbroken.step(step, 1.0)));
-
-    let (_folder, _, mut first) = tiny(0.3, &device);
-    (0..3).for_each(|step| drop(first.step(step, 1.0)));
-    let saved = (first.weights().to_arrays(), first.optimizer_state().to_arrays());
-    let (_folder, _, mut second) = tiny(0.3, &device);
-    let place = device.clone().inner();
-    let (weights, state) = (Weights::from_arrays(saved.0, &place), Weights::from_arrays(saved.1, &place));
-    second.restore(&weights, &state).unwrap();
-    (3..6).for_each(|step| drop(second.step(step, 1.0)));
-
-    assert_eq!(second.weights().to_arrays(), unbroken.weights().to_arrays());
-    assert_eq!(second.optimizer_state().to_arrays(), unbroken.optimizer_state().to_arrays());
+    expect_exact_resume(|| tiny(0.3, &device).2, &device);
 }
 
 #[test]

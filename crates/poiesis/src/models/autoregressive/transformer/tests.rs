@@ -1,15 +1,18 @@
 //! The transformer against PyTorch, as a model of probabilities, its reader against the whole network, on sources whose
 //! entropy is known, and across a break.
 
-use burn::tensor::TensorData;
 use burn::tensor::activation::log_softmax;
 
 use super::*;
 use crate::data::Tokens;
 use crate::evaluate::token_nll;
-use crate::generate::{Choice, Writer};
+use crate::generate::Choice;
+use crate::models::autoregressive::testing::sequences::{
+    draw, echo, entropy_of_echo, expect_images_to_sum_to_one, expect_naive_writing, expect_no_look_ahead,
+    expect_same_bits_in_any_company, expect_ten_steps, read_all, tokens_of, tokens_of_steps,
+};
 use crate::rng;
-use crate::testing::{Fixture, change, config, expect_all_close, expect_close, gradients_of};
+use crate::testing::{Fixture, config, expect_all_close, expect_close, expect_exact_resume, gradients_of};
 
 /// The cases of `fixtures/transformer.py`.
 const CASES: [&str; 2] = ["adamw", "muon"];
@@ -23,12 +26,6 @@ const CHANGE: f64 = 1e-3;
 
 const TEXT: TokenShape = TokenShape { values: 11, beginnings: 0, length: None };
 
-fn tokens_of(values: Vec<u32>, columns: usize, device: &Device) -> Tensor<2, Int> {
-    let rows = values.len() / columns;
-    let values: Vec<i32> = values.into_iter().map(|value| value as i32).collect();
-    Tensor::from_data(TensorData::new(values, [rows, columns]), device)
-}
-
 fn windows(documents: &[Vec<u32>], shape: TokenShape, batch: usize, context: usize) -> Windows {
     let tokens = Tokens::of_documents(documents, None, shape);
     Windows::new(tokens, batch, context, 5, &Device::flex().autodiff()).unwrap()
@@ -41,11 +38,7 @@ fn training(fixture: &Fixture, case: &str) -> (Training, Vec<Tensor<2, Int>>) {
     let model = config.init(TEXT, 0, &device).unwrap();
     let mut training = Training::new(model, windows(&[vec![0; 20]], TEXT, 1, config.context), 1);
     training.restore(&fixture.weights(&format!("{case}.initial"), &device), &Weights::default()).unwrap();
-    let all = fixture.array(&format!("{case}.tokens"));
-    let values: Vec<u32> = all.data.iter().map(|&value| value as u32).collect();
-    let size = all.shape[1] * all.shape[2];
-    let steps = values.chunks_exact(size).map(|step| tokens_of(step.to_vec(), all.shape[2], &device));
-    (training, steps.collect())
+    (training, tokens_of_steps(fixture, case, &device))
 }
 
 #[test]
@@ -70,12 +63,7 @@ fn ten_steps_are_those_of_pytorch() {
         let (mut training, tokens) = training(&fixture, case);
         let step = |tokens| training.learn(tokens, &mut Dropout::none(), 1.0).read()[0].1 as f32;
         let losses: Vec<f32> = tokens.into_iter().map(step).collect();
-        let losses = Tensor::<1>::from_data(TensorData::new(losses, [10]), &Device::flex());
-        expect_close("losses", losses, fixture.array(&format!("{case}.losses")), FORWARD);
-        let (initial, theirs) =
-            (fixture.arrays(&format!("{case}.initial")), fixture.arrays(&format!("{case}.final")));
-        let ours = training.weights().to_arrays();
-        expect_all_close(&change(&initial, &ours), &change(&initial, &theirs), CHANGE);
+        expect_ten_steps(&fixture, case, losses, &training, [FORWARD, CHANGE]);
     }
 }
 
@@ -107,11 +95,6 @@ fn lively(config: &TransformerConfig, shape: TokenShape, device: &Device) -> Tra
     model
 }
 
-fn draw(count: usize, below: u64) -> Vec<u32> {
-    let mut generator = rng::generator(8, "test", below);
-    (0..count).map(|_| rng::below(&mut generator, below) as u32).collect()
-}
-
 #[test]
 fn no_logit_depends_on_a_later_token() {
     let device = Device::flex();
@@ -121,16 +104,7 @@ fn no_logit_depends_on_a_later_token() {
         let tokens = tokens_of(values.to_vec(), values.len(), &device);
         model.network.forward(tokens, &mut Dropout::none()).into_data().iter::<f32>().collect::<Vec<_>>()
     };
-    let all = logits(&values);
-    for changed in 0..12 {
-        let mut other = values.clone();
-        other[changed] = (other[changed] + 1) % 11;
-        let other = logits(&other);
-        for place in 0..12 {
-            let same = all[place * 11..][..11] == other[place * 11..][..11];
-            assert_eq!(same, place < changed, "logits {place} after a change of token {changed}");
-        }
-    }
+    expect_no_look_ahead(&values, 11, 12, logits);
 }
 
 #[test]
@@ -154,13 +128,7 @@ fn all_images_of_four_pixels_have_a_probability_of_one() {
     let device = Device::flex();
     let shape = TokenShape { values: 2, beginnings: 2, length: Some(4) };
     let model = lively(&small(), shape, &device);
-    for class in 0..2 {
-        let image = |bits: u32| [2 + class].into_iter().chain((0..4).map(move |place| bits >> place & 1));
-        let tokens = tokens_of((0..16).flat_map(image).collect(), 5, &device);
-        let log_probs = TokenLikelihood::log_prob(&model, tokens).sum_dim(1);
-        let total: f64 = log_probs.into_data().iter::<f64>().map(f64::exp).sum();
-        assert!((total - 1.0).abs() < 1e-5, "{total}");
-    }
+    expect_images_to_sum_to_one(&model, &device);
 }
 
 #[test]
@@ -190,34 +158,10 @@ fn cached_sampling_is_naive_sampling() {
     let grouped = TransformerConfig { kv_heads: 3, tied: true, ..small() };
     for (config, shape) in [(small(), image), (small(), text), (grouped, text)] {
         let model = lively(&config, shape, &device);
-        let classes = [Some(0), Some(shape.beginnings as u32 - 1), None];
-        let mut writer = Writer::new(&model, 9, 20..23, &classes, Choice::default());
-        let written: Vec<Vec<u32>> = (0..12).map(|_| writer.next(&[None; 3])).collect();
-        for (row, &class) in classes.iter().enumerate() {
-            let mut generator = rng::generator(9, "value", 20 + row as u64);
-            let mut tokens: Vec<u32> = shape.beginning(class).into_iter().collect();
-            for values in &written {
-                let law = naive_law(&model, &tokens, &device);
-                let value = Choice::default().choose(&law, rng::unit_f64(&mut generator));
-                assert_eq!(values[row], value, "value {}", tokens.len());
-                tokens.push(value);
-            }
-        }
+        expect_naive_writing(&model, shape, Choice::default(), 12, |tokens| {
+            naive_law(&model, tokens, &device)
+        });
     }
-}
-
-/// All laws along `sequences` as their reader gives them, `[time, sequences, alphabet]`.
-fn read_all(model: &Transformer, sequences: &[Vec<u32>]) -> Vec<Vec<f32>> {
-    let mut reader = model.reader(&vec![None; sequences.len()]);
-    let alphabet = model.alphabet();
-    let mut laws = vec![Vec::new(); sequences.len()];
-    for place in 0..sequences[0].len() {
-        for (all, law) in laws.iter_mut().zip(reader.laws().chunks_exact(alphabet)) {
-            all.extend_from_slice(law);
-        }
-        reader.push(&sequences.iter().map(|values| values[place]).collect::<Vec<_>>());
-    }
-    laws
 }
 
 #[test]
@@ -226,13 +170,7 @@ fn laws_are_the_same_to_the_bit_in_any_company_and_with_any_threads() {
     let model = lively(&small(), TEXT, &device);
     // Longer than the context, so that readers begin anew.
     let sequences: Vec<Vec<u32>> = (0..16).map(|i| draw(40 + i, 11)[i..].to_vec()).collect();
-    let alone: Vec<Vec<f32>> =
-        sequences.iter().flat_map(|one| read_all(&model, std::slice::from_ref(one))).collect();
-    for threads in [1, 2, 3] {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        assert_eq!(pool.install(|| read_all(&model, &sequences[..3])), alone[..3]);
-        assert_eq!(pool.install(|| read_all(&model, &sequences)), alone);
-    }
+    let alone = expect_same_bits_in_any_company(&model, &sequences, &[None; 16]);
     // Values that are read at once give what values read one after another do.
     let mut reader = model.reader(&[None]);
     for &value in &sequences[0][..39] {
@@ -250,7 +188,7 @@ fn all_laws_of_images_are_those_of_the_reader_to_the_bit() {
     for threads in [1, 2, 3] {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         let laws = pool.install(|| model.all_laws(&each, &[None; 5]).unwrap());
-        assert!(laws == read_all(&model, &images).concat());
+        assert!(laws == read_all(&model, &images, &[None; 5]).concat());
     }
 }
 
@@ -259,7 +197,7 @@ fn a_reader_sees_what_windows_of_validation_see() {
     let device = Device::flex();
     let model = lively(&small(), TEXT, &device);
     let values = draw(60, 11);
-    let laws = &read_all(&model, std::slice::from_ref(&values))[0];
+    let laws = &read_all(&model, std::slice::from_ref(&values), &[None])[0];
     // All windows but the last end with the text.
     let counted = 12 + 6 * 7;
     let read: f64 = (1..=counted).map(|place| f64::from(laws[place * 11 + values[place] as usize])).sum();
@@ -282,24 +220,6 @@ fn images_are_drawn_by_number_and_class() {
     assert_eq!(draw(2..4), all[24..]);
 }
 
-/// A source of three symbols: the next is the one before last, or else, with a probability of 1/4, one of the three by chance.
-fn echo(count: usize) -> Vec<u32> {
-    let mut generator = rng::generator(6, "test", 0);
-    let mut values = vec![0, 1];
-    while values.len() < count {
-        let chance = rng::below(&mut generator, 4) == 0;
-        let drawn = rng::below(&mut generator, 3) as u32;
-        values.push(if chance { drawn } else { values[values.len() - 2] });
-    }
-    values
-}
-
-/// Its entropy: the echo has 3/4 + 1/12, the two others 1/12 each.
-fn entropy() -> f64 {
-    let (echo, other) = (10.0f64 / 12.0, 1.0f64 / 12.0);
-    -(echo * echo.ln() + 2.0 * other * other.ln())
-}
-
 fn learner(optimizer: Rate, dropout: f64) -> Training {
     let shape = TokenShape { values: 3, beginnings: 0, length: None };
     let config = TransformerConfig { context: 16, optimizer, dropout, weight_decay: 0.0, ..small() };
@@ -308,7 +228,7 @@ fn learner(optimizer: Rate, dropout: f64) -> Training {
 }
 
 #[test]
-fn an_echo_is_learned_to_its_entropy() {
+fn an_echo_is_learned_to_its_entropy_of_echo() {
     for optimizer in [Rate::AdamW, Rate::Muon] {
         let mut training = learner(optimizer, 0.0);
         let mut late = 0.0;
@@ -317,26 +237,20 @@ fn an_echo_is_learned_to_its_entropy() {
             late += if step >= 130 { nll / 20.0 } else { 0.0 };
         }
         // 20 × 256 tokens: a standard error of about 0.01. The first token of a window has no token before last.
-        let first = (3.0f64.ln() - entropy()) / 16.0;
-        assert!((late - entropy() - first).abs() < 0.04, "{optimizer:?}: {late}, entropy {}", entropy());
+        let first = (3.0f64.ln() - entropy_of_echo()) / 16.0;
+        assert!(
+            (late - entropy_of_echo() - first).abs() < 0.04,
+            "{optimizer:?}: {late}, entropy {}",
+            entropy_of_echo()
+        );
     }
 }
 
 #[test]
 fn three_steps_a_break_and_three_steps_are_six_steps() {
+    let device = Device::flex().autodiff();
     for optimizer in [Rate::AdamW, Rate::Muon] {
-        let mut unbroken = learner(optimizer, 0.1);
-        (0..6).for_each(|step| drop(unbroken.step(step, 1.0)));
-        let mut first = learner(optimizer, 0.1);
-        (0..3).for_each(|step| drop(first.step(step, 1.0)));
-        let saved = (first.weights().to_arrays(), first.optimizer_state().to_arrays());
-        let mut second = learner(optimizer, 0.1);
-        let place = Device::flex();
-        let (weights, state) = (Weights::from_arrays(saved.0, &place), Weights::from_arrays(saved.1, &place));
-        second.restore(&weights, &state).unwrap();
-        (3..6).for_each(|step| drop(second.step(step, 1.0)));
-        assert_eq!(second.weights().to_arrays(), unbroken.weights().to_arrays());
-        assert_eq!(second.optimizer_state().to_arrays(), unbroken.optimizer_state().to_arrays());
+        expect_exact_resume(|| learner(optimizer, 0.1), &device);
     }
 }
 

@@ -2,9 +2,11 @@
 
 use super::*;
 use crate::data::Tokens;
-use crate::generate::{Choice, Writer};
-use crate::rng;
-use crate::testing::{Fixture, change, expect_all_close, expect_close, gradients_of};
+use crate::generate::Choice;
+use crate::models::autoregressive::testing::sequences::{
+    draw, expect_naive_writing, expect_no_look_ahead, expect_same_bits_in_any_company, tokens_of,
+};
+use crate::testing::{Fixture, change, expect_all_close, expect_close, expect_exact_resume, gradients_of};
 
 /// Single precision against PyTorch's double, relative to the largest value.
 const FORWARD: f64 = 2e-6;
@@ -26,18 +28,6 @@ fn told(seed: u64, device: &Device) -> WaveNet {
         layer.classes = init.normal([4, 12], 0.0, 1.0);
     }
     model
-}
-
-/// `rows` sequences of `length` tokens, beginnings among them.
-fn sequences(rows: usize, length: usize) -> Vec<Vec<u32>> {
-    let mut generator = rng::generator(5, "test", 0);
-    let mut token = || rng::below(&mut generator, TOKENS.vocabulary() as u64) as u32;
-    (0..rows).map(|_| (0..length).map(|_| token()).collect()).collect()
-}
-
-fn tensor(rows: &[Vec<u32>], device: &Device) -> Tensor<2, Int> {
-    let values: Vec<i32> = rows.iter().flatten().map(|&token| token as i32).collect();
-    Tensor::from_data(TensorData::new(values, [rows.len(), rows[0].len()]), device)
 }
 
 #[test]
@@ -69,18 +59,10 @@ fn first_outputs_gradients_and_ten_steps_are_those_of_pytorch() {
 fn no_logits_depend_on_a_later_token() {
     let device = Device::flex();
     let model = told(1, &device);
-    let rows = sequences(1, 24);
-    let logits = |rows: &[Vec<u32>]| -> Vec<f32> {
-        model.forward(tensor(rows, &device)).into_data().iter::<f32>().collect()
+    let logits = |tokens: &[u32]| -> Vec<f32> {
+        model.forward(tokens_of(tokens.to_vec(), tokens.len(), &device)).into_data().iter::<f32>().collect()
     };
-    let before = logits(&rows);
-    for place in 0..24 {
-        let mut changed = rows.clone();
-        changed[0][place] = (changed[0][place] + 1) % 15;
-        let after = logits(&changed);
-        let first = before.iter().zip(&after).position(|(a, b)| a != b).map(|at| at / 15);
-        assert_eq!(first, Some(place), "token {place} is first felt there");
-    }
+    expect_no_look_ahead(&draw(24, 15), 15, 1, logits);
 }
 
 #[test]
@@ -91,7 +73,7 @@ fn gradients_reach_back_as_far_as_the_receptive_field_and_not_forward() {
     assert_eq!(field, 15);
     // Every place has a token of its own, so that the table's rows tell places apart.
     let length = 15;
-    let tokens = tensor(&[(0..length).collect()], &device);
+    let tokens = tokens_of((0..length).collect(), length as usize, &device);
     let at = 12;
     let logits = model.forward(tokens);
     let gradients = logits.narrow(1, at, 1).powi_scalar(2).sum().backward();
@@ -108,33 +90,19 @@ fn reading_gives_the_laws_of_the_whole_network_in_any_company() {
     let device = Device::flex();
     let model = told(2, &device);
     let (rows, length) = (16, 40);
-    let sequences = sequences(rows, length);
+    let sequences: Vec<Vec<u32>> = (0..rows).map(|i| draw(length + i, 15)[i..].to_vec()).collect();
     let classes: Vec<Option<u32>> = (0..rows).map(|row| Some(row as u32 % 3)).collect();
-    let laws = |rows: std::ops::Range<usize>| {
-        let mut reader = model.reader(&classes[rows.clone()]);
-        let mut all = vec![Vec::new(); rows.len()];
-        for t in 0..length {
-            let laws = reader.laws().chunks_exact(15).map(<[f32]>::to_vec);
-            all.iter_mut().zip(laws).for_each(|(all, law)| all.push(law));
-            reader.push(&sequences[rows.clone()].iter().map(|sequence| sequence[t]).collect::<Vec<_>>());
-        }
-        all
-    };
-    let together = laws(0..rows);
-    for (row, law) in together.iter().enumerate() {
-        assert_eq!(laws(row..row + 1)[0], *law, "row {row} alone");
-    }
-    assert_eq!(laws(3..6), together[3..6]);
+    let laws = expect_same_bits_in_any_company(&model, &sequences, &classes);
 
     let whole: Vec<Vec<u32>> = sequences
         .iter()
         .zip(&classes)
         .map(|(sequence, class)| [&[TOKENS.beginning(*class).unwrap()], &sequence[..]].concat())
         .collect();
-    let log_prob = model.log_prob(tensor(&whole, &device));
+    let log_prob = model.log_prob(tokens_of(whole.concat(), length + 1, &device));
     let log_prob: Vec<f32> = log_prob.into_data().iter::<f32>().collect();
-    for (row, laws) in together.iter().enumerate() {
-        for (t, law) in laws.iter().enumerate() {
+    for (row, laws) in laws.iter().enumerate() {
+        for (t, law) in laws.chunks_exact(15).enumerate() {
             let (read, naive) = (law[sequences[row][t] as usize], log_prob[row * length + t]);
             assert!((read - naive).abs() < 1e-4, "row {row}, token {t}: {read} {naive}");
         }
@@ -146,18 +114,10 @@ fn cached_writing_equals_writing_with_the_whole_network() {
     let device = Device::flex();
     let model = told(3, &device);
     let choice = Choice { temperature: 0.8, ..Choice::default() };
-    let mut writer = Writer::new(&model, 7, 0..2, &[Some(1), None], choice);
-    let cached: Vec<Vec<u32>> = (0..60).map(|_| writer.next(&[None, None])).collect();
-    for (row, beginning) in [13, 12].into_iter().enumerate() {
-        let mut generator = rng::generator(7, "value", row as u64);
-        let mut sequence = vec![beginning];
-        for (t, values) in cached.iter().enumerate() {
-            let logits = model.forward(tensor(&[sequence.clone()], &device)).narrow(1, t, 1);
-            let law: Vec<f32> = logits.into_data().iter::<f32>().collect();
-            sequence.push(choice.choose(&law, rng::unit_f64(&mut generator)));
-            assert_eq!(sequence[t + 1], values[row], "row {row}, token {t}");
-        }
-    }
+    expect_naive_writing(&model, TOKENS, choice, 60, |tokens| {
+        let logits = model.forward(tokens_of(tokens.to_vec(), tokens.len(), &device));
+        logits.narrow(1, tokens.len() - 1, 1).into_data().iter::<f32>().collect()
+    });
 }
 
 /// Clips of one class rise and those of the other fall, each value repeated three times: a network that knows the class
@@ -201,17 +161,7 @@ fn rising_and_falling_stairs_are_learned() {
 }
 
 #[test]
-fn an_interrupted_training_ends_with_the_same_bytes() {
+fn three_steps_a_break_and_three_steps_are_six_steps() {
     let device = Device::flex().autodiff();
-    let bytes =
-        |training: &Training| (training.weights().to_arrays(), training.optimizer_state().to_arrays());
-    let mut unbroken = learner(&device);
-    (0..6).for_each(|step| drop(unbroken.step(step, 1.0)));
-    let mut first = learner(&device);
-    (0..3).for_each(|step| drop(first.step(step, 1.0)));
-    let saved = (first.weights(), first.optimizer_state());
-    let mut second = learner(&device);
-    second.restore(&saved.0, &saved.1).unwrap();
-    (3..6).for_each(|step| drop(second.step(step, 1.0)));
-    assert_eq!(bytes(&second), bytes(&unbroken));
+    expect_exact_resume(|| learner(&device), &device);
 }

@@ -11,7 +11,8 @@ use crate::capability::Bound as _;
 use crate::evaluate::{Bound, BoundProtocol, bound};
 use crate::run::checkpoint::Array;
 use crate::testing::{
-    Fixture, batches, change, config, expect_all_close, expect_close, gradients_of, shapes,
+    Fixture, batches, change, config, expect_all_close, expect_close, expect_exact_resume, gradients_of,
+    shapes,
 };
 
 /// The cases of `fixtures/vae.py`.
@@ -230,18 +231,5 @@ fn sixty_steps_on_shapes_lower_the_bound_and_bounds_keep_their_order() {
 #[test]
 fn three_steps_a_break_and_three_steps_are_six_steps() {
     let device = Device::flex().autodiff();
-    let (_, _folder, _, mut unbroken) = tiny(&device);
-    (0..6).for_each(|step| drop(unbroken.step(step, 1.0)));
-
-    let (_, _folder, _, mut first) = tiny(&device);
-    (0..3).for_each(|step| drop(first.step(step, 1.0)));
-    let saved = (first.weights().to_arrays(), first.optimizer_state().to_arrays());
-    let (_, _folder, _, mut second) = tiny(&device);
-    let place = device.clone().inner();
-    let (weights, state) = (Weights::from_arrays(saved.0, &place), Weights::from_arrays(saved.1, &place));
-    second.restore(&weights, &state).unwrap();
-    (3..6).for_each(|step| drop(second.step(step, 1.0)));
-
-    assert_eq!(second.weights().to_arrays(), unbroken.weights().to_arrays());
-    assert_eq!(second.optimizer_state().to_arrays(), unbroken.optimizer_state().to_arrays());
+    expect_exact_resume(|| tiny(&device).3, &device);
 }

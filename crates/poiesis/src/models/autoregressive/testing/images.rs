@@ -6,11 +6,11 @@ use burn::tensor::{Device, Tensor, TensorData};
 use poiesis_collect::Dataset;
 use serde_json::from_value;
 
-use super::image_model::{ImageModel, ImageNetwork, Training};
-use super::pixels::{PixelLaw, Pixels};
 use crate::capability::{Code, ImageLikelihood, Sample, Scale};
 use crate::data::{Content, DataSpec, ImageShape};
 use crate::generate::Choice;
+use crate::models::autoregressive::image_model::{ImageModel, ImageNetwork, Training};
+use crate::models::autoregressive::pixels::{PixelLaw, Pixels};
 use crate::nn::Weights;
 use crate::rng;
 use crate::testing::{Fixture, change, distance, expect_all_close, expect_close, gradients_of};
@@ -25,12 +25,12 @@ const GRADIENT: f64 = 1e-5;
 const CHANGE: f64 = 1e-4;
 
 /// Images of `[height, width, channels]` with `classes` classes.
-pub(super) fn spec([height, width, channels]: [usize; 3], classes: usize) -> DataSpec {
+pub(crate) fn spec([height, width, channels]: [usize; 3], classes: usize) -> DataSpec {
     DataSpec { content: Content::Images(ImageShape { height, width, channels }), classes }
 }
 
 /// Reads a case of `fixtures/pixelcnn.py`: the data it is for, and its settings.
-pub(super) fn case<C: Default + serde::Serialize + serde::de::DeserializeOwned>(
+pub(crate) fn case<C: Default + serde::Serialize + serde::de::DeserializeOwned>(
     fixture: &Fixture,
     case: &str,
 ) -> (DataSpec, C) {
@@ -41,7 +41,7 @@ pub(super) fn case<C: Default + serde::Serialize + serde::de::DeserializeOwned>(
 }
 
 /// Compares logits, loss, gradients and ten steps with PyTorch's. The training's batches are not used.
-pub(super) fn expect_pytorch<N: ImageNetwork>(
+pub(crate) fn expect_pytorch<N: ImageNetwork>(
     fixture: &Fixture,
     case: &str,
     mut training: Training<N>,
@@ -109,7 +109,7 @@ const LOOKS: usize = 8;
 
 /// No logit depends on its own number or a later one, by gradients and by change; returns for each number, whether it depends
 /// on each earlier one in any of several images.
-pub(super) fn expect_causal<N: ImageNetwork>(model: &ImageModel<N>, device: &Device) -> Vec<Vec<bool>> {
+pub(crate) fn expect_causal<N: ImageNetwork>(model: &ImageModel<N>, device: &Device) -> Vec<Vec<bool>> {
     let pixels = model.pixels();
     let (dims, logits) = (pixels.shape.dims(), pixels.logits());
     let levels = draw(pixels, LOOKS);
@@ -144,7 +144,7 @@ pub(super) fn expect_causal<N: ImageNetwork>(model: &ImageModel<N>, device: &Dev
 }
 
 /// The probabilities of all 2×2 images of black and white add up to one.
-pub(super) fn expect_sum_to_one<N: ImageNetwork>(model: &ImageModel<N>, device: &Device) {
+pub(crate) fn expect_sum_to_one<N: ImageNetwork>(model: &ImageModel<N>, device: &Device) {
     let images: Vec<Vec<u32>> = (0..16).map(|bits| (0..4).map(|i| bits >> i & 1).collect()).collect();
     let log_probs = model.log_prob(on_scale(model.pixels(), &images, device), &[0; 16]);
     let total: f64 = log_probs.iter().map(|log_prob| log_prob.exp()).sum();
@@ -154,7 +154,7 @@ pub(super) fn expect_sum_to_one<N: ImageNetwork>(model: &ImageModel<N>, device: 
 }
 
 /// Samples are those of the whole network applied to the whole image for each value, with the same draws.
-pub(super) fn expect_naive_samples<N: ImageNetwork + Sync>(
+pub(crate) fn expect_naive_samples<N: ImageNetwork + Sync>(
     model: &ImageModel<N>,
     classes: usize,
     device: &Device,
@@ -186,7 +186,7 @@ pub(super) fn expect_naive_samples<N: ImageNetwork + Sync>(
 
 /// Laws read value by value are the same to the bit in any company, on any number of threads, and all at once; and they are the
 /// likelihood.
-pub(super) fn expect_exact_laws<N: ImageNetwork + Sync>(
+pub(crate) fn expect_exact_laws<N: ImageNetwork + Sync>(
     model: &ImageModel<N>,
     classes: usize,
     device: &Device,
@@ -238,7 +238,7 @@ pub(super) fn expect_exact_laws<N: ImageNetwork + Sync>(
 
 /// Learns images of 4×4 pixels whose first is fair and each later one equals the one before it in nine of ten cases; returns the
 /// nats over their entropy.
-pub(super) fn learn_chains<N: ImageNetwork>(
+pub(crate) fn learn_chains<N: ImageNetwork>(
     model: ImageModel<N>,
     optimizer: Optimizer,
     dataset: &Dataset,
@@ -264,23 +264,4 @@ pub(super) fn learn_chains<N: ImageNetwork>(
     let flip = 0.1f64;
     let entropy = 2f64.ln() - 15.0 * (flip * flip.ln() + (1.0 - flip) * (1.0 - flip).ln());
     -log_probs.iter().sum::<f64>() / 500.0 - entropy
-}
-
-/// Six steps are three steps, a break and three steps.
-pub(super) fn expect_exact_resume<N: ImageNetwork>(start: impl Fn() -> Training<N>, device: &Device) {
-    let mut unbroken = start();
-    (0..6).for_each(|step| drop(unbroken.step(step, 1.0)));
-
-    let mut first = start();
-    (0..3).for_each(|step| drop(first.step(step, 1.0)));
-    let saved = (first.weights().to_arrays(), first.optimizer_state().to_arrays());
-    let mut second = start();
-    let place = device.clone().inner();
-    let (weights, state) = (Weights::from_arrays(saved.0, &place), Weights::from_arrays(saved.1, &place));
-    second.restore(&weights, &state).unwrap();
-    (3..6).for_each(|step| drop(second.step(step, 1.0)));
-
-    assert_eq!(second.weights().to_arrays(), unbroken.weights().to_arrays());
-    assert_eq!(second.optimizer_state().to_arrays(), unbroken.optimizer_state().to_arrays());
-    assert_ne!(first.weights().to_arrays(), unbroken.weights().to_arrays());
 }

@@ -1,0 +1,4 @@
+//! What tests of several of these models share.
+
+pub(super) mod images;
+pub(super) mod sequences;

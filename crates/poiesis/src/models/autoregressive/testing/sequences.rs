@@ -1,0 +1,155 @@
+//! What models of sequences must have in common.
+
+use std::slice::from_ref;
+
+use burn::tensor::{Device, Int, Tensor, TensorData};
+
+use crate::capability::{Code, TokenLikelihood};
+use crate::data::TokenShape;
+use crate::generate::{Choice, Writer};
+use crate::rng;
+use crate::testing::{Fixture, change, expect_all_close, expect_close};
+use crate::train::Session;
+
+/// Rows of `columns` tokens.
+pub(crate) fn tokens_of(values: Vec<u32>, columns: usize, device: &Device) -> Tensor<2, Int> {
+    let rows = values.len() / columns;
+    let values: Vec<i32> = values.into_iter().map(|value| value as i32).collect();
+    Tensor::from_data(TensorData::new(values, [rows, columns]), device)
+}
+
+/// The tokens of the steps of `case`.
+pub(crate) fn tokens_of_steps(fixture: &Fixture, case: &str, device: &Device) -> Vec<Tensor<2, Int>> {
+    let all = fixture.array(&format!("{case}.tokens"));
+    let values: Vec<u32> = all.data.iter().map(|&value| value as u32).collect();
+    let size = all.shape[1] * all.shape[2];
+    values.chunks_exact(size).map(|step| tokens_of(step.to_vec(), all.shape[2], device)).collect()
+}
+
+/// Ten steps had the losses of `case`, and moved the weights as far.
+pub(crate) fn expect_ten_steps(
+    fixture: &Fixture,
+    case: &str,
+    losses: Vec<f32>,
+    training: &impl Session,
+    [forward, changed]: [f64; 2],
+) {
+    let losses = Tensor::<1>::from_data(TensorData::new(losses, [10]), &Device::flex());
+    expect_close("losses", losses, fixture.array(&format!("{case}.losses")), forward);
+    let (initial, theirs) =
+        (fixture.arrays(&format!("{case}.initial")), fixture.arrays(&format!("{case}.final")));
+    let ours = training.weights().to_arrays();
+    expect_all_close(&change(&initial, &ours), &change(&initial, &theirs), changed);
+}
+
+/// `count` tokens below `below`.
+pub(crate) fn draw(count: usize, below: u64) -> Vec<u32> {
+    let mut generator = rng::generator(8, "test", below);
+    (0..count).map(|_| rng::below(&mut generator, below) as u32).collect()
+}
+
+/// A change of a token is first seen in the logits after it, and in those after the `seen - 1` next ones. `logits` gives
+/// those after each token of a sequence.
+pub(crate) fn expect_no_look_ahead(
+    values: &[u32],
+    vocabulary: usize,
+    seen: usize,
+    logits: impl Fn(&[u32]) -> Vec<f32>,
+) {
+    let before = logits(values);
+    for changed in 0..values.len() {
+        let mut other = values.to_vec();
+        other[changed] = (other[changed] + 1) % vocabulary as u32;
+        let after = logits(&other);
+        for place in 0..values.len().min(changed + seen) {
+            let same =
+                before[place * vocabulary..][..vocabulary] == after[place * vocabulary..][..vocabulary];
+            assert_eq!(same, place < changed, "logits {place}, change of token {changed}");
+        }
+    }
+}
+
+/// The probabilities of all 2×2 images of black and white add up to one, in each of two classes.
+pub(crate) fn expect_images_to_sum_to_one(model: &dyn TokenLikelihood, device: &Device) {
+    for class in 0..2 {
+        let image = |bits: u32| [2 + class].into_iter().chain((0..4).map(move |place| bits >> place & 1));
+        let tokens = tokens_of((0..16).flat_map(image).collect(), 5, device);
+        let log_probs = model.log_prob(tokens).sum_dim(1);
+        let total: f64 = log_probs.into_data().iter::<f64>().map(f64::exp).sum();
+        assert!((total - 1.0).abs() < 1e-5, "{total}");
+    }
+}
+
+/// What is written value by value is what the whole network writes with the same draws; `law` gives the law after all of a
+/// sequence's tokens by the whole network.
+pub(crate) fn expect_naive_writing(
+    code: &dyn Code,
+    shape: TokenShape,
+    choice: Choice,
+    length: usize,
+    law: impl Fn(&[u32]) -> Vec<f32>,
+) {
+    let classes = [Some(0), Some(shape.beginnings as u32 - 1), None];
+    let mut writer = Writer::new(code, 9, 20..23, &classes, choice);
+    let written: Vec<Vec<u32>> = (0..length).map(|_| writer.next(&[None; 3])).collect();
+    for (row, &class) in classes.iter().enumerate() {
+        let mut generator = rng::generator(9, "value", 20 + row as u64);
+        let mut tokens: Vec<u32> = shape.beginning(class).into_iter().collect();
+        for values in &written {
+            let value = choice.choose(&law(&tokens), rng::unit_f64(&mut generator));
+            assert_eq!(values[row], value, "row {row}, value {}", tokens.len());
+            tokens.push(value);
+        }
+    }
+}
+
+/// All laws along each of `sequences`, of equal length, as a reader gives them.
+pub(crate) fn read_all(code: &dyn Code, sequences: &[Vec<u32>], classes: &[Option<u32>]) -> Vec<Vec<f32>> {
+    let mut reader = code.reader(classes);
+    let alphabet = code.alphabet();
+    let mut laws = vec![Vec::new(); sequences.len()];
+    for place in 0..sequences[0].len() {
+        for (all, law) in laws.iter_mut().zip(reader.laws().chunks_exact(alphabet)) {
+            all.extend_from_slice(law);
+        }
+        reader.push(&sequences.iter().map(|values| values[place]).collect::<Vec<_>>());
+    }
+    laws
+}
+
+/// The laws of sixteen sequences have the same bits for each alone, three of them and all, on one, two and three threads;
+/// returns them.
+pub(crate) fn expect_same_bits_in_any_company(
+    code: &(dyn Code + Sync),
+    sequences: &[Vec<u32>],
+    classes: &[Option<u32>],
+) -> Vec<Vec<f32>> {
+    assert_eq!((sequences.len(), classes.len()), (16, 16));
+    let each = sequences.iter().zip(classes);
+    let alone: Vec<Vec<f32>> =
+        each.flat_map(|(one, class)| read_all(code, from_ref(one), from_ref(class))).collect();
+    for threads in [1, 2, 3] {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        assert!(pool.install(|| read_all(code, &sequences[..3], &classes[..3])) == alone[..3]);
+        assert!(pool.install(|| read_all(code, sequences, classes)) == alone);
+    }
+    alone
+}
+
+/// A source of three symbols: the next is the one before last, or else, with a probability of 1/4, one of the three by chance.
+pub(crate) fn echo(count: usize) -> Vec<u32> {
+    let mut generator = rng::generator(6, "test", 0);
+    let mut values = vec![0, 1];
+    while values.len() < count {
+        let chance = rng::below(&mut generator, 4) == 0;
+        let drawn = rng::below(&mut generator, 3) as u32;
+        values.push(if chance { drawn } else { values[values.len() - 2] });
+    }
+    values
+}
+
+/// The entropy of [`echo`]: the echo has 3/4 + 1/12, the two others 1/12 each.
+pub(crate) fn entropy_of_echo() -> f64 {
+    let (echo, other) = (10.0f64 / 12.0, 1.0f64 / 12.0);
+    -(echo * echo.ln() + 2.0 * other * other.ln())
+}
