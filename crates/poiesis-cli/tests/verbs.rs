@@ -160,3 +160,21 @@ fn quiet_training_says_nothing() {
     let output = place.run(&support::words(&tiny("vae", "run", "--quiet")));
     assert!(output.status.success() && output.stdout.is_empty(), "{}", support::text(&output.stdout));
 }
+
+#[test]
+fn a_run_made_before_a_setting_existed_is_gone_on_with() {
+    let place = Place::new();
+    place.ok("collect shapes packed --size 16 --count 300");
+    let train = |steps: &str| {
+        format!("train dcgan --data packed --set width=4 --batch-size 8 --steps {steps} --out run --quiet")
+    };
+    place.ok(&train("4"));
+    let config = place.path("run/config.toml");
+    let all = fs::read_to_string(&config).unwrap();
+    let older: String =
+        all.lines().filter(|line| !line.starts_with("sample_length")).map(|l| format!("{l}\n")).collect();
+    assert_ne!(older, all);
+    fs::write(&config, older).unwrap();
+    place.ok(&train("4"));
+    place.ok("resume run");
+}

@@ -1,9 +1,10 @@
 //! Poiesis trains generative models on your data, shows what they learned, and puts them to work.
 //!
-//! The library follows four steps. **Collect**: `poiesis_collect` packs images into a data set. **Train**:
+//! The library follows four steps. **Collect**: `poiesis_collect` packs images, text or sound into a data
+//! set. **Train**:
 //! [`train::train`] runs any model of the [`catalogue`] on it, and writes a [`run`]. **Discover** and **apply**:
 //! a [`Trained`] model is opened from a run and asked for its [`capability`], by the verbs of [`discover`],
-//! [`apply`] and [`evaluate`].
+//! [`apply`] and [`evaluate`]. What writes value by value, and what codes so, is in [`generate`] and [`coding`].
 //!
 //! Images are `[batch, height, width, channels]` in [-1, 1], binarised ones in {0, 1}. Likelihoods are nats for each
 //! example. Randomness is keyed ([`rng`]): the same numbers for any batch size and any number of threads.

@@ -168,12 +168,13 @@ impl Run {
     }
 
     /// Checks that `given` is the configuration the run was made with, apart from the dotted keys in `free` (and all
-    /// keys below them), which may change between one start and the next.
+    /// keys below them), which may change between one start and the next. `saved` is what [`Run::config`] holds, with
+    /// defaults for the keys that the version which made the run did not have yet.
     ///
     /// # Errors
-    /// [`Error::ConfigDiffers`] with every key that differs, [`Error::Config`] when either is not TOML, [`Error::Io`].
-    pub fn expect_config(&self, given: &str, free: &[&str]) -> Result<()> {
-        let saved = parse(&self.config()?, &self.config_path())?;
+    /// [`Error::ConfigDiffers`] with every key that differs, [`Error::Config`] when either is not TOML.
+    pub fn expect_config(&self, saved: &str, given: &str, free: &[&str]) -> Result<()> {
+        let saved = parse(saved, &self.config_path())?;
         let given = parse(given, Path::new("the configuration given"))?;
         let differences: Vec<_> = differences(&saved, &given)
             .into_iter()
@@ -491,11 +492,12 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let saved = "seed = 1\nsteps = 10\n[optimizer]\nrate = 0.1\nname = \"adam\"\n";
         let run = Run::create(&root.path().join("a"), saved, info()).unwrap();
-        run.expect_config(saved, &[]).unwrap();
-        run.expect_config(&saved.replace("10", "20"), &["steps"]).unwrap();
-        run.expect_config(&saved.replace("0.1", "0.2"), &["optimizer"]).unwrap();
+        run.expect_config(saved, saved, &[]).unwrap();
+        run.expect_config(saved, &saved.replace("10", "20"), &["steps"]).unwrap();
+        run.expect_config(saved, &saved.replace("0.1", "0.2"), &["optimizer"]).unwrap();
         let given = "seed = 1\nsteps = 10\nextra = true\n[optimizer]\nrate = 0.2\n";
-        let Err(Error::ConfigDiffers { differences, .. }) = run.expect_config(given, &["steps", "opt"])
+        let Err(Error::ConfigDiffers { differences, .. }) =
+            run.expect_config(saved, given, &["steps", "opt"])
         else {
             panic!("the configurations differ");
         };
@@ -506,6 +508,6 @@ mod tests {
         ]
         .map(|(key, saved, given)| (key.to_owned(), saved.to_owned(), given.to_owned()));
         assert_eq!(differences, expected);
-        assert!(matches!(run.expect_config("= 1", &[]), Err(Error::Config { .. })));
+        assert!(matches!(run.expect_config(saved, "= 1", &[]), Err(Error::Config { .. })));
     }
 }

@@ -116,7 +116,8 @@ fn train_here(request: Request, stop: &Stop, watch: &mut dyn FnMut(Event)) -> Re
     let resumed = Run::exists(&out);
     let run = if resumed {
         let run = Run::open(&out)?;
-        run.expect_config(&config.to_toml(), &["device"])?;
+        let saved = RunConfig::from_toml(&run.config()?)?;
+        run.expect_config(&saved.to_toml(), &config.to_toml(), &["device"])?;
         run.expect_data(&dataset.card().fingerprint)?;
         run
     } else {

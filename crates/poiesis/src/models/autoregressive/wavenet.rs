@@ -17,7 +17,7 @@
 
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use poiesis_kernels::{ConvOptions, categorical_log_prob, conv2d, embedding, gate_halves};
+use poiesis_kernels::{ConvOptions, add, categorical_log_prob, conv2d, embedding, gate_halves};
 use serde::{Deserialize, Serialize};
 
 use crate::capability::{Capability, Code, Likelihood, Model, Reader, TokenLikelihood};
@@ -162,9 +162,9 @@ impl Layer {
         };
         let filters = conv2d(x.clone(), self.dilated.val(), None, &options);
         let added = embedding(self.classes.val(), classes).reshape(filters.dims());
-        let z = gate_halves(filters + added, Activation::Tanh, Activation::Sigmoid);
+        let z = gate_halves(add(filters, added), Activation::Tanh, Activation::Sigmoid);
         let skip = self.skip.forward(z.clone(), Activation::Identity);
-        (x + self.residual.forward(z, Activation::Identity), skip)
+        (add(x, self.residual.forward(z, Activation::Identity)), skip)
     }
 }
 
@@ -183,7 +183,10 @@ impl WaveNet {
         for layer in &self.network.layers {
             let (next, skip) = layer.forward(x, classes.clone());
             x = next;
-            sum = Some(sum.map_or_else(|| skip.clone(), |sum| sum + skip.clone()));
+            sum = Some(match sum {
+                Some(sum) => add(sum, skip),
+                None => skip,
+            });
         }
         let sum = sum.expect("there is at least one layer");
         let hidden = self.network.hidden.forward(activate(sum, Activation::Relu), Activation::Relu);
