@@ -35,6 +35,7 @@ fn expect_equal_runs(a: &Path, b: &Path) {
 /// on top lets the kill strike anywhere: in a step, in the writing of a checkpoint, a picture or a line of metrics.
 fn killed_runs_end_as_unbroken_ones(model: &str, seed: u64) {
     let place = Place::new();
+    place.provide();
     place.ok(&tiny(model, "unbroken/run", "--threads 2"));
     place.ok(&tiny(model, "one/run", "--threads 1"));
     expect_equal_runs(&place.path("unbroken/run"), &place.path("one/run"));
@@ -89,6 +90,41 @@ fn a_killed_dcgan_ends_as_an_unbroken_one() {
 #[test]
 fn a_killed_vae_ends_as_an_unbroken_one() {
     killed_runs_end_as_unbroken_ones("vae", 2);
+}
+
+#[test]
+fn a_killed_pixelcnn_ends_as_an_unbroken_one() {
+    killed_runs_end_as_unbroken_ones("pixelcnn", 3);
+}
+
+#[test]
+fn a_killed_gated_pixelcnn_ends_as_an_unbroken_one() {
+    killed_runs_end_as_unbroken_ones("gated-pixelcnn", 4);
+}
+
+#[test]
+fn a_killed_pixelrnn_ends_as_an_unbroken_one() {
+    killed_runs_end_as_unbroken_ones("pixelrnn", 5);
+}
+
+#[test]
+fn a_killed_pixelcnn_pp_ends_as_an_unbroken_one() {
+    killed_runs_end_as_unbroken_ones("pixelcnn-pp", 6);
+}
+
+#[test]
+fn a_killed_char_rnn_ends_as_an_unbroken_one() {
+    killed_runs_end_as_unbroken_ones("char-rnn", 7);
+}
+
+#[test]
+fn a_killed_transformer_ends_as_an_unbroken_one() {
+    killed_runs_end_as_unbroken_ones("transformer", 8);
+}
+
+#[test]
+fn a_killed_wavenet_ends_as_an_unbroken_one() {
+    killed_runs_end_as_unbroken_ones("wavenet", 9);
 }
 
 #[test]

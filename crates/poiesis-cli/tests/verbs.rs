@@ -178,3 +178,82 @@ fn a_run_made_before_a_setting_existed_is_gone_on_with() {
     place.ok(&train("4"));
     place.ok("resume run");
 }
+
+#[test]
+fn a_compressed_text_comes_back_byte_for_byte_and_only_from_its_own_model() {
+    let place = Place::new();
+    place.provide();
+    place.ok(&tiny("char-rnn", "run", "--quiet"));
+    place.ok(&tiny("char-rnn", "other", "--quiet --seed 1"));
+    // Every byte there is, more than one stream long.
+    let original: Vec<u8> = (0..40_000u32).map(|i| (i * i / 7) as u8).chain(0..=255).collect();
+    fs::write(place.path("a.bin"), &original).unwrap();
+    place.ok("compress a.bin text.txt --model run --out one.poi --threads 1");
+    place.ok("compress a.bin text.txt --model run --out two.poi --threads 2");
+    let read = |name: &str| fs::read(place.path(name)).unwrap();
+    assert_eq!(read("one.poi"), read("two.poi"));
+    place.ok("decompress one.poi --model run --out there");
+    assert!(read("there/a.bin") == original && read("there/text.txt") == read("text.txt"));
+    assert!(place.ok("decompress one.poi --list").contains("text.txt"));
+
+    assert!(place.fails("decompress one.poi --model other --out elsewhere").contains("these are others"));
+    assert!(place.fails("decompress one.poi --model run --out there").contains("exists"));
+    let mut damaged = read("one.poi");
+    let middle = damaged.len() / 2;
+    damaged[middle] ^= 1;
+    fs::write(place.path("bad.poi"), damaged).unwrap();
+    assert!(place.fails("decompress bad.poi --model run --out elsewhere").contains("damaged"));
+    assert!(!place.path("elsewhere").exists(), "nothing is written when something is wrong");
+}
+
+#[test]
+fn compressed_sounds_and_images_come_back() {
+    let place = Place::new();
+    place.provide();
+    let read = |name: &str| fs::read(place.path(name)).unwrap();
+    place.ok(&tiny("wavenet", "sound", "--quiet"));
+    place.ok("compress clips/03.wav clips/07.wav --model sound --out clips.poi");
+    place.ok("decompress clips.poi --model sound --out there");
+    assert!(read("there/03.wav") == read("clips/03.wav") && read("there/07.wav") == read("clips/07.wav"));
+
+    place.ok(&tiny("pixelrnn", "images", "--quiet"));
+    place.ok("compress --split validation --images 3 --model images --out images.poi");
+    place.ok("decompress images.poi --model images --out there");
+    place.ok("compress there/validation/000001.png --model images --out one.poi");
+    place.ok("decompress one.poi --model images --out again");
+    assert_eq!(read("again/000001.png"), read("there/validation/000001.png"));
+
+    place.ok(&tiny("gated-pixelcnn", "levels", "--quiet"));
+    let said = place.fails("compress there/validation/000001.png --model levels --out no.poi");
+    assert!(said.contains("8 values only"), "{said}");
+    assert!(place.fails("compress text.txt --model sound --out no.poi").contains("text.txt"));
+    assert!(!place.path("no.poi").exists());
+}
+
+#[test]
+fn texts_and_sounds_are_drawn_and_images_completed() {
+    let place = Place::new();
+    place.provide();
+    place.ok(&tiny("transformer", "text", "--quiet"));
+    let draw = |more: &str| {
+        place.run(&support::words(&format!("sample text --prime line --length 30 {more}"))).stdout
+    };
+    let drawn = draw("--seed 4");
+    assert!(drawn.starts_with(b"line") && drawn.len() == 35, "{drawn:?}");
+    assert_eq!(draw("--seed 4 --threads 1"), drawn);
+    assert_ne!(draw("--seed 5"), drawn);
+    assert_eq!(draw("--temperature 0 --seed 1"), draw("--temperature 0 --seed 2"));
+    assert!(place.fails("sample text --top-p 0").contains("--top-p"));
+
+    place.ok(&tiny("wavenet", "sound", "--quiet"));
+    place.ok("sample sound --count 2 --length 0.02 --out new.wav");
+    assert!(place.path("new.wav").exists() && place.path("new.png").exists());
+    place.ok("evaluate sound --split validation");
+
+    place.ok(&tiny("gated-pixelcnn", "images", "--quiet"));
+    place.ok("complete images --images 2 --count 3 --missing 4,4,8,8 --out completed.png");
+    assert!(fs::metadata(place.path("completed.png")).unwrap().len() > 500);
+    assert!(place.fails("complete images --missing 4,4,80,8 --out no.png").contains("does not lie"));
+    assert!(place.fails("complete text --out no.png").contains("images"));
+    assert!(place.fails("train wavenet --data text.txt --out no").contains("learns sound"));
+}

@@ -21,6 +21,18 @@ impl Place {
         self.folder.path().join(name)
     }
 
+    /// Writes `text.txt` and a folder `clips` of sounds, for models that learn them.
+    pub(crate) fn provide(&self) {
+        let line = |i: usize| format!("line {i} of a text that goes on, {} and on\n", i * i % 97);
+        fs::write(self.path("text.txt"), (0..200).map(line).collect::<String>()).unwrap();
+        fs::create_dir_all(self.path("clips")).unwrap();
+        for clip in 0..12 {
+            let sample = |i: usize| ((i as f64 * 0.05 * (clip + 1) as f64).sin() * 8000.0) as i16;
+            let samples: Vec<i16> = (0..400 + 10 * clip).map(sample).collect();
+            fs::write(self.path(&format!("clips/{clip:02}.wav")), wav(&samples)).unwrap();
+        }
+    }
+
     /// The program in this place, with these arguments.
     pub(crate) fn command<S: AsRef<str>>(&self, arguments: &[S]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_poiesis"));
@@ -72,16 +84,45 @@ pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// Training of a model small enough to take milliseconds a step.
+/// Training of a model small enough to take milliseconds a step; see [`Place::provide`] for text and sound.
 pub(crate) fn tiny(model: &str, out: &str, more: &str) -> String {
-    let own = match model {
-        "dcgan" => "--set width=4 --set latent_dim=8",
-        _ => "--set width=4 --set latent_dim=8 --set blocks=0",
+    let shapes = "--data shapes --size 16 --set data.count=300";
+    let (data, own) = match model {
+        "dcgan" => (shapes, "width=4 latent_dim=8"),
+        "vae" => (shapes, "width=4 latent_dim=8 blocks=0"),
+        "pixelcnn" => (shapes, "width=6 blocks=1 head=6 levels=8"),
+        "gated-pixelcnn" => (shapes, "width=6 layers=2 head=6 levels=8"),
+        "pixelrnn" => (shapes, "hidden=6 layers=1 head=6 likelihood=softmax"),
+        "pixelcnn-pp" => (shapes, "width=8 blocks=1 mixtures=2 dropout=0.2"),
+        "char-rnn" => ("--data text.txt", "width=16 context=16 dropout=0.1 vocabulary=bytes"),
+        "transformer" => {
+            ("--data text.txt", "width=16 layers=1 heads=2 context=16 dropout=0.1 vocabulary=bytes")
+        }
+        "wavenet" => ("--data clips", "stacks=1 layers=3 width=8 skip=8 context=64"),
+        other => panic!("there is no tiny {other}"),
     };
+    let own: String = own.split(' ').map(|setting| format!("--set {setting} ")).collect();
     format!(
-        "train {model} --data shapes --size 16 --set data.count=300 {own} --batch-size 8 --steps 60 \
-         --checkpoint-every 6 --set log_every=4 --set sample_frames=5 --set sample_count=4 --out {out} {more}"
+        "train {model} {data} {own} --batch-size 8 --steps 60 --checkpoint-every 6 --set log_every=4 \
+         --set sample_frames=5 --set sample_count=4 --set sample_length=60 --out {out} {more}"
     )
+}
+
+/// A mono WAV file of 16-bit samples.
+pub(crate) fn wav(samples: &[i16]) -> Vec<u8> {
+    let bytes = 2 * samples.len() as u32;
+    let mut file = Vec::new();
+    file.extend(b"RIFF");
+    file.extend((36 + bytes).to_le_bytes());
+    file.extend(b"WAVEfmt ");
+    file.extend(16u32.to_le_bytes());
+    file.extend([1u16, 1].map(u16::to_le_bytes).concat());
+    file.extend([8000u32, 16_000].map(u32::to_le_bytes).concat());
+    file.extend([2u16, 16].map(u16::to_le_bytes).concat());
+    file.extend(b"data");
+    file.extend(bytes.to_le_bytes());
+    file.extend(samples.iter().flat_map(|sample| sample.to_le_bytes()));
+    file
 }
 
 /// Every file below a folder with its content.

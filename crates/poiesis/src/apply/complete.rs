@@ -40,3 +40,57 @@ pub fn image(
     }
     completions.concat()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::capability::Reader;
+
+    /// Four values, each as probable as another.
+    struct Even;
+
+    struct EvenReader(Vec<f32>);
+
+    impl Code for Even {
+        fn alphabet(&self) -> usize {
+            4
+        }
+
+        fn reader(&self, classes: &[Option<u32>]) -> Box<dyn Reader + '_> {
+            Box::new(EvenReader(vec![0.25f32.ln(); 4 * classes.len()]))
+        }
+    }
+
+    impl Reader for EvenReader {
+        fn laws(&mut self) -> &[f32] {
+            &self.0
+        }
+
+        fn push(&mut self, values: &[u32]) {
+            assert!(values.len() == self.0.len() / 4 && values.iter().all(|&value| value < 4));
+        }
+    }
+
+    #[test]
+    fn known_bytes_stay_and_missing_ones_are_drawn() {
+        let shape = ImageShape { height: 4, width: 5, channels: 3 };
+        // Bytes between levels too.
+        let original: Vec<u8> = (0..60).map(|i| (i * 37) as u8).collect();
+        let known: Vec<bool> = (0..20).map(|pixel| pixel % 3 != 0).collect();
+        let draw = |seed| image(&Even, shape, &original, &known, None, (seed, 50), Choice::default());
+        let completions = draw(1);
+        let mut drawn = std::collections::BTreeSet::new();
+        for completion in completions.chunks_exact(60) {
+            for (place, (&byte, &before)) in completion.iter().zip(&original).enumerate() {
+                if known[place / 3] {
+                    assert_eq!(byte, before, "byte {place}");
+                } else {
+                    drawn.insert(byte);
+                }
+            }
+        }
+        assert_eq!(drawn.into_iter().collect::<Vec<_>>(), [0, 85, 170, 255]);
+        assert_eq!(draw(1), completions);
+        assert_ne!(draw(2), completions);
+    }
+}
