@@ -9,6 +9,7 @@ import argparse
 import json
 import os
 import platform
+import random
 import shutil
 import statistics
 import subprocess
@@ -54,6 +55,41 @@ TRAIN = [
         [128],
         20,
     ),
+    (
+        "gated PixelCNN 28×28×1, 8 layers of 32, Bernoulli",
+        ["train_speed", "gated-pixelcnn", "28x28x1", "law=binary", "width=32", "layers=8", "head=64"],
+        ["gated_pixelcnn.py"],
+        [32],
+        12,
+    ),
+    (
+        "char-rnn, LSTM 2 × 128, 50 characters, Adam",
+        ["train_speed", "char-rnn", "text", "optimizer=adamw", "width=128"],
+        ["lstm.py", "--hidden", "128"],
+        [50],
+        100,
+    ),
+    (
+        "the same, 2 × 512",
+        ["train_speed", "char-rnn", "text", "optimizer=adamw", "width=512"],
+        ["lstm.py"],
+        [50],
+        8,
+    ),
+    (
+        "transformer 4 × 128, context 64, AdamW; PyTorch's with layer norms and GELU",
+        ["train_speed", "transformer", "text", "optimizer=adamw", "layers=4", "width=128", "heads=4", "context=64"],
+        ["transformer.py", "--layers", "4", "--width", "128", "--heads", "4", "--context", "64"],
+        [12],
+        40,
+    ),
+    (
+        "the same, 6 × 384, context 256",
+        ["train_speed", "transformer", "text", "optimizer=adamw", "layers=6", "width=384", "heads=6", "context=256"],
+        ["transformer.py", "--layers", "6", "--width", "384", "--heads", "6", "--context", "256"],
+        [16],
+        4,
+    ),
 ]
 SMALL = ["--layers", "4", "--width", "128", "--heads", "4", "--context", "64"]
 LARGE = ["--layers", "6", "--width", "384", "--heads", "6", "--context", "256"]
@@ -76,19 +112,52 @@ MODES = {
     "transformer.py": ["eager", "compile"],
     "lstm.py": ["eager", "compile", "loop"],
     "policy.py": ["eager", "compile", "script"],
+    "gated_pixelcnn.py": ["eager", "channels_last", "compile"],
 }
+
+# What is drawn with caches: name, a model trained for a step, settings, words of `poiesis sample`, PyTorch's script and words,
+# its modes.
+SAMPLING = [
+    (
+        "16 images of 28×28 from a gated PixelCNN; PyTorch: the whole network for each pixel",
+        ["gated-pixelcnn", "--data", "shapes", "--size", "28", "--channels", "1", "--batch-size", "1"],
+        ["law=binary", "width=32", "layers=8", "head=64"],
+        ["--count", "16", "--out", "{out}.png"],
+        ["sample_pixels.py"],
+        ["eager", "channels_last", "compile"],
+    ),
+    (
+        "10,000 characters from a char-rnn, LSTM 2 × 128; PyTorch: its state kept",
+        ["char-rnn", "--data", "{text}", "--batch-size", "1"],
+        ["width=128"],
+        ["--length", "10000", "--out", "{out}.txt"],
+        ["generate.py", "lstm"],
+        [None],
+    ),
+    (
+        "10,000 characters from a transformer 4 × 128, context 256; PyTorch: keys and values kept",
+        ["transformer", "--data", "{text}", "--batch-size", "1"],
+        ["layers=4", "width=128", "heads=4", "context=256"],
+        ["--length", "10000", "--out", "{out}.txt"],
+        ["generate.py", "transformer"],
+        [None],
+    ),
+]
+# Validation loss, in nats for a character, that nanoGPT's recipe for a CPU ends at.
+QUALITY = 1.88
+SHAKESPEARE = ROOT.parent / "shared" / "data" / "text" / "tinyshakespeare.txt"
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", default="train,kernels,convolutions,collect", help="parts to run, of train,kernels,convolutions,collect")
+    parser.add_argument("--only", default=",".join(PARTS), help=f"parts to run, of {','.join(PARTS)}")
     parser.add_argument("--rounds", type=int, default=3, help="times each contender runs in the alternation")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--quick", action="store_true", help="a few steps and images, to see that all works")
     parser.add_argument("--out", type=Path, default=BENCH / "RESULTS.md")
     given = parser.parse_args()
     parts = given.only.split(",")
-    sections = [section(given) for section in (train, kernels, convolutions, collect) if section.__name__ in parts]
+    sections = [section(given) for name, section in PARTS.items() if name in parts]
     text = "\n\n".join([heading(given), *sections]) + "\n"
     given.out.write_text(text)
     print(text)
@@ -174,6 +243,93 @@ def table(unit, rows):
         "|---|---|---|---|---|---|---|---|---|---|",
         *rows,
     ]
+
+
+def sampling(given):
+    text = DATA / "letters.txt"
+    DATA.mkdir(exist_ok=True)
+    draw = random.Random(0)
+    text.write_text("".join(chr(draw.randrange(48, 113)) for _ in range(100_000)))
+    rows = []
+    for name, train_words, settings, words, theirs, modes in SAMPLING:
+        say(name)
+        run, out = DATA / "run", DATA / "drawn"
+        discard(run)
+        fill = lambda words: [word.format(text=text, out=out) for word in words]
+        sets = [part for setting in settings for part in ("--set", setting)]
+        once = [TARGET / "poiesis", "train", *fill(train_words), *sets, "--steps", 1, "--out", run]
+        expect(tree(once), once)
+        us = [TARGET / "poiesis", "sample", run, "--seed", 1, "--force", *fill(words)]
+        them = [sys.executable, BENCH / "pytorch" / theirs[0], *theirs[1:], "--threads", given.threads]
+        if given.quick:
+            them += ["--pixels", 4] if theirs[0] == "sample_pixels.py" else ["--characters", 200]
+        mode = lambda mode: [*them, "--mode", mode] if mode else them
+        best = modes[0]
+        if len(modes) > 1:
+            tried = {one: contender([*mode(one), "--pixels", 4 if given.quick else 40], given) for one in modes}
+            best = min((one for one in tried if tried[one]), key=lambda one: tried[one]["seconds"])
+        runs = {"us": [], "them": []}
+        for _ in range(1 if given.quick else given.rounds):
+            runs["us"].append(expect(tree(us), us)["seconds"])
+            runs["them"].append(expect(contender(mode(best), given), them)["seconds"])
+        ours, others = (statistics.median(runs[who]) for who in ("us", "them"))
+        spread = {who: f"{min(rs):.3g}–{max(rs):.3g}" for who, rs in runs.items()}
+        rows.append(
+            f"| {name} | {ours:.3f} ({spread['us']}) | {others:.2f} ({spread['them']}) | {best or 'eager'} | **{others / ours:.1f}** |"
+        )
+    return "\n".join(
+        [
+            "## Drawing value by value",
+            "",
+            "Seconds. Ours is the whole command `poiesis sample`, with its start, the reading of the weights and the writing of",
+            "the result; PyTorch's is the loop alone. Weights are random on both sides.",
+            "",
+            "| work | ours, s | PyTorch, s | its best mode | ratio |",
+            "|---|---|---|---|---|",
+            *rows,
+        ]
+    )
+
+
+def quality(given):
+    title = ["## Time to quality", ""]
+    if not SHAKESPEARE.exists():
+        return "\n".join([*title, f"Not measured: {SHAKESPEARE} is not there."])
+    recipe = ["transformer", "--recipe", "tinyshakespeare-fast", "--data", SHAKESPEARE]
+    rows = []
+    for steps in [300, 500]:
+        say(f"{steps} steps of tinyshakespeare-fast")
+        times, nats = [], None
+        for _ in range(1 if given.quick else given.rounds):
+            run = DATA / "run"
+            discard(run)
+            command = [TARGET / "poiesis", "train", *recipe, "--out", run, "--steps", 5 if given.quick else steps]
+            times.append(expect(tree(command), command)["seconds"])
+            judge = [TARGET / "poiesis", "evaluate", run, "--data", SHAKESPEARE, "--json"]
+            judged = subprocess.run([str(word) for word in judge], capture_output=True, text=True, check=True, cwd=ROOT)
+            nats = json.loads(judged.stdout)["token_nll"]["nats"]
+        rows.append(f"| `poiesis train transformer --recipe tinyshakespeare-fast --steps {steps}`, whole command | {statistics.median(times):.1f} | {nats:.3f} |")
+    for mode in MODES["transformer.py"]:
+        say(f"nanoGPT's recipe, {mode}")
+        command = [sys.executable, BENCH / "pytorch" / "shakespeare.py", SHAKESPEARE, "--mode", mode, "--threads", given.threads]
+        command += ["--steps", 100] if given.quick else []
+        result = expect(contender(command, given), command)
+        reached = result["reached"]
+        if reached:
+            rows.append(f"| nanoGPT's recipe in PyTorch, {mode}, to {QUALITY}: step {reached[0]} | {reached[1]:.1f} | {reached[2]:.3f} |")
+        rows.append(f"| the same, all its {result['last'][0]} steps | {result['last'][1]:.1f} | {result['last'][2]:.3f} |")
+    return "\n".join(
+        [
+            *title,
+            "A transformer of 4 × 128 on the characters of tinyshakespeare, context 64: seconds of training, and nats for a",
+            "character of the whole held-out tenth in windows that overlap by half. PyTorch runs the published settings of",
+            "nanoGPT for a CPU; its clock stops while it validates.",
+            "",
+            "| what | seconds | nats |",
+            "|---|---|---|",
+            *rows,
+        ]
+    )
 
 
 def convolutions(given):
@@ -346,6 +502,9 @@ def heading(given):
             + ("; QUICK: too short to mean anything" if given.quick else ""),
         ]
     )
+
+
+PARTS = {part.__name__: part for part in (train, kernels, sampling, quality, convolutions, collect)}
 
 
 if __name__ == "__main__":

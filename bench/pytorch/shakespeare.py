@@ -31,6 +31,7 @@ def main():
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--every", type=int, default=100)
     parser.add_argument("--target", type=float, default=1.88)
+    parser.add_argument("--steps", type=int, default=STEPS, help="steps to stop after; the schedule is that of all")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     torch.manual_seed(given.seed)
@@ -52,7 +53,7 @@ def main():
     objective = torch.compile(bound) if given.mode == "compile" else bound
     offsets = torch.arange(CONTEXT + 1)
     seconds, reached, losses = 0.0, None, []
-    for step in range(STEPS + 1):
+    for step in range(given.steps + 1):
         if step % given.every == 0:
             losses.append((step, seconds, validate(decoder, held_out)))
             print(*losses[-1], file=sys.stderr, flush=True)

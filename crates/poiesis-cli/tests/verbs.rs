@@ -254,6 +254,16 @@ fn texts_and_sounds_are_drawn_and_images_completed() {
     place.ok("complete images --images 2 --count 3 --missing 4,4,8,8 --out completed.png");
     assert!(fs::metadata(place.path("completed.png")).unwrap().len() > 500);
     assert!(place.fails("complete images --missing 4,4,80,8 --out no.png").contains("does not lie"));
-    assert!(place.fails("complete text --out no.png").contains("images"));
+
+    let completed = place.run(&support::words("complete text --text line --length 30 --seed 4")).stdout;
+    assert_eq!(completed, drawn);
+    assert!(place.fails("complete text --out no.txt").contains("--text"));
+    assert!(place.fails("complete images --text line").contains("model of images"));
+    place.ok("complete sound --sound new.wav --count 1 --length 0.01 --out longer.wav");
+    let frames = |name: &str| fs::read(place.path(name)).unwrap()[44..].to_vec();
+    assert!(
+        frames("longer.wav").starts_with(&frames("new.wav")) && frames("longer.wav") != frames("new.wav")
+    );
+    assert!(place.fails("complete sound --out no.wav").contains("--sound"));
     assert!(place.fails("train wavenet --data text.txt --out no").contains("learns sound"));
 }

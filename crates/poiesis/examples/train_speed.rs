@@ -2,19 +2,27 @@
 //!
 //! `train_speed dcgan 64x64x3 kernel=4 width=64 --batch 64 --steps 20 --threads 2`
 //!
-//! The words after the size are settings of the model. A step fetches its batch, trains, and reads its losses.
+//! `train_speed transformer text layers=4 width=128 --batch 12`
+//!
+//! The second word is the size of images, shapes made by code, or `text`, which is characters drawn at random. The words after it
+//! are settings of the model. A step fetches its batch, trains, and reads its losses.
 
 use std::io::Write;
+use std::path::Path;
 use std::time::Instant;
 
 use poiesis::catalogue::{self, Start};
 use poiesis::config::{Layer, resolve};
 use poiesis::data::{DataSpec, Examples, ImageShape};
 use poiesis::device::device;
-use poiesis_collect::{Dataset, Options, Split, collect};
+use poiesis::rng;
+use poiesis_collect::{Dataset, Options, Split, VocabularyKind, collect};
 
 /// Images of the data set that is trained on.
 const IMAGES: usize = 2048;
+/// Characters of a text, and how many different ones there are.
+const CHARACTERS: u64 = 100_000;
+const ALPHABET: u64 = 65;
 
 type Fault = Box<dyn std::error::Error + Send + Sync>;
 
@@ -31,19 +39,14 @@ fn measure() -> Result<(), Fault> {
     config.train.batch_size = wish.batch;
 
     let folder = std::env::temp_dir().join(format!("poiesis-train-speed-{}", std::process::id()));
-    let ImageShape { height, width, channels } = wish.shape;
-    let options = Options {
-        count: Some(IMAGES),
-        size: Some((height as u32, width as u32)),
-        channels: Some(channels as u8),
-        ..Options::default()
+    let dataset = match wish.images {
+        Some(shape) => images(shape, &folder)?,
+        None => text(&folder)?,
     };
-    collect("shapes".as_ref(), &folder, &options, &|_| ())?;
-    let dataset = Dataset::open(&folder)?;
 
     let device = device("cpu")?.autodiff();
     let spec = DataSpec::of(&dataset)?;
-    let examples = Examples::of(&dataset, Split::Train).ok_or("no training images")?;
+    let examples = Examples::of(&dataset, Split::Train).ok_or("no training data")?;
     let mut session = entry.start(Start { config: &config, spec: &spec, examples, device })?;
     let mut times = Vec::new();
     let mut loss = f64::NAN;
@@ -61,10 +64,36 @@ fn measure() -> Result<(), Fault> {
     Ok(())
 }
 
+fn images(shape: ImageShape, folder: &Path) -> Result<Dataset, Fault> {
+    let ImageShape { height, width, channels } = shape;
+    let options = Options {
+        count: Some(IMAGES),
+        size: Some((height as u32, width as u32)),
+        channels: Some(channels as u8),
+        ..Options::default()
+    };
+    collect("shapes".as_ref(), folder, &options, &|_| ())?;
+    Ok(Dataset::open(folder)?)
+}
+
+fn text(folder: &Path) -> Result<Dataset, Fault> {
+    let file = folder.with_extension("txt");
+    let mut generator = rng::generator(0, "text", 0);
+    // From the digit 0 on.
+    let text: String =
+        (0..CHARACTERS).map(|_| char::from(b'0' + rng::below(&mut generator, ALPHABET) as u8)).collect();
+    std::fs::write(&file, text)?;
+    let options = Options { vocabulary: Some(VocabularyKind::Characters), ..Options::default() };
+    collect(&file, folder, &options, &|_| ())?;
+    std::fs::remove_file(file)?;
+    Ok(Dataset::open(folder)?)
+}
+
 /// The command line.
 struct Wish {
     model: String,
-    shape: ImageShape,
+    /// Shape of images; none for text.
+    images: Option<ImageShape>,
     settings: Vec<String>,
     batch: usize,
     steps: u64,
@@ -73,11 +102,15 @@ struct Wish {
 
 impl Wish {
     fn parse(mut words: impl Iterator<Item = String>) -> Result<Wish, Fault> {
-        let model = words.next().ok_or("name a model, then a size such as 64x64x3")?;
-        let size = words.next().ok_or("give a size such as 64x64x3")?;
-        let sides = size.split('x').map(str::parse).collect::<Result<Vec<usize>, _>>()?;
-        let shape = ImageShape::from_slice(&sides)?;
-        let mut wish = Wish { model, shape, settings: Vec::new(), batch: 64, steps: 20, warmup: 3 };
+        let model = words.next().ok_or("name a model, then a size such as 64x64x3 or `text`")?;
+        let images = match words.next().ok_or("give a size such as 64x64x3, or `text`")?.as_str() {
+            "text" => None,
+            size => {
+                let sides = size.split('x').map(str::parse).collect::<Result<Vec<usize>, _>>()?;
+                Some(ImageShape::from_slice(&sides)?)
+            }
+        };
+        let mut wish = Wish { model, images, settings: Vec::new(), batch: 64, steps: 20, warmup: 3 };
         while let Some(word) = words.next() {
             let mut value = || words.next().ok_or(format!("`{word}` wants a number"));
             match word.as_str() {

@@ -1,4 +1,4 @@
-//! `poiesis complete`: what is missing of an image, drawn by a model.
+//! `poiesis complete`: what is missing of an image, or comes after a text or a sound, drawn by a model.
 
 use std::path::{Path, PathBuf};
 
@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use clap::Args;
 use poiesis::Trained;
 use poiesis::apply::complete;
-use poiesis::data::ImageShape;
+use poiesis::data::{Content, ImageShape};
 use poiesis::generate::Choice;
 use poiesis::picture::Picture;
 use poiesis_collect::Split;
@@ -15,18 +15,22 @@ use serde_json::json;
 use super::discover::OfData;
 use super::inspect::split;
 use super::pictures;
+use super::sample::Sample;
 use crate::args::{Chosen, OfRun, Out};
 use crate::render::{Meter, result};
 
-/// Fill in what is missing of images
+/// Fill in what is missing of images, or go on with a text or a sound
 #[derive(Args, Debug)]
 #[command(after_long_help = "Examples:
   poiesis complete runs/gated-pixelcnn-mnist                            held-out images without their lower halves
   poiesis complete runs/gated-pixelcnn-mnist --missing 10,10,8,8 --images 4 --count 6
   poiesis complete runs/pixelcnn-pp-cifar10 --image photo.png --mask hole.png
+  poiesis complete runs/transformer-tinyshakespeare --text 'ROMEO:' --length 400
+  poiesis complete runs/wavenet-fsdd --sound begun.wav --length 1
 
 A row of the picture holds an image, what the model sees of it, and its completions. Known pixels are never altered. An
-autoregressive model draws row by row, so it knows what lies above and left of a missing pixel.")]
+autoregressive model draws row by row, so it knows what lies above and left of a missing pixel. A text or sound is begun as
+given, to the last byte or frame, and goes on as `poiesis sample --prime` and `--prime-sound` do.")]
 pub(crate) struct Complete {
     #[command(flatten)]
     of: OfRun,
@@ -48,9 +52,18 @@ pub(crate) struct Complete {
     /// A PNG image of the model's size that is white where pixels are missing.
     #[arg(long, value_name = "FILE", conflicts_with = "missing")]
     mask: Option<PathBuf>,
-    /// Completions of each image.
-    #[arg(long, short = 'n', value_name = "N", default_value = "8", value_parser = pictures::positive)]
-    count: usize,
+    /// Text to go on with, of a model of text.
+    #[arg(long, value_name = "TEXT", conflicts_with_all = ["image", "split", "mask", "sound"])]
+    text: Option<String>,
+    /// WAV file to go on with, of a model of sound.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["image", "split", "mask"])]
+    sound: Option<PathBuf>,
+    /// Tokens of a text, at most [default: 1000]; seconds of a sound, at most [default: 2].
+    #[arg(long, value_name = "N")]
+    length: Option<f64>,
+    /// Completions of each image, or of the text or sound [default: 8 of an image, 1 of a text, 4 of a sound].
+    #[arg(long, short = 'n', value_name = "N", value_parser = pictures::positive)]
+    count: Option<usize>,
     /// Class of the images, for a model conditioned on classes: its name or number.
     #[arg(long, value_name = "CLASS")]
     class: Option<String>,
@@ -68,12 +81,43 @@ pub(crate) struct Complete {
 impl Complete {
     pub(crate) fn run(self) -> Result<()> {
         let trained = self.of.open()?;
+        match &trained.spec.content {
+            Content::Images(_) if self.text.is_some() || self.sound.is_some() || self.length.is_some() => {
+                bail!("{} is a model of images; leave out --text, --sound and --length", trained.info.id)
+            }
+            Content::Images(shape) => self.images(&trained, *shape),
+            Content::Text(_) if self.text.is_none() => bail!("give the text to go on with by --text"),
+            Content::Sound(_) if self.sound.is_none() => bail!("give a WAV file to go on with by --sound"),
+            Content::Text(_) | Content::Sound(_) => self.go_on(&trained),
+        }
+    }
+
+    /// A text or a sound, begun as given.
+    fn go_on(self, trained: &Trained) -> Result<()> {
+        let sample = Sample {
+            of: self.of,
+            count: self.count,
+            seed: self.seed,
+            first: 0,
+            class: self.class,
+            prime: self.text,
+            prime_sound: self.sound,
+            length: self.length,
+            chosen: self.chosen,
+            columns: None,
+            no_metadata: false,
+            out: self.out,
+        };
+        sample.of_model(trained)
+    }
+
+    fn images(&self, trained: &Trained, shape: ImageShape) -> Result<()> {
         let code = trained.code()?;
-        let shape = trained.spec.images()?;
-        let out = self.out.resolve(&trained, "completed")?;
+        let count = self.count.unwrap_or(8);
+        let out = self.out.resolve(trained, "completed")?;
         let known = self.known(shape)?;
         let class = self.class.as_deref().map(|class| trained.class(class)).transpose()?;
-        let images = self.originals(&trained, shape)?;
+        let images = self.originals(trained, shape)?;
         let choice: Choice = self.chosen.choice()?;
         let meter = Meter::new("completing", "images", Some(images.len() as u64), false);
         let mut row = Vec::new();
@@ -81,13 +125,13 @@ impl Complete {
             row.extend_from_slice(image);
             row.extend(occluded(image, &known, shape.channels));
             let seed = self.seed + done as u64;
-            row.extend(complete::image(code, shape, image, &known, class, (seed, self.count), choice));
+            row.extend(complete::image(code, shape, image, &known, class, (seed, count), choice));
             meter.at(done as u64 + 1, Some(images.len() as u64));
         }
         meter.end();
-        let made = json!({ "verb": "complete", "seed": self.seed, "count": self.count });
-        let picture = pictures::grid(&row, shape, self.count + 2, self.out.scale);
-        picture.write_png(&out, Some(&pictures::parameters(&trained, made)))?;
+        let made = json!({ "verb": "complete", "seed": self.seed, "count": count });
+        let picture = pictures::grid(&row, shape, count + 2, self.out.scale);
+        picture.write_png(&out, Some(&pictures::parameters(trained, made)))?;
         result(&format!("{}\n", out.display()))
     }
 

@@ -36,47 +36,51 @@ file with pauses between clips, and a picture of it beside. The PNG of a grid ho
 leaves it out.")]
 pub(crate) struct Sample {
     #[command(flatten)]
-    of: OfRun,
+    pub(crate) of: OfRun,
     /// How many [default: 64 images, 1 text, 4 sounds].
     #[arg(long, short = 'n', value_name = "N", value_parser = pictures::positive)]
-    count: Option<usize>,
+    pub(crate) count: Option<usize>,
     /// Seed of the sequence they come from.
     #[arg(long, value_name = "N", default_value = "0")]
-    seed: u64,
+    pub(crate) seed: u64,
     /// Number of the first image in that sequence.
     #[arg(long, value_name = "N", default_value = "0", value_parser = clap::value_parser!(u64).range(..1 << 40))]
-    first: u64,
+    pub(crate) first: u64,
     /// Class to draw, for a model conditioned on classes: its name or number [default: each in turn].
     #[arg(long, value_name = "CLASS")]
-    class: Option<String>,
+    pub(crate) class: Option<String>,
     /// Text to go on with.
     #[arg(long, value_name = "TEXT")]
-    prime: Option<String>,
+    pub(crate) prime: Option<String>,
     /// WAV file to go on with.
     #[arg(long, value_name = "FILE", conflicts_with = "prime")]
-    prime_sound: Option<PathBuf>,
+    pub(crate) prime_sound: Option<PathBuf>,
     /// Tokens of a text, at most [default: 1000]; seconds of a sound, at most [default: 2].
     #[arg(long, value_name = "N")]
-    length: Option<f64>,
+    pub(crate) length: Option<f64>,
     #[command(flatten)]
-    chosen: Chosen,
+    pub(crate) chosen: Chosen,
     /// Columns of the grid [default: as many as rows].
     #[arg(long, value_name = "N", value_parser = pictures::positive)]
-    columns: Option<usize>,
+    pub(crate) columns: Option<usize>,
     /// Leave out of the PNG what it was made with.
     #[arg(long)]
-    no_metadata: bool,
+    pub(crate) no_metadata: bool,
     #[command(flatten)]
-    out: Out,
+    pub(crate) out: Out,
 }
 
 impl Sample {
     pub(crate) fn run(self) -> Result<()> {
-        let trained = self.of.open()?;
+        self.of_model(&self.of.open()?)
+    }
+
+    /// Samples of a model that is open.
+    pub(crate) fn of_model(&self, trained: &Trained) -> Result<()> {
         match &trained.spec.content {
-            Content::Images(_) => self.images(&trained),
-            Content::Text(shape) => self.texts(&trained, shape),
-            Content::Sound(shape) => self.sounds(&trained, *shape),
+            Content::Images(_) => self.images(trained),
+            Content::Text(shape) => self.texts(trained, shape),
+            Content::Sound(shape) => self.sounds(trained, *shape),
         }
     }
 

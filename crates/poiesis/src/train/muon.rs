@@ -33,8 +33,9 @@ pub struct MuonConfig {
     pub rounds: usize,
     /// Decoupled weight decay.
     pub weight_decay: f64,
-    /// Whether the parameter of this name, such as `blocks.0.up.weight`, is one of those it moves. It must have two axes,
-    /// `[inputs, outputs]`.
+    /// Whether the parameter of this name, such as `blocks.0.up.weight`, is one of those it moves. It must have two axes or
+    /// more, of which the last is that of the outputs: a kernel `[height, width, inputs, outputs]` is moved as the matrix of
+    /// all that it reads and its outputs.
     pub moves: fn(&str) -> bool,
 }
 
@@ -104,8 +105,9 @@ impl ModuleMapper for Move<'_> {
         }
         let Some(gradient) = param.val().grad_remove(self.gradients) else { return param };
         let shape = param.dims();
-        assert!(D == 2, "muon moves matrices, `{name}` has shape {shape:?}");
-        let [inputs, outputs] = [shape[0], shape[1]];
+        assert!(D >= 2, "muon moves matrices, `{name}` has shape {shape:?}");
+        let outputs = shape[D - 1];
+        let inputs = shape[..D - 1].iter().product();
         let gradient = gradient.reshape([inputs, outputs]);
         let momentum = match self.momentum.remove(&name) {
             Some(kept) => kept.values.reshape([inputs, outputs]) * self.config.momentum + gradient.clone(),

@@ -8,6 +8,7 @@ use burn::tensor::{Gradients, Tensor, TensorData};
 pub use poiesis_kernels::Rule;
 use poiesis_kernels::{UpdateStep, squared_norm, update};
 
+use super::{Muon, MuonConfig};
 use crate::nn::{Weight, Weights};
 
 /// Settings of an [`Optimizer`].
@@ -59,22 +60,31 @@ fn state_names(rule: &Rule) -> &'static [&'static str] {
     }
 }
 
-/// The optimizer of one network.
+/// The optimizer of one network: a rule for all its parameters, or [`Muon`] for some and the rule for the others.
 #[derive(Debug)]
 pub struct Optimizer {
     config: OptimizerConfig,
     steps: u64,
     states: BTreeMap<String, Vec<Tensor<1>>>,
+    muon: Option<Muon>,
 }
 
 impl Optimizer {
     /// Starts with states of zero.
     pub fn new(config: OptimizerConfig) -> Optimizer {
-        Optimizer { config, steps: 0, states: BTreeMap::new() }
+        Optimizer { config, steps: 0, states: BTreeMap::new(), muon: None }
+    }
+
+    /// Leaves the parameters that `muon` is for to it. Neither their gradients nor they are clipped or decayed by this rule.
+    pub fn with_muon(self, muon: MuonConfig) -> Optimizer {
+        Optimizer { muon: Some(Muon::new(muon)), ..self }
     }
 
     /// Moves every parameter of `network` that has a gradient, with `schedule` times the learning rate.
-    pub fn step<M: Module>(&mut self, network: M, gradients: &mut Gradients, schedule: f64) -> M {
+    pub fn step<M: Module>(&mut self, mut network: M, gradients: &mut Gradients, schedule: f64) -> M {
+        if let Some(muon) = &mut self.muon {
+            network = muon.step(network, gradients, schedule);
+        }
         self.steps += 1;
         let config = &self.config;
         let step = UpdateStep {
@@ -114,7 +124,10 @@ impl Optimizer {
                 state.insert(format!("{name}.{parameter}.{kind}"), weight);
             }
         }
-        state
+        match &self.muon {
+            Some(muon) => state.with(muon.state(&format!("{name}.muon"))),
+            None => state,
+        }
     }
 
     /// Takes back what [`state`](Optimizer::state) gave.
@@ -123,6 +136,9 @@ impl Optimizer {
         let steps = steps.map_or(vec![0.0, 0.0], |data| data.iter::<f32>().collect());
         self.steps = ((steps[0] as u64) << 20) + steps[1] as u64;
         self.states.clear();
+        if let Some(muon) = &mut self.muon {
+            muon.restore(&format!("{name}.muon"), state);
+        }
         let prefix = format!("{name}.");
         for kind in state_names(&self.config.rule) {
             for (key, weight) in state.iter() {

@@ -49,6 +49,18 @@ impl Places {
         self.each().map(move |(map, x)| (map * height + y) * width + x)
     }
 
+    /// For each pixel the numbers of those that are so many rows above it and columns to its right; none outside of its map.
+    pub(crate) fn neighbours(&self, offsets: &[[isize; 2]]) -> impl Iterator<Item = Option<usize>> {
+        let ([height, width], y) = (self.size, self.y);
+        self.each().flat_map(move |(map, x)| {
+            offsets.iter().map(move |&[above, right]| {
+                let row = y.checked_add_signed(-above).filter(|&row| row < height)?;
+                let column = x.checked_add_signed(right).filter(|&column| column < width)?;
+                Some((map * height + row) * width + column)
+            })
+        })
+    }
+
     /// The same pixels of maps that keep one row.
     pub(crate) fn in_row(&self) -> Places {
         Places { size: [1, self.size[1]], y: 0, ..self.clone() }

@@ -16,9 +16,10 @@
 //! | `classes` | V_f, V_g | bias of a class, both side by side |
 //! | loss | −log p(x) | nats for each image, lower is better |
 //!
-//! Differences from the paper: Adam is the usual choice here, beside RMSProp; 0 stands for what lies outside of an image, whose
-//! numbers are in [-1, 1]; all rows of a vertical kernel are computed at once instead of by n×1 and 1×n convolutions. The vertical
-//! stack is moved down by one row at the image and not at every layer, which is the same.
+//! Differences from the paper: Adam and Muon beside RMSProp; the vertical stack has residual connections too (the paper tried them
+//! and went without); 0 stands for what lies outside of an image, whose numbers are in [-1, 1]; all rows of a vertical kernel are
+//! computed at once instead of by n×1 and 1×n convolutions. The vertical stack is moved down by one row at the image and not at
+//! every layer, which is the same.
 
 use std::ops::Range;
 
@@ -41,7 +42,7 @@ use crate::config::{RunConfig, SampleSchedule, TrainConfig};
 use crate::data::{DataSpec, ImageShape};
 use crate::error::{Error, Result};
 use crate::nn::{Activation, Init, Law, Linear, Weights, activate, num_parameters};
-use crate::train::Session;
+use crate::train::{Optimizer, Session};
 
 /// Its name in the catalogue.
 const NAME: &str = "gated-pixelcnn";
@@ -66,11 +67,13 @@ pub struct GatedPixelCnnConfig {
     pub levels: usize,
     /// Whether the model is conditioned on the classes of the data.
     pub conditional: bool,
-    /// Rule of the optimizer: `adam` or `rmsprop`.
+    /// Rule of the optimizer: `adam`, `rmsprop` or `muon`.
     pub optimizer: Rule,
     /// Step size.
     pub learning_rate: f64,
-    /// Norm that gradients are scaled down to; 0 leaves them alone.
+    /// `muon`: step size of the kernels it is for.
+    pub muon_learning_rate: f64,
+    /// Norm that gradients are scaled down to; 0 leaves them alone. Those that Muon takes are not counted.
     pub clip_norm: f64,
 }
 
@@ -87,6 +90,7 @@ impl Default for GatedPixelCnnConfig {
             conditional: false,
             optimizer: Rule::Adam,
             learning_rate: 1e-3,
+            muon_learning_rate: 0.02,
             clip_norm: 0.0,
         }
     }
@@ -115,6 +119,10 @@ impl GatedPixelCnnConfig {
         let classes = check_classes(NAME, self.conditional, spec.classes)?;
         let network = GatedPixelCnn::new(self, &pixels, classes, &mut Init::new(seed, device));
         Ok(ImageModel::new(pixels, classes, network))
+    }
+
+    fn optimizer(&self) -> Optimizer {
+        self.optimizer.optimizer(self.learning_rate, self.muon_learning_rate, self.clip_norm)
     }
 }
 
@@ -195,17 +203,16 @@ impl Layer {
         init: &mut Init,
     ) -> Layer {
         let width = config.width;
-        // A gate halves what passes, and no residual connection carries the vertical stack past it.
-        let (side, inputs, [above, left], gain) = match first {
-            true => (config.first_kernel, channels, [Mask::Above, Mask::A], 1.0),
-            false => (config.kernel, width, [Mask::Row, Mask::B], 2.0),
+        let (side, inputs, [above, left]) = match first {
+            true => (config.first_kernel, channels, [Mask::Above, Mask::A]),
+            false => (config.kernel, width, [Mask::Row, Mask::B]),
         };
-        let mut conv = |kernel, sizes, parts, gain| {
-            MaskedConv2d::new(kernel, sizes, parts, Law::FanInNormal(gain), channels, init)
+        let mut conv = |kernel, sizes, parts| {
+            MaskedConv2d::new(kernel, sizes, parts, Law::FanInNormal(1.0), channels, init)
         };
-        let vertical = conv(Kernel::rows(side, above), [inputs, 2 * width], 2, gain);
-        let horizontal = conv(Kernel::row(side, left), [inputs, 2 * width], 2, 1.0);
-        let merge = conv(Kernel::square(1, Mask::B), [width, width], 1, 1.0);
+        let vertical = conv(Kernel::rows(side, above), [inputs, 2 * width], 2);
+        let horizontal = conv(Kernel::row(side, left), [inputs, 2 * width], 2);
+        let merge = conv(Kernel::square(1, Mask::B), [width, width], 1);
         let link = Linear::new(2 * width, 2 * width, Law::FanIn, init);
         let class = (classes > 0).then(|| ClassBias {
             vertical: init.normal([classes, 2 * width], 0.0, 0.1),
@@ -216,17 +223,17 @@ impl Layer {
 
     /// The next features of both stacks, `[batch, height, width, p]`.
     fn forward(&self, v: Tensor<4>, h: Tensor<4>, classes: &Tensor<2, Int>) -> (Tensor<4>, Tensor<4>) {
-        let mut rows = self.vertical.forward(v, Activation::Identity);
+        let mut rows = self.vertical.forward(v.clone(), Activation::Identity);
         let link = self.link.forward(rows.clone(), Activation::Identity);
         let mut left = add(self.horizontal.forward(h.clone(), Activation::Identity), link);
         if let Some(class) = &self.class {
             rows = rows + of_classes(&class.vertical, classes);
             left = left + of_classes(&class.horizontal, classes);
         }
-        let v = gate_halves(rows, Activation::Tanh, Activation::Sigmoid);
+        let rows = gate_halves(rows, Activation::Tanh, Activation::Sigmoid);
         let gated = gate_halves(left, Activation::Tanh, Activation::Sigmoid);
-        let next = self.merge.forward(gated, Activation::Identity);
-        (v, if self.first { next } else { add(h, next) })
+        let left = self.merge.forward(gated, Activation::Identity);
+        if self.first { (rows, left) } else { (add(v, rows), add(h, left)) }
     }
 }
 
@@ -348,6 +355,10 @@ impl CachedLayer {
             spread(&self.class, 2 * self.width, row, |at, class| inference::add(&mut rows[at], class));
         }
         self.gate(self.width);
+        if !self.first {
+            places.gather(below, self.width, 0..self.width, &mut self.rows);
+            inference::add(&mut self.gate, &self.rows);
+        }
         places.scatter(&self.gate, &mut self.v, self.width, 0..self.width);
     }
 
@@ -430,7 +441,7 @@ impl Entry for GatedPixelCnnEntry {
     fn start(&self, start: Start) -> Result<Box<dyn Session>> {
         let config: GatedPixelCnnConfig = start.config.model()?;
         let model = config.init(start.spec, start.config.seed, &start.device)?;
-        let optimizer = config.optimizer.optimizer(config.learning_rate, config.clip_norm);
+        let optimizer = config.optimizer();
         Ok(Box::new(Training { model, optimizer, batches: start.batches()? }))
     }
 

@@ -34,7 +34,7 @@ use crate::config::{RunConfig, SampleSchedule, TrainConfig};
 use crate::data::{DataSpec, ImageShape};
 use crate::error::{Error, Result};
 use crate::nn::{Activation, Init, Law, Weights, activate, num_parameters};
-use crate::train::Session;
+use crate::train::{Optimizer, Session};
 
 /// Its name in the catalogue.
 const NAME: &str = "pixelcnn";
@@ -59,11 +59,13 @@ pub struct PixelCnnConfig {
     pub levels: usize,
     /// Whether the model is conditioned on the classes of the data.
     pub conditional: bool,
-    /// Rule of the optimizer: `adam` or `rmsprop`.
+    /// Rule of the optimizer: `adam`, `rmsprop` or `muon`.
     pub optimizer: Rule,
     /// Step size.
     pub learning_rate: f64,
-    /// Norm that gradients are scaled down to; 0 leaves them alone.
+    /// `muon`: step size of the kernels it is for.
+    pub muon_learning_rate: f64,
+    /// Norm that gradients are scaled down to; 0 leaves them alone. Those that Muon takes are not counted.
     pub clip_norm: f64,
 }
 
@@ -80,6 +82,7 @@ impl Default for PixelCnnConfig {
             conditional: false,
             optimizer: Rule::Adam,
             learning_rate: 1e-3,
+            muon_learning_rate: 0.02,
             clip_norm: 0.0,
         }
     }
@@ -101,6 +104,10 @@ impl PixelCnnConfig {
         let classes = check_classes(NAME, self.conditional, spec.classes)?;
         let network = PixelCnn::new(self, &pixels, classes, &mut Init::new(seed, device));
         Ok(ImageModel::new(pixels, classes, network))
+    }
+
+    fn optimizer(&self) -> Optimizer {
+        self.optimizer.optimizer(self.learning_rate, self.muon_learning_rate, self.clip_norm)
     }
 }
 
@@ -343,7 +350,7 @@ impl Entry for PixelCnnEntry {
     fn start(&self, start: Start) -> Result<Box<dyn Session>> {
         let config: PixelCnnConfig = start.config.model()?;
         let model = config.init(start.spec, start.config.seed, &start.device)?;
-        let optimizer = config.optimizer.optimizer(config.learning_rate, config.clip_norm);
+        let optimizer = config.optimizer();
         Ok(Box::new(Training { model, optimizer, batches: start.batches()? }))
     }
 

@@ -15,7 +15,7 @@
 //! Sennrich 2019, arXiv:1910.07467), positions by rotation of queries and keys (Su et al. 2021, arXiv:2104.09864), a gated
 //! layer silu(a) · b instead of ReLU (Shazeer 2020, arXiv:2002.05202), no biases, grouped queries where `kv_heads` is less than
 //! `heads` (Ainslie et al. 2023, arXiv:2305.13245). Optimizers: AdamW, or Muon for the matrices inside (see
-//! [`Muon`]).
+//! [`Muon`](crate::train::Muon)).
 
 use std::ops::Range;
 
@@ -35,7 +35,7 @@ use crate::data::{DataSpec, ImageShape, TokenShape, Windows};
 use crate::error::{Error, Result};
 use crate::generate;
 use crate::nn::{Activation, Init, Law, Linear, Weights, num_parameters};
-use crate::train::{Muon, MuonConfig, Optimizer, OptimizerConfig, Rule, Session, Terms};
+use crate::train::{MuonConfig, Optimizer, OptimizerConfig, Rule, Session, Terms};
 
 /// Base of the wavelengths of rotated positions (Su et al. 2021, §3.2.2).
 const BASE: f64 = 10_000.0;
@@ -196,23 +196,23 @@ impl TransformerConfig {
         shape.length.unwrap_or(self.context)
     }
 
-    fn adam(&self) -> OptimizerConfig {
+    fn optimizer(&self) -> Optimizer {
         let rule = Rule::Adam { beta1: self.beta1, beta2: self.beta2, epsilon: 1e-8 };
-        OptimizerConfig {
+        let adam = Optimizer::new(OptimizerConfig {
             decoupled_weight_decay: self.weight_decay,
             clip_norm: self.clip_norm,
             ..OptimizerConfig::new(rule, self.learning_rate)
+        });
+        match self.optimizer {
+            Rate::AdamW => adam,
+            Rate::Muon => adam.with_muon(MuonConfig {
+                learning_rate: self.muon_learning_rate,
+                momentum: self.momentum,
+                rounds: 5,
+                weight_decay: self.weight_decay,
+                moves: |name| name.starts_with("blocks.") && name.ends_with(".weight"),
+            }),
         }
-    }
-
-    fn muon(&self) -> Option<MuonConfig> {
-        (self.optimizer == Rate::Muon).then_some(MuonConfig {
-            learning_rate: self.muon_learning_rate,
-            momentum: self.momentum,
-            rounds: 5,
-            weight_decay: self.weight_decay,
-            moves: |name| name.starts_with("blocks.") && name.ends_with(".weight"),
-        })
     }
 }
 
@@ -391,28 +391,21 @@ impl Model for Transformer {
 /// A transformer in training.
 struct Training {
     model: Transformer,
-    muon: Option<Muon>,
-    adam: Optimizer,
+    optimizer: Optimizer,
     windows: Windows,
     seed: u64,
 }
 
 impl Training {
     fn new(model: Transformer, windows: Windows, seed: u64) -> Training {
-        let config = &model.config;
-        let (muon, adam) = (config.muon().map(Muon::new), Optimizer::new(config.adam()));
-        Training { model, muon, adam, windows, seed }
+        Training { optimizer: model.config.optimizer(), model, windows, seed }
     }
 
     /// One step on given tokens.
     fn learn(&mut self, tokens: Tensor<2, Int>, dropout: &mut Dropout, schedule: f64) -> Terms {
         let nll = self.model.log_probs(tokens, dropout).mean().neg();
         let mut gradients = nll.backward();
-        let mut network = self.model.network.clone();
-        if let Some(muon) = &mut self.muon {
-            network = muon.step(network, &mut gradients, schedule);
-        }
-        self.model.network = self.adam.step(network, &mut gradients, schedule);
+        self.model.network = self.optimizer.step(self.model.network.clone(), &mut gradients, schedule);
         Terms::new().with("nll", nll.inner())
     }
 }
@@ -429,19 +422,12 @@ impl Session for Training {
     }
 
     fn optimizer_state(&self) -> Weights {
-        let adam = self.adam.state("adam");
-        match &self.muon {
-            Some(muon) => adam.with(muon.state("muon")),
-            None => adam,
-        }
+        self.optimizer.state("optimizer")
     }
 
     fn restore(&mut self, weights: &Weights, optimizer_state: &Weights) -> Result<(), String> {
         self.model.network = weights.put_into("network", self.model.network.clone())?;
-        self.adam.restore("adam", optimizer_state);
-        if let Some(muon) = &mut self.muon {
-            muon.restore("muon", optimizer_state);
-        }
+        self.optimizer.restore("optimizer", optimizer_state);
         Ok(())
     }
 }
@@ -476,7 +462,7 @@ impl Entry for TransformerEntry {
     }
 
     fn recipes(&self) -> &'static [crate::catalogue::Recipe] {
-        recipes!("transformer": "tinyshakespeare-fast", "tinyshakespeare", "shapes")
+        recipes!("transformer": "tinyshakespeare-fast", "tinyshakespeare", "names", "novels", "shapes")
     }
 
     fn train_defaults(&self) -> TrainConfig {

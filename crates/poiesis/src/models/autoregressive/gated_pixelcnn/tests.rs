@@ -53,10 +53,10 @@ fn grown(
 fn outputs_gradients_and_ten_steps_are_those_of_pytorch() {
     let (fixture, device) = (Fixture::read("pixelcnn"), Device::flex().autodiff());
     let (_folder, dataset) = shapes(8, [16, 16]);
-    for name in ["gated", "gated_colour"] {
+    for name in ["gated", "gated_colour", "gated_muon"] {
         let (spec, config) = case::<GatedPixelCnnConfig>(&fixture, name);
         let model = config.init(&spec, 0, &device).unwrap();
-        let optimizer = config.optimizer.optimizer(config.learning_rate, config.clip_norm);
+        let optimizer = config.optimizer();
         let training = Training { model, optimizer, batches: batches(&dataset, 1, &device) };
         expect_pytorch(&fixture, name, training, &device);
     }
@@ -110,7 +110,7 @@ fn a_chain_of_pixels_is_learned() {
     let (_folder, dataset) = shapes(8, [16, 16]);
     let config = GatedPixelCnnConfig { learning_rate: 1e-2, ..tiny(PixelLaw::Binary, false) };
     let model = config.init(&spec([4, 4, 1], 0), 1, &device).unwrap();
-    let optimizer = config.optimizer.optimizer(config.learning_rate, 0.0);
+    let optimizer = config.optimizer.optimizer(config.learning_rate, 0.0, 0.0);
     let excess = learn_chains(model, optimizer, &dataset, &device);
     // Half a nat for each of the fifteen pixels when nothing is learned.
     assert!(excess < 0.5, "{excess} nats over the entropy");
@@ -124,7 +124,7 @@ fn three_steps_a_break_and_three_steps_are_six_steps() {
     let config = tiny(PixelLaw::Softmax, false);
     let start = || Training {
         model: config.init(&spec, 1, &device).unwrap(),
-        optimizer: config.optimizer.optimizer(1e-3, 1.0),
+        optimizer: config.optimizer(),
         batches: batches(&dataset, 4, &device),
     };
     expect_exact_resume(start, &device);

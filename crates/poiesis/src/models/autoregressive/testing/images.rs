@@ -1,4 +1,4 @@
-//! What both PixelCNNs must hold, whatever their networks.
+//! What all models of images by masked networks must hold, whatever their networks.
 
 use std::collections::BTreeMap;
 
@@ -29,7 +29,7 @@ pub(crate) fn spec([height, width, channels]: [usize; 3], classes: usize) -> Dat
     DataSpec { content: Content::Images(ImageShape { height, width, channels }), classes }
 }
 
-/// Reads a case of `fixtures/pixelcnn.py`: the data it is for, and its settings.
+/// Reads a case of `fixtures/pixelcnn.py` or `fixtures/pixelrnn.py`: the data it is for, and its settings.
 pub(crate) fn case<C: Default + serde::Serialize + serde::de::DeserializeOwned>(
     fixture: &Fixture,
     case: &str,
