@@ -216,12 +216,18 @@ fn compressed_sounds_and_images_come_back() {
     place.ok("decompress clips.poi --model sound --out there");
     assert!(read("there/03.wav") == read("clips/03.wav") && read("there/07.wav") == read("clips/07.wav"));
 
-    place.ok(&tiny("pixelrnn", "images", "--quiet"));
+    place.ok(&tiny("pixelrnn", "images", "--quiet --set conditional=true"));
     place.ok("compress --split validation --images 3 --model images --out images.poi");
     place.ok("decompress images.poi --model images --out there");
     place.ok("compress there/validation/000001.png --model images --out one.poi");
     place.ok("decompress one.poi --model images --out again");
     assert_eq!(read("again/000001.png"), read("there/validation/000001.png"));
+    place.ok("compress there/validation/000001.png --class 2 --model images --out two.poi");
+    assert_ne!(read("two.poi"), read("one.poi"));
+    place.ok("decompress two.poi --model images --out third");
+    assert_eq!(read("third/000001.png"), read("again/000001.png"));
+    let said = place.fails("compress there/validation/000001.png --class 9 --model images --out no.poi");
+    assert!(said.contains("called `9`"), "{said}");
 
     place.ok(&tiny("gated-pixelcnn", "levels", "--quiet"));
     let said = place.fails("compress there/validation/000001.png --model levels --out no.poi");

@@ -22,6 +22,7 @@ use crate::render::{Meter, count, duration, facts, json, result};
   poiesis compress letter.txt --model runs/transformer-novels -o letter.poi
   poiesis compress digits/*.png --model runs/gated-pixelcnn-mnist -o digits.poi
   poiesis compress --split test --images 1000 --model runs/gated-pixelcnn-mnist -o test.poi
+  poiesis compress seven.wav --class 7 --model runs/wavenet-fsdd -o seven.poi
   poiesis decompress letter.poi --model runs/transformer-novels
 
 What the model finds likely becomes small. The archive can only be opened with the very weights it was made with: keep the
@@ -46,6 +47,9 @@ pub(crate) struct Compress {
     /// With --split, how many images, from its beginning [default: all].
     #[arg(long, value_name = "N", value_parser = positive, requires = "split")]
     images: Option<usize>,
+    /// Class of all that is compressed, for a model conditioned on classes: its name or number [default: the first].
+    #[arg(long, value_name = "CLASS")]
+    class: Option<String>,
     #[command(flatten)]
     data: OfData,
     /// Print the results as JSON.
@@ -64,8 +68,10 @@ impl Compress {
         let trained = self.which.open(&self.model)?;
         trained.code()?;
         let documents = self.documents(&trained)?;
+        let class = self.class.as_deref().map(|class| trained.class(class)).transpose()?;
         let meter = Meter::new("compressing", "values", None, self.json);
-        let compressed = compress(&trained, &documents, &mut |done, total| meter.at(done, Some(total)))?;
+        let told = &mut |done, total| meter.at(done, Some(total));
+        let compressed = compress(&trained, &documents, class, told)?;
         let seconds = meter.end();
         atomic::write(&self.out, &compressed.bytes)?;
         let (size, words) = (compressed.bytes.len(), compressed.bytes.len() - compressed.header);

@@ -169,6 +169,9 @@ pub struct EntryHeader {
     pub bytes: u64,
     /// CRC-32C of its bytes.
     pub crc32c: u32,
+    /// Class that it was said to be of, for a model conditioned on classes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub class: Option<u32>,
     /// Lengths of the sequences it was read as: how many, and of how many values.
     pub sequences: Vec<(u32, u32)>,
 }
@@ -181,7 +184,8 @@ pub struct Archive {
     words: Vec<u32>,
 }
 
-/// Compresses `documents`; `progress` is told how many values of how many are done.
+/// Compresses `documents`, all of class `class` to a model conditioned on classes; `progress` is told how many values of how many
+/// are done.
 ///
 /// # Errors
 ///
@@ -190,6 +194,7 @@ pub struct Archive {
 pub fn compress(
     trained: &Trained,
     documents: &[Document],
+    class: Option<u32>,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Compressed> {
     let code = trained.code()?;
@@ -201,13 +206,14 @@ pub fn compress(
             name: document.name.clone(),
             bytes: document.content.len() as u64,
             crc32c: crc32c::crc32c(&document.content),
+            class,
             sequences: runs(read.iter().map(Vec::len)),
         });
         places.extend(form.places(document));
         sequences.extend(read);
     }
     let total: u64 = sequences.iter().map(|sequence| sequence.len() as u64).sum();
-    let classes = vec![None; sequences.len()];
+    let classes = vec![class; sequences.len()];
     let values = coding::encode(code, &sequences, &classes, &mut |done| progress(done as u64, total));
     let beside = coding::encode_uniform(places);
     let header = Header {
@@ -244,6 +250,11 @@ pub fn decompress(
     let code = trained.code()?;
     let form = Form::of(trained)?;
     archive.header.expect_model(trained)?;
+    let unknown =
+        |entry: &EntryHeader| entry.class.is_some_and(|class| class as usize >= trained.spec.classes);
+    if archive.header.entries.iter().any(unknown) {
+        return Err(damaged("it names a class that the model does not know"));
+    }
     let lengths = |entry: &EntryHeader| {
         let runs = entry.sequences.iter();
         runs.flat_map(|&(count, length)| std::iter::repeat_n(length as usize, count as usize)).collect()
@@ -251,7 +262,9 @@ pub fn decompress(
     let each: Vec<Vec<usize>> = archive.header.entries.iter().map(lengths).collect();
     let all = each.concat();
     let total: u64 = all.iter().map(|&length| length as u64).sum();
-    let classes = vec![None; all.len()];
+    let classes_of = archive.header.entries.iter().zip(&each);
+    let classes: Vec<_> =
+        classes_of.flat_map(|(entry, lengths)| std::iter::repeat_n(entry.class, lengths.len())).collect();
     let early = || damaged("its code words end early");
     let words = archive.words.split_at_checked(archive.header.words as usize);
     let (words, beside) = words.ok_or_else(early)?;

@@ -6,7 +6,6 @@ use std::ops::Range;
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use poiesis_kernels::embedding;
-use serde::{Deserialize, Serialize};
 
 use super::columns::{Columns, PixelReader, all_laws};
 use super::pixels::Pixels;
@@ -15,7 +14,7 @@ use crate::data::Batches;
 use crate::error::{Error, Result};
 use crate::generate;
 use crate::nn::Weights;
-use crate::train::{MuonConfig, Optimizer, OptimizerConfig, Session, Terms};
+use crate::train::{Optimizer, Session, Terms};
 
 /// A network that gives the logits of all numbers of images, each from earlier numbers alone.
 pub trait ImageNetwork: Module {
@@ -134,47 +133,6 @@ impl<N: ImageNetwork + Sync> Model for ImageModel<N> {
 
     fn code(&self) -> Option<&dyn Code> {
         Some(self)
-    }
-}
-
-/// Rule of the optimizer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Rule {
-    /// Adam (Kingma and Ba 2015).
-    Adam,
-    /// RMSProp, as in the papers.
-    RmsProp,
-    /// Muon with decoupled weight decay of 0.1 for all kernels but the last, Adam for the rest (see
-    /// [`Muon`](crate::train::Muon)).
-    Muon,
-}
-
-impl Rule {
-    /// The optimizer with this rule and step sizes, which scales the gradients that Muon leaves it down to `clip_norm`; 0 leaves
-    /// them alone.
-    pub(crate) fn optimizer(self, learning_rate: f64, muon_learning_rate: f64, clip_norm: f64) -> Optimizer {
-        let config = match self {
-            Rule::Adam | Rule::Muon => OptimizerConfig::adam(learning_rate, 0.9, 0.999),
-            Rule::RmsProp => {
-                let rule = poiesis_kernels::Rule::RmsProp { alpha: 0.95, epsilon: 1e-8, momentum: 0.0 };
-                OptimizerConfig::new(rule, learning_rate)
-            }
-        };
-        let optimizer = Optimizer::new(OptimizerConfig { clip_norm, ..config });
-        match self {
-            Rule::Adam | Rule::RmsProp => optimizer,
-            Rule::Muon => optimizer.with_muon(MuonConfig {
-                learning_rate: muon_learning_rate,
-                momentum: 0.95,
-                rounds: 5,
-                // Without it the kernels of recurrences grow until training breaks down.
-                weight_decay: 0.1,
-                moves: |name| {
-                    !name.starts_with("output.") && (name.ends_with(".weight") || name.ends_with(".state"))
-                },
-            }),
-        }
     }
 }
 

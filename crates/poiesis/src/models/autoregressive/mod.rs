@@ -11,17 +11,19 @@ pub mod pixelcnn;
 pub mod pixelcnnpp;
 pub mod pixelrnn;
 mod pixels;
+mod rule;
 pub mod transformer;
 pub mod wavenet;
 
 pub use char_rnn::{CharRnn, CharRnnConfig};
 pub use columns::{Columns, Places};
 pub use gated_pixelcnn::{GatedPixelCnn, GatedPixelCnnConfig};
-pub use image_model::{ImageModel, ImageNetwork, Rule};
+pub use image_model::{ImageModel, ImageNetwork};
 pub use pixelcnn::{PixelCnn, PixelCnnConfig};
 pub use pixelcnnpp::{PixelCnnPp, PixelCnnPpConfig};
 pub use pixelrnn::{PixelRnn, PixelRnnConfig};
 pub use pixels::{PixelLaw, Pixels};
+pub use rule::Rule;
 pub use transformer::{Transformer, TransformerConfig};
 pub use wavenet::{WaveNet, WaveNetConfig};
 

@@ -24,10 +24,11 @@ use serde::{Deserialize, Serialize};
 use super::causal::{Kernel, Mask, MaskedConv2d, features_of};
 use super::columns::{Columns, PackedConv, PackedHead, Places, columns};
 use super::image_model::{
-    ImageModel, ImageNetwork, Rule, Training, check_classes, check_features, check_kernels, class_tensor,
+    ImageModel, ImageNetwork, Training, check_classes, check_features, check_kernels, class_tensor,
     of_classes, rows_of_classes,
 };
 use super::pixels::{PixelLaw, Pixels};
+use super::rule::Rule;
 use crate::capability::{Capability, Model};
 use crate::catalogue::{Domain, Entry, Footprint, Paper, Recipe, Start, recipes};
 use crate::config::{RunConfig, SampleSchedule, TrainConfig};

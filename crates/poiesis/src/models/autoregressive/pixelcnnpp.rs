@@ -69,7 +69,7 @@ pub struct PixelCnnPpConfig {
     /// that sees its data once does without).
     pub dropout: f64,
     /// Whether the image depends on its class, which then adds a bias in every residual block.
-    pub class_conditional: bool,
+    pub conditional: bool,
     /// Step size of Adam (the paper's code: 0.001).
     pub learning_rate: f64,
     /// What each step multiplies the step size with (the paper's code: 0.999995).
@@ -83,7 +83,7 @@ impl Default for PixelCnnPpConfig {
             blocks: 2,
             mixtures: 5,
             dropout: 0.0,
-            class_conditional: false,
+            conditional: false,
             learning_rate: 1e-3,
             learning_rate_decay: 0.999_995,
         }
@@ -101,7 +101,7 @@ impl PixelCnnPpConfig {
     pub fn init(&self, shape: ImageShape, classes: usize, seed: u64, device: &Device) -> Result<PixelCnnPp> {
         self.validate(shape, classes)?;
         let mut init = Init::new(seed, device);
-        let classes = if self.class_conditional { classes } else { 0 };
+        let classes = if self.conditional { classes } else { 0 };
         let network = Network::new(self, shape.channels, classes, &mut init);
         Ok(PixelCnnPp { config: self.clone(), shape, network })
     }
@@ -126,10 +126,10 @@ impl PixelCnnPpConfig {
             let reason = "the network halves both sides twice";
             return fault("data.size", value, reason, "choose sides that 4 divides with --size");
         }
-        if self.class_conditional && classes == 0 {
+        if self.conditional && classes == 0 {
             let reason = "the data have no classes";
-            let remedy = "set pixelcnn-pp.class_conditional=false, or give data with labels";
-            return fault("pixelcnn-pp.class_conditional", "true".into(), reason, remedy);
+            let remedy = "set pixelcnn-pp.conditional=false, or give data with labels";
+            return fault("pixelcnn-pp.conditional", "true".into(), reason, remedy);
         }
         Ok(())
     }
@@ -194,7 +194,7 @@ impl PixelCnnPp {
 
     fn pass<'a>(&self, classes: &[u32], mode: Mode<'a>) -> Pass<'a> {
         let device = self.network.devices()[0].clone();
-        let classes = self.config.class_conditional.then(|| {
+        let classes = self.config.conditional.then(|| {
             let numbers: Vec<i64> = classes.iter().map(|&class| i64::from(class)).collect();
             Tensor::from_data(TensorData::new(numbers, [classes.len(), 1]), &device)
         });

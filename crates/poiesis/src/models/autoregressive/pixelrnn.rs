@@ -35,10 +35,11 @@ use serde::{Deserialize, Serialize};
 use super::causal::{Kernel, Mask, MaskedConv2d, features_of};
 use super::columns::{Columns, PackedConv, PackedHead, Places, numbers};
 use super::image_model::{
-    ImageModel, ImageNetwork, Rule, Training, check_classes, check_features, class_tensor, of_classes,
+    ImageModel, ImageNetwork, Training, check_classes, check_features, class_tensor, of_classes,
     rows_of_classes,
 };
 use super::pixels::{PixelLaw, Pixels};
+use super::rule::Rule;
 use crate::capability::{Capability, Model};
 use crate::catalogue::{Domain, Entry, Footprint, Paper, Start, recipes};
 use crate::config::{RunConfig, SampleSchedule, TrainConfig};

@@ -20,13 +20,14 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 use poiesis_kernels::{ConvOptions, add, categorical_log_prob, conv2d, embedding, gate_halves};
 use serde::{Deserialize, Serialize};
 
+use super::Rule;
 use crate::capability::{Capability, Code, Likelihood, Model, Reader, TokenLikelihood};
 use crate::catalogue::{Domain, Entry, Footprint, Paper, Start, recipes};
 use crate::config::{RunConfig, SampleSchedule, TrainConfig};
 use crate::data::{DataSpec, TokenShape, Windows};
 use crate::error::{Error, Result};
 use crate::nn::{Activation, Init, Law, Linear, Weights, activate, num_parameters};
-use crate::train::{Optimizer, OptimizerConfig, Session, Terms};
+use crate::train::{Optimizer, Session, Terms};
 
 mod reader;
 
@@ -44,9 +45,13 @@ pub struct WaveNetConfig {
     pub skip: usize,
     /// Samples of a training window.
     pub context: usize,
-    /// Step size of Adam.
+    /// Rule of the optimizer: `adam`, `rmsprop` or `muon`.
+    pub optimizer: Rule,
+    /// Step size.
     pub learning_rate: f64,
-    /// Norm that gradients are scaled down to; 0 leaves them alone.
+    /// `muon`: step size of the kernels it is for.
+    pub muon_learning_rate: f64,
+    /// Norm that gradients are scaled down to; 0 leaves them alone. Those that Muon takes are not counted.
     pub clip_norm: f64,
 }
 
@@ -58,7 +63,9 @@ impl Default for WaveNetConfig {
             width: 64,
             skip: 128,
             context: 4000,
+            optimizer: Rule::Adam,
             learning_rate: 1e-3,
+            muon_learning_rate: 0.02,
             clip_norm: 1.0,
         }
     }
@@ -103,8 +110,8 @@ impl WaveNetConfig {
         1 + self.stacks * ((1 << self.layers) - 1)
     }
 
-    fn adam(&self) -> OptimizerConfig {
-        OptimizerConfig { clip_norm: self.clip_norm, ..OptimizerConfig::adam(self.learning_rate, 0.9, 0.999) }
+    fn optimizer(&self) -> Optimizer {
+        self.optimizer.optimizer(self.learning_rate, self.muon_learning_rate, self.clip_norm)
     }
 }
 
@@ -269,7 +276,7 @@ impl Model for WaveNet {
 /// A WaveNet in training.
 struct Training {
     model: WaveNet,
-    adam: Optimizer,
+    optimizer: Optimizer,
     windows: Windows,
 }
 
@@ -278,7 +285,7 @@ impl Training {
     fn learn(&mut self, windows: Tensor<2, Int>, schedule: f64) -> Terms {
         let loss = self.model.loss(windows);
         let mut gradients = loss.backward();
-        self.model.network = self.adam.step(self.model.network.clone(), &mut gradients, schedule);
+        self.model.network = self.optimizer.step(self.model.network.clone(), &mut gradients, schedule);
         Terms::new().with("nll", loss.inner())
     }
 }
@@ -293,12 +300,12 @@ impl Session for Training {
     }
 
     fn optimizer_state(&self) -> Weights {
-        self.adam.state("adam")
+        self.optimizer.state("optimizer")
     }
 
     fn restore(&mut self, weights: &Weights, optimizer_state: &Weights) -> Result<(), String> {
         self.model.network = weights.put_into("network", self.model.network.clone())?;
-        self.adam.restore("adam", optimizer_state);
+        self.optimizer.restore("optimizer", optimizer_state);
         Ok(())
     }
 }
@@ -356,7 +363,7 @@ impl Entry for WaveNetEntry {
         let config: WaveNetConfig = start.config.model()?;
         let windows = start.windows(0, config.context)?;
         let model = config.init(windows.shape(), start.config.seed, &start.device)?;
-        Ok(Box::new(Training { adam: Optimizer::new(config.adam()), model, windows }))
+        Ok(Box::new(Training { optimizer: config.optimizer(), model, windows }))
     }
 
     fn load(

@@ -151,14 +151,9 @@ fn image_shape([height, width, channels]: [usize; 3]) -> ImageShape {
 }
 
 /// A small model whose gains and biases come from images of noise, and which no weight leaves cold.
-fn small(shape: [usize; 3], class_conditional: bool, device: &Device) -> PixelCnnPp {
-    let config = PixelCnnPpConfig {
-        width: 6,
-        blocks: 1,
-        mixtures: 3,
-        class_conditional,
-        ..PixelCnnPpConfig::default()
-    };
+fn small(shape: [usize; 3], conditional: bool, device: &Device) -> PixelCnnPp {
+    let config =
+        PixelCnnPpConfig { width: 6, blocks: 1, mixtures: 3, conditional, ..PixelCnnPpConfig::default() };
     let mut model = config.init(image_shape(shape), 5, 3, device).unwrap();
     let pixels = noise_images(4, shape, 1);
     model.initialise(&to_images(&pixels, shape, device), &[0, 1, 2, 3]);
@@ -387,7 +382,7 @@ fn what_does_not_fit_is_refused() {
     refused(PixelCnnPpConfig { width: 0, ..config.clone() }, [32, 32, 3], "pixelcnn-pp.width");
     refused(PixelCnnPpConfig { mixtures: 0, ..config.clone() }, [32, 32, 3], "pixelcnn-pp.mixtures");
     refused(PixelCnnPpConfig { dropout: 1.0, ..config.clone() }, [32, 32, 3], "pixelcnn-pp.dropout");
-    refused(PixelCnnPpConfig { class_conditional: true, ..config }, [32, 32, 3], "the data have no classes");
+    refused(PixelCnnPpConfig { conditional: true, ..config }, [32, 32, 3], "the data have no classes");
 }
 
 fn tiny(dropout: f64, device: &Device) -> (tempfile::TempDir, Dataset, Training) {

@@ -46,7 +46,7 @@ fn first_outputs_gradients_and_ten_steps_are_those_of_pytorch() {
 
     let tokens = Tokens::of_documents(&[vec![0; 50]], None, TOKENS);
     let windows_of = Windows::new(tokens, 1, 20, 0, &device).unwrap();
-    let mut training = Training { adam: Optimizer::new(small().adam()), model, windows: windows_of };
+    let mut training = Training { optimizer: small().optimizer(), model, windows: windows_of };
     for step in 0..10 {
         training.learn(windows(step), 1.0);
     }
@@ -146,7 +146,7 @@ fn learner(device: &Device) -> Training {
     };
     let windows = Windows::new(stairs(), 8, config.context, 0, device).unwrap();
     let model = config.init(windows.shape(), 0, device).unwrap();
-    Training { adam: Optimizer::new(config.adam()), model, windows }
+    Training { optimizer: config.optimizer(), model, windows }
 }
 
 #[test]
