@@ -188,12 +188,14 @@ fn a_compressed_text_comes_back_byte_for_byte_and_only_from_its_own_model() {
     // Every byte there is, more than one stream long.
     let original: Vec<u8> = (0..40_000u32).map(|i| (i * i / 7) as u8).chain(0..=255).collect();
     fs::write(place.path("a.bin"), &original).unwrap();
-    place.ok("compress a.bin text.txt --model run --out one.poi --threads 1");
-    place.ok("compress a.bin text.txt --model run --out two.poi --threads 2");
+    fs::write(place.path("windows.txt"), "\u{feff}one\r\ntwo\r\n").unwrap();
+    place.ok("compress a.bin text.txt windows.txt --model run --out one.poi --threads 1");
+    place.ok("compress a.bin text.txt windows.txt --model run --out two.poi --threads 2");
     let read = |name: &str| fs::read(place.path(name)).unwrap();
     assert_eq!(read("one.poi"), read("two.poi"));
     place.ok("decompress one.poi --model run --out there");
     assert!(read("there/a.bin") == original && read("there/text.txt") == read("text.txt"));
+    assert!(read("there/windows.txt") == read("windows.txt"));
     assert!(place.ok("decompress one.poi --list").contains("text.txt"));
 
     assert!(place.fails("decompress one.poi --model other --out elsewhere").contains("these are others"));

@@ -298,6 +298,13 @@ impl View {
         self.len == 0
     }
 
+    /// Indices of `count` examples, or of all if there are fewer, evenly from the first to the last. A split may be sorted, by
+    /// class for one, so its beginning does not stand for it.
+    pub fn spread(&self, count: usize) -> impl Iterator<Item = usize> + use<> {
+        let (len, count) = (self.len, count.min(self.len));
+        (0..count).map(move |i| i * len / count)
+    }
+
     /// The pixels of image `i`: u8, `[height, width, channels]`, row by row.
     ///
     /// # Panics

@@ -43,9 +43,9 @@ pub(crate) struct Complete {
     /// How many images of the split.
     #[arg(long, value_name = "N", default_value = "8", value_parser = pictures::positive)]
     images: usize,
-    /// Number of the first of them.
-    #[arg(long, value_name = "N", default_value = "0")]
-    first: usize,
+    /// Number of the first of them, which the others follow [default: spread over the split].
+    #[arg(long, value_name = "N")]
+    first: Option<usize>,
     /// What is missing: `lower`, `upper`, `left` or `right` half, or a rectangle LEFT,TOP,WIDTH,HEIGHT.
     #[arg(long, value_name = "PART", default_value = "lower")]
     missing: String,
@@ -144,11 +144,14 @@ impl Complete {
         let Some(view) = wanted.iter().find_map(|&split| dataset.split(split)) else {
             bail!("{} has nothing held out; give --split train, or --image", dataset.card().name);
         };
-        if self.first >= view.len() {
+        let indices: Vec<usize> = match self.first {
+            None => view.spread(self.images).collect(),
+            Some(first) => (first..view.len()).take(self.images).collect(),
+        };
+        if indices.is_empty() {
             bail!("the split has {} images; give a smaller --first", view.len());
         }
-        let end = (self.first + self.images).min(view.len());
-        Ok((self.first..end).map(|index| view.image(index).to_vec()).collect())
+        Ok(indices.into_iter().map(|index| view.image(index).to_vec()).collect())
     }
 
     /// For each pixel, whether it is known.

@@ -185,8 +185,7 @@ impl Neighbors {
         let held_out = dataset.split(Split::Validation).or_else(|| dataset.split(Split::Test));
         let verdict = match held_out {
             Some(view) => {
-                let count = view.len().min(HELD_OUT);
-                let images: Vec<u8> = (0..count).flat_map(|i| view.image(i)).copied().collect();
+                let images: Vec<u8> = view.spread(HELD_OUT).flat_map(|i| view.image(i)).copied().collect();
                 verdict(&neighbour_statistics(&samples, &images, &train, dims))
             }
             None => "no images were held out, so there is no scale to judge copying by".into(),

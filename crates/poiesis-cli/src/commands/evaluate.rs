@@ -49,7 +49,7 @@ pub(crate) struct Evaluate {
     /// Split to measure on [default: test if there is one, else validation].
     #[arg(long, value_name = "SPLIT", value_parser = split)]
     split: Option<Split>,
-    /// Images whose likelihood is measured [default: all of the split].
+    /// Images whose likelihood is measured, evenly spread over the split [default: all].
     #[arg(long, value_name = "N", value_parser = positive)]
     images: Option<usize>,
     /// Draws for each image in the importance-weighted estimate; 1 leaves it out.
@@ -204,9 +204,9 @@ impl Evaluate {
         let sliced_wasserstein = working("sliced Wasserstein distance", self.json, || {
             sliced_wasserstein(&samples, &others, &real, dims, self.directions, self.seed)
         });
-        let few = |images: &[u8]| images[..images.len().min(NEIGHBOURS * dims)].to_vec();
+        let few = &samples[..samples.len().min(NEIGHBOURS * dims)];
         let neighbours = working("nearest neighbours", self.json, || {
-            neighbour_statistics(&few(&samples), &few(&others), train, dims)
+            neighbour_statistics(few, &bytes(held_out, NEIGHBOURS), train, dims)
         });
         Ok(OfImages { sliced_wasserstein, neighbours })
     }
@@ -296,7 +296,7 @@ fn working<T>(what: &str, quiet: bool, work: impl FnOnce() -> T) -> Timed<T> {
 
 /// The first `count` images of a split.
 fn bytes(view: &View, count: usize) -> Vec<u8> {
-    (0..count.min(view.len())).flat_map(|index| view.image(index)).copied().collect()
+    view.spread(count).flat_map(|index| view.image(index)).copied().collect()
 }
 
 /// Writes the results into the run, under the first name that is free.

@@ -172,8 +172,48 @@ pub struct EntryHeader {
     /// Class that it was said to be of, for a model conditioned on classes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub class: Option<u32>,
+    /// Of a text: what is around its characters.
+    #[serde(default, flatten)]
+    pub framing: Framing,
     /// Lengths of the sequences it was read as: how many, and of how many values.
     pub sequences: Vec<(u32, u32)>,
+}
+
+/// What a text file may have that collecting takes away, so that no model knows it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Framing {
+    /// Whether it begins with a byte order mark.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub mark: bool,
+    /// Whether each of its lines ends with CRLF.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub crlf: bool,
+}
+
+/// U+FEFF in UTF-8.
+const MARK: &[u8] = "\u{feff}".as_bytes();
+
+impl Framing {
+    fn of(content: &[u8]) -> Framing {
+        let count = |byte| content.iter().filter(|&&other| other == byte).count();
+        let pairs = content.windows(2).filter(|&pair| pair == b"\r\n").count();
+        let crlf = pairs > 0 && [count(b'\r'), count(b'\n')] == [pairs, pairs];
+        Framing { mark: content.starts_with(MARK), crlf }
+    }
+
+    fn take_off(self, content: &[u8]) -> Vec<u8> {
+        let begin = if self.mark { MARK.len() } else { 0 };
+        content[begin..].iter().copied().filter(|&byte| !(self.crlf && byte == b'\r')).collect()
+    }
+
+    fn put_back(self, text: &[u8]) -> Vec<u8> {
+        let mut content = if self.mark { MARK.to_vec() } else { Vec::new() };
+        for &byte in text {
+            content.extend((self.crlf && byte == b'\n').then_some(b'\r'));
+            content.push(byte);
+        }
+        content
+    }
 }
 
 /// An archive that was read and whose checksums are right.
@@ -201,12 +241,14 @@ pub fn compress(
     let form = Form::of(trained)?;
     let (mut sequences, mut places, mut entries) = (Vec::new(), Vec::new(), Vec::new());
     for document in documents {
-        let read = form.read(document)?;
+        let framing = form.framing(document);
+        let read = form.read(document, framing)?;
         entries.push(EntryHeader {
             name: document.name.clone(),
             bytes: document.content.len() as u64,
             crc32c: crc32c::crc32c(&document.content),
             class,
+            framing,
             sequences: runs(read.iter().map(Vec::len)),
         });
         places.extend(form.places(document));
@@ -276,7 +318,7 @@ pub fn decompress(
     let mut documents = Vec::new();
     for (entry, lengths) in archive.header.entries.iter().zip(&each) {
         let sequences: Vec<Vec<u32>> = decoded.by_ref().take(lengths.len()).collect();
-        let content = form.write(&sequences.concat(), &mut places);
+        let content = form.write(&sequences.concat(), entry.framing, &mut places);
         if content.len() as u64 != entry.bytes || crc32c::crc32c(&content) != entry.crc32c {
             return Err(damaged(&format!("the content of `{}` does not have its checksum", entry.name)));
         }
@@ -335,7 +377,14 @@ impl Form<'_> {
         })
     }
 
-    fn read(&self, document: &Document) -> Result<Vec<Vec<u32>>> {
+    fn framing(&self, document: &Document) -> Framing {
+        match self {
+            Form::Images { .. } | Form::Sound => Framing::default(),
+            Form::Text(_) => Framing::of(&document.content),
+        }
+    }
+
+    fn read(&self, document: &Document, framing: Framing) -> Result<Vec<Vec<u32>>> {
         let refuse = |reason: String, remedy: &str| Error::NotOfTheModel {
             name: document.name.clone(),
             reason,
@@ -358,7 +407,7 @@ impl Form<'_> {
                 document.content.chunks_exact(shape.dims()).map(image).collect()
             }
             Form::Text(vocabulary) => {
-                let tokens = vocabulary.encode(&document.content).map_err(|error| {
+                let tokens = vocabulary.encode(&framing.take_off(&document.content)).map_err(|error| {
                     refuse(error.to_string(), "train a model on bytes, which knows every file")
                 })?;
                 Ok(streams(&tokens))
@@ -388,12 +437,12 @@ impl Form<'_> {
     }
 
     /// The document that was read as `values`; `places` are those of this and the documents after it.
-    fn write(&self, values: &[u32], places: &mut dyn Iterator<Item = u32>) -> Vec<u8> {
+    fn write(&self, values: &[u32], framing: Framing, places: &mut dyn Iterator<Item = u32>) -> Vec<u8> {
         match self {
             Form::Images { levels, .. } => values.iter().map(|&value| byte_of(value, *levels)).collect(),
             Form::Text(vocabulary) => {
                 let known = values.iter().copied().filter(|&value| (value as usize) < vocabulary.len());
-                vocabulary.decode(&known.collect::<Vec<_>>())
+                framing.put_back(&vocabulary.decode(&known.collect::<Vec<_>>()))
             }
             Form::Sound => {
                 let sample = |(&level, place): (&u32, u32)| {
@@ -541,6 +590,25 @@ mod tests {
             damaged[place] ^= 0x10;
             assert!(Archive::from_bytes(&damaged).is_err(), "byte {place}");
             assert!(Archive::from_bytes(&bytes[..place]).is_err(), "cut at {place}");
+        }
+    }
+
+    #[test]
+    fn what_is_around_a_text_is_taken_off_and_put_back() {
+        let framing = |mark, crlf| Framing { mark, crlf };
+        for (content, expected, text) in [
+            ("\u{feff}a\r\nb\r\n", framing(true, true), "a\nb\n"),
+            ("a\r\nb\n", framing(false, false), "a\r\nb\n"),
+            ("a\r\r\n", framing(false, false), "a\r\r\n"),
+            ("\r\n", framing(false, true), "\n"),
+            ("\u{feff}", framing(true, false), ""),
+            ("", framing(false, false), ""),
+        ] {
+            let found = Framing::of(content.as_bytes());
+            assert_eq!(found, expected, "{content:?}");
+            let taken = found.take_off(content.as_bytes());
+            assert_eq!(taken, text.as_bytes(), "{content:?}");
+            assert_eq!(found.put_back(&taken), content.as_bytes());
         }
     }
 

@@ -14,7 +14,7 @@ const BATCH: usize = 100;
 /// How a bound is measured.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct BoundProtocol {
-    /// How many of the split's images are weighed, from its beginning.
+    /// How many of the split's images are weighed, evenly spread over it.
     pub images: usize,
     /// Draws of the importance-weighted bound for each image; 1 measures the evidence lower bound alone.
     pub samples: u64,
@@ -61,9 +61,9 @@ pub fn bound(
     let count = protocol.images.min(view.len());
     assert!(count > 0 && protocol.samples > 0, "a bound needs images and samples");
     let (mut elbo, mut weighted, mut reconstruction, mut kl) = (Vec::new(), Vec::new(), 0.0, 0.0);
-    for first in (0..count).step_by(BATCH) {
-        let indices: Vec<usize> = (first..count.min(first + BATCH)).collect();
-        let x = on_scale(model.scale(), view, &indices, shape, protocol.seed, device);
+    let indices: Vec<usize> = view.spread(count).collect();
+    for indices in indices.chunks(BATCH) {
+        let x = on_scale(model.scale(), view, indices, shape, protocol.seed, device);
         let numbers: Vec<u64> = indices.iter().map(|&index| index as u64).collect();
         let weights = model.log_weights(x, protocol.seed, &numbers, 0..protocol.samples);
         for log_w in &weights.log_w {
@@ -72,7 +72,7 @@ pub fn bound(
         }
         reconstruction -= weights.reconstruction.iter().sum::<f64>();
         kl += weights.kl.iter().sum::<f64>();
-        progress(first + indices.len());
+        progress(elbo.len());
     }
     let (nats, nats_error) = mean_and_error(&elbo);
     let (weighted_nats, _) = mean_and_error(&weighted);

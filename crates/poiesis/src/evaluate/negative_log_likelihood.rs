@@ -18,7 +18,7 @@ const TOKENS: usize = 8192;
 /// −log p(x) of held-out images.
 #[derive(Clone, Debug, Serialize)]
 pub struct ImageNll {
-    /// How many of the split's images were weighed, from its beginning.
+    /// How many of the split's images were weighed, evenly spread over it.
     pub images: usize,
     /// Seed of the binarisation, for models of black and white.
     pub seed: u64,
@@ -32,7 +32,7 @@ pub struct ImageNll {
     pub bits_per_dim: f64,
 }
 
-/// Weighs the first `images` images of `view`, telling `progress` how many are done.
+/// Weighs `images` images of `view`, evenly spread over it, telling `progress` how many are done.
 ///
 /// # Panics
 ///
@@ -49,10 +49,10 @@ pub fn image_nll(
     let images = images.min(view.len());
     assert!(images > 0, "a likelihood needs images");
     let mut log_probs = Vec::with_capacity(images);
-    for first in (0..images).step_by(BATCH) {
-        let indices: Vec<usize> = (first..images.min(first + BATCH)).collect();
+    let indices: Vec<usize> = view.spread(images).collect();
+    for indices in indices.chunks(BATCH) {
         let classes: Vec<u32> = indices.iter().map(|&index| view.label(index).unwrap_or(0)).collect();
-        let x = on_scale(model.scale(), view, &indices, shape, seed, device);
+        let x = on_scale(model.scale(), view, indices, shape, seed, device);
         log_probs.extend(model.log_prob(x, &classes));
         progress(log_probs.len());
     }
@@ -68,7 +68,7 @@ pub struct TokenNll {
     pub tokens: u64,
     /// Tokens in a window: those a prediction can see, and the one that is predicted.
     pub window: usize,
-    /// Windows begin this many tokens after one another; the predictions of a window that the one before it made already are
+    /// Windows begin a multiple of this many tokens after one another; the predictions that a window `stride` before makes are
     /// not counted again. So all but the first window's have at least `window - stride` tokens to see.
     pub stride: usize,
     /// Mean of −log p, in nats for each token, beginnings of documents included.
@@ -77,7 +77,8 @@ pub struct TokenNll {
     pub nats_error: f64,
 }
 
-/// Weighs about the first `limit` tokens, in windows that overlap by half; `progress` is told how many are done.
+/// Weighs about `limit` tokens, in windows that overlap by half, or, where there are more tokens, in every so many of these,
+/// from the beginning to the end; `progress` is told how many are done.
 ///
 /// Where each document fills a window of its own, windows are documents.
 ///
@@ -95,29 +96,22 @@ pub fn token_nll(
     let window = (model.window() as u64).clamp(2, tokens.len());
     let whole = tokens.shape().beginnings > 0 && tokens.shape().length == Some(window as usize - 1);
     let stride = if whole { window } else { (window / 2).max(1) };
+    let windows = 1 + (tokens.len() - window) / stride;
+    let skip = (windows * stride).div_ceil(limit.max(1));
+    let starts: Vec<u64> = (0..windows).step_by(skip as usize).map(|index| index * stride).collect();
     let (mut sums, mut counted) = (Vec::new(), 0);
-    let rows = (TOKENS as u64 / window).max(1);
-    let mut start = 0;
-    while start + 1 < tokens.len().min(limit.max(2)) {
-        let starts: Vec<u64> = (0..rows)
-            .map(|row| start + row * stride)
-            .take_while(|&start| start == 0 || start + window <= tokens.len())
-            .collect();
-        if starts.is_empty() {
-            break;
-        }
+    for starts in starts.chunks((TOKENS / window as usize).max(1)) {
         let values = starts.iter().flat_map(|&start| tokens.read(start..start + window));
         let values: Vec<i32> = values.map(|token| token as i32).collect();
         let data = TensorData::new(values, [starts.len(), window as usize]);
         let log_prob = model.log_prob(Tensor::<2, Int>::from_data(data, device));
         let log_prob: Vec<f32> = log_prob.into_data().iter::<f32>().collect();
-        for (row, &start) in log_prob.chunks_exact(window as usize - 1).zip(&starts) {
+        for (row, &start) in log_prob.chunks_exact(window as usize - 1).zip(starts) {
             // Predictions of the overlap belong to the window before.
             let seen = if start == 0 || whole { 0 } else { (window - stride - 1) as usize };
             sums.push((row[seen..].iter().map(|&x| f64::from(x)).sum::<f64>(), row.len() - seen));
             counted += (row.len() - seen) as u64;
         }
-        start += starts.len() as u64 * stride;
         progress(counted);
     }
     let total: f64 = sums.iter().map(|(sum, _)| sum).sum();
