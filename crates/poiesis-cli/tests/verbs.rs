@@ -255,6 +255,8 @@ fn texts_and_sounds_are_drawn_and_images_completed() {
 
     place.ok(&tiny("wavenet", "sound", "--quiet"));
     place.ok("sample sound --count 2 --length 0.02 --out new.wav");
+    let said = place.fails("sample sound --count 2 --length 0.02 --out new.png --force");
+    assert!(said.contains("ends in .wav"), "{said}");
     assert!(place.path("new.wav").exists() && place.path("new.png").exists());
     place.ok("evaluate sound --split validation");
 

@@ -46,8 +46,8 @@ impl ConvOptions {
 ///
 /// As in every deep learning library this is the cross-correlation: the kernel is not mirrored.
 ///
-/// On Flex: kernels of 3×3 at stride 1, 4×4 and 5×5 at stride 2 and their like go by Winograd's short convolutions
-/// (Lavin & Gray 2016, arXiv:1509.09308) where channels are so many that it pays; all others are matrix products whose left side is a
+/// On Flex: square kernels of up to ten taps at stride 1 and 2 go by Winograd's short convolutions (Lavin & Gray 2016,
+/// arXiv:1509.09308), long ones in four parts, where channels are multiples of 16 and so many that it pays; all others are matrix products whose left side is a
 /// copy of some lines of the image with zeros around (one copy of each pixel, not one for each tap), or gathered pixels for
 /// dilated and grouped kernels. The gradients are the exact adjoints. A gradient that nobody asked for is not computed.
 /// Memory beside the result: some hundred kilobytes per thread, for short convolutions also the transformed weights

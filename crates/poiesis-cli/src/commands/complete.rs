@@ -114,7 +114,7 @@ impl Complete {
     fn images(&self, trained: &Trained, shape: ImageShape) -> Result<()> {
         let code = trained.code()?;
         let count = self.count.unwrap_or(8);
-        let out = self.out.resolve(trained, "completed")?;
+        let out = self.out.resolve(trained, "completed", "png")?;
         let known = self.known(shape)?;
         let class = self.class.as_deref().map(|class| trained.class(class)).transpose()?;
         let images = self.originals(trained, shape)?;

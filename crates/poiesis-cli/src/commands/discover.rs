@@ -71,7 +71,7 @@ impl Interpolate {
     fn run(self) -> Result<()> {
         let trained = self.of.open()?;
         let decoder = trained.decoder()?;
-        let out = self.out.resolve(&trained, "interpolate")?;
+        let out = self.out.resolve(&trained, "interpolate", "png")?;
         let images = interpolate(decoder, self.seed, self.rows, self.steps);
         let made = json!({
             "verb": "discover interpolate", "seed": self.seed, "rows": self.rows, "steps": self.steps,
@@ -117,7 +117,7 @@ impl Traverse {
             let last = decoder.latent_dim() - 1;
             bail!("there is no latent dimension {dim}; {} has those from 0 to {last}", trained.info.id);
         }
-        let out = self.out.resolve(&trained, "traverse")?;
+        let out = self.out.resolve(&trained, "traverse", "png")?;
         let moved = traverse(decoder, self.seed, self.index, &self.dims, self.rows, self.steps);
         let made = json!({
             "verb": "discover traverse", "seed": self.seed, "index": self.index,
@@ -164,7 +164,7 @@ impl Neighbors {
     fn run(self) -> Result<()> {
         let trained = self.of.open()?;
         let sampler = trained.sampler()?;
-        let out = self.out.resolve(&trained, "neighbors")?;
+        let out = self.out.resolve(&trained, "neighbors", "png")?;
         let dataset = self.data.open(&trained)?;
         let train = dataset.require(Split::Train)?;
         let dims = trained.spec.images()?.dims();

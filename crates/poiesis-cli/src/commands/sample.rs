@@ -131,15 +131,10 @@ impl Sample {
 
     fn sounds(&self, trained: &Trained, shape: SoundShape) -> Result<()> {
         let code = trained.code()?;
-        let out = match &self.out.out {
-            Some(path) => path.clone(),
-            None => crate::render::free(&format!("{}-seed{}", trained.info.id, self.seed), "wav"),
-        };
+        let out = self.out.resolve(trained, &format!("seed{}", self.seed), "wav")?;
         let picture = out.with_extension("png");
-        for path in [&out, &picture] {
-            if path.exists() && !self.out.force {
-                bail!("{} exists; give another --out, or --force to replace it", path.display());
-            }
+        if picture.exists() && !self.out.force {
+            bail!("{} exists; give another --out, or --force to replace it", picture.display());
         }
         let prime = self.prime_sound.as_ref().map(|path| sound::read_wav(path, shape)).transpose()?;
         let count = self.count.unwrap_or(4) as u64;
@@ -184,7 +179,7 @@ impl Sample {
     }
 
     fn grid(&self, trained: &Trained) -> Result<()> {
-        let out = self.out.resolve(trained, &format!("samples-seed{}", self.seed))?;
+        let out = self.out.resolve(trained, &format!("samples-seed{}", self.seed), "png")?;
         let mut images = Vec::new();
         self.draw(trained, |_, piece| {
             images.extend_from_slice(piece);
@@ -241,13 +236,14 @@ impl Sample {
 }
 
 impl Out {
-    /// The file to write, which is told if it may not be replaced.
-    pub(crate) fn resolve(&self, trained: &Trained, what: &str) -> Result<PathBuf> {
+    /// The file to write, with this ending; it is told if it may not be replaced.
+    pub(crate) fn resolve(&self, trained: &Trained, what: &str, ending: &str) -> Result<PathBuf> {
         let Some(out) = &self.out else {
-            return Ok(crate::render::free(&format!("{}-{what}", trained.info.id), "png"));
+            return Ok(crate::render::free(&format!("{}-{what}", trained.info.id), ending));
         };
-        if !out.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("png")) {
-            bail!("{} is not the name of a PNG file; give one that ends in .png", out.display());
+        if !out.extension().is_some_and(|extension| extension.eq_ignore_ascii_case(ending)) {
+            let kind = ending.to_uppercase();
+            bail!("{} is not the name of a {kind} file; give one that ends in .{ending}", out.display());
         }
         if out.exists() && !self.force {
             bail!("{} exists; give another --out, or --force to replace it", out.display());

@@ -159,7 +159,7 @@ pub(crate) fn grow_directly(g: &Geometry, y: &[f32], weight: &[f32], bias: Optio
 /// The gradient of the weights, in their own layout, from the large image (or its gradient) and the
 /// gradient of the small image (or the small image).
 pub(crate) fn weight_gradient(g: &Geometry, x: &[f32], y: &[f32]) -> Buffer {
-    match winograd::choose(g) {
+    match winograd::choose_for_weights(g) {
         Some(choice) => winograd::weight_gradient(choice, g, x, y),
         None => weight_gradient_directly(g, x, y),
     }

@@ -1,8 +1,9 @@
-//! Winograd's short convolutions for square kernels of stride 1 and 2: 3×3, 4×4 of stride 2 (DCGAN) and 5×5
-//! of stride 2 among them.
+//! Winograd's short convolutions for square kernels of stride 1 and 2 with up to ten taps an axis: 3×3, 5×5, 7×7 and 4×4 of
+//! stride 2 (DCGAN) among them.
 //!
 //! With stride 2 the pixels of even and odd rows and columns are four *phases*; over each of them the convolution
-//! is one of stride 1 with `taps` = 2 or 3 taps an axis. `results` results of `taps` taps take `results + taps − 1 = points`
+//! is one of stride 1 with `taps` = 2 to 5 taps an axis. A kernel of more than five taps at stride 1 is cut into four, which see
+//! phases that begin `taps` pixels after one another. `results` results of `taps` taps take `results + taps − 1 = points`
 //! products along an axis instead of `results · taps`: `y = Aᵀ ((G g) ⊙ (Bᵀ d))`, and their squares for a tile of two
 //! axes. Summed over the channels and phases each of the `points²` products is a matrix product. The gradients are the exact
 //! adjoints with the same matrix products.
@@ -13,6 +14,8 @@
 //! | F(4, 2) | 25/64 | 4e-6 |
 //! | F(2, 3) | 16/36 | 7e-7 |
 //! | F(4, 3) | 36/144 | 4e-6 |
+//! | F(3, 4) | 36/144 | 3e-6 |
+//! | F(2, 5) | 36/100 | 3e-6 |
 //!
 //! The direct sum itself has 1e-6 to 2e-6. The points are 0, ±1, −1/2, ∞ and 0, ±1, 1/2, −2, ∞; the usual
 //! ±2 instead would have four times the error.
@@ -41,7 +44,7 @@ const TILES: usize = 128;
 /// Most floats of transformed pixels that a task holds.
 const TASK_FLOATS: usize = 1 << 20;
 
-/// Transformed images of up to this many floats are held whole, and tasks take panels of the weights.
+/// Transformed images of up to this many floats may be held whole, and tasks take panels of the weights.
 const WHOLE_FLOATS: usize = 1 << 22;
 
 /// Channels come in groups of this many, a multiple of every vector's length.
@@ -68,6 +71,8 @@ pub(crate) enum Choice {
     F42,
     F23,
     F43,
+    F34,
+    F25,
 }
 
 /// The scheme that is expected to be fastest for this convolution; `None` where direct sums are.
@@ -88,37 +93,46 @@ pub(crate) fn choose(g: &Geometry) -> Option<Choice> {
     if !fits {
         return None;
     }
-    let taps = kernel.div_ceil(stride);
-    // Every pixel of the large image must lie in a tile.
+    let phases = Phases::of(g);
+    let taps = kernel.div_ceil(phases.count);
+    // Every pixel of the large image must lie in a tile, and in that of one phase alone.
     let covered = |axis: usize| {
         let reach = stride * (g.small[axis] - 1 + taps);
-        g.large[axis] + g.padding[axis] <= reach
+        g.large[axis] + g.padding[axis] <= reach && phases.step == phases.count
     };
-    if !covered(0) || !covered(1) {
+    if mirrored(g).is_none() && !(covered(0) && covered(1)) {
         return None;
     }
-    let candidates = match taps {
-        2 => [(Choice::F22, 2, 3), (Choice::F42, 4, 5)],
-        3 => [(Choice::F23, 2, 4), (Choice::F43, 4, 6)],
+    let candidates: &[_] = match taps {
+        2 => &[(Choice::F22, 2, 3), (Choice::F42, 4, 5)],
+        3 => &[(Choice::F23, 2, 4), (Choice::F43, 4, 6)],
+        4 => &[(Choice::F34, 3, 6)],
+        5 => &[(Choice::F25, 2, 6)],
         _ => return None,
     };
     let pairs = (g.channels * g.out) as f64;
-    let depth = (stride * stride * g.channels) as f64;
-    // Times in nanoseconds of one thread, measured on a Zen 5 core, for a batch of 64.
+    let depth = (phases.count.pow(2) * g.channels) as f64;
+    // Times in nanoseconds of one thread, about those of a Zen 5 core, for a batch of 64.
     let direct = (64 * g.small[0] * g.small[1] * kernel * kernel) as f64 * pairs / 120.0;
     candidates
-        .into_iter()
-        .map(|(choice, results, points)| {
+        .iter()
+        .map(|&(choice, results, points)| {
             let tiles = 64 * g.small[0].div_ceil(results) * g.small[1].div_ceil(results);
             let (tiles, products) = (tiles as f64, (points * points) as f64);
             let multiplying = tiles * depth * g.out as f64 / 120.0;
-            let moving = 0.6 * tiles * (depth + g.out as f64);
+            let moving = 0.17 * tiles * (depth + g.out as f64);
             let weights = 0.5 * depth * g.out as f64;
             (choice, products * (multiplying + moving + weights))
         })
         .filter(|&(_, time)| time < direct)
         .min_by(|a, b| a.1.total_cmp(&b.1))
         .map(|(choice, _)| choice)
+}
+
+/// [`choose`] for the weights' gradient, whose matrix products are as small as the channels are few.
+pub(crate) fn choose_for_weights(g: &Geometry) -> Option<Choice> {
+    let depth = Phases::of(g).count.pow(2) * g.channels;
+    choose(g).filter(|_| depth.min(g.out) >= 2 * GROUP)
 }
 
 /// See [`super::convolution::shrink`].
@@ -134,6 +148,8 @@ pub(crate) fn shrink(
         Choice::F42 => shrink_by::<F42, 4, 2, 5>(g, x, weight, bias),
         Choice::F23 => shrink_by::<F23, 2, 3, 4>(g, x, weight, bias),
         Choice::F43 => shrink_by::<F43, 4, 3, 6>(g, x, weight, bias),
+        Choice::F34 => shrink_by::<F34, 3, 4, 6>(g, x, weight, bias),
+        Choice::F25 => shrink_by::<F25, 2, 5, 6>(g, x, weight, bias),
     }
 }
 
@@ -147,6 +163,8 @@ pub(crate) fn grow(choice: Choice, g: &Geometry, y: &[f32], weight: &[f32], bias
         Choice::F42 => grow_by::<F42, 4, 2, 5>(g, y, weight, bias),
         Choice::F23 => grow_by::<F23, 2, 3, 4>(g, y, weight, bias),
         Choice::F43 => grow_by::<F43, 4, 3, 6>(g, y, weight, bias),
+        Choice::F34 => grow_by::<F34, 3, 4, 6>(g, y, weight, bias),
+        Choice::F25 => grow_by::<F25, 2, 5, 6>(g, y, weight, bias),
     }
 }
 
@@ -187,6 +205,8 @@ pub(crate) fn weight_gradient(choice: Choice, g: &Geometry, x: &[f32], y: &[f32]
         Choice::F42 => weight_gradient_by::<F42, 4, 2, 5>(g, x, y),
         Choice::F23 => weight_gradient_by::<F23, 2, 3, 4>(g, x, y),
         Choice::F43 => weight_gradient_by::<F43, 4, 3, 6>(g, x, y),
+        Choice::F34 => weight_gradient_by::<F34, 3, 4, 6>(g, x, y),
+        Choice::F25 => weight_gradient_by::<F25, 2, 5, 6>(g, x, y),
     }
 }
 
@@ -237,31 +257,78 @@ impl Scheme<2, 3, 4> for F23 {
     const RESULT: [[f32; 4]; 2] = [[1.0, 1.0, 1.0, 0.0], [0.0, 1.0, -1.0, 1.0]];
 }
 
+/// The five finite points of the schemes of six, and what the kernel's value at each is multiplied with.
+const SIX: [(f32, f32); 5] =
+    [(0.0, 1.0), (1.0, 1.0 / 3.0), (-1.0, -1.0 / 3.0), (0.5, -16.0 / 15.0), (-2.0, 1.0 / 15.0)];
+
+/// `Bᵀ` of six points.
+const SIX_DATA: [[f32; 6]; 6] = [
+    [1.0, -1.5, -2.0, 1.5, 1.0, 0.0],
+    [0.0, -1.0, 0.5, 2.5, 1.0, 0.0],
+    [0.0, 1.0, -2.5, 0.5, 1.0, 0.0],
+    [0.0, -2.0, -1.0, 2.0, 1.0, 0.0],
+    [0.0, 0.5, -1.0, -0.5, 1.0, 0.0],
+    [0.0, 1.0, -1.5, -2.0, 1.5, 1.0],
+];
+
+/// `G` of six points: the kernel as a polynomial at each of them, and its last tap at ∞.
+const fn six_kernel<const TAPS: usize>() -> [[f32; TAPS]; 6] {
+    let mut kernel = [[0.0; TAPS]; 6];
+    let mut point = 0;
+    while point < 5 {
+        let mut power = SIX[point].1;
+        let mut tap = 0;
+        while tap < TAPS {
+            kernel[point][tap] = power;
+            power *= SIX[point].0;
+            tap += 1;
+        }
+        point += 1;
+    }
+    kernel[5][TAPS - 1] = 1.0;
+    kernel
+}
+
+/// `Aᵀ` of six points.
+const fn six_result<const RESULTS: usize>() -> [[f32; 6]; RESULTS] {
+    let mut result = [[0.0; 6]; RESULTS];
+    let mut point = 0;
+    while point < 5 {
+        let mut power = 1.0;
+        let mut row = 0;
+        while row < RESULTS {
+            result[row][point] = power;
+            power *= SIX[point].0;
+            row += 1;
+        }
+        point += 1;
+    }
+    result[RESULTS - 1][5] = 1.0;
+    result
+}
+
 struct F43;
 
 impl Scheme<4, 3, 6> for F43 {
-    const DATA: [[f32; 6]; 6] = [
-        [1.0, -1.5, -2.0, 1.5, 1.0, 0.0],
-        [0.0, -1.0, 0.5, 2.5, 1.0, 0.0],
-        [0.0, 1.0, -2.5, 0.5, 1.0, 0.0],
-        [0.0, -2.0, -1.0, 2.0, 1.0, 0.0],
-        [0.0, 0.5, -1.0, -0.5, 1.0, 0.0],
-        [0.0, 1.0, -1.5, -2.0, 1.5, 1.0],
-    ];
-    const KERNEL: [[f32; 3]; 6] = [
-        [1.0, 0.0, 0.0],
-        [1.0 / 3.0, 1.0 / 3.0, 1.0 / 3.0],
-        [-1.0 / 3.0, 1.0 / 3.0, -1.0 / 3.0],
-        [-16.0 / 15.0, -8.0 / 15.0, -4.0 / 15.0],
-        [1.0 / 15.0, -2.0 / 15.0, 4.0 / 15.0],
-        [0.0, 0.0, 1.0],
-    ];
-    const RESULT: [[f32; 6]; 4] = [
-        [1.0, 1.0, 1.0, 1.0, 1.0, 0.0],
-        [0.0, 1.0, -1.0, 0.5, -2.0, 0.0],
-        [0.0, 1.0, 1.0, 0.25, 4.0, 0.0],
-        [0.0, 1.0, -1.0, 0.125, -8.0, 1.0],
-    ];
+    const DATA: [[f32; 6]; 6] = SIX_DATA;
+    const KERNEL: [[f32; 3]; 6] = six_kernel();
+    const RESULT: [[f32; 6]; 4] = six_result();
+}
+
+struct F34;
+
+impl Scheme<3, 4, 6> for F34 {
+    const DATA: [[f32; 6]; 6] = SIX_DATA;
+    const KERNEL: [[f32; 4]; 6] = six_kernel();
+    const RESULT: [[f32; 6]; 3] = six_result();
+}
+
+struct F25;
+
+impl Scheme<2, 5, 6> for F25 {
+    const DATA: [[f32; 6]; 6] = SIX_DATA;
+    const KERNEL: [[f32; 5]; 6] = six_kernel();
+    const RESULT: [[f32; 6]; 2] = six_result();
 }
 
 fn shrink_by<
@@ -315,7 +382,7 @@ fn shrink_by<
             scheme: std::marker::PhantomData,
         });
     };
-    if products * grid.tiles() * depth <= WHOLE_FLOATS {
+    if by_weights(products, grid.tiles(), depth, g.out) {
         let inputs = transform_whole(products, grid.tiles(), depth, to_tiles);
         by_panels(products, depth, g.out, pack, |columns, packed| {
             multiply_out(0..grid.tiles(), &inputs, packed, columns);
@@ -380,7 +447,7 @@ fn grow_by<W: Scheme<RESULTS, TAPS, POINTS>, const RESULTS: usize, const TAPS: u
             scheme: std::marker::PhantomData,
         });
     };
-    if products * grid.tiles() * width.max(g.out) <= WHOLE_FLOATS {
+    if by_weights(products, grid.tiles(), width.max(g.out), width) {
         let inputs = transform_whole(products, grid.tiles(), g.out, to_tiles);
         // Panels have their own phases and channels, so they never write to the same place.
         by_panels(products, g.out, width, pack, |columns, packed| {
@@ -500,6 +567,12 @@ fn weight_gradient_by<
     gradient
 }
 
+/// Whether tasks share out the `columns` of the weights, with the transformed image held whole, and not the tiles: where
+/// there are fewer tiles than columns.
+fn by_weights(products: usize, tiles: usize, depth: usize, columns: usize) -> bool {
+    tiles <= columns && products * tiles * depth <= WHOLE_FLOATS
+}
+
 /// Tiles of a task: few enough that it holds at most [`TASK_FLOATS`] floats of them, each of `floats`, and that there
 /// are tasks enough.
 fn task_tiles(tiles: usize, floats: usize) -> usize {
@@ -584,6 +657,31 @@ fn pack_all(
     packed
 }
 
+/// How the pixels of an axis of the large image, and with them the taps, are shared out: those of a phase lie `step` apart, and
+/// the next phase begins `apart` after the one before.
+#[derive(Clone, Copy)]
+struct Phases {
+    count: usize,
+    step: usize,
+    apart: usize,
+}
+
+impl Phases {
+    fn of(g: &Geometry) -> Phases {
+        match (g.stride[0], g.kernel[0]) {
+            (2, _) => Phases { count: 2, step: 2, apart: 1 },
+            (_, 0..=5) => Phases { count: 1, step: 1, apart: 0 },
+            (_, kernel) => Phases { count: 2, step: 1, apart: kernel.div_ceil(2) },
+        }
+    }
+
+    /// The place of pixel or tap `i` of a phase.
+    #[inline(always)]
+    fn place(self, phase: usize, i: usize) -> usize {
+        self.apart * phase + self.step * i
+    }
+}
+
 /// The tiles of a batch.
 struct Grid {
     large: [usize; 2],
@@ -591,7 +689,7 @@ struct Grid {
     small: [usize; 2],
     out: usize,
     batch: usize,
-    stride: usize,
+    phases: Phases,
     padding: [usize; 2],
     /// Small pixels of a tile along an axis.
     results: usize,
@@ -609,7 +707,7 @@ impl Grid {
             small: g.small,
             out: g.out,
             batch: g.batch,
-            stride: g.stride[0],
+            phases: Phases::of(g),
             padding: g.padding,
             results,
             tiles: g.small.map(|size| size.div_ceil(results)),
@@ -618,7 +716,7 @@ impl Grid {
     }
 
     fn phases(&self) -> usize {
-        self.stride * self.stride
+        self.phases.count.pow(2)
     }
 
     /// Channels of all phases.
@@ -645,10 +743,10 @@ impl Grid {
     fn large_pixel(&self, tile: (usize, usize, usize), phase: usize, at: (usize, usize)) -> Option<usize> {
         let (image, y, x) = tile;
         let place = |tile: usize, phase: usize, at: usize, axis: usize| {
-            (self.stride * (self.results * tile + at) + phase).wrapping_sub(self.padding[axis])
+            self.phases.place(phase, self.results * tile + at).wrapping_sub(self.padding[axis])
         };
-        let y = place(y, phase / self.stride, at.0, 0);
-        let x = place(x, phase % self.stride, at.1, 1);
+        let y = place(y, phase / self.phases.count, at.0, 0);
+        let x = place(x, phase % self.phases.count, at.1, 1);
         (y < self.large[0] && x < self.large[1])
             .then(|| ((image * self.large[0] + y) * self.large[1] + x) * self.channels)
     }
@@ -1022,10 +1120,10 @@ impl<W: Scheme<RESULTS, TAPS, POINTS>, const RESULTS: usize, const TAPS: usize, 
 /// `large` counts phases and channels. `None` beyond the kernel.
 #[inline(always)]
 fn weight_offset(g: &Geometry, large: usize, out: usize, tap: (usize, usize)) -> Option<usize> {
-    let stride = g.stride[0];
+    let phases = Phases::of(g);
     let (phase, channel) = (large / g.channels, large % g.channels);
-    let y = phase / stride + stride * tap.0;
-    let x = phase % stride + stride * tap.1;
+    let y = phases.place(phase / phases.count, tap.0);
+    let x = phases.place(phase % phases.count, tap.1);
     let tap = y * g.kernel[1] + x;
     (y < g.kernel[0] && x < g.kernel[1]).then(|| {
         if g.transposed {
@@ -1081,7 +1179,7 @@ impl<W: Scheme<RESULTS, TAPS, POINTS>, const RESULTS: usize, const TAPS: usize, 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         let g = self.g;
-        let large = g.stride[0] * g.stride[0] * g.channels;
+        let large = Phases::of(g).count.pow(2) * g.channels;
         let slab = if g.transposed { Slab::rows(g.out, large) } else { Slab::rows(large, g.out) };
         for row in self.rows {
             for column in (0..slab.columns).step_by(S::F32_LANES) {
@@ -1234,6 +1332,13 @@ mod tests {
             (Choice::F43, 3, 1),
             (Choice::F23, 5, 2),
             (Choice::F43, 5, 2),
+            (Choice::F34, 4, 1),
+            (Choice::F34, 7, 2),
+            (Choice::F25, 5, 1),
+            (Choice::F25, 9, 2),
+            (Choice::F43, 6, 1),
+            (Choice::F34, 7, 1),
+            (Choice::F25, 10, 1),
         ];
         for (choice, kernel, stride) in cases {
             // The last has too many tiles to be transformed whole.
