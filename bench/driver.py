@@ -151,6 +151,7 @@ SHAKESPEARE = ROOT.parent / "shared" / "data" / "text" / "tinyshakespeare.txt"
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", default=",".join(PARTS), help=f"parts to run, of {','.join(PARTS)}")
+    parser.add_argument("--work", default="", help="of train and kernels, only works whose commands have one of these words, as dcgan,char-rnn")
     parser.add_argument("--rounds", type=int, default=3, help="times each contender runs in the alternation")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--quick", action="store_true", help="a few steps and images, to see that all works")
@@ -209,6 +210,8 @@ def compare(given, works, repeats=1):
     """Rows of a table and notes for works (name, our words, their words, batch, steps), each step `repeats` times its work."""
     rows, notes = [], []
     for work, ours, theirs, batch, steps in works:
+        if given.work and not set(given.work.split(",")) & set(ours):
+            continue
         common = ["--batch", batch, "--steps", 2 if given.quick else steps, "--threads", given.threads]
         us = [TARGET / "examples" / ours[0], *ours[1:], *common]
         them = [sys.executable, BENCH / "pytorch" / theirs[0], *theirs[1:], *common]
@@ -317,7 +320,7 @@ def quality(given):
         reached = result["reached"]
         if reached:
             rows.append(f"| nanoGPT's recipe in PyTorch, {mode}, to {QUALITY}: step {reached[0]} | {reached[1]:.1f} | {reached[2]:.3f} |")
-        rows.append(f"| the same, all its {result['last'][0]} steps | {result['last'][1]:.1f} | {result['last'][2]:.3f} |")
+        rows.append(f"| nanoGPT's recipe in PyTorch, {mode}, all its {result['last'][0]} steps | {result['last'][1]:.1f} | {result['last'][2]:.3f} |")
     return "\n".join(
         [
             *title,

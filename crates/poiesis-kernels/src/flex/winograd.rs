@@ -25,13 +25,20 @@
 //!
 //! Source: Winograd 1980; Lavin & Gray 2016 for convolutions; Barabasz et al. 2020 for the points.
 
-#![expect(unsafe_code, reason = "the transforms run through dozens of pointers at once")]
-#![expect(clippy::needless_range_loop, reason = "indices over registers, the same for several arrays")]
+#![expect(unsafe_code, reason = "tasks write to parts of one buffer")]
 
+mod grid;
+mod scheme;
+mod transform;
+
+use std::marker::PhantomData;
 use std::ops::Range;
 
-use pulp::{Simd, WithSimd};
-
+use self::grid::{Grid, Phases, Slab};
+use self::scheme::{F22, F23, F25, F34, F42, F43, Scheme};
+use self::transform::{
+    LargeToTiles, SmallToTiles, SumsToWeights, TilesToLarge, TilesToSmall, WeightsToPanel,
+};
 use super::convolution::Geometry;
 use super::gemm::{self, Left, Write};
 use super::parallel::{self, Shared};
@@ -49,20 +56,6 @@ const WHOLE_FLOATS: usize = 1 << 22;
 
 /// Channels come in groups of this many, a multiple of every vector's length.
 const GROUP: usize = 16;
-
-/// The block for each index below a constant of at most 6, one after the other: the compiler would keep loops
-/// this long, and the registers' arrays in memory.
-macro_rules! unrolled {
-    ($index:ident < $count:expr => $block:block) => {
-        unrolled!(@ $index, $count, $block, 0, 1, 2, 3, 4, 5)
-    };
-    (@ $index:ident, $count:expr, $block:block, $($number:literal),*) => {
-        $(if $number < $count {
-            let $index: usize = $number;
-            $block
-        })*
-    };
-}
 
 /// Which scheme does a convolution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -210,127 +203,6 @@ pub(crate) fn weight_gradient(choice: Choice, g: &Geometry, x: &[f32], y: &[f32]
     }
 }
 
-/// The matrices of `y = Aᵀ ((G g) ⊙ (Bᵀ d))`.
-trait Scheme<const RESULTS: usize, const TAPS: usize, const POINTS: usize>: 'static {
-    /// `Bᵀ`
-    const DATA: [[f32; POINTS]; POINTS];
-    /// `G`
-    const KERNEL: [[f32; TAPS]; POINTS];
-    /// `Aᵀ`
-    const RESULT: [[f32; POINTS]; RESULTS];
-}
-
-struct F22;
-
-impl Scheme<2, 2, 3> for F22 {
-    const DATA: [[f32; 3]; 3] = [[1.0, -1.0, 0.0], [0.0, 1.0, 0.0], [0.0, -1.0, 1.0]];
-    const KERNEL: [[f32; 2]; 3] = [[1.0, 0.0], [1.0, 1.0], [0.0, 1.0]];
-    const RESULT: [[f32; 3]; 2] = [[1.0, 1.0, 0.0], [0.0, 1.0, 1.0]];
-}
-
-struct F42;
-
-impl Scheme<4, 2, 5> for F42 {
-    const DATA: [[f32; 5]; 5] = [
-        [1.0, 2.0, -1.0, -2.0, 0.0],
-        [0.0, 0.5, 1.5, 1.0, 0.0],
-        [0.0, -0.5, -0.5, 1.0, 0.0],
-        [0.0, -1.0, 0.0, 1.0, 0.0],
-        [0.0, -0.5, -1.0, 0.5, 1.0],
-    ];
-    const KERNEL: [[f32; 2]; 5] =
-        [[1.0, 0.0], [1.0 / 3.0, 1.0 / 3.0], [-1.0, 1.0], [8.0 / 3.0, -4.0 / 3.0], [0.0, 1.0]];
-    const RESULT: [[f32; 5]; 4] = [
-        [1.0, 1.0, 1.0, 1.0, 0.0],
-        [0.0, 1.0, -1.0, -0.5, 0.0],
-        [0.0, 1.0, 1.0, 0.25, 0.0],
-        [0.0, 1.0, -1.0, -0.125, 1.0],
-    ];
-}
-
-struct F23;
-
-impl Scheme<2, 3, 4> for F23 {
-    const DATA: [[f32; 4]; 4] =
-        [[1.0, 0.0, -1.0, 0.0], [0.0, 1.0, 1.0, 0.0], [0.0, -1.0, 1.0, 0.0], [0.0, -1.0, 0.0, 1.0]];
-    const KERNEL: [[f32; 3]; 4] = [[1.0, 0.0, 0.0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0.0, 0.0, 1.0]];
-    const RESULT: [[f32; 4]; 2] = [[1.0, 1.0, 1.0, 0.0], [0.0, 1.0, -1.0, 1.0]];
-}
-
-/// The five finite points of the schemes of six, and what the kernel's value at each is multiplied with.
-const SIX: [(f32, f32); 5] =
-    [(0.0, 1.0), (1.0, 1.0 / 3.0), (-1.0, -1.0 / 3.0), (0.5, -16.0 / 15.0), (-2.0, 1.0 / 15.0)];
-
-/// `Bᵀ` of six points.
-const SIX_DATA: [[f32; 6]; 6] = [
-    [1.0, -1.5, -2.0, 1.5, 1.0, 0.0],
-    [0.0, -1.0, 0.5, 2.5, 1.0, 0.0],
-    [0.0, 1.0, -2.5, 0.5, 1.0, 0.0],
-    [0.0, -2.0, -1.0, 2.0, 1.0, 0.0],
-    [0.0, 0.5, -1.0, -0.5, 1.0, 0.0],
-    [0.0, 1.0, -1.5, -2.0, 1.5, 1.0],
-];
-
-/// `G` of six points: the kernel as a polynomial at each of them, and its last tap at ∞.
-const fn six_kernel<const TAPS: usize>() -> [[f32; TAPS]; 6] {
-    let mut kernel = [[0.0; TAPS]; 6];
-    let mut point = 0;
-    while point < 5 {
-        let mut power = SIX[point].1;
-        let mut tap = 0;
-        while tap < TAPS {
-            kernel[point][tap] = power;
-            power *= SIX[point].0;
-            tap += 1;
-        }
-        point += 1;
-    }
-    kernel[5][TAPS - 1] = 1.0;
-    kernel
-}
-
-/// `Aᵀ` of six points.
-const fn six_result<const RESULTS: usize>() -> [[f32; 6]; RESULTS] {
-    let mut result = [[0.0; 6]; RESULTS];
-    let mut point = 0;
-    while point < 5 {
-        let mut power = 1.0;
-        let mut row = 0;
-        while row < RESULTS {
-            result[row][point] = power;
-            power *= SIX[point].0;
-            row += 1;
-        }
-        point += 1;
-    }
-    result[RESULTS - 1][5] = 1.0;
-    result
-}
-
-struct F43;
-
-impl Scheme<4, 3, 6> for F43 {
-    const DATA: [[f32; 6]; 6] = SIX_DATA;
-    const KERNEL: [[f32; 3]; 6] = six_kernel();
-    const RESULT: [[f32; 6]; 4] = six_result();
-}
-
-struct F34;
-
-impl Scheme<3, 4, 6> for F34 {
-    const DATA: [[f32; 6]; 6] = SIX_DATA;
-    const KERNEL: [[f32; 4]; 6] = six_kernel();
-    const RESULT: [[f32; 6]; 3] = six_result();
-}
-
-struct F25;
-
-impl Scheme<2, 5, 6> for F25 {
-    const DATA: [[f32; 6]; 6] = SIX_DATA;
-    const KERNEL: [[f32; 5]; 6] = six_kernel();
-    const RESULT: [[f32; 6]; 2] = six_result();
-}
-
 fn shrink_by<
     W: Scheme<RESULTS, TAPS, POINTS>,
     const RESULTS: usize,
@@ -354,7 +226,7 @@ fn shrink_by<
             slab,
             at,
             result: inputs,
-            scheme: std::marker::PhantomData,
+            scheme: PhantomData,
         });
     };
     let multiply_out = |tiles: Range<usize>, inputs: &[f32], packed: &[f32], columns: Range<usize>| {
@@ -368,7 +240,7 @@ fn shrink_by<
             columns,
             bias,
             result: &result,
-            scheme: std::marker::PhantomData,
+            scheme: PhantomData,
         });
     };
     let pack = |columns: Range<usize>, slab: &Slab, packed: &Shared<'_>| {
@@ -379,7 +251,7 @@ fn shrink_by<
             columns,
             slab,
             result: packed,
-            scheme: std::marker::PhantomData,
+            scheme: PhantomData,
         });
     };
     if by_weights(products, grid.tiles(), depth, g.out) {
@@ -419,7 +291,7 @@ fn grow_by<W: Scheme<RESULTS, TAPS, POINTS>, const RESULTS: usize, const TAPS: u
             slab,
             at,
             result: inputs,
-            scheme: std::marker::PhantomData,
+            scheme: PhantomData,
         });
     };
     let multiply_out = |tiles: Range<usize>, inputs: &[f32], packed: &[f32], columns: Range<usize>| {
@@ -433,7 +305,7 @@ fn grow_by<W: Scheme<RESULTS, TAPS, POINTS>, const RESULTS: usize, const TAPS: u
             columns,
             bias,
             result: &result,
-            scheme: std::marker::PhantomData,
+            scheme: PhantomData,
         });
     };
     let pack = |columns: Range<usize>, slab: &Slab, packed: &Shared<'_>| {
@@ -444,7 +316,7 @@ fn grow_by<W: Scheme<RESULTS, TAPS, POINTS>, const RESULTS: usize, const TAPS: u
             columns,
             slab,
             result: packed,
-            scheme: std::marker::PhantomData,
+            scheme: PhantomData,
         });
     };
     if by_weights(products, grid.tiles(), width.max(g.out), width) {
@@ -516,7 +388,7 @@ fn weight_gradient_by<
                 slab: &large_slab,
                 at: part.start,
                 result: &shared_large,
-                scheme: std::marker::PhantomData,
+                scheme: PhantomData,
             });
             simd::dispatch_vectors(SmallToTiles::<W, RESULTS, TAPS, POINTS> {
                 grid: &grid,
@@ -525,7 +397,7 @@ fn weight_gradient_by<
                 slab: &small_slab,
                 at: part.start,
                 result: &shared_small,
-                scheme: std::marker::PhantomData,
+                scheme: PhantomData,
             });
         });
         let (left, right): (&[f32], &[f32]) =
@@ -561,7 +433,7 @@ fn weight_gradient_by<
             sums: &sums,
             rows: parallel::part(rows, 8, task),
             result: &shared,
-            scheme: std::marker::PhantomData,
+            scheme: PhantomData,
         });
     });
     gradient
@@ -655,645 +527,6 @@ fn pack_all(
         pack(task * GROUP..(task + 1) * GROUP, &slab, &shared);
     });
     packed
-}
-
-/// How the pixels of an axis of the large image, and with them the taps, are shared out: those of a phase lie `step` apart, and
-/// the next phase begins `apart` after the one before.
-#[derive(Clone, Copy)]
-struct Phases {
-    count: usize,
-    step: usize,
-    apart: usize,
-}
-
-impl Phases {
-    fn of(g: &Geometry) -> Phases {
-        match (g.stride[0], g.kernel[0]) {
-            (2, _) => Phases { count: 2, step: 2, apart: 1 },
-            (_, 0..=5) => Phases { count: 1, step: 1, apart: 0 },
-            (_, kernel) => Phases { count: 2, step: 1, apart: kernel.div_ceil(2) },
-        }
-    }
-
-    /// The place of pixel or tap `i` of a phase.
-    #[inline(always)]
-    fn place(self, phase: usize, i: usize) -> usize {
-        self.apart * phase + self.step * i
-    }
-}
-
-/// The tiles of a batch.
-struct Grid {
-    large: [usize; 2],
-    channels: usize,
-    small: [usize; 2],
-    out: usize,
-    batch: usize,
-    phases: Phases,
-    padding: [usize; 2],
-    /// Small pixels of a tile along an axis.
-    results: usize,
-    /// Tiles of an image, down and across.
-    tiles: [usize; 2],
-    /// What lies outside an image.
-    zeros: Vec<f32>,
-}
-
-impl Grid {
-    fn new(g: &Geometry, results: usize) -> Self {
-        Self {
-            large: g.large,
-            channels: g.channels,
-            small: g.small,
-            out: g.out,
-            batch: g.batch,
-            phases: Phases::of(g),
-            padding: g.padding,
-            results,
-            tiles: g.small.map(|size| size.div_ceil(results)),
-            zeros: vec![0.0; g.channels.max(g.out)],
-        }
-    }
-
-    fn phases(&self) -> usize {
-        self.phases.count.pow(2)
-    }
-
-    /// Channels of all phases.
-    fn depth(&self) -> usize {
-        self.phases() * self.channels
-    }
-
-    fn image_tiles(&self) -> usize {
-        self.tiles[0] * self.tiles[1]
-    }
-
-    fn tiles(&self) -> usize {
-        self.batch * self.image_tiles()
-    }
-
-    /// Image, row and column of a tile.
-    fn tile(&self, index: usize) -> (usize, usize, usize) {
-        let [height, width] = self.tiles;
-        (index / (height * width), index / width % height, index % width)
-    }
-
-    /// Where the values of the large pixel `(i, j)` of a tile's phase lie.
-    #[inline(always)]
-    fn large_pixel(&self, tile: (usize, usize, usize), phase: usize, at: (usize, usize)) -> Option<usize> {
-        let (image, y, x) = tile;
-        let place = |tile: usize, phase: usize, at: usize, axis: usize| {
-            self.phases.place(phase, self.results * tile + at).wrapping_sub(self.padding[axis])
-        };
-        let y = place(y, phase / self.phases.count, at.0, 0);
-        let x = place(x, phase % self.phases.count, at.1, 1);
-        (y < self.large[0] && x < self.large[1])
-            .then(|| ((image * self.large[0] + y) * self.large[1] + x) * self.channels)
-    }
-
-    /// Where the values of the small pixel `(i, j)` of a tile lie.
-    #[inline(always)]
-    fn small_pixel(&self, tile: (usize, usize, usize), at: (usize, usize)) -> Option<usize> {
-        let (image, y, x) = tile;
-        let y = self.results * y + at.0;
-        let x = self.results * x + at.1;
-        (y < self.small[0] && x < self.small[1])
-            .then(|| ((image * self.small[0] + y) * self.small[1] + x) * self.out)
-    }
-}
-
-/// How transformed values lie in memory: product after product, each a matrix, by rows or packed in panels for
-/// the right side of a matrix product.
-struct Slab {
-    rows: usize,
-    columns: usize,
-    panel: usize,
-}
-
-impl Slab {
-    fn rows(rows: usize, columns: usize) -> Self {
-        Self { rows, columns, panel: columns }
-    }
-
-    fn panels(rows: usize, columns: usize) -> Self {
-        Self { rows, columns, panel: gemm::panel_width() }
-    }
-
-    /// Where the value of `row` and `column` of the first product lies; columns up to the next multiple of
-    /// [`GROUP`] follow it.
-    #[inline(always)]
-    fn offset(&self, row: usize, column: usize) -> usize {
-        let first = column / self.panel * self.panel;
-        let width = self.panel.min(self.columns - first);
-        first * self.rows + row * width + column - first
-    }
-
-    /// Distance of the products.
-    fn product(&self) -> usize {
-        self.rows * self.columns
-    }
-}
-
-/// Transforms the large image's phases, `Bᵀ d B`.
-struct LargeToTiles<'a, W, const RESULTS: usize, const TAPS: usize, const POINTS: usize> {
-    grid: &'a Grid,
-    tiles: Range<usize>,
-    image: &'a [f32],
-    slab: &'a Slab,
-    /// Row of the slab for the first of `tiles`.
-    at: usize,
-    result: &'a Shared<'a>,
-    scheme: std::marker::PhantomData<W>,
-}
-
-impl<W: Scheme<RESULTS, TAPS, POINTS>, const RESULTS: usize, const TAPS: usize, const POINTS: usize> WithSimd
-    for LargeToTiles<'_, W, RESULTS, TAPS, POINTS>
-{
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        let channels = self.grid.channels;
-        for (row, index) in self.tiles.clone().enumerate() {
-            let tile = self.grid.tile(index);
-            for phase in 0..self.grid.phases() {
-                let mut pixels = [[self.grid.zeros.as_ptr(); POINTS]; POINTS];
-                unrolled!(j < POINTS => {
-                    unrolled!(i < POINTS => {
-                        if let Some(at) = self.grid.large_pixel(tile, phase, (j, i)) {
-                            pixels[j][i] = self.image[at..at + channels].as_ptr();
-                        }
-                    });
-                });
-                for group in (0..channels).step_by(GROUP) {
-                    let at = self.slab.offset(self.at + row, phase * channels + group);
-                    for c in (group..group + GROUP).step_by(S::F32_LANES) {
-                        let mut d = [[simd.splat_f32s(0.0); POINTS]; POINTS];
-                        unrolled!(j < POINTS => {
-                            unrolled!(i < POINTS => {
-                                // SAFETY: a pixel has `channels` values, of which a multiple of `GROUP`
-                                // and hence of the lanes; `zeros` are as many.
-                                d[j][i] = unsafe { load::<S>(pixels[j][i].wrapping_add(c)) };
-                            });
-                        });
-                        let values = both_axes(simd, const { &W::DATA }, d);
-                        // SAFETY: every row, product and column has a place of its own.
-                        unsafe { self.slab.store(simd, self.result, at + c - group, values) };
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// Transforms the small image, `A y Aᵀ`.
-struct SmallToTiles<'a, W, const RESULTS: usize, const TAPS: usize, const POINTS: usize> {
-    grid: &'a Grid,
-    tiles: Range<usize>,
-    image: &'a [f32],
-    slab: &'a Slab,
-    /// Row of the slab for the first of `tiles`.
-    at: usize,
-    result: &'a Shared<'a>,
-    scheme: std::marker::PhantomData<W>,
-}
-
-impl<W: Scheme<RESULTS, TAPS, POINTS>, const RESULTS: usize, const TAPS: usize, const POINTS: usize> WithSimd
-    for SmallToTiles<'_, W, RESULTS, TAPS, POINTS>
-{
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        let out = self.grid.out;
-        for (row, index) in self.tiles.clone().enumerate() {
-            let tile = self.grid.tile(index);
-            let mut pixels = [[self.grid.zeros.as_ptr(); RESULTS]; RESULTS];
-            unrolled!(j < RESULTS => {
-                unrolled!(i < RESULTS => {
-                    if let Some(at) = self.grid.small_pixel(tile, (j, i)) {
-                        pixels[j][i] = self.image[at..at + out].as_ptr();
-                    }
-                });
-            });
-            for group in (0..out).step_by(GROUP) {
-                let at = self.slab.offset(self.at + row, group);
-                for c in (group..group + GROUP).step_by(S::F32_LANES) {
-                    let mut y = [[simd.splat_f32s(0.0); RESULTS]; RESULTS];
-                    unrolled!(j < RESULTS => {
-                        unrolled!(i < RESULTS => {
-                            // SAFETY: a pixel has `out` values, a multiple of `GROUP`; `zeros` are as many.
-                            y[j][i] = unsafe { load::<S>(pixels[j][i].wrapping_add(c)) };
-                        });
-                    });
-                    let values = both_axes(simd, const { &transpose(W::RESULT) }, y);
-                    // SAFETY: every row, product and column has a place of its own.
-                    unsafe { self.slab.store(simd, self.result, at + c - group, values) };
-                }
-            }
-        }
-    }
-}
-
-impl Slab {
-    /// Stores the vectors of all products from `at` in the first product on.
-    ///
-    /// # Safety
-    ///
-    /// Nothing else may use these places at the same time.
-    #[inline(always)]
-    unsafe fn store<S: Simd, const POINTS: usize>(
-        &self,
-        _simd: S,
-        result: &Shared<'_>,
-        at: usize,
-        values: [[S::f32s; POINTS]; POINTS],
-    ) {
-        unrolled!(j < POINTS => {
-            unrolled!(i < POINTS => {
-                let at = at + (POINTS * j + i) * self.product();
-                // SAFETY: the caller's promise; the part has a vector's values.
-                unsafe { store(result.part(at..at + S::F32_LANES), values[j][i]) };
-            });
-        });
-    }
-}
-
-/// Puts the tiles' products together to small pixels: `Aᵀ m A`.
-struct TilesToSmall<'a, W, const RESULTS: usize, const TAPS: usize, const POINTS: usize> {
-    grid: &'a Grid,
-    tiles: Range<usize>,
-    products: &'a [f32],
-    /// The channels that the products have.
-    columns: Range<usize>,
-    bias: Option<&'a [f32]>,
-    result: &'a Shared<'a>,
-    scheme: std::marker::PhantomData<W>,
-}
-
-impl<W: Scheme<RESULTS, TAPS, POINTS>, const RESULTS: usize, const TAPS: usize, const POINTS: usize> WithSimd
-    for TilesToSmall<'_, W, RESULTS, TAPS, POINTS>
-{
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        let width = self.columns.len();
-        let slab = Slab::rows(self.tiles.len(), width);
-        for (row, index) in self.tiles.clone().enumerate() {
-            let tile = self.grid.tile(index);
-            for c in (0..width).step_by(S::F32_LANES) {
-                // SAFETY: `multiply_all` filled the products.
-                let m: [[S::f32s; POINTS]; POINTS] =
-                    unsafe { slab.load(simd, self.products, row * width + c) };
-                let bias = bias_vector(simd, self.bias, self.columns.start + c);
-                let values = both_axes(simd, const { &W::RESULT }, m);
-                unrolled!(j < RESULTS => {
-                    unrolled!(i < RESULTS => {
-                        if let Some(at) = self.grid.small_pixel(tile, (j, i)) {
-                            let at = at + self.columns.start + c;
-                            let value = simd.add_f32s(values[j][i], bias);
-                            // SAFETY: every tile has pixels of its own, every task channels or tiles.
-                            unsafe { store(self.result.part(at..at + S::F32_LANES), value) };
-                        }
-                    });
-                });
-            }
-        }
-    }
-}
-
-impl Slab {
-    /// The vectors of all products from `at` in the first product on.
-    ///
-    /// # Safety
-    ///
-    /// They must lie inside `products`, which is checked.
-    #[inline(always)]
-    unsafe fn load<S: Simd, const POINTS: usize>(
-        &self,
-        simd: S,
-        products: &[f32],
-        at: usize,
-    ) -> [[S::f32s; POINTS]; POINTS] {
-        let mut values = [[simd.splat_f32s(0.0); POINTS]; POINTS];
-        unrolled!(j < POINTS => {
-            unrolled!(i < POINTS => {
-                let at = at + (POINTS * j + i) * self.product();
-                // SAFETY: the slice has as many values as are read.
-                values[j][i] = unsafe { load::<S>(products[at..at + S::F32_LANES].as_ptr()) };
-            });
-        });
-        values
-    }
-}
-
-#[inline(always)]
-fn bias_vector<S: Simd>(simd: S, bias: Option<&[f32]>, at: usize) -> S::f32s {
-    match bias {
-        // SAFETY: the slice has as many values as are read.
-        Some(bias) => unsafe { load::<S>(bias[at..at + S::F32_LANES].as_ptr()) },
-        None => simd.splat_f32s(0.0),
-    }
-}
-
-/// Puts the tiles' products together to large pixels, `B v Bᵀ`; neighbouring tiles add up where they overlap.
-struct TilesToLarge<'a, W, const RESULTS: usize, const TAPS: usize, const POINTS: usize> {
-    grid: &'a Grid,
-    tiles: Range<usize>,
-    products: &'a [f32],
-    /// The columns (phase and channel) that the products have.
-    columns: Range<usize>,
-    bias: Option<&'a [f32]>,
-    result: &'a Shared<'a>,
-    scheme: std::marker::PhantomData<W>,
-}
-
-impl<W: Scheme<RESULTS, TAPS, POINTS>, const RESULTS: usize, const TAPS: usize, const POINTS: usize> WithSimd
-    for TilesToLarge<'_, W, RESULTS, TAPS, POINTS>
-{
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        let channels = self.grid.channels;
-        let width = self.columns.len();
-        let slab = Slab::rows(self.tiles.len(), width);
-        let overlap = POINTS - RESULTS;
-        for (row, index) in self.tiles.clone().enumerate() {
-            let tile = self.grid.tile(index);
-            let mut pixels = [[None; POINTS]; POINTS];
-            let mut current = usize::MAX;
-            for column in (0..width).step_by(S::F32_LANES) {
-                let (phase, channel) =
-                    ((self.columns.start + column) / channels, (self.columns.start + column) % channels);
-                if phase != current {
-                    current = phase;
-                    unrolled!(j < POINTS => {
-                        unrolled!(i < POINTS => {
-                            pixels[j][i] = self.grid.large_pixel(tile, phase, (j, i));
-                        });
-                    });
-                }
-                // SAFETY: `multiply_all` filled the products.
-                let v: [[S::f32s; POINTS]; POINTS] =
-                    unsafe { slab.load(simd, self.products, row * width + column) };
-                let bias = bias_vector(simd, self.bias, channel);
-                let values = both_axes(simd, const { &transpose(W::DATA) }, v);
-                unrolled!(j < POINTS => {
-                                    unrolled!(i < POINTS => {
-                                        if let Some(at) = pixels[j][i] {
-                                        let at = at + channel;
-                                        // SAFETY: a task's images, phases or channels are its own.
-                                        let pixel = unsafe { self.result.part(at..at + S::F32_LANES) };
-                                        // The tile above or to the left was here before.
-                                        let seen = (j < overlap && tile.1 > 0) || (i < overlap && tile.2 > 0);
-                                        let old = if seen {
-                                            // SAFETY: the slice has as many values as are read.
-                                            unsafe { load::<S>(pixel.as_ptr()) }
-                                        } else {
-                                            bias
-                                        };
-                                        // SAFETY: the slice has as many values as are written.
-                                        unsafe { store(pixel, simd.add_f32s(old, values[j][i])) };
-                }
-                                    });
-                                });
-            }
-        }
-    }
-}
-
-/// Transforms the weights, `G g Gᵀ`, and packs `(phase, channel) × out` if `forward`, else
-/// `out × (phase, channel)`.
-struct WeightsToPanel<'a, W, const RESULTS: usize, const TAPS: usize, const POINTS: usize> {
-    g: &'a Geometry,
-    weight: &'a [f32],
-    forward: bool,
-    columns: Range<usize>,
-    /// Has either all columns or only these.
-    slab: &'a Slab,
-    result: &'a Shared<'a>,
-    scheme: std::marker::PhantomData<W>,
-}
-
-impl<W: Scheme<RESULTS, TAPS, POINTS>, const RESULTS: usize, const TAPS: usize, const POINTS: usize> WithSimd
-    for WeightsToPanel<'_, W, RESULTS, TAPS, POINTS>
-{
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        let straight = self.forward != self.g.transposed;
-        let first = if self.slab.columns == self.columns.len() { self.columns.start } else { 0 };
-        for row in (0..self.slab.rows).step_by(GROUP) {
-            for column in self.columns.clone().step_by(GROUP) {
-                let (large, out) = if self.forward { (row, column) } else { (column, row) };
-                let mut taps = [[[[0.0; GROUP]; GROUP]; TAPS]; TAPS];
-                unrolled!(j < TAPS => {
-                    unrolled!(i < TAPS => {
-                        weight_block(self.g, self.weight, (large, out), (j, i), straight, &mut taps[j][i]);
-                    });
-                });
-                for r in 0..GROUP {
-                    let at = self.slab.offset(row + r, column - first);
-                    for c in (0..GROUP).step_by(S::F32_LANES) {
-                        let mut w = [[simd.splat_f32s(0.0); TAPS]; TAPS];
-                        unrolled!(j < TAPS => {
-                            unrolled!(i < TAPS => {
-                                let values = &taps[j][i][r][c..c + S::F32_LANES];
-                                // SAFETY: the slice has as many values as are read.
-                                w[j][i] = unsafe { load::<S>(values.as_ptr()) };
-                            });
-                        });
-                        let values = both_axes(simd, const { &W::KERNEL }, w);
-                        // SAFETY: every row, column and product has a place of its own.
-                        unsafe { self.slab.store(simd, self.result, at + c, values) };
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// The place in the weights of tap `(j, i)` of a phase, a channel of the large and one of the small image;
-/// `large` counts phases and channels. `None` beyond the kernel.
-#[inline(always)]
-fn weight_offset(g: &Geometry, large: usize, out: usize, tap: (usize, usize)) -> Option<usize> {
-    let phases = Phases::of(g);
-    let (phase, channel) = (large / g.channels, large % g.channels);
-    let y = phases.place(phase / phases.count, tap.0);
-    let x = phases.place(phase % phases.count, tap.1);
-    let tap = y * g.kernel[1] + x;
-    (y < g.kernel[0] && x < g.kernel[1]).then(|| {
-        if g.transposed {
-            (tap * g.out + out) * g.channels + channel
-        } else {
-            (tap * g.channels + channel) * g.out + out
-        }
-    })
-}
-
-/// One tap of a phase for a group of channels of the large image and a group of channels of the small one.
-/// The inner index runs over those that lie side by side in the weights if `straight`, else over the others.
-#[inline(always)]
-fn weight_block(
-    g: &Geometry,
-    weight: &[f32],
-    (large, out): (usize, usize),
-    tap: (usize, usize),
-    straight: bool,
-    block: &mut [[f32; GROUP]; GROUP],
-) {
-    let Some(start) = weight_offset(g, large, out, tap) else {
-        return;
-    };
-    let distance = if g.transposed { g.channels } else { g.out };
-    for i in 0..GROUP {
-        let values = &weight[start + i * distance..][..GROUP];
-        if straight {
-            block[i].copy_from_slice(values);
-        } else {
-            for j in 0..GROUP {
-                block[j][i] = values[j];
-            }
-        }
-    }
-}
-
-/// The weights' gradient from that of the transformed weights, `Gᵀ u G`.
-struct SumsToWeights<'a, W, const RESULTS: usize, const TAPS: usize, const POINTS: usize> {
-    g: &'a Geometry,
-    /// Products of rows (phase, channel) and columns out, or the other way if the weights are transposed.
-    sums: &'a [f32],
-    rows: Range<usize>,
-    result: &'a Shared<'a>,
-    scheme: std::marker::PhantomData<W>,
-}
-
-impl<W: Scheme<RESULTS, TAPS, POINTS>, const RESULTS: usize, const TAPS: usize, const POINTS: usize> WithSimd
-    for SumsToWeights<'_, W, RESULTS, TAPS, POINTS>
-{
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        let g = self.g;
-        let large = Phases::of(g).count.pow(2) * g.channels;
-        let slab = if g.transposed { Slab::rows(g.out, large) } else { Slab::rows(large, g.out) };
-        for row in self.rows {
-            for column in (0..slab.columns).step_by(S::F32_LANES) {
-                // SAFETY: the loads are checked.
-                let u: [[S::f32s; POINTS]; POINTS] =
-                    unsafe { slab.load(simd, self.sums, row * slab.columns + column) };
-                let values = both_axes(simd, const { &transpose(W::KERNEL) }, u);
-                let (large, out) = if g.transposed { (column, row) } else { (row, column) };
-                unrolled!(j < TAPS => {
-                    unrolled!(i < TAPS => {
-                        if let Some(at) = weight_offset(g, large, out, (j, i)) {
-                            // SAFETY: every tap and pair of channels has a place of its own.
-                            unsafe {
-                                store(self.result.part(at..at + S::F32_LANES), values[j][i]);
-                            }
-                        }
-                    });
-                });
-            }
-        }
-    }
-}
-
-/// # Safety
-///
-/// A vector's values must be readable from `source` on.
-#[inline(always)]
-unsafe fn load<S: Simd>(source: *const f32) -> S::f32s {
-    // SAFETY: the caller's promise; vectors need no alignment here.
-    unsafe { source.cast::<S::f32s>().read_unaligned() }
-}
-
-/// # Safety
-///
-/// `target` must have a vector's values.
-#[inline(always)]
-unsafe fn store<V>(target: &mut [f32], value: V) {
-    // SAFETY: the caller's promise; vectors need no alignment here.
-    unsafe { target.as_mut_ptr().cast::<V>().write_unaligned(value) }
-}
-
-const fn transpose<const I: usize, const O: usize>(matrix: [[f32; I]; O]) -> [[f32; O]; I] {
-    let mut transposed = [[0.0; O]; I];
-    let mut o = 0;
-    while o < O {
-        let mut i = 0;
-        while i < I {
-            transposed[i][o] = matrix[o][i];
-            i += 1;
-        }
-        o += 1;
-    }
-    transposed
-}
-
-/// `matrix · x · matrixᵀ`
-#[inline(always)]
-fn both_axes<S: Simd, const I: usize, const O: usize>(
-    simd: S,
-    matrix: &'static [[f32; I]; O],
-    x: [[S::f32s; I]; I],
-) -> [[S::f32s; O]; O] {
-    let zero = simd.splat_f32s(0.0);
-    let mut rows = [[zero; O]; I];
-    unrolled!(j < I => {
-        rows[j] = one_axis(simd, matrix, x[j]);
-    });
-    let mut result = [[zero; O]; O];
-    unrolled!(i < O => {
-        let mut column = [zero; I];
-        unrolled!(j < I => {
-            column[j] = rows[j][i];
-        });
-        let column = one_axis(simd, matrix, column);
-        unrolled!(j < O => {
-            result[j][i] = column[j];
-        });
-    });
-    result
-}
-
-/// `matrix · x`; the compiler sees the factors and leaves out zeros and ones.
-#[inline(always)]
-fn one_axis<S: Simd, const I: usize, const O: usize>(
-    simd: S,
-    matrix: &'static [[f32; I]; O],
-    x: [S::f32s; I],
-) -> [S::f32s; O] {
-    let mut result = [simd.splat_f32s(0.0); O];
-    unrolled!(o < O => {
-        let mut empty = true;
-        unrolled!(i < I => {
-            let factor = matrix[o][i];
-            if factor != 0.0 {
-                let factors = simd.splat_f32s(factor);
-                result[o] = if empty && factor == 1.0 {
-                    x[i]
-                } else if empty && factor == -1.0 {
-                    simd.neg_f32s(x[i])
-                } else if empty {
-                    simd.mul_f32s(factors, x[i])
-                } else if factor == 1.0 {
-                    simd.add_f32s(result[o], x[i])
-                } else if factor == -1.0 {
-                    simd.sub_f32s(result[o], x[i])
-                } else {
-                    simd.mul_add_e_f32s(factors, x[i], result[o])
-                };
-                empty = false;
-            }
-        });
-        let _ = empty;
-    });
-    result
 }
 
 #[cfg(test)]

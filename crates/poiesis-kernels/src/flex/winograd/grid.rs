@@ -1,0 +1,146 @@
+//! Where tiles lie in images, and transformed values in memory.
+
+use super::super::convolution::Geometry;
+use super::super::gemm;
+
+/// How the pixels of an axis of the large image, and with them the taps, are shared out: those of a phase lie `step` apart, and
+/// the next phase begins `apart` after the one before.
+#[derive(Clone, Copy)]
+pub(super) struct Phases {
+    pub(super) count: usize,
+    pub(super) step: usize,
+    pub(super) apart: usize,
+}
+
+impl Phases {
+    pub(super) fn of(g: &Geometry) -> Phases {
+        match (g.stride[0], g.kernel[0]) {
+            (2, _) => Phases { count: 2, step: 2, apart: 1 },
+            (_, 0..=5) => Phases { count: 1, step: 1, apart: 0 },
+            (_, kernel) => Phases { count: 2, step: 1, apart: kernel.div_ceil(2) },
+        }
+    }
+
+    /// The place of pixel or tap `i` of a phase.
+    #[inline(always)]
+    pub(super) fn place(self, phase: usize, i: usize) -> usize {
+        self.apart * phase + self.step * i
+    }
+}
+
+/// The tiles of a batch.
+pub(super) struct Grid {
+    pub(super) large: [usize; 2],
+    pub(super) channels: usize,
+    pub(super) small: [usize; 2],
+    pub(super) out: usize,
+    pub(super) batch: usize,
+    pub(super) phases: Phases,
+    pub(super) padding: [usize; 2],
+    /// Small pixels of a tile along an axis.
+    pub(super) results: usize,
+    /// Tiles of an image, down and across.
+    pub(super) tiles: [usize; 2],
+    /// What lies outside an image.
+    pub(super) zeros: Vec<f32>,
+}
+
+impl Grid {
+    pub(super) fn new(g: &Geometry, results: usize) -> Self {
+        Self {
+            large: g.large,
+            channels: g.channels,
+            small: g.small,
+            out: g.out,
+            batch: g.batch,
+            phases: Phases::of(g),
+            padding: g.padding,
+            results,
+            tiles: g.small.map(|size| size.div_ceil(results)),
+            zeros: vec![0.0; g.channels.max(g.out)],
+        }
+    }
+
+    pub(super) fn phases(&self) -> usize {
+        self.phases.count.pow(2)
+    }
+
+    /// Channels of all phases.
+    pub(super) fn depth(&self) -> usize {
+        self.phases() * self.channels
+    }
+
+    pub(super) fn image_tiles(&self) -> usize {
+        self.tiles[0] * self.tiles[1]
+    }
+
+    pub(super) fn tiles(&self) -> usize {
+        self.batch * self.image_tiles()
+    }
+
+    /// Image, row and column of a tile.
+    pub(super) fn tile(&self, index: usize) -> (usize, usize, usize) {
+        let [height, width] = self.tiles;
+        (index / (height * width), index / width % height, index % width)
+    }
+
+    /// Where the values of the large pixel `(i, j)` of a tile's phase lie.
+    #[inline(always)]
+    pub(super) fn large_pixel(
+        &self,
+        tile: (usize, usize, usize),
+        phase: usize,
+        at: (usize, usize),
+    ) -> Option<usize> {
+        let (image, y, x) = tile;
+        let place = |tile: usize, phase: usize, at: usize, axis: usize| {
+            self.phases.place(phase, self.results * tile + at).wrapping_sub(self.padding[axis])
+        };
+        let y = place(y, phase / self.phases.count, at.0, 0);
+        let x = place(x, phase % self.phases.count, at.1, 1);
+        (y < self.large[0] && x < self.large[1])
+            .then(|| ((image * self.large[0] + y) * self.large[1] + x) * self.channels)
+    }
+
+    /// Where the values of the small pixel `(i, j)` of a tile lie.
+    #[inline(always)]
+    pub(super) fn small_pixel(&self, tile: (usize, usize, usize), at: (usize, usize)) -> Option<usize> {
+        let (image, y, x) = tile;
+        let y = self.results * y + at.0;
+        let x = self.results * x + at.1;
+        (y < self.small[0] && x < self.small[1])
+            .then(|| ((image * self.small[0] + y) * self.small[1] + x) * self.out)
+    }
+}
+
+/// How transformed values lie in memory: product after product, each a matrix, by rows or packed in panels for
+/// the right side of a matrix product.
+pub(super) struct Slab {
+    pub(super) rows: usize,
+    pub(super) columns: usize,
+    pub(super) panel: usize,
+}
+
+impl Slab {
+    pub(super) fn rows(rows: usize, columns: usize) -> Self {
+        Self { rows, columns, panel: columns }
+    }
+
+    pub(super) fn panels(rows: usize, columns: usize) -> Self {
+        Self { rows, columns, panel: gemm::panel_width() }
+    }
+
+    /// Where the value of `row` and `column` of the first product lies; columns up to the next multiple of
+    /// [`GROUP`] follow it.
+    #[inline(always)]
+    pub(super) fn offset(&self, row: usize, column: usize) -> usize {
+        let first = column / self.panel * self.panel;
+        let width = self.panel.min(self.columns - first);
+        first * self.rows + row * width + column - first
+    }
+
+    /// Distance of the products.
+    pub(super) fn product(&self) -> usize {
+        self.rows * self.columns
+    }
+}
