@@ -104,7 +104,7 @@ pub(crate) fn choose(g: &Geometry) -> Option<Choice> {
         _ => return None,
     };
     let pairs = (g.channels * g.out) as f64;
-    let depth = (phases.count.pow(2) * g.channels) as f64;
+    let depth = phases.depth(g.channels) as f64;
     // Times in nanoseconds of one thread, about those of a Zen 5 core, for a batch of 64.
     let direct = (64 * g.small[0] * g.small[1] * kernel * kernel) as f64 * pairs / 120.0;
     candidates
@@ -124,7 +124,7 @@ pub(crate) fn choose(g: &Geometry) -> Option<Choice> {
 
 /// [`choose`] for the weights' gradient, whose matrix products are as small as the channels are few.
 pub(crate) fn choose_for_weights(g: &Geometry) -> Option<Choice> {
-    let depth = Phases::of(g).count.pow(2) * g.channels;
+    let depth = Phases::of(g).depth(g.channels);
     choose(g).filter(|_| depth.min(g.out) >= 2 * GROUP)
 }
 

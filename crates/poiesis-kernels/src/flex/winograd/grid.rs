@@ -21,6 +21,11 @@ impl Phases {
         }
     }
 
+    /// Channels of all phases of both axes.
+    pub(super) fn depth(self, channels: usize) -> usize {
+        self.count.pow(2) * channels
+    }
+
     /// The place of pixel or tap `i` of a phase.
     #[inline(always)]
     pub(super) fn place(self, phase: usize, i: usize) -> usize {
@@ -67,7 +72,7 @@ impl Grid {
 
     /// Channels of all phases.
     pub(super) fn depth(&self) -> usize {
-        self.phases() * self.channels
+        self.phases.depth(self.channels)
     }
 
     pub(super) fn image_tiles(&self) -> usize {

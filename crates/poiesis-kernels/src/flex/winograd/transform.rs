@@ -3,6 +3,7 @@
 #![expect(unsafe_code, reason = "the transforms run through dozens of pointers at once")]
 #![expect(clippy::needless_range_loop, reason = "indices over registers, the same for several arrays")]
 
+use std::marker::PhantomData;
 use std::ops::Range;
 
 use pulp::{Simd, WithSimd};
@@ -22,7 +23,7 @@ pub(super) struct LargeToTiles<'a, W, const RESULTS: usize, const TAPS: usize, c
     /// Row of the slab for the first of `tiles`.
     pub(super) at: usize,
     pub(super) result: &'a Shared<'a>,
-    pub(super) scheme: std::marker::PhantomData<W>,
+    pub(super) scheme: PhantomData<W>,
 }
 
 impl<W: Scheme<RESULTS, TAPS, POINTS>, const RESULTS: usize, const TAPS: usize, const POINTS: usize> WithSimd
@@ -47,14 +48,8 @@ impl<W: Scheme<RESULTS, TAPS, POINTS>, const RESULTS: usize, const TAPS: usize, 
                 for group in (0..channels).step_by(GROUP) {
                     let at = self.slab.offset(self.at + row, phase * channels + group);
                     for c in (group..group + GROUP).step_by(S::F32_LANES) {
-                        let mut d = [[simd.splat_f32s(0.0); POINTS]; POINTS];
-                        unrolled!(j < POINTS => {
-                            unrolled!(i < POINTS => {
-                                // SAFETY: a pixel has `channels` values, of which a multiple of `GROUP`
-                                // and hence of the lanes; `zeros` are as many.
-                                d[j][i] = unsafe { load::<S>(pixels[j][i].wrapping_add(c)) };
-                            });
-                        });
+                        // SAFETY: a pixel has `channels` values, a multiple of `GROUP` and hence of the lanes; `zeros` are as many.
+                        let d = unsafe { gather(simd, pixels, c) };
                         let values = both_axes(simd, const { &W::DATA }, d);
                         // SAFETY: every row, product and column has a place of its own.
                         unsafe { self.slab.store(simd, self.result, at + c - group, values) };
@@ -74,7 +69,7 @@ pub(super) struct SmallToTiles<'a, W, const RESULTS: usize, const TAPS: usize, c
     /// Row of the slab for the first of `tiles`.
     pub(super) at: usize,
     pub(super) result: &'a Shared<'a>,
-    pub(super) scheme: std::marker::PhantomData<W>,
+    pub(super) scheme: PhantomData<W>,
 }
 
 impl<W: Scheme<RESULTS, TAPS, POINTS>, const RESULTS: usize, const TAPS: usize, const POINTS: usize> WithSimd
@@ -98,13 +93,8 @@ impl<W: Scheme<RESULTS, TAPS, POINTS>, const RESULTS: usize, const TAPS: usize, 
             for group in (0..out).step_by(GROUP) {
                 let at = self.slab.offset(self.at + row, group);
                 for c in (group..group + GROUP).step_by(S::F32_LANES) {
-                    let mut y = [[simd.splat_f32s(0.0); RESULTS]; RESULTS];
-                    unrolled!(j < RESULTS => {
-                        unrolled!(i < RESULTS => {
-                            // SAFETY: a pixel has `out` values, a multiple of `GROUP`; `zeros` are as many.
-                            y[j][i] = unsafe { load::<S>(pixels[j][i].wrapping_add(c)) };
-                        });
-                    });
+                    // SAFETY: a pixel has `out` values, a multiple of `GROUP`; `zeros` are as many.
+                    let y = unsafe { gather(simd, pixels, c) };
                     let values = both_axes(simd, const { &transpose(W::RESULT) }, y);
                     // SAFETY: every row, product and column has a place of its own.
                     unsafe { self.slab.store(simd, self.result, at + c - group, values) };
@@ -121,7 +111,7 @@ impl Slab {
     ///
     /// Nothing else may use these places at the same time.
     #[inline(always)]
-    pub(super) unsafe fn store<S: Simd, const POINTS: usize>(
+    unsafe fn store<S: Simd, const POINTS: usize>(
         &self,
         _simd: S,
         result: &Shared<'_>,
@@ -147,7 +137,7 @@ pub(super) struct TilesToSmall<'a, W, const RESULTS: usize, const TAPS: usize, c
     pub(super) columns: Range<usize>,
     pub(super) bias: Option<&'a [f32]>,
     pub(super) result: &'a Shared<'a>,
-    pub(super) scheme: std::marker::PhantomData<W>,
+    pub(super) scheme: PhantomData<W>,
 }
 
 impl<W: Scheme<RESULTS, TAPS, POINTS>, const RESULTS: usize, const TAPS: usize, const POINTS: usize> WithSimd
@@ -189,7 +179,7 @@ impl Slab {
     ///
     /// They must lie inside `products`, which is checked.
     #[inline(always)]
-    pub(super) unsafe fn load<S: Simd, const POINTS: usize>(
+    unsafe fn load<S: Simd, const POINTS: usize>(
         &self,
         simd: S,
         products: &[f32],
@@ -208,7 +198,7 @@ impl Slab {
 }
 
 #[inline(always)]
-pub(super) fn bias_vector<S: Simd>(simd: S, bias: Option<&[f32]>, at: usize) -> S::f32s {
+fn bias_vector<S: Simd>(simd: S, bias: Option<&[f32]>, at: usize) -> S::f32s {
     match bias {
         // SAFETY: the slice has as many values as are read.
         Some(bias) => unsafe { load::<S>(bias[at..at + S::F32_LANES].as_ptr()) },
@@ -225,7 +215,7 @@ pub(super) struct TilesToLarge<'a, W, const RESULTS: usize, const TAPS: usize, c
     pub(super) columns: Range<usize>,
     pub(super) bias: Option<&'a [f32]>,
     pub(super) result: &'a Shared<'a>,
-    pub(super) scheme: std::marker::PhantomData<W>,
+    pub(super) scheme: PhantomData<W>,
 }
 
 impl<W: Scheme<RESULTS, TAPS, POINTS>, const RESULTS: usize, const TAPS: usize, const POINTS: usize> WithSimd
@@ -260,24 +250,24 @@ impl<W: Scheme<RESULTS, TAPS, POINTS>, const RESULTS: usize, const TAPS: usize, 
                 let bias = bias_vector(simd, self.bias, channel);
                 let values = both_axes(simd, const { &transpose(W::DATA) }, v);
                 unrolled!(j < POINTS => {
-                                    unrolled!(i < POINTS => {
-                                        if let Some(at) = pixels[j][i] {
-                                        let at = at + channel;
-                                        // SAFETY: a task's images, phases or channels are its own.
-                                        let pixel = unsafe { self.result.part(at..at + S::F32_LANES) };
-                                        // The tile above or to the left was here before.
-                                        let seen = (j < overlap && tile.1 > 0) || (i < overlap && tile.2 > 0);
-                                        let old = if seen {
-                                            // SAFETY: the slice has as many values as are read.
-                                            unsafe { load::<S>(pixel.as_ptr()) }
-                                        } else {
-                                            bias
-                                        };
-                                        // SAFETY: the slice has as many values as are written.
-                                        unsafe { store(pixel, simd.add_f32s(old, values[j][i])) };
-                }
-                                    });
-                                });
+                    unrolled!(i < POINTS => {
+                        if let Some(at) = pixels[j][i] {
+                            let at = at + channel;
+                            // SAFETY: a task's images, phases or channels are its own.
+                            let pixel = unsafe { self.result.part(at..at + S::F32_LANES) };
+                            // The tile above or to the left was here before.
+                            let seen = (j < overlap && tile.1 > 0) || (i < overlap && tile.2 > 0);
+                            let old = if seen {
+                                // SAFETY: the slice has as many values as are read.
+                                unsafe { load::<S>(pixel.as_ptr()) }
+                            } else {
+                                bias
+                            };
+                            // SAFETY: the slice has as many values as are written.
+                            unsafe { store(pixel, simd.add_f32s(old, values[j][i])) };
+                        }
+                    });
+                });
             }
         }
     }
@@ -293,7 +283,7 @@ pub(super) struct WeightsToPanel<'a, W, const RESULTS: usize, const TAPS: usize,
     /// Has either all columns or only these.
     pub(super) slab: &'a Slab,
     pub(super) result: &'a Shared<'a>,
-    pub(super) scheme: std::marker::PhantomData<W>,
+    pub(super) scheme: PhantomData<W>,
 }
 
 impl<W: Scheme<RESULTS, TAPS, POINTS>, const RESULTS: usize, const TAPS: usize, const POINTS: usize> WithSimd
@@ -338,7 +328,7 @@ impl<W: Scheme<RESULTS, TAPS, POINTS>, const RESULTS: usize, const TAPS: usize, 
 /// The place in the weights of tap `(j, i)` of a phase, a channel of the large and one of the small image;
 /// `large` counts phases and channels. `None` beyond the kernel.
 #[inline(always)]
-pub(super) fn weight_offset(g: &Geometry, large: usize, out: usize, tap: (usize, usize)) -> Option<usize> {
+fn weight_offset(g: &Geometry, large: usize, out: usize, tap: (usize, usize)) -> Option<usize> {
     let phases = Phases::of(g);
     let (phase, channel) = (large / g.channels, large % g.channels);
     let y = phases.place(phase / phases.count, tap.0);
@@ -356,7 +346,7 @@ pub(super) fn weight_offset(g: &Geometry, large: usize, out: usize, tap: (usize,
 /// One tap of a phase for a group of channels of the large image and a group of channels of the small one.
 /// The inner index runs over those that lie side by side in the weights if `straight`, else over the others.
 #[inline(always)]
-pub(super) fn weight_block(
+fn weight_block(
     g: &Geometry,
     weight: &[f32],
     (large, out): (usize, usize),
@@ -387,7 +377,7 @@ pub(super) struct SumsToWeights<'a, W, const RESULTS: usize, const TAPS: usize, 
     pub(super) sums: &'a [f32],
     pub(super) rows: Range<usize>,
     pub(super) result: &'a Shared<'a>,
-    pub(super) scheme: std::marker::PhantomData<W>,
+    pub(super) scheme: PhantomData<W>,
 }
 
 impl<W: Scheme<RESULTS, TAPS, POINTS>, const RESULTS: usize, const TAPS: usize, const POINTS: usize> WithSimd
@@ -398,7 +388,7 @@ impl<W: Scheme<RESULTS, TAPS, POINTS>, const RESULTS: usize, const TAPS: usize, 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         let g = self.g;
-        let large = Phases::of(g).count.pow(2) * g.channels;
+        let large = Phases::of(g).depth(g.channels);
         let slab = if g.transposed { Slab::rows(g.out, large) } else { Slab::rows(large, g.out) };
         for row in self.rows {
             for column in (0..slab.columns).step_by(S::F32_LANES) {
@@ -422,11 +412,32 @@ impl<W: Scheme<RESULTS, TAPS, POINTS>, const RESULTS: usize, const TAPS: usize, 
     }
 }
 
+/// The vectors of a tile's pixels from channel `c` on.
+///
+/// # Safety
+///
+/// From `c` on each pixel must have a vector's values.
+#[inline(always)]
+unsafe fn gather<S: Simd, const SIDE: usize>(
+    simd: S,
+    pixels: [[*const f32; SIDE]; SIDE],
+    c: usize,
+) -> [[S::f32s; SIDE]; SIDE] {
+    let mut values = [[simd.splat_f32s(0.0); SIDE]; SIDE];
+    unrolled!(j < SIDE => {
+        unrolled!(i < SIDE => {
+            // SAFETY: the caller's promise.
+            values[j][i] = unsafe { load::<S>(pixels[j][i].wrapping_add(c)) };
+        });
+    });
+    values
+}
+
 /// # Safety
 ///
 /// A vector's values must be readable from `source` on.
 #[inline(always)]
-pub(super) unsafe fn load<S: Simd>(source: *const f32) -> S::f32s {
+unsafe fn load<S: Simd>(source: *const f32) -> S::f32s {
     // SAFETY: the caller's promise; vectors need no alignment here.
     unsafe { source.cast::<S::f32s>().read_unaligned() }
 }
@@ -435,7 +446,7 @@ pub(super) unsafe fn load<S: Simd>(source: *const f32) -> S::f32s {
 ///
 /// `target` must have a vector's values.
 #[inline(always)]
-pub(super) unsafe fn store<V>(target: &mut [f32], value: V) {
+unsafe fn store<V>(target: &mut [f32], value: V) {
     // SAFETY: the caller's promise; vectors need no alignment here.
     unsafe { target.as_mut_ptr().cast::<V>().write_unaligned(value) }
 }
