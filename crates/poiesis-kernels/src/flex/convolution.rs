@@ -178,7 +178,7 @@ pub(crate) fn weight_gradient_directly(g: &Geometry, x: &[f32], y: &[f32]) -> Bu
         && let Some(window) = gather.window()
     {
         weight_gradient_by_lines(g, &window, x, y, live);
-    } else if rows * g.out <= 1 << 16 {
+    } else if rows * g.out <= 1 << 16 && (g.small_pixels() > 4096 || rows < 48) {
         weight_gradient_by_parts(g, &gather, x, y, live);
     } else {
         weight_gradient_by_rows(g, &gather, x, y, live);
@@ -932,7 +932,8 @@ fn weight_gradient_by_rows(g: &Geometry, gather: &Gather, x: &[f32], y: &[f32], 
     let mut columns = Buffer::take(g.groups * chunk * row_len);
     let mut packed = Buffer::take(g.groups * packed_len);
     let panels = g.group_out().div_ceil(gemm::panel_width());
-    let block = rows.div_ceil(16).clamp(24, 192).next_multiple_of(24);
+    // A power of two of blocks, so that threads have equal shares.
+    let block = rows.div_ceil(1 << (rows / 24).clamp(1, 16).ilog2()).min(192);
     let blocks = parallel::parts(rows, block);
     for index in 0..parallel::parts(pixels, chunk) {
         let cells = parallel::part(pixels, chunk, index);

@@ -12,6 +12,7 @@ use std::hint::black_box;
 use pulp::{Simd, WithSimd};
 
 use super::simd;
+use super::transpose::transpose;
 
 /// Columns of the right matrix are worked off in stretches of this many rows, of which a panel stays in the L1 cache.
 const DEPTH: usize = 128;
@@ -123,30 +124,11 @@ pub(crate) fn pack_panel(
                 packed[width..].fill(0.0);
             }
         } else {
-            transpose_into(packed, source, block_rows, width, stride, row, column);
-        }
-    }
-}
-
-/// Copies a matrix of long column strides in blocks of 16 rows, which stay in the L1 cache.
-fn transpose_into(
-    packed: &mut [f32],
-    source: &[f32],
-    rows: usize,
-    width: usize,
-    stride: usize,
-    row: usize,
-    column: usize,
-) {
-    for start in (0..rows).step_by(16) {
-        let end = (start + 16).min(rows);
-        for j in 0..width {
-            for r in start..end {
-                packed[r * stride + j] = source[r * row + j * column];
+            assert_eq!(row, 1, "either a row or a column of a matrix lies without gaps");
+            transpose(source, column, [width, block_rows], packed, stride);
+            for packed in packed.chunks_exact_mut(stride) {
+                packed[width..].fill(0.0);
             }
-        }
-        for r in start..end {
-            packed[r * stride + width..(r + 1) * stride].fill(0.0);
         }
     }
 }

@@ -32,4 +32,5 @@ pub(crate) mod rotary;
 pub(crate) mod row;
 pub(crate) mod simd;
 pub(crate) mod sums;
+mod transpose;
 pub(crate) mod winograd;

@@ -2,16 +2,58 @@
 
 #![expect(unsafe_code, reason = "tasks write interleaved parts of one array, which safe Rust cannot express")]
 
+use std::hint::spin_loop;
 use std::marker::PhantomData;
 use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
+use rayon::Yield;
 use rayon::prelude::*;
+
+/// How long a thread of the pool looks for the next operation's tasks before it goes to sleep. Waking it takes some tens of
+/// microseconds, as long as a small operation; between two operations of a training step hardly as much passes.
+const PATIENCE: Duration = Duration::from_micros(200);
+
+/// Threads that look for tasks.
+static LOOKING: AtomicUsize = AtomicUsize::new(0);
+
+/// Makes sure that the pool's other threads look for tasks.
+fn wake_others() {
+    let Some(here) = rayon::current_thread_index() else { return };
+    let others = rayon::current_num_threads() - 1;
+    if LOOKING.load(Ordering::Relaxed) >= others {
+        return;
+    }
+    LOOKING.fetch_add(1, Ordering::Relaxed);
+    rayon::spawn(move || {
+        if rayon::current_thread_index() != Some(here) {
+            look_for_tasks();
+        }
+        LOOKING.fetch_sub(1, Ordering::Relaxed);
+    });
+}
+
+/// Works off what others have to share out until there has been nothing for a while.
+fn look_for_tasks() {
+    let mut idle_since = Instant::now();
+    while idle_since.elapsed() < PATIENCE {
+        if rayon::yield_now() == Some(Yield::Executed) {
+            idle_since = Instant::now();
+        } else {
+            (0..32).for_each(|_| spin_loop());
+            // Others may want this core, even the thread that is waited for.
+            std::thread::yield_now();
+        }
+    }
+}
 
 /// Runs `task(0) … task(count − 1)`, in any order, on rayon's threads.
 pub(crate) fn tasks(count: usize, task: impl Fn(usize) + Send + Sync) {
     if count <= 1 {
         (0..count).for_each(task);
     } else {
+        wake_others();
         (0..count).into_par_iter().with_max_len(1).for_each(task);
     }
 }
@@ -21,6 +63,7 @@ pub(crate) fn chunks(array: &mut [f32], size: usize, task: impl Fn(usize, &mut [
     if array.len() <= size {
         task(0, array);
     } else {
+        wake_others();
         array.par_chunks_mut(size).enumerate().with_max_len(1).for_each(|(index, chunk)| task(index, chunk));
     }
 }
@@ -30,6 +73,7 @@ pub(crate) fn map<T: Send>(count: usize, task: impl Fn(usize) -> T + Send + Sync
     if count <= 1 {
         return (0..count).map(task).collect();
     }
+    wake_others();
     (0..count).into_par_iter().with_max_len(1).map(task).collect()
 }
 

@@ -95,6 +95,16 @@ pub(crate) fn dispatch_vectors<O: WithSimd>(operation: O) -> O::Output {
     }
 }
 
+/// The token of AVX2 where it or something better is in force.
+#[cfg(target_arch = "x86_64")]
+pub(crate) fn avx2() -> Option<pulp::x86::V3> {
+    match arch() {
+        Arch::V4(simd) => Some(*simd),
+        Arch::V3(simd) => Some(simd),
+        _ => None,
+    }
+}
+
 #[inline(always)]
 fn arch() -> Arch {
     *CHOSEN.get_or_init(first_choice)

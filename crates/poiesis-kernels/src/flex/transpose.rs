@@ -1,0 +1,146 @@
+//! Transposing matrices by squares of eight rows and columns, which are turned in registers.
+
+#[cfg(target_arch = "x86_64")]
+use std::arch::x86_64::__m256;
+
+#[cfg(target_arch = "x86_64")]
+use pulp::x86::V3;
+use pulp::{Simd, WithSimd};
+
+use super::simd;
+
+/// Rows and columns of a square.
+const SIDE: usize = 8;
+
+/// Writes column `c` of a matrix as row `c`: `target[c · target_stride + r] = source[r · source_stride + c]`.
+pub(crate) fn transpose(
+    source: &[f32],
+    source_stride: usize,
+    [rows, columns]: [usize; 2],
+    target: &mut [f32],
+    target_stride: usize,
+) {
+    let work = Transpose { source, source_stride, rows, columns, target, target_stride };
+    #[cfg(target_arch = "x86_64")]
+    if let Some(simd) = simd::avx2() {
+        return Simd::vectorize(simd, Squares(work, simd));
+    }
+    simd::dispatch(work);
+}
+
+struct Transpose<'a> {
+    source: &'a [f32],
+    source_stride: usize,
+    rows: usize,
+    columns: usize,
+    target: &'a mut [f32],
+    target_stride: usize,
+}
+
+impl Transpose<'_> {
+    #[inline(always)]
+    fn one_by_one(&mut self, rows: std::ops::Range<usize>, columns: std::ops::Range<usize>) {
+        for r in rows {
+            for c in columns.clone() {
+                self.target[c * self.target_stride + r] = self.source[r * self.source_stride + c];
+            }
+        }
+    }
+}
+
+impl WithSimd for Transpose<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(mut self, _simd: S) {
+        // Squares, so that what is read by rows and written by columns stays in the L1 cache.
+        for row in (0..self.rows).step_by(SIDE) {
+            for column in (0..self.columns).step_by(2 * SIDE) {
+                let rows = row..(row + SIDE).min(self.rows);
+                self.one_by_one(rows, column..(column + 2 * SIDE).min(self.columns));
+            }
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+struct Squares<'a>(Transpose<'a>, V3);
+
+#[cfg(target_arch = "x86_64")]
+impl WithSimd for Squares<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _simd: S) {
+        let Self(mut work, simd) = self;
+        let (rows, columns) = (work.rows / SIDE * SIDE, work.columns / SIDE * SIDE);
+        for row in (0..rows).step_by(SIDE) {
+            for column in (0..columns).step_by(SIDE) {
+                let mut square = [[0.0; SIDE]; SIDE];
+                for (r, line) in square.iter_mut().enumerate() {
+                    line.copy_from_slice(&work.source[(row + r) * work.source_stride + column..][..SIDE]);
+                }
+                for (c, line) in turned(simd, square).into_iter().enumerate() {
+                    let at = (column + c) * work.target_stride + row;
+                    work.target[at..at + SIDE].copy_from_slice(&line);
+                }
+            }
+        }
+        work.one_by_one(0..rows, columns..work.columns);
+        work.one_by_one(rows..work.rows, 0..work.columns);
+    }
+}
+
+/// A square with its rows as columns: the halves of rows are exchanged last.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+fn turned(simd: V3, square: [[f32; SIDE]; SIDE]) -> [[f32; SIDE]; SIDE] {
+    const LOW: i32 = 0x20;
+    const HIGH: i32 = 0x31;
+    let [a, b, c, d, e, f, g, h] = square.map(bytemuck::cast);
+    let (upper, lower) = (halves_turned(simd, [a, b, c, d]), halves_turned(simd, [e, f, g, h]));
+    let mut columns = [[0.0; SIDE]; SIDE];
+    for i in 0..SIDE / 2 {
+        columns[i] = bytemuck::cast(simd.avx._mm256_permute2f128_ps::<LOW>(upper[i], lower[i]));
+        columns[i + 4] = bytemuck::cast(simd.avx._mm256_permute2f128_ps::<HIGH>(upper[i], lower[i]));
+    }
+    columns
+}
+
+/// The two 4×4 squares of four rows, each with its rows as columns: pairs of rows are interleaved, then pairs of pairs.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+fn halves_turned(simd: V3, [a, b, c, d]: [__m256; 4]) -> [__m256; 4] {
+    /// The first two numbers of each half, and the last two.
+    const FIRST: i32 = 0b01_00_01_00;
+    const LAST: i32 = 0b11_10_11_10;
+    let avx = simd.avx;
+    let (ab, ab_behind) = (avx._mm256_unpacklo_ps(a, b), avx._mm256_unpackhi_ps(a, b));
+    let (cd, cd_behind) = (avx._mm256_unpacklo_ps(c, d), avx._mm256_unpackhi_ps(c, d));
+    [
+        avx._mm256_shuffle_ps::<FIRST>(ab, cd),
+        avx._mm256_shuffle_ps::<LAST>(ab, cd),
+        avx._mm256_shuffle_ps::<FIRST>(ab_behind, cd_behind),
+        avx._mm256_shuffle_ps::<LAST>(ab_behind, cd_behind),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_size() {
+        for (rows, columns) in [(0, 5), (1, 1), (8, 8), (7, 9), (16, 24), (33, 70), (64, 11)] {
+            let (source_stride, target_stride) = (columns + 3, rows + 2);
+            let source: Vec<f32> = (0..rows * source_stride).map(|i| i as f32).collect();
+            let mut target = vec![-1.0; columns * target_stride];
+            transpose(&source, source_stride, [rows, columns], &mut target, target_stride);
+            for (i, &value) in target.iter().enumerate() {
+                let (c, r) = (i / target_stride, i % target_stride);
+                let expected = if r < rows { (r * source_stride + c) as f32 } else { -1.0 };
+                assert_eq!(value, expected, "{rows}×{columns}, row {r}, column {c}");
+            }
+        }
+    }
+}
