@@ -869,7 +869,7 @@ fn sum_of_parts(count: usize, total: &mut [f32], add_part: impl Fn(usize, &mut [
     }
 }
 
-/// The gradient of few weights: parts of the pixels sum up on their own and are added in order. The
+/// The gradient of few weights from many pixels: parts of the pixels sum up on their own and are added in order. The
 /// result is `[live, channels / groups, out]`.
 fn weight_gradient_by_parts(g: &Geometry, gather: &Gather, x: &[f32], y: &[f32], total: &mut [f32]) {
     let rows = g.live * g.group_channels();
@@ -918,7 +918,7 @@ fn weight_gradient_by_parts(g: &Geometry, gather: &Gather, x: &[f32], y: &[f32],
     });
 }
 
-/// The gradient of many weights: a chunk of pixels is gathered, then blocks of weights are multiplied. The
+/// The gradient of many weights, or from few pixels: a chunk of pixels is gathered, then blocks of weights are multiplied. The
 /// result is `[live, channels / groups, out]`.
 fn weight_gradient_by_rows(g: &Geometry, gather: &Gather, x: &[f32], y: &[f32], total: &mut [f32]) {
     let rows = g.live * g.group_channels();

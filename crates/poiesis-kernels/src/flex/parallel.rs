@@ -27,6 +27,7 @@ fn wake_others() {
     }
     LOOKING.fetch_add(1, Ordering::Relaxed);
     rayon::spawn(move || {
+        // This thread may come upon the job itself, while it waits for what it shared out.
         if rayon::current_thread_index() != Some(here) {
             look_for_tasks();
         }

@@ -462,7 +462,7 @@ impl Entry for TransformerEntry {
     }
 
     fn recipes(&self) -> &'static [crate::catalogue::Recipe] {
-        recipes!("transformer": "tinyshakespeare-fast", "tinyshakespeare", "names", "novels", "shapes")
+        recipes!("transformer": "tinyshakespeare-fast", "tinyshakespeare", "names", "novels", "fsdd", "shapes")
     }
 
     fn train_defaults(&self) -> TrainConfig {
