@@ -17,6 +17,7 @@ use super::gemm::{self, Left, Steps, Write};
 use super::parallel::{self, Shared};
 use super::pool::Buffer;
 use super::simd;
+use super::transpose::transpose;
 use super::winograd;
 
 /// The sizes of a convolution between a large and a small image.
@@ -1001,14 +1002,7 @@ fn transpose_weights(g: &Geometry, weight: &[f32]) -> Buffer {
         let weight = &weight[range.clone()];
         // SAFETY: every task has a tap of its own.
         let transposed = unsafe { shared.part(range) };
-        for first in (0..out).step_by(16) {
-            let last = (first + 16).min(out);
-            for c in 0..channels {
-                for o in first..last {
-                    transposed[o * channels + c] = weight[c * out + o];
-                }
-            }
-        }
+        transpose(weight, out, [channels, out], transposed, channels);
     });
     transposed
 }

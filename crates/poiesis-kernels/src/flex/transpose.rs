@@ -2,11 +2,12 @@
 
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::__m256;
+use std::ops::Range;
 
 #[cfg(target_arch = "x86_64")]
-use pulp::x86::V3;
-use pulp::{Simd, WithSimd};
+use pulp::{Simd, WithSimd, x86::V3};
 
+#[cfg(target_arch = "x86_64")]
 use super::simd;
 
 /// Rows and columns of a square.
@@ -20,12 +21,17 @@ pub(crate) fn transpose(
     target: &mut [f32],
     target_stride: usize,
 ) {
-    let work = Transpose { source, source_stride, rows, columns, target, target_stride };
+    let mut work = Transpose { source, source_stride, rows, columns, target, target_stride };
     #[cfg(target_arch = "x86_64")]
     if let Some(simd) = simd::avx2() {
         return Simd::vectorize(simd, Squares(work, simd));
     }
-    simd::dispatch(work);
+    // By squares too, so that what is read by rows and written by columns stays in the L1 cache.
+    for row in (0..rows).step_by(SIDE) {
+        for column in (0..columns).step_by(SIDE) {
+            work.one_by_one(row..(row + SIDE).min(rows), column..(column + SIDE).min(columns));
+        }
+    }
 }
 
 struct Transpose<'a> {
@@ -39,25 +45,10 @@ struct Transpose<'a> {
 
 impl Transpose<'_> {
     #[inline(always)]
-    fn one_by_one(&mut self, rows: std::ops::Range<usize>, columns: std::ops::Range<usize>) {
+    fn one_by_one(&mut self, rows: Range<usize>, columns: Range<usize>) {
         for r in rows {
             for c in columns.clone() {
                 self.target[c * self.target_stride + r] = self.source[r * self.source_stride + c];
-            }
-        }
-    }
-}
-
-impl WithSimd for Transpose<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(mut self, _simd: S) {
-        // Squares, so that what is read by rows and written by columns stays in the L1 cache.
-        for row in (0..self.rows).step_by(SIDE) {
-            for column in (0..self.columns).step_by(2 * SIDE) {
-                let rows = row..(row + SIDE).min(self.rows);
-                self.one_by_one(rows, column..(column + 2 * SIDE).min(self.columns));
             }
         }
     }
