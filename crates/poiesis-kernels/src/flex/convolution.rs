@@ -179,7 +179,7 @@ pub(crate) fn weight_gradient_directly(g: &Geometry, x: &[f32], y: &[f32]) -> Bu
         && let Some(window) = gather.window()
     {
         weight_gradient_by_lines(g, &window, x, y, live);
-    } else if rows * g.out <= 1 << 16 && (g.small_pixels() > 4096 || rows < 48) {
+    } else if rows * g.out <= 1 << 16 && (g.small_pixels() > 1024 || rows < 48) {
         weight_gradient_by_parts(g, &gather, x, y, live);
     } else {
         weight_gradient_by_rows(g, &gather, x, y, live);
