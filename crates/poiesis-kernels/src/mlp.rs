@@ -70,8 +70,8 @@ impl Mlp {
             self.inputs,
             self.outputs,
         );
-        let [here, there] = &mut self.scratch;
-        flex::mlp::forward(&self.layers, x, here, there, y);
+        let scratch = self.scratch.each_mut().map(|values| &mut values[..]);
+        flex::mlp::forward(&self.layers, x, scratch, y);
     }
 }
 

@@ -20,6 +20,9 @@ use super::simd;
 use super::transpose::transpose;
 use super::winograd;
 
+/// Numbers that a task adds up of every part of a sum.
+const SUM: usize = 1 << 13;
+
 /// The sizes of a convolution between a large and a small image.
 #[derive(Clone, Debug)]
 pub(crate) struct Geometry {
@@ -858,16 +861,22 @@ fn weight_gradient_by_lines(g: &Geometry, window: &Window<'_>, x: &[f32], y: &[f
 /// Lets `add` add each of `count` parts to a sum of its own, and puts the sums' sum into `total`.
 fn sum_of_parts(count: usize, total: &mut [f32], add_part: impl Fn(usize, &mut [f32]) + Send + Sync) {
     let len = total.len();
+    if count == 1 {
+        total.fill(0.0);
+        return add_part(0, total);
+    }
     let mut sums = Buffer::zeros(count * len);
     let shared = Shared::new(&mut sums);
     parallel::tasks(count, |part| {
         // SAFETY: every part has a sum of its own.
         add_part(part, unsafe { shared.part(part * len..(part + 1) * len) });
     });
-    total.fill(0.0);
-    for sum in sums.chunks_exact(len.max(1)) {
-        add(total, sum);
-    }
+    parallel::chunks(total, SUM, |index, total| {
+        total.fill(0.0);
+        for sum in sums.chunks_exact(len.max(1)) {
+            add(total, &sum[index * SUM..][..total.len()]);
+        }
+    });
 }
 
 /// The gradient of few weights from many pixels: parts of the pixels sum up on their own and are added in order. The
@@ -924,7 +933,9 @@ fn weight_gradient_by_parts(g: &Geometry, gather: &Gather, x: &[f32], y: &[f32],
 fn weight_gradient_by_rows(g: &Geometry, gather: &Gather, x: &[f32], y: &[f32], total: &mut [f32]) {
     let rows = g.live * g.group_channels();
     let pixels = g.small_pixels();
-    total.fill(0.0);
+    if pixels == 0 {
+        return total.fill(0.0);
+    }
     let result = Shared::new(total);
     let in_place = gather.in_place(g.group_channels());
     let row_len = if in_place.is_some() { 0 } else { rows };
@@ -971,22 +982,13 @@ fn weight_gradient_by_rows(g: &Geometry, gather: &Gather, x: &[f32], y: &[f32], 
                 }
                 None => Left::new(&columns[group * chunk * rows + block.start..], 1, rows),
             };
-            let columns = group * g.group_out()..(group + 1) * g.group_out();
-            let mut sums = Buffer::zeros(block.len() * columns.len());
-            gemm::multiply(
-                left,
-                block.len(),
-                depth,
-                &packed[group * packed_len..][..packed_len],
-                columns.len(),
-                &mut sums,
-                columns.len(),
-                Write::Replace,
-            );
-            for (row, sums) in block.zip(sums.chunks_exact(columns.len())) {
-                let at = row * g.out + columns.start;
-                // SAFETY: blocks of rows and groups of columns are disjoint.
-                add(unsafe { result.part(at..at + columns.len()) }, sums);
+            let at = block.start * g.out + group * g.group_out();
+            let packed = &packed[group * packed_len..][..packed_len];
+            let write = if index == 0 { Write::Replace } else { Write::Add };
+            let columns = g.group_out();
+            // SAFETY: blocks of rows and groups of columns are disjoint.
+            unsafe {
+                gemm::multiply_shared(left, block.len(), depth, packed, columns, &result, at, g.out, write);
             }
         });
     }

@@ -11,6 +11,7 @@ use std::hint::black_box;
 
 use pulp::{Simd, WithSimd};
 
+use super::parallel::Shared;
 use super::simd;
 use super::transpose::transpose;
 
@@ -174,18 +175,36 @@ pub(crate) fn multiply(
     if rows == 0 || columns == 0 {
         return;
     }
-    if depth == 0 {
-        if write == Write::Replace {
-            for row in result.chunks_mut(stride).take(rows) {
-                row[..columns].fill(0.0);
-            }
-        }
+    assert!((rows - 1) * stride + columns <= result.len());
+    let work = Product { left, rows, depth, packed, columns, result: result.as_mut_ptr(), stride, write };
+    // SAFETY: the result is borrowed mutably and reaches to the last column of the last row.
+    unsafe { work.run() }
+}
+
+/// [`multiply`] whose result begins at element `at` of an array that other tasks write too.
+///
+/// # Safety
+///
+/// Nothing else reads or writes the `columns` columns of the `rows` rows of the result at the same time.
+#[expect(clippy::too_many_arguments, reason = "the geometry of a matrix product")]
+pub(crate) unsafe fn multiply_shared(
+    left: Left<'_>,
+    rows: usize,
+    depth: usize,
+    packed: &[f32],
+    columns: usize,
+    result: &Shared<'_>,
+    at: usize,
+    stride: usize,
+    write: Write,
+) {
+    if rows == 0 || columns == 0 {
         return;
     }
-    assert!(left.rows.last(rows) + left.columns.last(depth) < left.values.len());
-    assert!((rows - 1) * stride + columns <= result.len());
-    assert!(packed.len() >= packed_len(depth, columns));
-    simd::dispatch(Product { left, rows, depth, packed, columns, result, stride, write });
+    assert!(at + (rows - 1) * stride + columns <= result.len());
+    let work = Product { left, rows, depth, packed, columns, result: result.pointer(at), stride, write };
+    // SAFETY: the result reaches to the last column of the last row, and the caller promises that nothing else uses it.
+    unsafe { work.run() }
 }
 
 struct PanelWidth;
@@ -243,9 +262,31 @@ struct Product<'a> {
     depth: usize,
     packed: &'a [f32],
     columns: usize,
-    result: &'a mut [f32],
+    result: *mut f32,
     stride: usize,
     write: Write,
+}
+
+impl Product<'_> {
+    /// # Safety
+    ///
+    /// `result` points to `columns` numbers in each of `rows` rows, at least one, that nothing else reads or writes.
+    unsafe fn run(self) {
+        let Self { left, rows, depth, packed, columns, .. } = self;
+        if depth > 0 {
+            assert!(left.rows.last(rows) + left.columns.last(depth) < left.values.len());
+            assert!(packed.len() >= packed_len(depth, columns));
+            simd::dispatch(self);
+        } else if self.write == Write::Replace {
+            for row in 0..rows {
+                // SAFETY: the caller promises this row.
+                let row = unsafe {
+                    std::slice::from_raw_parts_mut(self.result.wrapping_add(row * self.stride), columns)
+                };
+                row.fill(0.0);
+            }
+        }
+    }
 }
 
 macro_rules! tile {
@@ -282,7 +323,7 @@ impl WithSimd for Product<'_> {
                         jump: columns.jump.wrapping_sub(columns.run.wrapping_mul(columns.step)),
                         packed: packed.as_ptr(),
                         depth,
-                        result: self.result[row * self.stride + first..].as_mut_ptr(),
+                        result: self.result.wrapping_add(row * self.stride + first),
                         stride: self.stride,
                         last: width - (count - 1) * lanes,
                         add: start > 0 || self.write == Write::Add,
@@ -338,7 +379,7 @@ impl WithSimd for Product<'_> {
     }
 }
 
-/// Where a tile lies; [`multiply`] has checked that all of it is inside the arrays.
+/// Where a tile lies; [`Product::run`] has checked that all of it is inside the arrays.
 struct Pointers {
     left: *const f32,
     left_row: usize,
@@ -367,9 +408,9 @@ impl<const ROWS: usize, const VECTORS: usize> WithSimd for Tile<ROWS, VECTORS> {
         let at = self.0;
         let lanes = S::F32_LANES;
         let mut sums = [[simd.splat_f32s(0.0); VECTORS]; ROWS];
-        // SAFETY: `multiply` has checked that the first and the last element of the left matrix and of the
-        // result lie inside their slices and that the packed matrix is complete; `Product` cuts tiles that stay within
-        // `rows`, `depth` and `columns`. Vectors that reach over the last column are read and written in part.
+        // SAFETY: `Product::run` has checked that the first and the last element of the left matrix lie inside its slice and
+        // that the packed matrix is complete, and its caller promises the result; `Product` cuts tiles that stay within `rows`,
+        // `depth` and `columns`. Vectors that reach over the last column are read and written in part.
         unsafe {
             if at.add {
                 for i in 0..ROWS {

@@ -130,24 +130,31 @@ pub(crate) fn product(
     let multiply = |block: usize, panel: usize, packed: &[f32]| {
         let block = parallel::part(rows, ROWS, block);
         let columns = parallel::part(outputs, width, panel);
-        let mut tile = Buffer::take(block.len() * columns.len());
         let left = Left::new(&x[block.start * inputs..], inputs, 1);
-        gemm::multiply(
-            left,
-            block.len(),
-            inputs,
-            packed,
-            columns.len(),
-            &mut tile,
-            columns.len(),
-            Write::Replace,
-        );
+        let at = block.start * outputs + columns.start;
+        // SAFETY: blocks of rows and panels of columns are disjoint.
+        unsafe {
+            gemm::multiply_shared(
+                left,
+                block.len(),
+                inputs,
+                packed,
+                columns.len(),
+                &shared,
+                at,
+                outputs,
+                Write::Replace,
+            );
+        }
+        if bias.is_none() && activation == Activation::Identity {
+            return;
+        }
         let bias = bias.map(|bias| &bias[columns.clone()]);
-        for (row, tile) in block.zip(tile.chunks_exact(columns.len())) {
+        for row in block {
             let at = row * outputs;
-            // SAFETY: blocks of rows and panels of columns are disjoint.
+            // SAFETY: as above.
             let y = unsafe { shared.part(at + columns.start..at + columns.end) };
-            with_function!(activation, function => finish_row(y, tile, bias, function));
+            with_function!(activation, function => finish_row(y, bias, function));
         }
     };
     if blocks <= 1 && rows * inputs * outputs < SMALL {
@@ -185,34 +192,32 @@ fn few_rows(size: Size, x: &[f32], weight: &[f32], bias: Option<&[f32]>, activat
     let width = if rows * inputs * outputs < SMALL { outputs } else { COLUMNS };
     parallel::tasks(parallel::parts(outputs, width), |task| {
         let columns = parallel::part(outputs, width, task);
-        let mut sums = Buffer::take(columns.len());
         let bias = bias.map(|bias| &bias[columns.clone()]);
         for row in 0..rows {
+            let at = row * outputs;
+            // SAFETY: rows are disjoint, and so are the tasks' columns.
+            let y = unsafe { shared.part(at + columns.start..at + columns.end) };
             row::product(
                 &x[row * inputs..][..inputs],
                 &weight[columns.start.min(weight.len())..],
                 outputs,
-                &mut sums,
+                y,
             );
-            let at = row * outputs;
-            // SAFETY: rows are disjoint, and so are the tasks' columns.
-            let y = unsafe { shared.part(at + columns.start..at + columns.end) };
-            with_function!(activation, function => finish_row(y, &sums, bias, function));
+            with_function!(activation, function => finish_row(y, bias, function));
         }
     });
     y
 }
 
-/// Bias and activation on their way from a tile to the result.
+/// Adds the bias to products and activates the sums.
 #[inline(always)]
-pub(crate) fn finish_row<F: Function>(y: &mut [f32], tile: &[f32], bias: Option<&[f32]>, function: F) {
-    simd::dispatch(FinishRow { y, tile, bias, function });
+pub(crate) fn finish_row<F: Function>(y: &mut [f32], bias: Option<&[f32]>, function: F) {
+    simd::dispatch(FinishRow { y, bias, function });
 }
 
 /// A type rather than a closure: the call of a closure is inlined only if it is small, and else compiled without SIMD.
 struct FinishRow<'a, F> {
     y: &'a mut [f32],
-    tile: &'a [f32],
     bias: Option<&'a [f32]>,
     function: F,
 }
@@ -222,16 +227,16 @@ impl<F: Function> WithSimd for FinishRow<'_, F> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, _simd: S) {
-        let Self { y, tile, bias, function } = self;
+        let Self { y, bias, function } = self;
         match bias {
             Some(bias) => {
-                for ((y, &z), &bias) in y.iter_mut().zip(tile).zip(bias) {
-                    *y = function.value(z + bias);
+                for (y, &bias) in y.iter_mut().zip(bias) {
+                    *y = function.value(*y + bias);
                 }
             }
             None => {
-                for (y, &z) in y.iter_mut().zip(tile) {
-                    *y = function.value(z);
+                for y in y {
+                    *y = function.value(*y);
                 }
             }
         }

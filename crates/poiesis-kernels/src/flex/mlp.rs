@@ -1,5 +1,7 @@
 //! Fully connected layers of one example, on slices.
 
+use std::mem;
+
 use super::function::with_function;
 use super::linear;
 use super::row;
@@ -18,37 +20,28 @@ impl Layer {
         Self { weight, bias, activation }
     }
 
-    /// `sums` has room for the layer's outputs, like `y`.
-    fn forward(&self, x: &[f32], sums: &mut [f32], y: &mut [f32]) {
-        let sums = &mut sums[..y.len()];
-        row::product(x, &self.weight, y.len(), sums);
-        with_function!(self.activation, function => linear::finish_row(y, sums, Some(&self.bias), function));
-    }
-
-    /// From the first `inputs` of `values` to the first ones.
-    fn forward_in_place(&self, inputs: usize, values: &mut [f32], sums: &mut [f32]) {
-        let outputs = self.bias.len();
-        let sums = &mut sums[..outputs];
-        row::product(&values[..inputs], &self.weight, outputs, sums);
-        let y = &mut values[..outputs];
-        with_function!(self.activation, function => linear::finish_row(y, sums, Some(&self.bias), function));
+    fn forward(&self, x: &[f32], y: &mut [f32]) {
+        row::product(x, &self.weight, y.len(), y);
+        with_function!(self.activation, function => linear::finish_row(y, Some(&self.bias), function));
     }
 }
 
-/// All layers; `values` and `sums` have room for the widest.
-pub(crate) fn forward(layers: &[Layer], x: &[f32], values: &mut [f32], sums: &mut [f32], y: &mut [f32]) {
+/// All layers; each of `scratch` has room for the widest.
+pub(crate) fn forward(layers: &[Layer], x: &[f32], scratch: [&mut [f32]; 2], y: &mut [f32]) {
     match layers {
         [] => {}
-        [only] => only.forward(x, sums, y),
+        [only] => only.forward(x, y),
         [first, between @ .., last] => {
+            let [mut here, mut there] = scratch;
             let mut width = first.bias.len();
-            first.forward(x, sums, &mut values[..width]);
+            first.forward(x, &mut here[..width]);
             for layer in between {
                 let outputs = layer.bias.len();
-                layer.forward_in_place(width, values, sums);
+                layer.forward(&here[..width], &mut there[..outputs]);
+                mem::swap(&mut here, &mut there);
                 width = outputs;
             }
-            last.forward(&values[..width], sums, y);
+            last.forward(&here[..width], y);
         }
     }
 }

@@ -90,7 +90,7 @@ impl Arrays<'_> {
             for block in 0..parallel::parts(part.len(), BLOCK) {
                 let range = parallel::part(part.len(), BLOCK, block);
                 let range = part.start + range.start..part.start + range.end;
-                let of_state = |state: &Shared<'_>| if state.is_empty() { 0..0 } else { range.clone() };
+                let of_state = |state: &Shared<'_>| if state.len() == 0 { 0..0 } else { range.clone() };
                 // SAFETY: the tasks' ranges are disjoint.
                 let (parameter, mut states) = unsafe {
                     (

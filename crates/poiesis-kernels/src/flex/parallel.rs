@@ -112,8 +112,13 @@ impl<'a> Shared<'a> {
         Self { start: array.as_mut_ptr(), len: array.len(), borrow: PhantomData }
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.len == 0
+    /// Where element `at` lies; a pointer that may be used as long as the array, for elements before its end.
+    pub(crate) fn pointer(&self, at: usize) -> *mut f32 {
+        self.start.wrapping_add(at)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.len
     }
 
     /// The elements of `range`, to write.
