@@ -218,6 +218,12 @@ fn compressed_sounds_and_images_come_back() {
     place.ok("decompress clips.poi --model sound --out there");
     assert!(read("there/03.wav") == read("clips/03.wav") && read("there/07.wav") == read("clips/07.wav"));
 
+    place.ok(&tiny("wavenet", "exact", "--quiet --set levels=65536"));
+    place.ok("compress clips/03.wav clips/07.wav --model exact --out exact.poi");
+    place.ok("decompress exact.poi --model exact --out exactly");
+    assert!(read("exactly/03.wav") == read("clips/03.wav") && read("exactly/07.wav") == read("clips/07.wav"));
+    assert!(place.fails("decompress exact.poi --model sound --out no").contains("exact"));
+
     place.ok(&tiny("pixelrnn", "images", "--quiet --set conditional=true"));
     place.ok("compress --split validation --images 3 --model images --out images.poi");
     place.ok("decompress images.poi --model images --out there");
@@ -259,6 +265,11 @@ fn texts_and_sounds_are_drawn_and_images_completed() {
     assert!(said.contains("ends in .wav"), "{said}");
     assert!(place.path("new.wav").exists() && place.path("new.png").exists());
     place.ok("evaluate sound --split validation");
+    let said = place.fails(&tiny("wavenet", "no", "--quiet --set levels=1024"));
+    assert!(said.contains("levels") && said.contains("65536"), "{said}");
+    place.ok(&tiny("wavenet", "exact", "--quiet --set levels=65536"));
+    place.ok("sample exact --count 2 --length 0.02 --top-p 0.9 --out exact.wav");
+    place.ok("evaluate exact --split validation");
 
     place.ok(&tiny("gated-pixelcnn", "images", "--quiet"));
     place.ok("complete images --images 2 --count 3 --missing 4,4,8,8 --out completed.png");
@@ -274,6 +285,8 @@ fn texts_and_sounds_are_drawn_and_images_completed() {
     assert!(
         frames("longer.wav").starts_with(&frames("new.wav")) && frames("longer.wav") != frames("new.wav")
     );
+    place.ok("complete exact --sound exact.wav --count 1 --length 0.01 --out further.wav");
+    assert!(frames("further.wav").starts_with(&frames("exact.wav")));
     assert!(place.fails("complete sound --out no.wav").contains("--sound"));
     assert!(place.fails("train wavenet --data text.txt --out no").contains("learns sound"));
 }

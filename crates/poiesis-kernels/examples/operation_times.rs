@@ -6,7 +6,7 @@
 
 use burn::tensor::{Device, Distribution, Int, Tensor};
 use poiesis_kernels::{
-    Activation, Rule, UpdateStep, categorical_log_prob, embedding, group_norm, layer_norm,
+    Activation, Grid, Rule, UpdateStep, categorical_log_prob, embedding, group_norm, layer_norm,
     logistic_mixture_log_prob, normal, rms_norm, uniform, update,
 };
 
@@ -79,7 +79,7 @@ fn main() {
             let x = levels.float().reshape([pixels, 3]) * (2.0 / 255.0) - 1.0;
             let dy = random([pixels], &device);
             forward_backward(&arguments, &parameters, &[], &dy, |parameters, _| {
-                logistic_mixture_log_prob(parameters, x.clone())
+                logistic_mixture_log_prob(parameters, x.clone(), Grid::Bits8)
             });
         }
         ("embedding", &[rows, dim]) => {

@@ -31,7 +31,7 @@
 //! | [`attention`], [`attention_packed`], [`attention_step`] | blocks of keys with a running softmax, no matrix of scores in memory; a cache for one step |
 //! | [`lstm`], [`gru`], [`lstm_step`], [`gru_step`] | a whole sequence as one operation, weights packed once |
 //! | [`conv_lstm`] | an LSTM over the rows or diagonals of images, read where they lie |
-//! | [`categorical_log_prob`], [`bernoulli_log_prob`], [`logistic_mixture_log_prob`], [`logistic_mixture_laws`] | one pass; probabilities are not stored |
+//! | [`categorical_log_prob`], [`bernoulli_log_prob`], [`logistic_mixture_log_prob`], [`logistic_mixture_laws`], [`logistic_mixture_byte_laws`] | one pass; probabilities are not stored |
 //! | [`embedding`] | gather; its gradient adds up in a fixed order |
 //! | [`gate`], [`gate_halves`], [`rotary`], [`rotary_packed`], [`add`] | one pass each; halves are read where they lie |
 //! | [`inference`] | for generating, on plain slices: layers, functions and rows whose bits do not depend on how many are computed at once |
@@ -110,7 +110,9 @@ pub use gru::{gru, gru_step};
 pub use key_value_cache::{KeyValueCache, attention_step};
 pub use layer_norm::{layer_norm, rms_norm};
 pub use linear::linear;
-pub use logistic_mixture::{logistic_mixture_laws, logistic_mixture_log_prob};
+pub use logistic_mixture::{
+    Grid, logistic_mixture_byte_laws, logistic_mixture_laws, logistic_mixture_log_prob,
+};
 pub use lstm::{lstm, lstm_step};
 pub use mlp::Mlp;
 pub use noise::{normal, uniform};

@@ -5,28 +5,58 @@ use burn::tensor::Tensor;
 use crate::activation::{self, Activation};
 use crate::flex;
 
-/// How many values a pixel has.
-pub(crate) const LEVELS: usize = 256;
+/// How many probabilities a law has.
+pub(crate) const LAW: usize = 256;
 
-/// Half the width of a bin when 256 values are spread over [-1, 1].
-pub(crate) const HALF_BIN: f64 = 1.0 / 255.0;
+/// Levels spread evenly over [-1, 1].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Grid {
+    /// 256, as the numbers of images have.
+    Bits8,
+    /// 65,536, as samples of sound have.
+    Bits16,
+}
 
-/// Values beyond this, or below its negative, lie in the last or first bin, which is open to its side.
-pub(crate) const EDGE: f64 = 1.0 - HALF_BIN;
+impl Grid {
+    /// How many levels there are.
+    pub fn levels(self) -> usize {
+        match self {
+            Grid::Bits8 => 1 << 8,
+            Grid::Bits16 => 1 << 16,
+        }
+    }
 
-/// Logarithms of scales are at least this.
-pub(crate) const MIN_LOG_SCALE: f32 = -7.0;
+    /// The value of a level, in [-1, 1].
+    #[inline(always)]
+    pub fn value(self, level: f32) -> f32 {
+        let half = match self {
+            Grid::Bits8 => 127.5,
+            Grid::Bits16 => 32_767.5,
+        };
+        level / half - 1.0
+    }
 
-/// `log p(x)` of each pixel in nats, `[pixels]`, under a mixture of logistic distributions cut into the 256 bins of
-/// 8-bit values. `x [pixels, channels]` holds values `2 k / 255 − 1` for `k` in `0..=255`; the first and the last bin
-/// reach to infinity. Differentiable in `parameters` only; `x` is data.
+    /// Half the width of a level's bin.
+    pub(crate) fn half_bin(self) -> f64 {
+        1.0 / (self.levels() - 1) as f64
+    }
+
+    /// Logarithms of scales are at least this: −7 for bins of 8 bits, and as many bins for others.
+    pub(crate) fn min_log_scale(self) -> f64 {
+        -7.0 + (255.0 * self.half_bin()).ln()
+    }
+}
+
+/// `log p(x)` of each pixel in nats, `[pixels]`, under a mixture of logistic distributions cut into the bins of a grid's
+/// levels. `x [pixels, channels]` holds values of levels, see [`Grid::value`]; the first and the last bin reach to infinity.
+/// Differentiable in `parameters` only; `x` is data.
 ///
 /// With `C` channels and `K` mixtures, each row of `parameters [pixels, K · (1 + 2 C + C (C − 1) / 2)]` holds in
 /// blocks of `K`, mixtures side by side:
 ///
 /// 1. the logits of the mixture's weights (1 block),
 /// 2. the means of each channel in turn (`C` blocks),
-/// 3. the logarithms of the scales of each channel in turn (`C` blocks), raised to −7 where below,
+/// 3. the logarithms of the scales of each channel in turn (`C` blocks), raised to −7 where below (16 bits: −12.55),
 /// 4. the coefficients of each channel on every earlier one: (1, 0), (2, 0), (2, 1), … (`C (C − 1) / 2` blocks).
 ///
 /// The mean of channel `c` is moved by `Σ tanh(coefficient(c, j)) · x(j)` over the earlier channels `j`.
@@ -40,8 +70,8 @@ pub(crate) const MIN_LOG_SCALE: f32 = -7.0;
 /// # Panics
 ///
 /// When the shapes do not fit one another.
-pub fn logistic_mixture_log_prob(parameters: Tensor<2>, x: Tensor<2>) -> Tensor<1> {
-    let order = Order::of(parameters.dims(), x.dims());
+pub fn logistic_mixture_log_prob(parameters: Tensor<2>, x: Tensor<2>, grid: Grid) -> Tensor<1> {
+    let order = Order::of(parameters.dims(), x.dims(), grid);
     if x.dims()[0] == 0 {
         return Tensor::zeros([0], &parameters.device());
     }
@@ -63,11 +93,11 @@ pub fn logistic_mixture_log_prob(parameters: Tensor<2>, x: Tensor<2>) -> Tensor<
 ///
 /// When the lengths do not fit one another, or no channel is left.
 pub fn logistic_mixture_laws(parameters: &[f32], earlier: &[f32], channels: usize, laws: &mut [f32]) {
-    let pixels = laws.len() / LEVELS;
+    let pixels = laws.len() / LAW;
     if pixels == 0 && laws.is_empty() {
         return;
     }
-    let fits = laws.len() == pixels * LEVELS
+    let fits = laws.len() == pixels * LAW
         && pixels > 0
         && parameters.len().is_multiple_of(pixels)
         && earlier.len().is_multiple_of(pixels)
@@ -79,19 +109,52 @@ pub fn logistic_mixture_laws(parameters: &[f32], earlier: &[f32], channels: usiz
         earlier.len(),
         laws.len(),
     );
-    let order = Order::of([pixels, parameters.len() / pixels], [pixels, channels]);
+    let order = Order::of([pixels, parameters.len() / pixels], [pixels, channels], Grid::Bits8);
     flex::logistic_mixture::laws(parameters, earlier, order, earlier.len() / pixels, laws);
 }
 
-/// Where a pixel's parameters lie.
+/// The law of the high byte of each 16-bit level, or of the low byte given the high ones: logarithms of probabilities in
+/// nats, into `laws [samples, 256]`. The distribution is that of [`logistic_mixture_log_prob`] for one channel on
+/// [`Grid::Bits16`]; `parameters [samples, 3 K]` are in its order. The two laws multiply to the probability of the level, but for
+/// rounding; two of 256 are less work than one of 65,536.
+///
+/// Each sample is computed alone, so its law is the same to the bit whatever the number of samples and of threads. One pass over
+/// slices, for generating and for coding.
+///
+/// Source: Salimans et al. 2017, §2.1; for sound, van den Oord et al. 2018, "Parallel WaveNet", §2.1.
+///
+/// # Panics
+///
+/// When the lengths do not fit one another, or a high byte is not below 256.
+pub fn logistic_mixture_byte_laws(parameters: &[f32], high: Option<&[u32]>, laws: &mut [f32]) {
+    let samples = laws.len() / LAW;
+    let fits = laws.len() == samples * LAW && parameters.len().is_multiple_of(3 * samples.max(1));
+    assert!(
+        fits && high.is_none_or(|high| high.len() == samples),
+        "logistic_mixture_byte_laws: parameters [{}] and high bytes [{:?}] do not fit laws [{}]",
+        parameters.len(),
+        high.map(<[u32]>::len),
+        laws.len(),
+    );
+    if let Some(byte) = high.and_then(|high| high.iter().find(|&&byte| byte > 255)) {
+        panic!("logistic_mixture_byte_laws: {byte} is not a byte");
+    }
+    if samples > 0 {
+        let order = Order::of([samples, parameters.len() / samples], [samples, 1], Grid::Bits16);
+        flex::logistic_mixture::byte_laws(parameters, high, order, laws);
+    }
+}
+
+/// Where a pixel's parameters lie, and the levels of its values.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Order {
+    pub(crate) grid: Grid,
     pub(crate) mixtures: usize,
     pub(crate) channels: usize,
 }
 
 impl Order {
-    fn of(parameters: [usize; 2], x: [usize; 2]) -> Self {
+    fn of(parameters: [usize; 2], x: [usize; 2], grid: Grid) -> Self {
         let channels = x[1];
         let blocks = 1 + 2 * channels + channels * channels.saturating_sub(1) / 2;
         assert!(
@@ -103,7 +166,7 @@ impl Order {
              [{}, mixtures · {blocks}]",
             x[0],
         );
-        Self { mixtures: parameters[1] / blocks, channels }
+        Self { grid, mixtures: parameters[1] / blocks, channels }
     }
 
     /// How many there are.
@@ -139,24 +202,25 @@ pub(crate) fn default(parameters: Tensor<2>, x: Tensor<2>, order: Order) -> Tens
             let coefficient = block(order.coefficient(0, channel, earlier)).tanh();
             mean = mean + coefficient * x.clone().narrow(1, earlier, 1);
         }
-        let log_scale = block(order.log_scale(0, channel)).clamp_min(MIN_LOG_SCALE);
-        terms = terms + log_mass(x.clone().narrow(1, channel, 1), mean, log_scale);
+        let log_scale = block(order.log_scale(0, channel)).clamp_min(order.grid.min_log_scale());
+        terms = terms + log_mass(order.grid, x.clone().narrow(1, channel, 1), mean, log_scale);
     }
     (log_sum_exp(terms) - denominator).reshape([pixels])
 }
 
 /// The logarithm of the mass of the bin of `x [pixels, 1]`, `[pixels, mixtures]`.
-fn log_mass(x: Tensor<2>, mean: Tensor<2>, log_scale: Tensor<2>) -> Tensor<2> {
+fn log_mass(grid: Grid, x: Tensor<2>, mean: Tensor<2>, log_scale: Tensor<2>) -> Tensor<2> {
+    let half = grid.half_bin();
     let softplus = |x| activation::default(x, Activation::Softplus);
     let inverse_scale = log_scale.neg().exp();
     let centered = mean.neg() + x.clone();
-    let below_upper = softplus((centered.clone() + HALF_BIN).neg() * inverse_scale.clone()).neg();
-    let above_lower = softplus((centered - HALF_BIN) * inverse_scale.clone()).neg();
+    let below_upper = softplus((centered.clone() + half).neg() * inverse_scale.clone()).neg();
+    let above_lower = softplus((centered - half) * inverse_scale.clone()).neg();
     // With t = tanh(width / 2), 1 − exp(−width) = 2t / (1 + t), exact for narrow bins too.
-    let t = (inverse_scale * HALF_BIN).tanh();
+    let t = (inverse_scale * half).tanh();
     let between = t.clone().log() - (t + 1.0).log() + std::f64::consts::LN_2;
-    let not_first = x.clone().greater_equal_elem(-EDGE).float();
-    let not_last = x.lower_equal_elem(EDGE).float();
+    let not_first = x.clone().greater_equal_elem(half - 1.0).float();
+    let not_last = x.lower_equal_elem(1.0 - half).float();
     below_upper * not_last.clone() + above_lower * not_first.clone() + between * (not_first * not_last)
 }
 
@@ -173,26 +237,28 @@ mod tests {
     use crate::testing::{Fixture, assert_close, assert_same_for_any_threads, numbers, tensor, values};
     use burn::tensor::Device;
 
-    type LogProb = fn(Tensor<2>, Tensor<2>) -> Tensor<1>;
+    type LogProb = fn(Tensor<2>, Tensor<2>, Grid) -> Tensor<1>;
 
-    fn by_default(parameters: Tensor<2>, x: Tensor<2>) -> Tensor<1> {
-        let order = Order::of(parameters.dims(), x.dims());
+    fn by_default(parameters: Tensor<2>, x: Tensor<2>, grid: Grid) -> Tensor<1> {
+        let order = Order::of(parameters.dims(), x.dims(), grid);
         default(parameters, x, order)
     }
 
-    /// `count` of the 256 levels, the first and the last among them.
-    fn levels(count: usize) -> Vec<f32> {
-        (0..count).map(|i| ((i * 5 % 52 * 5) as f32) * 2.0 / 255.0 - 1.0).collect()
+    /// The values of `count` levels, the first and the last among them.
+    fn levels(grid: Grid, count: usize) -> Vec<f32> {
+        let step = (grid.levels() - 1) / 51;
+        (0..count).map(|i| grid.value((i * 5 % 52 * step) as f32)).collect()
     }
 
-    /// Parameters with log-scales in (−9, 3), some of them below the bound.
+    /// Parameters with log-scales up to 3, some of them below the bound.
     fn parameters(pixels: usize, order: Order) -> Vec<f32> {
         let columns = order.parameters();
         let mut values = numbers(pixels * columns, 1);
         let scales = order.log_scale(0, 0)..order.log_scale(0, order.channels);
+        let center = (order.grid.min_log_scale() + 1.0) as f32 / 2.0;
         for (i, value) in values.iter_mut().enumerate() {
             if scales.contains(&(i % columns)) {
-                *value = *value * 6.0 - 3.0;
+                *value = *value * (3.0 - center) + center;
             }
         }
         values
@@ -211,24 +277,26 @@ mod tests {
         };
         let leaf = tensor(&numbers_of, memory, &device).require_grad();
         let parameters = if transposed { leaf.clone().transpose() } else { leaf.clone() };
-        let x = tensor(&levels(pixels * order.channels), [pixels, order.channels], &device);
-        let y = log_prob(parameters, x);
+        let x = tensor(&levels(order.grid, pixels * order.channels), [pixels, order.channels], &device);
+        let y = log_prob(parameters, x, order.grid);
         let dy = tensor(&numbers(pixels, 3), [pixels], &device);
         let gradients = (y.clone() * dy).sum().backward();
         vec![values(y), values(leaf.grad(&gradients).unwrap())]
     }
 
     const ORDERS: [Order; 5] = [
-        Order { mixtures: 1, channels: 1 },
-        Order { mixtures: 10, channels: 3 },
-        Order { mixtures: 5, channels: 1 },
-        Order { mixtures: 3, channels: 2 },
-        Order { mixtures: 2, channels: 4 },
+        Order { grid: Grid::Bits8, mixtures: 1, channels: 1 },
+        Order { grid: Grid::Bits8, mixtures: 10, channels: 3 },
+        Order { grid: Grid::Bits8, mixtures: 5, channels: 1 },
+        Order { grid: Grid::Bits8, mixtures: 3, channels: 2 },
+        Order { grid: Grid::Bits8, mixtures: 2, channels: 4 },
     ];
+
+    const SOUND: Order = Order { grid: Grid::Bits16, mixtures: 10, channels: 1 };
 
     #[test]
     fn equals_the_default_body() {
-        for order in ORDERS {
+        for order in ORDERS.into_iter().chain([SOUND]) {
             for pixels in [1, 16, 53, 300] {
                 for transposed in [false, true] {
                     let expected = run(by_default, pixels, order, transposed);
@@ -252,7 +320,7 @@ mod tests {
         let pixels = x.len() / channels;
         let law = |channel: usize| {
             let earlier: Vec<f32> = x.chunks_exact(channels).flat_map(|x| x[..channel].to_vec()).collect();
-            let mut laws = vec![0.5; pixels * LEVELS];
+            let mut laws = vec![0.5; pixels * LAW];
             logistic_mixture_laws(parameters, &earlier, channels, &mut laws);
             laws
         };
@@ -264,9 +332,9 @@ mod tests {
         for order in ORDERS {
             let pixels = 40;
             let parameters = parameters(pixels, order);
-            let x = levels(pixels * order.channels);
+            let x = levels(Grid::Bits8, pixels * order.channels);
             let laws = laws_of(&parameters, &x, order.channels);
-            for law in laws.iter().flat_map(|laws| laws.chunks_exact(LEVELS)) {
+            for law in laws.iter().flat_map(|laws| laws.chunks_exact(LAW)) {
                 let sum: f64 = law.iter().map(|&l| f64::from(l).exp()).sum();
                 assert!((sum - 1.0).abs() < 2e-5 && law.iter().all(|l| l.is_finite()), "{order:?}: {sum}");
             }
@@ -274,11 +342,12 @@ mod tests {
             let expected = logistic_mixture_log_prob(
                 tensor(&parameters, [pixels, order.parameters()], &device),
                 tensor(&x, [pixels, order.channels], &device),
+                Grid::Bits8,
             );
             let expected: Vec<f64> = values(expected).into_iter().map(f64::from).collect();
             let value = |pixel: usize, channel: usize| {
                 let level = ((x[pixel * order.channels + channel] + 1.0) * 127.5).round() as usize;
-                laws[channel][pixel * LEVELS + level]
+                laws[channel][pixel * LAW + level]
             };
             let got: Vec<f32> = (0..pixels)
                 .map(|pixel| (0..order.channels).map(|channel| value(pixel, channel)).sum())
@@ -291,7 +360,7 @@ mod tests {
     fn laws_do_not_depend_on_company_or_threads() {
         let order = ORDERS[1];
         let parameters = parameters(70, order);
-        let x = levels(70 * order.channels);
+        let x = levels(Grid::Bits8, 70 * order.channels);
         let all = laws_of(&parameters, &x, order.channels);
         let columns = order.parameters();
         for pixel in [0, 3, 69] {
@@ -301,10 +370,42 @@ mod tests {
                 order.channels,
             );
             for (alone, all) in alone.iter().zip(&all) {
-                assert_eq!(alone[..], all[pixel * LEVELS..][..LEVELS]);
+                assert_eq!(alone[..], all[pixel * LAW..][..LAW]);
             }
         }
         assert_same_for_any_threads(|| laws_of(&parameters, &x, order.channels));
+    }
+
+    #[test]
+    fn laws_of_bytes_add_up_to_one_and_multiply_to_the_probability() {
+        let samples = 52;
+        let parameters = parameters(samples, SOUND);
+        let x = levels(Grid::Bits16, samples);
+        let level = |x: &f32| ((f64::from(*x) + 1.0) * 32_767.5).round() as u32;
+        let high: Vec<u32> = x.iter().map(|x| level(x) >> 8).collect();
+        let mut laws = [vec![0.5; samples * LAW], vec![0.5; samples * LAW]];
+        logistic_mixture_byte_laws(&parameters, None, &mut laws[0]);
+        logistic_mixture_byte_laws(&parameters, Some(&high), &mut laws[1]);
+        for law in laws.iter().flat_map(|laws| laws.chunks_exact(LAW)) {
+            let sum: f64 = law.iter().map(|&l| f64::from(l).exp()).sum();
+            assert!((sum - 1.0).abs() < 2e-5 && law.iter().all(|l| l.is_finite()), "{sum}");
+        }
+        let device = Device::flex();
+        let columns = SOUND.parameters();
+        let log_prob = logistic_mixture_log_prob(
+            tensor(&parameters, [samples, columns], &device),
+            tensor(&x, [samples, 1], &device),
+            Grid::Bits16,
+        );
+        for (sample, expected) in values(log_prob).into_iter().enumerate() {
+            let low = level(&x[sample]) & 255;
+            let got = laws[0][sample * LAW + high[sample] as usize] + laws[1][sample * LAW + low as usize];
+            assert!((got - expected).abs() < 1e-3 + 1e-5 * expected.abs(), "{sample}: {got} {expected}");
+            let mut alone = vec![0.5; LAW];
+            let parameters = &parameters[sample * columns..][..columns];
+            logistic_mixture_byte_laws(parameters, Some(&high[sample..=sample]), &mut alone);
+            assert_eq!(alone[..], laws[1][sample * LAW..][..LAW]);
+        }
     }
 
     #[test]
@@ -317,10 +418,10 @@ mod tests {
     fn equals_pytorch() {
         let device = Device::flex().autodiff();
         let fixture = Fixture::read("logistic_mixture");
-        for channels in ["1", "3"] {
-            let array = |name: &str| format!("{channels}.{name}");
+        for (case, grid) in [("1", Grid::Bits8), ("3", Grid::Bits8), ("sound", Grid::Bits16)] {
+            let array = |name: &str| format!("{case}.{name}");
             let parameters = fixture.tensor::<2>(&array("parameters"), &device).require_grad();
-            let y = logistic_mixture_log_prob(parameters.clone(), fixture.tensor(&array("x"), &device));
+            let y = logistic_mixture_log_prob(parameters.clone(), fixture.tensor(&array("x"), &device), grid);
             let gradients = (y.clone() * fixture.tensor(&array("dy"), &device)).sum().backward();
             fixture.assert_close(&array("y"), y, 1e-6);
             fixture.assert_close(&array("dparameters"), parameters.grad(&gradients).unwrap(), 2e-6);
@@ -335,7 +436,7 @@ mod tests {
         // Two mixtures: logits, means, log-scales; the last has a scale far wider than the pixels.
         for row in [[0.0, 1.0, -0.2, 0.99, -3.0, -9.0], [2.0, 0.0, -1.4, 0.3, 0.0, 12.0]] {
             let parameters = tensor(&row, [1, 6], &device).repeat_dim(0, 256);
-            let log_prob = values(logistic_mixture_log_prob(parameters, x.clone()));
+            let log_prob = values(logistic_mixture_log_prob(parameters, x.clone(), Grid::Bits8));
             let total: f64 = log_prob.iter().map(|&l| f64::from(l).exp()).sum();
             assert!((total - 1.0).abs() < 1e-5, "{row:?}: {total}");
         }
@@ -347,7 +448,7 @@ mod tests {
         let rows = [[5.0, -20.0, -0.9, 0.9, -7.0, -30.0], [0.0, 0.0, 40.0, 0.5, 90.0, 60.0]];
         let parameters = tensor(&rows.concat(), [2, 6], &device).require_grad();
         let x = tensor(&[51.0 / 255.0, -51.0 / 255.0], [2, 1], &device);
-        let y = logistic_mixture_log_prob(parameters.clone(), x);
+        let y = logistic_mixture_log_prob(parameters.clone(), x, Grid::Bits8);
         let gradients = y.clone().sum().backward();
         let all = [values(y), values(parameters.grad(&gradients).unwrap())].concat();
         assert!(all.iter().all(|x| x.is_finite()), "{all:?}");
@@ -357,13 +458,16 @@ mod tests {
     fn an_empty_batch() {
         let device = Device::flex();
         let parameters = Tensor::<2>::zeros([0, 20], &device);
-        assert_eq!(logistic_mixture_log_prob(parameters, Tensor::zeros([0, 3], &device)).dims(), [0]);
+        assert_eq!(
+            logistic_mixture_log_prob(parameters, Tensor::zeros([0, 3], &device), Grid::Bits8).dims(),
+            [0]
+        );
     }
 
     #[test]
     #[should_panic(expected = "parameters [4, 12] do not fit data [4, 3]: they must be [4, mixtures · 10]")]
     fn wrong_shapes_panic_with_both() {
         let device = Device::flex();
-        logistic_mixture_log_prob(Tensor::ones([4, 12], &device), Tensor::ones([4, 3], &device));
+        logistic_mixture_log_prob(Tensor::ones([4, 12], &device), Tensor::ones([4, 3], &device), Grid::Bits8);
     }
 }

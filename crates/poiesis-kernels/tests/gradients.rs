@@ -7,7 +7,7 @@ mod common;
 use burn::tensor::{Device, Int, Tensor};
 use common::{assert_right_with_every_instruction_set, numbers, tensor, values};
 use poiesis_kernels::{
-    Activation, AttentionOptions, ConvOptions, ConvTransposeOptions, attention, batch_norm,
+    Activation, AttentionOptions, ConvOptions, ConvTransposeOptions, Grid, attention, batch_norm,
     categorical_log_prob, conv_transpose2d, conv2d, gate_halves, group_norm, gru, layer_norm, linear,
     logistic_mixture_log_prob, lstm, rms_norm, rotary,
 };
@@ -161,7 +161,7 @@ fn gates_and_losses() {
     assert_gradients("logistic_mixture_log_prob", SHORT, &[pixels * mixtures * 10], |p| {
         let levels = Tensor::<1, Int>::arange(0..3 * pixels as i64, &p[0].device());
         let x = (levels * 83).remainder_scalar(256).float().reshape([pixels, 3]) * (2.0 / 255.0) - 1.0;
-        flat(logistic_mixture_log_prob(part(&p[0], [pixels, mixtures * 10]), x))
+        flat(logistic_mixture_log_prob(part(&p[0], [pixels, mixtures * 10]), x, Grid::Bits8))
     });
 }
 

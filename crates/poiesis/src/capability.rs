@@ -5,6 +5,8 @@ use std::ops::Range;
 use burn::tensor::{Int, Tensor};
 use serde::Serialize;
 
+use crate::data::Depth;
+
 /// The capabilities a model may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -128,7 +130,7 @@ pub trait ImageLikelihood {
 
 /// The exact likelihood of sequences.
 pub trait TokenLikelihood {
-    /// What the numbers of an image must be, for a model that reads images.
+    /// What the numbers of an image or the samples of sound must be, for a model that reads them.
     fn levels(&self) -> usize {
         256
     }
@@ -155,11 +157,16 @@ pub trait Bound {
 
 /// The law of each value of a sequence, given the values before it.
 ///
-/// Text is a sequence of characters, sound one of levels; an image is one of its numbers, row by row, the channels of a
-/// pixel one after another.
+/// Text is a sequence of characters, sound one of what its [`Depth`] splits samples into; an image is one of its numbers, row by
+/// row, the channels of a pixel one after another.
 pub trait Code {
     /// How many different values there are: `0..alphabet()`.
     fn alphabet(&self) -> usize;
+
+    /// How finely a model of sound tells samples apart.
+    fn depth(&self) -> Depth {
+        Depth::MuLaw
+    }
 
     /// Begins sequences side by side, one for each of `classes`; a model that is not conditioned on classes
     /// ignores them, and one that is takes `None` as class 0.

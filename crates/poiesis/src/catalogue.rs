@@ -112,8 +112,8 @@ impl Start<'_> {
         Batches::new(view, self.spec.images()?, config.train.batch_size, config.seed, &self.device)
     }
 
-    /// The examples as batches of windows of `context` tokens and the next one; the numbers of an image are read as one
-    /// of `levels`.
+    /// The examples as batches of windows of `context` tokens and the next one; the numbers of an image and the samples of
+    /// sound are read as [`DataSpec::tokens`] says for `levels`.
     ///
     /// # Errors
     ///

@@ -149,7 +149,7 @@ impl Sample {
             choice: self.chosen.choice()?,
         };
         let meter = Meter::new("sampling", "frames", Some(frames as u64), false);
-        let clips = sound::make(code, shape, trained.spec.tokens(0), &request, &mut |done| {
+        let clips = sound::make(code, shape, &request, &mut |done| {
             meter.at(done as u64, Some(frames as u64));
         });
         meter.end();

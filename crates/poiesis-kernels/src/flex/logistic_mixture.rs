@@ -14,7 +14,7 @@ use super::operand::{self, Operand, values};
 use super::parallel::{self, Shared};
 use super::pool::Buffer;
 use super::simd;
-use crate::logistic_mixture::{EDGE, HALF_BIN, LEVELS, MIN_LOG_SCALE, Order};
+use crate::logistic_mixture::{Grid, LAW, Order};
 
 /// Pixels that are computed side by side.
 const TILE: usize = 16;
@@ -69,6 +69,7 @@ fn forward(parameters: &[f32], x: &[f32], order: Order) -> Buffer {
 /// The numbers of a tile's pixels, and room to compute with them.
 struct Tile {
     order: Order,
+    bins: Bins,
     /// The parameters in their order; in the end their gradients.
     parameters: Vec<Lanes>,
     x: Vec<Lanes>,
@@ -83,6 +84,7 @@ impl Tile {
         let zero = [0.0; TILE];
         Self {
             order,
+            bins: Bins::new(order.grid, 1),
             parameters: vec![zero; order.parameters()],
             x: vec![zero; order.channels],
             terms: vec![zero; order.mixtures],
@@ -114,7 +116,7 @@ impl Tile {
 
     #[inline(always)]
     fn log_prob(&mut self) -> Lanes {
-        let Order { mixtures, channels } = self.order;
+        let Order { mixtures, channels, .. } = self.order;
         for mixture in 0..mixtures {
             let mut term = self.parameters[mixture];
             for channel in 0..channels {
@@ -122,7 +124,7 @@ impl Tile {
                 let log_scale = &self.parameters[self.order.log_scale(mixture, channel)];
                 let x = &self.x[channel];
                 for i in 0..TILE {
-                    term[i] += Bin::new(x[i], mean[i], log_scale[i]).log_mass();
+                    term[i] += self.bins.bin(x[i], mean[i], log_scale[i]).log_mass();
                 }
             }
             self.terms[mixture] = term;
@@ -138,7 +140,7 @@ impl Tile {
     /// Replaces the parameters by the gradients, where `dy` is that of the log probability.
     #[inline(always)]
     fn gradient(&mut self, dy: &Lanes) {
-        let Order { mixtures, channels } = self.order;
+        let Order { mixtures, channels, .. } = self.order;
         self.slopes_and_terms();
         softmax(&mut self.terms);
         softmax(&mut self.parameters[..mixtures]);
@@ -175,7 +177,7 @@ impl Tile {
 
     #[inline(always)]
     fn slopes_and_terms(&mut self) {
-        let Order { mixtures, channels } = self.order;
+        let Order { mixtures, channels, .. } = self.order;
         for mixture in 0..mixtures {
             let mut term = self.parameters[mixture];
             for channel in 0..channels {
@@ -184,15 +186,27 @@ impl Tile {
                 let x = &self.x[channel];
                 let [by_mean, by_log_scale] = &mut self.slopes[mixture * channels + channel];
                 for i in 0..TILE {
-                    let bin = Bin::new(x[i], mean[i], log_scale[i]);
+                    let bin = self.bins.bin(x[i], mean[i], log_scale[i]);
                     term[i] += bin.log_mass();
                     [by_mean[i], by_log_scale[i]] = bin.slopes();
-                    by_log_scale[i] = if log_scale[i] < MIN_LOG_SCALE { 0.0 } else { by_log_scale[i] };
+                    by_log_scale[i] =
+                        if log_scale[i] < self.bins.min_log_scale { 0.0 } else { by_log_scale[i] };
                 }
             }
             self.terms[mixture] = term;
         }
     }
+}
+
+/// Bins of one or several neighbouring levels each.
+#[derive(Clone, Copy)]
+struct Bins {
+    half: f32,
+    /// The logarithm of a bin's width.
+    log_width: f32,
+    /// Values beyond this, or below its negative, lie in the last or first bin, which is open to its side.
+    edge: f32,
+    min_log_scale: f32,
 }
 
 /// The bin of one value under one logistic distribution.
@@ -213,27 +227,38 @@ struct Bin {
 /// Below this width the series of `1 − exp(−width)` is the more exact.
 const NARROW: f32 = 1e-3;
 
-impl Bin {
-    #[inline(always)]
-    fn new(x: f32, mean: f32, log_scale: f32) -> Self {
-        let log_scale = if log_scale < MIN_LOG_SCALE { MIN_LOG_SCALE } else { log_scale };
-        let inverse_scale = exp(-log_scale);
-        let half = HALF_BIN as f32;
-        let width = 2.0 * half * inverse_scale;
-        let inside = -exp_minus_one(-width);
-        let narrow = LOG_BIN - log_scale - 0.5 * width;
+impl Bins {
+    fn new(grid: Grid, levels: usize) -> Self {
+        let half = grid.half_bin() * levels as f64;
         Self {
-            upper: (x - mean + half) * inverse_scale,
-            lower: (x - mean - half) * inverse_scale,
+            half: half as f32,
+            log_width: (2.0 * half).ln() as f32,
+            edge: (1.0 - half) as f32,
+            min_log_scale: grid.min_log_scale() as f32,
+        }
+    }
+
+    #[inline(always)]
+    fn bin(&self, x: f32, mean: f32, log_scale: f32) -> Bin {
+        let log_scale = if log_scale < self.min_log_scale { self.min_log_scale } else { log_scale };
+        let inverse_scale = exp(-log_scale);
+        let width = 2.0 * self.half * inverse_scale;
+        let inside = -exp_minus_one(-width);
+        let narrow = self.log_width - log_scale - 0.5 * width;
+        Bin {
+            upper: (x - mean + self.half) * inverse_scale,
+            lower: (x - mean - self.half) * inverse_scale,
             inverse_scale,
             width,
             inside,
             log_inside: if width < NARROW { narrow } else { log(inside) },
-            first: x < -EDGE as f32,
-            last: x > EDGE as f32,
+            first: x < -self.edge,
+            last: x > self.edge,
         }
     }
+}
 
+impl Bin {
     /// `log σ(upper) + log σ(−lower) + log(1 − exp(−width))`, which is `log(σ(upper) − σ(lower))` without its
     /// cancellation; one of the first two alone for the bins that are open to one side.
     #[inline(always)]
@@ -257,9 +282,6 @@ impl Bin {
         [by_mean, self.lower * lower - self.upper * upper - between]
     }
 }
-
-/// `log(2 · HALF_BIN)`
-const LOG_BIN: f32 = -4.848_116_4;
 
 #[inline(always)]
 fn transpose(matrix: &[f32], rows: [usize; TILE], columns: &mut [Lanes]) {
@@ -320,31 +342,93 @@ const LAWS: usize = 16;
 
 /// See [`crate::logistic_mixture_laws`].
 pub(crate) fn laws(parameters: &[f32], earlier: &[f32], order: Order, channel: usize, laws: &mut [f32]) {
+    let parts = Parts::new(order, 1);
     let columns = order.parameters();
-    let pixels = laws.len() / LEVELS;
+    each_law(order, laws, |pixel, law, room| {
+        let parameters = &parameters[pixel * columns..][..columns];
+        parts.law(parameters, &earlier[pixel * channel..][..channel], 0, law, room);
+    });
+}
+
+/// See [`crate::logistic_mixture_byte_laws`].
+pub(crate) fn byte_laws(parameters: &[f32], high: Option<&[u32]>, order: Order, laws: &mut [f32]) {
+    let parts = Parts::new(order, if high.is_some() { 1 } else { LAW });
+    let columns = order.parameters();
+    each_law(order, laws, |sample, law, room| {
+        let first = high.map_or(0, |high| high[sample] as usize * LAW);
+        parts.law(&parameters[sample * columns..][..columns], &[], first, law, room);
+        normalise(law);
+    });
+}
+
+/// Room to compute a law in.
+struct Room {
+    /// The logarithms of the mixture's weights.
+    weights: Vec<f32>,
+    /// For each mixture the log masses of all parts.
+    terms: Vec<[f32; LAW]>,
+}
+
+/// Lets `law` write each of `laws`, of which it is told the number.
+fn each_law(order: Order, laws: &mut [f32], law: impl Fn(usize, &mut [f32], &mut Room) + Send + Sync) {
+    let count = laws.len() / LAW;
     let shared = Shared::new(laws);
-    parallel::tasks(parallel::parts(pixels, LAWS), |task| {
-        let mut weights = vec![0.0; order.mixtures];
-        let mut terms = vec![[0.0; LEVELS]; order.mixtures];
-        for pixel in parallel::part(pixels, LAWS, task) {
-            let parameters = &parameters[pixel * columns..][..columns];
-            let earlier = &earlier[pixel * channel..][..channel];
+    parallel::tasks(parallel::parts(count, LAWS), |task| {
+        let mut room = Room { weights: vec![0.0; order.mixtures], terms: vec![[0.0; LAW]; order.mixtures] };
+        for pixel in parallel::part(count, LAWS, task) {
             // SAFETY: every pixel belongs to one task.
-            let law = unsafe { shared.part(pixel * LEVELS..(pixel + 1) * LEVELS) };
+            let one = unsafe { shared.part(pixel * LAW..(pixel + 1) * LAW) };
             simd::run(
                 #[inline(always)]
-                || {
-                    weigh(&mut weights, parameters, earlier, order);
-                    for (mixture, (weight, terms)) in weights.iter().zip(&mut terms).enumerate() {
-                        let mean = mean_of(parameters, earlier, order, mixture, channel);
-                        let log_scale = parameters[order.log_scale(mixture, channel)];
-                        add_log_masses(terms, *weight, mean, log_scale);
-                    }
-                    add_up(law, &terms);
-                },
+                || law(pixel, one, &mut room),
             );
         }
     });
+}
+
+/// Parts of `step` levels each, whose masses make a law.
+struct Parts {
+    order: Order,
+    step: usize,
+    levels: Bins,
+    bins: Bins,
+}
+
+impl Parts {
+    fn new(order: Order, step: usize) -> Self {
+        Self { order, step, levels: Bins::new(order.grid, 1), bins: Bins::new(order.grid, step) }
+    }
+
+    /// The logarithms of the masses of parts from level `first` on, for the channel behind the `earlier` ones of a pixel.
+    #[inline(always)]
+    fn law(&self, parameters: &[f32], earlier: &[f32], first: usize, law: &mut [f32], room: &mut Room) {
+        let channel = earlier.len();
+        weigh(&mut room.weights, parameters, earlier, self.order, self.levels);
+        for (mixture, (weight, terms)) in room.weights.iter().zip(&mut room.terms).enumerate() {
+            let mean = mean_of(parameters, earlier, self.order, mixture, channel);
+            let log_scale = parameters[self.order.log_scale(mixture, channel)];
+            let middle = first as f32 + (self.step - 1) as f32 / 2.0;
+            for (part, term) in terms.iter_mut().enumerate() {
+                let x = self.order.grid.value(middle + (part * self.step) as f32);
+                *term = weight + self.bins.bin(x, mean, log_scale).log_mass();
+            }
+        }
+        add_up(law, &room.terms);
+    }
+}
+
+/// Makes the probabilities of a law add up to one.
+#[inline(always)]
+fn normalise(law: &mut [f32]) {
+    let greatest = law.iter().fold(f32::NEG_INFINITY, |greatest, &l| if l > greatest { l } else { greatest });
+    let mut sum = 0.0;
+    for &l in law.iter() {
+        sum += exp(l - greatest);
+    }
+    let log_sum = greatest + log(sum);
+    for l in law {
+        *l -= log_sum;
+    }
 }
 
 /// `mean(channel)` of a mixture, moved by the `earlier` channels.
@@ -359,45 +443,27 @@ fn mean_of(parameters: &[f32], earlier: &[f32], order: Order, mixture: usize, ch
 
 /// The logarithms of the mixture's weights given the earlier channels.
 #[inline(always)]
-fn weigh(weights: &mut [f32], parameters: &[f32], earlier: &[f32], order: Order) {
-    let mut greatest = f32::NEG_INFINITY;
+fn weigh(weights: &mut [f32], parameters: &[f32], earlier: &[f32], order: Order, bins: Bins) {
     for (mixture, weight) in weights.iter_mut().enumerate() {
         *weight = parameters[mixture];
         for (channel, &x) in earlier.iter().enumerate() {
             let mean = mean_of(parameters, earlier, order, mixture, channel);
-            *weight += Bin::new(x, mean, parameters[order.log_scale(mixture, channel)]).log_mass();
+            *weight += bins.bin(x, mean, parameters[order.log_scale(mixture, channel)]).log_mass();
         }
-        greatest = if *weight > greatest { *weight } else { greatest };
     }
-    let mut sum = 0.0;
-    for weight in weights.iter() {
-        sum += exp(weight - greatest);
-    }
-    let log_sum = greatest + log(sum);
-    for weight in weights.iter_mut() {
-        *weight -= log_sum;
-    }
+    normalise(weights);
 }
 
-/// `weight` and the log mass of every level.
+/// The logarithm of the sum over the mixture, part by part.
 #[inline(always)]
-fn add_log_masses(terms: &mut [f32; LEVELS], weight: f32, mean: f32, log_scale: f32) {
-    for (level, term) in terms.iter_mut().enumerate() {
-        let x = level as f32 / 127.5 - 1.0;
-        *term = weight + Bin::new(x, mean, log_scale).log_mass();
-    }
-}
-
-/// The logarithm of the sum over the mixture, level by level.
-#[inline(always)]
-fn add_up(law: &mut [f32], terms: &[[f32; LEVELS]]) {
+fn add_up(law: &mut [f32], terms: &[[f32; LAW]]) {
     law.copy_from_slice(&terms[0]);
     for terms in &terms[1..] {
         for (greatest, &term) in law.iter_mut().zip(terms) {
             *greatest = if term > *greatest { term } else { *greatest };
         }
     }
-    let mut sums = [0.0; LEVELS];
+    let mut sums = [0.0; LAW];
     for terms in terms {
         for ((sum, &term), &greatest) in sums.iter_mut().zip(terms).zip(law.iter()) {
             *sum += exp(term - greatest);

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::sound;
 use crate::coding;
-use crate::data::{Content, DataSpec, ImageShape, mu_law};
+use crate::data::{Content, DataSpec, Depth, ImageShape, mu_law};
 use crate::error::{Error, Result};
 use crate::picture::Picture;
 use crate::run::atomic;
@@ -345,10 +345,11 @@ const STREAM: usize = 16_384;
 /// Streams of one document at most.
 const STREAMS: usize = 64;
 
-/// Cuts a document into streams of almost equal length.
-fn streams(values: &[u32]) -> Vec<Vec<u32>> {
+/// Cuts a document into streams of almost equal length; of `each` values that belong together none are parted.
+fn streams(values: &[u32], each: usize) -> Vec<Vec<u32>> {
     let count = (values.len() / STREAM).clamp(1, STREAMS);
-    values.chunks(values.len().div_ceil(count).max(1)).map(<[u32]>::to_vec).collect()
+    let length = values.len().div_ceil(count * each).max(1) * each;
+    values.chunks(length).map(<[u32]>::to_vec).collect()
 }
 
 /// The 16-bit samples of bytes, low byte first.
@@ -362,9 +363,9 @@ enum Form<'a> {
     Images { shape: ImageShape, levels: usize },
     /// Texts.
     Text(&'a Vocabulary),
-    /// Clips: a sample is its μ-law level, which the model codes, and its place among the samples of that level, which is
+    /// Clips. Of the μ-law's levels the model codes the level of a sample, and its place among the samples of that level is
     /// kept beside.
-    Sound,
+    Sound(Depth),
 }
 
 impl Form<'_> {
@@ -373,13 +374,13 @@ impl Form<'_> {
         Ok(match &trained.spec.content {
             Content::Images(shape) => Form::Images { shape: *shape, levels },
             Content::Text(text) => Form::Text(&text.vocabulary),
-            Content::Sound(_) => Form::Sound,
+            Content::Sound(_) => Form::Sound(trained.code()?.depth()),
         })
     }
 
     fn framing(&self, document: &Document) -> Framing {
         match self {
-            Form::Images { .. } | Form::Sound => Framing::default(),
+            Form::Images { .. } | Form::Sound(_) => Framing::default(),
             Form::Text(_) => Framing::of(&document.content),
         }
     }
@@ -410,11 +411,11 @@ impl Form<'_> {
                 let tokens = vocabulary.encode(&framing.take_off(&document.content)).map_err(|error| {
                     refuse(error.to_string(), "train a model on bytes, which knows every file")
                 })?;
-                Ok(streams(&tokens))
+                Ok(streams(&tokens, 1))
             }
-            Form::Sound => {
-                let levels = samples_of(&document.content).into_iter().map(mu_law::level);
-                Ok(streams(&levels.collect::<Vec<_>>()))
+            Form::Sound(depth) => {
+                let values = samples_of(&document.content).into_iter().flat_map(|sample| depth.split(sample));
+                Ok(streams(&values.collect::<Vec<_>>(), depth.values()))
             }
         }
     }
@@ -422,17 +423,19 @@ impl Form<'_> {
     /// What the model does not know of a document: for each value, which of how many things it stands for.
     fn places(&self, document: &Document) -> Vec<(u32, u32)> {
         match self {
-            Form::Images { .. } | Form::Text(_) => Vec::new(),
-            Form::Sound => samples_of(&document.content).into_iter().map(place).collect(),
+            Form::Images { .. } | Form::Text(_) | Form::Sound(Depth::Bits16) => Vec::new(),
+            Form::Sound(Depth::MuLaw) => samples_of(&document.content).into_iter().map(place).collect(),
         }
     }
 
     /// How many things a value stands for, where that is kept beside.
     fn many(&self, value: u32) -> Option<u32> {
         match self {
-            Form::Images { .. } | Form::Text(_) => None,
+            Form::Images { .. } | Form::Text(_) | Form::Sound(Depth::Bits16) => None,
             // A value that is no level comes from a damaged archive, which its checksum will tell.
-            Form::Sound => Some(if (value as usize) < mu_law::LEVELS { many(value) } else { 1 }),
+            Form::Sound(Depth::MuLaw) => {
+                Some(if (value as usize) < mu_law::LEVELS { many(value) } else { 1 })
+            }
         }
     }
 
@@ -444,7 +447,13 @@ impl Form<'_> {
                 let known = values.iter().copied().filter(|&value| (value as usize) < vocabulary.len());
                 framing.put_back(&vocabulary.decode(&known.collect::<Vec<_>>()))
             }
-            Form::Sound => {
+            Form::Sound(Depth::Bits16) => {
+                // A value that is no byte comes from a damaged archive, which its checksum will tell.
+                let byte = |value: u32| value.min(255);
+                let sample = |two: &[u32]| Depth::Bits16.join(&[byte(two[0]), byte(two[1])]).to_le_bytes();
+                values.chunks_exact(2).flat_map(sample).collect()
+            }
+            Form::Sound(Depth::MuLaw) => {
                 let sample = |(&level, place): (&u32, u32)| {
                     let first =
                         if (level as usize) < mu_law::LEVELS { *mu_law::samples(level).start() } else { 0 };

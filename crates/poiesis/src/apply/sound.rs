@@ -4,7 +4,7 @@ use std::io::Cursor;
 use std::path::Path;
 
 use crate::capability::Code;
-use crate::data::{SoundShape, TokenShape, mu_law};
+use crate::data::SoundShape;
 use crate::error::{Error, Result};
 use crate::generate::{Choice, Writer};
 use crate::run::atomic;
@@ -22,7 +22,7 @@ pub struct Request<'a> {
     pub seed: u64,
     /// Number of the first clip in that sequence.
     pub first: u64,
-    /// How levels are chosen.
+    /// How values are chosen.
     pub choice: Choice,
 }
 
@@ -31,25 +31,32 @@ pub struct Request<'a> {
 pub fn make(
     code: &dyn Code,
     shape: SoundShape,
-    tokens: TokenShape,
     request: &Request,
     progress: &mut dyn FnMut(usize),
 ) -> Vec<Vec<i16>> {
     let (count, channels) = (request.classes.len(), usize::from(shape.channels));
     let indices = request.first..request.first + count as u64;
     let mut writer = Writer::new(code, request.seed, indices, request.classes, request.choice);
-    let heard: Vec<u32> = request.prime.iter().map(|&sample| mu_law::level(sample)).collect();
-    writer.read(&heard);
+    let depth = code.depth();
+    for &sample in request.prime {
+        writer.read(&depth.split(sample));
+    }
     let mut clips = vec![request.prime.to_vec(); count];
     let mut going = vec![true; count];
+    // What a clip that has ended would go on with is silence that nobody hears.
+    let silence = depth.split(0);
     for step in 0..request.frames * channels {
-        // What a clip that has ended would go on with is silence that nobody hears.
-        let known: Vec<_> = going.iter().map(|&going| (!going).then(|| mu_law::level(0))).collect();
-        for (clip, value) in writer.next(&known).into_iter().enumerate() {
-            going[clip] &= (value as usize) < tokens.values;
-            if going[clip] {
-                clips[clip].push(mu_law::sample(value));
+        let mut samples = vec![Vec::new(); count];
+        for &silent in &silence {
+            let known: Vec<_> = going.iter().map(|&going| (!going).then_some(silent)).collect();
+            for (clip, value) in writer.next(&known).into_iter().enumerate() {
+                // Values behind those of samples begin another clip.
+                going[clip] &= value < 256;
+                samples[clip].push(value);
             }
+        }
+        for clip in (0..count).filter(|&clip| going[clip]) {
+            clips[clip].push(depth.join(&samples[clip]));
         }
         if !going.contains(&true) {
             break;

@@ -1,5 +1,6 @@
 //! Packed data as tensors: images in batches, text and sound in windows of tokens, all in a computed order.
 
+mod depth;
 mod images;
 pub mod mu_law;
 mod sequence;
@@ -7,6 +8,7 @@ mod sequence;
 use poiesis_collect::{Dataset, Kind, Split, SplitBy, Stream, View, Vocabulary};
 use serde::{Deserialize, Serialize};
 
+pub use depth::Depth;
 pub use images::{Batches, ImageShape, binarized, images, to_bytes};
 pub use sequence::{TokenShape, Tokens, Windows};
 
@@ -109,8 +111,8 @@ impl DataSpec {
         }
     }
 
-    /// The tokens that the examples are read as: characters of text, μ-law levels of sound, numbers of an image as one of
-    /// `levels`.
+    /// The tokens that the examples are read as: characters of text, numbers of an image as one of `levels`, samples of sound
+    /// as one of `levels` where a [`Depth`] has so many, else as one of the μ-law's.
     pub fn tokens(&self, levels: usize) -> TokenShape {
         let beginnings = self.classes.max(1);
         match &self.content {
@@ -120,7 +122,7 @@ impl DataSpec {
                 beginnings: if text.documents { beginnings } else { 0 },
                 length: None,
             },
-            Content::Sound(_) => TokenShape { values: mu_law::LEVELS, beginnings, length: None },
+            Content::Sound(_) => TokenShape { values: Depth::of(levels).levels(), beginnings, length: None },
         }
     }
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use poiesis_collect::{Stream, View};
 
-use super::mu_law;
+use super::Depth;
 use crate::error::{Error, Result};
 use crate::rng;
 
@@ -94,7 +94,7 @@ impl Tokens {
         Tokens { source: Source::Text(stream), shape }
     }
 
-    /// Clips of sound, as μ-law levels, the channels of a frame one after another.
+    /// Clips of sound, as levels of the depth that has the values of `shape`, the channels of a frame one after another.
     pub fn of_sound(stream: Stream, channels: u16, shape: TokenShape) -> Tokens {
         Tokens { source: Source::Sound { stream, channels: u64::from(channels) }, shape }
     }
@@ -219,7 +219,8 @@ impl Tokens {
                 let skipped = (places.start - frames.start * channels) as usize;
                 let samples = stream.samples(frames);
                 let wanted = &samples[skipped..skipped + (places.end - places.start) as usize];
-                wanted.iter().map(|&sample| mu_law::level(sample)).collect()
+                let depth = Depth::of(self.shape.values);
+                wanted.iter().map(|&sample| depth.level(sample)).collect()
             }
         }
     }

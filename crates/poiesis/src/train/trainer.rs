@@ -476,7 +476,7 @@ impl Training {
             first: 0,
             choice: Choice::default(),
         };
-        let clips = sound::make(code, shape, self.spec.tokens(0), &request, &mut |_| ());
+        let clips = sound::make(code, shape, &request, &mut |_| ());
         let all = sound::joined(&clips, shape);
         let path = samples::path_of(&self.run.samples_path(), self.step, "wav");
         sound::write_wav(&path, shape, &all)?;

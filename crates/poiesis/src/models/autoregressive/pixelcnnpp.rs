@@ -28,8 +28,8 @@ use std::ops::Range;
 use burn::module::{Module, ModuleMapper, Param, ParamId};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use poiesis_kernels::{
-    ConvOptions, ConvTransposeOptions, add, concat_elu, conv_transpose2d, conv2d, embedding, gate_halves,
-    logistic_mixture_log_prob, uniform,
+    ConvOptions, ConvTransposeOptions, Grid, add, concat_elu, conv_transpose2d, conv2d, embedding,
+    gate_halves, logistic_mixture_log_prob, uniform,
 };
 use serde::{Deserialize, Serialize};
 
@@ -206,8 +206,11 @@ impl PixelCnnPp {
 fn log_prob(parameters: Tensor<4>, x: Tensor<4>) -> Tensor<1> {
     let [batch, height, width, count] = parameters.dims();
     let (pixels, channels) = (batch * height * width, x.dims()[3]);
-    let pixels =
-        logistic_mixture_log_prob(parameters.reshape([pixels, count]), x.reshape([pixels, channels]));
+    let pixels = logistic_mixture_log_prob(
+        parameters.reshape([pixels, count]),
+        x.reshape([pixels, channels]),
+        Grid::Bits8,
+    );
     pixels.reshape([batch, height * width]).sum_dim(1).reshape([batch])
 }
 

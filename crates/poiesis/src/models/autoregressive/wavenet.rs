@@ -2,7 +2,8 @@
 //!
 //! Van den Oord et al., "WaveNet: a generative model for raw audio", 2016, arXiv:1609.03499. A stack of causal convolutions
 //! whose dilation doubles from layer to layer sees a long past with few weights: p(x) = ∏ p(x_t | x_1, …, x_{t−1}) (Eq. 1),
-//! where x_t is one of the 256 levels of the μ-law (§2.2).
+//! where x_t is one of the 256 levels of the μ-law (§2.2), or a 16-bit sample, whose law is a mixture of discretised logistics
+//! (van den Oord et al. 2018, "Parallel WaveNet", arXiv:1711.10433, §2.1; Salimans et al. 2017, arXiv:1701.05517, §2.1).
 //!
 //! | here | symbol | meaning |
 //! |---|---|---|
@@ -10,21 +11,27 @@
 //! | `dilated` | W_f, W_g | filter and gate of a layer, side by side |
 //! | `classes` | V_f h, V_g h | what the class of the clip adds to them |
 //! | `residual`, `skip` | | 1×1 convolutions after the gate (Fig. 4) |
+//! | `mixture` | π, μ, s | logits, steps and log-scales of a 16-bit sample; μ = x_{t−1} + σ(log s) · step |
 //!
 //! Differences from the paper: the first causal convolution is a table of embeddings, which a convolution of one-hot
 //! vectors is; a clip begins with a token of its class, the classes of Eq. 3 are read from the last beginning that a
-//! window holds (none is known before it), and a model can end a clip by beginning another.
+//! window holds (none is known before it), and a model can end a clip by beginning another. A 16-bit sample enters by its
+//! level of the μ-law and, added to that, its exact value; the means of its mixture are told as steps from the last sample, in
+//! units of about their own scale, so that a network need not be exact to 16 bits where its law is not narrow.
 
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use poiesis_kernels::{ConvOptions, add, categorical_log_prob, conv2d, embedding, gate_halves};
+use poiesis_kernels::{
+    ConvOptions, Grid, add, categorical_log_prob, conv2d, embedding, gate_halves, linear,
+    logistic_mixture_log_prob,
+};
 use serde::{Deserialize, Serialize};
 
 use super::Rule;
 use crate::capability::{Capability, Code, Likelihood, Model, Reader, TokenLikelihood};
 use crate::catalogue::{Domain, Entry, Footprint, Paper, Start, recipes};
 use crate::config::{RunConfig, SampleSchedule, TrainConfig};
-use crate::data::{DataSpec, TokenShape, Windows};
+use crate::data::{DataSpec, Depth, TokenShape, Windows, mu_law};
 use crate::error::{Error, Result};
 use crate::nn::{Activation, Init, Law, Linear, Weights, activate, num_parameters};
 use crate::train::{Optimizer, Session, Terms};
@@ -45,6 +52,10 @@ pub struct WaveNetConfig {
     pub skip: usize,
     /// Samples of a training window.
     pub context: usize,
+    /// Levels of a sample: 256, those of the μ-law, or 65,536, all of 16 bits.
+    pub levels: usize,
+    /// 65,536 levels: logistic distributions in the mixture.
+    pub mixtures: usize,
     /// Rule of the optimizer: `adam`, `rmsprop` or `muon`.
     pub optimizer: Rule,
     /// Step size.
@@ -63,6 +74,8 @@ impl Default for WaveNetConfig {
             width: 64,
             skip: 128,
             context: 4000,
+            levels: 256,
+            mixtures: 10,
             optimizer: Rule::Adam,
             learning_rate: 1e-3,
             muon_learning_rate: 0.02,
@@ -84,8 +97,13 @@ impl WaveNetConfig {
             reason: reason.into(),
             remedy: remedy.into(),
         };
-        let sizes =
-            [("stacks", self.stacks), ("layers", self.layers), ("width", self.width), ("skip", self.skip)];
+        let sizes = [
+            ("stacks", self.stacks),
+            ("layers", self.layers),
+            ("width", self.width),
+            ("skip", self.skip),
+            ("mixtures", self.mixtures),
+        ];
         if let Some((key, _)) = sizes.iter().find(|(_, size)| *size == 0) {
             return Err(invalid(key, 0, "a network needs at least one", "set a positive number"));
         }
@@ -93,16 +111,30 @@ impl WaveNetConfig {
             let reason = "the dilation doubles with each layer of a stack";
             return Err(invalid("layers", self.layers, reason, "set at most 20, and more stacks"));
         }
+        if Depth::of(self.levels).levels() != self.levels {
+            let reason = "samples have the levels of the μ-law, or those of 16 bits";
+            return Err(invalid("levels", self.levels, reason, "set 256 or 65536"));
+        }
+        let exact = Depth::of(tokens.values) == Depth::Bits16;
         let mut init = Init::new(seed, device);
-        let vocabulary = tokens.vocabulary();
         let dilations = (0..self.stacks).flat_map(|_| (0..self.layers).map(|layer| 1 << layer));
         let network = Network {
-            embedding: init.normal([vocabulary, self.width], 0.0, 1.0),
+            embedding: init.normal([alphabet(tokens), self.width], 0.0, 1.0),
+            // Sound is mostly quiet: a sixteenth of the greatest value counts as one.
+            exact: exact.then(|| init.normal([1, self.width], 0.0, 16.0)),
             layers: dilations.map(|dilation| Layer::new(self, tokens, dilation, &mut init)).collect(),
             hidden: Linear::with_bias(self.skip, self.skip, Law::FanIn, &mut init),
-            output: Linear::with_bias(self.skip, vocabulary, Law::FanIn, &mut init),
+            output: Linear::with_bias(self.skip, self.outputs(tokens), Law::FanIn, &mut init),
         };
         Ok(WaveNet { config: self.clone(), tokens, network })
+    }
+
+    /// Numbers that tell the law of the next token.
+    fn outputs(&self, tokens: TokenShape) -> usize {
+        match Depth::of(tokens.values) {
+            Depth::MuLaw => tokens.vocabulary(),
+            Depth::Bits16 => 1 + tokens.beginnings + 3 * self.mixtures,
+        }
     }
 
     /// How many samples before the next one it can depend on.
@@ -113,6 +145,11 @@ impl WaveNetConfig {
     fn optimizer(&self) -> Optimizer {
         self.optimizer.optimizer(self.learning_rate, self.muon_learning_rate, self.clip_norm)
     }
+}
+
+/// The values below 256 that samples are split into, and the beginnings.
+fn alphabet(tokens: TokenShape) -> usize {
+    tokens.values.min(mu_law::LEVELS) + tokens.beginnings
 }
 
 /// The network and its alphabet.
@@ -127,8 +164,10 @@ pub struct WaveNet {
 /// The parameters of a [`WaveNet`].
 #[derive(Module, Debug)]
 pub struct Network {
-    /// `[vocabulary, width]`.
+    /// `[levels of the μ-law + beginnings, width]`.
     embedding: Param<Tensor<2>>,
+    /// `[1, width]`: what the exact value of a 16-bit sample adds.
+    exact: Option<Param<Tensor<2>>>,
     layers: Vec<Layer>,
     hidden: Linear,
     output: Linear,
@@ -176,16 +215,25 @@ impl Layer {
 }
 
 impl WaveNet {
-    /// Logits of the token after each one.
+    /// What tells the law of the token after each one.
     ///
     /// # Shapes
     ///
-    /// `tokens` is `[batch, time]`, the result `[batch, time, vocabulary]`.
+    /// `tokens` is `[batch, time]`. Of levels of the μ-law the result is their logits and those of the beginnings, `[batch, time,
+    /// vocabulary]`; of 16-bit samples the logits of a sample and of each beginning, then logits, steps and log-scales of the
+    /// sample's mixture, `[batch, time, 1 + beginnings + 3 · mixtures]`.
     pub fn forward(&self, tokens: Tensor<2, Int>) -> Tensor<3> {
         let [batch, time] = tokens.dims();
-        let classes = self.classes(&tokens);
-        let x = embedding(self.network.embedding.val(), tokens);
+        let (classes, device) = (self.classes(&tokens), tokens.device());
+        let values: Vec<u32> = tokens.into_data().iter::<u32>().collect();
+        let entries: Vec<i32> = values.iter().map(|&token| self.entry(token) as i32).collect();
+        let entries = Tensor::from_data(TensorData::new(entries, [batch, time]), &device);
+        let x = embedding(self.network.embedding.val(), entries);
         let mut x = x.reshape([batch, 1, time, self.config.width]);
+        if let Some(exact) = &self.network.exact {
+            let exact = linear(self.samples(&values, &device), exact.val(), None, Activation::Identity);
+            x = add(x, exact.reshape([batch, 1, time, self.config.width]));
+        }
         let mut sum: Option<Tensor<4>> = None;
         for layer in &self.network.layers {
             let (next, skip) = layer.forward(x, classes.clone());
@@ -197,8 +245,36 @@ impl WaveNet {
         }
         let sum = sum.expect("there is at least one layer");
         let hidden = self.network.hidden.forward(activate(sum, Activation::Relu), Activation::Relu);
-        let logits = self.network.output.forward(hidden, Activation::Identity);
-        logits.reshape([batch, time, self.tokens.vocabulary()])
+        let outputs = self.network.output.forward(hidden, Activation::Identity);
+        let width = outputs.dims()[3];
+        outputs.reshape([batch, time, width])
+    }
+
+    fn depth(&self) -> Depth {
+        Depth::of(self.tokens.values)
+    }
+
+    /// The entry of the table of embeddings that a token has.
+    fn entry(&self, token: u32) -> usize {
+        match (self.depth(), self.beginning_of(token)) {
+            (Depth::MuLaw, _) => token as usize,
+            (Depth::Bits16, Some(class)) => mu_law::LEVELS + class,
+            (Depth::Bits16, None) => mu_law::level(Depth::Bits16.join(&[token >> 8, token & 255])) as usize,
+        }
+    }
+
+    /// The value of a 16-bit sample in [-1, 1], 0 for a beginning.
+    fn sample_value(&self, token: u32) -> f32 {
+        match self.beginning_of(token) {
+            Some(_) => 0.0,
+            None => Grid::Bits16.value(token as f32),
+        }
+    }
+
+    /// The values of several tokens, `[tokens, 1]`.
+    fn samples(&self, tokens: &[u32], device: &Device) -> Tensor<2> {
+        let values: Vec<f32> = tokens.iter().map(|&token| self.sample_value(token)).collect();
+        Tensor::from_data(TensorData::new(values, [tokens.len(), 1]), device)
     }
 
     /// For each token, one more than the class of the last beginning up to it, and 0 where its row has none yet.
@@ -220,7 +296,12 @@ impl WaveNet {
 
     /// The entry of the classes' table that a token leads to, if it is a beginning.
     fn class_of(&self, token: u32) -> Option<i32> {
-        (token as usize).checked_sub(self.tokens.values).map(|class| 1 + class as i32)
+        self.beginning_of(token).map(|class| 1 + class as i32)
+    }
+
+    /// The class that a token begins, if it is a beginning.
+    fn beginning_of(&self, token: u32) -> Option<usize> {
+        (token as usize).checked_sub(self.tokens.values)
     }
 
     /// −log p of the tokens after the first of each window, averaged, `[1]`, in nats for each token.
@@ -235,14 +316,49 @@ impl WaveNet {
     /// log p of each token but the first, `[batch · (length − 1)]`.
     fn token_log_prob(&self, tokens: Tensor<2, Int>) -> Tensor<1> {
         let [batch, length] = tokens.dims();
-        let logits = self.forward(tokens.clone().narrow(1, 0, length - 1));
-        let rows = batch * (length - 1);
-        let targets = tokens.narrow(1, 1, length - 1).reshape([rows]);
-        categorical_log_prob(logits.reshape([rows, self.tokens.vocabulary()]), targets)
+        let (before, targets) = (tokens.clone().narrow(1, 0, length - 1), tokens.narrow(1, 1, length - 1));
+        let outputs = self.forward(before.clone());
+        let (rows, columns) = (batch * (length - 1), outputs.dims()[2]);
+        let outputs = outputs.reshape([rows, columns]);
+        match self.depth() {
+            Depth::MuLaw => categorical_log_prob(outputs, targets.reshape([rows])),
+            Depth::Bits16 => self.mixture_log_prob(outputs, before, targets),
+        }
+    }
+
+    /// log p of 16-bit samples and of beginnings: first which of them comes, then, of a sample, the mixture.
+    fn mixture_log_prob(
+        &self,
+        outputs: Tensor<2>,
+        before: Tensor<2, Int>,
+        targets: Tensor<2, Int>,
+    ) -> Tensor<1> {
+        let device = targets.device();
+        let [before, targets] =
+            [before, targets].map(|tokens| tokens.into_data().iter().collect::<Vec<u32>>());
+        let (rows, kinds) = (targets.len(), 1 + self.tokens.beginnings);
+        let kind: Vec<i32> = targets.iter().map(|&token| self.class_of(token).unwrap_or(0)).collect();
+        let is_sample: Vec<f32> = kind.iter().map(|&kind| if kind == 0 { 1.0 } else { 0.0 }).collect();
+        let kind = Tensor::from_data(TensorData::new(kind, [rows]), &device);
+        let is_sample = Tensor::<1>::from_data(TensorData::new(is_sample, [rows]), &device);
+        let log_kind = categorical_log_prob(outputs.clone().narrow(1, 0, kinds), kind);
+        let block = |number: usize| {
+            let mixtures = self.config.mixtures;
+            outputs.clone().narrow(1, kinds + number * mixtures, mixtures)
+        };
+        let scale = activate(block(2), Activation::Sigmoid);
+        let mean = scale * block(1) + self.samples(&before, &device);
+        let mixture = Tensor::cat(vec![block(0), mean, block(2)], 1);
+        let log_sample = logistic_mixture_log_prob(mixture, self.samples(&targets, &device), Grid::Bits16);
+        log_kind + log_sample * is_sample
     }
 }
 
 impl TokenLikelihood for WaveNet {
+    fn levels(&self) -> usize {
+        self.config.levels
+    }
+
     fn window(&self) -> usize {
         self.config.context + 1
     }
@@ -255,7 +371,11 @@ impl TokenLikelihood for WaveNet {
 
 impl Code for WaveNet {
     fn alphabet(&self) -> usize {
-        self.tokens.vocabulary()
+        alphabet(self.tokens)
+    }
+
+    fn depth(&self) -> Depth {
+        WaveNet::depth(self)
     }
 
     fn reader(&self, classes: &[Option<u32>]) -> Box<dyn Reader + '_> {
@@ -340,7 +460,7 @@ impl Entry for WaveNetEntry {
     }
 
     fn recipes(&self) -> &'static [crate::catalogue::Recipe] {
-        recipes!("wavenet": "fsdd")
+        recipes!("wavenet": "fsdd", "fsdd-16bit")
     }
 
     fn train_defaults(&self) -> TrainConfig {
@@ -361,7 +481,7 @@ impl Entry for WaveNetEntry {
 
     fn start(&self, start: Start) -> Result<Box<dyn Session>> {
         let config: WaveNetConfig = start.config.model()?;
-        let windows = start.windows(0, config.context)?;
+        let windows = start.windows(config.levels, config.context)?;
         let model = config.init(windows.shape(), start.config.seed, &start.device)?;
         Ok(Box::new(Training { optimizer: config.optimizer(), model, windows }))
     }
@@ -374,7 +494,7 @@ impl Entry for WaveNetEntry {
         device: &Device,
     ) -> Result<Box<dyn Model>> {
         let config: WaveNetConfig = config.model()?;
-        let mut model = config.init(spec.tokens(0), 0, device)?;
+        let mut model = config.init(spec.tokens(config.levels), 0, device)?;
         model.network = weights
             .put_into("network", model.network)
             .map_err(|reason| Error::WeightsMismatch { model: "wavenet".into(), reason })?;
@@ -383,11 +503,11 @@ impl Entry for WaveNetEntry {
 
     fn footprint(&self, config: &RunConfig, spec: &DataSpec) -> Result<Footprint> {
         let config: WaveNetConfig = config.model()?;
-        let tokens = spec.tokens(0);
+        let tokens = spec.tokens(config.levels);
         let model = config.init(tokens, 0, &Device::flex())?;
         // A layer keeps its input, both filters before and after the classes, the gate and two sums.
         let layer = 8 * config.width + 2 * config.skip;
-        let each = config.stacks * config.layers * layer + 4 * config.skip + 2 * tokens.vocabulary();
+        let each = config.stacks * config.layers * layer + 4 * config.skip + 2 * config.outputs(tokens);
         Ok(Footprint {
             parameters: vec![("network", num_parameters(&model.network))],
             activations: 2 * config.context * each,

@@ -232,11 +232,18 @@ fn law_by_likelihood(parameters: &Tensor<2>, before: &[f32], channels: usize) ->
     let rows: Vec<f32> =
         (0..256).flat_map(|value| before.iter().copied().chain([value as f32 / 127.5 - 1.0])).collect();
     let x = Tensor::<2>::from_data(TensorData::new(rows, [256, channel + 1]), &device);
-    let joint = logistic_mixture_log_prob(first(channel + 1).repeat_dim(0, 256), x.clone());
+    let joint = logistic_mixture_log_prob(first(channel + 1).repeat_dim(0, 256), x.clone(), Grid::Bits8);
     if channel == 0 {
         return values(joint);
     }
-    values(joint - logistic_mixture_log_prob(first(channel).repeat_dim(0, 256), x.narrow(1, 0, channel)))
+    values(
+        joint
+            - logistic_mixture_log_prob(
+                first(channel).repeat_dim(0, 256),
+                x.narrow(1, 0, channel),
+                Grid::Bits8,
+            ),
+    )
 }
 
 /// Samples as the definition has them: the whole network on the whole image for each value.

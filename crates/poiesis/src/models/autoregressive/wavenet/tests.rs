@@ -5,6 +5,7 @@ use crate::data::Tokens;
 use crate::generate::Choice;
 use crate::models::autoregressive::testing::sequences::{
     draw, expect_naive_writing, expect_no_look_ahead, expect_same_bits_in_any_company, tokens_of,
+    tokens_of_steps,
 };
 use crate::testing::{Fixture, change, expect_all_close, expect_close, expect_exact_resume, gradients_of};
 
@@ -13,6 +14,9 @@ const FORWARD: f64 = 2e-6;
 const GRADIENT: f64 = 1e-5;
 /// Adam divides each gradient by its own size at first, and tokens that windows seldom hold have very small ones.
 const CHANGE: f64 = 1e-4;
+
+/// Nats for each token of lines: within about two hundred levels.
+const LINES: f64 = 6.0;
 
 const TOKENS: TokenShape = TokenShape { values: 12, beginnings: 3, length: None };
 
@@ -30,29 +34,40 @@ fn told(seed: u64, device: &Device) -> WaveNet {
     model
 }
 
+/// 16-bit samples, of a mixture of two.
+const EXACT: TokenShape = TokenShape { values: 1 << 16, beginnings: 3, length: None };
+
+fn small_exact() -> WaveNetConfig {
+    WaveNetConfig { levels: 1 << 16, mixtures: 2, ..small() }
+}
+
 #[test]
-fn first_outputs_gradients_and_ten_steps_are_those_of_pytorch() {
+fn outputs_gradients_and_ten_steps_are_those_of_pytorch() {
     let (fixture, device) = (Fixture::read("wavenet"), Device::flex().autodiff());
-    let mut model = small().init(TOKENS, 0, &device).unwrap();
-    model.network = fixture.weights("initial", &device).put_into("network", model.network).unwrap();
-    let windows = |step: usize| fixture.step::<2>("tokens", step, |token| token, &device).int();
+    for (case, config, shape) in [("levels", small(), TOKENS), ("exact", small_exact(), EXACT)] {
+        let name = |part: &str| format!("{case}.{part}");
+        let mut model = config.init(shape, 0, &device).unwrap();
+        let initial = fixture.weights(&name("initial"), &device);
+        model.network = initial.put_into("network", model.network).unwrap();
+        let steps = tokens_of_steps(&fixture, case, &device);
 
-    let logits = model.forward(windows(0).narrow(1, 0, 20));
-    expect_close("logits", logits, fixture.array("first.logits"), FORWARD);
-    let loss = model.loss(windows(0));
-    expect_close("loss", loss.clone(), fixture.array("first.loss"), FORWARD);
-    let gradients = gradients_of("network", &model.network, &loss.backward());
-    expect_all_close(&gradients, &fixture.arrays("gradient"), GRADIENT);
+        let outputs = model.forward(steps[0].clone().narrow(1, 0, 20));
+        expect_close("outputs", outputs, fixture.array(&name("outputs")), FORWARD);
+        let loss = model.loss(steps[0].clone());
+        expect_close("loss", loss.clone(), fixture.array(&name("loss")), FORWARD);
+        let gradients = gradients_of("network", &model.network, &loss.backward());
+        expect_all_close(&gradients, &fixture.arrays(&name("gradient")), GRADIENT);
 
-    let tokens = Tokens::of_documents(&[vec![0; 50]], None, TOKENS);
-    let windows_of = Windows::new(tokens, 1, 20, 0, &device).unwrap();
-    let mut training = Training { optimizer: small().optimizer(), model, windows: windows_of };
-    for step in 0..10 {
-        training.learn(windows(step), 1.0);
+        let tokens = Tokens::of_documents(&[vec![0; 50]], None, shape);
+        let windows = Windows::new(tokens, 1, 20, 0, &device).unwrap();
+        let mut training = Training { optimizer: config.optimizer(), model, windows };
+        for step in steps {
+            training.learn(step, 1.0);
+        }
+        let (initial, theirs) = (fixture.arrays(&name("initial")), fixture.arrays(&name("final")));
+        let ours = training.weights().to_arrays();
+        expect_all_close(&change(&initial, &ours), &change(&initial, &theirs), CHANGE);
     }
-    let (initial, theirs) = (fixture.arrays("initial"), fixture.arrays("final"));
-    let ours = training.weights().to_arrays();
-    expect_all_close(&change(&initial, &ours), &change(&initial, &theirs), CHANGE);
 }
 
 #[test]
@@ -109,6 +124,74 @@ fn reading_gives_the_laws_of_the_whole_network_in_any_company() {
     }
 }
 
+/// 16-bit tokens of sequences of bytes, each behind the beginning of its class.
+fn tokens_of_bytes(bytes: &[u32], class: Option<u32>) -> Vec<u32> {
+    let samples = bytes.chunks_exact(2).map(|two| two[0] << 8 | two[1]);
+    EXACT.beginning(class).into_iter().chain(samples).collect()
+}
+
+fn told_exact(device: &Device) -> WaveNet {
+    let mut model = small_exact().init(EXACT, 4, device).unwrap();
+    let mut init = Init::new(5, device);
+    for layer in &mut model.network.layers {
+        layer.classes = init.normal([4, 12], 0.0, 1.0);
+    }
+    model
+}
+
+#[test]
+fn laws_of_bytes_in_any_company_multiply_to_the_probabilities_of_samples() {
+    let device = Device::flex();
+    let model = told_exact(&device);
+    let (rows, samples) = (16, 12);
+    // Quiet samples and the edges, where bins are open to their side.
+    let bytes = |row: usize| {
+        let draws = draw(2 * samples + row, 256)[row..].to_vec();
+        let quiet = draws.chunks_exact(2).map(|two| [127 + two[0] % 2, two[1]]);
+        let mut bytes: Vec<u32> = quiet.flatten().collect();
+        bytes[..4].copy_from_slice(&[0, 0, 255, 255]);
+        bytes
+    };
+    let sequences: Vec<Vec<u32>> = (0..rows).map(bytes).collect();
+    let classes: Vec<Option<u32>> = (0..rows).map(|row| Some(row as u32 % 3)).collect();
+    let laws = expect_same_bits_in_any_company(&model, &sequences, &classes);
+    let each = sequences.iter().zip(&classes);
+    let whole: Vec<u32> = each.flat_map(|(bytes, class)| tokens_of_bytes(bytes, *class)).collect();
+    let log_prob = model.log_prob(tokens_of(whole, samples + 1, &device));
+    let log_prob: Vec<f32> = log_prob.into_data().iter::<f32>().collect();
+    for (row, laws) in laws.iter().enumerate() {
+        let laws: Vec<&[f32]> = laws.chunks_exact(259).collect();
+        for law in &laws {
+            let sum: f64 = law.iter().map(|&l| f64::from(l).exp()).sum();
+            assert!((sum - 1.0).abs() < 2e-5, "{sum}");
+        }
+        for t in 0..samples {
+            let of = |byte: usize| laws[byte][sequences[row][byte] as usize];
+            let (read, naive) = (of(2 * t) + of(2 * t + 1), log_prob[row * samples + t]);
+            assert!((read - naive).abs() < 1e-4 * naive.abs().max(1.0), "row {row}, {t}: {read} {naive}");
+        }
+    }
+    // A clip can end only where a sample would begin.
+    assert!(laws[0][259..2 * 259][256..].iter().all(|&l| l == f32::NEG_INFINITY));
+}
+
+#[test]
+fn a_beginning_in_place_of_a_high_byte_is_read_as_one() {
+    let model = told_exact(&Device::flex());
+    let mut begun = model.reader(&[Some(2)]);
+    begun.push(&[128]);
+    begun.push(&[7]);
+    begun.push(&[256 + 1]);
+    begun.push(&[99]);
+    let device = Device::flex();
+    let outputs = model.forward(tokens_of(vec![65_538, 128 << 8 | 7, 65_537], 3, &device));
+    let outputs: Vec<f32> = outputs.narrow(1, 2, 1).narrow(2, 0, 4).into_data().iter::<f32>().collect();
+    let total = outputs.iter().map(|x| x.exp()).sum::<f32>().ln();
+    for (law, output) in begun.laws()[256..].iter().zip(&outputs[1..]) {
+        assert!((law - (output - total)).abs() < 1e-5, "{law} {output}");
+    }
+}
+
 #[test]
 fn cached_writing_equals_writing_with_the_whole_network() {
     let device = Device::flex();
@@ -158,6 +241,44 @@ fn rising_and_falling_stairs_are_learned() {
     let last = losses[280..].iter().sum::<f64>() / 20.0;
     // The first value of a clip is one of eight and its class one of two: (ln 8 + ln 2) / 31 nats at least.
     assert!(last < 0.2 && last > 0.08, "{last} nats");
+}
+
+/// Clips that fall or rise by 1,000 levels from sample to sample: known exactly from the third on.
+#[test]
+fn rising_and_falling_lines_of_16_bit_samples_are_learned() {
+    let device = Device::flex().autodiff();
+    let shape = TokenShape { values: 1 << 16, beginnings: 2, length: None };
+    let clip = |index: u32| {
+        let value = move |t: u32| {
+            if index.is_multiple_of(2) {
+                20_000 + 1000 * t + 37 * index
+            } else {
+                45_000 - 1000 * t - 41 * index
+            }
+        };
+        (0..25).map(value).collect::<Vec<u32>>()
+    };
+    let classes = (0..40).map(|index| index % 2).collect();
+    let tokens = Tokens::of_documents(&(0..40).map(clip).collect::<Vec<_>>(), Some(classes), shape);
+    let config = WaveNetConfig {
+        stacks: 1,
+        layers: 3,
+        width: 16,
+        skip: 16,
+        context: 52,
+        levels: 1 << 16,
+        mixtures: 3,
+        learning_rate: 0.01,
+        ..WaveNetConfig::default()
+    };
+    let windows = Windows::new(tokens, 8, config.context, 0, &device).unwrap();
+    let model = config.init(windows.shape(), 0, &device).unwrap();
+    let mut training = Training { optimizer: config.optimizer(), model, windows };
+    let schedule = |step| 1.0 - step as f64 / 600.0;
+    let losses: Vec<f64> = (0..600).map(|step| training.step(step, schedule(step)).read()[0].1).collect();
+    let last = losses[580..].iter().sum::<f64>() / 20.0;
+    // Samples drawn evenly from 65,536 cost 11.1 nats each.
+    assert!(last < LINES, "{last} nats, from {}", losses[0]);
 }
 
 #[test]
