@@ -21,6 +21,8 @@ fn unknown_names_are_told_the_nearest_one() {
     contains(&place.fails("train dcgn"), &["model", "`dcgn`", "`dcgan`"]);
     contains(&place.fails("train nothing"), &["model", "dcgan", "vae"]);
     contains(&place.fails("train dcgan --recipe mnits"), &["recipe", "`mnist`"]);
+    fs::write(place.path("own.toml"), "").unwrap();
+    contains(&place.fails("train dcgan --recipe own.toml"), &["own.toml", "--config"]);
     contains(&place.fails("train dcgan --set train.stesp=3"), &["key", "`train.steps`"]);
     contains(&place.fails("train dcgan --set width"), &["--set", "="]);
     contains(&place.fails("train dcgan --set train.steps=many"), &["train.steps", "whole number"]);

@@ -28,7 +28,7 @@ use crate::render::{Meter, count, duration, facts, json, result};
 What the model finds likely becomes small. The archive can only be opened with the very weights it was made with: keep the
 run. Images are kept as pixels, in PNG files; texts byte for byte. Any number of threads gives the same archive.")]
 pub(crate) struct Compress {
-    /// Files of the model's kind: PNG images of its size, or texts.
+    /// Files of the model's kind: PNG images of its size, texts, or 16-bit WAV files of its rate.
     files: Vec<PathBuf>,
     /// Folder of the run whose model compresses.
     #[arg(long, value_name = "RUN")]

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process;
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use poiesis::capability::Capability;
 use poiesis::catalogue::{self, Entry, Recipe};
@@ -137,6 +137,9 @@ impl Train {
     /// The recipe that is followed: the one named, or the first when neither data nor a file is given.
     fn recipe(&self, entry: &'static dyn Entry) -> Result<Option<&'static Recipe>> {
         Ok(match &self.recipe {
+            Some(name) if Path::new(name).is_file() => {
+                bail!("--recipe takes the name of a recipe; give the file {name} with --config")
+            }
             Some(name) => Some(catalogue::find_recipe(entry, name)?),
             None if self.data.is_none() && self.config.is_none() => entry.recipes().first(),
             None => None,

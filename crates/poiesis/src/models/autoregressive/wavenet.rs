@@ -322,14 +322,14 @@ impl WaveNet {
         let outputs = outputs.reshape([rows, columns]);
         match self.depth() {
             Depth::MuLaw => categorical_log_prob(outputs, targets.reshape([rows])),
-            Depth::Bits16 => self.mixture_log_prob(outputs, before, targets),
+            Depth::Bits16 => self.mixture_log_prob(&outputs, before, targets),
         }
     }
 
     /// log p of 16-bit samples and of beginnings: first which of them comes, then, of a sample, the mixture.
     fn mixture_log_prob(
         &self,
-        outputs: Tensor<2>,
+        outputs: &Tensor<2>,
         before: Tensor<2, Int>,
         targets: Tensor<2, Int>,
     ) -> Tensor<1> {
