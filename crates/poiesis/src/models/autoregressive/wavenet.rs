@@ -224,8 +224,10 @@ impl WaveNet {
     /// sample's mixture, `[batch, time, 1 + beginnings + 3 · mixtures]`.
     pub fn forward(&self, tokens: Tensor<2, Int>) -> Tensor<3> {
         let [batch, time] = tokens.dims();
-        let (classes, device) = (self.classes(&tokens), tokens.device());
+        let device = tokens.device();
         let values: Vec<u32> = tokens.into_data().iter::<u32>().collect();
+        let classes: Vec<i32> = values.chunks_exact(time.max(1)).flat_map(|row| self.classes(row)).collect();
+        let classes = Tensor::from_data(TensorData::new(classes, [batch, time]), &device);
         let entries: Vec<i32> = values.iter().map(|&token| self.entry(token) as i32).collect();
         let entries = Tensor::from_data(TensorData::new(entries, [batch, time]), &device);
         let x = embedding(self.network.embedding.val(), entries);
@@ -277,21 +279,14 @@ impl WaveNet {
         Tensor::from_data(TensorData::new(values, [tokens.len(), 1]), device)
     }
 
-    /// For each token, one more than the class of the last beginning up to it, and 0 where its row has none yet.
-    fn classes(&self, tokens: &Tensor<2, Int>) -> Tensor<2, Int> {
-        let [batch, time] = tokens.dims();
-        let values: Vec<i32> = tokens.to_data().iter::<i32>().collect();
-        let mut classes = Vec::with_capacity(values.len());
-        for row in values.chunks_exact(time.max(1)) {
-            let mut class = 0;
-            for &token in row {
-                if let Some(begun) = self.class_of(token as u32) {
-                    class = begun;
-                }
-                classes.push(class);
-            }
-        }
-        Tensor::from_data(TensorData::new(classes, [batch, time]), &tokens.device())
+    /// For each token of a row, one more than the class of the last beginning up to it, and 0 where there is none yet.
+    fn classes(&self, row: &[u32]) -> Vec<i32> {
+        let mut class = 0;
+        let known = |&token: &u32| {
+            class = self.class_of(token).unwrap_or(class);
+            class
+        };
+        row.iter().map(known).collect()
     }
 
     /// The entry of the classes' table that a token leads to, if it is a beginning.

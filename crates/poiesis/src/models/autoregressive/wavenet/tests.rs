@@ -25,13 +25,17 @@ fn small() -> WaveNetConfig {
 }
 
 /// A network whose classes say something, which they do not at first.
-fn told(seed: u64, device: &Device) -> WaveNet {
-    let mut model = small().init(TOKENS, seed, device).unwrap();
+fn told_of(config: &WaveNetConfig, shape: TokenShape, seed: u64, device: &Device) -> WaveNet {
+    let mut model = config.init(shape, seed, device).unwrap();
     let mut init = Init::new(seed + 1, device);
     for layer in &mut model.network.layers {
         layer.classes = init.normal([4, 12], 0.0, 1.0);
     }
     model
+}
+
+fn told(seed: u64, device: &Device) -> WaveNet {
+    told_of(&small(), TOKENS, seed, device)
 }
 
 /// 16-bit samples, of a mixture of two.
@@ -131,12 +135,7 @@ fn tokens_of_bytes(bytes: &[u32], class: Option<u32>) -> Vec<u32> {
 }
 
 fn told_exact(device: &Device) -> WaveNet {
-    let mut model = small_exact().init(EXACT, 4, device).unwrap();
-    let mut init = Init::new(5, device);
-    for layer in &mut model.network.layers {
-        layer.classes = init.normal([4, 12], 0.0, 1.0);
-    }
-    model
+    told_of(&small_exact(), EXACT, 4, device)
 }
 
 #[test]
