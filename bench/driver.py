@@ -182,6 +182,27 @@ def train(given):
     )
 
 
+def bf16(given):
+    works = [
+        (f"{name}, batch {batch}", [*ours, "precision=bf16"], [*theirs, "--precision", "bf16"], batch, steps)
+        for name, ours, theirs, batches, steps in TRAIN
+        for batch in batches
+    ]
+    rows, notes = compare(given, works)
+    return "\n".join(
+        [
+            "## Training with bf16",
+            "",
+            "Training steps as above with `train.precision = bf16`, where products that are not Winograd's round their factors,",
+            "against PyTorch's autocast to bf16 of the forward pass and the loss.",
+            "",
+            *table("ms", rows),
+            "",
+            *notes,
+        ]
+    )
+
+
 def kernels(given):
     works = [(f"{name}, batch {batch}", ours, theirs, batch, steps) for name, ours, theirs, batches, steps in KERNELS for batch in batches]
     rows, notes = compare(given, works)
@@ -507,7 +528,7 @@ def heading(given):
     )
 
 
-PARTS = {part.__name__: part for part in (train, kernels, sampling, quality, convolutions, collect)}
+PARTS = {part.__name__: part for part in (train, bf16, kernels, sampling, quality, convolutions, collect)}
 
 
 if __name__ == "__main__":

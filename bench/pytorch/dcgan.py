@@ -5,7 +5,7 @@ discriminator's parameters frozen, which spares PyTorch their gradients. Adam is
 """
 
 import torch
-from measure import arguments, measure
+from measure import arguments, autocast, measure
 from torch import nn
 from torch.nn.functional import softplus
 
@@ -43,14 +43,16 @@ def main():
     def step(i):
         batch = data[torch.randint(0, len(data), (given.batch,))].permute(0, 3, 1, 2)
         real = (batch.float() / 127.5 - 1).contiguous(memory_format=layout)
-        fake = make(torch.randn(given.batch, LATENT, 1, 1))
         d.requires_grad_(True)
-        d_loss = softplus(-judge(real)).mean() + softplus(judge(fake.detach())).mean()
+        with autocast(given):
+            fake = make(torch.randn(given.batch, LATENT, 1, 1))
+            d_loss = softplus(-judge(real)).mean() + softplus(judge(fake.detach())).mean()
         d_adam.zero_grad()
         d_loss.backward()
         d_adam.step()
         d.requires_grad_(False)
-        g_loss = softplus(-judge(fake)).mean()
+        with autocast(given):
+            g_loss = softplus(-judge(fake)).mean()
         g_adam.zero_grad()
         g_loss.backward()
         g_adam.step()

@@ -7,7 +7,7 @@ A whole step: fetch a batch, forward, Bernoulli log-likelihood, backward, Adam, 
 import argparse
 
 import torch
-from measure import arguments, measure
+from measure import arguments, autocast, measure
 from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits, conv2d, pad, relu
 
@@ -86,7 +86,8 @@ def main():
     objective = torch.compile(bound) if given.mode == "compile" else bound
 
     def step(i):
-        loss = objective(images[torch.randint(0, len(images), (given.batch,))])
+        with autocast(given):
+            loss = objective(images[torch.randint(0, len(images), (given.batch,))])
         adam.zero_grad()
         loss.backward()
         adam.step()

@@ -7,7 +7,7 @@ next step without its gradient. `loop` writes the LSTM out in elementary operati
 import argparse
 
 import torch
-from measure import arguments, measure
+from measure import arguments, autocast, measure
 from torch import nn
 from torch.nn.functional import cross_entropy, linear, one_hot
 
@@ -67,7 +67,8 @@ def main():
     def step(i):
         nonlocal state
         inputs = text[: given.batch * model.time].view(given.batch, model.time)
-        loss, new = objective(inputs, text[given.batch :], state)
+        with autocast(given):
+            loss, new = objective(inputs, text[given.batch :], state)
         adam.zero_grad()
         loss.backward()
         adam.step()

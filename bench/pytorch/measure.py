@@ -20,10 +20,16 @@ def arguments(modes):
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--warmup", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--precision", choices=["f32", "bf16"], default="f32")
     given, model = parser.parse_known_args()
     torch.set_num_threads(given.threads)
     torch.manual_seed(0)
     return given, model
+
+
+def autocast(given):
+    """For the forward pass and the loss; the backward pass follows its number types."""
+    return torch.autocast("cpu", torch.bfloat16, enabled=given.precision == "bf16")
 
 
 def measure(given, step):

@@ -6,7 +6,7 @@ A whole step: fetch a batch of text, forward, cross-entropy, backward, AdamW, wh
 import argparse
 
 import torch
-from measure import arguments, measure
+from measure import arguments, autocast, measure
 from torch import nn
 from torch.nn.functional import cross_entropy, gelu, scaled_dot_product_attention
 
@@ -68,7 +68,8 @@ def main():
 
     def step(i):
         starts = torch.randint(0, len(text) - model.context, (given.batch, 1))
-        loss = objective(text[starts + offsets])
+        with autocast(given):
+            loss = objective(text[starts + offsets])
         adam.zero_grad()
         loss.backward()
         adam.step()

@@ -6,7 +6,7 @@ A whole step: fetch a batch, binarise it anew, forward, backward, Adam, which is
 import argparse
 
 import torch
-from measure import arguments, measure
+from measure import arguments, autocast, measure
 from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits, elu
 
@@ -89,7 +89,8 @@ def main():
     def step(i):
         pixels = data[torch.randint(0, len(data), (given.batch,))]
         x = (pixels.float() / 255 > torch.rand(pixels.shape)).float().contiguous(memory_format=layout)
-        loss = objective(x, torch.randn(given.batch, model.latent))
+        with autocast(given):
+            loss = objective(x, torch.randn(given.batch, model.latent))
         adam.zero_grad()
         loss.backward()
         adam.step()

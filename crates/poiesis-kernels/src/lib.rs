@@ -54,7 +54,9 @@
 //! them. Measured against PyTorch: `bench/RESULTS.md` in the repository.
 //!
 //! Tried and left: prefetching the packed side of matrix products (no gain); closures for vector code called through `FnOnce`, which
-//! the compiler may build without SIMD (a tenth of a transformer's step). Not built: bf16.
+//! the compiler may build without SIMD (a tenth of a transformer's step).
+//!
+//! [`set_precision`] lets matrix products round their factors to bf16, on processors that have instructions for it.
 
 mod activation;
 mod adam;
@@ -82,6 +84,7 @@ mod lstm;
 mod mlp;
 mod noise;
 mod optimizer;
+mod precision;
 mod rotary;
 // What the tests share speaks of this crate by its name.
 #[cfg(test)]
@@ -117,4 +120,5 @@ pub use lstm::{lstm, lstm_step};
 pub use mlp::Mlp;
 pub use noise::{normal, uniform};
 pub use optimizer::{Rule, UpdateStep, Updated, squared_norm, update};
+pub use precision::{Precision, precision, set_precision};
 pub use rotary::{rotary, rotary_packed};

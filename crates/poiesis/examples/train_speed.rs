@@ -37,6 +37,7 @@ fn measure() -> Result<(), Fault> {
     let settings = wish.settings.iter().map(|setting| Layer::assignment(setting));
     let mut config = resolve(entry, &settings.collect::<Result<Vec<_>, _>>()?)?.config;
     config.train.batch_size = wish.batch;
+    config.train.precision.set()?;
 
     let folder = std::env::temp_dir().join(format!("poiesis-train-speed-{}", std::process::id()));
     let dataset = match wish.images {

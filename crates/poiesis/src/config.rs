@@ -104,6 +104,9 @@ pub struct TrainConfig {
     pub steps: u64,
     /// Examples in a batch.
     pub batch_size: usize,
+    /// How matrix products round their factors: `f32` not at all, `bf16` to 8 bits of precision, up to twice as fast on
+    /// processors with AVX512-BF16.
+    pub precision: Precision,
     /// How the learning rate moves: `constant`, `linear`, `cosine` or `trapezoid`.
     pub schedule: Decay,
     /// Steps over which the learning rate rises from 0 before that.
@@ -135,6 +138,7 @@ impl Default for TrainConfig {
         TrainConfig {
             steps: 10_000,
             batch_size: 64,
+            precision: Precision::F32,
             schedule: Decay::Constant,
             warmup_steps: 0,
             final_factor: 0.0,
@@ -148,6 +152,37 @@ impl Default for TrainConfig {
             sample_count: 64,
             sample_length: 1000,
         }
+    }
+}
+
+/// How matrix products round their factors; see [`poiesis_kernels::Precision`]. Weights, gradients and sums are f32 with
+/// either.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// Not at all.
+    F32,
+    /// To bf16.
+    Bf16,
+}
+
+impl Precision {
+    /// Makes it the precision of all operations of this process.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidValue`] when the processor has no instructions for it.
+    pub fn set(self) -> Result<()> {
+        let precision = match self {
+            Precision::F32 => poiesis_kernels::Precision::F32,
+            Precision::Bf16 => poiesis_kernels::Precision::Bf16,
+        };
+        if !precision.is_supported() {
+            let reason = "this processor has no instructions for it (AVX512-BF16)";
+            return Err(invalid("train.precision", "bf16", reason, "use f32"));
+        }
+        poiesis_kernels::set_precision(precision);
+        Ok(())
     }
 }
 

@@ -14,6 +14,7 @@ use pulp::{Simd, WithSimd};
 use super::parallel::Shared;
 use super::simd;
 use super::transpose::transpose;
+use crate::precision::{Precision, precision};
 
 /// Columns of the right matrix are worked off in stretches of this many rows, of which a panel stays in the L1 cache.
 const DEPTH: usize = 128;
@@ -160,9 +161,25 @@ pub(crate) fn pack(
 /// `result (+)= left · packed` for `rows` rows, `depth` columns of `left` and `columns` columns of the packed
 /// matrix, on this thread. Row `i` of the result starts at `result[i · stride]`.
 ///
-/// `first` is the first row of the packed matrix (of `packed_rows` rows) that takes part.
+/// The factors are rounded as [`crate::set_precision`] says.
 #[expect(clippy::too_many_arguments, reason = "the geometry of a matrix product")]
 pub(crate) fn multiply(
+    left: Left<'_>,
+    rows: usize,
+    depth: usize,
+    packed: &[f32],
+    columns: usize,
+    result: &mut [f32],
+    stride: usize,
+    write: Write,
+) {
+    multiply_with(precision(), left, rows, depth, packed, columns, result, stride, write);
+}
+
+/// [`multiply`] whose factors have a precision of their own.
+#[expect(clippy::too_many_arguments, reason = "the geometry of a matrix product")]
+pub(crate) fn multiply_with(
+    precision: Precision,
     left: Left<'_>,
     rows: usize,
     depth: usize,
@@ -176,7 +193,8 @@ pub(crate) fn multiply(
         return;
     }
     assert!((rows - 1) * stride + columns <= result.len());
-    let work = Product { left, rows, depth, packed, columns, result: result.as_mut_ptr(), stride, write };
+    let result = result.as_mut_ptr();
+    let work = Product { left, rows, depth, packed, columns, result, stride, write, precision };
     // SAFETY: the result is borrowed mutably and reaches to the last column of the last row.
     unsafe { work.run() }
 }
@@ -202,7 +220,9 @@ pub(crate) unsafe fn multiply_shared(
         return;
     }
     assert!(at + (rows - 1) * stride + columns <= result.len());
-    let work = Product { left, rows, depth, packed, columns, result: result.pointer(at), stride, write };
+    let precision = precision();
+    let result = result.pointer(at);
+    let work = Product { left, rows, depth, packed, columns, result, stride, write, precision };
     // SAFETY: the result reaches to the last column of the last row, and the caller promises that nothing else uses it.
     unsafe { work.run() }
 }
@@ -265,6 +285,7 @@ struct Product<'a> {
     result: *mut f32,
     stride: usize,
     write: Write,
+    precision: Precision,
 }
 
 impl Product<'_> {
@@ -276,6 +297,12 @@ impl Product<'_> {
         if depth > 0 {
             assert!(left.rows.last(rows) + left.columns.last(depth) < left.values.len());
             assert!(packed.len() >= packed_len(depth, columns));
+            #[cfg(target_arch = "x86_64")]
+            if self.precision == Precision::Bf16 {
+                // SAFETY: both matrices are complete and the caller promises the result; `Bf16` is only chosen where the
+                // processor has it.
+                return unsafe { bf16::multiply(&self) };
+            }
             simd::dispatch(self);
         } else if self.write == Write::Replace {
             for row in 0..rows {
@@ -289,14 +316,26 @@ impl Product<'_> {
     }
 }
 
+/// Calls the macro `run` with the literals of rows and vectors that `key` names.
 macro_rules! tile {
-    ($simd:expr, $tile:expr, $key:expr, [$(($rows:literal, $vectors:literal)),* $(,)?]) => {
+    ($key:expr, $run:ident) => {
+        tile!($key, $run, [
+            (1, 4), (2, 4), (3, 4), (4, 4), (5, 4), (6, 4),
+            (1, 3), (2, 3), (3, 3), (4, 3), (5, 3), (6, 3), (7, 3), (8, 3),
+            (1, 2), (2, 2), (3, 2), (4, 2), (5, 2), (6, 2), (7, 2), (8, 2), (9, 2), (10, 2), (11, 2), (12, 2),
+            (1, 1), (2, 1), (3, 1), (4, 1), (5, 1), (6, 1), (7, 1), (8, 1), (9, 1), (10, 1), (11, 1), (12, 1),
+        ])
+    };
+    ($key:expr, $run:ident, [$(($rows:literal, $vectors:literal)),* $(,)?]) => {
         match $key {
-            $(($rows, $vectors) => $simd.vectorize(Tile::<$rows, $vectors>($tile)),)*
+            $(($rows, $vectors) => $run!($rows, $vectors),)*
             _ => unreachable!("tiles are at most 12 by 4"),
         }
     };
 }
+
+#[cfg(target_arch = "x86_64")]
+mod bf16;
 
 impl WithSimd for Product<'_> {
     type Output = ();
@@ -328,51 +367,12 @@ impl WithSimd for Product<'_> {
                         last: width - (count - 1) * lanes,
                         add: start > 0 || self.write == Write::Add,
                     };
-                    tile!(
-                        simd,
-                        tile,
-                        (rows, count),
-                        [
-                            (1, 4),
-                            (2, 4),
-                            (3, 4),
-                            (4, 4),
-                            (5, 4),
-                            (6, 4),
-                            (1, 3),
-                            (2, 3),
-                            (3, 3),
-                            (4, 3),
-                            (5, 3),
-                            (6, 3),
-                            (7, 3),
-                            (8, 3),
-                            (1, 2),
-                            (2, 2),
-                            (3, 2),
-                            (4, 2),
-                            (5, 2),
-                            (6, 2),
-                            (7, 2),
-                            (8, 2),
-                            (9, 2),
-                            (10, 2),
-                            (11, 2),
-                            (12, 2),
-                            (1, 1),
-                            (2, 1),
-                            (3, 1),
-                            (4, 1),
-                            (5, 1),
-                            (6, 1),
-                            (7, 1),
-                            (8, 1),
-                            (9, 1),
-                            (10, 1),
-                            (11, 1),
-                            (12, 1),
-                        ]
-                    );
+                    macro_rules! run {
+                        ($rows:literal, $vectors:literal) => {
+                            simd.vectorize(Tile::<$rows, $vectors>(tile))
+                        };
+                    }
+                    tile!((rows, count), run);
                 }
             }
         }

@@ -86,12 +86,16 @@ pub struct Outcome {
 ///
 /// # Errors
 ///
-/// [`Error::ConfigDiffers`], [`Error::DataChanged`] and [`Error::RunInUse`] when an existing run cannot be gone on
+/// [`Error::InvalidValue`] when the processor lacks the precision; [`Error::ConfigDiffers`], [`Error::DataChanged`] and [`Error::RunInUse`] when an existing run cannot be gone on
 /// with; [`Error::OutOfMemory`] when the estimate exceeds what is free; [`Error::Diverged`] when a loss is no longer
 /// finite; errors of reading and writing. Checkpoints already written stay.
 pub fn train(request: Request, stop: &Stop, watch: &mut (dyn FnMut(Event) + Send)) -> Result<Outcome> {
+    let before = poiesis_kernels::precision();
+    request.config.train.precision.set()?;
     // On one of the threads that do the arithmetic, which then works along instead of waiting for the others.
-    rayon::scope(|_| train_here(request, stop, watch))
+    let outcome = rayon::scope(|_| train_here(request, stop, watch));
+    poiesis_kernels::set_precision(before);
+    outcome
 }
 
 fn train_here(request: Request, stop: &Stop, watch: &mut dyn FnMut(Event)) -> Result<Outcome> {

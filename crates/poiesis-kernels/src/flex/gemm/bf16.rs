@@ -1,0 +1,277 @@
+//! The matrix product with factors of bf16 and sums of f32, by the instruction for pairs of them (AVX512-BF16).
+//!
+//! Both matrices are f32 in memory. Blocks of them, [`DEPTH`] columns of the left by [`ROWS`] rows and as many rows of a panel of
+//! the right, are rounded to where the L1 cache holds them, as pairs of neighbours in the order of the sum. A block of the
+//! left matrix serves all panels and one of the right all tiles of rows, so the rounding is a few hundredths of the work.
+//! Each pair is added to the sum the second product first; each element's chain depends on nothing but the depth.
+
+use std::arch::x86_64::{
+    __m512, __m512bh, __m512i, __mmask16, _mm512_cvtne2ps_pbh, _mm512_dpbf16_ps, _mm512_loadu_epi32,
+    _mm512_loadu_ps, _mm512_mask_storeu_epi32, _mm512_mask_storeu_ps, _mm512_maskz_loadu_ps,
+    _mm512_permutexvar_epi16, _mm512_set1_epi32, _mm512_setzero_ps, _mm512_storeu_ps,
+};
+use std::cell::RefCell;
+use std::mem::transmute;
+use std::ops::Range;
+
+use pulp::x86::V4;
+
+use super::{Left, Product, Steps, Write, tile_rows, tiles};
+use crate::flex::parallel;
+
+/// Columns of the left matrix in a block.
+const DEPTH: usize = 128;
+
+/// Pairs of columns in a block.
+const PAIRS: usize = DEPTH / 2;
+
+/// Rows of the left matrix in a block; a multiple of every tile's.
+const ROWS: usize = 96;
+
+/// Numbers in a vector.
+const LANES: usize = 16;
+
+/// Vectors in a row of a panel.
+const VECTORS: usize = 4;
+
+/// Rounded blocks. A number holds a pair, whose first half is the lower one.
+#[repr(align(64))]
+struct Blocks {
+    left: [u32; ROWS * PAIRS],
+    right: [u32; PAIRS * VECTORS * LANES],
+    /// Lines of the left matrix that do not lie without gaps.
+    lines: [[f32; DEPTH]; 2],
+}
+
+thread_local! {
+    static BLOCKS: RefCell<Box<Blocks>> = RefCell::new(Box::new(Blocks {
+        left: [0; ROWS * PAIRS],
+        right: [0; PAIRS * VECTORS * LANES],
+        lines: [[0.0; DEPTH]; 2],
+    }));
+}
+
+/// # Safety
+///
+/// Both matrices are complete, the result is this call's own as [`Product::run`] demands, and the processor has the features.
+#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+pub(super) unsafe fn multiply(product: &Product<'_>) {
+    BLOCKS.with_borrow_mut(|blocks| {
+        // SAFETY: the caller's promise.
+        unsafe { multiply_by_blocks(product, blocks) }
+    });
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+unsafe fn multiply_by_blocks(product: &Product<'_>, blocks: &mut Blocks) {
+    let Product { left, rows, depth, packed, columns, result, stride, write, .. } = *product;
+    let panel = VECTORS * LANES;
+    for start in (0..depth).step_by(DEPTH) {
+        let depth_here = DEPTH.min(depth - start);
+        let pairs = depth_here.div_ceil(2);
+        for block in 0..parallel::parts(rows, ROWS) {
+            let block = parallel::part(rows, ROWS, block);
+            let (left_row, left_pair) = round_left(left, block.clone(), start, depth_here, blocks);
+            for first in (0..columns).step_by(panel) {
+                let width = panel.min(columns - first);
+                let vectors = width.div_ceil(LANES);
+                let row = vectors * LANES;
+                let packed = &packed[first * depth + start * row..][..depth_here * row];
+                for (pair, rows) in packed.chunks(2 * row).enumerate() {
+                    let (a, b) = rows.split_at(row);
+                    interleave(a, b, &mut blocks.right[pair * row..][..row]);
+                }
+                for (at, rows) in tiles(Steps::even(1), block.len(), tile_rows::<V4>(vectors)) {
+                    let tile = Tile {
+                        left: blocks.left[at * left_row..].as_ptr(),
+                        left_row,
+                        left_pair,
+                        right: blocks.right.as_ptr(),
+                        pairs,
+                        result: result.wrapping_add((block.start + at) * stride + first),
+                        stride,
+                        last: mask(width - (vectors - 1) * LANES),
+                        add: start > 0 || write == Write::Add,
+                    };
+                    macro_rules! run {
+                        ($rows:literal, $vectors:literal) => {
+                            // SAFETY: the blocks hold `pairs` pairs of each row and column, and the result is as the caller
+                            // promises.
+                            unsafe { tile.run::<$rows, $vectors>() }
+                        };
+                    }
+                    tile!((rows, vectors), run);
+                }
+            }
+        }
+    }
+}
+
+/// Rounds rows `rows`, columns from `start` on, into the left block; returns how far apart its rows and its pairs lie. Of an odd
+/// number of columns the last is paired with zero.
+#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+fn round_left(
+    left: Left<'_>,
+    rows: Range<usize>,
+    start: usize,
+    depth: usize,
+    blocks: &mut Blocks,
+) -> (usize, usize) {
+    let [first, second] = &mut blocks.lines;
+    let count = rows.len();
+    if left.columns.step == 1 {
+        for (row, pairs) in rows.zip(blocks.left.chunks_exact_mut(PAIRS)) {
+            let line = line(left.values, left.rows.at(row), left.columns, start, &mut first[..depth]);
+            round(line, &mut pairs[..depth.div_ceil(2)]);
+        }
+        return (PAIRS, 1);
+    }
+    for (pair, block) in blocks.left.chunks_exact_mut(ROWS).take(depth.div_ceil(2)).enumerate() {
+        let column = start + 2 * pair;
+        let a = line(left.values, left.columns.at(column), left.rows, rows.start, &mut first[..count]);
+        let b = if 2 * pair + 1 < depth {
+            line(left.values, left.columns.at(column + 1), left.rows, rows.start, &mut second[..count])
+        } else {
+            &[]
+        };
+        interleave(a, b, &mut block[..count]);
+    }
+    (1, ROWS)
+}
+
+/// The elements `at + steps.at(start) …` of `values`, as many as `copy` has: where they lie, or copied.
+#[inline(always)]
+fn line<'a>(values: &'a [f32], at: usize, steps: Steps, start: usize, copy: &'a mut [f32]) -> &'a [f32] {
+    if steps.step == 1 && copy.len() <= steps.left_in_run(start) {
+        return &values[at + steps.at(start)..][..copy.len()];
+    }
+    let mut done = 0;
+    while done < copy.len() {
+        let run = steps.left_in_run(start + done).min(copy.len() - done);
+        let from = &values[at + steps.at(start + done)..];
+        for (to, from) in copy[done..done + run].iter_mut().zip(from.iter().step_by(steps.step.max(1))) {
+            *to = *from;
+        }
+        done += run;
+    }
+    copy
+}
+
+/// The first `count` lanes, all for more.
+fn mask(count: usize) -> __mmask16 {
+    if count >= LANES { !0 } else { (1 << count) - 1 }
+}
+
+/// `values`, up to a vector of them and zeros behind.
+#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+#[inline]
+fn load(values: &[f32]) -> __m512 {
+    // SAFETY: lanes behind the end of the slice are not read.
+    unsafe { _mm512_maskz_loadu_ps(mask(values.len()), values.as_ptr()) }
+}
+
+/// The first lanes of `pairs`, as many as `to` has.
+#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+#[inline]
+fn store(pairs: __m512i, to: &mut [u32]) {
+    // SAFETY: lanes behind the end of the slice are not written.
+    unsafe { _mm512_mask_storeu_epi32(to.as_mut_ptr().cast(), mask(to.len()), pairs) }
+}
+
+/// Rounds numbers; neighbours make a pair.
+#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+fn round(values: &[f32], pairs: &mut [u32]) {
+    for (values, pairs) in values.chunks(2 * LANES).zip(pairs.chunks_mut(LANES)) {
+        let (a, b) = values.split_at(LANES.min(values.len()));
+        let rounded = _mm512_cvtne2ps_pbh(load(b), load(a));
+        // SAFETY: vectors of 512 bits, all of whose values are valid.
+        store(unsafe { transmute::<__m512bh, __m512i>(rounded) }, pairs);
+    }
+}
+
+/// Rounds numbers; a pair is one of `a` and one of `b`, or zero for an empty `b`.
+#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+fn interleave(a: &[f32], b: &[f32], pairs: &mut [u32]) {
+    const ORDER: [u16; 32] = {
+        let mut order = [0; 32];
+        let mut lane = 0;
+        while lane < LANES {
+            order[2 * lane] = lane as u16;
+            order[2 * lane + 1] = (LANES + lane) as u16;
+            lane += 1;
+        }
+        order
+    };
+    // SAFETY: vectors of 512 bits, all of whose values are valid.
+    let order = unsafe { transmute::<[u16; 32], __m512i>(ORDER) };
+    for (index, pairs) in pairs.chunks_mut(LANES).enumerate() {
+        let at = index * LANES;
+        let a = load(&a[at..]);
+        let b = load(b.get(at..).unwrap_or(&[]));
+        // SAFETY: as above.
+        let rounded = unsafe { transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(b, a)) };
+        store(_mm512_permutexvar_epi16(order, rounded), pairs);
+    }
+}
+
+/// A tile of the result; rows and pairs of the left block lie `left_row` and `left_pair` apart.
+struct Tile {
+    left: *const u32,
+    left_row: usize,
+    left_pair: usize,
+    right: *const u32,
+    pairs: usize,
+    result: *mut f32,
+    stride: usize,
+    /// Which columns of the last vector there are.
+    last: __mmask16,
+    add: bool,
+}
+
+impl Tile {
+    /// # Safety
+    ///
+    /// The blocks reach to the last pair of the last row and column, and the result is this call's own.
+    #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+    #[expect(clippy::needless_range_loop, reason = "indices over registers")]
+    unsafe fn run<const ROWS: usize, const VECTORS: usize>(&self) {
+        let mut sums = [[_mm512_setzero_ps(); VECTORS]; ROWS];
+        // SAFETY: the caller's promise; of the last vector only what exists is read and written.
+        unsafe {
+            if self.add {
+                for i in 0..ROWS {
+                    let result = self.result.wrapping_add(i * self.stride);
+                    for v in 0..VECTORS - 1 {
+                        sums[i][v] = _mm512_loadu_ps(result.wrapping_add(v * LANES));
+                    }
+                    let last = result.wrapping_add((VECTORS - 1) * LANES);
+                    sums[i][VECTORS - 1] = _mm512_maskz_loadu_ps(self.last, last);
+                }
+            }
+            for pair in 0..self.pairs {
+                let right = self.right.wrapping_add(pair * VECTORS * LANES);
+                let mut columns = [transmute::<__m512i, __m512bh>(_mm512_set1_epi32(0)); VECTORS];
+                for v in 0..VECTORS {
+                    let column = _mm512_loadu_epi32(right.wrapping_add(v * LANES).cast());
+                    columns[v] = transmute::<__m512i, __m512bh>(column);
+                }
+                let left = self.left.wrapping_add(pair * self.left_pair);
+                for i in 0..ROWS {
+                    let factor = left.wrapping_add(i * self.left_row).read();
+                    let factor = transmute::<__m512i, __m512bh>(_mm512_set1_epi32(factor.cast_signed()));
+                    for v in 0..VECTORS {
+                        sums[i][v] = _mm512_dpbf16_ps(sums[i][v], factor, columns[v]);
+                    }
+                }
+            }
+            for i in 0..ROWS {
+                let result = self.result.wrapping_add(i * self.stride);
+                for v in 0..VECTORS - 1 {
+                    _mm512_storeu_ps(result.wrapping_add(v * LANES), sums[i][v]);
+                }
+                let last = result.wrapping_add((VECTORS - 1) * LANES);
+                _mm512_mask_storeu_ps(last, self.last, sums[i][VECTORS - 1]);
+            }
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! Matrix products with factors of bf16. In a program of their own, as the precision is the whole process's.
+
+#![expect(clippy::unwrap_used, reason = "tests may panic")]
+
+mod common;
+
+use burn::tensor::Device;
+use common::{assert_close, assert_same_for_any_threads, numbers, tensor, values};
+use poiesis_kernels::{
+    Activation, AttentionOptions, ConvOptions, Precision, attention, conv2d, linear, precision, set_precision,
+};
+
+/// Rows, inputs and outputs of layers: odd depths, blocks that are not full, more than one block of depth.
+const SIZES: [[usize; 3]; 8] = [
+    [16, 1, 1],
+    [17, 3, 17],
+    [100, 129, 64],
+    [97, 128, 70],
+    [200, 257, 130],
+    [31, 500, 33],
+    [193, 64, 16],
+    [5, 40, 40],
+];
+
+/// The nearest bf16, of two as near the even one.
+fn rounded(x: f32) -> f64 {
+    let bits = x.to_bits();
+    let bits = (bits + 0x7fff + (bits >> 16 & 1)) & 0xffff_0000;
+    f64::from(f32::from_bits(bits))
+}
+
+/// A layer, both its gradients for the slopes `dy`, and their sums in f64 of the rounded factors.
+fn layer([rows, inputs, outputs]: [usize; 3]) -> (Vec<Vec<f32>>, Vec<Vec<f64>>) {
+    let (x, w, dy) = (numbers(rows * inputs, 1), numbers(inputs * outputs, 2), numbers(rows * outputs, 3));
+    let device = Device::flex().autodiff();
+    let x_tensor = tensor(&x, [rows, inputs], &device).require_grad();
+    let w_tensor = tensor(&w, [inputs, outputs], &device).require_grad();
+    let y = linear(x_tensor.clone(), w_tensor.clone(), None, Activation::Identity);
+    let gradients = (y.clone() * tensor(&dy, [rows, outputs], &device)).sum().backward();
+    let got = vec![
+        values(y.inner()),
+        values(x_tensor.grad(&gradients).unwrap()),
+        values(w_tensor.grad(&gradients).unwrap()),
+    ];
+    let (mut y, mut dx) = (vec![0.0; rows * outputs], vec![0.0; rows * inputs]);
+    let mut dw = vec![0.0; inputs * outputs];
+    for i in 0..rows {
+        for p in 0..inputs {
+            for j in 0..outputs {
+                let (x, w, dy) =
+                    (rounded(x[i * inputs + p]), rounded(w[p * outputs + j]), rounded(dy[i * outputs + j]));
+                y[i * outputs + j] += x * w;
+                dx[i * inputs + p] += dy * w;
+                dw[p * outputs + j] += x * dy;
+            }
+        }
+    }
+    (got, vec![y, dx, dw])
+}
+
+/// Convolutions that are summed directly, and attention, with gradients.
+fn other_operations() -> Vec<Vec<f32>> {
+    let device = Device::flex().autodiff();
+    let random = |shape: [usize; 4], seed| {
+        tensor(&numbers(shape.iter().product(), seed), shape, &device).require_grad()
+    };
+    let image = random([2, 9, 11, 3], 4);
+    let kernel = random([1, 5, 3, 20], 5);
+    let y = conv2d(image.clone(), kernel.clone(), None, &ConvOptions::new([2, 1], [0, 2]));
+    let gradients = y.clone().powi_scalar(2).sum().backward();
+    let mut all = vec![values(y.inner())];
+    all.extend([&image, &kernel].map(|leaf| values(leaf.grad(&gradients).unwrap())));
+
+    let [q, k, v] = [6, 7, 8].map(|seed| random([2, 70, 2, 24], seed));
+    let y = attention(
+        q.clone(),
+        k.clone(),
+        v.clone(),
+        &AttentionOptions { causal: true, ..AttentionOptions::default() },
+    );
+    let gradients = y.clone().powi_scalar(2).sum().backward();
+    all.push(values(y.inner()));
+    all.extend([&q, &k, &v].map(|leaf| values(leaf.grad(&gradients).unwrap())));
+    all
+}
+
+#[test]
+fn products_of_bf16() {
+    if !Precision::Bf16.is_supported() {
+        println!("skipped: this processor has no AVX512-BF16");
+        return;
+    }
+    let in_full = other_operations();
+    set_precision(Precision::Bf16);
+    assert_eq!(precision(), Precision::Bf16);
+    for size in SIZES {
+        let (got, expected) = layer(size);
+        for (what, (got, expected)) in ["y", "dx", "dw"].iter().zip(got.iter().zip(&expected)) {
+            assert_close(got, expected, 2e-6, &format!("{what} of {size:?}"));
+        }
+    }
+    // Rounding of factors to 2⁻⁹ changes results by about as much, but no more.
+    for (index, (in_bf16, in_full)) in other_operations().iter().zip(&in_full).enumerate() {
+        let expected: Vec<f64> = in_full.iter().map(|&x| f64::from(x)).collect();
+        assert_close(in_bf16, &expected, 1e-2, &format!("operation {index}"));
+        assert_ne!(in_bf16, in_full, "operation {index} is not in bf16");
+    }
+    assert_same_for_any_threads(|| {
+        let mut all = other_operations();
+        all.extend(SIZES.into_iter().flat_map(|size| layer(size).0));
+        all
+    });
+    set_precision(Precision::F32);
+    assert_eq!(other_operations(), in_full);
+}
