@@ -11,7 +11,7 @@ use poiesis_kernels::{
 };
 
 /// Rows, inputs and outputs of layers: odd depths, blocks that are not full, more than one block of depth.
-const SIZES: [[usize; 3]; 8] = [
+const SIZES: [[usize; 3]; 10] = [
     [16, 1, 1],
     [17, 3, 17],
     [100, 129, 64],
@@ -19,6 +19,8 @@ const SIZES: [[usize; 3]; 8] = [
     [200, 257, 130],
     [31, 500, 33],
     [193, 64, 16],
+    [33, 31, 79],
+    [64, 47, 95],
     [5, 40, 40],
 ];
 

@@ -28,11 +28,17 @@ const PAIRS: usize = DEPTH / 2;
 /// Rows of the left matrix in a block; a multiple of every tile's.
 const ROWS: usize = 96;
 
+// Lines of the left matrix are its rows or its columns.
+const _: () = assert!(ROWS <= DEPTH);
+
 /// Numbers in a vector.
 const LANES: usize = 16;
 
 /// Vectors in a row of a panel.
 const VECTORS: usize = 4;
+
+/// What the last of an odd number of lines is paired with.
+const ZEROS: [f32; DEPTH] = [0.0; DEPTH];
 
 /// Rounded blocks. A number holds a pair, whose first half is the lower one.
 #[repr(align(64))]
@@ -77,9 +83,9 @@ unsafe fn multiply_by_blocks(product: &Product<'_>, blocks: &mut Blocks) {
                 let vectors = width.div_ceil(LANES);
                 let row = vectors * LANES;
                 let packed = &packed[first * depth + start * row..][..depth_here * row];
-                for (pair, rows) in packed.chunks(2 * row).enumerate() {
+                for (rows, pairs) in packed.chunks(2 * row).zip(blocks.right.chunks_exact_mut(row)) {
                     let (a, b) = rows.split_at(row);
-                    interleave(a, b, &mut blocks.right[pair * row..][..row]);
+                    interleave(a, if b.is_empty() { &ZEROS[..row] } else { b }, pairs);
                 }
                 for (at, rows) in tiles(Steps::even(1), block.len(), tile_rows::<V4>(vectors)) {
                     let tile = Tile {
@@ -132,7 +138,7 @@ fn round_left(
         let b = if 2 * pair + 1 < depth {
             line(left.values, left.columns.at(column + 1), left.rows, rows.start, &mut second[..count])
         } else {
-            &[]
+            &ZEROS[..count]
         };
         interleave(a, b, &mut block[..count]);
     }
@@ -162,10 +168,18 @@ fn mask(count: usize) -> __mmask16 {
     if count >= LANES { !0 } else { (1 << count) - 1 }
 }
 
-/// `values`, up to a vector of them and zeros behind.
+/// A vector of numbers.
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
 #[inline]
-fn load(values: &[f32]) -> __m512 {
+fn load(values: &[f32; LANES]) -> __m512 {
+    // SAFETY: as many numbers as are read.
+    unsafe { _mm512_loadu_ps(values.as_ptr()) }
+}
+
+/// Fewer numbers than a vector has, and zeros behind.
+#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+#[inline]
+fn load_part(values: &[f32]) -> __m512 {
     // SAFETY: lanes behind the end of the slice are not read.
     unsafe { _mm512_maskz_loadu_ps(mask(values.len()), values.as_ptr()) }
 }
@@ -178,18 +192,29 @@ fn store(pairs: __m512i, to: &mut [u32]) {
     unsafe { _mm512_mask_storeu_epi32(to.as_mut_ptr().cast(), mask(to.len()), pairs) }
 }
 
+/// `a` and behind it `b`, rounded.
+#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+#[inline]
+fn round_vectors(a: __m512, b: __m512) -> __m512i {
+    // SAFETY: vectors of 512 bits, all of whose values are valid.
+    unsafe { transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(b, a)) }
+}
+
 /// Rounds numbers; neighbours make a pair.
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
 fn round(values: &[f32], pairs: &mut [u32]) {
     for (values, pairs) in values.chunks(2 * LANES).zip(pairs.chunks_mut(LANES)) {
-        let (a, b) = values.split_at(LANES.min(values.len()));
-        let rounded = _mm512_cvtne2ps_pbh(load(b), load(a));
-        // SAFETY: vectors of 512 bits, all of whose values are valid.
-        store(unsafe { transmute::<__m512bh, __m512i>(rounded) }, pairs);
+        let (vectors, rest) = values.as_chunks::<LANES>();
+        let rounded = match vectors {
+            [a, b] => round_vectors(load(a), load(b)),
+            [a] => round_vectors(load(a), load_part(rest)),
+            _ => round_vectors(load_part(rest), _mm512_setzero_ps()),
+        };
+        store(rounded, pairs);
     }
 }
 
-/// Rounds numbers; a pair is one of `a` and one of `b`, or zero for an empty `b`.
+/// Rounds numbers; a pair is one of `a` and one of `b`.
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
 fn interleave(a: &[f32], b: &[f32], pairs: &mut [u32]) {
     const ORDER: [u16; 32] = {
@@ -204,13 +229,14 @@ fn interleave(a: &[f32], b: &[f32], pairs: &mut [u32]) {
     };
     // SAFETY: vectors of 512 bits, all of whose values are valid.
     let order = unsafe { transmute::<[u16; 32], __m512i>(ORDER) };
-    for (index, pairs) in pairs.chunks_mut(LANES).enumerate() {
-        let at = index * LANES;
-        let a = load(&a[at..]);
-        let b = load(b.get(at..).unwrap_or(&[]));
-        // SAFETY: as above.
-        let rounded = unsafe { transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(b, a)) };
-        store(_mm512_permutexvar_epi16(order, rounded), pairs);
+    let ((a, rest_a), (b, rest_b)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
+    let (full, rest) = pairs.as_chunks_mut::<LANES>();
+    for ((a, b), pairs) in a.iter().zip(b).zip(full) {
+        store(_mm512_permutexvar_epi16(order, round_vectors(load(a), load(b))), pairs);
+    }
+    if !rest.is_empty() {
+        let rounded = round_vectors(load_part(rest_a), load_part(rest_b));
+        store(_mm512_permutexvar_epi16(order, rounded), rest);
     }
 }
 
