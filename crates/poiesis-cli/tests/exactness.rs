@@ -34,13 +34,18 @@ fn expect_equal_runs(a: &Path, b: &Path) {
 /// How far a run is decides when it is killed, so that a slow machine kills as often as a fast one; a random delay
 /// on top lets the kill strike anywhere: in a step, in the writing of a checkpoint, a picture or a line of metrics.
 fn killed_runs_end_as_unbroken_ones(model: &str, seed: u64) {
+    killed_runs_with(model, "", seed);
+}
+
+/// The same with more settings.
+fn killed_runs_with(model: &str, settings: &str, seed: u64) {
     let place = Place::new();
     place.provide();
-    place.ok(&tiny(model, "unbroken/run", "--threads 2"));
-    place.ok(&tiny(model, "one/run", "--threads 1"));
+    place.ok(&tiny(model, "unbroken/run", &format!("--threads 2 {settings}")));
+    place.ok(&tiny(model, "one/run", &format!("--threads 1 {settings}")));
     expect_equal_runs(&place.path("unbroken/run"), &place.path("one/run"));
 
-    let arguments = tiny(model, "killed/run", "--threads 2");
+    let arguments = tiny(model, "killed/run", &format!("--threads 2 {settings}"));
     let killed = place.path("killed/run");
     let mut random = Random(seed);
     let (mut kills, mut resumed) = (0, 0);
@@ -125,6 +130,20 @@ fn a_killed_transformer_ends_as_an_unbroken_one() {
 #[test]
 fn a_killed_wavenet_ends_as_an_unbroken_one() {
     killed_runs_end_as_unbroken_ones("wavenet", 9);
+}
+
+#[test]
+fn a_killed_run_in_bf16_ends_as_an_unbroken_one() {
+    // Of this process, which computes nothing.
+    if poiesis::config::Precision::Bf16.set().is_ok() {
+        killed_runs_with("transformer", "--set precision=bf16", 10);
+        return;
+    }
+    println!("only the refusal: this processor has no AVX512-BF16");
+    let place = Place::new();
+    place.provide();
+    let fault = place.fails(&tiny("transformer", "run", "--set precision=bf16"));
+    assert!(fault.contains("train.precision") && fault.contains("AVX512-BF16") && fault.contains("use f32"));
 }
 
 #[test]

@@ -56,7 +56,9 @@
 //! Tried and left: prefetching the packed side of matrix products (no gain); closures for vector code called through `FnOnce`, which
 //! the compiler may build without SIMD (a tenth of a transformer's step).
 //!
-//! [`set_precision`] lets matrix products round their factors to bf16, on processors that have instructions for it.
+//! [`set_precision`] lets matrix products round their factors to bf16, on processors that have instructions for it. On two Zen 4
+//! cores a training step of a transformer of 6 × 384 then takes two thirds of its time, of 4 × 128 seven tenths; 500 steps of the latter
+//! on tinyshakespeare end at 1.745 instead of 1.741 nats a character. Convolutions gain little, as most of them are Winograd's.
 
 mod activation;
 mod adam;
