@@ -285,6 +285,7 @@ struct Product<'a> {
     result: *mut f32,
     stride: usize,
     write: Write,
+    #[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "always f32 there"))]
     precision: Precision,
 }
 
