@@ -2,8 +2,8 @@
 //!
 //! Both matrices are f32 in memory. Blocks of them, [`DEPTH`] columns of the left by [`ROWS`] rows and as many rows of a panel of
 //! the right, are rounded to where the L1 cache holds them, as pairs of neighbours in the order of the sum. A block of the
-//! left matrix serves all panels and one of the right all tiles of rows, so the rounding is a few hundredths of the work.
-//! Each pair is added to the sum the second product first; each element's chain depends on nothing but the depth.
+//! left matrix serves all panels of a call, and one of the right all tiles of rows. The order of each element's sum depends on
+//! nothing but the depth.
 
 use std::arch::x86_64::{
     __m512, __m512bh, __m512i, __mmask16, _mm512_cvtne2ps_pbh, _mm512_dpbf16_ps, _mm512_loadu_epi32,
