@@ -16,8 +16,8 @@ pub enum Precision {
 }
 
 impl Precision {
-    /// Whether this processor can: for [`Precision::Bf16`] it must have AVX512-BF16 (AMD from Zen 4 on, Intel's servers since
-    /// Cooper Lake), and [`limit_simd`](crate::limit_simd) must allow AVX-512.
+    /// Whether this processor can: for [`Precision::Bf16`] it must have AVX512-BF16 (AMD from Zen 4 on, Intel's servers from
+    /// Sapphire Rapids on), and [`limit_simd`](crate::limit_simd) must allow AVX-512.
     pub fn is_supported(self) -> bool {
         self == Precision::F32 || has_bf16()
     }

@@ -20,8 +20,8 @@
 //! The direct sum itself has 1e-6 to 2e-6. The points are 0, ±1, −1/2, ∞ and 0, ±1, 1/2, −2, ∞; the usual
 //! ±2 instead would have four times the error.
 //!
-//! Factors stay f32 whatever [`crate::set_precision`] says: the transforms would enlarge the errors of bf16 tenfold, and all but
-//! F(2, 2) save more multiplications than bf16 does.
+//! Factors stay f32 whatever [`crate::set_precision`] says: all but F(2, 2) save more multiplications than bf16 does. What error
+//! both together would have has not been measured.
 //!
 //! Memory: with many tiles, transformed weights (`points²` matrices) and some megabytes per thread; with few
 //! tiles, the transformed image and one panel of transformed weights per thread.

@@ -86,9 +86,9 @@ pub struct Outcome {
 ///
 /// # Errors
 ///
-/// [`Error::InvalidValue`] when the processor lacks the precision; [`Error::ConfigDiffers`], [`Error::DataChanged`] and [`Error::RunInUse`] when an existing run cannot be gone on
-/// with; [`Error::OutOfMemory`] when the estimate exceeds what is free; [`Error::Diverged`] when a loss is no longer
-/// finite; errors of reading and writing. Checkpoints already written stay.
+/// [`Error::InvalidValue`] when the processor lacks the precision; [`Error::ConfigDiffers`], [`Error::DataChanged`] and
+/// [`Error::RunInUse`] when an existing run cannot be gone on with; [`Error::OutOfMemory`] when the estimate exceeds what is
+/// free; [`Error::Diverged`] when a loss is no longer finite; errors of reading and writing. Checkpoints already written stay.
 pub fn train(request: Request, stop: &Stop, watch: &mut (dyn FnMut(Event) + Send)) -> Result<Outcome> {
     let before = poiesis_kernels::precision();
     request.config.train.precision.set()?;
