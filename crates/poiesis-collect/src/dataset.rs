@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
+use crate::builtin::{below, random};
 use crate::card::{Card, FORMAT, Kind, SoundCard, SplitCard, TextCard};
 use crate::error::{Error, Result};
 use crate::fingerprint::{SplitHasher, example_hash, fingerprint};
@@ -298,11 +299,11 @@ impl View {
         self.len == 0
     }
 
-    /// Indices of `count` examples, or of all if there are fewer, evenly from the first to the last. A split may be sorted, by
-    /// class for one, so its beginning does not stand for it.
+    /// Indices of `count` examples, or of all if there are fewer, in ascending order: one from each of as many equal stretches
+    /// of the split, drawn by chance, the same at each call. A split may be sorted by class, so its beginning does not stand for
+    /// it; or the classes may take turns, so every tenth example does not either.
     pub fn spread(&self, count: usize) -> impl Iterator<Item = usize> + use<> {
-        let (len, count) = (self.len, count.min(self.len));
-        (0..count).map(move |i| i * len / count)
+        spread(self.len, count)
     }
 
     /// The pixels of image `i`: u8, `[height, width, channels]`, row by row.
@@ -354,5 +355,33 @@ impl View {
         assert!(i < self.len, "example {i} of a split with {}", self.len);
         let shard = self.starts.partition_point(|&start| start <= i) - 1;
         (&self.shards[shard], i - self.starts[shard])
+    }
+}
+
+/// One index from each of `count` equal stretches of `0..len`, or all if there are fewer.
+fn spread(len: usize, count: usize) -> impl Iterator<Item = usize> {
+    let count = count.min(len);
+    (0..count).map(move |i| {
+        let (start, end) = (i * len / count, (i + 1) * len / count);
+        start + below(&mut random(0, "spread", i as u64), end - start)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spread_indices_come_from_all_over_and_from_all_classes() {
+        let indices: Vec<usize> = spread(10_000, 1000).collect();
+        assert!(indices.iter().enumerate().all(|(i, index)| (10 * i..10 * (i + 1)).contains(index)));
+        // Ten classes that take turns: a hundred of each are expected, with a deviation of 9.5.
+        for class in 0..10 {
+            let count = indices.iter().filter(|&index| index % 10 == class).count();
+            assert!((60..140).contains(&count), "{count} of class {class}");
+        }
+        assert_eq!(indices, spread(10_000, 1000).collect::<Vec<_>>());
+        assert_eq!(spread(5, 9).collect::<Vec<_>>(), [0, 1, 2, 3, 4]);
+        assert_eq!(spread(0, 3).count(), 0);
     }
 }

@@ -136,8 +136,8 @@ pub(crate) struct Made {
     pub(crate) factors: Vec<f32>,
 }
 
-/// The random numbers of one example: ChaCha8 keyed by seed and purpose, one stream an example.
-fn random(seed: u64, purpose: &str, index: u64) -> ChaCha8Rng {
+/// The random numbers for one index, such as an example's: ChaCha8 keyed by seed and purpose, one stream an index.
+pub(crate) fn random(seed: u64, purpose: &str, index: u64) -> ChaCha8Rng {
     let mut key = [0; 32];
     key[..8].copy_from_slice(&seed.to_le_bytes());
     key[8..8 + purpose.len()].copy_from_slice(purpose.as_bytes());
@@ -152,6 +152,6 @@ fn uniform(rng: &mut ChaCha8Rng) -> f32 {
 }
 
 /// Uniform among `0..count`; the bias is below `count` in 2^32.
-fn below(rng: &mut ChaCha8Rng, count: usize) -> usize {
+pub(crate) fn below(rng: &mut ChaCha8Rng, count: usize) -> usize {
     ((u64::from(rng.next_u32()) * count as u64) >> 32) as usize
 }
