@@ -88,7 +88,19 @@ mod tests {
 
     #[test]
     fn equals_the_default_body() {
-        for shape in [[2, 64, 784, 500], [1, 1, 1, 1], [3, 5, 7, 66], [2, 150, 20, 30], [1, 1, 64, 6]] {
+        let shapes = [
+            [2, 64, 784, 500],
+            [1, 1, 1, 1],
+            [3, 5, 7, 66],
+            [2, 150, 20, 30],
+            [1, 1, 64, 6],
+            // Several panels for a task, with few rows and with many, of which some are read in place.
+            [1, 5, 9, 4170],
+            [1, 5, 4170, 9],
+            [4, 300, 40, 600],
+            [4, 300, 600, 40],
+        ];
+        for shape in shapes {
             for activation in [Activation::Identity, Activation::Relu, Activation::Tanh, Activation::Gelu] {
                 let expected = run(default, shape, activation);
                 for (i, got) in run(linear, shape, activation).iter().enumerate() {
@@ -104,7 +116,9 @@ mod tests {
 
     #[test]
     fn the_same_for_any_number_of_threads() {
-        assert_same_for_any_threads(|| run(linear, [2, 150, 300, 200], Activation::Relu));
+        for shape in [[2, 150, 300, 200], [4, 300, 40, 600]] {
+            assert_same_for_any_threads(|| run(linear, shape, Activation::Relu));
+        }
     }
 
     #[test]

@@ -11,7 +11,8 @@ use poiesis_kernels::{
 };
 
 /// Rows, inputs and outputs of layers: odd depths, blocks that are not full, more than one block of depth.
-const SIZES: [[usize; 3]; 10] = [
+const SIZES: [[usize; 3]; 11] = [
+    [1200, 40, 600],
     [16, 1, 1],
     [17, 3, 17],
     [100, 129, 64],

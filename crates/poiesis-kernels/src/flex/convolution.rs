@@ -13,7 +13,7 @@
 
 use std::ops::Range;
 
-use super::gemm::{self, Left, Steps, Write};
+use super::gemm::{self, Left, Right, Steps, Write};
 use super::parallel::{self, Shared};
 use super::pool::Buffer;
 use super::simd;
@@ -986,9 +986,10 @@ fn weight_gradient_by_rows(g: &Geometry, gather: &Gather, x: &[f32], y: &[f32], 
             let packed = &packed[group * packed_len..][..packed_len];
             let write = if index == 0 { Write::Replace } else { Write::Add };
             let columns = g.group_out();
+            let right = Right::Packed(packed);
             // SAFETY: blocks of rows and groups of columns are disjoint.
             unsafe {
-                gemm::multiply_shared(left, block.len(), depth, packed, columns, &result, at, g.out, write);
+                gemm::multiply_shared(left, block.len(), depth, right, columns, &result, at, g.out, write);
             }
         });
     }

@@ -1,4 +1,4 @@
-//! Matrix product of a strided left matrix with a right matrix packed into panels of columns.
+//! Matrix product of a strided left matrix with a right matrix that is packed into panels of columns or read where it lies.
 //!
 //! The inner kernel holds a tile of the result in registers (6×64 with AVX-512, 6×16 with AVX2) and
 //! broadcasts the left elements from memory, so that the left matrix is never packed. Every element of the
@@ -32,6 +32,16 @@ impl<'a> Left<'a> {
     pub(crate) fn new(values: &'a [f32], row: usize, column: usize) -> Self {
         Self { values, rows: Steps::even(row), columns: Steps::even(column) }
     }
+}
+
+/// The right matrix.
+#[derive(Clone, Copy)]
+pub(crate) enum Right<'a> {
+    /// As [`pack`] lays it out.
+    Packed(&'a [f32]),
+    /// Rows so far apart, where [`reads_in_place`]. Packing takes longer than it looks where threads share the work: each
+    /// fetches from the others what they packed.
+    InPlace(&'a [f32], usize),
 }
 
 /// Where the entries along an axis lie: runs of `run` entries `step` apart, whose beginnings are `jump` apart. The first
@@ -88,6 +98,11 @@ pub(crate) fn packed_len(rows: usize, columns: usize) -> usize {
     let (panel, lanes) = simd::dispatch(PanelWidth);
     let last = (columns % panel).next_multiple_of(lanes);
     (columns / panel * panel + last) * rows
+}
+
+/// Whether so many columns of a right matrix whose columns lie side by side can be read without packing.
+pub(crate) fn reads_in_place(columns: usize) -> bool {
+    columns.is_multiple_of(simd::dispatch(PanelWidth).1)
 }
 
 /// `matrix` with `columns` columns without gaps, if that is what packing it would give.
@@ -194,12 +209,13 @@ pub(crate) fn multiply_with(
     }
     assert!((rows - 1) * stride + columns <= result.len());
     let result = result.as_mut_ptr();
-    let work = Product { left, rows, depth, packed, columns, result, stride, write, precision };
+    let right = Right::Packed(packed);
+    let work = Product { left, rows, depth, right, columns, result, stride, write, precision };
     // SAFETY: the result is borrowed mutably and reaches to the last column of the last row.
     unsafe { work.run() }
 }
 
-/// [`multiply`] whose result begins at element `at` of an array that other tasks write too.
+/// [`multiply`] by a right matrix of either kind, whose result begins at element `at` of an array that other tasks write too.
 ///
 /// # Safety
 ///
@@ -209,7 +225,7 @@ pub(crate) unsafe fn multiply_shared(
     left: Left<'_>,
     rows: usize,
     depth: usize,
-    packed: &[f32],
+    right: Right<'_>,
     columns: usize,
     result: &Shared<'_>,
     at: usize,
@@ -222,7 +238,7 @@ pub(crate) unsafe fn multiply_shared(
     assert!(at + (rows - 1) * stride + columns <= result.len());
     let precision = precision();
     let result = result.pointer(at);
-    let work = Product { left, rows, depth, packed, columns, result, stride, write, precision };
+    let work = Product { left, rows, depth, right, columns, result, stride, write, precision };
     // SAFETY: the result reaches to the last column of the last row, and the caller promises that nothing else uses it.
     unsafe { work.run() }
 }
@@ -280,7 +296,7 @@ struct Product<'a> {
     left: Left<'a>,
     rows: usize,
     depth: usize,
-    packed: &'a [f32],
+    right: Right<'a>,
     columns: usize,
     result: *mut f32,
     stride: usize,
@@ -294,10 +310,15 @@ impl Product<'_> {
     ///
     /// `result` points to `columns` numbers in each of `rows` rows, at least one, that nothing else reads or writes.
     unsafe fn run(self) {
-        let Self { left, rows, depth, packed, columns, .. } = self;
+        let Self { left, rows, depth, columns, .. } = self;
         if depth > 0 {
             assert!(left.rows.last(rows) + left.columns.last(depth) < left.values.len());
-            assert!(packed.len() >= packed_len(depth, columns));
+            match self.right {
+                Right::Packed(packed) => assert!(packed.len() >= packed_len(depth, columns)),
+                Right::InPlace(values, row) => {
+                    assert!(reads_in_place(columns) && values.len() >= (depth - 1) * row + columns);
+                }
+            }
             #[cfg(target_arch = "x86_64")]
             if self.precision == Precision::Bf16 {
                 // SAFETY: both matrices are complete and the caller promises the result; `Bf16` is only chosen where the
@@ -313,6 +334,15 @@ impl Product<'_> {
                 };
                 row.fill(0.0);
             }
+        }
+    }
+
+    /// The right matrix from row `start` on, the panel of `width` columns from `first` on, and how far apart its rows lie.
+    #[inline(always)]
+    fn panel(&self, first: usize, start: usize, width: usize) -> (&[f32], usize) {
+        match self.right {
+            Right::Packed(packed) => (&packed[first * self.depth + start * width..], width),
+            Right::InPlace(values, row) => (&values[start * row + first..], row),
         }
     }
 }
@@ -350,7 +380,7 @@ impl WithSimd for Product<'_> {
             for first in (0..self.columns).step_by(full) {
                 let width = full.min(self.columns - first);
                 let count = width.div_ceil(lanes);
-                let packed = &self.packed[first * self.depth + start * count * lanes..];
+                let (right, right_row) = self.panel(first, start, count * lanes);
                 let columns = self.left.columns;
                 for (row, rows) in tiles(self.left.rows, self.rows, tile_rows::<S>(count)) {
                     let left = self.left.rows.at(row) + columns.at(start);
@@ -361,7 +391,8 @@ impl WithSimd for Product<'_> {
                         run: columns.run,
                         left_in_run: columns.left_in_run(start),
                         jump: columns.jump.wrapping_sub(columns.run.wrapping_mul(columns.step)),
-                        packed: packed.as_ptr(),
+                        right: right.as_ptr(),
+                        right_row,
                         depth,
                         result: self.result.wrapping_add(row * self.stride + first),
                         stride: self.stride,
@@ -389,7 +420,8 @@ struct Pointers {
     run: usize,
     left_in_run: usize,
     jump: usize,
-    packed: *const f32,
+    right: *const f32,
+    right_row: usize,
     depth: usize,
     result: *mut f32,
     stride: usize,
@@ -410,7 +442,7 @@ impl<const ROWS: usize, const VECTORS: usize> WithSimd for Tile<ROWS, VECTORS> {
         let lanes = S::F32_LANES;
         let mut sums = [[simd.splat_f32s(0.0); VECTORS]; ROWS];
         // SAFETY: `Product::run` has checked that the first and the last element of the left matrix lie inside its slice and
-        // that the packed matrix is complete, and its caller promises the result; `Product` cuts tiles that stay within `rows`,
+        // that the right matrix is complete, and its caller promises the result; `Product` cuts tiles that stay within `rows`,
         // `depth` and `columns`. Vectors that reach over the last column are read and written in part.
         unsafe {
             if at.add {
@@ -434,14 +466,14 @@ impl<const ROWS: usize, const VECTORS: usize> WithSimd for Tile<ROWS, VECTORS> {
             if ROWS > 8 {
                 left[2] = black_box(at.left.wrapping_add(row.wrapping_mul(8)));
             }
-            let mut packed = at.packed;
+            let mut row_of_right = at.right;
             let mut depth = at.depth;
             let mut run = at.left_in_run.min(depth);
             loop {
                 for _ in 0..run {
                     let mut right = [simd.splat_f32s(0.0); VECTORS];
                     for v in 0..VECTORS {
-                        right[v] = packed.wrapping_add(v * lanes).cast::<S::f32s>().read_unaligned();
+                        right[v] = row_of_right.wrapping_add(v * lanes).cast::<S::f32s>().read_unaligned();
                     }
                     for i in 0..ROWS {
                         let distance = [0, row, row.wrapping_mul(2), three_rows][i % 4];
@@ -453,7 +485,7 @@ impl<const ROWS: usize, const VECTORS: usize> WithSimd for Tile<ROWS, VECTORS> {
                     for left in &mut left[..ROWS.div_ceil(4)] {
                         *left = left.wrapping_add(at.left_column);
                     }
-                    packed = packed.wrapping_add(VECTORS * lanes);
+                    row_of_right = row_of_right.wrapping_add(at.right_row);
                 }
                 depth -= run;
                 if depth == 0 {

@@ -3,6 +3,8 @@
 
 #![expect(unsafe_code, reason = "tasks write interleaved columns of one array through `Shared`")]
 
+use std::ops::Range;
+
 use burn::backend::{Autodiff, Flex};
 use burn::tensor::Tensor;
 use burn_autodiff::checkpoint::{base::Checkpointer, strategy::NoCheckpointing};
@@ -14,7 +16,7 @@ use pulp::{Simd, WithSimd};
 use super::convolution::{self, Geometry};
 use super::elementwise;
 use super::function::{self, Function, with_function};
-use super::gemm::{self, Left, Write};
+use super::gemm::{self, Left, Right, Write};
 use super::operand::{self, Operand, values};
 use super::parallel::{self, Shared};
 use super::pool::Buffer;
@@ -23,8 +25,20 @@ use super::simd;
 use super::sums;
 use crate::activation::Activation;
 
-/// Rows of a task.
+/// Rows of a task, at most.
 const ROWS: usize = 192;
+
+/// Rows of a task, if there are as many: as few as do not make the tiles smaller.
+const FEWEST_ROWS: usize = 48;
+
+/// Panels of a task, at most.
+const PANELS: usize = 4;
+
+/// Tasks of a product, if its rows suffice: as many as let threads that began at different times end together.
+const TASKS: usize = 32;
+
+/// Fewer numbers than this are packed on the calling thread.
+const SMALL_PACK: usize = 1 << 16;
 
 /// Products of fewer multiplications than this stay on the calling thread.
 const SMALL: usize = 1 << 15;
@@ -115,30 +129,46 @@ pub(crate) fn product(
     }
     let mut y = Buffer::take(rows * outputs);
     let (row, column) = if transposed { (1, inputs) } else { (outputs, 1) };
-    let width = gemm::panel_width();
-    let panels = outputs.div_ceil(width);
-    let mut packed = Buffer::take(gemm::packed_len(inputs, outputs));
-    let blocks = parallel::parts(rows, ROWS);
+    let panel = gemm::panel_width();
+    // The more columns a task has, the seldomer its rows are rounded to bf16; but there must be enough tasks.
+    let width =
+        panel * (parallel::parts(rows, ROWS) * parallel::parts(outputs, panel) / TASKS).clamp(1, PANELS);
+    let block_rows = (rows * parallel::parts(outputs, width) / TASKS).next_multiple_of(FEWEST_ROWS);
+    let block_rows = block_rows.clamp(FEWEST_ROWS, ROWS);
+    let (blocks, strips) = (parallel::parts(rows, block_rows), parallel::parts(outputs, width));
+    let in_place = |columns: &Range<usize>| !transposed && gemm::reads_in_place(columns.len());
+    let packs = (0..strips).any(|strip| !in_place(&parallel::part(outputs, width, strip)));
+    let mut packed = Buffer::take(if packs { gemm::packed_len(inputs, outputs) } else { 0 });
     let shared = Shared::new(&mut y);
     let shared_packed = Shared::new(&mut packed);
-    let pack = |panel: usize| {
-        let range = gemm::panel_range(inputs, outputs, panel);
-        // SAFETY: panels are disjoint, and each is packed by one task.
-        let packed = unsafe { shared_packed.part(range) };
-        gemm::pack_panel(packed, weight, &[0], inputs, outputs, row, column, panel);
+    let pack = |index: usize| {
+        if !in_place(&parallel::part(outputs, width, index * panel / width)) {
+            let range = gemm::panel_range(inputs, outputs, index);
+            // SAFETY: panels are disjoint, and each is packed by one task before it is read.
+            let packed = unsafe { shared_packed.part(range) };
+            gemm::pack_panel(packed, weight, &[0], inputs, outputs, row, column, index);
+        }
     };
-    let multiply = |block: usize, panel: usize, packed: &[f32]| {
-        let block = parallel::part(rows, ROWS, block);
-        let columns = parallel::part(outputs, width, panel);
+    let multiply = |block: usize, strip: usize| {
+        let block = parallel::part(rows, block_rows, block);
+        let columns = parallel::part(outputs, width, strip);
         let left = Left::new(&x[block.start * inputs..], inputs, 1);
+        let right = if in_place(&columns) {
+            Right::InPlace(&weight[columns.start.min(weight.len())..], outputs)
+        } else {
+            let first = gemm::panel_range(inputs, outputs, columns.start / panel);
+            let last = gemm::panel_range(inputs, outputs, (columns.end - 1) / panel);
+            // SAFETY: nothing writes these panels any more.
+            Right::Packed(unsafe { shared_packed.read(first.start..last.end) })
+        };
         let at = block.start * outputs + columns.start;
-        // SAFETY: blocks of rows and panels of columns are disjoint.
+        // SAFETY: blocks of rows and strips of columns are disjoint.
         unsafe {
             gemm::multiply_shared(
                 left,
                 block.len(),
                 inputs,
-                packed,
+                right,
                 columns.len(),
                 &shared,
                 at,
@@ -157,29 +187,24 @@ pub(crate) fn product(
             with_function!(activation, function => finish_row(y, bias, function));
         }
     };
+    let panels = parallel::parts(outputs, panel);
     if blocks <= 1 && rows * inputs * outputs < SMALL {
-        for panel in 0..panels {
-            pack(panel);
-            let range = gemm::panel_range(inputs, outputs, panel);
-            // SAFETY: nothing else runs at the same time.
-            multiply(0, panel, unsafe { shared_packed.part(range) });
-        }
+        (0..panels).for_each(pack);
+        (0..strips * blocks).for_each(|strip| multiply(0, strip));
     } else if blocks <= 1 {
-        // One block of rows: each panel is packed by the task that needs it.
-        parallel::tasks(panels * blocks, |panel| {
-            pack(panel);
-            let range = gemm::panel_range(inputs, outputs, panel);
-            // SAFETY: the panel is this task's own.
-            multiply(0, panel, unsafe { shared_packed.part(range) });
+        // One block of rows: panels are packed by the task that needs them, their only one.
+        parallel::tasks(strips * blocks, |strip| {
+            let columns = parallel::part(outputs, width, strip);
+            (columns.start / panel..parallel::parts(columns.end, panel)).for_each(pack);
+            multiply(0, strip);
         });
     } else {
-        parallel::tasks(panels, pack);
-        let packed = &packed;
-        parallel::tasks(blocks * panels, |task| {
-            let panel = task % panels;
-            let range = gemm::panel_range(inputs, outputs, panel);
-            multiply(task / panels, panel, &packed[range]);
-        });
+        if inputs * outputs < SMALL_PACK {
+            (0..panels).for_each(pack);
+        } else {
+            parallel::tasks(panels, pack);
+        }
+        parallel::tasks(blocks * strips, |task| multiply(task / strips, task % strips));
     }
     y
 }

@@ -133,6 +133,18 @@ impl<'a> Shared<'a> {
         // no other part overlaps.
         unsafe { std::slice::from_raw_parts_mut(self.start.add(range.start), range.len()) }
     }
+
+    /// The elements of `range`, to read.
+    ///
+    /// # Safety
+    ///
+    /// No task writes them as long as they are borrowed.
+    pub(crate) unsafe fn read(&self, range: Range<usize>) -> &[f32] {
+        assert!(range.start <= range.end && range.end <= self.len);
+        // SAFETY: the range lies inside the array, which is borrowed for the life of `self`; the caller promises that nothing
+        // writes it.
+        unsafe { std::slice::from_raw_parts(self.start.add(range.start), range.len()) }
+    }
 }
 
 #[cfg(test)]

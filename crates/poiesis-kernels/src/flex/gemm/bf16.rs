@@ -70,7 +70,7 @@ pub(super) unsafe fn multiply(product: &Product<'_>) {
 
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
 unsafe fn multiply_by_blocks(product: &Product<'_>, blocks: &mut Blocks) {
-    let Product { left, rows, depth, packed, columns, result, stride, write, .. } = *product;
+    let Product { left, rows, depth, columns, result, stride, write, .. } = *product;
     let panel = VECTORS * LANES;
     for start in (0..depth).step_by(DEPTH) {
         let depth_here = DEPTH.min(depth - start);
@@ -82,10 +82,12 @@ unsafe fn multiply_by_blocks(product: &Product<'_>, blocks: &mut Blocks) {
                 let width = panel.min(columns - first);
                 let vectors = width.div_ceil(LANES);
                 let row = vectors * LANES;
-                let packed = &packed[first * depth + start * row..][..depth_here * row];
-                for (rows, pairs) in packed.chunks(2 * row).zip(blocks.right.chunks_exact_mut(row)) {
-                    let (a, b) = rows.split_at(row);
-                    interleave(a, if b.is_empty() { &ZEROS[..row] } else { b }, pairs);
+                let (right, right_row) = product.panel(first, start, row);
+                for (pair, pairs) in blocks.right.chunks_exact_mut(row).take(pairs).enumerate() {
+                    let line = |at: usize| {
+                        if at < depth_here { &right[at * right_row..][..row] } else { &ZEROS[..row] }
+                    };
+                    interleave(line(2 * pair), line(2 * pair + 1), pairs);
                 }
                 for (at, rows) in tiles(Steps::even(1), block.len(), tile_rows::<V4>(vectors)) {
                     let tile = Tile {
