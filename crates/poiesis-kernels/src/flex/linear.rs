@@ -18,6 +18,7 @@ use super::elementwise;
 use super::function::{self, Function, with_function};
 use super::gemm::{self, Left, Right, Write};
 use super::operand::{self, Operand, values};
+use super::packed;
 use super::parallel::{self, Shared};
 use super::pool::Buffer;
 use super::row;
@@ -36,9 +37,6 @@ const PANELS: usize = 4;
 
 /// Tasks of a product, if its rows suffice: as many as let threads that began at different times end together.
 const TASKS: usize = 32;
-
-/// Fewer numbers than this are packed on the calling thread.
-const SMALL_PACK: usize = 1 << 16;
 
 /// Products of fewer multiplications than this stay on the calling thread.
 const SMALL: usize = 1 << 15;
@@ -199,7 +197,7 @@ pub(crate) fn product(
             multiply(0, strip);
         });
     } else {
-        if inputs * outputs < SMALL_PACK {
+        if inputs * outputs < packed::SMALL {
             (0..panels).for_each(pack);
         } else {
             parallel::tasks(panels, pack);

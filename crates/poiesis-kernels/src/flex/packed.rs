@@ -9,7 +9,7 @@ use super::parallel::{self, Shared};
 use super::pool::Buffer;
 
 /// Matrices of fewer numbers than this are packed on one thread.
-const SMALL: usize = 1 << 16;
+pub(crate) const SMALL: usize = 1 << 16;
 
 /// A matrix in panels of columns, as [`gemm::multiply`] reads it.
 pub(crate) struct Packed {
