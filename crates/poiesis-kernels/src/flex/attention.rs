@@ -15,7 +15,7 @@ use burn_autodiff::ops::{Backward, Ops, OpsKind};
 use burn_flex::FlexTensor;
 
 use super::function;
-use super::gemm::{self, Left, Steps, Write};
+use super::gemm::{self, Gemm, Left, Steps, Write};
 use super::operand::{self, Operand, values};
 use super::parallel::{self, Shared};
 use super::pool::Buffer;
@@ -185,15 +185,22 @@ impl<'a> View<'a> {
     }
 
     /// Packs the rows `times`.
-    fn pack(&self, packed: &mut [f32], batch: usize, times: &Range<usize>, head: usize) {
+    fn pack(&self, gemm: Gemm, packed: &mut [f32], batch: usize, times: &Range<usize>, head: usize) {
         let source = self.from(batch, times.start, head);
-        gemm::pack(packed, source, times.len(), self.place.dim, self.place.time, 1);
+        gemm.pack(packed, source, times.len(), self.place.dim, self.place.time, 1);
     }
 
     /// Packs the rows `times` as columns.
-    fn pack_transposed(&self, packed: &mut [f32], batch: usize, times: &Range<usize>, head: usize) {
+    fn pack_transposed(
+        &self,
+        gemm: Gemm,
+        packed: &mut [f32],
+        batch: usize,
+        times: &Range<usize>,
+        head: usize,
+    ) {
         let source = self.from(batch, times.start, head);
-        gemm::pack(packed, source, self.place.dim, times.len(), 1, self.place.time);
+        gemm.pack(packed, source, self.place.dim, times.len(), 1, self.place.time);
     }
 }
 
@@ -215,6 +222,8 @@ pub(super) fn columns(seen: usize, keys: usize) -> usize {
 /// Packed rows as the right matrix of a product.
 #[derive(Clone, Copy)]
 pub(super) struct Right<'a> {
+    /// As which they were packed.
+    pub(super) gemm: Gemm,
     pub(super) packed: &'a [f32],
     /// All rows that were packed, and the first that takes part.
     pub(super) rows: usize,
@@ -230,7 +239,7 @@ impl Right<'_> {
             let packed = &self.packed[range.clone()][range.len() / self.rows * self.first..];
             let columns = parallel::part(self.columns, gemm::panel_width(), panel);
             let result = &mut result[columns.start..];
-            gemm::multiply(left, rows, depth, packed, columns.len(), result, self.columns, Write::Add);
+            self.gemm.multiply(left, rows, depth, packed, columns.len(), result, self.columns, Write::Add);
         }
     }
 }
@@ -313,7 +322,7 @@ impl Tile<'_> {
             return;
         }
         let columns = columns(most, self.keys);
-        gemm::multiply(self.q, rows.len(), dim, self.k, columns, scores, STRIDE, Write::Replace);
+        self.v.gemm.multiply(self.q, rows.len(), dim, self.k, columns, scores, STRIDE, Write::Replace);
         simd::run(
             #[inline(always)]
             || {
@@ -342,6 +351,7 @@ fn forward(size: Size, [q, k, v]: [View<'_>; 3]) -> (Buffer, Buffer) {
     let mut y = Buffer::take(batch * queries * heads * dim);
     let mut log_sums = Buffer::take(batch * queries * heads);
     let (shared, shared_log_sums) = (Shared::new(&mut y), Shared::new(&mut log_sums));
+    let gemm = Gemm::in_force();
     let chunks = parallel::parts(queries, QUERIES);
     parallel::tasks(batch * kv_heads * chunks, |task| {
         let (b, kv) = (task / chunks / kv_heads, task / chunks % kv_heads);
@@ -359,8 +369,8 @@ fn forward(size: Size, [q, k, v]: [View<'_>; 3]) -> (Buffer, Buffer) {
             let count = block.len();
             let packed_k = &mut packed_k[..gemm::packed_len(dim, count)];
             let packed_v = &mut packed_v[..gemm::packed_len(count, dim)];
-            k.pack_transposed(packed_k, b, &block, kv);
-            v.pack(packed_v, b, &block, kv);
+            k.pack_transposed(gemm, packed_k, b, &block, kv);
+            v.pack(gemm, packed_v, b, &block, kv);
             for (h, tile) in tiles(group, len) {
                 let first = chunk.start + tile.start;
                 let own = h * len + tile.start..h * len + tile.end;
@@ -368,7 +378,7 @@ fn forward(size: Size, [q, k, v]: [View<'_>; 3]) -> (Buffer, Buffer) {
                     q: q.left(b, first, kv * group + h),
                     k: packed_k,
                     keys: count,
-                    v: Right { packed: packed_v, rows: count, first: 0, columns: dim },
+                    v: Right { gemm, packed: packed_v, rows: count, first: 0, columns: dim },
                     scale,
                 };
                 let seen = |i: usize| size.seen(first + i).saturating_sub(block.start).min(count);
@@ -420,6 +430,7 @@ fn backward_head(saved: &Saved<'_>, [dq_target, dk_target, dv_target]: [Target<'
     let group = size.group();
     let means = means(saved, b, kv);
     let mut dq = Buffer::zeros(if dq_target.is_some() { group * queries * dim } else { 0 });
+    let gemm = Gemm::in_force();
     let block_len = KEYS.min(keys);
     let [mut dk, mut dv] = [(); 2].map(|()| Buffer::take(block_len * dim));
     let [mut k_columns, mut v_columns] = [(); 2].map(|()| Buffer::take(gemm::packed_len(dim, block_len)));
@@ -432,9 +443,9 @@ fn backward_head(saved: &Saved<'_>, [dq_target, dk_target, dv_target]: [Target<'
         let k_columns = &mut k_columns[..gemm::packed_len(dim, count)];
         let v_columns = &mut v_columns[..gemm::packed_len(dim, count)];
         let k_rows = &mut k_rows[..gemm::packed_len(count, dim)];
-        k.pack_transposed(k_columns, b, &block, kv);
-        v.pack_transposed(v_columns, b, &block, kv);
-        k.pack(k_rows, b, &block, kv);
+        k.pack_transposed(gemm, k_columns, b, &block, kv);
+        v.pack_transposed(gemm, v_columns, b, &block, kv);
+        k.pack(gemm, k_rows, b, &block, kv);
         dk.fill(0.0);
         dv.fill(0.0);
         for (h, tile) in tiles(group, queries) {
@@ -448,8 +459,8 @@ fn backward_head(saved: &Saved<'_>, [dq_target, dk_target, dv_target]: [Target<'
             let q_left = q.left(b, tile.start, head);
             let dy_left = saved.dy.left(b, tile.start, head);
             let rows = tile.len();
-            gemm::multiply(q_left, rows, dim, k_columns, columns, &mut weights, STRIDE, Write::Replace);
-            gemm::multiply(dy_left, rows, dim, v_columns, columns, &mut slopes, STRIDE, Write::Replace);
+            gemm.multiply(q_left, rows, dim, k_columns, columns, &mut weights, STRIDE, Write::Replace);
+            gemm.multiply(dy_left, rows, dim, v_columns, columns, &mut slopes, STRIDE, Write::Replace);
             simd::run(
                 #[inline(always)]
                 || {
@@ -469,17 +480,19 @@ fn backward_head(saved: &Saved<'_>, [dq_target, dk_target, dv_target]: [Target<'
             );
             if dv_target.is_some() {
                 let packed = &mut dy_rows[..gemm::packed_len(rows, dim)];
-                saved.dy.pack(packed, b, &tile, head);
-                add_transposed(&weights, most, packed, rows, dim, &mut dv);
+                saved.dy.pack(gemm, packed, b, &tile, head);
+                let right = Right { gemm, packed, rows, first: 0, columns: dim };
+                right.add_product(Left::new(&weights, 1, STRIDE), most, rows, &mut dv);
             }
             if dk_target.is_some() {
                 let packed = &mut q_rows[..gemm::packed_len(rows, dim)];
-                q.pack(packed, b, &tile, head);
-                add_transposed(&slopes, most, packed, rows, dim, &mut dk);
+                q.pack(gemm, packed, b, &tile, head);
+                let right = Right { gemm, packed, rows, first: 0, columns: dim };
+                right.add_product(Left::new(&slopes, 1, STRIDE), most, rows, &mut dk);
             }
             if dq_target.is_some() {
                 let left = Left::new(&slopes, STRIDE, 1);
-                let right = Right { packed: k_rows, rows: count, first: 0, columns: dim };
+                let right = Right { gemm, packed: k_rows, rows: count, first: 0, columns: dim };
                 let first = h * queries + tile.start;
                 right.add_product(left, rows, most, &mut dq[first * dim..(first + rows) * dim]);
             }
@@ -492,12 +505,6 @@ fn backward_head(saved: &Saved<'_>, [dq_target, dk_target, dv_target]: [Target<'
             write(dq_target, b, kv * group + h, 0..queries, dq);
         }
     }
-}
-
-/// Adds the transpose of a tile, `rows` by `keys`, times packed rows to `result`.
-fn add_transposed(tile: &[f32], keys: usize, packed: &[f32], rows: usize, dim: usize, result: &mut [f32]) {
-    let left = Left::new(tile, 1, STRIDE);
-    Right { packed, rows, first: 0, columns: dim }.add_product(left, keys, rows, result);
 }
 
 /// Copies rows of a head to their target.
@@ -739,6 +746,7 @@ impl Cache {
                 k: &keys[start * dim..],
                 keys: KEYS.min(capacity - start),
                 v: Right {
+                    gemm: Gemm::F32,
                     packed: &self.values[head * values_len..][..values_len],
                     rows: capacity,
                     first: start,

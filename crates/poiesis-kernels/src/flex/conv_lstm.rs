@@ -17,7 +17,7 @@ use burn_flex::FlexTensor;
 use pulp::{Simd, WithSimd};
 
 use super::function::{Function, Sigmoid, Tanh};
-use super::gemm::{self, Left, Write};
+use super::gemm::{self, Gemm, Left, Write};
 use super::linear;
 use super::operand::{self, Operand, values};
 use super::parallel::{self, Shared};
@@ -126,7 +126,8 @@ fn forward(size: &Size, x: &[f32], weight: &[f32]) -> Forward {
     let Size { batch, hidden, taps, .. } = *size;
     let len = size.positions() * hidden;
     let mut weights = Buffer::take(gemm::packed_len(taps * hidden, GATES * hidden));
-    gemm::pack(&mut weights, weight, taps * hidden, GATES * hidden, GATES * hidden, 1);
+    let gemm = Gemm::in_force();
+    gemm.pack(&mut weights, weight, taps * hidden, GATES * hidden, GATES * hidden, 1);
     let mut y = Buffer::take(batch * len);
     let mut cells = Buffer::take(batch * len);
     let mut gates = Buffer::take(batch * GATES * len);
@@ -141,7 +142,7 @@ fn forward(size: &Size, x: &[f32], weight: &[f32]) -> Forward {
                     gates.part(image * GATES * len..(image + 1) * GATES * len),
                 )
             };
-            forward_image(size, &x[image * GATES * len..][..GATES * len], &weights, y, cells, gates);
+            forward_image(size, &x[image * GATES * len..][..GATES * len], (gemm, &weights), y, cells, gates);
         });
     }
     Forward { y, gates, cells }
@@ -151,7 +152,7 @@ fn forward(size: &Size, x: &[f32], weight: &[f32]) -> Forward {
 fn forward_image(
     size: &Size,
     x: &[f32],
-    weights: &[f32],
+    (gemm, weights): (Gemm, &[f32]),
     y: &mut [f32],
     cells: &mut [f32],
     gates: &mut [f32],
@@ -165,7 +166,7 @@ fn forward_image(
     for line in 0..size.lines() {
         let inside = size.inside(line);
         let sums = &mut sums[..inside.len() * GATES * hidden];
-        gemm::multiply(
+        gemm.multiply(
             // Rows overlap: the taps of a place lie behind one another, and those of the next begin one place further.
             Left::new(&states[inside.start * hidden..], hidden, 1),
             inside.len(),
@@ -297,9 +298,10 @@ fn backward(state: &mut State, dy: &[f32]) {
     // The gates of the places that saw a state, in their order along the line: those that saw it with the last tap first.
     let blocks: Vec<usize> = (0..taps).rev().map(|tap| tap * hidden * wide).collect();
     let mut weights = Buffer::take(gemm::packed_len(taps * wide, hidden));
+    let gemm = Gemm::in_force();
     for panel in 0..hidden.div_ceil(gemm::panel_width()) {
         let packed = &mut weights[gemm::panel_range(taps * wide, hidden, panel)];
-        gemm::pack_panel(packed, values(&state.weight), &blocks, wide, hidden, 1, wide, panel);
+        gemm.pack_panel(packed, values(&state.weight), &blocks, wide, hidden, 1, wide, panel);
     }
     let cells = values(&state.cells);
     let gates = Shared::new(state.gates.storage_mut());
@@ -307,12 +309,18 @@ fn backward(state: &mut State, dy: &[f32]) {
         let part = image * len..(image + 1) * len;
         // SAFETY: every image has a part of its own.
         let gates = unsafe { gates.part(part.start * GATES..part.end * GATES) };
-        backward_image(&size, &weights, &dy[part.clone()], &cells[part], gates);
+        backward_image(&size, (gemm, &weights), &dy[part.clone()], &cells[part], gates);
     });
 }
 
 /// One image. `weights` are packed `[taps · gates · hidden, hidden]`, the last tap first.
-fn backward_image(size: &Size, weights: &[f32], dy: &[f32], cells: &[f32], gates: &mut [f32]) {
+fn backward_image(
+    size: &Size,
+    (gemm, weights): (Gemm, &[f32]),
+    dy: &[f32],
+    cells: &[f32],
+    gates: &mut [f32],
+) {
     let Size { hidden, taps, .. } = *size;
     let wide = GATES * hidden;
     let [_, behind] = size.sides();
@@ -323,7 +331,7 @@ fn backward_image(size: &Size, weights: &[f32], dy: &[f32], cells: &[f32], gates
     for line in (0..size.lines()).rev() {
         let inside = size.inside(line);
         let dh = &mut dh[..inside.len() * hidden];
-        gemm::multiply(
+        gemm.multiply(
             Left::new(&later[inside.start * wide..], wide, 1),
             inside.len(),
             taps * wide,

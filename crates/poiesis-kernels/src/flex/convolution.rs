@@ -13,7 +13,7 @@
 
 use std::ops::Range;
 
-use super::gemm::{self, Left, Right, Steps, Write};
+use super::gemm::{self, Gemm, Left, Right, Steps, Write};
 use super::parallel::{self, Shared};
 use super::pool::Buffer;
 use super::simd;
@@ -112,6 +112,7 @@ pub(crate) fn shrink_directly(g: &Geometry, x: &[f32], weight: &[f32], bias: Opt
     let blocks = gather.blocks(g.group_channels() * g.out);
     let (channel, out, group) = g.weight_strides();
     let product = Product {
+        gemm: Gemm::in_force(),
         gather,
         place: Place { size: g.small, channels: g.out, start: [0, 0], step: [1, 1] },
         batch: g.batch,
@@ -147,6 +148,7 @@ pub(crate) fn grow_directly(g: &Geometry, y: &[f32], weight: &[f32], bias: Optio
     for phase in phases {
         let blocks = phase.gather.blocks(g.group_channels() * g.out);
         let product = Product {
+            gemm: Gemm::in_force(),
             gather: phase.gather,
             place: phase.place,
             batch: g.batch,
@@ -192,6 +194,7 @@ pub(crate) fn weight_gradient_directly(g: &Geometry, x: &[f32], y: &[f32]) -> Bu
 
 /// One matrix product per tile of gathered pixels.
 struct Product {
+    gemm: Gemm,
     gather: Gather,
     place: Place,
     batch: usize,
@@ -219,7 +222,7 @@ impl Product {
             // SAFETY: panels and groups are disjoint.
             let packed = unsafe { shared.part(group * len + range.start..group * len + range.end) };
             let source = &weight[group * strides[2]..];
-            gemm::pack_panel(
+            self.gemm.pack_panel(
                 packed,
                 source,
                 blocks,
@@ -276,7 +279,7 @@ impl Product {
             self.put(result, tile.clone(), |rows| {
                 let left = window.left(&copy);
                 let (depth, outputs) = (self.depth(), self.outputs);
-                gemm::multiply(left, tile.len(), depth, packed, outputs, rows, outputs, Write::Replace);
+                self.gemm.multiply(left, tile.len(), depth, packed, outputs, rows, outputs, Write::Replace);
                 if let Some(bias) = bias {
                     add_rows(rows, bias);
                 }
@@ -325,7 +328,7 @@ impl Product {
                     Left::new(&columns, depth, 1)
                 }
             };
-            gemm::multiply(
+            self.gemm.multiply(
                 left,
                 tile.len(),
                 depth,
@@ -722,6 +725,7 @@ fn scatter(g: &Geometry, y: &[f32], weight: &[f32], bias: Option<&[f32]>) -> Buf
             }
         }
     });
+    let gemm = Gemm::in_force();
     let len = gemm::packed_len(depth, width);
     let mut packed = Buffer::take(len * g.groups);
     let shared = Shared::new(&mut packed);
@@ -731,7 +735,7 @@ fn scatter(g: &Geometry, y: &[f32], weight: &[f32], bias: Option<&[f32]>) -> Buf
         let range = gemm::panel_range(depth, width, panel);
         // SAFETY: panels and groups are disjoint.
         let packed = unsafe { shared.part(group * len + range.start..group * len + range.end) };
-        gemm::pack_panel(packed, &ordered[group * depth * width..], &[0], depth, width, width, 1, panel);
+        gemm.pack_panel(packed, &ordered[group * depth * width..], &[0], depth, width, width, 1, panel);
     });
 
     let mut x = Buffer::take(g.large_len());
@@ -751,7 +755,7 @@ fn scatter(g: &Geometry, y: &[f32], weight: &[f32], bias: Option<&[f32]>) -> Buf
             for tile in 0..parallel::parts(pixels, size) {
                 let tile = parallel::part(pixels, size, tile);
                 let left = Left::new(&y[(image * pixels + tile.start) * g.out + group * depth..], g.out, 1);
-                gemm::multiply(
+                gemm.multiply(
                     left,
                     tile.len(),
                     depth,
@@ -826,6 +830,7 @@ fn weight_gradient_by_lines(g: &Geometry, window: &Window<'_>, x: &[f32], y: &[f
     let most = ((1 << 20) / total.len().max(1)).clamp(4, 16);
     let count = 1 << (lines * width).div_ceil(1024).clamp(1, most).ilog2();
     let size = lines.div_ceil(count).max(1);
+    let gemm = Gemm::in_force();
     let step = window.lines(g.batch);
     sum_of_parts(parallel::parts(lines, size), total, |part, sum| {
         let part = parallel::part(lines, size, part);
@@ -839,9 +844,9 @@ fn weight_gradient_by_lines(g: &Geometry, window: &Window<'_>, x: &[f32], y: &[f
             let copy = &mut copy[..window.len(count)];
             window.copy(x, image, line..line + count, copy);
             let right = &y[start * width * g.out..];
-            let packed = gemm::packed_already(right, g.out).unwrap_or_else(|| {
+            let packed = gemm.packed_already(right, g.out).unwrap_or_else(|| {
                 let packed = &mut packed[..gemm::packed_len(depth, g.out)];
-                gemm::pack(packed, right, depth, g.out, g.out, 1);
+                gemm.pack(packed, right, depth, g.out, g.out, 1);
                 packed
             });
             let run = g.kernel[1] * g.channels;
@@ -851,7 +856,7 @@ fn weight_gradient_by_lines(g: &Geometry, window: &Window<'_>, x: &[f32], y: &[f
                     rows: Steps::even(1),
                     columns: window.cells(),
                 };
-                gemm::multiply(left, sum.len() / g.out, depth, packed, g.out, sum, g.out, Write::Add);
+                gemm.multiply(left, sum.len() / g.out, depth, packed, g.out, sum, g.out, Write::Add);
             }
             start += count;
         }
@@ -886,6 +891,7 @@ fn weight_gradient_by_parts(g: &Geometry, gather: &Gather, x: &[f32], y: &[f32],
     let pixels = g.small_pixels();
     let count = pixels.div_ceil(1024).clamp(1, 16);
     let size = pixels.div_ceil(count).max(1);
+    let gemm = Gemm::in_force();
     let count = parallel::parts(pixels, size).max(1);
     sum_of_parts(count, total, |task, sum| {
         let range = parallel::part(pixels, size, task);
@@ -907,13 +913,13 @@ fn weight_gradient_by_parts(g: &Geometry, gather: &Gather, x: &[f32], y: &[f32],
                     }
                 };
                 let right = &y[tile.start * g.out + group * g.group_out()..];
-                let already = if g.groups == 1 { gemm::packed_already(right, g.out) } else { None };
+                let already = if g.groups == 1 { gemm.packed_already(right, g.out) } else { None };
                 let packed = already.unwrap_or_else(|| {
                     let packed = &mut packed[..gemm::packed_len(tile.len(), g.group_out())];
-                    gemm::pack(packed, right, tile.len(), g.group_out(), g.out, 1);
+                    gemm.pack(packed, right, tile.len(), g.group_out(), g.out, 1);
                     packed
                 });
-                gemm::multiply(
+                gemm.multiply(
                     left,
                     rows,
                     tile.len(),
@@ -940,6 +946,7 @@ fn weight_gradient_by_rows(g: &Geometry, gather: &Gather, x: &[f32], y: &[f32], 
     let in_place = gather.in_place(g.group_channels());
     let row_len = if in_place.is_some() { 0 } else { rows };
     let chunk = ((1 << 21) / (row_len * g.groups + g.out)).clamp(64, pixels.max(64));
+    let gemm = Gemm::in_force();
     let packed_len = gemm::packed_len(chunk, g.group_out());
     let mut columns = Buffer::take(g.groups * chunk * row_len);
     let mut packed = Buffer::take(g.groups * packed_len);
@@ -970,7 +977,7 @@ fn weight_gradient_by_rows(g: &Geometry, gather: &Gather, x: &[f32], y: &[f32], 
                 // SAFETY: panels and groups are disjoint.
                 let packed = unsafe { shared_packed.part(start + range.start..start + range.end) };
                 let right = &y[cells.start * g.out + group * g.group_out()..];
-                gemm::pack_panel(packed, right, &[0], depth, g.group_out(), g.out, 1, panel);
+                gemm.pack_panel(packed, right, &[0], depth, g.group_out(), g.out, 1, panel);
             }
         });
         parallel::tasks(blocks * g.groups, |task| {
@@ -989,7 +996,7 @@ fn weight_gradient_by_rows(g: &Geometry, gather: &Gather, x: &[f32], y: &[f32], 
             let right = Right::Packed(packed);
             // SAFETY: blocks of rows and groups of columns are disjoint.
             unsafe {
-                gemm::multiply_shared(left, block.len(), depth, right, columns, &result, at, g.out, write);
+                gemm.multiply_shared(left, block.len(), depth, right, columns, &result, at, g.out, write);
             }
         });
     }

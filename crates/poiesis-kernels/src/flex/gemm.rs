@@ -8,6 +8,7 @@
 #![expect(unsafe_code, reason = "the inner kernel reads and writes through raw pointers")]
 
 use std::hint::black_box;
+use std::ops::Range;
 
 use pulp::{Simd, WithSimd};
 
@@ -37,9 +38,9 @@ impl<'a> Left<'a> {
 /// The right matrix.
 #[derive(Clone, Copy)]
 pub(crate) enum Right<'a> {
-    /// As [`pack`] lays it out.
+    /// As [`Gemm::pack`] lays it out.
     Packed(&'a [f32]),
-    /// Rows so far apart, where [`reads_in_place`]. Packing takes longer than it looks where threads share the work: each
+    /// Rows so far apart, where [`Gemm::reads_in_place`]. Packing takes longer than it looks where threads share the work: each
     /// fetches from the others what they packed.
     InPlace(&'a [f32], usize),
 }
@@ -100,147 +101,185 @@ pub(crate) fn packed_len(rows: usize, columns: usize) -> usize {
     (columns / panel * panel + last) * rows
 }
 
-/// Whether so many columns of a right matrix whose columns lie side by side can be read without packing.
-pub(crate) fn reads_in_place(columns: usize) -> bool {
-    columns.is_multiple_of(simd::dispatch(PanelWidth).1)
-}
-
-/// `matrix` with `columns` columns without gaps, if that is what packing it would give.
-pub(crate) fn packed_already(matrix: &[f32], columns: usize) -> Option<&[f32]> {
-    let (panel, lanes) = simd::dispatch(PanelWidth);
-    (columns <= panel && columns.is_multiple_of(lanes)).then_some(matrix)
-}
-
-/// Packs panel `panel` of a matrix given by blocks of rows: row `b · rows_per_block + r`, column `j` is
-/// `source[blocks[b] + r · row + j · column]`. `packed` is the whole packed matrix's part for this panel, of
-/// [`panel_len`] floats.
-#[expect(clippy::too_many_arguments, reason = "the geometry of a strided matrix")]
-pub(crate) fn pack_panel(
-    packed: &mut [f32],
-    source: &[f32],
-    blocks: &[usize],
-    block_rows: usize,
-    columns: usize,
-    row: usize,
-    column: usize,
-    panel: usize,
-) {
-    let (full, lanes) = simd::dispatch(PanelWidth);
-    let first = panel * full;
-    let width = full.min(columns - first);
-    let stride = width.next_multiple_of(lanes);
-    assert_eq!(packed.len(), blocks.len() * block_rows * stride);
-    if block_rows == 0 {
-        return;
-    }
-    for (packed, &block) in packed.chunks_exact_mut(block_rows * stride).zip(blocks) {
-        let source = &source[block + first * column..];
-        if column == 1 {
-            for (r, packed) in packed.chunks_exact_mut(stride).enumerate() {
-                packed[..width].copy_from_slice(&source[r * row..][..width]);
-                packed[width..].fill(0.0);
-            }
-        } else {
-            assert_eq!(row, 1, "either a row or a column of a matrix lies without gaps");
-            transpose(source, column, [width, block_rows], packed, stride);
-            for packed in packed.chunks_exact_mut(stride) {
-                packed[width..].fill(0.0);
-            }
-        }
-    }
-}
-
 /// The floats of panel `panel` inside a packed matrix of `rows × columns`.
-pub(crate) fn panel_range(rows: usize, columns: usize, panel: usize) -> std::ops::Range<usize> {
+pub(crate) fn panel_range(rows: usize, columns: usize, panel: usize) -> Range<usize> {
     let (full, lanes) = simd::dispatch(PanelWidth);
     let start = panel * full;
     let width = full.min(columns - start).next_multiple_of(lanes);
     start * rows..(start + width) * rows
 }
 
-/// Packs a whole matrix on this thread; row `r`, column `j` is `source[r · row + j · column]`.
-pub(crate) fn pack(
-    packed: &mut [f32],
-    source: &[f32],
-    rows: usize,
-    columns: usize,
+/// Matrix products whose factors are rounded in one way.
+///
+/// A product must be multiplied as its right matrix was packed; whoever does both asks once for the precision in force.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Gemm(Precision);
+
+impl Gemm {
+    /// Products of factors as they are.
+    pub(crate) const F32: Self = Self(Precision::F32);
+
+    /// As [`crate::set_precision`] says.
+    pub(crate) fn in_force() -> Self {
+        Self(precision())
+    }
+
+    /// Whether factors are rounded to bf16.
+    pub(crate) fn rounds(self) -> bool {
+        self.0 == Precision::Bf16
+    }
+
+    /// Whether so many columns of a right matrix whose columns lie side by side can be read without packing.
+    pub(crate) fn reads_in_place(self, columns: usize) -> bool {
+        !self.rounds() && columns.is_multiple_of(simd::dispatch(PanelWidth).1)
+    }
+
+    /// `matrix` with `columns` columns without gaps, if that is what packing it would give.
+    pub(crate) fn packed_already(self, matrix: &[f32], columns: usize) -> Option<&[f32]> {
+        (columns <= panel_width() && self.reads_in_place(columns)).then_some(matrix)
+    }
+
+    /// Packs panel `panel` of a matrix given by blocks of rows: row `b · rows_per_block + r`, column `j` is
+    /// `source[blocks[b] + r · row + j · column]`. `packed` is the part of the whole packed matrix that [`panel_range`] says.
+    #[expect(clippy::too_many_arguments, reason = "the geometry of a strided matrix")]
+    pub(crate) fn pack_panel(
+        self,
+        packed: &mut [f32],
+        source: &[f32],
+        blocks: &[usize],
+        block_rows: usize,
+        columns: usize,
+        row: usize,
+        column: usize,
+        panel: usize,
+    ) {
+        let (full, lanes) = simd::dispatch(PanelWidth);
+        let first = panel * full;
+        let width = full.min(columns - first);
+        let stride = width.next_multiple_of(lanes);
+        let rows = Rows { source, blocks, block_rows, row, column, first, width, stride };
+        assert_eq!(packed.len(), rows.count() * stride);
+        match self.0 {
+            Precision::F32 => rows.copy(0..rows.count(), packed),
+            // SAFETY: `Bf16` is only chosen where the processor has the features.
+            #[cfg(target_arch = "x86_64")]
+            Precision::Bf16 => unsafe { bf16::pack_panel(&rows, packed) },
+            #[cfg(not(target_arch = "x86_64"))]
+            Precision::Bf16 => unreachable!("no processor of this kind has bf16"),
+        }
+    }
+
+    /// Packs a whole matrix on this thread; row `r`, column `j` is `source[r · row + j · column]`.
+    pub(crate) fn pack(
+        self,
+        packed: &mut [f32],
+        source: &[f32],
+        rows: usize,
+        columns: usize,
+        row: usize,
+        column: usize,
+    ) {
+        for panel in 0..columns.div_ceil(panel_width()) {
+            let range = panel_range(rows, columns, panel);
+            self.pack_panel(&mut packed[range], source, &[0], rows, columns, row, column, panel);
+        }
+    }
+
+    /// `result (+)= left · packed` for `rows` rows, `depth` columns of `left` and `columns` columns of the packed
+    /// matrix, on this thread. Row `i` of the result starts at `result[i · stride]`.
+    #[expect(clippy::too_many_arguments, reason = "the geometry of a matrix product")]
+    pub(crate) fn multiply(
+        self,
+        left: Left<'_>,
+        rows: usize,
+        depth: usize,
+        packed: &[f32],
+        columns: usize,
+        result: &mut [f32],
+        stride: usize,
+        write: Write,
+    ) {
+        if rows == 0 || columns == 0 {
+            return;
+        }
+        assert!((rows - 1) * stride + columns <= result.len());
+        let (right, result) = (Right::Packed(packed), result.as_mut_ptr());
+        let work = Product { gemm: self, left, rows, depth, right, columns, result, stride, write };
+        // SAFETY: the result is borrowed mutably and reaches to the last column of the last row.
+        unsafe { work.run() }
+    }
+
+    /// [`Gemm::multiply`] by a right matrix of either kind, whose result begins at element `at` of an array that other tasks
+    /// write too.
+    ///
+    /// # Safety
+    ///
+    /// Nothing else reads or writes the `columns` columns of the `rows` rows of the result at the same time.
+    #[expect(clippy::too_many_arguments, reason = "the geometry of a matrix product")]
+    pub(crate) unsafe fn multiply_shared(
+        self,
+        left: Left<'_>,
+        rows: usize,
+        depth: usize,
+        right: Right<'_>,
+        columns: usize,
+        result: &Shared<'_>,
+        at: usize,
+        stride: usize,
+        write: Write,
+    ) {
+        if rows == 0 || columns == 0 {
+            return;
+        }
+        assert!(at + (rows - 1) * stride + columns <= result.len());
+        let result = result.pointer(at);
+        let work = Product { gemm: self, left, rows, depth, right, columns, result, stride, write };
+        // SAFETY: the result reaches to the last column of the last row, and the caller promises that nothing else uses it.
+        unsafe { work.run() }
+    }
+}
+
+/// The columns of a panel of a matrix in blocks of rows; see [`Gemm::pack_panel`].
+struct Rows<'a> {
+    source: &'a [f32],
+    blocks: &'a [usize],
+    block_rows: usize,
     row: usize,
     column: usize,
-) {
-    for panel in 0..columns.div_ceil(panel_width()) {
-        let range = panel_range(rows, columns, panel);
-        pack_panel(&mut packed[range], source, &[0], rows, columns, row, column, panel);
-    }
+    /// The first column of the panel, how many it has, and how far apart packed rows lie.
+    first: usize,
+    width: usize,
+    stride: usize,
 }
 
-/// `result (+)= left · packed` for `rows` rows, `depth` columns of `left` and `columns` columns of the packed
-/// matrix, on this thread. Row `i` of the result starts at `result[i · stride]`.
-///
-/// The factors are rounded as [`crate::set_precision`] says.
-#[expect(clippy::too_many_arguments, reason = "the geometry of a matrix product")]
-pub(crate) fn multiply(
-    left: Left<'_>,
-    rows: usize,
-    depth: usize,
-    packed: &[f32],
-    columns: usize,
-    result: &mut [f32],
-    stride: usize,
-    write: Write,
-) {
-    multiply_with(precision(), left, rows, depth, packed, columns, result, stride, write);
-}
-
-/// [`multiply`] whose factors have a precision of their own.
-#[expect(clippy::too_many_arguments, reason = "the geometry of a matrix product")]
-pub(crate) fn multiply_with(
-    precision: Precision,
-    left: Left<'_>,
-    rows: usize,
-    depth: usize,
-    packed: &[f32],
-    columns: usize,
-    result: &mut [f32],
-    stride: usize,
-    write: Write,
-) {
-    if rows == 0 || columns == 0 {
-        return;
+impl Rows<'_> {
+    fn count(&self) -> usize {
+        self.blocks.len() * self.block_rows
     }
-    assert!((rows - 1) * stride + columns <= result.len());
-    let result = result.as_mut_ptr();
-    let right = Right::Packed(packed);
-    let work = Product { left, rows, depth, right, columns, result, stride, write, precision };
-    // SAFETY: the result is borrowed mutably and reaches to the last column of the last row.
-    unsafe { work.run() }
-}
 
-/// [`multiply`] by a right matrix of either kind, whose result begins at element `at` of an array that other tasks write too.
-///
-/// # Safety
-///
-/// Nothing else reads or writes the `columns` columns of the `rows` rows of the result at the same time.
-#[expect(clippy::too_many_arguments, reason = "the geometry of a matrix product")]
-pub(crate) unsafe fn multiply_shared(
-    left: Left<'_>,
-    rows: usize,
-    depth: usize,
-    right: Right<'_>,
-    columns: usize,
-    result: &Shared<'_>,
-    at: usize,
-    stride: usize,
-    write: Write,
-) {
-    if rows == 0 || columns == 0 {
-        return;
+    /// Copies the rows `rows`, with zeros behind the last column.
+    fn copy(&self, rows: Range<usize>, packed: &mut [f32]) {
+        let Self { width, stride, .. } = *self;
+        let mut at = rows.start;
+        while at < rows.end {
+            let (block, first_row) = (at / self.block_rows, at % self.block_rows);
+            let count = (self.block_rows - first_row).min(rows.end - at);
+            let source = &self.source[self.blocks[block] + first_row * self.row + self.first * self.column..];
+            let packed = &mut packed[(at - rows.start) * stride..][..count * stride];
+            if self.column == 1 {
+                for (r, packed) in packed.chunks_exact_mut(stride).enumerate() {
+                    packed[..width].copy_from_slice(&source[r * self.row..][..width]);
+                }
+            } else {
+                assert_eq!(self.row, 1, "either a row or a column of a matrix lies without gaps");
+                transpose(source, self.column, [width, count], packed, stride);
+            }
+            if width < stride {
+                packed.chunks_exact_mut(stride).for_each(|packed| packed[width..].fill(0.0));
+            }
+            at += count;
+        }
     }
-    assert!(at + (rows - 1) * stride + columns <= result.len());
-    let precision = precision();
-    let result = result.pointer(at);
-    let work = Product { left, rows, depth, right, columns, result, stride, write, precision };
-    // SAFETY: the result reaches to the last column of the last row, and the caller promises that nothing else uses it.
-    unsafe { work.run() }
 }
 
 struct PanelWidth;
@@ -293,6 +332,7 @@ fn tiles(rows: Steps, count: usize, most: usize) -> impl Iterator<Item = (usize,
 }
 
 struct Product<'a> {
+    gemm: Gemm,
     left: Left<'a>,
     rows: usize,
     depth: usize,
@@ -301,8 +341,6 @@ struct Product<'a> {
     result: *mut f32,
     stride: usize,
     write: Write,
-    #[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "always f32 there"))]
-    precision: Precision,
 }
 
 impl Product<'_> {
@@ -316,11 +354,11 @@ impl Product<'_> {
             match self.right {
                 Right::Packed(packed) => assert!(packed.len() >= packed_len(depth, columns)),
                 Right::InPlace(values, row) => {
-                    assert!(reads_in_place(columns) && values.len() >= (depth - 1) * row + columns);
+                    assert!(self.gemm.reads_in_place(columns) && values.len() >= (depth - 1) * row + columns);
                 }
             }
             #[cfg(target_arch = "x86_64")]
-            if self.precision == Precision::Bf16 {
+            if self.gemm.rounds() {
                 // SAFETY: both matrices are complete and the caller promises the result; `Bf16` is only chosen where the
                 // processor has it.
                 return unsafe { bf16::multiply(&self) };
@@ -532,12 +570,21 @@ mod tests {
                     let right: Vec<f32> = (0..depth * columns).map(|i| number(i + 5)).collect();
                     let (row, column) = if transposed { (1, rows) } else { (depth, 1) };
                     let mut packed = vec![0.0; packed_len(depth, columns)];
-                    pack(&mut packed, &right, depth, columns, columns, 1);
+                    Gemm::F32.pack(&mut packed, &right, depth, columns, columns, 1);
                     let stride = columns + 3;
                     let mut result = vec![0.5; rows * stride];
                     let values = &left;
                     let left_matrix = Left::new(values, row, column);
-                    multiply(left_matrix, rows, depth, &packed, columns, &mut result, stride, write);
+                    Gemm::F32.multiply(
+                        left_matrix,
+                        rows,
+                        depth,
+                        &packed,
+                        columns,
+                        &mut result,
+                        stride,
+                        write,
+                    );
                     for i in 0..rows {
                         for j in 0..columns {
                             let start = if write == Write::Add { 0.5 } else { 0.0 };
@@ -565,14 +612,14 @@ mod tests {
             let depth = 11 * channels;
             let right: Vec<f32> = (0..depth * columns).map(|i| number(i + 5)).collect();
             let mut packed = vec![0.0; packed_len(depth, columns)];
-            pack(&mut packed, &right, depth, columns, columns, 1);
+            Gemm::F32.pack(&mut packed, &right, depth, columns, columns, 1);
             let left = Left {
                 values: &image,
                 rows: Steps { first: 0, step: stride * channels, run: width, jump: stride * pitch },
                 columns: Steps { first: channels, step: 1, run: 4 * channels, jump: pitch },
             };
             let mut result = vec![0.0; rows * columns];
-            multiply(left, rows, depth, &packed, columns, &mut result, columns, Write::Replace);
+            Gemm::F32.multiply(left, rows, depth, &packed, columns, &mut result, columns, Write::Replace);
             for i in 0..rows {
                 let corner = i / width * stride * pitch + i % width * stride * channels;
                 for j in 0..columns {
@@ -598,8 +645,8 @@ mod tests {
             (0..rows * columns).map(|i| source[i % rows * columns + i / rows]).collect();
         let mut a = vec![0.0; packed_len(rows, columns)];
         let mut b = vec![1.0; packed_len(rows, columns)];
-        pack(&mut a, &source, rows, columns, columns, 1);
-        pack(&mut b, &transposed, rows, columns, 1, rows);
+        Gemm::F32.pack(&mut a, &source, rows, columns, columns, 1);
+        Gemm::F32.pack(&mut b, &transposed, rows, columns, 1, rows);
         assert_eq!(a, b);
     }
 }

@@ -16,7 +16,7 @@ use pulp::{Simd, WithSimd};
 use super::convolution::{self, Geometry};
 use super::elementwise;
 use super::function::{self, Function, with_function};
-use super::gemm::{self, Left, Right, Write};
+use super::gemm::{self, Gemm, Left, Right, Write};
 use super::operand::{self, Operand, values};
 use super::packed;
 use super::parallel::{self, Shared};
@@ -127,6 +127,7 @@ pub(crate) fn product(
     }
     let mut y = Buffer::take(rows * outputs);
     let (row, column) = if transposed { (1, inputs) } else { (outputs, 1) };
+    let gemm = Gemm::in_force();
     let panel = gemm::panel_width();
     // The more columns a task has, the seldomer its rows are rounded to bf16; but there must be enough tasks.
     let width =
@@ -134,7 +135,7 @@ pub(crate) fn product(
     let block_rows = (rows * parallel::parts(outputs, width) / TASKS).next_multiple_of(FEWEST_ROWS);
     let block_rows = block_rows.clamp(FEWEST_ROWS, ROWS);
     let (blocks, strips) = (parallel::parts(rows, block_rows), parallel::parts(outputs, width));
-    let in_place = |columns: &Range<usize>| !transposed && gemm::reads_in_place(columns.len());
+    let in_place = |columns: &Range<usize>| !transposed && gemm.reads_in_place(columns.len());
     let packs = (0..strips).any(|strip| !in_place(&parallel::part(outputs, width, strip)));
     let mut packed = Buffer::take(if packs { gemm::packed_len(inputs, outputs) } else { 0 });
     let shared = Shared::new(&mut y);
@@ -144,7 +145,7 @@ pub(crate) fn product(
             let range = gemm::panel_range(inputs, outputs, index);
             // SAFETY: panels are disjoint, and each is packed by one task before it is read.
             let packed = unsafe { shared_packed.part(range) };
-            gemm::pack_panel(packed, weight, &[0], inputs, outputs, row, column, index);
+            gemm.pack_panel(packed, weight, &[0], inputs, outputs, row, column, index);
         }
     };
     let multiply = |block: usize, strip: usize| {
@@ -162,7 +163,7 @@ pub(crate) fn product(
         let at = block.start * outputs + columns.start;
         // SAFETY: blocks of rows and strips of columns are disjoint.
         unsafe {
-            gemm::multiply_shared(
+            gemm.multiply_shared(
                 left,
                 block.len(),
                 inputs,

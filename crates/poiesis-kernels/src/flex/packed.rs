@@ -4,15 +4,16 @@
 
 use std::ops::Range;
 
-use super::gemm::{self, Left, Write};
+use super::gemm::{self, Gemm, Left, Write};
 use super::parallel::{self, Shared};
 use super::pool::Buffer;
 
 /// Matrices of fewer numbers than this are packed on one thread.
 pub(crate) const SMALL: usize = 1 << 16;
 
-/// A matrix in panels of columns, as [`gemm::multiply`] reads it.
+/// A matrix in panels of columns, as [`Gemm::multiply`] reads it.
 pub(crate) struct Packed {
+    gemm: Gemm,
     values: Buffer,
     rows: usize,
     columns: usize,
@@ -20,14 +21,21 @@ pub(crate) struct Packed {
 
 impl Packed {
     /// Row `r`, column `j` is `source[r · row + j · column]`.
-    pub(crate) fn new(source: &[f32], rows: usize, columns: usize, row: usize, column: usize) -> Self {
+    pub(crate) fn new(
+        gemm: Gemm,
+        source: &[f32],
+        rows: usize,
+        columns: usize,
+        row: usize,
+        column: usize,
+    ) -> Self {
         let mut values = Buffer::take(gemm::packed_len(rows, columns));
         let shared = Shared::new(&mut values);
         let pack = |panel: usize| {
             let range = gemm::panel_range(rows, columns, panel);
             // SAFETY: panels are disjoint.
             let packed = unsafe { shared.part(range) };
-            gemm::pack_panel(packed, source, &[0], rows, columns, row, column, panel);
+            gemm.pack_panel(packed, source, &[0], rows, columns, row, column, panel);
         };
         let panels = columns.div_ceil(gemm::panel_width());
         if rows * columns < SMALL {
@@ -35,14 +43,14 @@ impl Packed {
         } else {
             parallel::tasks(panels, pack);
         }
-        Self { values, rows, columns }
+        Self { gemm, values, rows, columns }
     }
 
     pub(crate) fn rows(&self) -> usize {
         self.rows
     }
 
-    /// The product of `rows` rows with the columns `columns` of this matrix, on this thread; see [`gemm::multiply`]. The first
+    /// The product of `rows` rows with the columns `columns` of this matrix, on this thread; see [`Gemm::multiply`]. The first
     /// column must be that of a panel, the last one too or that of the matrix.
     pub(crate) fn product(
         &self,
@@ -55,6 +63,6 @@ impl Packed {
     ) {
         let first = gemm::panel_range(self.rows, self.columns, columns.start / gemm::panel_width()).start;
         let packed = &self.values[first..];
-        gemm::multiply(left, rows, self.rows, packed, columns.len(), result, stride, write);
+        self.gemm.multiply(left, rows, self.rows, packed, columns.len(), result, stride, write);
     }
 }

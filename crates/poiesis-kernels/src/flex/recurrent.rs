@@ -11,7 +11,7 @@ use std::ops::Range;
 use burn::tensor::Tensor;
 
 use super::function::Function;
-use super::gemm::{Left, Write};
+use super::gemm::{Gemm, Left, Write};
 use super::linear;
 use super::operand::{self, Operand};
 use super::packed::Packed;
@@ -92,12 +92,15 @@ pub(crate) fn steps(
 impl Packed {
     /// The columns of each gate of recurrent weights `[hidden, gates · hidden]`.
     pub(crate) fn gates<const GATES: usize>(weight: &[f32], hidden: usize) -> [Self; GATES] {
-        std::array::from_fn(|gate| Self::new(&weight[gate * hidden..], hidden, hidden, GATES * hidden, 1))
+        let gemm = Gemm::in_force();
+        std::array::from_fn(|gate| {
+            Self::new(gemm, &weight[gate * hidden..], hidden, hidden, GATES * hidden, 1)
+        })
     }
 
     /// Recurrent weights `[hidden, gates · hidden]`, transposed.
     pub(crate) fn transposed(weight: &[f32], hidden: usize, gates: usize) -> Self {
-        Self::new(weight, gates * hidden, hidden, 1, gates * hidden)
+        Self::new(Gemm::in_force(), weight, gates * hidden, hidden, 1, gates * hidden)
     }
 
     /// The product of some rows of a matrix with the columns `columns` of these weights.

@@ -7,7 +7,7 @@ use super::simd;
 use pulp::{Simd, WithSimd};
 
 /// `y[j] = Σ x[k] · weight[k · stride + j]`, for every `j` a chain of fused multiply-adds in the order of `k`, the same to
-/// the bit as a row of [`super::gemm::multiply`].
+/// the bit as a row of [`Gemm::multiply`](super::gemm::Gemm::multiply).
 pub(crate) fn product(x: &[f32], weight: &[f32], stride: usize, y: &mut [f32]) {
     if x.is_empty() || y.is_empty() {
         y.fill(0.0);
@@ -89,7 +89,7 @@ unsafe fn stretch<S: Simd, const VECTORS: usize>(
 
 #[cfg(test)]
 mod tests {
-    use super::super::gemm::{self, Left, Write};
+    use super::super::gemm::{self, Gemm, Left, Write};
     use super::*;
     use crate::testing::numbers;
 
@@ -101,10 +101,10 @@ mod tests {
             let x = numbers(depth, 1);
             let weight = numbers(depth * stride, 2);
             let mut packed = vec![0.0; gemm::packed_len(depth, columns)];
-            gemm::pack(&mut packed, &weight, depth, columns, stride, 1);
+            Gemm::F32.pack(&mut packed, &weight, depth, columns, stride, 1);
             let mut expected = vec![0.5; columns];
             let left = Left::new(&x, depth, 1);
-            gemm::multiply(left, 1, depth, &packed, columns, &mut expected, columns, Write::Replace);
+            Gemm::F32.multiply(left, 1, depth, &packed, columns, &mut expected, columns, Write::Replace);
             let mut got = vec![0.5; columns];
             product(&x, &weight, stride, &mut got);
             assert_eq!(got, expected, "{depth} by {columns}");

@@ -43,11 +43,10 @@ use self::transform::{
     LargeToTiles, SmallToTiles, SumsToWeights, TilesToLarge, TilesToSmall, WeightsToPanel,
 };
 use super::convolution::Geometry;
-use super::gemm::{self, Left, Write};
+use super::gemm::{self, Gemm, Left, Write};
 use super::parallel::{self, Shared};
 use super::pool::Buffer;
 use super::simd;
-use crate::precision::Precision;
 
 /// Most tiles that a task transforms and multiplies at once.
 const TILES: usize = 128;
@@ -417,8 +416,7 @@ fn weight_gradient_by<
             // SAFETY: products and blocks of rows are disjoint.
             let sums = unsafe { shared_sums.part(range) };
             let write = if index == 0 { Write::Replace } else { Write::Add };
-            gemm::multiply_with(
-                Precision::F32,
+            Gemm::F32.multiply(
                 Left::new(&left[p * count * rows + block.start..], 1, rows),
                 block.len(),
                 count,
@@ -469,8 +467,7 @@ fn multiply_all(
 ) {
     let packed_len = gemm::packed_len(depth, width);
     for p in 0..products {
-        gemm::multiply_with(
-            Precision::F32,
+        Gemm::F32.multiply(
             Left::new(&inputs[p * count * depth..], depth, 1),
             count,
             depth,

@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::rows::{Place, Rows, RowsMut};
-use crate::flex::gemm::{self, Left, Write};
+use crate::flex::gemm::{self, Gemm, Left, Write};
 use crate::flex::packed::Packed;
 use crate::flex::parallel;
 use crate::flex::pool::Buffer;
@@ -53,7 +53,7 @@ impl PackedLinear {
                 bias.len(),
             );
         }
-        let weight = Arc::new(Packed::new(weight, inputs, outputs, outputs, 1));
+        let weight = Arc::new(Packed::new(Gemm::F32, weight, inputs, outputs, outputs, 1));
         Self { weight, bias: bias.map(Arc::from), inputs, outputs }
     }
 

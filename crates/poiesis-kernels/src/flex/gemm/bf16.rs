@@ -1,9 +1,9 @@
 //! The matrix product with factors of bf16 and sums of f32, by the instruction for pairs of them (AVX512-BF16).
 //!
-//! Both matrices are f32 in memory. Blocks of them, [`DEPTH`] columns of the left by [`ROWS`] rows and as many rows of a panel of
-//! the right, are rounded to where the L1 cache holds them, as pairs of neighbours in the order of the sum. A block of the
-//! left matrix serves all panels of a call, and one of the right all tiles of rows. The order of each element's sum depends on
-//! nothing but the depth.
+//! Packing rounds the right matrix, to pairs of neighbours in the order of the sum: in a panel as [`super::packed_len`] counts it,
+//! the pairs take the first half. The left matrix is f32 in memory; blocks of it, [`DEPTH`] columns of [`ROWS`] rows, are rounded
+//! to where the cache holds them and serve all panels of a call. The order of each element's sum depends on nothing but the
+//! depth.
 
 use std::arch::x86_64::{
     __m512, __m512bh, __m512i, __mmask16, _mm512_cvtne2ps_pbh, _mm512_dpbf16_ps, _mm512_loadu_epi32,
@@ -16,7 +16,7 @@ use std::ops::Range;
 
 use pulp::x86::V4;
 
-use super::{Left, Product, Steps, Write, tile_rows, tiles};
+use super::{Left, Product, Right, Rows, Steps, Write, tile_rows, tiles};
 use crate::flex::parallel;
 
 /// Columns of the left matrix in a block.
@@ -40,21 +40,46 @@ const VECTORS: usize = 4;
 /// What the last of an odd number of lines is paired with.
 const ZEROS: [f32; DEPTH] = [0.0; DEPTH];
 
-/// Rounded blocks. A number holds a pair, whose first half is the lower one.
+/// Scratch of a thread.
 #[repr(align(64))]
 struct Blocks {
+    /// A rounded block of the left matrix. A number holds a pair, whose first half is the lower one.
     left: [u32; ROWS * PAIRS],
-    right: [u32; PAIRS * VECTORS * LANES],
     /// Lines of the left matrix that do not lie without gaps.
     lines: [[f32; DEPTH]; 2],
+    /// Rows of a panel before they are rounded.
+    right: [f32; DEPTH * VECTORS * LANES],
 }
 
 thread_local! {
     static BLOCKS: RefCell<Box<Blocks>> = RefCell::new(Box::new(Blocks {
         left: [0; ROWS * PAIRS],
-        right: [0; PAIRS * VECTORS * LANES],
         lines: [[0.0; DEPTH]; 2],
+        right: [0.0; DEPTH * VECTORS * LANES],
     }));
+}
+
+/// Rounds the rows of a panel to pairs, an odd last one with zeros.
+///
+/// # Safety
+///
+/// The processor has the features.
+#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+pub(super) unsafe fn pack_panel(rows: &Rows<'_>, packed: &mut [f32]) {
+    let stride = rows.stride;
+    let packed: &mut [u32] = bytemuck::cast_slice_mut(packed);
+    BLOCKS.with_borrow_mut(|blocks| {
+        for start in (0..rows.count()).step_by(DEPTH) {
+            let count = DEPTH.min(rows.count() - start);
+            let copy = &mut blocks.right[..count * stride];
+            rows.copy(start..start + count, copy);
+            let pairs = packed[start / 2 * stride..].chunks_exact_mut(stride);
+            for (two, pairs) in copy.chunks(2 * stride).zip(pairs) {
+                let (a, b) = two.split_at(stride);
+                interleave(a, if b.is_empty() { &ZEROS[..stride] } else { b }, pairs);
+            }
+        }
+    });
 }
 
 /// # Safety
@@ -62,54 +87,85 @@ thread_local! {
 /// Both matrices are complete, the result is this call's own as [`Product::run`] demands, and the processor has the features.
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
 pub(super) unsafe fn multiply(product: &Product<'_>) {
+    let Product { left, rows, depth, columns, result, stride, write, .. } = *product;
+    let Right::Packed(packed) = product.right else { unreachable!("bf16 never reads in place") };
+    let packed: &[u32] = bytemuck::cast_slice(packed);
     BLOCKS.with_borrow_mut(|blocks| {
-        // SAFETY: the caller's promise.
-        unsafe { multiply_by_blocks(product, blocks) }
+        for start in (0..depth).step_by(DEPTH) {
+            let depth_here = DEPTH.min(depth - start);
+            for block in 0..parallel::parts(rows, ROWS) {
+                let block = parallel::part(rows, ROWS, block);
+                let (left_row, left_pair) = round_left(left, block.clone(), start, depth_here, blocks);
+                let block = Block {
+                    left: blocks.left.as_ptr(),
+                    left_row,
+                    left_pair,
+                    rows: block.len(),
+                    pairs: depth_here.div_ceil(2),
+                    packed,
+                    depth,
+                    start,
+                    columns,
+                    result: result.wrapping_add(block.start * stride),
+                    stride,
+                    add: start > 0 || write == Write::Add,
+                };
+                // SAFETY: the block is in the scratch, the right matrix is complete, and the caller promises the result.
+                unsafe { block.run() };
+            }
+        }
     });
 }
 
-#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-unsafe fn multiply_by_blocks(product: &Product<'_>, blocks: &mut Blocks) {
-    let Product { left, rows, depth, columns, result, stride, write, .. } = *product;
-    let panel = VECTORS * LANES;
-    for start in (0..depth).step_by(DEPTH) {
-        let depth_here = DEPTH.min(depth - start);
-        let pairs = depth_here.div_ceil(2);
-        for block in 0..parallel::parts(rows, ROWS) {
-            let block = parallel::part(rows, ROWS, block);
-            let (left_row, left_pair) = round_left(left, block.clone(), start, depth_here, blocks);
-            for first in (0..columns).step_by(panel) {
-                let width = panel.min(columns - first);
-                let vectors = width.div_ceil(LANES);
-                let row = vectors * LANES;
-                let (right, right_row) = product.panel(first, start, row);
-                for (pair, pairs) in blocks.right.chunks_exact_mut(row).take(pairs).enumerate() {
-                    let line = |at: usize| {
-                        if at < depth_here { &right[at * right_row..][..row] } else { &ZEROS[..row] }
+/// A block of the left matrix, rounded, times all panels.
+struct Block<'a> {
+    left: *const u32,
+    /// How far apart its rows and its pairs lie.
+    left_row: usize,
+    left_pair: usize,
+    rows: usize,
+    pairs: usize,
+    packed: &'a [u32],
+    /// Rows of the right matrix, and the first that takes part.
+    depth: usize,
+    start: usize,
+    columns: usize,
+    result: *mut f32,
+    stride: usize,
+    add: bool,
+}
+
+impl Block<'_> {
+    /// # Safety
+    ///
+    /// `left` points to `pairs` pairs in each of `rows` rows, the right matrix has the depth, and the result is this call's own.
+    #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+    unsafe fn run(&self) {
+        let panel = VECTORS * LANES;
+        for first in (0..self.columns).step_by(panel) {
+            let width = panel.min(self.columns - first);
+            let vectors = width.div_ceil(LANES);
+            let right = &self.packed[first * self.depth + self.start / 2 * vectors * LANES..];
+            assert!(right.len() >= self.pairs * vectors * LANES);
+            for (row, rows) in tiles(Steps::even(1), self.rows, tile_rows::<V4>(vectors)) {
+                let tile = Tile {
+                    left: self.left.wrapping_add(row * self.left_row),
+                    left_row: self.left_row,
+                    left_pair: self.left_pair,
+                    right: right.as_ptr(),
+                    pairs: self.pairs,
+                    result: self.result.wrapping_add(row * self.stride + first),
+                    stride: self.stride,
+                    last: mask(width - (vectors - 1) * LANES),
+                    add: self.add,
+                };
+                macro_rules! run {
+                    ($rows:literal, $vectors:literal) => {
+                        // SAFETY: the caller's promise, and the panel has `pairs` pairs of rows from `right` on.
+                        unsafe { tile.run::<$rows, $vectors>() }
                     };
-                    interleave(line(2 * pair), line(2 * pair + 1), pairs);
                 }
-                for (at, rows) in tiles(Steps::even(1), block.len(), tile_rows::<V4>(vectors)) {
-                    let tile = Tile {
-                        left: blocks.left[at * left_row..].as_ptr(),
-                        left_row,
-                        left_pair,
-                        right: blocks.right.as_ptr(),
-                        pairs,
-                        result: result.wrapping_add((block.start + at) * stride + first),
-                        stride,
-                        last: mask(width - (vectors - 1) * LANES),
-                        add: start > 0 || write == Write::Add,
-                    };
-                    macro_rules! run {
-                        ($rows:literal, $vectors:literal) => {
-                            // SAFETY: the blocks hold `pairs` pairs of each row and column, and the result is as the caller
-                            // promises.
-                            unsafe { tile.run::<$rows, $vectors>() }
-                        };
-                    }
-                    tile!((rows, vectors), run);
-                }
+                tile!((rows, vectors), run);
             }
         }
     }
