@@ -1,4 +1,4 @@
-//! Times of single convolutions, forward and both gradients: `convolutions bench/convolutions.txt`. Ends with a line of
+//! Times of single convolutions, forward and both gradients: `convolutions bench/convolutions.txt [bf16]`. Ends with a line of
 //! JSON: for each line of the file the milliseconds of the three directions.
 #![expect(clippy::print_stdout, clippy::unwrap_used, reason = "a measurement, which may simply stop")]
 
@@ -9,11 +9,16 @@ use std::time::Instant;
 
 use burn::tensor::{Device, Distribution, Tensor};
 use common::Arguments;
-use poiesis_kernels::{ConvOptions, ConvTransposeOptions, conv_transpose2d, conv2d};
+use poiesis_kernels::{
+    ConvOptions, ConvTransposeOptions, Precision, conv_transpose2d, conv2d, set_precision,
+};
 
 fn main() {
     let given = Arguments::read(0, 9);
     // As in training, on one of the threads that do the arithmetic.
+    if given.words.get(1).is_some_and(|word| word == "bf16") {
+        set_precision(Precision::Bf16);
+    }
     rayon::scope(|_| measure(&given));
 }
 

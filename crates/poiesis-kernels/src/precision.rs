@@ -40,9 +40,9 @@ static BF16: AtomicBool = AtomicBool::new(false);
 /// Chooses the precision of all operations of this process from now on, on Flex.
 ///
 /// [`Precision::Bf16`] makes matrix products up to twice as fast: those of [`linear`](crate::linear), of attention, of
-/// recurrent layers and of convolutions that are summed directly, and their gradients. Convolutions by Winograd's algorithms
-/// ([`conv2d`](crate::conv2d)), layers over up to four rows, [`inference`](crate::inference) and default bodies stay as they
-/// are. Results are the same for any number of threads with either.
+/// recurrent layers and of convolutions ([`conv2d`](crate::conv2d)), and their gradients. Winograd's algorithms with more than two
+/// results a tile, layers over up to four rows, cached steps of attention, [`inference`](crate::inference) and default bodies stay
+/// as they are. Results are the same for any number of threads with either.
 ///
 /// # Panics
 ///

@@ -4,10 +4,11 @@
 
 mod common;
 
-use burn::tensor::Device;
+use burn::tensor::{Device, Tensor};
 use common::{assert_close, assert_same_for_any_threads, numbers, tensor, values};
 use poiesis_kernels::{
-    Activation, AttentionOptions, ConvOptions, Precision, attention, conv2d, linear, precision, set_precision,
+    Activation, AttentionOptions, ConvOptions, Precision, attention, conv2d, gru, linear, lstm, precision,
+    set_precision,
 };
 
 /// Rows, inputs and outputs of layers: odd depths, blocks that are not full, more than one block of depth.
@@ -61,29 +62,55 @@ fn layer([rows, inputs, outputs]: [usize; 3]) -> (Vec<Vec<f32>>, Vec<Vec<f64>>) 
     (got, vec![y, dx, dw])
 }
 
-/// Convolutions that are summed directly, and attention, with gradients.
+/// The values of `y` and the gradients of the sum of their squares.
+fn with_gradients<const D: usize>(
+    y: Tensor<D>,
+    leaves: &[Tensor<D>],
+    weights: &[Tensor<2>],
+) -> Vec<Vec<f32>> {
+    let gradients = y.clone().powi_scalar(2).sum().backward();
+    let mut all = vec![values(y.inner())];
+    all.extend(leaves.iter().map(|leaf| values(leaf.grad(&gradients).unwrap())));
+    all.extend(weights.iter().map(|leaf| values(leaf.grad(&gradients).unwrap())));
+    all
+}
+
+/// Convolutions by direct sums and by Winograd's algorithms, attention and recurrent layers, with gradients.
 fn other_operations() -> Vec<Vec<f32>> {
     let device = Device::flex().autodiff();
     let random = |shape: [usize; 4], seed| {
         tensor(&numbers(shape.iter().product(), seed), shape, &device).require_grad()
     };
-    let image = random([2, 9, 11, 3], 4);
-    let kernel = random([1, 5, 3, 20], 5);
-    let y = conv2d(image.clone(), kernel.clone(), None, &ConvOptions::new([2, 1], [0, 2]));
-    let gradients = y.clone().powi_scalar(2).sum().backward();
-    let mut all = vec![values(y.inner())];
-    all.extend([&image, &kernel].map(|leaf| values(leaf.grad(&gradients).unwrap())));
+    let mut all = Vec::new();
+    for (image, kernel, stride, padding) in [
+        ([2, 9, 11, 3], [1, 5, 3, 20], [2, 1], [0, 2]),
+        ([3, 12, 14, 64], [4, 4, 64, 96], [2, 2], [1, 1]),
+        ([3, 9, 14, 64], [3, 3, 64, 64], [1, 1], [1, 1]),
+    ] {
+        let (image, kernel) = (random(image, 4), random(kernel, 5));
+        let y = conv2d(image.clone(), kernel.clone(), None, &ConvOptions::new(stride, padding));
+        all.extend(with_gradients(y, &[image, kernel], &[]));
+    }
 
     let [q, k, v] = [6, 7, 8].map(|seed| random([2, 70, 2, 24], seed));
-    let y = attention(
-        q.clone(),
-        k.clone(),
-        v.clone(),
-        &AttentionOptions { causal: true, ..AttentionOptions::default() },
-    );
-    let gradients = y.clone().powi_scalar(2).sum().backward();
-    all.push(values(y.inner()));
-    all.extend([&q, &k, &v].map(|leaf| values(leaf.grad(&gradients).unwrap())));
+    let options = AttentionOptions { causal: true, ..AttentionOptions::default() };
+    let y = attention(q.clone(), k.clone(), v.clone(), &options);
+    all.extend(with_gradients(y, &[q, k, v], &[]));
+
+    let (batch, time, inputs, hidden) = (17, 3, 40, 48);
+    let x = tensor(&numbers(batch * time * inputs, 9), [batch, time, inputs], &device).require_grad();
+    let weight = |shape: [usize; 2], seed| {
+        let numbers: Vec<f32> = numbers(shape.iter().product(), seed).iter().map(|x| 0.2 * x).collect();
+        tensor(&numbers, shape, &device).require_grad()
+    };
+    let zeros = |gates: usize| Tensor::<1>::zeros([gates * hidden], &device);
+    let weights = |gates: usize| [weight([inputs, gates * hidden], 10), weight([hidden, gates * hidden], 11)];
+    let [w, u] = weights(4);
+    let (y, _) = lstm(x.clone(), w.clone(), u.clone(), zeros(4), None);
+    all.extend(with_gradients(y, std::slice::from_ref(&x), &[w, u]));
+    let [w, u] = weights(3);
+    let (y, _) = gru(x.clone(), w.clone(), u.clone(), zeros(3), zeros(3), None);
+    all.extend(with_gradients(y, &[x], &[w, u]));
     all
 }
 

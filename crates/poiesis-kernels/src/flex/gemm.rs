@@ -119,6 +119,10 @@ impl Gemm {
     /// Products of factors as they are.
     pub(crate) const F32: Self = Self(Precision::F32);
 
+    /// Products of rounded factors, for tests; the processor must have them.
+    #[cfg(test)]
+    pub(crate) const BF16: Self = Self(Precision::Bf16);
+
     /// As [`crate::set_precision`] says.
     pub(crate) fn in_force() -> Self {
         Self(precision())
@@ -236,6 +240,45 @@ impl Gemm {
         let work = Product { gemm: self, left, rows, depth, right, columns, result, stride, write };
         // SAFETY: the result reaches to the last column of the last row, and the caller promises that nothing else uses it.
         unsafe { work.run() }
+    }
+}
+
+/// `result (+)= left · packed` of factors that are pairs of bf16 already, in the order of the sum: element `(i, p)` of the left
+/// matrix is `left[i · row + p · pair]` with `pairs` of them in a row, and the right matrix is packed as if each pair were one
+/// f32. A pair's first half is the lower one.
+///
+/// # Panics
+///
+/// Where [`Gemm::rounds`] cannot be.
+#[expect(clippy::too_many_arguments, reason = "the geometry of a matrix product")]
+pub(crate) fn multiply_pairs(
+    left: &[f32],
+    (row, pair): (usize, usize),
+    rows: usize,
+    pairs: usize,
+    packed: &[f32],
+    columns: usize,
+    result: &mut [f32],
+    stride: usize,
+    write: Write,
+) {
+    assert!(Precision::Bf16.is_supported());
+    if rows == 0 || columns == 0 {
+        return;
+    }
+    assert!((rows - 1) * stride + columns <= result.len());
+    if pairs == 0 {
+        if write == Write::Replace {
+            result.chunks_mut(stride).take(rows).for_each(|row| row[..columns].fill(0.0));
+        }
+        return;
+    }
+    assert!((rows - 1) * row + (pairs - 1) * pair < left.len() && packed.len() >= packed_len(pairs, columns));
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: the processor has the features, both matrices are complete, and the result is borrowed mutably and reaches to the
+    // last column of the last row.
+    unsafe {
+        bf16::multiply_pairs(left, (row, pair), rows, pairs, packed, columns, result, stride, write);
     }
 }
 

@@ -103,8 +103,8 @@ pub(super) unsafe fn multiply(product: &Product<'_>) {
                     rows: block.len(),
                     pairs: depth_here.div_ceil(2),
                     packed,
-                    depth,
-                    start,
+                    panel_rows: depth,
+                    start: start / 2,
                     columns,
                     result: result.wrapping_add(block.start * stride),
                     stride,
@@ -117,7 +117,45 @@ pub(super) unsafe fn multiply(product: &Product<'_>) {
     });
 }
 
-/// A block of the left matrix, rounded, times all panels.
+/// See [`super::multiply_pairs`].
+///
+/// # Safety
+///
+/// Both matrices are complete, the result reaches to the last column of the last row, and the processor has the features.
+#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+#[expect(clippy::too_many_arguments, reason = "the geometry of a matrix product")]
+pub(super) unsafe fn multiply_pairs(
+    left: &[f32],
+    (left_row, left_pair): (usize, usize),
+    rows: usize,
+    pairs: usize,
+    packed: &[f32],
+    columns: usize,
+    result: &mut [f32],
+    stride: usize,
+    write: Write,
+) {
+    for start in (0..pairs).step_by(PAIRS) {
+        let block = Block {
+            left: left[start * left_pair..].as_ptr().cast(),
+            left_row,
+            left_pair,
+            rows,
+            pairs: PAIRS.min(pairs - start),
+            packed: bytemuck::cast_slice(packed),
+            panel_rows: pairs,
+            start,
+            columns,
+            result: result.as_mut_ptr(),
+            stride,
+            add: start > 0 || write == Write::Add,
+        };
+        // SAFETY: the caller's promise.
+        unsafe { block.run() };
+    }
+}
+
+/// A rounded block of the left matrix times all panels.
 struct Block<'a> {
     left: *const u32,
     /// How far apart its rows and its pairs lie.
@@ -126,8 +164,8 @@ struct Block<'a> {
     rows: usize,
     pairs: usize,
     packed: &'a [u32],
-    /// Rows of the right matrix, and the first that takes part.
-    depth: usize,
+    /// Rows of the right matrix that a panel has room for, and the first of pairs.
+    panel_rows: usize,
     start: usize,
     columns: usize,
     result: *mut f32,
@@ -145,7 +183,7 @@ impl Block<'_> {
         for first in (0..self.columns).step_by(panel) {
             let width = panel.min(self.columns - first);
             let vectors = width.div_ceil(LANES);
-            let right = &self.packed[first * self.depth + self.start / 2 * vectors * LANES..];
+            let right = &self.packed[first * self.panel_rows + self.start * vectors * LANES..];
             assert!(right.len() >= self.pairs * vectors * LANES);
             for (row, rows) in tiles(Steps::even(1), self.rows, tile_rows::<V4>(vectors)) {
                 let tile = Tile {

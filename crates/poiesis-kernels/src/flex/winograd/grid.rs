@@ -118,24 +118,49 @@ impl Grid {
     }
 }
 
-/// How transformed values lie in memory: product after product, each a matrix, by rows or packed in panels for
+/// Which transformed values share an entry, rounded to bf16: pairs in the order of the sum of the matrix product.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pairs {
+    /// None; entries are values.
+    None,
+    /// Columns `c` and `c + GROUP`, or rows, of each two groups of channels.
+    Channels,
+    /// Rows of neighbouring tiles.
+    Tiles,
+}
+
+/// How transformed values lie in memory: product after product, each a matrix of entries, by rows or packed in panels for
 /// the right side of a matrix product.
 pub(super) struct Slab {
     pub(super) rows: usize,
     pub(super) columns: usize,
     pub(super) panel: usize,
+    pub(super) pairs: Pairs,
 }
 
 impl Slab {
-    pub(super) fn rows(rows: usize, columns: usize) -> Self {
-        Self { rows, columns, panel: columns }
+    /// Rows of tiles and columns of channels, of which those share entries that are the terms of sums.
+    pub(super) fn rows(rows: usize, columns: usize, pairs: Pairs) -> Self {
+        let (rows, columns) = match pairs {
+            Pairs::None => (rows, columns),
+            Pairs::Channels => (rows, columns / 2),
+            Pairs::Tiles => (rows.div_ceil(2), columns),
+        };
+        Self { rows, columns, panel: columns, pairs }
     }
 
-    pub(super) fn panels(rows: usize, columns: usize) -> Self {
-        Self { rows, columns, panel: gemm::panel_width() }
+    /// Rows of terms of sums, and columns of channels in panels.
+    pub(super) fn panels(rows: usize, columns: usize, pairs: Pairs) -> Self {
+        let rows = if pairs == Pairs::None { rows } else { rows.div_ceil(2) };
+        Self { rows, columns, panel: gemm::panel_width(), pairs }
     }
 
-    /// Where the value of `row` and `column` of the first product lies; columns up to the next multiple of
+    /// Rows that one row of entries stands for.
+    pub(super) fn tiles_of_row(&self) -> usize {
+        if self.pairs == Pairs::Tiles { 2 } else { 1 }
+    }
+
+    /// Where the entry of `row` and `column` of the first product lies; columns up to the next multiple of
     /// [`GROUP`] follow it.
     #[inline(always)]
     pub(super) fn offset(&self, row: usize, column: usize) -> usize {
@@ -144,7 +169,7 @@ impl Slab {
         first * self.rows + row * width + column - first
     }
 
-    /// Distance of the products.
+    /// Entries of a product.
     pub(super) fn product(&self) -> usize {
         self.rows * self.columns
     }

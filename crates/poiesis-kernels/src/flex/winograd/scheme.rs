@@ -28,6 +28,8 @@ pub(super) trait Scheme<const RESULTS: usize, const TAPS: usize, const POINTS: u
     const KERNEL: [[f32; TAPS]; POINTS];
     /// `Aᵀ`
     const RESULT: [[f32; POINTS]; RESULTS];
+    /// Whether transformed factors may be rounded to bf16.
+    const ROUNDS: bool = false;
 }
 
 pub(super) struct F22;
@@ -36,6 +38,7 @@ impl Scheme<2, 2, 3> for F22 {
     const DATA: [[f32; 3]; 3] = [[1.0, -1.0, 0.0], [0.0, 1.0, 0.0], [0.0, -1.0, 1.0]];
     const KERNEL: [[f32; 2]; 3] = [[1.0, 0.0], [1.0, 1.0], [0.0, 1.0]];
     const RESULT: [[f32; 3]; 2] = [[1.0, 1.0, 0.0], [0.0, 1.0, 1.0]];
+    const ROUNDS: bool = true;
 }
 
 pub(super) struct F42;
@@ -65,6 +68,7 @@ impl Scheme<2, 3, 4> for F23 {
         [[1.0, 0.0, -1.0, 0.0], [0.0, 1.0, 1.0, 0.0], [0.0, -1.0, 1.0, 0.0], [0.0, -1.0, 0.0, 1.0]];
     const KERNEL: [[f32; 3]; 4] = [[1.0, 0.0, 0.0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0.0, 0.0, 1.0]];
     const RESULT: [[f32; 4]; 2] = [[1.0, 1.0, 1.0, 0.0], [0.0, 1.0, -1.0, 1.0]];
+    const ROUNDS: bool = true;
 }
 
 /// The five finite points of the schemes of six, and what the kernel's value at each is multiplied with.

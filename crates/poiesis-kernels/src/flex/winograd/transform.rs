@@ -1,7 +1,6 @@
 //! The transforms of tiles and weights, a vector of channels at a time.
 
 #![expect(unsafe_code, reason = "the transforms run through dozens of pointers at once")]
-#![expect(clippy::needless_range_loop, reason = "indices over registers, the same for several arrays")]
 
 use std::marker::PhantomData;
 use std::ops::Range;
@@ -11,7 +10,7 @@ use pulp::{Simd, WithSimd};
 use super::super::convolution::Geometry;
 use super::super::parallel::Shared;
 use super::GROUP;
-use super::grid::{Grid, Phases, Slab};
+use super::grid::{Grid, Pairs, Phases, Slab};
 use super::scheme::{Scheme, both_axes, transpose, unrolled};
 
 /// Transforms the large image's phases, `Bᵀ d B`.
@@ -33,30 +32,41 @@ impl<W: Scheme<RESULTS, TAPS, POINTS>, const RESULTS: usize, const TAPS: usize, 
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let channels = self.grid.channels;
-        for (row, index) in self.tiles.clone().enumerate() {
-            let tile = self.grid.tile(index);
+        for (row, index) in self.tiles.clone().step_by(self.slab.tiles_of_row()).enumerate() {
             for phase in 0..self.grid.phases() {
-                let mut pixels = [[self.grid.zeros.as_ptr(); POINTS]; POINTS];
-                unrolled!(j < POINTS => {
-                    unrolled!(i < POINTS => {
-                        if let Some(at) = self.grid.large_pixel(tile, phase, (j, i)) {
-                            pixels[j][i] = self.image[at..at + channels].as_ptr();
-                        }
-                    });
-                });
-                for group in (0..channels).step_by(GROUP) {
-                    let at = self.slab.offset(self.at + row, phase * channels + group);
-                    for c in (group..group + GROUP).step_by(S::F32_LANES) {
-                        // SAFETY: a pixel has `channels` values, a multiple of `GROUP` and hence of the lanes; `zeros` are as many.
-                        let d = unsafe { gather(simd, pixels, c) };
-                        let values = both_axes(simd, const { &W::DATA }, d);
-                        // SAFETY: every row, product and column has a place of its own.
-                        unsafe { self.slab.store(simd, self.result, at + c - group, values) };
-                    }
-                }
+                let tile = TileOfPixels {
+                    pixels: self.pixels(index, phase),
+                    partner: W::ROUNDS.then(|| self.pixels(index + 1, phase)),
+                    channels: self.grid.channels,
+                    row: self.at + row,
+                    column: phase * self.grid.channels,
+                };
+                // SAFETY: a pixel has `channels` values, `zeros` are as many, and every row, product and column has a place of
+                // its own.
+                unsafe { tile.transform(simd, const { &W::DATA }, self.slab, self.result) };
             }
         }
+    }
+}
+
+impl<W, const RESULTS: usize, const TAPS: usize, const POINTS: usize>
+    LargeToTiles<'_, W, RESULTS, TAPS, POINTS>
+{
+    /// The pixels of a phase of a tile; zeros outside the image and behind the last tile.
+    #[inline(always)]
+    fn pixels(&self, index: usize, phase: usize) -> [[*const f32; POINTS]; POINTS] {
+        let mut pixels = [[self.grid.zeros.as_ptr(); POINTS]; POINTS];
+        if index < self.tiles.end {
+            let tile = self.grid.tile(index);
+            unrolled!(j < POINTS => {
+                unrolled!(i < POINTS => {
+                    if let Some(at) = self.grid.large_pixel(tile, phase, (j, i)) {
+                        pixels[j][i] = self.image[at..at + self.grid.channels].as_ptr();
+                    }
+                });
+            });
+        }
+        pixels
     }
 }
 
@@ -79,29 +89,105 @@ impl<W: Scheme<RESULTS, TAPS, POINTS>, const RESULTS: usize, const TAPS: usize, 
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let out = self.grid.out;
-        for (row, index) in self.tiles.clone().enumerate() {
+        for (row, index) in self.tiles.clone().step_by(self.slab.tiles_of_row()).enumerate() {
+            let tile = TileOfPixels {
+                pixels: self.pixels(index),
+                partner: W::ROUNDS.then(|| self.pixels(index + 1)),
+                channels: self.grid.out,
+                row: self.at + row,
+                column: 0,
+            };
+            // SAFETY: a pixel has `out` values, `zeros` are as many, and every row, product and column has a place of its own.
+            unsafe { tile.transform(simd, const { &transpose(W::RESULT) }, self.slab, self.result) };
+        }
+    }
+}
+
+impl<W, const RESULTS: usize, const TAPS: usize, const POINTS: usize>
+    SmallToTiles<'_, W, RESULTS, TAPS, POINTS>
+{
+    /// The pixels of a tile; zeros outside the image and behind the last tile.
+    #[inline(always)]
+    fn pixels(&self, index: usize) -> [[*const f32; RESULTS]; RESULTS] {
+        let mut pixels = [[self.grid.zeros.as_ptr(); RESULTS]; RESULTS];
+        if index < self.tiles.end {
             let tile = self.grid.tile(index);
-            let mut pixels = [[self.grid.zeros.as_ptr(); RESULTS]; RESULTS];
             unrolled!(j < RESULTS => {
                 unrolled!(i < RESULTS => {
                     if let Some(at) = self.grid.small_pixel(tile, (j, i)) {
-                        pixels[j][i] = self.image[at..at + out].as_ptr();
+                        pixels[j][i] = self.image[at..at + self.grid.out].as_ptr();
                     }
                 });
             });
-            for group in (0..out).step_by(GROUP) {
-                let at = self.slab.offset(self.at + row, group);
-                for c in (group..group + GROUP).step_by(S::F32_LANES) {
-                    // SAFETY: a pixel has `out` values, a multiple of `GROUP`; `zeros` are as many.
-                    let y = unsafe { gather(simd, pixels, c) };
-                    let values = both_axes(simd, const { &transpose(W::RESULT) }, y);
-                    // SAFETY: every row, product and column has a place of its own.
-                    unsafe { self.slab.store(simd, self.result, at + c - group, values) };
+        }
+        pixels
+    }
+}
+
+/// What goes into a row of a slab.
+struct TileOfPixels<const SIDE: usize> {
+    pixels: [[*const f32; SIDE]; SIDE],
+    /// The pixels of the next tile, where factors may be rounded.
+    partner: Option<[[*const f32; SIDE]; SIDE]>,
+    channels: usize,
+    row: usize,
+    /// The column of the first channel.
+    column: usize,
+}
+
+impl<const SIDE: usize> TileOfPixels<SIDE> {
+    /// # Safety
+    ///
+    /// All pixels have `channels` values, a multiple of [`GROUP`], of two for pairs of channels, and nothing else uses the row.
+    #[inline(always)]
+    unsafe fn transform<S: Simd, const POINTS: usize>(
+        self,
+        simd: S,
+        matrix: &'static [[f32; SIDE]; POINTS],
+        slab: &Slab,
+        result: &Shared<'_>,
+    ) {
+        let Self { pixels, channels, row, column, .. } = self;
+        let (partner, values_of_entry) = match (slab.pairs, self.partner) {
+            (Pairs::None, _) | (_, None) => (None, 1),
+            (Pairs::Channels, _) => (Some(pixels.map(|line| line.map(|pixel| pixel.wrapping_add(GROUP)))), 2),
+            (Pairs::Tiles, partner) => (partner, 1),
+        };
+        for group in (0..channels).step_by(values_of_entry * GROUP) {
+            let at = slab.offset(row, (column + group) / values_of_entry);
+            for c in (group..group + GROUP).step_by(S::F32_LANES) {
+                // SAFETY: the caller's promise, and a group is a multiple of the lanes.
+                let x = unsafe { gather(simd, pixels, c) };
+                let mut values = both_axes(simd, matrix, x);
+                if let Some(partner) = partner {
+                    // SAFETY: as above.
+                    let x = unsafe { gather(simd, partner, c) };
+                    values = pairs(simd, values, both_axes(simd, matrix, x));
                 }
+                // SAFETY: the caller's promise.
+                unsafe { slab.store(simd, result, at + c - group, values) };
             }
         }
     }
+}
+
+/// Entries of two values each, rounded to the nearest bf16, of two as near to the even one; `a` is the lower half. Arithmetic never
+/// makes a NaN that this would round to a number.
+#[inline(always)]
+fn pairs<S: Simd, const POINTS: usize>(
+    simd: S,
+    a: [[S::f32s; POINTS]; POINTS],
+    b: [[S::f32s; POINTS]; POINTS],
+) -> [[S::f32s; POINTS]; POINTS] {
+    let mut entries = a;
+    unrolled!(j < POINTS => {
+        unrolled!(i < POINTS => {
+            let low = simd.wrapping_dyn_shr_u32s(rounded(simd, a[j][i]), simd.splat_u32s(16));
+            let high = simd.and_u32s(rounded(simd, b[j][i]), simd.splat_u32s(0xffff_0000));
+            entries[j][i] = simd.transmute_f32s_u32s(simd.or_u32s(low, high));
+        });
+    });
+    entries
 }
 
 impl Slab {
@@ -128,6 +214,14 @@ impl Slab {
     }
 }
 
+/// The bits of numbers whose upper halves are the nearest bf16.
+#[inline(always)]
+fn rounded<S: Simd>(simd: S, x: S::f32s) -> S::u32s {
+    let bits = simd.transmute_u32s_f32s(x);
+    let odd = simd.and_u32s(simd.wrapping_dyn_shr_u32s(bits, simd.splat_u32s(16)), simd.splat_u32s(1));
+    simd.add_u32s(bits, simd.add_u32s(simd.splat_u32s(0x7fff), odd))
+}
+
 /// Puts the tiles' products together to small pixels: `Aᵀ m A`.
 pub(super) struct TilesToSmall<'a, W, const RESULTS: usize, const TAPS: usize, const POINTS: usize> {
     pub(super) grid: &'a Grid,
@@ -148,7 +242,7 @@ impl<W: Scheme<RESULTS, TAPS, POINTS>, const RESULTS: usize, const TAPS: usize, 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         let width = self.columns.len();
-        let slab = Slab::rows(self.tiles.len(), width);
+        let slab = Slab::rows(self.tiles.len(), width, Pairs::None);
         for (row, index) in self.tiles.clone().enumerate() {
             let tile = self.grid.tile(index);
             for c in (0..width).step_by(S::F32_LANES) {
@@ -227,7 +321,7 @@ impl<W: Scheme<RESULTS, TAPS, POINTS>, const RESULTS: usize, const TAPS: usize, 
     fn with_simd<S: Simd>(self, simd: S) {
         let channels = self.grid.channels;
         let width = self.columns.len();
-        let slab = Slab::rows(self.tiles.len(), width);
+        let slab = Slab::rows(self.tiles.len(), width, Pairs::None);
         let overlap = POINTS - RESULTS;
         for (row, index) in self.tiles.clone().enumerate() {
             let tile = self.grid.tile(index);
@@ -293,35 +387,68 @@ impl<W: Scheme<RESULTS, TAPS, POINTS>, const RESULTS: usize, const TAPS: usize, 
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let straight = self.forward != self.g.transposed;
         let first = if self.slab.columns == self.columns.len() { self.columns.start } else { 0 };
+        let rounds = W::ROUNDS && self.slab.pairs != Pairs::None;
+        let rows_of_entry = if rounds { 2 } else { 1 };
         for row in (0..self.slab.rows).step_by(GROUP) {
             for column in self.columns.clone().step_by(GROUP) {
-                let (large, out) = if self.forward { (row, column) } else { (column, row) };
-                let mut taps = [[[[0.0; GROUP]; GROUP]; TAPS]; TAPS];
-                unrolled!(j < TAPS => {
-                    unrolled!(i < TAPS => {
-                        weight_block(self.g, self.weight, (large, out), (j, i), straight, &mut taps[j][i]);
-                    });
-                });
+                let taps = self.taps(row * rows_of_entry, column);
+                let partners =
+                    if rounds { Some(self.taps(row * rows_of_entry + GROUP, column)) } else { None };
                 for r in 0..GROUP {
                     let at = self.slab.offset(row + r, column - first);
                     for c in (0..GROUP).step_by(S::F32_LANES) {
-                        let mut w = [[simd.splat_f32s(0.0); TAPS]; TAPS];
-                        unrolled!(j < TAPS => {
-                            unrolled!(i < TAPS => {
-                                let values = &taps[j][i][r][c..c + S::F32_LANES];
-                                // SAFETY: the slice has as many values as are read.
-                                w[j][i] = unsafe { load::<S>(values.as_ptr()) };
-                            });
-                        });
-                        let values = both_axes(simd, const { &W::KERNEL }, w);
+                        let mut values = self.transform(simd, &taps, r, c);
+                        if let Some(partners) = &partners {
+                            values = pairs(simd, values, self.transform(simd, partners, r, c));
+                        }
                         // SAFETY: every row, column and product has a place of its own.
                         unsafe { self.slab.store(simd, self.result, at + c, values) };
                     }
                 }
             }
         }
+    }
+}
+
+/// The taps of a group of channels of one image and one of the other.
+type Taps<const TAPS: usize> = [[[[f32; GROUP]; GROUP]; TAPS]; TAPS];
+
+impl<W: Scheme<RESULTS, TAPS, POINTS>, const RESULTS: usize, const TAPS: usize, const POINTS: usize>
+    WeightsToPanel<'_, W, RESULTS, TAPS, POINTS>
+{
+    /// The taps of the groups of channels from `row` and `column` on.
+    #[inline(always)]
+    fn taps(&self, row: usize, column: usize) -> Taps<TAPS> {
+        let straight = self.forward != self.g.transposed;
+        let (large, out) = if self.forward { (row, column) } else { (column, row) };
+        let mut taps = [[[[0.0; GROUP]; GROUP]; TAPS]; TAPS];
+        unrolled!(j < TAPS => {
+            unrolled!(i < TAPS => {
+                weight_block(self.g, self.weight, (large, out), (j, i), straight, &mut taps[j][i]);
+            });
+        });
+        taps
+    }
+
+    /// The vectors of all products from row `r` and column `c` of a group on.
+    #[inline(always)]
+    fn transform<S: Simd>(
+        &self,
+        simd: S,
+        taps: &Taps<TAPS>,
+        r: usize,
+        c: usize,
+    ) -> [[S::f32s; POINTS]; POINTS] {
+        let mut w = [[simd.splat_f32s(0.0); TAPS]; TAPS];
+        unrolled!(j < TAPS => {
+            unrolled!(i < TAPS => {
+                let values = &taps[j][i][r][c..c + S::F32_LANES];
+                // SAFETY: the slice has as many values as are read.
+                w[j][i] = unsafe { load::<S>(values.as_ptr()) };
+            });
+        });
+        both_axes(simd, const { &W::KERNEL }, w)
     }
 }
 
@@ -389,7 +516,11 @@ impl<W: Scheme<RESULTS, TAPS, POINTS>, const RESULTS: usize, const TAPS: usize, 
     fn with_simd<S: Simd>(self, simd: S) {
         let g = self.g;
         let large = Phases::of(g).depth(g.channels);
-        let slab = if g.transposed { Slab::rows(g.out, large) } else { Slab::rows(large, g.out) };
+        let slab = if g.transposed {
+            Slab::rows(g.out, large, Pairs::None)
+        } else {
+            Slab::rows(large, g.out, Pairs::None)
+        };
         for row in self.rows {
             for column in (0..slab.columns).step_by(S::F32_LANES) {
                 // SAFETY: the loads are checked.
