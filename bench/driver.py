@@ -193,8 +193,8 @@ def bf16(given):
         [
             "## Training with bf16",
             "",
-            "Training steps as above with `train.precision = bf16`, where matrix products round their factors, of Winograd's F(2, 2) and F(2, 3),",
-            "against PyTorch's autocast to bf16 of the forward pass and the loss.",
+            "Training steps as above with `train.precision = bf16`, where matrix products round their factors, those of",
+            "Winograd's F(2, 2) and F(2, 3) among them, against PyTorch's autocast to bf16 of the forward pass and the loss.",
             "",
             *table("ms", rows),
             "",
