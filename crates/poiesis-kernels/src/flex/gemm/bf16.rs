@@ -250,9 +250,13 @@ fn line<'a>(values: &'a [f32], at: usize, steps: Steps, start: usize, copy: &'a 
     let mut done = 0;
     while done < copy.len() {
         let run = steps.left_in_run(start + done).min(copy.len() - done);
-        let from = &values[at + steps.at(start + done)..];
-        for (to, from) in copy[done..done + run].iter_mut().zip(from.iter().step_by(steps.step.max(1))) {
-            *to = *from;
+        let (to, from) = (&mut copy[done..done + run], &values[at + steps.at(start + done)..]);
+        if steps.step == 1 {
+            to.copy_from_slice(&from[..run]);
+        } else {
+            for (to, from) in to.iter_mut().zip(from.iter().step_by(steps.step.max(1))) {
+                *to = *from;
+            }
         }
         done += run;
     }
