@@ -114,6 +114,35 @@ fn other_operations() -> Vec<Vec<f32>> {
     all
 }
 
+/// Convolutions by direct sums of small whole numbers, which rounding leaves as they are, with gradients: even and odd channels
+/// and widths, strides, kernels cut short.
+fn convolutions_of_whole_numbers() -> Vec<Vec<f32>> {
+    let device = Device::flex().autodiff();
+    let random = |shape: [usize; 4], seed| {
+        let numbers = numbers(shape.iter().product(), seed);
+        tensor(&numbers.iter().map(|x| (2.0 * x).round()).collect::<Vec<_>>(), shape, &device).require_grad()
+    };
+    let mut all = Vec::new();
+    for (image, kernel, stride, live) in [
+        ([2, 12, 14, 6], [3, 5, 6, 20], [1, 1], None),
+        ([2, 12, 14, 6], [3, 5, 6, 20], [1, 1], Some(8)),
+        ([2, 11, 13, 6], [3, 3, 6, 70], [1, 1], Some(5)),
+        ([1, 40, 24, 34], [2, 3, 34, 33], [1, 1], None),
+        ([2, 24, 28, 4], [3, 3, 4, 24], [2, 2], Some(4)),
+        ([2, 12, 14, 5], [3, 5, 5, 20], [1, 1], Some(8)),
+    ] {
+        let (x, w) = (random(image, 14), random(kernel, 15));
+        let padding = [kernel[0] / 2, kernel[1] / 2];
+        let options = ConvOptions { live, ..ConvOptions::new(stride, padding) };
+        let y = conv2d(x.clone(), w.clone(), None, &options);
+        let slopes = random(y.dims(), 16);
+        let gradients = (y.clone() * slopes).sum().backward();
+        all.push(values(y.inner()));
+        all.extend([x, w].map(|leaf| values(leaf.grad(&gradients).unwrap())));
+    }
+    all
+}
+
 #[test]
 fn products_of_bf16() {
     if !Precision::Bf16.is_supported() {
@@ -121,6 +150,7 @@ fn products_of_bf16() {
         return;
     }
     let in_full = other_operations();
+    let whole = convolutions_of_whole_numbers();
     set_precision(Precision::Bf16);
     assert_eq!(precision(), Precision::Bf16);
     for size in SIZES {
@@ -134,6 +164,9 @@ fn products_of_bf16() {
         let expected: Vec<f64> = in_full.iter().map(|&x| f64::from(x)).collect();
         assert_close(in_bf16, &expected, 1e-2, &format!("operation {index}"));
         assert_ne!(in_bf16, in_full, "operation {index} is not in bf16");
+    }
+    for (index, (in_bf16, in_full)) in convolutions_of_whole_numbers().iter().zip(&whole).enumerate() {
+        assert_eq!(in_bf16, in_full, "whole numbers {index}");
     }
     assert_same_for_any_threads(|| {
         let mut all = other_operations();

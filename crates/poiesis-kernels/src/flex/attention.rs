@@ -235,7 +235,7 @@ impl Right<'_> {
     /// Adds `left` (`rows` by `depth`) times the first `depth` rows to `result`, whose rows stand close.
     fn add_product(&self, left: Left<'_>, rows: usize, depth: usize, result: &mut [f32]) {
         for panel in 0..self.columns.div_ceil(gemm::panel_width()) {
-            let range = gemm::panel_range(self.rows, self.columns, panel);
+            let range = self.gemm.panel_range(self.rows, self.columns, panel);
             let packed = &self.packed[range.clone()][range.len() / self.rows * self.first..];
             let columns = parallel::part(self.columns, gemm::panel_width(), panel);
             let result = &mut result[columns.start..];
@@ -362,13 +362,13 @@ fn forward(size: Size, [q, k, v]: [View<'_>; 3]) -> (Buffer, Buffer) {
         let mut scores = Buffer::take(ROWS * STRIDE);
         let most = size.seen(chunk.end - 1);
         let block_len = KEYS.min(keys);
-        let mut packed_k = Buffer::take(gemm::packed_len(dim, block_len));
-        let mut packed_v = Buffer::take(gemm::packed_len(block_len, dim));
+        let mut packed_k = Buffer::take(gemm.packed_len(dim, block_len));
+        let mut packed_v = Buffer::take(gemm.packed_len(block_len, dim));
         for block in 0..parallel::parts(most, KEYS) {
             let block = parallel::part(most, KEYS, block);
             let count = block.len();
-            let packed_k = &mut packed_k[..gemm::packed_len(dim, count)];
-            let packed_v = &mut packed_v[..gemm::packed_len(count, dim)];
+            let packed_k = &mut packed_k[..gemm.packed_len(dim, count)];
+            let packed_v = &mut packed_v[..gemm.packed_len(count, dim)];
             k.pack_transposed(gemm, packed_k, b, &block, kv);
             v.pack(gemm, packed_v, b, &block, kv);
             for (h, tile) in tiles(group, len) {
@@ -433,16 +433,16 @@ fn backward_head(saved: &Saved<'_>, [dq_target, dk_target, dv_target]: [Target<'
     let gemm = Gemm::in_force();
     let block_len = KEYS.min(keys);
     let [mut dk, mut dv] = [(); 2].map(|()| Buffer::take(block_len * dim));
-    let [mut k_columns, mut v_columns] = [(); 2].map(|()| Buffer::take(gemm::packed_len(dim, block_len)));
-    let mut k_rows = Buffer::take(gemm::packed_len(block_len, dim));
-    let [mut q_rows, mut dy_rows] = [(); 2].map(|()| Buffer::take(gemm::packed_len(ROWS, dim)));
+    let [mut k_columns, mut v_columns] = [(); 2].map(|()| Buffer::take(gemm.packed_len(dim, block_len)));
+    let mut k_rows = Buffer::take(gemm.packed_len(block_len, dim));
+    let [mut q_rows, mut dy_rows] = [(); 2].map(|()| Buffer::take(gemm.packed_len(ROWS, dim)));
     let [mut weights, mut slopes] = [(); 2].map(|()| Buffer::take(ROWS * STRIDE));
     for block in 0..parallel::parts(keys, KEYS) {
         let block = parallel::part(keys, KEYS, block);
         let count = block.len();
-        let k_columns = &mut k_columns[..gemm::packed_len(dim, count)];
-        let v_columns = &mut v_columns[..gemm::packed_len(dim, count)];
-        let k_rows = &mut k_rows[..gemm::packed_len(count, dim)];
+        let k_columns = &mut k_columns[..gemm.packed_len(dim, count)];
+        let v_columns = &mut v_columns[..gemm.packed_len(dim, count)];
+        let k_rows = &mut k_rows[..gemm.packed_len(count, dim)];
         k.pack_transposed(gemm, k_columns, b, &block, kv);
         v.pack_transposed(gemm, v_columns, b, &block, kv);
         k.pack(gemm, k_rows, b, &block, kv);
@@ -479,13 +479,13 @@ fn backward_head(saved: &Saved<'_>, [dq_target, dk_target, dv_target]: [Target<'
                 },
             );
             if dv_target.is_some() {
-                let packed = &mut dy_rows[..gemm::packed_len(rows, dim)];
+                let packed = &mut dy_rows[..gemm.packed_len(rows, dim)];
                 saved.dy.pack(gemm, packed, b, &tile, head);
                 let right = Right { gemm, packed, rows, first: 0, columns: dim };
                 right.add_product(Left::new(&weights, 1, STRIDE), most, rows, &mut dv);
             }
             if dk_target.is_some() {
-                let packed = &mut q_rows[..gemm::packed_len(rows, dim)];
+                let packed = &mut q_rows[..gemm.packed_len(rows, dim)];
                 q.pack(gemm, packed, b, &tile, head);
                 let right = Right { gemm, packed, rows, first: 0, columns: dim };
                 right.add_product(Left::new(&slopes, 1, STRIDE), most, rows, &mut dk);
@@ -638,7 +638,7 @@ impl Cache {
         let capacity = capacity.next_multiple_of(gemm::panel_width());
         let heads = batch * kv_heads;
         let keys = Buffer::zeros(heads * capacity * dim);
-        let values = Buffer::zeros(heads * gemm::packed_len(capacity, dim));
+        let values = Buffer::zeros(heads * Gemm::F32.packed_len(capacity, dim));
         Self { keys, values, capacity, kv_heads, dim }
     }
 
@@ -665,9 +665,9 @@ impl Cache {
         for (d, &k) in k.iter().enumerate() {
             self.keys[start + d * width] = k;
         }
-        let start = head * gemm::packed_len(self.capacity, self.dim);
+        let start = head * Gemm::F32.packed_len(self.capacity, self.dim);
         for (panel, v) in v.chunks(width).enumerate() {
-            let range = gemm::panel_range(self.capacity, self.dim, panel);
+            let range = Gemm::F32.panel_range(self.capacity, self.dim, panel);
             let at = start + range.start + range.len() / self.capacity * position;
             self.values[at..at + v.len()].copy_from_slice(v);
         }
@@ -705,6 +705,7 @@ impl Cache {
                 // A position's heads follow one another.
                 rows: Steps { first: rows.start, step: dim, run: group, jump: queries.stride },
                 columns: Steps::even(1),
+                rounded: false,
             };
             let seen = |i: usize| len - count + (rows.start + i) / group + 1;
             self.attend_tile(head, q, rows.len(), seen, scale, |i, row, total| {
@@ -739,7 +740,7 @@ impl Cache {
         let mut totals = Buffer::zeros(count * dim);
         let mut scores = Buffer::take(count * STRIDE);
         let keys = &self.keys[head * capacity * dim..][..capacity * dim];
-        let values_len = gemm::packed_len(capacity, dim);
+        let values_len = Gemm::F32.packed_len(capacity, dim);
         for start in (0..seen(count - 1)).step_by(KEYS) {
             let tile = Tile {
                 q,

@@ -125,8 +125,8 @@ struct Forward {
 fn forward(size: &Size, x: &[f32], weight: &[f32]) -> Forward {
     let Size { batch, hidden, taps, .. } = *size;
     let len = size.positions() * hidden;
-    let mut weights = Buffer::take(gemm::packed_len(taps * hidden, GATES * hidden));
     let gemm = Gemm::in_force();
+    let mut weights = Buffer::take(gemm.packed_len(taps * hidden, GATES * hidden));
     gemm.pack(&mut weights, weight, taps * hidden, GATES * hidden, GATES * hidden, 1);
     let mut y = Buffer::take(batch * len);
     let mut cells = Buffer::take(batch * len);
@@ -297,10 +297,10 @@ fn backward(state: &mut State, dy: &[f32]) {
     let wide = GATES * hidden;
     // The gates of the places that saw a state, in their order along the line: those that saw it with the last tap first.
     let blocks: Vec<usize> = (0..taps).rev().map(|tap| tap * hidden * wide).collect();
-    let mut weights = Buffer::take(gemm::packed_len(taps * wide, hidden));
     let gemm = Gemm::in_force();
+    let mut weights = Buffer::take(gemm.packed_len(taps * wide, hidden));
     for panel in 0..hidden.div_ceil(gemm::panel_width()) {
-        let packed = &mut weights[gemm::panel_range(taps * wide, hidden, panel)];
+        let packed = &mut weights[gemm.panel_range(taps * wide, hidden, panel)];
         gemm.pack_panel(packed, values(&state.weight), &blocks, wide, hidden, 1, wide, panel);
     }
     let cells = values(&state.cells);

@@ -212,13 +212,13 @@ impl Product {
 
     /// Packs the weights of every group; `strides` are those of input channel, output channel and group.
     fn pack(&self, weight: &[f32], blocks: &[usize], strides: [usize; 3]) -> Buffer {
-        let len = gemm::packed_len(self.depth(), self.outputs);
+        let len = self.gemm.packed_len(self.depth(), self.outputs);
         let mut packed = Buffer::take(len * self.groups);
         let shared = Shared::new(&mut packed);
         let panels = self.outputs.div_ceil(gemm::panel_width());
         let pack = |task: usize| {
             let (group, panel) = (task / panels, task % panels);
-            let range = gemm::panel_range(self.depth(), self.outputs, panel);
+            let range = self.gemm.panel_range(self.depth(), self.outputs, panel);
             // SAFETY: panels and groups are disjoint.
             let packed = unsafe { shared.part(group * len + range.start..group * len + range.end) };
             let source = &weight[group * strides[2]..];
@@ -277,7 +277,7 @@ impl Product {
             let first = image * height;
             let tile = (first + lines.start) * width..(first + lines.end) * width;
             self.put(result, tile.clone(), |rows| {
-                let left = window.left(&copy);
+                let left = window.left(self.gemm, &mut copy);
                 let (depth, outputs) = (self.depth(), self.outputs);
                 self.gemm.multiply(left, tile.len(), depth, packed, outputs, rows, outputs, Write::Replace);
                 if let Some(bias) = bias {
@@ -315,7 +315,7 @@ impl Product {
     ) {
         let depth = self.depth();
         let channels = self.place.channels;
-        let len = gemm::packed_len(depth, self.outputs);
+        let len = self.gemm.packed_len(depth, self.outputs);
         let mut columns = Buffer::take(0);
         for group in 0..self.groups {
             let first = group * self.inputs;
@@ -583,19 +583,39 @@ impl Window<'_> {
         }
     }
 
-    /// The gathered rows of the cells whose copy this is.
-    fn left<'b>(&self, copy: &'b [f32]) -> Left<'b> {
+    /// The gathered rows of the cells whose copy this is. Where factors are rounded, so is the copy: else every tap would be.
+    fn left<'b>(&self, gemm: Gemm, copy: &'b mut Buffer) -> Left<'b> {
         let channels = self.gather.channels;
+        let values_of_entry = if gemm.rounds() && channels.is_multiple_of(2) { 2 } else { 1 };
+        if values_of_entry == 2 {
+            let mut pairs = Buffer::take(copy.len() / 2);
+            gemm::round_neighbours(copy, &mut pairs);
+            *copy = pairs;
+        }
+        let cells = self.cells();
+        let pitch = self.pitch() / values_of_entry;
         Left {
             values: copy,
-            rows: self.cells(),
+            rows: Steps { step: cells.step / values_of_entry, jump: cells.jump / values_of_entry, ..cells },
             columns: Steps {
-                first: self.skipped * channels,
+                first: self.skipped * channels / values_of_entry,
                 step: 1,
-                run: self.taps[1] * channels,
-                jump: self.pitch(),
+                run: self.taps[1] * channels / values_of_entry,
+                jump: pitch,
             },
+            rounded: values_of_entry == 2,
         }
+    }
+
+    /// The gathered rows of the cells whose copy this is, transposed and from a line of taps on; rounded as [`Window::left`].
+    fn left_transposed<'b>(&self, copy: &'b [f32], pairs: Option<&'b [f32]>, tap_line: usize) -> Left<'b> {
+        let cells = self.cells();
+        let (values, columns) = match pairs {
+            Some(pairs) => (pairs, Steps { step: 2 * cells.step, run: cells.run / 2, ..cells }),
+            None => (copy, cells),
+        };
+        let values = &values[tap_line * self.pitch()..];
+        Left { values, rows: Steps::even(1), columns, rounded: pairs.is_some() }
     }
 
     /// Where the cells lie in the copy.
@@ -726,13 +746,13 @@ fn scatter(g: &Geometry, y: &[f32], weight: &[f32], bias: Option<&[f32]>) -> Buf
         }
     });
     let gemm = Gemm::in_force();
-    let len = gemm::packed_len(depth, width);
+    let len = gemm.packed_len(depth, width);
     let mut packed = Buffer::take(len * g.groups);
     let shared = Shared::new(&mut packed);
     let panels = width.div_ceil(gemm::panel_width());
     parallel::tasks(g.groups * panels, |task| {
         let (group, panel) = (task / panels, task % panels);
-        let range = gemm::panel_range(depth, width, panel);
+        let range = gemm.panel_range(depth, width, panel);
         // SAFETY: panels and groups are disjoint.
         let packed = unsafe { shared.part(group * len + range.start..group * len + range.end) };
         gemm.pack_panel(packed, &ordered[group * depth * width..], &[0], depth, width, width, 1, panel);
@@ -835,7 +855,11 @@ fn weight_gradient_by_lines(g: &Geometry, window: &Window<'_>, x: &[f32], y: &[f
     sum_of_parts(parallel::parts(lines, size), total, |part, sum| {
         let part = parallel::part(lines, size, part);
         let mut copy = Buffer::take(window.len(step));
-        let mut packed = Buffer::take(gemm::packed_len(step * width, g.out));
+        let mut packed = Buffer::take(gemm.packed_len(step * width, g.out));
+        // Pairs are neighbouring cells of a line.
+        let cell = window.cells().step;
+        let rounds = gemm.rounds() && width.is_multiple_of(2);
+        let mut pairs = Buffer::take(if rounds { copy.len() - cell } else { 0 });
         let mut start = part.start;
         while start < part.end {
             let (image, line) = (start / height, start % height);
@@ -843,19 +867,20 @@ fn weight_gradient_by_lines(g: &Geometry, window: &Window<'_>, x: &[f32], y: &[f
             let depth = count * width;
             let copy = &mut copy[..window.len(count)];
             window.copy(x, image, line..line + count, copy);
+            let pairs = rounds.then(|| {
+                let pairs = &mut pairs[..copy.len() - cell];
+                gemm::round_with_distant(copy, cell, pairs);
+                &*pairs
+            });
             let right = &y[start * width * g.out..];
             let packed = gemm.packed_already(right, g.out).unwrap_or_else(|| {
-                let packed = &mut packed[..gemm::packed_len(depth, g.out)];
+                let packed = &mut packed[..gemm.packed_len(depth, g.out)];
                 gemm.pack(packed, right, depth, g.out, g.out, 1);
                 packed
             });
             let run = g.kernel[1] * g.channels;
             for (tap_line, sum) in sum.chunks_mut(run * g.out).enumerate() {
-                let left = Left {
-                    values: &copy[tap_line * window.pitch()..],
-                    rows: Steps::even(1),
-                    columns: window.cells(),
-                };
+                let left = window.left_transposed(copy, pairs, tap_line);
                 gemm.multiply(left, sum.len() / g.out, depth, packed, g.out, sum, g.out, Write::Add);
             }
             start += count;
@@ -898,7 +923,7 @@ fn weight_gradient_by_parts(g: &Geometry, gather: &Gather, x: &[f32], y: &[f32],
         let tile_size = (32_768 / rows.max(1)).clamp(32, 384);
         let in_place = gather.in_place(g.group_channels());
         let mut columns = Buffer::take(if in_place.is_some() { 0 } else { tile_size * rows });
-        let mut packed = Buffer::take(gemm::packed_len(tile_size, g.group_out()));
+        let mut packed = Buffer::take(gemm.packed_len(tile_size, g.group_out()));
         for tile in 0..parallel::parts(range.len(), tile_size) {
             let tile = parallel::part(range.len(), tile_size, tile);
             let tile = range.start + tile.start..range.start + tile.end;
@@ -915,7 +940,7 @@ fn weight_gradient_by_parts(g: &Geometry, gather: &Gather, x: &[f32], y: &[f32],
                 let right = &y[tile.start * g.out + group * g.group_out()..];
                 let already = if g.groups == 1 { gemm.packed_already(right, g.out) } else { None };
                 let packed = already.unwrap_or_else(|| {
-                    let packed = &mut packed[..gemm::packed_len(tile.len(), g.group_out())];
+                    let packed = &mut packed[..gemm.packed_len(tile.len(), g.group_out())];
                     gemm.pack(packed, right, tile.len(), g.group_out(), g.out, 1);
                     packed
                 });
@@ -947,7 +972,7 @@ fn weight_gradient_by_rows(g: &Geometry, gather: &Gather, x: &[f32], y: &[f32], 
     let row_len = if in_place.is_some() { 0 } else { rows };
     let chunk = ((1 << 21) / (row_len * g.groups + g.out)).clamp(64, pixels.max(64));
     let gemm = Gemm::in_force();
-    let packed_len = gemm::packed_len(chunk, g.group_out());
+    let packed_len = gemm.packed_len(chunk, g.group_out());
     let mut columns = Buffer::take(g.groups * chunk * row_len);
     let mut packed = Buffer::take(g.groups * packed_len);
     let panels = g.group_out().div_ceil(gemm::panel_width());
@@ -972,7 +997,7 @@ fn weight_gradient_by_rows(g: &Geometry, gather: &Gather, x: &[f32], y: &[f32], 
                 gather.rows(x, tile, channels, columns);
             } else {
                 let panel = task - tiles;
-                let range = gemm::panel_range(depth, g.group_out(), panel);
+                let range = gemm.panel_range(depth, g.group_out(), panel);
                 let start = group * packed_len;
                 // SAFETY: panels and groups are disjoint.
                 let packed = unsafe { shared_packed.part(start + range.start..start + range.end) };

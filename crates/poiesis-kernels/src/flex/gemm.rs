@@ -26,12 +26,15 @@ pub(crate) struct Left<'a> {
     pub(crate) values: &'a [f32],
     pub(crate) rows: Steps,
     pub(crate) columns: Steps,
+    /// Whether the values are pairs of bf16, neighbours in the order of the sum with the first as the lower half, and `columns`
+    /// those of pairs. A last column without a neighbour is paired with zero.
+    pub(crate) rounded: bool,
 }
 
 impl<'a> Left<'a> {
     /// Element `(i, p)` is `values[i · row + p · column]`.
     pub(crate) fn new(values: &'a [f32], row: usize, column: usize) -> Self {
-        Self { values, rows: Steps::even(row), columns: Steps::even(column) }
+        Self { values, rows: Steps::even(row), columns: Steps::even(column), rounded: false }
     }
 }
 
@@ -59,6 +62,12 @@ impl Steps {
     /// One run without end.
     pub(crate) fn even(step: usize) -> Self {
         Self { first: 0, step, run: usize::MAX, jump: 0 }
+    }
+
+    /// The entries from `count` on.
+    #[cfg(target_arch = "x86_64")]
+    fn skip(self, count: usize) -> Self {
+        Self { first: self.first + count, ..self }
     }
 
     #[inline(always)]
@@ -92,21 +101,6 @@ pub(crate) enum Write {
 /// Number of columns in a panel on this machine.
 pub(crate) fn panel_width() -> usize {
     simd::dispatch(PanelWidth).0
-}
-
-/// Number of floats that a packed matrix of `rows × columns` takes.
-pub(crate) fn packed_len(rows: usize, columns: usize) -> usize {
-    let (panel, lanes) = simd::dispatch(PanelWidth);
-    let last = (columns % panel).next_multiple_of(lanes);
-    (columns / panel * panel + last) * rows
-}
-
-/// The floats of panel `panel` inside a packed matrix of `rows × columns`.
-pub(crate) fn panel_range(rows: usize, columns: usize, panel: usize) -> Range<usize> {
-    let (full, lanes) = simd::dispatch(PanelWidth);
-    let start = panel * full;
-    let width = full.min(columns - start).next_multiple_of(lanes);
-    start * rows..(start + width) * rows
 }
 
 /// Matrix products whose factors are rounded in one way.
@@ -143,8 +137,30 @@ impl Gemm {
         (columns <= panel_width() && self.reads_in_place(columns)).then_some(matrix)
     }
 
+    /// Rows of entries that `rows` rows of a right matrix are packed to.
+    fn packed_rows(self, rows: usize) -> usize {
+        if self.rounds() { rows.div_ceil(2) } else { rows }
+    }
+
+    /// Number of floats that a packed matrix of `rows × columns` takes.
+    pub(crate) fn packed_len(self, rows: usize, columns: usize) -> usize {
+        let (panel, lanes) = simd::dispatch(PanelWidth);
+        let last = (columns % panel).next_multiple_of(lanes);
+        (columns / panel * panel + last) * self.packed_rows(rows)
+    }
+
+    /// The floats of panel `panel` inside a packed matrix of `rows × columns`.
+    pub(crate) fn panel_range(self, rows: usize, columns: usize, panel: usize) -> Range<usize> {
+        let (full, lanes) = simd::dispatch(PanelWidth);
+        let start = panel * full;
+        let width = full.min(columns - start).next_multiple_of(lanes);
+        let rows = self.packed_rows(rows);
+        start * rows..(start + width) * rows
+    }
+
     /// Packs panel `panel` of a matrix given by blocks of rows: row `b · rows_per_block + r`, column `j` is
-    /// `source[blocks[b] + r · row + j · column]`. `packed` is the part of the whole packed matrix that [`panel_range`] says.
+    /// `source[blocks[b] + r · row + j · column]`. `packed` is the part of the whole packed matrix that
+    /// [`Gemm::panel_range`] says.
     #[expect(clippy::too_many_arguments, reason = "the geometry of a strided matrix")]
     pub(crate) fn pack_panel(
         self,
@@ -162,7 +178,7 @@ impl Gemm {
         let width = full.min(columns - first);
         let stride = width.next_multiple_of(lanes);
         let rows = Rows { source, blocks, block_rows, row, column, first, width, stride };
-        assert_eq!(packed.len(), rows.count() * stride);
+        assert_eq!(packed.len(), self.packed_rows(rows.count()) * stride);
         match self.0 {
             Precision::F32 => rows.copy(0..rows.count(), packed),
             // SAFETY: `Bf16` is only chosen where the processor has the features.
@@ -184,7 +200,7 @@ impl Gemm {
         column: usize,
     ) {
         for panel in 0..columns.div_ceil(panel_width()) {
-            let range = panel_range(rows, columns, panel);
+            let range = self.panel_range(rows, columns, panel);
             self.pack_panel(&mut packed[range], source, &[0], rows, columns, row, column, panel);
         }
     }
@@ -243,42 +259,23 @@ impl Gemm {
     }
 }
 
-/// `result (+)= left · packed` of factors that are pairs of bf16 already, in the order of the sum: element `(i, p)` of the left
-/// matrix is `left[i · row + p · pair]` with `pairs` of them in a row, and the right matrix is packed as if each pair were one
-/// f32. A pair's first half is the lower one.
-///
-/// # Panics
-///
-/// Where [`Gemm::rounds`] cannot be.
-#[expect(clippy::too_many_arguments, reason = "the geometry of a matrix product")]
-pub(crate) fn multiply_pairs(
-    left: &[f32],
-    (row, pair): (usize, usize),
-    rows: usize,
-    pairs: usize,
-    packed: &[f32],
-    columns: usize,
-    result: &mut [f32],
-    stride: usize,
-    write: Write,
-) {
-    assert!(Precision::Bf16.is_supported());
-    if rows == 0 || columns == 0 {
-        return;
-    }
-    assert!((rows - 1) * stride + columns <= result.len());
-    if pairs == 0 {
-        if write == Write::Replace {
-            result.chunks_mut(stride).take(rows).for_each(|row| row[..columns].fill(0.0));
-        }
-        return;
-    }
-    assert!((rows - 1) * row + (pairs - 1) * pair < left.len() && packed.len() >= packed_len(pairs, columns));
+/// Rounds numbers to half as many pairs of neighbours, for a [`Left`] of a product that [rounds](Gemm::rounds).
+pub(crate) fn round_neighbours(values: &[f32], pairs: &mut [f32]) {
+    assert!(Precision::Bf16.is_supported() && values.len() == 2 * pairs.len());
     #[cfg(target_arch = "x86_64")]
-    // SAFETY: the processor has the features, both matrices are complete, and the result is borrowed mutably and reaches to the
-    // last column of the last row.
+    // SAFETY: the processor has the features.
     unsafe {
-        bf16::multiply_pairs(left, (row, pair), rows, pairs, packed, columns, result, stride, write);
+        bf16::round(values, bytemuck::cast_slice_mut(pairs));
+    }
+}
+
+/// Rounds numbers to pairs of each with the one `distance` behind it, for a [`Left`] of a product that [rounds](Gemm::rounds).
+pub(crate) fn round_with_distant(values: &[f32], distance: usize, pairs: &mut [f32]) {
+    assert!(Precision::Bf16.is_supported() && values.len() == distance + pairs.len());
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: the processor has the features.
+    unsafe {
+        bf16::interleave(&values[..pairs.len()], &values[distance..], bytemuck::cast_slice_mut(pairs));
     }
 }
 
@@ -393,9 +390,11 @@ impl Product<'_> {
     unsafe fn run(self) {
         let Self { left, rows, depth, columns, .. } = self;
         if depth > 0 {
-            assert!(left.rows.last(rows) + left.columns.last(depth) < left.values.len());
+            assert!(self.gemm.rounds() || !left.rounded);
+            let left_depth = if left.rounded { depth.div_ceil(2) } else { depth };
+            assert!(left.rows.last(rows) + left.columns.last(left_depth) < left.values.len());
             match self.right {
-                Right::Packed(packed) => assert!(packed.len() >= packed_len(depth, columns)),
+                Right::Packed(packed) => assert!(packed.len() >= self.gemm.packed_len(depth, columns)),
                 Right::InPlace(values, row) => {
                     assert!(self.gemm.reads_in_place(columns) && values.len() >= (depth - 1) * row + columns);
                 }
@@ -612,7 +611,7 @@ mod tests {
                     let left: Vec<f32> = (0..rows * depth).map(number).collect();
                     let right: Vec<f32> = (0..depth * columns).map(|i| number(i + 5)).collect();
                     let (row, column) = if transposed { (1, rows) } else { (depth, 1) };
-                    let mut packed = vec![0.0; packed_len(depth, columns)];
+                    let mut packed = vec![0.0; Gemm::F32.packed_len(depth, columns)];
                     Gemm::F32.pack(&mut packed, &right, depth, columns, columns, 1);
                     let stride = columns + 3;
                     let mut result = vec![0.5; rows * stride];
@@ -654,12 +653,13 @@ mod tests {
             let width = width / stride;
             let depth = 11 * channels;
             let right: Vec<f32> = (0..depth * columns).map(|i| number(i + 5)).collect();
-            let mut packed = vec![0.0; packed_len(depth, columns)];
+            let mut packed = vec![0.0; Gemm::F32.packed_len(depth, columns)];
             Gemm::F32.pack(&mut packed, &right, depth, columns, columns, 1);
             let left = Left {
                 values: &image,
                 rows: Steps { first: 0, step: stride * channels, run: width, jump: stride * pitch },
                 columns: Steps { first: channels, step: 1, run: 4 * channels, jump: pitch },
+                rounded: false,
             };
             let mut result = vec![0.0; rows * columns];
             Gemm::F32.multiply(left, rows, depth, &packed, columns, &mut result, columns, Write::Replace);
@@ -686,8 +686,8 @@ mod tests {
         let source: Vec<f32> = (0..rows * columns).map(number).collect();
         let transposed: Vec<f32> =
             (0..rows * columns).map(|i| source[i % rows * columns + i / rows]).collect();
-        let mut a = vec![0.0; packed_len(rows, columns)];
-        let mut b = vec![1.0; packed_len(rows, columns)];
+        let mut a = vec![0.0; Gemm::F32.packed_len(rows, columns)];
+        let mut b = vec![1.0; Gemm::F32.packed_len(rows, columns)];
         Gemm::F32.pack(&mut a, &source, rows, columns, columns, 1);
         Gemm::F32.pack(&mut b, &transposed, rows, columns, 1, rows);
         assert_eq!(a, b);

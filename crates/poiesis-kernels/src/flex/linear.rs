@@ -137,12 +137,12 @@ pub(crate) fn product(
     let (blocks, strips) = (parallel::parts(rows, block_rows), parallel::parts(outputs, width));
     let in_place = |columns: &Range<usize>| !transposed && gemm.reads_in_place(columns.len());
     let packs = (0..strips).any(|strip| !in_place(&parallel::part(outputs, width, strip)));
-    let mut packed = Buffer::take(if packs { gemm::packed_len(inputs, outputs) } else { 0 });
+    let mut packed = Buffer::take(if packs { gemm.packed_len(inputs, outputs) } else { 0 });
     let shared = Shared::new(&mut y);
     let shared_packed = Shared::new(&mut packed);
     let pack = |index: usize| {
         if !in_place(&parallel::part(outputs, width, index * panel / width)) {
-            let range = gemm::panel_range(inputs, outputs, index);
+            let range = gemm.panel_range(inputs, outputs, index);
             // SAFETY: panels are disjoint, and each is packed by one task before it is read.
             let packed = unsafe { shared_packed.part(range) };
             gemm.pack_panel(packed, weight, &[0], inputs, outputs, row, column, index);
@@ -155,8 +155,8 @@ pub(crate) fn product(
         let right = if in_place(&columns) {
             Right::InPlace(&weight[columns.start.min(weight.len())..], outputs)
         } else {
-            let first = gemm::panel_range(inputs, outputs, columns.start / panel);
-            let last = gemm::panel_range(inputs, outputs, (columns.end - 1) / panel);
+            let first = gemm.panel_range(inputs, outputs, columns.start / panel);
+            let last = gemm.panel_range(inputs, outputs, (columns.end - 1) / panel);
             // SAFETY: nothing writes these panels any more.
             Right::Packed(unsafe { shared_packed.read(first.start..last.end) })
         };

@@ -29,10 +29,10 @@ impl Packed {
         row: usize,
         column: usize,
     ) -> Self {
-        let mut values = Buffer::take(gemm::packed_len(rows, columns));
+        let mut values = Buffer::take(gemm.packed_len(rows, columns));
         let shared = Shared::new(&mut values);
         let pack = |panel: usize| {
-            let range = gemm::panel_range(rows, columns, panel);
+            let range = gemm.panel_range(rows, columns, panel);
             // SAFETY: panels are disjoint.
             let packed = unsafe { shared.part(range) };
             gemm.pack_panel(packed, source, &[0], rows, columns, row, column, panel);
@@ -61,7 +61,7 @@ impl Packed {
         stride: usize,
         write: Write,
     ) {
-        let first = gemm::panel_range(self.rows, self.columns, columns.start / gemm::panel_width()).start;
+        let first = self.gemm.panel_range(self.rows, self.columns, columns.start / gemm::panel_width()).start;
         let packed = &self.values[first..];
         self.gemm.multiply(left, rows, self.rows, packed, columns.len(), result, stride, write);
     }

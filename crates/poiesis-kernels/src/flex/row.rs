@@ -89,7 +89,7 @@ unsafe fn stretch<S: Simd, const VECTORS: usize>(
 
 #[cfg(test)]
 mod tests {
-    use super::super::gemm::{self, Gemm, Left, Write};
+    use super::super::gemm::{Gemm, Left, Write};
     use super::*;
     use crate::testing::numbers;
 
@@ -100,7 +100,7 @@ mod tests {
         {
             let x = numbers(depth, 1);
             let weight = numbers(depth * stride, 2);
-            let mut packed = vec![0.0; gemm::packed_len(depth, columns)];
+            let mut packed = vec![0.0; Gemm::F32.packed_len(depth, columns)];
             Gemm::F32.pack(&mut packed, &weight, depth, columns, stride, 1);
             let mut expected = vec![0.5; columns];
             let left = Left::new(&x, depth, 1);

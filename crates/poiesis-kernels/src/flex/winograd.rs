@@ -508,16 +508,15 @@ fn multiply_all(
     packed: &[f32],
     outputs: &mut [f32],
 ) {
-    let packed_len = gemm::packed_len(depth, width);
     for p in 0..products {
         let left = &inputs[p * count * depth..];
-        let packed = &packed[p * packed_len..][..packed_len];
+        let packed = &packed[p * depth * width..][..depth * width];
         let outputs = &mut outputs[p * count * width..][..count * width];
         multiply(gemm, left, (depth, 1), count, depth, packed, width, outputs, Write::Replace);
     }
 }
 
-/// A matrix product over `depth` entries; those of the left matrix lie `row` and `column` apart.
+/// A matrix product over `depth` entries, values or pairs of them; those of the left matrix lie `row` and `column` apart.
 #[expect(clippy::too_many_arguments, reason = "the geometry of a matrix product")]
 fn multiply(
     gemm: Gemm,
@@ -530,11 +529,10 @@ fn multiply(
     result: &mut [f32],
     write: Write,
 ) {
-    if gemm.rounds() {
-        gemm::multiply_pairs(left, (row, column), rows, depth, packed, columns, result, columns, write);
-    } else {
-        gemm.multiply(Left::new(left, row, column), rows, depth, packed, columns, result, columns, write);
-    }
+    let rounded = gemm.rounds();
+    let left = Left { rounded, ..Left::new(left, row, column) };
+    let depth = if rounded { 2 * depth } else { depth };
+    gemm.multiply(left, rows, depth, packed, columns, result, columns, write);
 }
 
 /// All tiles' inputs, transformed on all threads.

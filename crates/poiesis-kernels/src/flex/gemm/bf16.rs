@@ -1,9 +1,8 @@
 //! The matrix product with factors of bf16 and sums of f32, by the instruction for pairs of them (AVX512-BF16).
 //!
-//! Packing rounds the right matrix, to pairs of neighbours in the order of the sum: in a panel as [`super::packed_len`] counts it,
-//! the pairs take the first half. The left matrix is f32 in memory; blocks of it, [`DEPTH`] columns of [`ROWS`] rows, are rounded
-//! to where the cache holds them and serve all panels of a call. The order of each element's sum depends on nothing but the
-//! depth.
+//! Packing rounds the right matrix, to pairs of neighbours in the order of the sum. If the left matrix is not rounded already,
+//! blocks of it, [`DEPTH`] columns of [`ROWS`] rows, are rounded to where the cache holds them and serve all panels of a call. The
+//! order of each element's sum depends on nothing but the depth.
 
 use std::arch::x86_64::{
     __m512, __m512bh, __m512i, __mmask16, _mm512_cvtne2ps_pbh, _mm512_dpbf16_ps, _mm512_loadu_epi32,
@@ -87,115 +86,78 @@ pub(super) unsafe fn pack_panel(rows: &Rows<'_>, packed: &mut [f32]) {
 /// Both matrices are complete, the result is this call's own as [`Product::run`] demands, and the processor has the features.
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
 pub(super) unsafe fn multiply(product: &Product<'_>) {
-    let Product { left, rows, depth, columns, result, stride, write, .. } = *product;
-    let Right::Packed(packed) = product.right else { unreachable!("bf16 never reads in place") };
-    let packed: &[u32] = bytemuck::cast_slice(packed);
+    let Product { left, rows, depth, .. } = *product;
+    if left.rounded {
+        let values: &[u32] = bytemuck::cast_slice(left.values);
+        for start in (0..depth).step_by(DEPTH) {
+            let from = left.columns.skip(start / 2);
+            let block =
+                Block { left: values.as_ptr(), rows: left.rows, columns: from, count: rows, first_row: 0 };
+            // SAFETY: the caller's promise.
+            unsafe { block.multiply(product, start) };
+        }
+        return;
+    }
     BLOCKS.with_borrow_mut(|blocks| {
         for start in (0..depth).step_by(DEPTH) {
-            let depth_here = DEPTH.min(depth - start);
-            for block in 0..parallel::parts(rows, ROWS) {
-                let block = parallel::part(rows, ROWS, block);
-                let (left_row, left_pair) = round_left(left, block.clone(), start, depth_here, blocks);
+            for part in 0..parallel::parts(rows, ROWS) {
+                let part = parallel::part(rows, ROWS, part);
+                let (row, pair) = round_left(left, part.clone(), start, DEPTH.min(depth - start), blocks);
                 let block = Block {
                     left: blocks.left.as_ptr(),
-                    left_row,
-                    left_pair,
-                    rows: block.len(),
-                    pairs: depth_here.div_ceil(2),
-                    packed,
-                    panel_rows: depth,
-                    start: start / 2,
-                    columns,
-                    result: result.wrapping_add(block.start * stride),
-                    stride,
-                    add: start > 0 || write == Write::Add,
+                    rows: Steps::even(row),
+                    columns: Steps::even(pair),
+                    count: part.len(),
+                    first_row: part.start,
                 };
-                // SAFETY: the block is in the scratch, the right matrix is complete, and the caller promises the result.
-                unsafe { block.run() };
+                // SAFETY: the block is in the scratch, and the caller promises the rest.
+                unsafe { block.multiply(product, start) };
             }
         }
     });
 }
 
-/// See [`super::multiply_pairs`].
-///
-/// # Safety
-///
-/// Both matrices are complete, the result reaches to the last column of the last row, and the processor has the features.
-#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-#[expect(clippy::too_many_arguments, reason = "the geometry of a matrix product")]
-pub(super) unsafe fn multiply_pairs(
-    left: &[f32],
-    (left_row, left_pair): (usize, usize),
-    rows: usize,
-    pairs: usize,
-    packed: &[f32],
-    columns: usize,
-    result: &mut [f32],
-    stride: usize,
-    write: Write,
-) {
-    for start in (0..pairs).step_by(PAIRS) {
-        let block = Block {
-            left: left[start * left_pair..].as_ptr().cast(),
-            left_row,
-            left_pair,
-            rows,
-            pairs: PAIRS.min(pairs - start),
-            packed: bytemuck::cast_slice(packed),
-            panel_rows: pairs,
-            start,
-            columns,
-            result: result.as_mut_ptr(),
-            stride,
-            add: start > 0 || write == Write::Add,
-        };
-        // SAFETY: the caller's promise.
-        unsafe { block.run() };
-    }
-}
-
-/// A rounded block of the left matrix times all panels.
-struct Block<'a> {
+/// A rounded block of the left matrix: element `(i, p)` of pairs is `left[rows.at(i) + columns.at(p)]`.
+struct Block {
     left: *const u32,
-    /// How far apart its rows and its pairs lie.
-    left_row: usize,
-    left_pair: usize,
-    rows: usize,
-    pairs: usize,
-    packed: &'a [u32],
-    /// Rows of the right matrix that a panel has room for, and the first of pairs.
-    panel_rows: usize,
-    start: usize,
-    columns: usize,
-    result: *mut f32,
-    stride: usize,
-    add: bool,
+    rows: Steps,
+    columns: Steps,
+    /// How many rows it has, and to which row of the result the first belongs.
+    count: usize,
+    first_row: usize,
 }
 
-impl Block<'_> {
+impl Block {
+    /// Multiplies with the rows of all panels from `start` on.
+    ///
     /// # Safety
     ///
-    /// `left` points to `pairs` pairs in each of `rows` rows, the right matrix has the depth, and the result is this call's own.
+    /// The block has as many pairs as that, the right matrix is complete, and the result is this call's own.
     #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-    unsafe fn run(&self) {
+    unsafe fn multiply(&self, product: &Product<'_>, start: usize) {
+        let Right::Packed(packed) = product.right else { unreachable!("bf16 never reads in place") };
+        let packed: &[u32] = bytemuck::cast_slice(packed);
+        let pairs = DEPTH.min(product.depth - start).div_ceil(2);
         let panel = VECTORS * LANES;
-        for first in (0..self.columns).step_by(panel) {
-            let width = panel.min(self.columns - first);
+        for first in (0..product.columns).step_by(panel) {
+            let width = panel.min(product.columns - first);
             let vectors = width.div_ceil(LANES);
-            let right = &self.packed[first * self.panel_rows + self.start * vectors * LANES..];
-            assert!(right.len() >= self.pairs * vectors * LANES);
-            for (row, rows) in tiles(Steps::even(1), self.rows, tile_rows::<V4>(vectors)) {
+            let right = &packed[first * product.depth.div_ceil(2) + start / 2 * vectors * LANES..];
+            assert!(right.len() >= pairs * vectors * LANES);
+            for (row, rows) in tiles(self.rows, self.count, tile_rows::<V4>(vectors)) {
                 let tile = Tile {
-                    left: self.left.wrapping_add(row * self.left_row),
-                    left_row: self.left_row,
-                    left_pair: self.left_pair,
+                    left: self.left.wrapping_add(self.rows.at(row) + self.columns.at(0)),
+                    left_row: self.rows.step,
+                    left_pair: self.columns.step,
+                    run: self.columns.run,
+                    left_in_run: self.columns.left_in_run(0),
+                    jump: self.columns.jump.wrapping_sub(self.columns.run.wrapping_mul(self.columns.step)),
                     right: right.as_ptr(),
-                    pairs: self.pairs,
-                    result: self.result.wrapping_add(row * self.stride + first),
-                    stride: self.stride,
+                    pairs,
+                    result: product.result.wrapping_add((self.first_row + row) * product.stride + first),
+                    stride: product.stride,
                     last: mask(width - (vectors - 1) * LANES),
-                    add: self.add,
+                    add: start > 0 || product.write == Write::Add,
                 };
                 macro_rules! run {
                     ($rows:literal, $vectors:literal) => {
@@ -302,7 +264,7 @@ fn round_vectors(a: __m512, b: __m512) -> __m512i {
 
 /// Rounds numbers; neighbours make a pair.
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-fn round(values: &[f32], pairs: &mut [u32]) {
+pub(super) fn round(values: &[f32], pairs: &mut [u32]) {
     for (values, pairs) in values.chunks(2 * LANES).zip(pairs.chunks_mut(LANES)) {
         let (vectors, rest) = values.as_chunks::<LANES>();
         let rounded = match vectors {
@@ -316,7 +278,7 @@ fn round(values: &[f32], pairs: &mut [u32]) {
 
 /// Rounds numbers; a pair is one of `a` and one of `b`.
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-fn interleave(a: &[f32], b: &[f32], pairs: &mut [u32]) {
+pub(super) fn interleave(a: &[f32], b: &[f32], pairs: &mut [u32]) {
     const ORDER: [u16; 32] = {
         let mut order = [0; 32];
         let mut lane = 0;
@@ -345,6 +307,10 @@ struct Tile {
     left: *const u32,
     left_row: usize,
     left_pair: usize,
+    /// Pairs in a run, those of them from the first one on, and what is added behind a run.
+    run: usize,
+    left_in_run: usize,
+    jump: usize,
     right: *const u32,
     pairs: usize,
     result: *mut f32,
@@ -374,21 +340,33 @@ impl Tile {
                     sums[i][VECTORS - 1] = _mm512_maskz_loadu_ps(self.last, last);
                 }
             }
-            for pair in 0..self.pairs {
-                let right = self.right.wrapping_add(pair * VECTORS * LANES);
-                let mut columns = [transmute::<__m512i, __m512bh>(_mm512_set1_epi32(0)); VECTORS];
-                for v in 0..VECTORS {
-                    let column = _mm512_loadu_epi32(right.wrapping_add(v * LANES).cast());
-                    columns[v] = transmute::<__m512i, __m512bh>(column);
-                }
-                let left = self.left.wrapping_add(pair * self.left_pair);
-                for i in 0..ROWS {
-                    let factor = left.wrapping_add(i * self.left_row).read();
-                    let factor = transmute::<__m512i, __m512bh>(_mm512_set1_epi32(factor.cast_signed()));
+            let mut left = self.left;
+            let mut right = self.right;
+            let mut pairs = self.pairs;
+            let mut run = self.left_in_run.min(pairs);
+            loop {
+                for _ in 0..run {
+                    let mut columns = [transmute::<__m512i, __m512bh>(_mm512_set1_epi32(0)); VECTORS];
                     for v in 0..VECTORS {
-                        sums[i][v] = _mm512_dpbf16_ps(sums[i][v], factor, columns[v]);
+                        let column = _mm512_loadu_epi32(right.wrapping_add(v * LANES).cast());
+                        columns[v] = transmute::<__m512i, __m512bh>(column);
                     }
+                    for i in 0..ROWS {
+                        let factor = left.wrapping_add(i * self.left_row).read();
+                        let factor = transmute::<__m512i, __m512bh>(_mm512_set1_epi32(factor.cast_signed()));
+                        for v in 0..VECTORS {
+                            sums[i][v] = _mm512_dpbf16_ps(sums[i][v], factor, columns[v]);
+                        }
+                    }
+                    left = left.wrapping_add(self.left_pair);
+                    right = right.wrapping_add(VECTORS * LANES);
                 }
+                pairs -= run;
+                if pairs == 0 {
+                    break;
+                }
+                left = left.wrapping_add(self.jump);
+                run = self.run.min(pairs);
             }
             for i in 0..ROWS {
                 let result = self.result.wrapping_add(i * self.stride);
