@@ -59,7 +59,8 @@
 //! [`set_precision`] lets matrix products round their factors to bf16, on processors that have instructions for it. On two Zen 4
 //! cores a training step of a transformer of 6 × 384 then takes two thirds of its time, of 4 × 128 seven tenths; 500 steps of the latter
 //! on tinyshakespeare end at 1.745 instead of 1.741 nats a character. A step of DCGAN takes four fifths: Winograd's F(2, 2) and
-//! F(2, 3) round too, and win over schemes of larger tiles, which stay f32.
+//! F(2, 3) round too, and win over schemes of larger tiles, which stay f32. 2,000 steps of a convolutional VAE on MNIST end at 99.89
+//! nats with either.
 
 mod activation;
 mod adam;

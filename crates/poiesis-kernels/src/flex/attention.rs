@@ -225,7 +225,7 @@ pub(super) struct Right<'a> {
     /// As which they were packed.
     pub(super) gemm: Gemm,
     pub(super) packed: &'a [f32],
-    /// All rows that were packed, and the first that takes part.
+    /// All rows that were packed, and the first that takes part: 0 where they were rounded to pairs.
     pub(super) rows: usize,
     pub(super) first: usize,
     pub(super) columns: usize,
@@ -234,6 +234,7 @@ pub(super) struct Right<'a> {
 impl Right<'_> {
     /// Adds `left` (`rows` by `depth`) times the first `depth` rows to `result`, whose rows stand close.
     fn add_product(&self, left: Left<'_>, rows: usize, depth: usize, result: &mut [f32]) {
+        assert!(self.first == 0 || !self.gemm.rounds());
         for panel in 0..self.columns.div_ceil(gemm::panel_width()) {
             let range = self.gemm.panel_range(self.rows, self.columns, panel);
             let packed = &self.packed[range.clone()][range.len() / self.rows * self.first..];
