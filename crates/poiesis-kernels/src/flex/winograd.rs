@@ -80,6 +80,20 @@ enum Name {
     F25,
 }
 
+/// Calls a function with the scheme of a name and its numbers of results, taps and points.
+macro_rules! with_scheme {
+    ($name:expr, $function:ident($($argument:expr),*)) => {
+        match $name {
+            Name::F22 => $function::<F22, 2, 2, 3>($($argument),*),
+            Name::F42 => $function::<F42, 4, 2, 5>($($argument),*),
+            Name::F23 => $function::<F23, 2, 3, 4>($($argument),*),
+            Name::F43 => $function::<F43, 4, 3, 6>($($argument),*),
+            Name::F34 => $function::<F34, 3, 4, 6>($($argument),*),
+            Name::F25 => $function::<F25, 2, 5, 6>($($argument),*),
+        }
+    };
+}
+
 impl Name {
     /// In which precision the scheme would multiply: rounded where it may be and where channels make pairs.
     fn gemm(self, g: &Geometry) -> Gemm {
@@ -174,14 +188,7 @@ pub(crate) fn shrink(
     weight: &[f32],
     bias: Option<&[f32]>,
 ) -> Buffer {
-    match choice.name {
-        Name::F22 => shrink_by::<F22, 2, 2, 3>(choice.gemm, g, x, weight, bias),
-        Name::F42 => shrink_by::<F42, 4, 2, 5>(choice.gemm, g, x, weight, bias),
-        Name::F23 => shrink_by::<F23, 2, 3, 4>(choice.gemm, g, x, weight, bias),
-        Name::F43 => shrink_by::<F43, 4, 3, 6>(choice.gemm, g, x, weight, bias),
-        Name::F34 => shrink_by::<F34, 3, 4, 6>(choice.gemm, g, x, weight, bias),
-        Name::F25 => shrink_by::<F25, 2, 5, 6>(choice.gemm, g, x, weight, bias),
-    }
+    with_scheme!(choice.name, shrink_by(choice.gemm, g, x, weight, bias))
 }
 
 /// See [`super::convolution::grow`].
@@ -189,14 +196,7 @@ pub(crate) fn grow(choice: Choice, g: &Geometry, y: &[f32], weight: &[f32], bias
     if let Some(mirrored) = mirrored(g) {
         return shrink(choice, &mirrored, y, &mirrored_taps(g, weight), bias);
     }
-    match choice.name {
-        Name::F22 => grow_by::<F22, 2, 2, 3>(choice.gemm, g, y, weight, bias),
-        Name::F42 => grow_by::<F42, 4, 2, 5>(choice.gemm, g, y, weight, bias),
-        Name::F23 => grow_by::<F23, 2, 3, 4>(choice.gemm, g, y, weight, bias),
-        Name::F43 => grow_by::<F43, 4, 3, 6>(choice.gemm, g, y, weight, bias),
-        Name::F34 => grow_by::<F34, 3, 4, 6>(choice.gemm, g, y, weight, bias),
-        Name::F25 => grow_by::<F25, 2, 5, 6>(choice.gemm, g, y, weight, bias),
-    }
+    with_scheme!(choice.name, grow_by(choice.gemm, g, y, weight, bias))
 }
 
 /// The convolution with the mirrored kernel that does the same as [`grow`] does, if the stride is 1: its tiles do not
@@ -231,14 +231,7 @@ fn mirrored_taps(g: &Geometry, weight: &[f32]) -> Buffer {
 
 /// See [`super::convolution::weight_gradient`].
 pub(crate) fn weight_gradient(choice: Choice, g: &Geometry, x: &[f32], y: &[f32]) -> Buffer {
-    match choice.name {
-        Name::F22 => weight_gradient_by::<F22, 2, 2, 3>(choice.gemm, g, x, y),
-        Name::F42 => weight_gradient_by::<F42, 4, 2, 5>(choice.gemm, g, x, y),
-        Name::F23 => weight_gradient_by::<F23, 2, 3, 4>(choice.gemm, g, x, y),
-        Name::F43 => weight_gradient_by::<F43, 4, 3, 6>(choice.gemm, g, x, y),
-        Name::F34 => weight_gradient_by::<F34, 3, 4, 6>(choice.gemm, g, x, y),
-        Name::F25 => weight_gradient_by::<F25, 2, 5, 6>(choice.gemm, g, x, y),
-    }
+    with_scheme!(choice.name, weight_gradient_by(choice.gemm, g, x, y))
 }
 
 fn shrink_by<
@@ -257,7 +250,7 @@ fn shrink_by<
     let pairs = pairs_of_channels(gemm);
     let products = POINTS * POINTS;
     // Entries of a row of tiles.
-    let depth = Slab::rows(1, grid.depth(), pairs).columns;
+    let depth = pairs.columns(grid.depth());
     let mut y = Buffer::take(g.small_len());
     let result = Shared::new(&mut y);
     let to_tiles = |tiles: Range<usize>, slab: &Slab, at: usize, inputs: &Shared<'_>| {
@@ -326,7 +319,7 @@ fn grow_by<W: Scheme<RESULTS, TAPS, POINTS>, const RESULTS: usize, const TAPS: u
     let pairs = pairs_of_channels(gemm);
     let (products, width) = (POINTS * POINTS, grid.depth());
     // Entries of a row of tiles.
-    let depth = Slab::rows(1, g.out, pairs).columns;
+    let depth = pairs.columns(g.out);
     let mut x = Buffer::take(g.large_len());
     let result = Shared::new(&mut x);
     let to_tiles = |tiles: Range<usize>, slab: &Slab, at: usize, inputs: &Shared<'_>| {
@@ -409,7 +402,7 @@ fn weight_gradient_by<
     let (products, large) = (POINTS * POINTS, grid.depth());
     // The channels that lie side by side in the weights become the columns of the product.
     let (rows, columns) = if g.transposed { (g.out, large) } else { (large, g.out) };
-    let row_tiles = Slab::rows(0, 0, pairs).tiles_of_row();
+    let row_tiles = pairs.tiles_of_row();
     let chunk = (row_tiles * (1 << 22) / (products * (large + g.out))).clamp(64, grid.tiles().max(64));
     let chunk = chunk.next_multiple_of(row_tiles);
     let mut large_tiles = Buffer::take(products * chunk / row_tiles * large);

@@ -129,6 +129,18 @@ pub(super) enum Pairs {
     Tiles,
 }
 
+impl Pairs {
+    /// Tiles that a row of entries stands for.
+    pub(super) fn tiles_of_row(self) -> usize {
+        if self == Pairs::Tiles { 2 } else { 1 }
+    }
+
+    /// Columns of entries for so many of channels, where rows are tiles.
+    pub(super) fn columns(self, channels: usize) -> usize {
+        if self == Pairs::Channels { channels / 2 } else { channels }
+    }
+}
+
 /// How transformed values lie in memory: product after product, each a matrix of entries, by rows or packed in panels for
 /// the right side of a matrix product.
 pub(super) struct Slab {
@@ -141,11 +153,7 @@ pub(super) struct Slab {
 impl Slab {
     /// Rows of tiles and columns of channels, of which those share entries that are the terms of sums.
     pub(super) fn rows(rows: usize, columns: usize, pairs: Pairs) -> Self {
-        let (rows, columns) = match pairs {
-            Pairs::None => (rows, columns),
-            Pairs::Channels => (rows, columns / 2),
-            Pairs::Tiles => (rows.div_ceil(2), columns),
-        };
+        let (rows, columns) = (rows.div_ceil(pairs.tiles_of_row()), pairs.columns(columns));
         Self { rows, columns, panel: columns, pairs }
     }
 
@@ -153,11 +161,6 @@ impl Slab {
     pub(super) fn panels(rows: usize, columns: usize, pairs: Pairs) -> Self {
         let rows = if pairs == Pairs::None { rows } else { rows.div_ceil(2) };
         Self { rows, columns, panel: gemm::panel_width(), pairs }
-    }
-
-    /// Rows that one row of entries stands for.
-    pub(super) fn tiles_of_row(&self) -> usize {
-        if self.pairs == Pairs::Tiles { 2 } else { 1 }
     }
 
     /// Where the entry of `row` and `column` of the first product lies; columns up to the next multiple of

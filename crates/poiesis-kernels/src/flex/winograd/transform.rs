@@ -32,11 +32,14 @@ impl<W: Scheme<RESULTS, TAPS, POINTS>, const RESULTS: usize, const TAPS: usize, 
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        for (row, index) in self.tiles.clone().step_by(self.slab.tiles_of_row()).enumerate() {
+        // The code of schemes that do not round has no pairs.
+        let pairs = if W::ROUNDS { self.slab.pairs } else { Pairs::None };
+        for (row, index) in self.tiles.clone().step_by(pairs.tiles_of_row()).enumerate() {
             for phase in 0..self.grid.phases() {
                 let tile = TileOfPixels {
                     pixels: self.pixels(index, phase),
-                    partner: W::ROUNDS.then(|| self.pixels(index + 1, phase)),
+                    next: (pairs == Pairs::Tiles).then(|| self.pixels(index + 1, phase)),
+                    pairs,
                     channels: self.grid.channels,
                     row: self.at + row,
                     column: phase * self.grid.channels,
@@ -89,10 +92,13 @@ impl<W: Scheme<RESULTS, TAPS, POINTS>, const RESULTS: usize, const TAPS: usize, 
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        for (row, index) in self.tiles.clone().step_by(self.slab.tiles_of_row()).enumerate() {
+        // The code of schemes that do not round has no pairs.
+        let pairs = if W::ROUNDS { self.slab.pairs } else { Pairs::None };
+        for (row, index) in self.tiles.clone().step_by(pairs.tiles_of_row()).enumerate() {
             let tile = TileOfPixels {
                 pixels: self.pixels(index),
-                partner: W::ROUNDS.then(|| self.pixels(index + 1)),
+                next: (pairs == Pairs::Tiles).then(|| self.pixels(index + 1)),
+                pairs,
                 channels: self.grid.out,
                 row: self.at + row,
                 column: 0,
@@ -127,8 +133,9 @@ impl<W, const RESULTS: usize, const TAPS: usize, const POINTS: usize>
 /// What goes into a row of a slab.
 struct TileOfPixels<const SIDE: usize> {
     pixels: [[*const f32; SIDE]; SIDE],
-    /// The pixels of the next tile, where factors may be rounded.
-    partner: Option<[[*const f32; SIDE]; SIDE]>,
+    /// The pixels of the next tile, for pairs of tiles.
+    next: Option<[[*const f32; SIDE]; SIDE]>,
+    pairs: Pairs,
     channels: usize,
     row: usize,
     /// The column of the first channel.
@@ -148,10 +155,10 @@ impl<const SIDE: usize> TileOfPixels<SIDE> {
         result: &Shared<'_>,
     ) {
         let Self { pixels, channels, row, column, .. } = self;
-        let (partner, values_of_entry) = match (slab.pairs, self.partner) {
-            (Pairs::None, _) | (_, None) => (None, 1),
-            (Pairs::Channels, _) => (Some(pixels.map(|line| line.map(|pixel| pixel.wrapping_add(GROUP)))), 2),
-            (Pairs::Tiles, partner) => (partner, 1),
+        let (partner, values_of_entry) = match self.pairs {
+            Pairs::None => (None, 1),
+            Pairs::Channels => (Some(pixels.map(|line| line.map(|pixel| pixel.wrapping_add(GROUP)))), 2),
+            Pairs::Tiles => (self.next, 1),
         };
         for group in (0..channels).step_by(values_of_entry * GROUP) {
             let at = slab.offset(row, (column + group) / values_of_entry);
