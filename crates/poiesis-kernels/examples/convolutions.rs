@@ -5,9 +5,15 @@
 #[path = "common/mod.rs"]
 mod common;
 
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
+use burn::backend::{Autodiff, Flex};
 use burn::tensor::{Device, Distribution, Tensor};
+use burn_autodiff::checkpoint::{base::Checkpointer, strategy::NoCheckpointing};
+use burn_autodiff::grads::Gradients;
+use burn_autodiff::ops::{Backward, Ops, OpsKind};
+use burn_flex::FlexTensor;
 use common::Arguments;
 use poiesis_kernels::{
     ConvOptions, ConvTransposeOptions, Precision, conv_transpose2d, conv2d, set_precision,
@@ -55,21 +61,48 @@ fn time(transposed: bool, numbers: &[usize], rounds: usize) -> [f64; 3] {
         times.sort_by(f64::total_cmp);
         times[rounds / 2] * 1e3
     };
-    let backward = |y: Tensor<4>| {
-        let start = Instant::now();
-        drop(y.backward());
-        start.elapsed().as_secs_f64()
-    };
     let forward = median(&|| {
         let start = Instant::now();
         drop(conv(x.clone(), weight.clone()));
         start.elapsed().as_secs_f64()
     });
+    // As the peer's, the gradient of the result is there already when the clock starts.
+    let dy =
+        Tensor::<4>::random(conv(x.clone(), weight.clone()).dims(), Distribution::Default, &Device::flex());
     let (x_leaf, weight_leaf) = (x.clone().require_grad(), weight.clone().require_grad());
-    let leaf = conv(x.clone(), weight.clone()).inner();
-    // Burn begins with a tensor of ones, which the peer's gradient has already.
-    let ones = median(&|| backward(leaf.clone().autodiff().require_grad()));
-    let dx = median(&|| backward(conv(x_leaf.clone(), weight.clone())));
-    let dw = median(&|| backward(conv(x.clone(), weight_leaf.clone())));
-    [forward, dx - ones, dw - ones]
+    let dx = median(&|| backward(conv(x_leaf.clone(), weight.clone()), dy.clone()));
+    let dw = median(&|| backward(conv(x.clone(), weight_leaf.clone()), dy.clone()));
+    [forward, dx, dw]
+}
+
+/// Seconds of the way back from `y`, whose gradient is `dy`.
+fn backward(y: Tensor<4>, dy: Tensor<4>) -> f64 {
+    let y = y.try_into_primitive::<Autodiff<Flex>>().unwrap();
+    let (values, node) = y.into_parts();
+    let started = Arc::new(Mutex::new(None));
+    let state = (dy.try_into_primitive::<Flex>().unwrap(), started.clone());
+    let y = match Start.prepare::<NoCheckpointing>([node]).compute_bound().stateful() {
+        OpsKind::Tracked(node) => node.finish(state, values),
+        OpsKind::UnTracked(_) => panic!("nothing takes a gradient"),
+    };
+    drop(Tensor::<4>::from_primitive::<Autodiff<Flex>>(y).backward());
+    let started: Instant = started.lock().unwrap().unwrap();
+    started.elapsed().as_secs_f64()
+}
+
+/// Hands the given gradient on and starts the clock.
+#[derive(Debug)]
+struct Start;
+
+impl Backward<Flex, 1> for Start {
+    type State = (FlexTensor, Arc<Mutex<Option<Instant>>>);
+
+    fn backward(self, ops: Ops<Self::State, 1>, gradients: &mut Gradients, _checkpointer: &mut Checkpointer) {
+        let _ = gradients.consume::<Flex>(&ops.node);
+        let (dy, started) = ops.state;
+        for node in ops.parents.into_iter().flatten() {
+            gradients.register::<Flex>(node.id, dy.clone());
+        }
+        *started.lock().unwrap() = Some(Instant::now());
+    }
 }

@@ -79,6 +79,14 @@ impl Geometry {
         self.small_pixels() * self.out
     }
 
+    /// Whether the first small pixel sees each pixel of the large image once, in the order of the taps.
+    fn sees_all_once(&self) -> bool {
+        self.large == self.kernel
+            && self.padding == [0, 0]
+            && self.dilation == [1, 1]
+            && self.live == self.taps()
+    }
+
     /// Distances in the weights of neighbouring channels of the large and of the small image, and of
     /// neighbouring groups.
     fn weight_strides(&self) -> (usize, usize, usize) {
@@ -135,6 +143,9 @@ pub(crate) fn grow(g: &Geometry, y: &[f32], weight: &[f32], bias: Option<&[f32]>
 
 /// [`grow`] by direct sums.
 pub(crate) fn grow_directly(g: &Geometry, y: &[f32], weight: &[f32], bias: Option<&[f32]>) -> Buffer {
+    if g.groups == 1 && g.small == [1, 1] && g.sees_all_once() {
+        return grow_from_pixels(g, y, weight, bias);
+    }
     let phases = phases(g);
     let gathered: usize = phases.iter().map(Phase::products).sum();
     let scattered = g.small[0] * g.small[1] * g.live;
@@ -159,6 +170,46 @@ pub(crate) fn grow_directly(g: &Geometry, y: &[f32], weight: &[f32], bias: Optio
         let packed = product.pack(weight, &blocks, [out, channel, group]);
         product.run(y, &packed, bias, &shared);
     }
+    x
+}
+
+/// [`grow`] from small images of one pixel: a tap's weights are a matrix that writes a pixel of every large image.
+fn grow_from_pixels(g: &Geometry, y: &[f32], weight: &[f32], bias: Option<&[f32]>) -> Buffer {
+    let mut x = Buffer::take(g.large_len());
+    let result = Shared::new(&mut x);
+    let gemm = Gemm::in_force();
+    let (channel, out, _) = g.weight_strides();
+    // Several panels, so that a task reads the small images often enough.
+    let width = 4 * gemm::panel_width();
+    let blocks = parallel::parts(g.channels, width);
+    parallel::tasks(g.taps() * blocks, |task| {
+        let (tap, channels) = (task / blocks, parallel::part(g.channels, width, task % blocks));
+        let columns = channels.len();
+        let weight = &weight[tap * g.channels * g.out + channels.start * channel..];
+        let mut packed = Buffer::take(0);
+        let right = if channel == 1 && gemm.reads_in_place(columns) {
+            Right::InPlace(weight, out)
+        } else {
+            packed = Buffer::take(gemm.packed_len(g.out, columns));
+            gemm.pack(&mut packed, weight, g.out, columns, out, channel);
+            Right::Packed(&packed)
+        };
+        let (at, stride) = (tap * g.channels + channels.start, g.taps() * g.channels);
+        let left = Left::new(y, g.out, 1);
+        // SAFETY: every tap has a pixel of its own, and the tasks' channels are disjoint.
+        unsafe {
+            let write = Write::Replace;
+            gemm.multiply_shared(left, g.batch, g.out, right, columns, &result, at, stride, write);
+        }
+        drop(packed);
+        if let Some(bias) = bias {
+            for image in 0..g.batch {
+                // SAFETY: as above.
+                let pixel = unsafe { result.part(at + image * stride..at + image * stride + columns) };
+                add(pixel, &bias[channels.clone()]);
+            }
+        }
+    });
     x
 }
 
@@ -251,9 +302,26 @@ impl Product {
         }
         let pixels = self.batch * self.gather.cells();
         let size = tile_pixels(self.depth(), pixels);
+        let len = self.gemm.packed_len(self.depth(), self.outputs);
+        let in_place = self.gather.in_place(self.inputs);
         parallel::tasks(parallel::parts(pixels, size), |task| {
             let tile = parallel::part(pixels, size, task);
-            self.put(result, tile.clone(), |rows| self.multiply(source, packed, bias, rows, tile));
+            for group in 0..self.groups {
+                let first = group * self.inputs;
+                let packed = &packed[group * len..][..len];
+                match in_place {
+                    Some(rows) => {
+                        let left = Left::of_rows(&source[first..], rows.skip(tile.start));
+                        self.multiply(left, packed, bias, result, tile.clone(), group);
+                    }
+                    None => {
+                        let mut rows = Buffer::take(tile.len() * self.depth());
+                        self.gather.rows(source, tile.clone(), first..first + self.inputs, &mut rows);
+                        let left = Left::new(&rows, self.depth(), 1);
+                        self.multiply(left, packed, bias, result, tile.clone(), group);
+                    }
+                }
+            }
         });
     }
 
@@ -267,7 +335,7 @@ impl Product {
         result: &Shared<'_>,
     ) {
         let [height, width] = self.gather.grid;
-        let size = window.lines(self.batch);
+        let size = window.lines(self.batch, self.outputs);
         let blocks = parallel::parts(height, size);
         parallel::tasks(self.batch * blocks, |task| {
             let (image, block) = (task / blocks, task % blocks);
@@ -276,88 +344,56 @@ impl Product {
             window.copy(source, image, lines.clone(), &mut copy);
             let first = image * height;
             let tile = (first + lines.start) * width..(first + lines.end) * width;
-            self.put(result, tile.clone(), |rows| {
-                let left = window.left(self.gemm, &mut copy);
-                let (depth, outputs) = (self.depth(), self.outputs);
-                self.gemm.multiply(left, tile.len(), depth, packed, outputs, rows, outputs, Write::Replace);
-                if let Some(bias) = bias {
-                    add_rows(rows, bias);
-                }
-            });
+            let left = window.left(self.gemm, &mut copy);
+            self.multiply(left, packed, bias, result, tile, 0);
         });
     }
 
-    /// Lets `compute` write the rows of all channels of a tile's pixels, and puts them into their places.
-    fn put(&self, result: &Shared<'_>, tile: Range<usize>, compute: impl FnOnce(&mut [f32])) {
-        let channels = self.place.channels;
-        if self.place.is_dense(&self.gather) {
-            // SAFETY: the tasks' tiles are disjoint ranges of pixels.
-            compute(unsafe { result.part(tile.start * channels..tile.end * channels) });
-            return;
-        }
-        let mut rows = Buffer::take(tile.len() * channels);
-        compute(&mut rows);
-        for (cell, row) in tile.zip(rows.chunks_exact(channels)) {
-            let at = self.place.pixel(&self.gather, cell) * channels;
-            // SAFETY: every cell of a grid has a pixel of its own.
-            unsafe { result.part(at..at + channels) }.copy_from_slice(row);
-        }
-    }
-
-    /// The tile's results as rows of all channels.
+    /// Writes the products of the cells `tile`, whose gathered rows are `left`, to their places.
     fn multiply(
         &self,
-        source: &[f32],
+        left: Left<'_>,
         packed: &[f32],
         bias: Option<&[f32]>,
-        rows: &mut [f32],
+        result: &Shared<'_>,
         tile: Range<usize>,
+        group: usize,
     ) {
-        let depth = self.depth();
-        let channels = self.place.channels;
-        let len = self.gemm.packed_len(depth, self.outputs);
-        let mut columns = Buffer::take(0);
-        for group in 0..self.groups {
-            let first = group * self.inputs;
-            let left = match self.gather.in_place(self.inputs) {
-                Some(row) => Left::new(&source[tile.start * row + first..], row, 1),
-                None => {
-                    columns = Buffer::take(tile.len() * depth);
-                    let channels = first..first + self.inputs;
-                    self.gather.rows(source, tile.clone(), channels, &mut columns);
-                    Left::new(&columns, depth, 1)
-                }
-            };
-            self.gemm.multiply(
-                left,
-                tile.len(),
-                depth,
-                &packed[group * len..][..len],
-                self.outputs,
-                &mut rows[group * self.outputs..],
-                channels,
-                Write::Replace,
-            );
-        }
-        drop(columns);
-        if let Some(bias) = bias {
-            add_rows(rows, bias);
+        let outputs = group * self.outputs..(group + 1) * self.outputs;
+        for part in self.place.parts(&self.gather, tile.clone()) {
+            let left = Left { rows: left.rows.skip(part.cells.start - tile.start), ..left };
+            let at = part.pixel * self.place.channels + outputs.start;
+            let stride = part.step * self.place.channels;
+            let (rows, columns, right) = (part.cells.len(), outputs.len(), Right::Packed(packed));
+            let write = Write::Replace;
+            // SAFETY: every cell of a grid has a pixel of its own, every group channels of its own, and the tasks' tiles are disjoint.
+            unsafe {
+                self.gemm.multiply_shared(
+                    left,
+                    rows,
+                    self.depth(),
+                    right,
+                    columns,
+                    result,
+                    at,
+                    stride,
+                    write,
+                );
+            }
+            if let Some(bias) = bias {
+                simd::run(
+                    #[inline(always)]
+                    || {
+                        for row in 0..rows {
+                            // SAFETY: as above.
+                            let row = unsafe { result.part(at + row * stride..at + row * stride + columns) };
+                            add(row, &bias[outputs.clone()]);
+                        }
+                    },
+                );
+            }
         }
     }
-}
-
-/// Adds `bias` to every row.
-fn add_rows(rows: &mut [f32], bias: &[f32]) {
-    simd::run(
-        #[inline(always)]
-        || {
-            for row in rows.chunks_exact_mut(bias.len()) {
-                for (value, bias) in row.iter_mut().zip(bias) {
-                    *value += bias;
-                }
-            }
-        },
-    );
 }
 
 /// Pixels in a tile, so that the gathered values stay in the L2 cache and there are tasks enough.
@@ -387,6 +423,26 @@ impl Place {
         let x = self.start[1] + x * self.step[1];
         (image * self.size[0] + y) * self.size[1] + x
     }
+
+    /// Cells in parts whose pixels are evenly spaced: all of them, or those of each line.
+    fn parts(&self, gather: &Gather, cells: Range<usize>) -> impl Iterator<Item = Part> {
+        let (width, step) =
+            if self.is_dense(gather) { (usize::MAX, 1) } else { (gather.grid[1], self.step[1]) };
+        let mut start = cells.start;
+        std::iter::from_fn(move || {
+            let end = cells.end.min((start / width + 1).saturating_mul(width));
+            let part = Part { cells: start..end, pixel: self.pixel(gather, start), step };
+            start = end;
+            (!part.cells.is_empty()).then_some(part)
+        })
+    }
+}
+
+/// Cells whose pixels lie `step` apart from `pixel` on.
+struct Part {
+    cells: Range<usize>,
+    pixel: usize,
+    step: usize,
 }
 
 /// Which pixels of a source image each cell of a grid sees: tap `t` of cell `c` is the pixel `c · step +
@@ -438,22 +494,31 @@ impl Gather {
         self.taps.iter().map(|tap| tap * len).collect()
     }
 
-    /// The distance of rows if the gathered rows are in the source as they are.
-    fn in_place(&self, inputs: usize) -> Option<usize> {
-        let [Run { y: 0, x: 0, taps }] = self.runs[..] else {
-            let whole = self.grid == [1, 1]
-                && inputs == self.channels
-                && self.runs.len() == self.source[0]
-                && self
-                    .runs
-                    .iter()
-                    .enumerate()
-                    .all(|(y, run)| run.y == y as isize && run.x == 0 && run.taps == self.source[1]);
-            return whole.then(|| self.source[0] * self.source[1] * self.channels);
-        };
-        let same = taps == 1 && self.grid == self.source && self.step == [1, 1];
-        let whole = self.grid == [1, 1] && self.source == [1, taps] && inputs == self.channels;
-        (same || whole).then(|| taps * self.channels)
+    /// Where the gathered rows begin, if they are in the source as they are.
+    fn in_place(&self, inputs: usize) -> Option<Steps> {
+        let [height, width] = self.source;
+        let whole = self.grid == [1, 1]
+            && inputs == self.channels
+            && self.runs.len() == height
+            && self.runs.iter().zip(0..).all(|(run, y)| run.y == y && run.x == 0 && run.taps == width);
+        if whole {
+            return Some(Steps::even(height * width * self.channels));
+        }
+        if !matches!(self.runs[..], [Run { y: 0, x: 0, taps: 1 }]) {
+            return None;
+        }
+        let step = self.step.map(|step| step as usize);
+        if self.grid == self.source && step == [1, 1] {
+            return Some(Steps::even(self.channels));
+        }
+        // Lines go on evenly from one image to the next.
+        let even = height == self.grid[0] * step[0] && (self.grid[1] - 1) * step[1] < width;
+        even.then(|| Steps {
+            first: 0,
+            step: step[1] * self.channels,
+            run: self.grid[1],
+            jump: step[0] * width * self.channels,
+        })
     }
 
     /// The taps as a rectangle, if that is what they are, and lines of cells are long enough to be worked off one by one.
@@ -540,10 +605,11 @@ struct Window<'a> {
 }
 
 impl Window<'_> {
-    /// Lines of cells for a task.
-    fn lines(&self, batch: usize) -> usize {
+    /// Lines of cells for a task, whose products have `outputs` columns: their copy and their products stay in the L2 cache.
+    fn lines(&self, batch: usize, outputs: usize) -> usize {
         let [height, width] = self.gather.grid;
-        let fitting = (49_152 / (self.pitch() * self.gather.step[0] as usize)).clamp(1, (384 / width).max(1));
+        let copied = 49_152 / (self.pitch() * self.gather.step[0] as usize);
+        let fitting = copied.min(24_576 / (width * outputs));
         fitting.min((batch * height).div_ceil(8)).clamp(1, height)
     }
 
@@ -851,7 +917,7 @@ fn weight_gradient_by_lines(g: &Geometry, window: &Window<'_>, x: &[f32], y: &[f
     let count = 1 << (lines * width).div_ceil(1024).clamp(1, most).ilog2();
     let size = lines.div_ceil(count).max(1);
     let gemm = Gemm::in_force();
-    let step = window.lines(g.batch);
+    let step = window.lines(g.batch, g.out);
     sum_of_parts(parallel::parts(lines, size), total, |part, sum| {
         let part = parallel::part(lines, size, part);
         let mut copy = Buffer::take(window.len(step));
@@ -930,7 +996,7 @@ fn weight_gradient_by_parts(g: &Geometry, gather: &Gather, x: &[f32], y: &[f32],
             for group in 0..g.groups {
                 let first = group * g.group_channels();
                 let left = match in_place {
-                    Some(row) => Left::new(&x[tile.start * row + first..], 1, row),
+                    Some(pixels) => Left::of_columns(&x[first..], pixels.skip(tile.start)),
                     None => {
                         let channels = first..first + g.group_channels();
                         gather.rows(x, tile.clone(), channels, &mut columns);
@@ -1009,8 +1075,9 @@ fn weight_gradient_by_rows(g: &Geometry, gather: &Gather, x: &[f32], y: &[f32], 
             let (group, task) = (task % g.groups, task / g.groups);
             let block = parallel::part(rows, block, task);
             let left = match in_place {
-                Some(row) => {
-                    Left::new(&x[cells.start * row + group * g.group_channels() + block.start..], 1, row)
+                Some(pixels) => {
+                    let first = group * g.group_channels() + block.start;
+                    Left::of_columns(&x[first..], pixels.skip(cells.start))
                 }
                 None => Left::new(&columns[group * chunk * rows + block.start..], 1, rows),
             };

@@ -1,13 +1,14 @@
 //! Matrix product of a strided left matrix with a right matrix that is packed into panels of columns or read where it lies.
 //!
-//! The inner kernel holds a tile of the result in registers (6×64 with AVX-512, 6×16 with AVX2) and
+//! The inner kernel holds a tile of the result in registers (6×64 with AVX-512, 6×16 with AVX2, more rows for fewer columns) and
 //! broadcasts the left elements from memory, so that the left matrix is never packed. Every element of the
 //! result is one chain of fused multiply-adds in the order of `k`, cut at fixed multiples of
 //! [`DEPTH`]; it does not depend on the other rows, on the tile it falls into, or on the threads.
 
 #![expect(unsafe_code, reason = "the inner kernel reads and writes through raw pointers")]
 
-use std::hint::black_box;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+use std::arch::asm;
 use std::ops::Range;
 
 use pulp::{Simd, WithSimd};
@@ -35,6 +36,16 @@ impl<'a> Left<'a> {
     /// Element `(i, p)` is `values[i · row + p · column]`.
     pub(crate) fn new(values: &'a [f32], row: usize, column: usize) -> Self {
         Self { values, rows: Steps::even(row), columns: Steps::even(column), rounded: false }
+    }
+
+    /// Rows without gaps that begin at `rows`.
+    pub(crate) fn of_rows(values: &'a [f32], rows: Steps) -> Self {
+        Self { values, rows, columns: Steps::even(1), rounded: false }
+    }
+
+    /// Columns without gaps that begin at `columns`.
+    pub(crate) fn of_columns(values: &'a [f32], columns: Steps) -> Self {
+        Self { values, rows: Steps::even(1), columns, rounded: false }
     }
 }
 
@@ -65,8 +76,7 @@ impl Steps {
     }
 
     /// The entries from `count` on.
-    #[cfg(target_arch = "x86_64")]
-    fn skip(self, count: usize) -> Self {
+    pub(crate) fn skip(self, count: usize) -> Self {
         Self { first: self.first + count, ..self }
     }
 
@@ -344,30 +354,42 @@ fn tile_rows<S: Simd>(vectors: usize) -> usize {
         4 => 6,
         3 => 8,
         2 if S::REGISTER_COUNT < 32 => 6,
+        1 if S::REGISTER_COUNT >= 32 => 24,
         _ => 12,
     }
 }
 
-/// Tiles of at most `most` rows: their first row and their number of rows, which hardly differs within a run, because small
-/// tiles are slow.
+/// Tiles that lie one below the other and have the same number of rows.
+struct Tiles {
+    /// The first row of the first tile.
+    first: usize,
+    count: usize,
+    /// Rows of each.
+    rows: usize,
+}
+
+/// Cuts `count` rows into tiles of at most `most`, whose sizes hardly differ within a run, because small tiles are slow.
 #[inline(always)]
-fn tiles(rows: Steps, count: usize, most: usize) -> impl Iterator<Item = (usize, usize)> {
+fn tiles(rows: Steps, count: usize, most: usize) -> impl Iterator<Item = Tiles> {
     let mut row = 0;
-    let mut tiles_left = 0;
-    let mut end = 0;
+    let mut smaller: Option<Tiles> = None;
     std::iter::from_fn(move || {
-        if row == end {
-            if row == count {
-                return None;
-            }
-            end = count.min(row.saturating_add(rows.left_in_run(row)));
-            tiles_left = (end - row).div_ceil(most);
+        if smaller.is_some() {
+            return smaller.take();
+        }
+        if row == count {
+            return None;
         }
         let first = row;
-        let size = (end - row).div_ceil(tiles_left);
-        tiles_left -= 1;
-        row += size;
-        Some((first, size))
+        let run = rows.left_in_run(first).min(count - first);
+        row += run;
+        let tiles = run.div_ceil(most);
+        let (rows, larger) = (run / tiles, run % tiles);
+        if larger == 0 {
+            return Some(Tiles { first, count: tiles, rows });
+        }
+        smaller = Some(Tiles { first: first + larger * (rows + 1), count: tiles - larger, rows });
+        Some(Tiles { first, count: larger, rows: rows + 1 })
     })
 }
 
@@ -435,12 +457,13 @@ macro_rules! tile {
             (1, 3), (2, 3), (3, 3), (4, 3), (5, 3), (6, 3), (7, 3), (8, 3),
             (1, 2), (2, 2), (3, 2), (4, 2), (5, 2), (6, 2), (7, 2), (8, 2), (9, 2), (10, 2), (11, 2), (12, 2),
             (1, 1), (2, 1), (3, 1), (4, 1), (5, 1), (6, 1), (7, 1), (8, 1), (9, 1), (10, 1), (11, 1), (12, 1),
+            (13, 1), (14, 1), (15, 1), (16, 1), (17, 1), (18, 1), (19, 1), (20, 1), (21, 1), (22, 1), (23, 1), (24, 1),
         ])
     };
     ($key:expr, $run:ident, [$(($rows:literal, $vectors:literal)),* $(,)?]) => {
         match $key {
             $(($rows, $vectors) => $run!($rows, $vectors),)*
-            _ => unreachable!("tiles are at most 12 by 4"),
+            _ => unreachable!("no tile has so many numbers"),
         }
     };
 }
@@ -462,9 +485,10 @@ impl WithSimd for Product<'_> {
                 let count = width.div_ceil(lanes);
                 let (right, right_row) = self.panel(first, start, count * lanes);
                 let columns = self.left.columns;
-                for (row, rows) in tiles(self.left.rows, self.rows, tile_rows::<S>(count)) {
-                    let left = self.left.rows.at(row) + columns.at(start);
+                for tiles in tiles(self.left.rows, self.rows, tile_rows::<S>(count)) {
+                    let left = self.left.rows.at(tiles.first) + columns.at(start);
                     let tile = Pointers {
+                        tiles: tiles.count,
                         left: self.left.values[left..].as_ptr(),
                         left_row: self.left.rows.step,
                         left_column: columns.step,
@@ -474,25 +498,26 @@ impl WithSimd for Product<'_> {
                         right: right.as_ptr(),
                         right_row,
                         depth,
-                        result: self.result.wrapping_add(row * self.stride + first),
+                        result: self.result.wrapping_add(tiles.first * self.stride + first),
                         stride: self.stride,
                         last: width - (count - 1) * lanes,
                         add: start > 0 || self.write == Write::Add,
                     };
                     macro_rules! run {
                         ($rows:literal, $vectors:literal) => {
-                            simd.vectorize(Tile::<$rows, $vectors>(tile))
+                            simd.vectorize(Column::<$rows, $vectors>(tile))
                         };
                     }
-                    tile!((rows, count), run);
+                    tile!((tiles.rows, count), run);
                 }
             }
         }
     }
 }
 
-/// Where a tile lies; [`Product::run`] has checked that all of it is inside the arrays.
+/// Where tiles lie one below the other; [`Product::run`] has checked that all of them are inside the arrays.
 struct Pointers {
+    tiles: usize,
     left: *const f32,
     left_row: usize,
     left_column: usize,
@@ -510,15 +535,27 @@ struct Pointers {
     add: bool,
 }
 
-struct Tile<const ROWS: usize, const VECTORS: usize>(Pointers);
+struct Column<const ROWS: usize, const VECTORS: usize>(Pointers);
 
-impl<const ROWS: usize, const VECTORS: usize> WithSimd for Tile<ROWS, VECTORS> {
+impl<const ROWS: usize, const VECTORS: usize> WithSimd for Column<ROWS, VECTORS> {
     type Output = ();
 
     #[inline(always)]
-    #[expect(clippy::needless_range_loop, reason = "indices over registers")]
     fn with_simd<S: Simd>(self, simd: S) {
-        let at = self.0;
+        for tile in 0..self.0.tiles {
+            self.tile(simd, tile * ROWS);
+        }
+    }
+}
+
+impl<const ROWS: usize, const VECTORS: usize> Column<ROWS, VECTORS> {
+    /// The tile from row `first` on.
+    #[inline(always)]
+    #[expect(clippy::needless_range_loop, reason = "indices over registers")]
+    fn tile<S: Simd>(&self, simd: S, first: usize) {
+        let at = &self.0;
+        let (first_left, first_result) =
+            (at.left.wrapping_add(first * at.left_row), at.result.wrapping_add(first * at.stride));
         let lanes = S::F32_LANES;
         let mut sums = [[simd.splat_f32s(0.0); VECTORS]; ROWS];
         // SAFETY: `Product::run` has checked that the first and the last element of the left matrix lie inside its slice and
@@ -527,39 +564,49 @@ impl<const ROWS: usize, const VECTORS: usize> WithSimd for Tile<ROWS, VECTORS> {
         unsafe {
             if at.add {
                 for i in 0..ROWS {
-                    let result = at.result.wrapping_add(i * at.stride);
+                    let result = first_result.wrapping_add(i * at.stride);
                     for v in 0..VECTORS - 1 {
                         sums[i][v] = result.wrapping_add(v * lanes).cast::<S::f32s>().read_unaligned();
                     }
                     let last = result.wrapping_add((VECTORS - 1) * lanes);
-                    sums[i][VECTORS - 1] = simd.partial_load_f32s(std::slice::from_raw_parts(last, at.last));
+                    sums[i][VECTORS - 1] = if at.last == lanes {
+                        last.cast::<S::f32s>().read_unaligned()
+                    } else {
+                        simd.partial_load_f32s(std::slice::from_raw_parts(last, at.last))
+                    };
                 }
             }
-            // Every fourth row has a pointer of its own. The compiler must not know how they are related: it would
-            // reach row after row by a chain of additions, which takes longer than the multiplications.
+            // Every fourth row has a pointer of its own.
             let row = at.left_row;
-            let three_rows = black_box(row.wrapping_mul(3));
-            let mut left = [at.left; 3];
-            if ROWS > 4 {
-                left[1] = black_box(at.left.wrapping_add(row.wrapping_mul(4)));
-            }
-            if ROWS > 8 {
-                left[2] = black_box(at.left.wrapping_add(row.wrapping_mul(8)));
+            let three_rows = row.wrapping_mul(3);
+            let mut left = [first_left; 6];
+            for (i, left) in left.iter_mut().enumerate() {
+                *left = first_left.wrapping_add(row.wrapping_mul(4 * i));
             }
             let mut row_of_right = at.right;
             let mut depth = at.depth;
             let mut run = at.left_in_run.min(depth);
             loop {
                 for _ in 0..run {
+                    // The compiler must not know how the pointers are related: it would give every row one of its own, more than
+                    // there are registers, or reach row after row by a chain of additions.
+                    for left in &mut left[..ROWS.div_ceil(4)] {
+                        *left = opaque(*left);
+                    }
                     let mut right = [simd.splat_f32s(0.0); VECTORS];
                     for v in 0..VECTORS {
                         right[v] = row_of_right.wrapping_add(v * lanes).cast::<S::f32s>().read_unaligned();
                     }
-                    for i in 0..ROWS {
-                        let distance = [0, row, row.wrapping_mul(2), three_rows][i % 4];
-                        let factor = simd.splat_f32s(left[i / 4].wrapping_add(distance).read_unaligned());
-                        for v in 0..VECTORS {
-                            sums[i][v] = simd.mul_add_e_f32s(factor, right[v], sums[i][v]);
+                    for (group, left) in left.iter().enumerate() {
+                        for (j, distance) in [0, row, row.wrapping_mul(2), three_rows].into_iter().enumerate()
+                        {
+                            let i = 4 * group + j;
+                            if i < ROWS {
+                                let factor = simd.splat_f32s(left.wrapping_add(distance).read_unaligned());
+                                for v in 0..VECTORS {
+                                    sums[i][v] = simd.mul_add_e_f32s(factor, right[v], sums[i][v]);
+                                }
+                            }
                         }
                     }
                     for left in &mut left[..ROWS.div_ceil(4)] {
@@ -577,7 +624,7 @@ impl<const ROWS: usize, const VECTORS: usize> WithSimd for Tile<ROWS, VECTORS> {
                 run = at.run.min(depth);
             }
             for i in 0..ROWS {
-                let result = at.result.wrapping_add(i * at.stride);
+                let result = first_result.wrapping_add(i * at.stride);
                 for v in 0..VECTORS - 1 {
                     result.wrapping_add(v * lanes).cast::<S::f32s>().write_unaligned(sums[i][v]);
                 }
@@ -591,6 +638,24 @@ impl<const ROWS: usize, const VECTORS: usize> WithSimd for Tile<ROWS, VECTORS> {
             }
         }
     }
+}
+
+/// The pointer, of which the compiler then knows nothing.
+#[inline(always)]
+#[cfg_attr(
+    any(target_arch = "x86_64", target_arch = "aarch64"),
+    expect(clippy::pointers_in_nomem_asm_block, reason = "nothing is read or written through it")
+)]
+fn opaque(pointer: *const f32) -> *const f32 {
+    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+    {
+        let mut pointer = pointer;
+        // SAFETY: no instruction.
+        unsafe { asm!("/* {} */", inout(reg) pointer, options(pure, nomem, nostack, preserves_flags)) };
+        pointer
+    }
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    pointer
 }
 
 #[cfg(test)]

@@ -144,9 +144,10 @@ impl Block {
             let vectors = width.div_ceil(LANES);
             let right = &packed[first * product.depth.div_ceil(2) + start / 2 * vectors * LANES..];
             assert!(right.len() >= pairs * vectors * LANES);
-            for (row, rows) in tiles(self.rows, self.count, tile_rows::<V4>(vectors)) {
-                let tile = Tile {
-                    left: self.left.wrapping_add(self.rows.at(row) + self.columns.at(0)),
+            for tiles in tiles(self.rows, self.count, tile_rows::<V4>(vectors)) {
+                let column = Column {
+                    tiles: tiles.count,
+                    left: self.left.wrapping_add(self.rows.at(tiles.first) + self.columns.at(0)),
                     left_row: self.rows.step,
                     left_pair: self.columns.step,
                     run: self.columns.run,
@@ -154,7 +155,9 @@ impl Block {
                     jump: self.columns.jump.wrapping_sub(self.columns.run.wrapping_mul(self.columns.step)),
                     right: right.as_ptr(),
                     pairs,
-                    result: product.result.wrapping_add((self.first_row + row) * product.stride + first),
+                    result: product
+                        .result
+                        .wrapping_add((self.first_row + tiles.first) * product.stride + first),
                     stride: product.stride,
                     last: mask(width - (vectors - 1) * LANES),
                     add: start > 0 || product.write == Write::Add,
@@ -162,10 +165,10 @@ impl Block {
                 macro_rules! run {
                     ($rows:literal, $vectors:literal) => {
                         // SAFETY: the caller's promise, and the panel has `pairs` pairs of rows from `right` on.
-                        unsafe { tile.run::<$rows, $vectors>() }
+                        unsafe { column.run::<$rows, $vectors>() }
                     };
                 }
-                tile!((rows, vectors), run);
+                tile!((tiles.rows, vectors), run);
             }
         }
     }
@@ -302,8 +305,9 @@ pub(super) fn interleave(a: &[f32], b: &[f32], pairs: &mut [u32]) {
     }
 }
 
-/// A tile of the result; rows and pairs of the left block lie `left_row` and `left_pair` apart.
-struct Tile {
+/// Tiles of the result, one below the other; rows and pairs of the left block lie `left_row` and `left_pair` apart.
+struct Column {
+    tiles: usize,
     left: *const u32,
     left_row: usize,
     left_pair: usize,
@@ -320,19 +324,35 @@ struct Tile {
     add: bool,
 }
 
-impl Tile {
+impl Column {
     /// # Safety
     ///
     /// The blocks reach to the last pair of the last row and column, and the result is this call's own.
     #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-    #[expect(clippy::needless_range_loop, reason = "indices over registers")]
     unsafe fn run<const ROWS: usize, const VECTORS: usize>(&self) {
+        for tile in 0..self.tiles {
+            // SAFETY: the caller's promise.
+            unsafe { self.tile::<ROWS, VECTORS>(tile * ROWS) };
+        }
+    }
+
+    /// The tile from row `first` on.
+    ///
+    /// # Safety
+    ///
+    /// As for all tiles.
+    #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+    #[inline]
+    #[expect(clippy::needless_range_loop, reason = "indices over registers")]
+    unsafe fn tile<const ROWS: usize, const VECTORS: usize>(&self, first: usize) {
+        let first_left = self.left.wrapping_add(first * self.left_row);
+        let first_result = self.result.wrapping_add(first * self.stride);
         let mut sums = [[_mm512_setzero_ps(); VECTORS]; ROWS];
         // SAFETY: the caller's promise; of the last vector only what exists is read and written.
         unsafe {
             if self.add {
                 for i in 0..ROWS {
-                    let result = self.result.wrapping_add(i * self.stride);
+                    let result = first_result.wrapping_add(i * self.stride);
                     for v in 0..VECTORS - 1 {
                         sums[i][v] = _mm512_loadu_ps(result.wrapping_add(v * LANES));
                     }
@@ -340,7 +360,7 @@ impl Tile {
                     sums[i][VECTORS - 1] = _mm512_maskz_loadu_ps(self.last, last);
                 }
             }
-            let mut left = self.left;
+            let mut left = first_left;
             let mut right = self.right;
             let mut pairs = self.pairs;
             let mut run = self.left_in_run.min(pairs);
@@ -369,7 +389,7 @@ impl Tile {
                 run = self.run.min(pairs);
             }
             for i in 0..ROWS {
-                let result = self.result.wrapping_add(i * self.stride);
+                let result = first_result.wrapping_add(i * self.stride);
                 for v in 0..VECTORS - 1 {
                     _mm512_storeu_ps(result.wrapping_add(v * LANES), sums[i][v]);
                 }
