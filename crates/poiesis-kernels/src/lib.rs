@@ -33,7 +33,7 @@
 //! | [`conv_lstm`] | an LSTM over the rows or diagonals of images, read where they lie |
 //! | [`categorical_log_prob`], [`bernoulli_log_prob`], [`logistic_mixture_log_prob`], [`logistic_mixture_laws`], [`logistic_mixture_byte_laws`] | one pass; probabilities are not stored |
 //! | [`embedding`] | gather; its gradient adds up in a fixed order |
-//! | [`gate`], [`gate_halves`], [`rotary`], [`rotary_packed`], [`add`] | one pass each; halves are read where they lie |
+//! | [`gate`], [`gate_halves`], [`rotary`], [`rotary_packed`], [`add`], [`fork`] | one pass each; halves are read where they lie |
 //! | [`inference`] | for generating, on plain slices: layers, functions and rows whose bits do not depend on how many are computed at once |
 //! | [`activate`], [`concat_elu`] | vector code without branches, errors stated in units in the last place |
 //! | [`update`], [`adam`], [`ema`], [`squared_norm`] | SGD, RMSProp, Adam, AdamW, AdaMax with the average of the weights in one pass over memory |
@@ -76,6 +76,7 @@ mod conv_transpose2d;
 mod ema;
 mod embedding;
 mod flex;
+mod fork;
 mod gate;
 mod group_norm;
 mod gru;
@@ -111,6 +112,7 @@ pub use conv2d::{ConvOptions, conv2d};
 pub use ema::ema;
 pub use embedding::embedding;
 pub use flex::simd::{SimdLimit, instruction_set, limit_simd};
+pub use fork::fork;
 pub use gate::{gate, gate_halves};
 pub use group_norm::group_norm;
 pub use gru::{gru, gru_step};

@@ -34,7 +34,8 @@ pub(crate) fn add<const D: usize>(x: &Tensor<D>, y: &Tensor<D>) -> Option<Tensor
     Some(Tensor::from_primitive::<Autodiff<Flex>>(total))
 }
 
-fn sum(x: &[f32], y: &[f32]) -> Buffer {
+/// The sums of `x` and `y`, element by element.
+pub(crate) fn sum(x: &[f32], y: &[f32]) -> Buffer {
     let mut total = Buffer::take(x.len());
     let shared = Shared::new(&mut total);
     parallel::tasks(parallel::parts(x.len(), PART), |task| {

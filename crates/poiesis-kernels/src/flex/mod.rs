@@ -10,6 +10,7 @@ pub(crate) mod convolution;
 pub(crate) mod convolve;
 pub(crate) mod elementwise;
 pub(crate) mod embedding;
+pub(crate) mod fork;
 pub(crate) mod function;
 pub(crate) mod gate;
 pub(crate) mod gemm;

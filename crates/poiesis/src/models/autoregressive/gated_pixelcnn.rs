@@ -26,7 +26,7 @@ use std::ops::Range;
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Int, Tensor};
 use poiesis_kernels::inference::{self, PackedLinear};
-use poiesis_kernels::{add, gate_halves};
+use poiesis_kernels::{add, fork, gate_halves};
 use serde::{Deserialize, Serialize};
 
 use super::causal::{Kernel, Mask, MaskedConv2d, features_of};
@@ -224,9 +224,11 @@ impl Layer {
 
     /// The next features of both stacks, `[batch, height, width, p]`.
     fn forward(&self, v: Tensor<4>, h: Tensor<4>, classes: &Tensor<2, Int>) -> (Tensor<4>, Tensor<4>) {
-        let mut rows = self.vertical.forward(v.clone(), Activation::Identity);
-        let link = self.link.forward(rows.clone(), Activation::Identity);
-        let mut left = add(self.horizontal.forward(h.clone(), Activation::Identity), link);
+        let [seen_v, v] = fork(v);
+        let [seen_h, h] = fork(h);
+        let [linked, mut rows] = fork(self.vertical.forward(seen_v, Activation::Identity));
+        let link = self.link.forward(linked, Activation::Identity);
+        let mut left = add(self.horizontal.forward(seen_h, Activation::Identity), link);
         if let Some(class) = &self.class {
             rows = rows + of_classes(&class.vertical, classes);
             left = left + of_classes(&class.horizontal, classes);

@@ -18,7 +18,7 @@ use std::ops::Range;
 
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
-use poiesis_kernels::{add, inference};
+use poiesis_kernels::{add, fork, inference};
 use serde::{Deserialize, Serialize};
 
 use super::causal::{Kernel, Mask, MaskedConv2d, features_of};
@@ -188,7 +188,8 @@ impl Residual {
     }
 
     fn forward(&self, h: Tensor<4>) -> Tensor<4> {
-        let before = self.narrow.forward(activate(h.clone(), Activation::Relu), Activation::Relu);
+        let [x, h] = fork(h);
+        let before = self.narrow.forward(activate(x, Activation::Relu), Activation::Relu);
         let after = self.around.forward(before, Activation::Relu);
         add(h, self.widen.forward(after, Activation::Identity))
     }

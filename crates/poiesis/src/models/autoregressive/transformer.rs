@@ -22,8 +22,8 @@ use std::ops::Range;
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Int, Tensor};
 use poiesis_kernels::{
-    AttentionOptions, add, attention_packed, categorical_log_prob, embedding, gate_halves, linear, rms_norm,
-    rotary_packed,
+    AttentionOptions, add, attention_packed, categorical_log_prob, embedding, fork, gate_halves, linear,
+    rms_norm, rotary_packed,
 };
 use serde::{Deserialize, Serialize};
 
@@ -278,14 +278,15 @@ impl Block {
     fn forward(&self, h: Tensor<3>, dropout: &mut Dropout) -> Tensor<3> {
         let [batch, time, width] = h.dims();
         let (heads, kv_heads) = (self.heads, self.kv_heads);
-        let x = rms_norm(h.clone(), self.attention_norm.val(), EPSILON);
+        let [x, h] = fork(h);
+        let x = rms_norm(x, self.attention_norm.val(), EPSILON);
         let qkv = self.qkv.forward(x, Activation::Identity);
         let qkv = qkv.reshape([batch, time, heads + 2 * kv_heads, width / heads]);
         let qkv = rotary_packed(qkv, kv_heads, 0, BASE);
         let options = AttentionOptions { causal: true, scale: None };
         let y = attention_packed(qkv, kv_heads, &options).reshape([batch, time, width]);
-        let h = add(h, dropout.apply(self.attended.forward(y, Activation::Identity)));
-        let x = rms_norm(h.clone(), self.gated_norm.val(), EPSILON);
+        let [x, h] = fork(add(h, dropout.apply(self.attended.forward(y, Activation::Identity))));
+        let x = rms_norm(x, self.gated_norm.val(), EPSILON);
         let x = gate_halves(self.up.forward(x, Activation::Identity), Activation::Silu, Activation::Identity);
         add(h, dropout.apply(self.down.forward(x, Activation::Identity)))
     }

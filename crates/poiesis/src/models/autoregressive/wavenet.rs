@@ -22,7 +22,7 @@
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use poiesis_kernels::{
-    ConvOptions, Grid, add, categorical_log_prob, conv2d, embedding, gate_halves, linear,
+    ConvOptions, Grid, add, categorical_log_prob, conv2d, embedding, fork, gate_halves, linear,
     logistic_mixture_log_prob,
 };
 use serde::{Deserialize, Serialize};
@@ -206,10 +206,11 @@ impl Layer {
             dilation: [1, self.dilation],
             ..ConvOptions::default()
         };
-        let filters = conv2d(x.clone(), self.dilated.val(), None, &options);
+        let [seen, x] = fork(x);
+        let filters = conv2d(seen, self.dilated.val(), None, &options);
         let added = embedding(self.classes.val(), classes).reshape(filters.dims());
-        let z = gate_halves(add(filters, added), Activation::Tanh, Activation::Sigmoid);
-        let skip = self.skip.forward(z.clone(), Activation::Identity);
+        let [skipped, z] = fork(gate_halves(add(filters, added), Activation::Tanh, Activation::Sigmoid));
+        let skip = self.skip.forward(skipped, Activation::Identity);
         (add(x, self.residual.forward(z, Activation::Identity)), skip)
     }
 }
