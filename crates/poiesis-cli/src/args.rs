@@ -116,7 +116,7 @@ pub(crate) struct WhichWeights {
     /// Use the weights as trained, not their averages.
     #[arg(long)]
     raw: bool,
-    /// Where to compute.
+    /// Where to compute: `cpu`, or `vulkan` for a GPU, `vulkan:1` for the second, in a build with that feature.
     #[arg(long, value_name = "DEVICE", default_value = "cpu")]
     device: String,
 }

@@ -135,7 +135,7 @@ fn a_killed_wavenet_ends_as_an_unbroken_one() {
 #[test]
 fn a_killed_run_in_bf16_ends_as_an_unbroken_one() {
     // Of this process, which computes nothing.
-    if poiesis::config::Precision::Bf16.set().is_ok() {
+    if poiesis::config::Precision::Bf16.set("cpu").is_ok() {
         killed_runs_with("transformer", "--set precision=bf16", 10);
         return;
     }

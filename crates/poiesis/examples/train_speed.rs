@@ -5,7 +5,7 @@
 //! `train_speed transformer text layers=4 width=128 --batch 12`
 //!
 //! The second word is the size of images, shapes made by code, or `text`, which is characters drawn at random. The words after it
-//! are settings of the model. A step fetches its batch, trains, and reads its losses.
+//! are settings of the model, or `device=vulkan`. A step fetches its batch, trains, and reads its losses.
 
 use std::io::Write;
 use std::path::Path;
@@ -37,7 +37,7 @@ fn measure() -> Result<(), Fault> {
     let settings = wish.settings.iter().map(|setting| Layer::assignment(setting));
     let mut config = resolve(entry, &settings.collect::<Result<Vec<_>, _>>()?)?.config;
     config.train.batch_size = wish.batch;
-    config.train.precision.set()?;
+    config.train.precision.set(&config.device)?;
 
     let folder = std::env::temp_dir().join(format!("poiesis-train-speed-{}", std::process::id()));
     let dataset = match wish.images {
@@ -45,7 +45,7 @@ fn measure() -> Result<(), Fault> {
         None => text(&folder)?,
     };
 
-    let device = device("cpu")?.autodiff();
+    let device = device(&config.device)?.autodiff();
     let spec = DataSpec::of(&dataset)?;
     let examples = Examples::of(&dataset, Split::Train).ok_or("no training data")?;
     let mut session = entry.start(Start { config: &config, spec: &spec, examples, device })?;

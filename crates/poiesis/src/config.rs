@@ -167,12 +167,16 @@ pub enum Precision {
 }
 
 impl Precision {
-    /// Makes it the precision of all operations of this process.
+    /// Makes it the precision of all operations of this process, which computes on `device`.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidValue`] when the processor has no instructions for it.
-    pub fn set(self) -> Result<()> {
+    /// [`Error::InvalidValue`] when the processor has no instructions for it, and for bf16 on a GPU.
+    pub fn set(self, device: &str) -> Result<()> {
+        if self == Precision::Bf16 && !crate::device::is_cpu(device) {
+            let reason = format!("only products on the CPU round their factors, and this is {device}");
+            return Err(invalid("train.precision", "bf16", &reason, "use f32"));
+        }
         let precision = match self {
             Precision::F32 => poiesis_kernels::Precision::F32,
             Precision::Bf16 => poiesis_kernels::Precision::Bf16,

@@ -1,23 +1,70 @@
 //! Where tensors live: the one place that turns the text of `--device` into a Burn device.
 
-use burn::tensor::Device;
+use burn::tensor::{Device, DeviceType};
 use poiesis_kernels::{SimdLimit, limit_simd};
 
 use crate::error::{Error, Result};
 
-/// The devices this build knows, as they are written after `--device`.
-pub const DEVICES: &[&str] = &["cpu"];
+/// The kinds of device this build has code for: the CPU always, GPUs with the feature `vulkan`.
+const KINDS: &[(&str, DeviceType)] = &[
+    ("cpu", DeviceType::Flex),
+    #[cfg(feature = "vulkan")]
+    ("vulkan", DeviceType::Vulkan),
+];
 
-/// Returns the device called `name`, without autodiff.
+/// All kinds that a build can have code for.
+const ALL: &[&str] = &["cpu", "vulkan"];
+
+/// The kinds of device this build knows, as they are written after `--device`.
+pub fn kinds() -> impl Iterator<Item = &'static str> {
+    KINDS.iter().map(|(kind, _)| *kind)
+}
+
+/// Returns the device called `name`, without autodiff: `cpu`, or a kind of GPU and the number of the one meant, such as
+/// `vulkan:1`; the first without a number.
 ///
 /// # Errors
 ///
-/// [`Error::UnknownName`] when this build has no device of that name.
+/// [`Error::UnknownName`] when there is no such kind; [`Error::NoDevice`] when this build lacks it, or the machine has none
+/// of that number.
 pub fn device(name: &str) -> Result<Device> {
-    match name {
-        "cpu" => Ok(Device::flex()),
-        _ => Err(Error::unknown("device", name, DEVICES.iter().copied())),
+    let (kind, number) = name.split_once(':').unwrap_or((name, "0"));
+    let Some((_, which)) = KINDS.iter().find(|(known, _)| *known == kind) else {
+        return Err(if ALL.contains(&kind) {
+            not_built(name, kind)
+        } else {
+            Error::unknown("device", name, kinds())
+        });
+    };
+    let found = Device::enumerate(which.clone());
+    let wanted = number.parse().ok().and_then(|number: usize| found.get(number));
+    wanted.cloned().ok_or_else(|| not_found(name, kind, found.len()))
+}
+
+/// Whether a device so called is the CPU.
+pub fn is_cpu(name: &str) -> bool {
+    name.split(':').next() == Some("cpu")
+}
+
+fn not_built(name: &str, kind: &str) -> Error {
+    Error::NoDevice {
+        name: name.into(),
+        reason: "this build has no code for it".into(),
+        remedy: format!("build with `--features {kind}`, or take {}", kinds().collect::<Vec<_>>().join(", ")),
     }
+}
+
+fn not_found(name: &str, kind: &str, count: usize) -> Error {
+    let reason = match count {
+        0 => format!("this machine shows no {kind} device"),
+        1 => format!("this machine has one {kind} device, number 0"),
+        _ => format!("this machine has {count} {kind} devices, numbers 0 to {}", count - 1),
+    };
+    let remedy = match count {
+        0 => "see that its driver is installed, or take cpu".into(),
+        _ => format!("write {kind}:0"),
+    };
+    Error::NoDevice { name: name.into(), reason, remedy }
 }
 
 /// Keeps the processor to the vector instructions of that name (see [`poiesis_kernels::instruction_set`]), where it would
@@ -32,5 +79,34 @@ pub fn compute_with(instructions: &str) {
         "avx2" => limit_simd(SimdLimit::Avx2),
         "portable" => limit_simd(SimdLimit::Portable),
         _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cpu_is_always_there() {
+        for name in ["cpu", "cpu:0"] {
+            assert!(device(name).is_ok() && is_cpu(name), "{name}");
+        }
+        assert!(!is_cpu("vulkan"));
+    }
+
+    #[test]
+    fn errors_say_what_there_is() {
+        let message = |name| device(name).unwrap_err().to_string();
+        assert_eq!(
+            message("cpu:1"),
+            "there is no device `cpu:1`: this machine has one cpu device, number 0; write cpu:0"
+        );
+        assert!(message("tpu").contains("cpu"), "{}", message("tpu"));
+        if !cfg!(feature = "vulkan") {
+            assert_eq!(
+                message("vulkan:1"),
+                "there is no device `vulkan:1`: this build has no code for it; build with `--features vulkan`, or take cpu"
+            );
+        }
     }
 }

@@ -39,6 +39,17 @@ pub enum Error {
         known: Vec<String>,
     },
 
+    /// A device is not of this build or not of this machine.
+    #[error("there is no device `{name}`: {reason}; {remedy}")]
+    NoDevice {
+        /// The device as it was written, such as `cuda:1`.
+        name: String,
+        /// Why it is not there.
+        reason: String,
+        /// What to do about it.
+        remedy: String,
+    },
+
     /// A key of the configuration has a value that cannot be used.
     #[error("`{key}` cannot be {value}: {reason}; {remedy}")]
     InvalidValue {

@@ -73,7 +73,7 @@ pub(crate) struct Train {
     /// Change any setting; may be given again. The section may be left out where the key is clear.
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
-    /// Where to compute.
+    /// Where to compute: `cpu`, or `vulkan` for a GPU, `vulkan:1` for the second, in a build with that feature.
     #[arg(long, value_name = "DEVICE")]
     device: Option<String>,
     /// Set an existing run aside, under a name beside its own, and start over.

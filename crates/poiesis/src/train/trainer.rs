@@ -14,7 +14,7 @@ use crate::capability::{Code, Model, Sample};
 use crate::catalogue::{self, CATALOGUE, Domain, Entry};
 use crate::config::RunConfig;
 use crate::data::{Content, DataSpec, Examples, ImageShape, SoundShape, TextShape};
-use crate::device::device;
+use crate::device;
 use crate::error::{Error, Result};
 use crate::evaluate;
 use crate::generate::Choice;
@@ -86,12 +86,12 @@ pub struct Outcome {
 ///
 /// # Errors
 ///
-/// [`Error::InvalidValue`] when the processor lacks the precision; [`Error::ConfigDiffers`], [`Error::DataChanged`] and
+/// [`Error::NoDevice`]; [`Error::InvalidValue`] when the device lacks the precision; [`Error::ConfigDiffers`], [`Error::DataChanged`] and
 /// [`Error::RunInUse`] when an existing run cannot be gone on with; [`Error::OutOfMemory`] when the estimate exceeds what is
 /// free; [`Error::Diverged`] when a loss is no longer finite; errors of reading and writing. Checkpoints already written stay.
 pub fn train(request: Request, stop: &Stop, watch: &mut (dyn FnMut(Event) + Send)) -> Result<Outcome> {
     let before = poiesis_kernels::precision();
-    request.config.train.precision.set()?;
+    request.config.train.precision.set(&request.config.device)?;
     // On one of the threads that do the arithmetic, which then works along instead of waiting for the others.
     let outcome = rayon::scope(|_| train_here(request, stop, watch));
     poiesis_kernels::set_precision(before);
@@ -103,10 +103,11 @@ fn train_here(request: Request, stop: &Stop, watch: &mut dyn FnMut(Event)) -> Re
     let entry = catalogue::find(&config.model)?;
     let spec = DataSpec::of(dataset)?;
     expect_domain(entry, &spec)?;
-    let device = device(&config.device)?.autodiff();
+    let device = device::device(&config.device)?.autodiff();
     let footprint = entry.footprint(&config, &spec)?;
     let memory = footprint.bytes(config.train.batch_size);
-    if !ignore_memory {
+    // The estimate is of what the training takes where it computes.
+    if !ignore_memory && device::is_cpu(&config.device) {
         expect_memory(memory)?;
     }
     let train = Examples::of(dataset, Split::Train).ok_or_else(|| no_split(dataset))?;
