@@ -121,6 +121,19 @@ fn pairs_of_tiles(gemm: Gemm) -> Pairs {
 ///
 /// The choice does not depend on the batch, so that results do not either.
 pub(crate) fn choose(g: &Geometry) -> Option<Choice> {
+    // Measured on Zen 5 and Zen 4.
+    best(g, if simd::multiplies_fast() { 36.0 } else { 20.0 })
+}
+
+/// [`choose`] for the weights' gradient, which writes and reads both transformed images, and whose matrix products are as small
+/// as the channels are few.
+pub(crate) fn choose_for_weights(g: &Geometry) -> Option<Choice> {
+    let depth = Phases::of(g).depth(g.channels);
+    best(g, if simd::multiplies_fast() { 50.0 } else { 20.0 }).filter(|_| depth.min(g.out) >= 2 * GROUP)
+}
+
+/// The fastest scheme where transforming a number takes as long as `moving` multiplications.
+fn best(g: &Geometry, moving: f64) -> Option<Choice> {
     let [kernel, width] = g.kernel;
     let stride = g.stride[0];
     let fits = simd::has_vectors()
@@ -154,8 +167,8 @@ pub(crate) fn choose(g: &Geometry) -> Option<Choice> {
     };
     let pairs = (g.channels * g.out) as f64;
     let depth = phases.depth(g.channels) as f64;
-    // Times in nanoseconds of one thread, about those of a Zen 5 core, for a batch of 64; rounded as measured on Zen 4.
-    let of_pair = if Gemm::in_force().rounds() { 0.8 } else { 1.0 } / 120.0;
+    // Times in multiplications, for a batch of 64; rounded ones as measured on Zen 4.
+    let of_pair = if Gemm::in_force().rounds() { 0.8 } else { 1.0 };
     let direct = (64 * g.small[0] * g.small[1] * kernel * kernel) as f64 * pairs * of_pair;
     candidates
         .iter()
@@ -163,21 +176,15 @@ pub(crate) fn choose(g: &Geometry) -> Option<Choice> {
             let gemm = name.gemm(g);
             let tiles = 64 * g.small[0].div_ceil(results) * g.small[1].div_ceil(results);
             let (tiles, products) = (tiles as f64, (points * points) as f64);
-            let of_pair = if gemm.rounds() { 0.55 } else { 1.0 } / 120.0;
+            let of_pair = if gemm.rounds() { 0.55 } else { 1.0 };
             let multiplying = tiles * depth * g.out as f64 * of_pair;
-            let moving = 0.17 * tiles * (depth + g.out as f64);
-            let weights = 0.5 * depth * g.out as f64;
+            let moving = moving * tiles * (depth + g.out as f64);
+            let weights = 60.0 * depth * g.out as f64;
             (Choice { name, gemm }, products * (multiplying + moving + weights))
         })
         .filter(|&(_, time)| time < direct)
         .min_by(|a, b| a.1.total_cmp(&b.1))
         .map(|(choice, _)| choice)
-}
-
-/// [`choose`] for the weights' gradient, whose matrix products are as small as the channels are few.
-pub(crate) fn choose_for_weights(g: &Geometry) -> Option<Choice> {
-    let depth = Phases::of(g).depth(g.channels);
-    choose(g).filter(|_| depth.min(g.out) >= 2 * GROUP)
 }
 
 /// See [`super::convolution::shrink`].
