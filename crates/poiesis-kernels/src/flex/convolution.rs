@@ -194,12 +194,14 @@ fn grow_from_pixels(g: &Geometry, y: &[f32], weight: &[f32], bias: Option<&[f32]
             gemm.pack(&mut packed, weight, g.out, columns, out, channel);
             Right::Packed(&packed)
         };
-        let (at, stride) = (tap * g.channels + channels.start, g.taps() * g.channels);
+        let at = tap * g.channels + channels.start;
+        let stride = g.taps() * g.channels;
         let left = Left::new(y, g.out, 1);
         // SAFETY: every tap has a pixel of its own, and the tasks' channels are disjoint.
         unsafe {
             let write = Write::Replace;
-            gemm.multiply_shared(left, g.batch, g.out, right, columns, &result, at, stride, write);
+            let places = Steps::even(stride);
+            gemm.multiply_shared(left, g.batch, g.out, right, columns, &result, at, places, write);
         }
         drop(packed);
         if let Some(bias) = bias {
@@ -307,25 +309,27 @@ impl Product {
         parallel::tasks(parallel::parts(pixels, size), |task| {
             let tile = parallel::part(pixels, size, task);
             for group in 0..self.groups {
-                let first = group * self.inputs;
+                let channels = group * self.inputs..(group + 1) * self.inputs;
                 let packed = &packed[group * len..][..len];
-                match in_place {
-                    Some(rows) => {
-                        let left = Left::of_rows(&source[first..], rows.skip(tile.start));
-                        self.multiply(left, packed, bias, result, tile.clone(), group);
-                    }
+                let mut gathered = Buffer::take(0);
+                let left = match in_place {
+                    Some(rows) => Left::of_rows(&source[channels.start..], rows.skip(tile.start)),
                     None => {
-                        let mut rows = Buffer::take(tile.len() * self.depth());
-                        self.gather.rows(source, tile.clone(), first..first + self.inputs, &mut rows);
-                        let left = Left::new(&rows, self.depth(), 1);
-                        self.multiply(left, packed, bias, result, tile.clone(), group);
+                        gathered = Buffer::take(tile.len() * self.depth());
+                        self.gather.rows(source, tile.clone(), channels, &mut gathered);
+                        Left::new(&gathered, self.depth(), 1)
                     }
+                };
+                for part in self.place.parts(&self.gather, tile.clone()) {
+                    let left = Left { rows: left.rows.skip(part.first - tile.start), ..left };
+                    self.multiply(left, packed, bias, result, &part, group);
                 }
+                drop(gathered);
             }
         });
     }
 
-    /// Multiplies padded copies of the source as they are.
+    /// Multiplies the source as it is where windows lie inside it, and padded copies elsewhere.
     fn run_windows(
         &self,
         window: &Window<'_>,
@@ -337,61 +341,65 @@ impl Product {
         let [height, width] = self.gather.grid;
         let size = window.lines(self.batch, self.outputs);
         let blocks = parallel::parts(height, size);
+        let inside = if self.gemm.rounds() { None } else { window.inside() };
         parallel::tasks(self.batch * blocks, |task| {
             let (image, block) = (task / blocks, task % blocks);
             let lines = parallel::part(height, size, block);
-            let mut copy = Buffer::take(window.len(lines.len()));
-            window.copy(source, image, lines.clone(), &mut copy);
-            let first = image * height;
-            let tile = (first + lines.start) * width..(first + lines.end) * width;
-            let left = window.left(self.gemm, &mut copy);
-            self.multiply(left, packed, bias, result, tile, 0);
+            let copied = |lines: Range<usize>, cells: Range<usize>| {
+                if lines.is_empty() {
+                    return;
+                }
+                let mut copy = Buffer::take(window.len(lines.len(), cells.len()));
+                window.copy(source, image, lines.clone(), cells.clone(), &mut copy);
+                let left = window.left(self.gemm, &mut copy, cells.len());
+                let part = self.place.rectangle(&self.gather, image, lines, cells);
+                self.multiply(left, packed, bias, result, &part, 0);
+            };
+            let Some([inner, cells]) = &inside else { return copied(lines, 0..width) };
+            let inner = inner.start.clamp(lines.start, lines.end)..inner.end.clamp(lines.start, lines.end);
+            copied(lines.start..inner.start, 0..width);
+            copied(inner.end..lines.end, 0..width);
+            if inner.is_empty() {
+                return;
+            }
+            for cell in (0..cells.start).chain(cells.end..width) {
+                copied(inner.clone(), cell..cell + 1);
+            }
+            let left = window.left_in_place(source, image, inner.start, cells);
+            let part = self.place.rectangle(&self.gather, image, inner, cells.clone());
+            self.multiply(left, packed, bias, result, &part, 0);
         });
     }
 
-    /// Writes the products of the cells `tile`, whose gathered rows are `left`, to their places.
+    /// Writes the products of gathered rows to the places of their cells.
     fn multiply(
         &self,
         left: Left<'_>,
         packed: &[f32],
         bias: Option<&[f32]>,
         result: &Shared<'_>,
-        tile: Range<usize>,
+        part: &Part,
         group: usize,
     ) {
+        let Part { count, at, places, .. } = *part;
         let outputs = group * self.outputs..(group + 1) * self.outputs;
-        for part in self.place.parts(&self.gather, tile.clone()) {
-            let left = Left { rows: left.rows.skip(part.cells.start - tile.start), ..left };
-            let at = part.pixel * self.place.channels + outputs.start;
-            let stride = part.step * self.place.channels;
-            let (rows, columns, right) = (part.cells.len(), outputs.len(), Right::Packed(packed));
-            let write = Write::Replace;
-            // SAFETY: every cell of a grid has a pixel of its own, every group channels of its own, and the tasks' tiles are disjoint.
-            unsafe {
-                self.gemm.multiply_shared(
-                    left,
-                    rows,
-                    self.depth(),
-                    right,
-                    columns,
-                    result,
-                    at,
-                    stride,
-                    write,
-                );
-            }
-            if let Some(bias) = bias {
-                simd::run(
-                    #[inline(always)]
-                    || {
-                        for row in 0..rows {
-                            // SAFETY: as above.
-                            let row = unsafe { result.part(at + row * stride..at + row * stride + columns) };
-                            add(row, &bias[outputs.clone()]);
-                        }
-                    },
-                );
-            }
+        let (at, columns) = (at + outputs.start, outputs.len());
+        let (depth, right, write) = (self.depth(), Right::Packed(packed), Write::Replace);
+        // SAFETY: every cell of a grid has a pixel of its own, every group channels of its own, and the tasks' cells are disjoint.
+        unsafe {
+            self.gemm.multiply_shared(left, count, depth, right, columns, result, at, places, write);
+        }
+        if let Some(bias) = bias {
+            simd::run(
+                #[inline(always)]
+                || {
+                    for row in 0..count {
+                        let at = at + places.at(row);
+                        // SAFETY: as above.
+                        add(unsafe { result.part(at..at + columns) }, &bias[outputs.clone()]);
+                    }
+                },
+            );
         }
     }
 }
@@ -416,33 +424,53 @@ impl Place {
         gather.grid == self.size && self.start == [0, 0] && self.step == [1, 1]
     }
 
-    fn pixel(&self, gather: &Gather, cell: usize) -> usize {
-        let [height, width] = gather.grid;
-        let (image, y, x) = (cell / (height * width), cell / width % height, cell % width);
-        let y = self.start[0] + y * self.step[0];
-        let x = self.start[1] + x * self.step[1];
-        (image * self.size[0] + y) * self.size[1] + x
+    /// The cells `cells` of the lines `lines` of an image.
+    fn rectangle(&self, gather: &Gather, image: usize, lines: Range<usize>, cells: Range<usize>) -> Part {
+        let y = self.start[0] + lines.start * self.step[0];
+        let x = self.start[1] + cells.start * self.step[1];
+        let [height, width] = self.size;
+        let jump = self.step[0] * width * self.channels;
+        Part {
+            first: (image * gather.grid[0] + lines.start) * gather.grid[1] + cells.start,
+            count: lines.len() * cells.len(),
+            at: ((image * height + y) * width + x) * self.channels,
+            places: Steps::runs(self.step[1] * self.channels, cells.len(), jump),
+        }
     }
 
-    /// Cells in parts whose pixels are evenly spaced: all of them, or those of each line.
+    /// `cells`, counted through the batch, in parts whose places follow one rule: all of them, or those of each image.
     fn parts(&self, gather: &Gather, cells: Range<usize>) -> impl Iterator<Item = Part> {
-        let (width, step) =
-            if self.is_dense(gather) { (usize::MAX, 1) } else { (gather.grid[1], self.step[1]) };
+        let dense = self.is_dense(gather);
+        let [height, width] = gather.grid;
         let mut start = cells.start;
         std::iter::from_fn(move || {
-            let end = cells.end.min((start / width + 1).saturating_mul(width));
-            let part = Part { cells: start..end, pixel: self.pixel(gather, start), step };
+            let image = start / (height * width);
+            let end = if dense { cells.end } else { cells.end.min((image + 1) * height * width) };
+            let (first, count) = (start, end - start);
             start = end;
-            (!part.cells.is_empty()).then_some(part)
+            if count == 0 {
+                None
+            } else if dense {
+                let (at, places) = (first * self.channels, Steps::even(self.channels));
+                Some(Part { first, count, at, places })
+            } else {
+                let line = first / width % height;
+                let part = self.rectangle(gather, image, line..height, 0..width);
+                Some(Part { first, count, places: part.places.skip(first % width), ..part })
+            }
         })
     }
 }
 
-/// Cells whose pixels lie `step` apart from `pixel` on.
+/// Cells and where their products go.
 struct Part {
-    cells: Range<usize>,
-    pixel: usize,
-    step: usize,
+    /// The first cell, counted through the batch.
+    first: usize,
+    count: usize,
+    /// Where the first line's first number lies.
+    at: usize,
+    /// Where the cells lie from there.
+    places: Steps,
 }
 
 /// Which pixels of a source image each cell of a grid sees: tap `t` of cell `c` is the pixel `c · step +
@@ -608,14 +636,30 @@ impl Window<'_> {
     /// Lines of cells for a task, whose products have `outputs` columns: their copy and their products stay in the L2 cache.
     fn lines(&self, batch: usize, outputs: usize) -> usize {
         let [height, width] = self.gather.grid;
-        let copied = 49_152 / (self.pitch() * self.gather.step[0] as usize);
+        let copied = 49_152 / (self.pitch(width) * self.gather.step[0] as usize);
         let fitting = copied.min(24_576 / (width * outputs));
         fitting.min((batch * height).div_ceil(8)).clamp(1, height)
     }
 
-    /// Floats in a line of the copy.
-    fn pitch(&self) -> usize {
-        ((self.gather.grid[1] - 1) * self.gather.step[1] as usize + self.taps[1]) * self.gather.channels
+    /// The lines, and the cells of a line, whose windows lie inside the source, where it is worth leaving the others to copies.
+    fn inside(&self) -> Option<[Range<usize>; 2]> {
+        let inside = [0, 1].map(|axis| {
+            let (step, corner) = (self.gather.step[axis], self.corner[axis]);
+            let (cells, size) = (self.gather.grid[axis] as isize, self.gather.source[axis] as isize);
+            let start = ((step - 1 - corner).max(0) / step).min(cells);
+            let room = size - corner - self.taps[axis] as isize;
+            let end = if room < 0 { start } else { (room / step + 1).clamp(start, cells) };
+            start as usize..end as usize
+        });
+        let width = self.gather.grid[1];
+        let outside = width - inside[1].len();
+        let worthwhile = inside[1].len() >= 8 && 2 * outside * self.taps[1] <= width;
+        worthwhile.then_some(inside)
+    }
+
+    /// Floats in a line of the copy for so many cells.
+    fn pitch(&self, cells: usize) -> usize {
+        ((cells - 1) * self.gather.step[1] as usize + self.taps[1]) * self.gather.channels
     }
 
     /// Lines of the copy for `lines` of cells.
@@ -623,20 +667,22 @@ impl Window<'_> {
         (lines - 1) * self.gather.step[0] as usize + self.taps[0]
     }
 
-    /// Floats of the copy for `lines` of cells.
-    fn len(&self, lines: usize) -> usize {
-        self.copied_lines(lines) * self.pitch()
+    /// Floats of the copy for `cells` of each of `lines`.
+    fn len(&self, lines: usize, cells: usize) -> usize {
+        self.copied_lines(lines) * self.pitch(cells)
     }
 
-    /// Copies what `lines` of cells of an image see.
-    fn copy(&self, source: &[f32], image: usize, lines: Range<usize>, copy: &mut [f32]) {
+    /// Copies what the cells `cells` of the lines `lines` of an image see.
+    fn copy(&self, source: &[f32], image: usize, lines: Range<usize>, cells: Range<usize>, copy: &mut [f32]) {
         let Gather { source: [height, width], channels, step, .. } = *self.gather;
         let [top, left] = self.corner;
         let top = top + lines.start as isize * step[0];
-        let pixels = (self.pitch() / channels) as isize;
+        let left = left + cells.start as isize * step[1];
+        let pitch = self.pitch(cells.len());
+        let pixels = (pitch / channels) as isize;
         let end = (width as isize - left).clamp(0, pixels) as usize;
         let start = (-left).clamp(0, end as isize) as usize;
-        for (y, line) in (top..).zip(copy.chunks_exact_mut(self.pitch())) {
+        for (y, line) in (top..).zip(copy.chunks_exact_mut(pitch)) {
             if y < 0 || y >= height as isize || start == end {
                 line.fill(0.0);
                 continue;
@@ -649,8 +695,9 @@ impl Window<'_> {
         }
     }
 
-    /// The gathered rows of the cells whose copy this is. Where factors are rounded, so is the copy: else every tap would be.
-    fn left<'b>(&self, gemm: Gemm, copy: &'b mut Buffer) -> Left<'b> {
+    /// The gathered rows of `cells` cells a line whose copy this is. Where factors are rounded, so is the copy: else every tap would
+    /// be.
+    fn left<'b>(&self, gemm: Gemm, copy: &'b mut Buffer, cells: usize) -> Left<'b> {
         let channels = self.gather.channels;
         let values_of_entry = if gemm.rounds() && channels.is_multiple_of(2) { 2 } else { 1 };
         if values_of_entry == 2 {
@@ -658,19 +705,33 @@ impl Window<'_> {
             gemm::round_neighbours(copy, &mut pairs);
             *copy = pairs;
         }
-        let cells = self.cells();
-        let pitch = self.pitch() / values_of_entry;
-        Left {
-            values: copy,
-            rows: Steps { step: cells.step / values_of_entry, jump: cells.jump / values_of_entry, ..cells },
-            columns: Steps {
-                first: self.skipped * channels / values_of_entry,
-                step: 1,
-                run: self.taps[1] * channels / values_of_entry,
-                jump: pitch,
-            },
-            rounded: values_of_entry == 2,
-        }
+        let rounded = values_of_entry == 2;
+        Left { rounded, ..self.rows_of(copy, self.pitch(cells), cells, values_of_entry) }
+    }
+
+    /// The gathered rows of the cells `cells` from line `line` of an image on, which lie inside the source.
+    fn left_in_place<'b>(
+        &self,
+        source: &'b [f32],
+        image: usize,
+        line: usize,
+        cells: &Range<usize>,
+    ) -> Left<'b> {
+        let Gather { source: [height, width], channels, step, .. } = *self.gather;
+        let y = (line as isize * step[0] + self.corner[0]) as usize;
+        let x = (cells.start as isize * step[1] + self.corner[1]) as usize;
+        let source = &source[((image * height + y) * width + x) * channels..];
+        self.rows_of(source, width * channels, cells.len(), 1)
+    }
+
+    /// The gathered rows of cells whose lines of pixels lie `pitch` values apart.
+    fn rows_of<'b>(&self, pixels: &'b [f32], pitch: usize, cells: usize, values_of_entry: usize) -> Left<'b> {
+        let Gather { channels, step, .. } = *self.gather;
+        let pixel = channels / values_of_entry;
+        let pitch = pitch / values_of_entry;
+        let columns = Steps { first: self.skipped * pixel, step: 1, run: self.taps[1] * pixel, jump: pitch };
+        let rows = Steps::runs(step[1] as usize * pixel, cells, step[0] as usize * pitch);
+        Left { columns, ..Left::of_rows(pixels, rows) }
     }
 
     /// The gathered rows of the cells whose copy this is, transposed and from a line of taps on; rounded as [`Window::left`].
@@ -680,7 +741,7 @@ impl Window<'_> {
             Some(pairs) => (pairs, Steps { step: 2 * cells.step, run: cells.run / 2, ..cells }),
             None => (copy, cells),
         };
-        let values = &values[tap_line * self.pitch()..];
+        let values = &values[tap_line * self.pitch(self.gather.grid[1])..];
         Left { values, rows: Steps::even(1), columns, rounded: pairs.is_some() }
     }
 
@@ -691,7 +752,7 @@ impl Window<'_> {
             first: 0,
             step: step[1] as usize * channels,
             run: grid[1],
-            jump: step[0] as usize * self.pitch(),
+            jump: step[0] as usize * self.pitch(grid[1]),
         }
     }
 }
@@ -920,7 +981,7 @@ fn weight_gradient_by_lines(g: &Geometry, window: &Window<'_>, x: &[f32], y: &[f
     let step = window.lines(g.batch, g.out);
     sum_of_parts(parallel::parts(lines, size), total, |part, sum| {
         let part = parallel::part(lines, size, part);
-        let mut copy = Buffer::take(window.len(step));
+        let mut copy = Buffer::take(window.len(step, width));
         let mut packed = Buffer::take(gemm.packed_len(step * width, g.out));
         // Pairs are neighbouring cells of a line.
         let cell = window.cells().step;
@@ -931,8 +992,8 @@ fn weight_gradient_by_lines(g: &Geometry, window: &Window<'_>, x: &[f32], y: &[f
             let (image, line) = (start / height, start % height);
             let count = step.min(part.end - start).min(height - line);
             let depth = count * width;
-            let copy = &mut copy[..window.len(count)];
-            window.copy(x, image, line..line + count, copy);
+            let copy = &mut copy[..window.len(count, width)];
+            window.copy(x, image, line..line + count, 0..width, copy);
             let pairs = rounds.then(|| {
                 let pairs = &mut pairs[..copy.len() - cell];
                 gemm::round_with_distant(copy, cell, pairs);
@@ -1088,7 +1149,8 @@ fn weight_gradient_by_rows(g: &Geometry, gather: &Gather, x: &[f32], y: &[f32], 
             let right = Right::Packed(packed);
             // SAFETY: blocks of rows and groups of columns are disjoint.
             unsafe {
-                gemm.multiply_shared(left, block.len(), depth, right, columns, &result, at, g.out, write);
+                let places = Steps::even(g.out);
+                gemm.multiply_shared(left, block.len(), depth, right, columns, &result, at, places, write);
             }
         });
     }

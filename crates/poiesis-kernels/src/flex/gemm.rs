@@ -75,13 +75,22 @@ impl Steps {
         Self { first: 0, step, run: usize::MAX, jump: 0 }
     }
 
+    /// Runs of `run` entries `step` apart that begin `jump` apart.
+    pub(crate) fn runs(step: usize, run: usize, jump: usize) -> Self {
+        match run {
+            1 => Self::even(jump),
+            _ if jump == run * step => Self::even(step),
+            _ => Self { first: 0, step, run, jump },
+        }
+    }
+
     /// The entries from `count` on.
     pub(crate) fn skip(self, count: usize) -> Self {
         Self { first: self.first + count, ..self }
     }
 
     #[inline(always)]
-    fn at(self, index: usize) -> usize {
+    pub(crate) fn at(self, index: usize) -> usize {
         let index = self.first + index;
         index / self.run * self.jump + index % self.run * self.step
     }
@@ -233,14 +242,14 @@ impl Gemm {
             return;
         }
         assert!((rows - 1) * stride + columns <= result.len());
-        let (right, result) = (Right::Packed(packed), result.as_mut_ptr());
-        let work = Product { gemm: self, left, rows, depth, right, columns, result, stride, write };
+        let (right, result, places) = (Right::Packed(packed), result.as_mut_ptr(), Steps::even(stride));
+        let work = Product { gemm: self, left, rows, depth, right, columns, result, places, write };
         // SAFETY: the result is borrowed mutably and reaches to the last column of the last row.
         unsafe { work.run() }
     }
 
     /// [`Gemm::multiply`] by a right matrix of either kind, whose result begins at element `at` of an array that other tasks
-    /// write too.
+    /// write too; its rows lie at `places` from there.
     ///
     /// # Safety
     ///
@@ -255,15 +264,15 @@ impl Gemm {
         columns: usize,
         result: &Shared<'_>,
         at: usize,
-        stride: usize,
+        places: Steps,
         write: Write,
     ) {
         if rows == 0 || columns == 0 {
             return;
         }
-        assert!(at + (rows - 1) * stride + columns <= result.len());
+        assert!(at + places.last(rows) + columns <= result.len());
         let result = result.pointer(at);
-        let work = Product { gemm: self, left, rows, depth, right, columns, result, stride, write };
+        let work = Product { gemm: self, left, rows, depth, right, columns, result, places, write };
         // SAFETY: the result reaches to the last column of the last row, and the caller promises that nothing else uses it.
         unsafe { work.run() }
     }
@@ -368,9 +377,10 @@ struct Tiles {
     rows: usize,
 }
 
-/// Cuts `count` rows into tiles of at most `most`, whose sizes hardly differ within a run, because small tiles are slow.
+/// Cuts `count` rows into tiles of at most `most`, whose sizes hardly differ within a run of both sides' rows, because small tiles
+/// are slow.
 #[inline(always)]
-fn tiles(rows: Steps, count: usize, most: usize) -> impl Iterator<Item = Tiles> {
+fn tiles(rows: Steps, places: Steps, count: usize, most: usize) -> impl Iterator<Item = Tiles> {
     let mut row = 0;
     let mut smaller: Option<Tiles> = None;
     std::iter::from_fn(move || {
@@ -381,7 +391,7 @@ fn tiles(rows: Steps, count: usize, most: usize) -> impl Iterator<Item = Tiles> 
             return None;
         }
         let first = row;
-        let run = rows.left_in_run(first).min(count - first);
+        let run = rows.left_in_run(first).min(places.left_in_run(first)).min(count - first);
         row += run;
         let tiles = run.div_ceil(most);
         let (rows, larger) = (run / tiles, run % tiles);
@@ -401,7 +411,8 @@ struct Product<'a> {
     right: Right<'a>,
     columns: usize,
     result: *mut f32,
-    stride: usize,
+    /// Where the rows of the result begin.
+    places: Steps,
     write: Write,
 }
 
@@ -432,7 +443,7 @@ impl Product<'_> {
             for row in 0..rows {
                 // SAFETY: the caller promises this row.
                 let row = unsafe {
-                    std::slice::from_raw_parts_mut(self.result.wrapping_add(row * self.stride), columns)
+                    std::slice::from_raw_parts_mut(self.result.wrapping_add(self.places.at(row)), columns)
                 };
                 row.fill(0.0);
             }
@@ -485,7 +496,7 @@ impl WithSimd for Product<'_> {
                 let count = width.div_ceil(lanes);
                 let (right, right_row) = self.panel(first, start, count * lanes);
                 let columns = self.left.columns;
-                for tiles in tiles(self.left.rows, self.rows, tile_rows::<S>(count)) {
+                for tiles in tiles(self.left.rows, self.places, self.rows, tile_rows::<S>(count)) {
                     let left = self.left.rows.at(tiles.first) + columns.at(start);
                     let tile = Pointers {
                         tiles: tiles.count,
@@ -498,8 +509,8 @@ impl WithSimd for Product<'_> {
                         right: right.as_ptr(),
                         right_row,
                         depth,
-                        result: self.result.wrapping_add(tiles.first * self.stride + first),
-                        stride: self.stride,
+                        result: self.result.wrapping_add(self.places.at(tiles.first) + first),
+                        stride: self.places.step,
                         last: width - (count - 1) * lanes,
                         add: start > 0 || self.write == Write::Add,
                     };

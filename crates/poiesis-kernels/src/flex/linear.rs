@@ -16,7 +16,7 @@ use pulp::{Simd, WithSimd};
 use super::convolution::{self, Geometry};
 use super::elementwise;
 use super::function::{self, Function, with_function};
-use super::gemm::{self, Gemm, Left, Right, Write};
+use super::gemm::{self, Gemm, Left, Right, Steps, Write};
 use super::operand::{self, Operand, values};
 use super::packed;
 use super::parallel::{self, Shared};
@@ -171,7 +171,7 @@ pub(crate) fn product(
                 columns.len(),
                 &shared,
                 at,
-                outputs,
+                Steps::even(outputs),
                 Write::Replace,
             );
         }

@@ -122,7 +122,7 @@ fn pairs_of_tiles(gemm: Gemm) -> Pairs {
 /// The choice does not depend on the batch, so that results do not either.
 pub(crate) fn choose(g: &Geometry) -> Option<Choice> {
     // Measured on Zen 5 and Zen 4.
-    best(g, if simd::multiplies_fast() { 36.0 } else { 20.0 })
+    best(g, if simd::multiplies_fast() { 28.0 } else { 20.0 })
 }
 
 /// [`choose`] for the weights' gradient, which writes and reads both transformed images, and whose matrix products are as small

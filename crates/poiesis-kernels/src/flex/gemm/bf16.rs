@@ -142,9 +142,10 @@ impl Block {
         for first in (0..product.columns).step_by(panel) {
             let width = panel.min(product.columns - first);
             let vectors = width.div_ceil(LANES);
+            let places = product.places.skip(self.first_row);
             let right = &packed[first * product.depth.div_ceil(2) + start / 2 * vectors * LANES..];
             assert!(right.len() >= pairs * vectors * LANES);
-            for tiles in tiles(self.rows, self.count, tile_rows::<V4>(vectors)) {
+            for tiles in tiles(self.rows, places, self.count, tile_rows::<V4>(vectors)) {
                 let column = Column {
                     tiles: tiles.count,
                     left: self.left.wrapping_add(self.rows.at(tiles.first) + self.columns.at(0)),
@@ -155,10 +156,8 @@ impl Block {
                     jump: self.columns.jump.wrapping_sub(self.columns.run.wrapping_mul(self.columns.step)),
                     right: right.as_ptr(),
                     pairs,
-                    result: product
-                        .result
-                        .wrapping_add((self.first_row + tiles.first) * product.stride + first),
-                    stride: product.stride,
+                    result: product.result.wrapping_add(places.at(tiles.first) + first),
+                    stride: places.step,
                     last: mask(width - (vectors - 1) * LANES),
                     add: start > 0 || product.write == Write::Add,
                 };
