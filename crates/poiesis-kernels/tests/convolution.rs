@@ -288,6 +288,36 @@ fn odd_shapes() {
     check(&Case { channels: 64, out: 64, groups: 2, stride: [2, 2], ..base });
 }
 
+/// Wide enough that most windows are read where they lie.
+#[test]
+fn wide_images() {
+    let base = Case::square(2, 28, 5, 20, 3, 1, 1);
+    check(&base);
+    check(&Case::square(3, 64, 3, 24, 4, 2, 1));
+    check(&Case::square(2, 30, 5, 17, 3, 2, 1));
+    check(&Case { large: [9, 50], kernel: [3, 5], padding: [[1, 1], [2, 2]], ..base.clone() });
+    check(&Case { large: [20, 41], kernel: [5, 3], stride: [3, 2], ..base.clone() });
+    // The kernels of a gated PixelCNN: the rows above, and what is left of a pixel.
+    check(&Case { large: [10, 26], kernel: [2, 3], padding: [[2, 0], [1, 1]], ..base.clone() });
+    check(&Case { large: [10, 26], kernel: [1, 2], padding: [[0, 0], [1, 0]], ..base.clone() });
+    // Lines of which none lies inside, or nothing else.
+    check(&Case { large: [2, 30], ..base.clone() });
+    check(&Case { large: [1, 30], kernel: [5, 3], padding: [[2, 2], [1, 1]], ..base.clone() });
+    check(&Case { large: [12, 30], padding: [[0, 0], [0, 0]], ..base.clone() });
+    for live in [0, 1, 5, 8] {
+        check(&Case { live: Some(live), ..base.clone() });
+    }
+}
+
+#[test]
+fn pixels_with_a_stride_and_images_from_pixels() {
+    check(&Case::square(3, 8, 20, 36, 1, 2, 0));
+    check(&Case::square(3, 9, 20, 36, 1, 2, 0));
+    check(&Case { groups: 2, stride: [4, 2], large: [8, 12], ..Case::square(2, 8, 20, 36, 1, 2, 0) });
+    check(&Case::square(5, 4, 128, 20, 4, 1, 0));
+    check(&Case { large: [2, 3], kernel: [2, 3], ..Case::square(5, 4, 300, 7, 4, 1, 0) });
+}
+
 #[test]
 fn masked_kernels() {
     let base = Case::square(2, 9, 16, 32, 3, 1, 1);

@@ -637,7 +637,7 @@ impl Window<'_> {
     fn lines(&self, batch: usize, outputs: usize) -> usize {
         let [height, width] = self.gather.grid;
         let copied = 49_152 / (self.pitch(width) * self.gather.step[0] as usize);
-        let fitting = copied.min(24_576 / (width * outputs));
+        let fitting = copied.min(24_576 / (width * outputs.max(1)));
         fitting.min((batch * height).div_ceil(8)).clamp(1, height)
     }
 
