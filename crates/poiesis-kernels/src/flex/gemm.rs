@@ -546,6 +546,7 @@ struct Pointers {
     add: bool,
 }
 
+/// Tiles of so many rows and vectors, one below the other.
 struct Column<const ROWS: usize, const VECTORS: usize>(Pointers);
 
 impl<const ROWS: usize, const VECTORS: usize> WithSimd for Column<ROWS, VECTORS> {
