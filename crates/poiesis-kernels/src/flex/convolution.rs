@@ -1016,17 +1016,23 @@ fn weight_gradient_by_lines(g: &Geometry, window: &Window<'_>, x: &[f32], y: &[f
 }
 
 /// Lets `add` add each of `count` parts to a sum of its own, and puts the sums' sum into `total`.
-fn sum_of_parts(count: usize, total: &mut [f32], add_part: impl Fn(usize, &mut [f32]) + Send + Sync) {
+pub(crate) fn sum_of_parts(
+    count: usize,
+    total: &mut [f32],
+    add_part: impl Fn(usize, &mut [f32]) + Send + Sync,
+) {
     let len = total.len();
     if count == 1 {
         total.fill(0.0);
         return add_part(0, total);
     }
-    let mut sums = Buffer::zeros(count * len);
+    let mut sums = Buffer::take(count * len);
     let shared = Shared::new(&mut sums);
     parallel::tasks(count, |part| {
         // SAFETY: every part has a sum of its own.
-        add_part(part, unsafe { shared.part(part * len..(part + 1) * len) });
+        let sum = unsafe { shared.part(part * len..(part + 1) * len) };
+        sum.fill(0.0);
+        add_part(part, sum);
     });
     parallel::chunks(total, SUM, |index, total| {
         total.fill(0.0);

@@ -26,7 +26,8 @@
 //! schemes multiply in f32: rounded, they would have eight times the error of direct sums (1.6e-2 to 1.9e-2).
 //!
 //! Memory: with many tiles, transformed weights (`points²` matrices) and some megabytes per thread; with few
-//! tiles, the transformed image and one panel of transformed weights per thread.
+//! tiles, the transformed image and one panel of transformed weights per thread. The gradient of few weights: at most 16 MiB of
+//! sums and some megabytes per thread; of many: their sums and at most about 16 MiB of transformed images.
 //!
 //! Source: Winograd 1980; Lavin & Gray 2016 for convolutions; Barabasz et al. 2020 for the points.
 
@@ -44,7 +45,7 @@ use self::scheme::{F22, F23, F25, F34, F42, F43, Scheme};
 use self::transform::{
     LargeToTiles, SmallToTiles, SumsToWeights, TilesToLarge, TilesToSmall, WeightsToPanel,
 };
-use super::convolution::Geometry;
+use super::convolution::{Geometry, sum_of_parts};
 use super::gemm::{self, Gemm, Left, Write};
 use super::parallel::{self, Shared};
 use super::pool::Buffer;
@@ -58,6 +59,12 @@ const TASK_FLOATS: usize = 1 << 20;
 
 /// Transformed images of up to this many floats may be held whole, and tasks take panels of the weights.
 const WHOLE_FLOATS: usize = 1 << 22;
+
+/// Up to so many transformed weights, parts of the tiles sum up their gradient on their own.
+const SUMS_OF_PART: usize = 5 << 17;
+
+/// Most floats of the parts' sums together.
+const PARTS_FLOATS: usize = 1 << 22;
 
 /// Channels come in groups of this many, a multiple of every vector's length.
 const GROUP: usize = 16;
@@ -121,19 +128,18 @@ fn pairs_of_tiles(gemm: Gemm) -> Pairs {
 ///
 /// The choice does not depend on the batch, so that results do not either.
 pub(crate) fn choose(g: &Geometry) -> Option<Choice> {
-    // Measured on Zen 5 and Zen 4.
-    best(g, if simd::multiplies_fast() { 28.0 } else { 20.0 })
+    best(g, |_| 14.0)
 }
 
-/// [`choose`] for the weights' gradient, which writes and reads both transformed images, and whose matrix products are as small
-/// as the channels are few.
+/// [`choose`] for the weights' gradient, whose transformed images do not stay in the cache where the sums are many.
 pub(crate) fn choose_for_weights(g: &Geometry) -> Option<Choice> {
-    let depth = Phases::of(g).depth(g.channels);
-    best(g, if simd::multiplies_fast() { 50.0 } else { 20.0 }).filter(|_| depth.min(g.out) >= 2 * GROUP)
+    let of_many = if simd::multiplies_fast() { 50.0 } else { 20.0 };
+    best(g, |sums| if sums <= SUMS_OF_PART { 17.0 } else { of_many })
 }
 
-/// The fastest scheme where transforming a number takes as long as `moving` multiplications.
-fn best(g: &Geometry, moving: f64) -> Option<Choice> {
+/// The fastest scheme where transforming a number takes as long as `moving` multiplications, which depends on how many transformed
+/// weights there are; measured on Zen 5, the 20 of many also on Zen 4.
+fn best(g: &Geometry, moving: impl Fn(usize) -> f64) -> Option<Choice> {
     let [kernel, width] = g.kernel;
     let stride = g.stride[0];
     let fits = simd::has_vectors()
@@ -166,7 +172,7 @@ fn best(g: &Geometry, moving: f64) -> Option<Choice> {
         _ => return None,
     };
     let pairs = (g.channels * g.out) as f64;
-    let depth = phases.depth(g.channels) as f64;
+    let depth = phases.depth(g.channels);
     // Times in multiplications, for a batch of 64; rounded ones as measured on Zen 4.
     let of_pair = if Gemm::in_force().rounds() { 0.8 } else { 1.0 };
     let direct = (64 * g.small[0] * g.small[1] * kernel * kernel) as f64 * pairs * of_pair;
@@ -175,7 +181,9 @@ fn best(g: &Geometry, moving: f64) -> Option<Choice> {
         .map(|&(name, results, points)| {
             let gemm = name.gemm(g);
             let tiles = 64 * g.small[0].div_ceil(results) * g.small[1].div_ceil(results);
-            let (tiles, products) = (tiles as f64, (points * points) as f64);
+            let products = points * points;
+            let moving = moving(products * depth * g.out);
+            let (tiles, products, depth) = (tiles as f64, products as f64, depth as f64);
             let of_pair = if gemm.rounds() { 0.55 } else { 1.0 };
             let multiplying = tiles * depth * g.out as f64 * of_pair;
             let moving = moving * tiles * (depth + g.out as f64);
@@ -271,20 +279,21 @@ fn shrink_by<
             scheme: PhantomData,
         });
     };
-    let multiply_out = |tiles: Range<usize>, inputs: &[f32], packed: &[f32], columns: Range<usize>| {
-        let (count, width) = (tiles.len(), columns.len());
-        let mut outputs = Buffer::take(products * count * width);
-        multiply_all(gemm, products, count, depth, width, inputs, packed, &mut outputs);
-        simd::dispatch_vectors(TilesToSmall::<W, RESULTS, TAPS, POINTS> {
-            grid: &grid,
-            tiles,
-            products: &outputs,
-            columns,
-            bias,
-            result: &result,
-            scheme: PhantomData,
-        });
-    };
+    let multiply_out =
+        |tiles: Range<usize>, inputs: Products<'_>, weights: Products<'_>, columns: Range<usize>| {
+            let slab = Slab::rows(tiles.len(), columns.len(), Pairs::None);
+            let mut outputs = Buffer::take(products * slab.product());
+            multiply_all(gemm, products, inputs, weights, &slab, &mut outputs);
+            simd::dispatch_vectors(TilesToSmall::<W, RESULTS, TAPS, POINTS> {
+                grid: &grid,
+                tiles,
+                products: &outputs,
+                columns,
+                bias,
+                result: &result,
+                scheme: PhantomData,
+            });
+        };
     let pack = |columns: Range<usize>, slab: &Slab, packed: &Shared<'_>| {
         simd::dispatch_vectors(WeightsToPanel::<W, RESULTS, TAPS, POINTS> {
             g,
@@ -297,19 +306,21 @@ fn shrink_by<
         });
     };
     if by_weights(products, grid.tiles(), depth, g.out) {
-        let inputs = transform_whole(products, &Slab::rows(grid.tiles(), grid.depth(), pairs), to_tiles);
-        by_panels(products, (grid.depth(), g.out), pairs, pack, |columns, packed| {
-            multiply_out(0..grid.tiles(), &inputs, packed, columns);
+        let slab = Slab::rows(grid.tiles(), grid.depth(), pairs);
+        let inputs = transform_whole(products, &slab, to_tiles);
+        by_panels(products, (grid.depth(), g.out), pairs, pack, |columns, weights| {
+            multiply_out(0..grid.tiles(), (&inputs, &slab), weights, columns);
         });
     } else {
-        let packed = pack_all(products, &Slab::panels(grid.depth(), g.out, pairs), pack);
+        let panels = Slab::panels(grid.depth(), g.out, pairs);
+        let weights = pack_all(products, &panels, pack);
         let size = task_tiles(grid.tiles(), products * depth);
         parallel::tasks(parallel::parts(grid.tiles(), size), |task| {
             let tiles = parallel::part(grid.tiles(), size, task);
             let slab = Slab::rows(tiles.len(), grid.depth(), pairs);
-            let mut inputs = Buffer::take(products * tiles.len() * depth);
+            let mut inputs = Buffer::take(products * slab.product());
             to_tiles(tiles.clone(), &slab, 0, &Shared::new(&mut inputs));
-            multiply_out(tiles, &inputs, &packed, 0..g.out);
+            multiply_out(tiles, (&inputs, &slab), (&weights, &panels), 0..g.out);
         });
     }
     y
@@ -340,20 +351,21 @@ fn grow_by<W: Scheme<RESULTS, TAPS, POINTS>, const RESULTS: usize, const TAPS: u
             scheme: PhantomData,
         });
     };
-    let multiply_out = |tiles: Range<usize>, inputs: &[f32], packed: &[f32], columns: Range<usize>| {
-        let (count, width) = (tiles.len(), columns.len());
-        let mut outputs = Buffer::take(products * count * width);
-        multiply_all(gemm, products, count, depth, width, inputs, packed, &mut outputs);
-        simd::dispatch_vectors(TilesToLarge::<W, RESULTS, TAPS, POINTS> {
-            grid: &grid,
-            tiles,
-            products: &outputs,
-            columns,
-            bias,
-            result: &result,
-            scheme: PhantomData,
-        });
-    };
+    let multiply_out =
+        |tiles: Range<usize>, inputs: Products<'_>, weights: Products<'_>, columns: Range<usize>| {
+            let slab = Slab::rows(tiles.len(), columns.len(), Pairs::None);
+            let mut outputs = Buffer::take(products * slab.product());
+            multiply_all(gemm, products, inputs, weights, &slab, &mut outputs);
+            simd::dispatch_vectors(TilesToLarge::<W, RESULTS, TAPS, POINTS> {
+                grid: &grid,
+                tiles,
+                products: &outputs,
+                columns,
+                bias,
+                result: &result,
+                scheme: PhantomData,
+            });
+        };
     let pack = |columns: Range<usize>, slab: &Slab, packed: &Shared<'_>| {
         simd::dispatch_vectors(WeightsToPanel::<W, RESULTS, TAPS, POINTS> {
             g,
@@ -366,13 +378,15 @@ fn grow_by<W: Scheme<RESULTS, TAPS, POINTS>, const RESULTS: usize, const TAPS: u
         });
     };
     if by_weights(products, grid.tiles(), width.max(depth), width) {
-        let inputs = transform_whole(products, &Slab::rows(grid.tiles(), g.out, pairs), to_tiles);
+        let slab = Slab::rows(grid.tiles(), g.out, pairs);
+        let inputs = transform_whole(products, &slab, to_tiles);
         // Panels have their own phases and channels, so they never write to the same place.
-        by_panels(products, (g.out, width), pairs, pack, |columns, packed| {
-            multiply_out(0..grid.tiles(), &inputs, packed, columns);
+        by_panels(products, (g.out, width), pairs, pack, |columns, weights| {
+            multiply_out(0..grid.tiles(), (&inputs, &slab), weights, columns);
         });
     } else {
-        let packed = pack_all(products, &Slab::panels(g.out, width, pairs), pack);
+        let panels = Slab::panels(g.out, width, pairs);
+        let weights = pack_all(products, &panels, pack);
         // A task has whole images, because neighbouring tiles add to the same pixels.
         let size = task_tiles(grid.tiles(), products * width.max(depth));
         let images = (size / grid.image_tiles().max(1)).min(g.batch.div_ceil(8)).max(1);
@@ -384,9 +398,9 @@ fn grow_by<W: Scheme<RESULTS, TAPS, POINTS>, const RESULTS: usize, const TAPS: u
                 let part = parallel::part(count, size, part);
                 let tiles = first + part.start..first + part.end;
                 let slab = Slab::rows(tiles.len(), g.out, pairs);
-                let mut inputs = Buffer::take(products * tiles.len() * depth);
+                let mut inputs = Buffer::take(products * slab.product());
                 to_tiles(tiles.clone(), &slab, 0, &Shared::new(&mut inputs));
-                multiply_out(tiles, &inputs, &packed, 0..width);
+                multiply_out(tiles, (&inputs, &slab), (&weights, &panels), 0..width);
             }
         });
     }
@@ -409,65 +423,100 @@ fn weight_gradient_by<
     let (products, large) = (POINTS * POINTS, grid.depth());
     // The channels that lie side by side in the weights become the columns of the product.
     let (rows, columns) = if g.transposed { (g.out, large) } else { (large, g.out) };
-    let row_tiles = pairs.tiles_of_row();
-    let chunk = (row_tiles * (1 << 22) / (products * (large + g.out))).clamp(64, grid.tiles().max(64));
-    let chunk = chunk.next_multiple_of(row_tiles);
-    let mut large_tiles = Buffer::take(products * chunk / row_tiles * large);
-    let mut small_tiles = Buffer::take(products * chunk / row_tiles * g.out);
-    let mut sums = Buffer::take(products * rows * columns);
-    if grid.tiles() == 0 {
-        sums.fill(0.0);
-    }
-    for index in 0..parallel::parts(grid.tiles(), chunk) {
-        let tiles = parallel::part(grid.tiles(), chunk, index);
-        let count = tiles.len();
-        let depth = count.div_ceil(row_tiles);
-        let (large_slab, small_slab) = if g.transposed {
-            (Slab::panels(count, large, pairs), Slab::rows(count, g.out, pairs))
+    let slabs = |count: usize| {
+        if g.transposed {
+            [Slab::panels(count, large, pairs), Slab::rows(count, g.out, pairs)]
         } else {
-            (Slab::rows(count, large, pairs), Slab::panels(count, g.out, pairs))
+            [Slab::rows(count, large, pairs), Slab::panels(count, g.out, pairs)]
+        }
+    };
+    let row_tiles = pairs.tiles_of_row();
+    // Transforms the tiles of both images, `at` tiles from the first of the slabs.
+    let transform = |tiles: Range<usize>, at: usize, slabs: &[Slab; 2], [large, small]: [&Shared<'_>; 2]| {
+        simd::dispatch_vectors(LargeToTiles::<W, RESULTS, TAPS, POINTS> {
+            grid: &grid,
+            tiles: tiles.clone(),
+            image: x,
+            slab: &slabs[0],
+            at: at / row_tiles,
+            result: large,
+            scheme: PhantomData,
+        });
+        simd::dispatch_vectors(SmallToTiles::<W, RESULTS, TAPS, POINTS> {
+            grid: &grid,
+            tiles,
+            image: y,
+            slab: &slabs[1],
+            at: at / row_tiles,
+            result: small,
+            scheme: PhantomData,
+        });
+    };
+    let multiply =
+        |p: usize, block: Range<usize>, slabs: &[Slab; 2], images: [&[f32]; 2], sums: &mut [f32], write| {
+            let [left, right] = if g.transposed { [1, 0] } else { [0, 1] };
+            let depth = slabs[left].rows;
+            let (left, right) =
+                (&images[left][slabs[left].entries(p)], &images[right][slabs[right].entries(p)]);
+            multiply(gemm, &left[block.start..], (1, rows), block.len(), depth, right, columns, sums, write);
         };
-        let shared_large = Shared::new(&mut large_tiles);
-        let shared_small = Shared::new(&mut small_tiles);
-        parallel::tasks(parallel::parts(count, 16), |task| {
-            let part = parallel::part(count, 16, task);
-            let part_tiles = tiles.start + part.start..tiles.start + part.end;
-            simd::dispatch_vectors(LargeToTiles::<W, RESULTS, TAPS, POINTS> {
-                grid: &grid,
-                tiles: part_tiles.clone(),
-                image: x,
-                slab: &large_slab,
-                at: part.start / row_tiles,
-                result: &shared_large,
-                scheme: PhantomData,
-            });
-            simd::dispatch_vectors(SmallToTiles::<W, RESULTS, TAPS, POINTS> {
-                grid: &grid,
-                tiles: part_tiles,
-                image: y,
-                slab: &small_slab,
-                at: part.start / row_tiles,
-                result: &shared_small,
-                scheme: PhantomData,
-            });
+    let sums_slab = Slab::rows(rows, columns, Pairs::None);
+    let mut sums = Buffer::take(products * sums_slab.product());
+    if products * rows * columns <= SUMS_OF_PART {
+        // Every part of the tiles has sums of its own, and what it transforms stays in its cache.
+        let step = 48;
+        let most = (PARTS_FLOATS / sums.len()).clamp(1, 16);
+        let count = 1 << (grid.tiles() / 256).clamp(1, most).ilog2();
+        let size = grid.tiles().div_ceil(count).next_multiple_of(row_tiles).max(1);
+        sum_of_parts(parallel::parts(grid.tiles(), size), &mut sums, |part, sums| {
+            let part = parallel::part(grid.tiles(), size, part);
+            let mut images = slabs(step).map(|slab| Buffer::take(products * slab.product()));
+            for index in 0..parallel::parts(part.len(), step) {
+                let tiles = parallel::part(part.len(), step, index);
+                let slabs = slabs(tiles.len());
+                let [large, small] = images.each_mut().map(|image| Shared::new(image));
+                transform(part.start + tiles.start..part.start + tiles.end, 0, &slabs, [&large, &small]);
+                for p in 0..products {
+                    let sums = &mut sums[sums_slab.entries(p)];
+                    multiply(p, 0..rows, &slabs, images.each_ref().map(|image| &image[..]), sums, Write::Add);
+                }
+            }
         });
-        let (left, right): (&[f32], &[f32]) =
-            if g.transposed { (&small_tiles, &large_tiles) } else { (&large_tiles, &small_tiles) };
-        let block = rows.div_ceil(4).next_multiple_of(24);
-        let blocks = parallel::parts(rows, block);
-        let shared_sums = Shared::new(&mut sums);
-        parallel::tasks(products * blocks, |task| {
-            let (p, block_index) = (task / blocks, task % blocks);
-            let block = parallel::part(rows, block, block_index);
-            let start = p * rows * columns;
-            let range = start + block.start * columns..start + block.end * columns;
-            // SAFETY: products and blocks of rows are disjoint.
-            let sums = unsafe { shared_sums.part(range) };
-            let write = if index == 0 { Write::Replace } else { Write::Add };
-            let left = &left[p * depth * rows + block.start..];
-            let right = &right[p * depth * columns..(p + 1) * depth * columns];
-            multiply(gemm, left, (1, rows), block.len(), depth, right, columns, sums, write);
-        });
+    } else {
+        let chunk = (row_tiles * (1 << 22) / (products * (large + g.out))).clamp(64, grid.tiles().max(64));
+        let chunk = chunk.next_multiple_of(row_tiles);
+        let mut images = slabs(chunk).map(|slab| Buffer::take(products * slab.product()));
+        if grid.tiles() == 0 {
+            sums.fill(0.0);
+        }
+        for index in 0..parallel::parts(grid.tiles(), chunk) {
+            let tiles = parallel::part(grid.tiles(), chunk, index);
+            let slabs = slabs(tiles.len());
+            let [large, small] = images.each_mut().map(|image| Shared::new(image));
+            parallel::tasks(parallel::parts(tiles.len(), 16), |task| {
+                let part = parallel::part(tiles.len(), 16, task);
+                transform(
+                    tiles.start + part.start..tiles.start + part.end,
+                    part.start,
+                    &slabs,
+                    [&large, &small],
+                );
+            });
+            let block = rows.div_ceil(4).next_multiple_of(24);
+            let blocks = parallel::parts(rows, block);
+            let shared_sums = Shared::new(&mut sums);
+            let images = images.each_ref().map(|image| &image[..]);
+            parallel::tasks(products * blocks, |task| {
+                let (p, block_index) = (task / blocks, task % blocks);
+                let block = parallel::part(rows, block, block_index);
+                let start = sums_slab.entries(p).start;
+                let range = start + block.start * columns..start + block.end * columns;
+                // SAFETY: products and blocks of rows are disjoint.
+                let sums = unsafe { shared_sums.part(range) };
+                let write = if index == 0 { Write::Replace } else { Write::Add };
+                multiply(p, block, &slabs, images, sums, write);
+            });
+        }
     }
     let mut gradient = Buffer::take(g.weights());
     let shared = Shared::new(&mut gradient);
@@ -496,23 +545,24 @@ fn task_tiles(tiles: usize, floats: usize) -> usize {
     fitting.min(tiles.div_ceil(8).max(24))
 }
 
-/// The matrix products of `count` tiles' inputs, `depth` entries each, with one or all panels of the weights.
-#[expect(clippy::too_many_arguments, reason = "the geometry of matrix products")]
+/// Matrices for every product, and how they lie in memory.
+type Products<'a> = (&'a [f32], &'a Slab);
+
+/// The matrix products of tiles' inputs with one or all panels of the weights.
 fn multiply_all(
     gemm: Gemm,
     products: usize,
-    count: usize,
-    depth: usize,
-    width: usize,
-    inputs: &[f32],
-    packed: &[f32],
+    (inputs, tiles): Products<'_>,
+    (weights, panels): Products<'_>,
+    results: &Slab,
     outputs: &mut [f32],
 ) {
     for p in 0..products {
-        let left = &inputs[p * count * depth..];
-        let packed = &packed[p * depth * width..][..depth * width];
-        let outputs = &mut outputs[p * count * width..][..count * width];
-        multiply(gemm, left, (depth, 1), count, depth, packed, width, outputs, Write::Replace);
+        let left = &inputs[tiles.entries(p)];
+        let weights = &weights[panels.entries(p)];
+        let outputs = &mut outputs[results.entries(p)];
+        let (rows, depth, columns) = (tiles.rows, tiles.columns, results.columns);
+        multiply(gemm, left, (depth, 1), rows, depth, weights, columns, outputs, Write::Replace);
     }
 }
 
@@ -557,7 +607,7 @@ fn by_panels(
     (rows, columns): (usize, usize),
     pairs: Pairs,
     pack: impl Fn(Range<usize>, &Slab, &Shared<'_>) + Send + Sync,
-    multiply: impl Fn(Range<usize>, &[f32]) + Send + Sync,
+    multiply: impl Fn(Range<usize>, Products<'_>) + Send + Sync,
 ) {
     let width = gemm::panel_width();
     parallel::tasks(parallel::parts(columns, width), |task| {
@@ -565,7 +615,7 @@ fn by_panels(
         let slab = Slab::panels(rows, columns.len(), pairs);
         let mut packed = Buffer::take(products * slab.product());
         pack(columns.clone(), &slab, &Shared::new(&mut packed));
-        multiply(columns, &packed);
+        multiply(columns, (&packed, &slab));
     });
 }
 

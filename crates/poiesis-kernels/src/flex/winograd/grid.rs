@@ -1,7 +1,10 @@
 //! Where tiles lie in images, and transformed values in memory.
 
+use std::ops::Range;
+
 use super::super::convolution::Geometry;
 use super::super::gemm;
+use super::GROUP;
 
 /// How the pixels of an axis of the large image, and with them the taps, are shared out: those of a phase lie `step` apart, and
 /// the next phase begins `apart` after the one before.
@@ -33,6 +36,14 @@ impl Phases {
     }
 }
 
+/// Image, row and column of a tile.
+#[derive(Clone, Copy)]
+pub(super) struct Tile {
+    image: usize,
+    pub(super) y: usize,
+    pub(super) x: usize,
+}
+
 /// The tiles of a batch.
 pub(super) struct Grid {
     pub(super) large: [usize; 2],
@@ -46,8 +57,6 @@ pub(super) struct Grid {
     pub(super) results: usize,
     /// Tiles of an image, down and across.
     pub(super) tiles: [usize; 2],
-    /// What lies outside an image.
-    pub(super) zeros: Vec<f32>,
 }
 
 impl Grid {
@@ -62,7 +71,6 @@ impl Grid {
             padding: g.padding,
             results,
             tiles: g.small.map(|size| size.div_ceil(results)),
-            zeros: vec![0.0; g.channels.max(g.out)],
         }
     }
 
@@ -83,34 +91,53 @@ impl Grid {
         self.batch * self.image_tiles()
     }
 
-    /// Image, row and column of a tile.
-    pub(super) fn tile(&self, index: usize) -> (usize, usize, usize) {
+    /// The tiles of these numbers. A division for each would take as long as to transform a few channels of it.
+    #[inline(always)]
+    pub(super) fn walk(&self, tiles: Range<usize>) -> impl Iterator<Item = Tile> + use<> {
         let [height, width] = self.tiles;
-        (index / (height * width), index / width % height, index % width)
+        let (mut image, mut y, mut x) =
+            (tiles.start / (height * width), tiles.start / width % height, tiles.start % width);
+        tiles.map(move |_| {
+            let tile = Tile { image, y, x };
+            x += 1;
+            if x == width {
+                (x, y) = (0, y + 1);
+            }
+            if y == height {
+                (y, image) = (0, image + 1);
+            }
+            tile
+        })
     }
 
-    /// Where the values of the large pixel `(i, j)` of a tile's phase lie.
+    /// Where the values of the large pixel `(j, i)` of a tile's phase lie.
     #[inline(always)]
-    pub(super) fn large_pixel(
-        &self,
-        tile: (usize, usize, usize),
-        phase: usize,
-        at: (usize, usize),
-    ) -> Option<usize> {
-        let (image, y, x) = tile;
-        let place = |tile: usize, phase: usize, at: usize, axis: usize| {
-            self.phases.place(phase, self.results * tile + at).wrapping_sub(self.padding[axis])
-        };
-        let y = place(y, phase / self.phases.count, at.0, 0);
-        let x = place(x, phase % self.phases.count, at.1, 1);
-        (y < self.large[0] && x < self.large[1])
-            .then(|| ((image * self.large[0] + y) * self.large[1] + x) * self.channels)
+    pub(super) fn large_pixel(&self, tile: Tile, phase: usize, (j, i): (usize, usize)) -> Option<usize> {
+        Some(self.large_line(tile, phase, j)? + self.large_column(tile, phase, i)?)
     }
 
-    /// Where the values of the small pixel `(i, j)` of a tile lie.
+    /// Where line `j` of a tile's phase begins in the large image.
     #[inline(always)]
-    pub(super) fn small_pixel(&self, tile: (usize, usize, usize), at: (usize, usize)) -> Option<usize> {
-        let (image, y, x) = tile;
+    pub(super) fn large_line(&self, tile: Tile, phase: usize, j: usize) -> Option<usize> {
+        let Tile { image, y, .. } = tile;
+        let y = self.phases.place(phase / self.phases.count, self.results * y + j);
+        let y = y.wrapping_sub(self.padding[0]);
+        (y < self.large[0]).then(|| (image * self.large[0] + y) * self.large[1] * self.channels)
+    }
+
+    /// Where column `i` of a tile's phase begins in a line of the large image.
+    #[inline(always)]
+    pub(super) fn large_column(&self, tile: Tile, phase: usize, i: usize) -> Option<usize> {
+        let Tile { x, .. } = tile;
+        let x = self.phases.place(phase % self.phases.count, self.results * x + i);
+        let x = x.wrapping_sub(self.padding[1]);
+        (x < self.large[1]).then(|| x * self.channels)
+    }
+
+    /// Where the values of the small pixel `(j, i)` of a tile lie.
+    #[inline(always)]
+    pub(super) fn small_pixel(&self, tile: Tile, at: (usize, usize)) -> Option<usize> {
+        let Tile { image, y, x } = tile;
         let y = self.results * y + at.0;
         let x = self.results * x + at.1;
         (y < self.small[0] && x < self.small[1])
@@ -172,8 +199,16 @@ impl Slab {
         first * self.rows + row * width + column - first
     }
 
-    /// Entries of a product.
+    /// How far apart products lie: an odd number of cache lines, because a tile has an entry in each product, and a power of two
+    /// would put all of them into the same few places of the cache.
+    #[inline(always)]
     pub(super) fn product(&self) -> usize {
-        self.rows * self.columns
+        ((self.rows * self.columns).div_ceil(GROUP) | 1) * GROUP
+    }
+
+    /// The entries of product `p`.
+    pub(super) fn entries(&self, p: usize) -> Range<usize> {
+        let start = p * self.product();
+        start..start + self.rows * self.columns
     }
 }

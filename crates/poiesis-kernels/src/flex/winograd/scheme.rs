@@ -185,7 +185,7 @@ pub(super) fn both_axes<S: Simd, const I: usize, const O: usize>(
     result
 }
 
-/// `matrix · x`; the compiler sees the factors and leaves out zeros and ones.
+/// `matrix · x`; the compiler sees the factors, leaves out zeros, and adds where they are one.
 #[inline(always)]
 pub(super) fn one_axis<S: Simd, const I: usize, const O: usize>(
     simd: S,
@@ -194,16 +194,20 @@ pub(super) fn one_axis<S: Simd, const I: usize, const O: usize>(
 ) -> [S::f32s; O] {
     let mut result = [simd.splat_f32s(0.0); O];
     unrolled!(o < O => {
-        let mut empty = true;
+        // A sum that begins with a one takes an instruction less.
+        let mut first = I;
+        unrolled!(i < I => {
+            if matrix[o][i] == 1.0 && first == I {
+                first = i;
+                result[o] = x[i];
+            }
+        });
+        let mut empty = first == I;
         unrolled!(i < I => {
             let factor = matrix[o][i];
-            if factor != 0.0 {
+            if factor != 0.0 && i != first {
                 let factors = simd.splat_f32s(factor);
-                result[o] = if empty && factor == 1.0 {
-                    x[i]
-                } else if empty && factor == -1.0 {
-                    simd.neg_f32s(x[i])
-                } else if empty {
+                result[o] = if empty {
                     simd.mul_f32s(factors, x[i])
                 } else if factor == 1.0 {
                     simd.add_f32s(result[o], x[i])

@@ -9,8 +9,9 @@ use pulp::{Simd, WithSimd};
 
 use super::super::convolution::Geometry;
 use super::super::parallel::Shared;
+use super::super::pool::Buffer;
 use super::GROUP;
-use super::grid::{Grid, Pairs, Phases, Slab};
+use super::grid::{Grid, Pairs, Phases, Slab, Tile};
 use super::scheme::{Scheme, both_axes, transpose, unrolled};
 
 /// Transforms the large image's phases, `Bᵀ d B`.
@@ -34,20 +35,29 @@ impl<W: Scheme<RESULTS, TAPS, POINTS>, const RESULTS: usize, const TAPS: usize, 
     fn with_simd<S: Simd>(self, simd: S) {
         // The code of schemes that do not round has no pairs.
         let pairs = if W::ROUNDS { self.slab.pairs } else { Pairs::None };
-        for (row, index) in self.tiles.clone().step_by(pairs.tiles_of_row()).enumerate() {
+        let [mut first, mut second] = [(); 2].map(|()| Buffer::take(POINTS * POINTS * self.grid.channels));
+        let mut tiles = self.grid.walk(self.tiles.clone());
+        let mut row = self.at;
+        while let Some(tile) = tiles.next() {
+            let partner = if pairs == Pairs::Tiles { tiles.next() } else { None };
             for phase in 0..self.grid.phases() {
+                let next = if pairs == Pairs::Tiles {
+                    Some(self.pixels(simd, partner, phase, &mut second))
+                } else {
+                    None
+                };
                 let tile = TileOfPixels {
-                    pixels: self.pixels(index, phase),
-                    next: (pairs == Pairs::Tiles).then(|| self.pixels(index + 1, phase)),
+                    pixels: self.pixels(simd, Some(tile), phase, &mut first),
+                    next,
                     pairs,
                     channels: self.grid.channels,
-                    row: self.at + row,
+                    row,
                     column: phase * self.grid.channels,
                 };
-                // SAFETY: a pixel has `channels` values, `zeros` are as many, and every row, product and column has a place of
-                // its own.
+                // SAFETY: a pixel has `channels` values, and every row, product and column has a place of its own.
                 unsafe { tile.transform(simd, const { &W::DATA }, self.slab, self.result) };
             }
+            row += 1;
         }
     }
 }
@@ -57,19 +67,22 @@ impl<W, const RESULTS: usize, const TAPS: usize, const POINTS: usize>
 {
     /// The pixels of a phase of a tile; zeros outside the image and behind the last tile.
     #[inline(always)]
-    fn pixels(&self, index: usize, phase: usize) -> [[*const f32; POINTS]; POINTS] {
-        let mut pixels = [[self.grid.zeros.as_ptr(); POINTS]; POINTS];
-        if index < self.tiles.end {
-            let tile = self.grid.tile(index);
-            unrolled!(j < POINTS => {
-                unrolled!(i < POINTS => {
-                    if let Some(at) = self.grid.large_pixel(tile, phase, (j, i)) {
-                        pixels[j][i] = self.image[at..at + self.grid.channels].as_ptr();
-                    }
-                });
-            });
+    fn pixels<'a, S: Simd>(
+        &'a self,
+        simd: S,
+        tile: Option<Tile>,
+        phase: usize,
+        copy: &'a mut [f32],
+    ) -> Square<'a> {
+        let Grid { large, channels, phases, .. } = *self.grid;
+        let pixel = |j, i| self.grid.large_pixel(tile?, phase, (j, i));
+        match (pixel(0, 0), pixel(POINTS - 1, POINTS - 1)) {
+            (Some(first), Some(last)) => {
+                let values = &self.image[first..last + channels];
+                Square { values, line: phases.step * large[1] * channels, pixel: phases.step * channels }
+            }
+            _ => copy_square::<S, POINTS>(simd, self.image, pixel, channels, copy),
         }
-        pixels
     }
 }
 
@@ -94,17 +107,23 @@ impl<W: Scheme<RESULTS, TAPS, POINTS>, const RESULTS: usize, const TAPS: usize, 
     fn with_simd<S: Simd>(self, simd: S) {
         // The code of schemes that do not round has no pairs.
         let pairs = if W::ROUNDS { self.slab.pairs } else { Pairs::None };
-        for (row, index) in self.tiles.clone().step_by(pairs.tiles_of_row()).enumerate() {
+        let [mut first, mut second] = [(); 2].map(|()| Buffer::take(RESULTS * RESULTS * self.grid.out));
+        let mut tiles = self.grid.walk(self.tiles.clone());
+        let mut row = self.at;
+        while let Some(tile) = tiles.next() {
+            let next =
+                if pairs == Pairs::Tiles { Some(self.pixels(simd, tiles.next(), &mut second)) } else { None };
             let tile = TileOfPixels {
-                pixels: self.pixels(index),
-                next: (pairs == Pairs::Tiles).then(|| self.pixels(index + 1)),
+                pixels: self.pixels(simd, Some(tile), &mut first),
+                next,
                 pairs,
                 channels: self.grid.out,
-                row: self.at + row,
+                row,
                 column: 0,
             };
-            // SAFETY: a pixel has `out` values, `zeros` are as many, and every row, product and column has a place of its own.
+            // SAFETY: a pixel has `out` values, and every row, product and column has a place of its own.
             unsafe { tile.transform(simd, const { &transpose(W::RESULT) }, self.slab, self.result) };
+            row += 1;
         }
     }
 }
@@ -114,27 +133,72 @@ impl<W, const RESULTS: usize, const TAPS: usize, const POINTS: usize>
 {
     /// The pixels of a tile; zeros outside the image and behind the last tile.
     #[inline(always)]
-    fn pixels(&self, index: usize) -> [[*const f32; RESULTS]; RESULTS] {
-        let mut pixels = [[self.grid.zeros.as_ptr(); RESULTS]; RESULTS];
-        if index < self.tiles.end {
-            let tile = self.grid.tile(index);
-            unrolled!(j < RESULTS => {
-                unrolled!(i < RESULTS => {
-                    if let Some(at) = self.grid.small_pixel(tile, (j, i)) {
-                        pixels[j][i] = self.image[at..at + self.grid.out].as_ptr();
-                    }
-                });
-            });
+    fn pixels<'a, S: Simd>(&'a self, simd: S, tile: Option<Tile>, copy: &'a mut [f32]) -> Square<'a> {
+        let Grid { small, out, .. } = *self.grid;
+        let pixel = |j, i| self.grid.small_pixel(tile?, (j, i));
+        match (pixel(0, 0), pixel(RESULTS - 1, RESULTS - 1)) {
+            (Some(first), Some(last)) => {
+                Square { values: &self.image[first..last + out], line: small[1] * out, pixel: out }
+            }
+            _ => copy_square::<S, RESULTS>(simd, self.image, pixel, out, copy),
         }
-        pixels
     }
 }
 
+/// A square of pixels: how far apart its lines and the pixels of a line lie. The values end with the last pixel's.
+#[derive(Clone, Copy)]
+struct Square<'a> {
+    values: &'a [f32],
+    line: usize,
+    pixel: usize,
+}
+
+impl Square<'_> {
+    /// The pixels' vectors from channel `c` on.
+    #[inline(always)]
+    fn vectors<S: Simd, const SIDE: usize>(self, simd: S, c: usize) -> [[S::f32s; SIDE]; SIDE] {
+        let Self { values, line, pixel } = self;
+        let first = values[c..(SIDE - 1) * (line + pixel) + c + S::F32_LANES].as_ptr();
+        let mut vectors = [[simd.splat_f32s(0.0); SIDE]; SIDE];
+        unrolled!(j < SIDE => {
+            unrolled!(i < SIDE => {
+                // SAFETY: the slice begins with the first vector and ends with the last.
+                vectors[j][i] = unsafe { load::<S>(first.wrapping_add(line * j + pixel * i)) };
+            });
+        });
+        vectors
+    }
+}
+
+/// A square of pixels of which some lie outside the image, copied with zeros in their place.
+#[inline(always)]
+fn copy_square<'a, S: Simd, const SIDE: usize>(
+    simd: S,
+    image: &[f32],
+    pixel: impl Fn(usize, usize) -> Option<usize>,
+    channels: usize,
+    copy: &'a mut [f32],
+) -> Square<'a> {
+    for (index, copy) in copy.chunks_exact_mut(channels).enumerate() {
+        let values = pixel(index / SIDE, index % SIDE).map(|at| &image[at..at + channels]);
+        for c in (0..channels).step_by(S::F32_LANES) {
+            let value = match values {
+                // SAFETY: the slice has as many values as are read.
+                Some(values) => unsafe { load::<S>(values[c..c + S::F32_LANES].as_ptr()) },
+                None => simd.splat_f32s(0.0),
+            };
+            // SAFETY: the slice has as many values as are written.
+            unsafe { store(copy[c..c + S::F32_LANES].as_mut_ptr(), value) };
+        }
+    }
+    Square { values: copy, line: SIDE * channels, pixel: channels }
+}
+
 /// What goes into a row of a slab.
-struct TileOfPixels<const SIDE: usize> {
-    pixels: [[*const f32; SIDE]; SIDE],
+struct TileOfPixels<'a, const SIDE: usize> {
+    pixels: Square<'a>,
     /// The pixels of the next tile, for pairs of tiles.
-    next: Option<[[*const f32; SIDE]; SIDE]>,
+    next: Option<Square<'a>>,
     pairs: Pairs,
     channels: usize,
     row: usize,
@@ -142,10 +206,10 @@ struct TileOfPixels<const SIDE: usize> {
     column: usize,
 }
 
-impl<const SIDE: usize> TileOfPixels<SIDE> {
+impl<const SIDE: usize> TileOfPixels<'_, SIDE> {
     /// # Safety
     ///
-    /// All pixels have `channels` values, a multiple of [`GROUP`], of two for pairs of channels, and nothing else uses the row.
+    /// `channels` are a multiple of [`GROUP`], of two for pairs of channels, and nothing else uses the row.
     #[inline(always)]
     unsafe fn transform<S: Simd, const POINTS: usize>(
         self,
@@ -157,19 +221,15 @@ impl<const SIDE: usize> TileOfPixels<SIDE> {
         let Self { pixels, channels, row, column, .. } = self;
         let (partner, values_of_entry) = match self.pairs {
             Pairs::None => (None, 1),
-            Pairs::Channels => (Some(pixels.map(|line| line.map(|pixel| pixel.wrapping_add(GROUP)))), 2),
+            Pairs::Channels => (Some(Square { values: &pixels.values[GROUP..], ..pixels }), 2),
             Pairs::Tiles => (self.next, 1),
         };
         for group in (0..channels).step_by(values_of_entry * GROUP) {
             let at = slab.offset(row, (column + group) / values_of_entry);
             for c in (group..group + GROUP).step_by(S::F32_LANES) {
-                // SAFETY: the caller's promise, and a group is a multiple of the lanes.
-                let x = unsafe { gather(simd, pixels, c) };
-                let mut values = both_axes(simd, matrix, x);
+                let mut values = both_axes(simd, matrix, pixels.vectors(simd, c));
                 if let Some(partner) = partner {
-                    // SAFETY: as above.
-                    let x = unsafe { gather(simd, partner, c) };
-                    values = pairs(simd, values, both_axes(simd, matrix, x));
+                    values = pairs(simd, values, both_axes(simd, matrix, partner.vectors(simd, c)));
                 }
                 // SAFETY: the caller's promise.
                 unsafe { slab.store(simd, result, at + c - group, values) };
@@ -211,11 +271,13 @@ impl Slab {
         at: usize,
         values: [[S::f32s; POINTS]; POINTS],
     ) {
+        let product = self.product();
+        assert!(at + (POINTS * POINTS - 1) * product + S::F32_LANES <= result.len());
+        let first = result.pointer(at);
         unrolled!(j < POINTS => {
             unrolled!(i < POINTS => {
-                let at = at + (POINTS * j + i) * self.product();
-                // SAFETY: the caller's promise; the part has a vector's values.
-                unsafe { store(result.part(at..at + S::F32_LANES), values[j][i]) };
+                // SAFETY: the last of the vectors lies inside the array, and nothing else uses any of them.
+                unsafe { store(first.wrapping_add((POINTS * j + i) * product), values[j][i]) };
             });
         });
     }
@@ -248,26 +310,39 @@ impl<W: Scheme<RESULTS, TAPS, POINTS>, const RESULTS: usize, const TAPS: usize, 
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
+        let Grid { small, out, .. } = *self.grid;
         let width = self.columns.len();
         let slab = Slab::rows(self.tiles.len(), width, Pairs::None);
-        for (row, index) in self.tiles.clone().enumerate() {
-            let tile = self.grid.tile(index);
+        let mut outside = Buffer::take(RESULTS * RESULTS * width);
+        for (row, tile) in self.grid.walk(self.tiles.clone()).enumerate() {
+            let pixel = |j, i| self.grid.small_pixel(tile, (j, i)).map(|at| at + self.columns.start);
+            let (first, line, distance) = match (pixel(0, 0), pixel(RESULTS - 1, RESULTS - 1)) {
+                (Some(first), Some(last)) => {
+                    assert!(last + width <= self.result.len());
+                    (self.result.pointer(first), small[1] * out, out)
+                }
+                _ => (outside.as_mut_ptr(), RESULTS * width, width),
+            };
             for c in (0..width).step_by(S::F32_LANES) {
-                // SAFETY: `multiply_all` filled the products.
-                let m: [[S::f32s; POINTS]; POINTS] =
-                    unsafe { slab.load(simd, self.products, row * width + c) };
+                let m: [[S::f32s; POINTS]; POINTS] = slab.load(simd, self.products, row * width + c);
                 let bias = bias_vector(simd, self.bias, self.columns.start + c);
                 let values = both_axes(simd, const { &W::RESULT }, m);
                 unrolled!(j < RESULTS => {
                     unrolled!(i < RESULTS => {
-                        if let Some(at) = self.grid.small_pixel(tile, (j, i)) {
-                            let at = at + self.columns.start + c;
-                            let value = simd.add_f32s(values[j][i], bias);
-                            // SAFETY: every tile has pixels of its own, every task channels or tiles.
-                            unsafe { store(self.result.part(at..at + S::F32_LANES), value) };
-                        }
+                        let value = simd.add_f32s(values[j][i], bias);
+                        // SAFETY: all of the square's pixels lie in the image, where every tile has pixels of its own, every
+                        // task channels or tiles; or in the buffer.
+                        unsafe { store(first.wrapping_add(line * j + distance * i + c), value) };
                     });
                 });
+            }
+            if first == outside.as_mut_ptr() {
+                for (index, values) in outside.chunks_exact(width).enumerate() {
+                    if let Some(at) = pixel(index / RESULTS, index % RESULTS) {
+                        // SAFETY: as above.
+                        unsafe { self.result.part(at..at + width) }.copy_from_slice(values);
+                    }
+                }
             }
         }
     }
@@ -275,23 +350,20 @@ impl<W: Scheme<RESULTS, TAPS, POINTS>, const RESULTS: usize, const TAPS: usize, 
 
 impl Slab {
     /// The vectors of all products from `at` in the first product on.
-    ///
-    /// # Safety
-    ///
-    /// They must lie inside `products`, which is checked.
     #[inline(always)]
-    unsafe fn load<S: Simd, const POINTS: usize>(
+    fn load<S: Simd, const POINTS: usize>(
         &self,
         simd: S,
         products: &[f32],
         at: usize,
     ) -> [[S::f32s; POINTS]; POINTS] {
+        let product = self.product();
+        let first = products[at..at + (POINTS * POINTS - 1) * product + S::F32_LANES].as_ptr();
         let mut values = [[simd.splat_f32s(0.0); POINTS]; POINTS];
         unrolled!(j < POINTS => {
             unrolled!(i < POINTS => {
-                let at = at + (POINTS * j + i) * self.product();
-                // SAFETY: the slice has as many values as are read.
-                values[j][i] = unsafe { load::<S>(products[at..at + S::F32_LANES].as_ptr()) };
+                // SAFETY: the slice begins with the first vector and ends with the last.
+                values[j][i] = unsafe { load::<S>(first.wrapping_add((POINTS * j + i) * product)) };
             });
         });
         values
@@ -330,34 +402,29 @@ impl<W: Scheme<RESULTS, TAPS, POINTS>, const RESULTS: usize, const TAPS: usize, 
         let width = self.columns.len();
         let slab = Slab::rows(self.tiles.len(), width, Pairs::None);
         let overlap = POINTS - RESULTS;
-        for (row, index) in self.tiles.clone().enumerate() {
-            let tile = self.grid.tile(index);
-            let mut pixels = [[None; POINTS]; POINTS];
+        for (row, tile) in self.grid.walk(self.tiles.clone()).enumerate() {
+            let mut lines = [None; POINTS];
+            let mut columns = [None; POINTS];
             let mut current = usize::MAX;
             for column in (0..width).step_by(S::F32_LANES) {
                 let (phase, channel) =
                     ((self.columns.start + column) / channels, (self.columns.start + column) % channels);
                 if phase != current {
                     current = phase;
-                    unrolled!(j < POINTS => {
-                        unrolled!(i < POINTS => {
-                            pixels[j][i] = self.grid.large_pixel(tile, phase, (j, i));
-                        });
-                    });
+                    lines = std::array::from_fn(|j| self.grid.large_line(tile, phase, j));
+                    columns = std::array::from_fn(|i| self.grid.large_column(tile, phase, i));
                 }
-                // SAFETY: `multiply_all` filled the products.
-                let v: [[S::f32s; POINTS]; POINTS] =
-                    unsafe { slab.load(simd, self.products, row * width + column) };
+                let v: [[S::f32s; POINTS]; POINTS] = slab.load(simd, self.products, row * width + column);
                 let bias = bias_vector(simd, self.bias, channel);
                 let values = both_axes(simd, const { &transpose(W::DATA) }, v);
                 unrolled!(j < POINTS => {
                     unrolled!(i < POINTS => {
-                        if let Some(at) = pixels[j][i] {
-                            let at = at + channel;
+                        if let (Some(line), Some(column)) = (lines[j], columns[i]) {
+                            let at = line + column + channel;
                             // SAFETY: a task's images, phases or channels are its own.
                             let pixel = unsafe { self.result.part(at..at + S::F32_LANES) };
                             // The tile above or to the left was here before.
-                            let seen = (j < overlap && tile.1 > 0) || (i < overlap && tile.2 > 0);
+                            let seen = (j < overlap && tile.y > 0) || (i < overlap && tile.x > 0);
                             let old = if seen {
                                 // SAFETY: the slice has as many values as are read.
                                 unsafe { load::<S>(pixel.as_ptr()) }
@@ -365,7 +432,7 @@ impl<W: Scheme<RESULTS, TAPS, POINTS>, const RESULTS: usize, const TAPS: usize, 
                                 bias
                             };
                             // SAFETY: the slice has as many values as are written.
-                            unsafe { store(pixel, simd.add_f32s(old, values[j][i])) };
+                            unsafe { store(pixel.as_mut_ptr(), simd.add_f32s(old, values[j][i])) };
                         }
                     });
                 });
@@ -530,9 +597,7 @@ impl<W: Scheme<RESULTS, TAPS, POINTS>, const RESULTS: usize, const TAPS: usize, 
         };
         for row in self.rows {
             for column in (0..slab.columns).step_by(S::F32_LANES) {
-                // SAFETY: the loads are checked.
-                let u: [[S::f32s; POINTS]; POINTS] =
-                    unsafe { slab.load(simd, self.sums, row * slab.columns + column) };
+                let u: [[S::f32s; POINTS]; POINTS] = slab.load(simd, self.sums, row * slab.columns + column);
                 let values = both_axes(simd, const { &transpose(W::KERNEL) }, u);
                 let (large, out) = if g.transposed { (column, row) } else { (row, column) };
                 unrolled!(j < TAPS => {
@@ -540,7 +605,7 @@ impl<W: Scheme<RESULTS, TAPS, POINTS>, const RESULTS: usize, const TAPS: usize, 
                         if let Some(at) = weight_offset(g, large, out, (j, i)) {
                             // SAFETY: every tap and pair of channels has a place of its own.
                             unsafe {
-                                store(self.result.part(at..at + S::F32_LANES), values[j][i]);
+                                store(self.result.part(at..at + S::F32_LANES).as_mut_ptr(), values[j][i]);
                             }
                         }
                     });
@@ -548,27 +613,6 @@ impl<W: Scheme<RESULTS, TAPS, POINTS>, const RESULTS: usize, const TAPS: usize, 
             }
         }
     }
-}
-
-/// The vectors of a tile's pixels from channel `c` on.
-///
-/// # Safety
-///
-/// From `c` on each pixel must have a vector's values.
-#[inline(always)]
-unsafe fn gather<S: Simd, const SIDE: usize>(
-    simd: S,
-    pixels: [[*const f32; SIDE]; SIDE],
-    c: usize,
-) -> [[S::f32s; SIDE]; SIDE] {
-    let mut values = [[simd.splat_f32s(0.0); SIDE]; SIDE];
-    unrolled!(j < SIDE => {
-        unrolled!(i < SIDE => {
-            // SAFETY: the caller's promise.
-            values[j][i] = unsafe { load::<S>(pixels[j][i].wrapping_add(c)) };
-        });
-    });
-    values
 }
 
 /// # Safety
@@ -582,9 +626,9 @@ unsafe fn load<S: Simd>(source: *const f32) -> S::f32s {
 
 /// # Safety
 ///
-/// `target` must have a vector's values.
+/// A vector's values must be writable from `target` on.
 #[inline(always)]
-unsafe fn store<V>(target: &mut [f32], value: V) {
+unsafe fn store<V>(target: *mut f32, value: V) {
     // SAFETY: the caller's promise; vectors need no alignment here.
-    unsafe { target.as_mut_ptr().cast::<V>().write_unaligned(value) }
+    unsafe { target.cast::<V>().write_unaligned(value) }
 }
