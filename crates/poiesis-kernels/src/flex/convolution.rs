@@ -237,10 +237,15 @@ pub(crate) fn weight_gradient_directly(g: &Geometry, x: &[f32], y: &[f32]) -> Bu
         && let Some(window) = gather.window()
     {
         weight_gradient_by_lines(g, &window, x, y, live);
-    } else if rows * g.out <= 1 << 16 && (g.small_pixels() > 1024 || rows < 48) {
-        weight_gradient_by_parts(g, &gather, x, y, live);
     } else {
-        weight_gradient_by_rows(g, &gather, x, y, live);
+        let weights = rows * g.out;
+        // Sums that leave the cache are read and written often enough where parts are small.
+        let parts = parts_of_sum(g.small_pixels(), (weights / 512).max(384), weights);
+        if weights <= 5 << 17 && (parts > 1 || rows < 48) {
+            weight_gradient_by_parts(g, &gather, x, y, parts, live);
+        } else {
+            weight_gradient_by_rows(g, &gather, x, y, live);
+        }
     }
     if g.transposed { transpose_weights(g, &gradient) } else { gradient }
 }
@@ -1015,6 +1020,13 @@ fn weight_gradient_by_lines(g: &Geometry, window: &Window<'_>, x: &[f32], y: &[f
     });
 }
 
+/// How many parts of `terms` terms, each of at least `least`, should sum up to `len` numbers on their own before they are added: a power
+/// of two, so that threads have equal shares, and not more than 16 MiB of sums.
+pub(crate) fn parts_of_sum(terms: usize, least: usize, len: usize) -> usize {
+    let most = ((1 << 22) / len.max(1)).clamp(1, 16);
+    1 << (terms / least).clamp(1, most).ilog2()
+}
+
 /// Lets `add` add each of `count` parts to a sum of its own, and puts the sums' sum into `total`.
 pub(crate) fn sum_of_parts(
     count: usize,
@@ -1042,21 +1054,33 @@ pub(crate) fn sum_of_parts(
     });
 }
 
-/// The gradient of few weights from many pixels: parts of the pixels sum up on their own and are added in order. The
-/// result is `[live, channels / groups, out]`.
-fn weight_gradient_by_parts(g: &Geometry, gather: &Gather, x: &[f32], y: &[f32], total: &mut [f32]) {
+/// The gradient of few weights from many pixels: `parts` of the pixels sum up on their own and are added in order. A thread then
+/// reads the pixels that it wrote, and not those that lie in the cache of another. The result is
+/// `[live, channels / groups, out]`.
+fn weight_gradient_by_parts(
+    g: &Geometry,
+    gather: &Gather,
+    x: &[f32],
+    y: &[f32],
+    parts: usize,
+    total: &mut [f32],
+) {
     let rows = g.live * g.group_channels();
     let pixels = g.small_pixels();
-    let count = pixels.div_ceil(1024).clamp(1, 16);
-    let size = pixels.div_ceil(count).max(1);
+    let size = pixels.div_ceil(parts).max(1);
     let gemm = Gemm::in_force();
-    let count = parallel::parts(pixels, size).max(1);
-    sum_of_parts(count, total, |task, sum| {
-        let range = parallel::part(pixels, size, task);
+    let parts = parallel::parts(pixels, size).max(1);
+    // Threads beyond the parts have blocks of their weights.
+    let block =
+        if rayon::current_num_threads() > parts { rows.div_ceil(4).next_multiple_of(24) } else { rows };
+    let blocks = parallel::parts(rows, block.max(1));
+    sum_of_parts(parts, total, |part, sum| {
+        let range = parallel::part(pixels, size, part);
         let tile_size = (32_768 / rows.max(1)).clamp(32, 384);
         let in_place = gather.in_place(g.group_channels());
         let mut columns = Buffer::take(if in_place.is_some() { 0 } else { tile_size * rows });
         let mut packed = Buffer::take(gemm.packed_len(tile_size, g.group_out()));
+        let sum = Shared::new(sum);
         for tile in 0..parallel::parts(range.len(), tile_size) {
             let tile = parallel::part(range.len(), tile_size, tile);
             let tile = range.start + tile.start..range.start + tile.end;
@@ -1077,16 +1101,28 @@ fn weight_gradient_by_parts(g: &Geometry, gather: &Gather, x: &[f32], y: &[f32],
                     gemm.pack(packed, right, tile.len(), g.group_out(), g.out, 1);
                     packed
                 });
-                gemm.multiply(
-                    left,
-                    rows,
-                    tile.len(),
-                    packed,
-                    g.group_out(),
-                    &mut sum[group * g.group_out()..],
-                    g.out,
-                    Write::Add,
-                );
+                parallel::tasks(blocks, |index| {
+                    let block = parallel::part(rows, block, index);
+                    let (depth, columns) = (tile.len(), g.group_out());
+                    let left = Left { rows: left.rows.skip(block.start), ..left };
+                    let at = block.start * g.out + group * columns;
+                    let (right, places) = (Right::Packed(packed), Steps::even(g.out));
+                    // SAFETY: blocks of rows and groups of columns are disjoint.
+                    unsafe {
+                        let write = Write::Add;
+                        gemm.multiply_shared(
+                            left,
+                            block.len(),
+                            depth,
+                            right,
+                            columns,
+                            &sum,
+                            at,
+                            places,
+                            write,
+                        );
+                    }
+                });
             }
         }
     });

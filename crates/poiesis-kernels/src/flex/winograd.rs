@@ -45,7 +45,7 @@ use self::scheme::{F22, F23, F25, F34, F42, F43, Scheme};
 use self::transform::{
     LargeToTiles, SmallToTiles, SumsToWeights, TilesToLarge, TilesToSmall, WeightsToPanel,
 };
-use super::convolution::{Geometry, sum_of_parts};
+use super::convolution::{Geometry, parts_of_sum, sum_of_parts};
 use super::gemm::{self, Gemm, Left, Write};
 use super::parallel::{self, Shared};
 use super::pool::Buffer;
@@ -62,9 +62,6 @@ const WHOLE_FLOATS: usize = 1 << 22;
 
 /// Up to so many transformed weights, parts of the tiles sum up their gradient on their own.
 const SUMS_OF_PART: usize = 5 << 17;
-
-/// Most floats of the parts' sums together.
-const PARTS_FLOATS: usize = 1 << 22;
 
 /// Channels come in groups of this many, a multiple of every vector's length.
 const GROUP: usize = 16;
@@ -465,8 +462,7 @@ fn weight_gradient_by<
     if products * rows * columns <= SUMS_OF_PART {
         // Every part of the tiles has sums of its own, and what it transforms stays in its cache.
         let step = 48;
-        let most = (PARTS_FLOATS / sums.len()).clamp(1, 16);
-        let count = 1 << (grid.tiles() / 256).clamp(1, most).ilog2();
+        let count = parts_of_sum(grid.tiles(), 256, sums.len());
         let size = grid.tiles().div_ceil(count).next_multiple_of(row_tiles).max(1);
         sum_of_parts(parallel::parts(grid.tiles(), size), &mut sums, |part, sums| {
             let part = parallel::part(grid.tiles(), size, part);
