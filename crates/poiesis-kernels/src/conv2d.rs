@@ -49,7 +49,7 @@ impl ConvOptions {
 /// On Flex: square kernels of up to ten taps at stride 1 and 2 go by Winograd's short convolutions (Lavin & Gray 2016,
 /// arXiv:1509.09308), long ones in four parts, where channels are multiples of 16 and so many that it pays; all others are matrix products whose left side is the
 /// image where it lies, a copy of its first and last lines and cells with zeros around (of all lines where many windows reach over the
-/// edge), or gathered pixels for dilated and grouped kernels. Which of them depends on the shape and on how fast the processor multiplies. The gradients are the exact adjoints. A gradient that nobody asked for is not computed.
+/// edge), or gathered pixels for dilated and grouped kernels. Which of them depends on the shape, for the gradient of many weights also on how fast the processor multiplies. The gradients are the exact adjoints. A gradient that nobody asked for is not computed.
 /// Memory beside the result: some hundred kilobytes per thread, for short convolutions also the transformed weights
 /// (up to six times the weights), and for the weights' gradient some tens of MiB of pixels. Kept for the backward pass: the input and the
 /// weights, shared and not copied.

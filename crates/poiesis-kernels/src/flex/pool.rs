@@ -2,7 +2,7 @@
 //!
 //! Large blocks that go back to the system cost page faults at every step (7 % of the time of a
 //! DCGAN step); blocks that stay here do not. What a thread has used last it uses next: written by another, a block would first have
-//! to come out of that one's cache, which takes a third of the time of a convolution between cores that share no cache.
+//! to come out of that one's cache, which takes a quarter of the time of a convolution between cores that share no cache.
 
 #![expect(unsafe_code, reason = "Burn's allocation interface is made of unsafe functions")]
 
