@@ -7,7 +7,7 @@
 //! ([`grow`]), and the gradient of the weights from both images ([`weight_gradient`]).
 //!
 //! Memory: tiles of at most some hundred kilobytes per thread for `shrink` and `grow`; at most about 16
-//! MiB of gathered pixels for `weight_gradient`.
+//! MiB of gathered pixels or of parts' sums for `weight_gradient`.
 
 #![expect(unsafe_code, reason = "tasks write interleaved pixels of one image through `Shared`")]
 
@@ -19,6 +19,9 @@ use super::pool::Buffer;
 use super::simd;
 use super::transpose::transpose;
 use super::winograd;
+
+/// Up to so many weights, or transformed ones, parts of the pixels sum up their gradient on their own.
+pub(crate) const FEW_WEIGHTS: usize = 5 << 17;
 
 /// Numbers that a task adds up of every part of a sum.
 const SUM: usize = 1 << 13;
@@ -239,9 +242,9 @@ pub(crate) fn weight_gradient_directly(g: &Geometry, x: &[f32], y: &[f32]) -> Bu
         weight_gradient_by_lines(g, &window, x, y, live);
     } else {
         let weights = rows * g.out;
-        // Sums that leave the cache are read and written often enough where parts are small.
+        // The more sums a part has to write and to add, the more pixels it must have.
         let parts = parts_of_sum(g.small_pixels(), (weights / 512).max(384), weights);
-        if weights <= 5 << 17 && (parts > 1 || rows < 48) {
+        if weights <= FEW_WEIGHTS && (parts > 1 || rows < 48) {
             weight_gradient_by_parts(g, &gather, x, y, parts, live);
         } else {
             weight_gradient_by_rows(g, &gather, x, y, live);
@@ -1027,7 +1030,7 @@ pub(crate) fn parts_of_sum(terms: usize, least: usize, len: usize) -> usize {
     1 << (terms / least).clamp(1, most).ilog2()
 }
 
-/// Lets `add` add each of `count` parts to a sum of its own, and puts the sums' sum into `total`.
+/// Lets `add_part` add each of `count` parts to a sum of its own, and puts the sums' sum into `total`.
 pub(crate) fn sum_of_parts(
     count: usize,
     total: &mut [f32],

@@ -172,7 +172,7 @@ impl Own {
         Some(lines)
     }
 
-    /// Keeps a block and drops the oldest one where there are too many.
+    /// Keeps a block and gives back the oldest one where there are too many.
     fn keep(&mut self, lines: Vec<Line>) -> Option<Vec<Line>> {
         self.lines += lines.len();
         self.blocks.push(lines);

@@ -45,7 +45,7 @@ use self::scheme::{F22, F23, F25, F34, F42, F43, Scheme};
 use self::transform::{
     LargeToTiles, SmallToTiles, SumsToWeights, TilesToLarge, TilesToSmall, WeightsToPanel,
 };
-use super::convolution::{Geometry, parts_of_sum, sum_of_parts};
+use super::convolution::{FEW_WEIGHTS, Geometry, parts_of_sum, sum_of_parts};
 use super::gemm::{self, Gemm, Left, Write};
 use super::parallel::{self, Shared};
 use super::pool::Buffer;
@@ -59,9 +59,6 @@ const TASK_FLOATS: usize = 1 << 20;
 
 /// Transformed images of up to this many floats may be held whole, and tasks take panels of the weights.
 const WHOLE_FLOATS: usize = 1 << 22;
-
-/// Up to so many transformed weights, parts of the tiles sum up their gradient on their own.
-const SUMS_OF_PART: usize = 5 << 17;
 
 /// Channels come in groups of this many, a multiple of every vector's length.
 const GROUP: usize = 16;
@@ -128,10 +125,10 @@ pub(crate) fn choose(g: &Geometry) -> Option<Choice> {
     best(g, |_| 14.0)
 }
 
-/// [`choose`] for the weights' gradient, whose transformed images do not stay in the cache where the sums are many.
+/// [`choose`] for the weights' gradient, whose transformed images do not stay in the cache where the weights are many.
 pub(crate) fn choose_for_weights(g: &Geometry) -> Option<Choice> {
     let of_many = if simd::multiplies_fast() { 50.0 } else { 20.0 };
-    best(g, |sums| if sums <= SUMS_OF_PART { 17.0 } else { of_many })
+    best(g, |weights| if weights <= FEW_WEIGHTS { 17.0 } else { of_many })
 }
 
 /// The fastest scheme where transforming a number takes as long as `moving` multiplications, which depends on how many transformed
@@ -459,7 +456,7 @@ fn weight_gradient_by<
         };
     let sums_slab = Slab::rows(rows, columns, Pairs::None);
     let mut sums = Buffer::take(products * sums_slab.product());
-    if products * rows * columns <= SUMS_OF_PART {
+    if products * rows * columns <= FEW_WEIGHTS {
         // Every part of the tiles has sums of its own, and what it transforms stays in its cache.
         let step = 48;
         let count = parts_of_sum(grid.tiles(), 256, sums.len());
