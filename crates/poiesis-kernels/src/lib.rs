@@ -60,7 +60,10 @@
 //! Tried and left: prefetching the packed side of matrix products (no gain); closures for vector code called through `FnOnce`, which
 //! the compiler may build without SIMD (a tenth of a transformer's step); huge pages (3 %); fewer tiles for a task of a short convolution (no
 //! gain); transforming an image on each thread where all need it whole (a tenth slower); folding four pixels of three channels into
-//! one of 16, so that DCGAN's first layer is a short convolution (5 % slower, its weights' gradient a quarter).
+//! one of 16, so that DCGAN's first layer is a short convolution (5 % slower, its weights' gradient a quarter). Not built: transforms of
+//! images shared between the forward pass and the gradients, which would have to be kept until then, at 1.6 to 2.3 times the images;
+//! statistics of a norm taken while the convolution writes, which would save reading the activations once, by their size about 1 % of a
+//! DCGAN step.
 //!
 //! [`set_precision`] lets matrix products round their factors to bf16, on processors that have instructions for it. On two Zen 4
 //! cores a training step of a transformer of 6 × 384 then takes two thirds of its time, of 4 × 128 seven tenths; 500 steps of the latter
