@@ -61,9 +61,9 @@
 //! the compiler may build without SIMD (a tenth of a transformer's step); huge pages (3 %); fewer tiles for a task of a short convolution (no
 //! gain); transforming an image on each thread where all need it whole (a tenth slower); folding four pixels of three channels into
 //! one of 16, so that DCGAN's first layer is a short convolution (5 % slower, its weights' gradient a quarter). Not built: transforms of
-//! images shared between the forward pass and the gradients, which would have to be kept until then, at 1.6 to 2.3 times the images;
-//! statistics of a norm taken while the convolution writes, which would save reading the activations once, by their size about 1 % of a
-//! DCGAN step.
+//! images shared between the forward pass and the gradients, which would have to be kept until then, at 1.6 to 2.3 times the images
+//! (all transforms together are a sixth of a DCGAN step); statistics of a norm taken while the convolution writes (the pass that takes
+//! them is half a per cent of it).
 //!
 //! [`set_precision`] lets matrix products round their factors to bf16, on processors that have instructions for it. On two Zen 4
 //! cores a training step of a transformer of 6 × 384 then takes two thirds of its time, of 4 × 128 seven tenths; 500 steps of the latter
