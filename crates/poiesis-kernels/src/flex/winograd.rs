@@ -275,13 +275,10 @@ fn shrink_by<
     };
     let multiply_out =
         |tiles: Range<usize>, inputs: Products<'_>, weights: Products<'_>, columns: Range<usize>| {
-            let slab = Slab::rows(tiles.len(), columns.len(), Pairs::None);
-            let mut outputs = Buffer::take(products * slab.product());
-            multiply_all(gemm, products, inputs, weights, &slab, &mut outputs);
             simd::dispatch_vectors(TilesToSmall::<W, RESULTS, TAPS, POINTS> {
                 grid: &grid,
                 tiles,
-                products: &outputs,
+                products: &multiply_all(gemm, products, inputs, weights, columns.len()),
                 columns,
                 bias,
                 result: &result,
@@ -347,13 +344,10 @@ fn grow_by<W: Scheme<RESULTS, TAPS, POINTS>, const RESULTS: usize, const TAPS: u
     };
     let multiply_out =
         |tiles: Range<usize>, inputs: Products<'_>, weights: Products<'_>, columns: Range<usize>| {
-            let slab = Slab::rows(tiles.len(), columns.len(), Pairs::None);
-            let mut outputs = Buffer::take(products * slab.product());
-            multiply_all(gemm, products, inputs, weights, &slab, &mut outputs);
             simd::dispatch_vectors(TilesToLarge::<W, RESULTS, TAPS, POINTS> {
                 grid: &grid,
                 tiles,
-                products: &outputs,
+                products: &multiply_all(gemm, products, inputs, weights, columns.len()),
                 columns,
                 bias,
                 result: &result,
@@ -541,22 +535,25 @@ fn task_tiles(tiles: usize, floats: usize) -> usize {
 /// Matrices for every product, and how they lie in memory.
 type Products<'a> = (&'a [f32], &'a Slab);
 
-/// The matrix products of tiles' inputs with one or all panels of the weights.
+/// The matrix products of tiles' inputs with one or all panels of the weights, together of `columns` columns; they lie as
+/// [`Slab::rows`] says.
 fn multiply_all(
     gemm: Gemm,
     products: usize,
     (inputs, tiles): Products<'_>,
     (weights, panels): Products<'_>,
-    results: &Slab,
-    outputs: &mut [f32],
-) {
+    columns: usize,
+) -> Buffer {
+    let (rows, depth) = (tiles.rows, tiles.columns);
+    let results = Slab::rows(rows, columns, Pairs::None);
+    let mut outputs = Buffer::take(products * results.product());
     for p in 0..products {
         let left = &inputs[tiles.entries(p)];
         let weights = &weights[panels.entries(p)];
         let outputs = &mut outputs[results.entries(p)];
-        let (rows, depth, columns) = (tiles.rows, tiles.columns, results.columns);
         multiply(gemm, left, (depth, 1), rows, depth, weights, columns, outputs, Write::Replace);
     }
+    outputs
 }
 
 /// A matrix product over `depth` entries, values or pairs of them; those of the left matrix lie `row` and `column` apart.

@@ -35,7 +35,9 @@ impl<W: Scheme<RESULTS, TAPS, POINTS>, const RESULTS: usize, const TAPS: usize, 
     fn with_simd<S: Simd>(self, simd: S) {
         // The code of schemes that do not round has no pairs.
         let pairs = if W::ROUNDS { self.slab.pairs } else { Pairs::None };
-        let [mut first, mut second] = [(); 2].map(|()| Buffer::take(POINTS * POINTS * self.grid.channels));
+        let copy = POINTS * POINTS * self.grid.channels;
+        let mut first = Buffer::take(copy);
+        let mut second = Buffer::take(if pairs == Pairs::Tiles { copy } else { 0 });
         let mut tiles = self.grid.walk(self.tiles.clone());
         let mut row = self.at;
         while let Some(tile) = tiles.next() {
@@ -107,7 +109,9 @@ impl<W: Scheme<RESULTS, TAPS, POINTS>, const RESULTS: usize, const TAPS: usize, 
     fn with_simd<S: Simd>(self, simd: S) {
         // The code of schemes that do not round has no pairs.
         let pairs = if W::ROUNDS { self.slab.pairs } else { Pairs::None };
-        let [mut first, mut second] = [(); 2].map(|()| Buffer::take(RESULTS * RESULTS * self.grid.out));
+        let copy = RESULTS * RESULTS * self.grid.out;
+        let mut first = Buffer::take(copy);
+        let mut second = Buffer::take(if pairs == Pairs::Tiles { copy } else { 0 });
         let mut tiles = self.grid.walk(self.tiles.clone());
         let mut row = self.at;
         while let Some(tile) = tiles.next() {
@@ -316,12 +320,13 @@ impl<W: Scheme<RESULTS, TAPS, POINTS>, const RESULTS: usize, const TAPS: usize, 
         let mut outside = Buffer::take(RESULTS * RESULTS * width);
         for (row, tile) in self.grid.walk(self.tiles.clone()).enumerate() {
             let pixel = |j, i| self.grid.small_pixel(tile, (j, i)).map(|at| at + self.columns.start);
-            let (first, line, distance) = match (pixel(0, 0), pixel(RESULTS - 1, RESULTS - 1)) {
-                (Some(first), Some(last)) => {
+            let whole = pixel(0, 0).zip(pixel(RESULTS - 1, RESULTS - 1));
+            let (first, line, distance) = match whole {
+                Some((first, last)) => {
                     assert!(last + width <= self.result.len());
                     (self.result.pointer(first), small[1] * out, out)
                 }
-                _ => (outside.as_mut_ptr(), RESULTS * width, width),
+                None => (outside.as_mut_ptr(), RESULTS * width, width),
             };
             for c in (0..width).step_by(S::F32_LANES) {
                 let m: [[S::f32s; POINTS]; POINTS] = slab.load(simd, self.products, row * width + c);
@@ -336,7 +341,7 @@ impl<W: Scheme<RESULTS, TAPS, POINTS>, const RESULTS: usize, const TAPS: usize, 
                     });
                 });
             }
-            if first == outside.as_mut_ptr() {
+            if whole.is_none() {
                 for (index, values) in outside.chunks_exact(width).enumerate() {
                     if let Some(at) = pixel(index / RESULTS, index % RESULTS) {
                         // SAFETY: as above.
