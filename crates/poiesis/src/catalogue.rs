@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::models::{
     autoregressive::{
         char_rnn::CharRnnEntry, gated_pixelcnn::GatedPixelCnnEntry, pixelcnn::PixelCnnEntry,
-        pixelcnnpp::PixelCnnPpEntry, pixelrnn::PixelRnnEntry, transformer::TransformerEntry,
+        pixelcnn_pp::PixelCnnPpEntry, pixelrnn::PixelRnnEntry, transformer::TransformerEntry,
         wavenet::WaveNetEntry,
     },
     gan::dcgan::DcganEntry,
@@ -175,15 +175,10 @@ impl Recipe {
     }
 }
 
-/// Embeds recipes: `recipes!("dcgan": "shapes", "mnist")` reads `recipes/dcgan/{shapes,mnist}.toml`.
+/// Embeds the recipes of a model, TOML files in the folder `recipes` beside the file that names them: `recipes!("shapes", "mnist")`.
 macro_rules! recipes {
-    ($model:literal: $($name:literal),+) => {
-        &[$($crate::catalogue::Recipe {
-            name: $name,
-            toml: include_str!(concat!(
-                env!("CARGO_MANIFEST_DIR"), "/../../recipes/", $model, "/", $name, ".toml"
-            )),
-        }),+]
+    ($($name:literal),+) => {
+        &[$($crate::catalogue::Recipe { name: $name, toml: include_str!(concat!("recipes/", $name, ".toml")) }),+]
     };
 }
 pub(crate) use recipes;

@@ -1,7 +1,7 @@
 //! What tests of several models share: numbers of other implementations, and small data sets.
 //!
-//! A fixture is a safetensors file that a script in `fixtures/` made with PyTorch; it is made anew by hand
-//! (`uv run crates/poiesis/fixtures/dcgan.py`), not by the tests.
+//! A fixture is a safetensors file that the script `parity.py` of a model made with PyTorch; it is made anew by hand
+//! (`uv run crates/poiesis/src/models/gan/dcgan/parity.py`), not by the tests.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -25,10 +25,10 @@ pub(crate) struct Fixture {
 }
 
 impl Fixture {
-    /// Reads `fixtures/<name>.safetensors`.
+    /// Reads `models/<name>/parity.safetensors`, such as that of `gan/dcgan`.
     pub(crate) fn read(name: &str) -> Fixture {
         let path =
-            Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(name).with_extension("safetensors");
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("src/models").join(name).join("parity.safetensors");
         let bytes = std::fs::read(path).unwrap();
         let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
         let cases = serde_json::from_str(&header.metadata().as_ref().unwrap()["cases"]).unwrap();

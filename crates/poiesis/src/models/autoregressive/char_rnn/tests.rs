@@ -12,7 +12,7 @@ use crate::models::autoregressive::testing::sequences::{
 };
 use crate::testing::{Fixture, config, expect_all_close, expect_close, expect_exact_resume, gradients_of};
 
-/// The cases of `fixtures/char_rnn.py`.
+/// The cases of `parity.py`.
 const CASES: [&str; 2] = ["lstm", "gru"];
 /// Log-probabilities and losses relative to the largest, f32 here against f64 there.
 const FORWARD: f64 = 5e-6;
@@ -42,7 +42,7 @@ fn training(fixture: &Fixture, case: &str) -> (Training, Vec<Tensor<2, Int>>) {
 
 #[test]
 fn first_log_probabilities_and_gradients_are_those_of_pytorch() {
-    let fixture = Fixture::read("char_rnn");
+    let fixture = Fixture::read("autoregressive/char_rnn");
     for case in CASES {
         let (training, tokens) = training(&fixture, case);
         let theirs = |name: &str| fixture.array(&format!("{case}.first.{name}"));
@@ -58,7 +58,7 @@ fn first_log_probabilities_and_gradients_are_those_of_pytorch() {
 
 #[test]
 fn ten_steps_that_go_on_from_one_another_are_those_of_pytorch() {
-    let fixture = Fixture::read("char_rnn");
+    let fixture = Fixture::read("autoregressive/char_rnn");
     for case in CASES {
         let (mut training, tokens) = training(&fixture, case);
         let step = |tokens| training.learn(tokens, &mut Dropout::none(), 1.0).read()[0].1 as f32;

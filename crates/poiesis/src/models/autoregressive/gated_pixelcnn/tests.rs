@@ -51,7 +51,7 @@ fn grown(
 
 #[test]
 fn outputs_gradients_and_ten_steps_are_those_of_pytorch() {
-    let (fixture, device) = (Fixture::read("pixelcnn"), Device::flex().autodiff());
+    let (fixture, device) = (Fixture::read("autoregressive/gated_pixelcnn"), Device::flex().autodiff());
     let (_folder, dataset) = shapes(8, [16, 16]);
     for name in ["gated", "gated_colour", "gated_muon"] {
         let (spec, config) = case::<GatedPixelCnnConfig>(&fixture, name);

@@ -46,7 +46,7 @@ fn model(
 
 #[test]
 fn outputs_gradients_and_ten_steps_are_those_of_pytorch() {
-    let (fixture, device) = (Fixture::read("pixelrnn"), Device::flex().autodiff());
+    let (fixture, device) = (Fixture::read("autoregressive/pixelrnn"), Device::flex().autodiff());
     let (_folder, dataset) = shapes(8, [16, 16]);
     for name in ["diagonal", "row", "colour", "colour-row"] {
         let (spec, config) = case::<PixelRnnConfig>(&fixture, name);

@@ -29,7 +29,7 @@ pub(crate) fn spec([height, width, channels]: [usize; 3], classes: usize) -> Dat
     DataSpec { content: Content::Images(ImageShape { height, width, channels }), classes }
 }
 
-/// Reads a case of `fixtures/pixelcnn.py` or `fixtures/pixelrnn.py`: the data it is for, and its settings.
+/// Reads a case of the `parity.py` of a model: the data it is for, and its settings.
 pub(crate) fn case<C: Default + serde::Serialize + serde::de::DeserializeOwned>(
     fixture: &Fixture,
     case: &str,

@@ -47,7 +47,7 @@ fn small_exact() -> WaveNetConfig {
 
 #[test]
 fn outputs_gradients_and_ten_steps_are_those_of_pytorch() {
-    let (fixture, device) = (Fixture::read("wavenet"), Device::flex().autodiff());
+    let (fixture, device) = (Fixture::read("autoregressive/wavenet"), Device::flex().autodiff());
     for (case, config, shape) in [("levels", small(), TOKENS), ("exact", small_exact(), EXACT)] {
         let name = |part: &str| format!("{case}.{part}");
         let mut model = config.init(shape, 0, &device).unwrap();

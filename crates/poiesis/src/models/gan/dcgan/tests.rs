@@ -9,7 +9,7 @@ use crate::testing::{
     shapes,
 };
 
-/// The cases of `fixtures/dcgan.py`.
+/// The cases of `parity.py`.
 const CASES: [&str; 2] = ["popular", "paper"];
 const SHAPE: ImageShape = ImageShape { height: 16, width: 24, channels: 3 };
 /// Outputs and losses relative to the largest, f32 here against f64 there: some ten roundings in a row.
@@ -58,7 +58,7 @@ fn latents(fixture: &Fixture, case: &str, step: usize, device: &Device) -> Tenso
 
 #[test]
 fn first_outputs_losses_and_gradients_are_those_of_pytorch() {
-    let (fixture, device) = (Fixture::read("dcgan"), Device::flex().autodiff());
+    let (fixture, device) = (Fixture::read("gan/dcgan"), Device::flex().autodiff());
     let (_folder, dataset) = shapes(8, [16, 24]);
     for case in CASES {
         let Dcgan { generator, discriminator, .. } = training(&fixture, case, &dataset, &device).model;
@@ -84,7 +84,7 @@ fn first_outputs_losses_and_gradients_are_those_of_pytorch() {
 
 #[test]
 fn ten_steps_are_those_of_pytorch() {
-    let (fixture, device) = (Fixture::read("dcgan"), Device::flex().autodiff());
+    let (fixture, device) = (Fixture::read("gan/dcgan"), Device::flex().autodiff());
     let (_folder, dataset) = shapes(8, [16, 24]);
     for case in CASES {
         let mut training = training(&fixture, case, &dataset, &device);

@@ -15,7 +15,7 @@ use crate::testing::{
     shapes,
 };
 
-/// The cases of `fixtures/vae.py`.
+/// The cases of `parity.py`.
 const CASES: [&str; 3] = ["mlp", "conv", "levels"];
 /// Outputs and terms of the bound relative to the largest, f32 here against f64 there: some twenty roundings in a
 /// row and sums over a thousand pixels.
@@ -74,7 +74,7 @@ fn inputs(
 
 #[test]
 fn first_outputs_terms_and_gradients_are_those_of_pytorch() {
-    let (fixture, device) = (Fixture::read("vae"), Device::flex().autodiff());
+    let (fixture, device) = (Fixture::read("vae/vae"), Device::flex().autodiff());
     for case in CASES {
         let vae = training(&fixture, case, &device).model;
         let (x, eps) = inputs(&fixture, case, vae.scale(), 0, &device);
@@ -106,7 +106,7 @@ fn first_outputs_terms_and_gradients_are_those_of_pytorch() {
 
 #[test]
 fn ten_steps_are_those_of_pytorch() {
-    let (fixture, device) = (Fixture::read("vae"), Device::flex().autodiff());
+    let (fixture, device) = (Fixture::read("vae/vae"), Device::flex().autodiff());
     for case in CASES {
         let mut training = training(&fixture, case, &device);
         let mut terms = Vec::new();

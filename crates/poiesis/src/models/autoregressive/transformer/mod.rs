@@ -42,7 +42,7 @@ const BASE: f64 = 10_000.0;
 /// Added to the mean square of a row before its root.
 const EPSILON: f64 = 1e-6;
 
-mod reader;
+mod incremental;
 
 /// Settings of a [`Transformer`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -342,14 +342,14 @@ impl Code for Transformer {
     }
 
     fn reader(&self, classes: &[Option<u32>]) -> Box<dyn Reader + '_> {
-        Box::new(reader::TransformerReader::new(self, classes))
+        Box::new(incremental::TransformerReader::new(self, classes))
     }
 
     fn all_laws(&self, sequences: &[&[u32]], classes: &[Option<u32>]) -> Option<Vec<f32>> {
         let length = self.shape.length?;
         assert_eq!(sequences.len(), classes.len(), "there must be a class for each sequence");
-        let packed = reader::Packed::new(self);
-        let mut scratch = reader::Scratch::default();
+        let packed = incremental::Packed::new(self);
+        let mut scratch = incremental::Scratch::default();
         let size = length * self.alphabet();
         let mut laws = vec![0.0; sequences.len() * size];
         for ((sequence, &class), laws) in sequences.iter().zip(classes).zip(laws.chunks_exact_mut(size)) {
@@ -463,7 +463,7 @@ impl Entry for TransformerEntry {
     }
 
     fn recipes(&self) -> &'static [crate::catalogue::Recipe] {
-        recipes!("transformer": "tinyshakespeare-fast", "tinyshakespeare", "names", "novels", "fsdd", "shapes")
+        recipes!("tinyshakespeare-fast", "tinyshakespeare", "names", "novels", "fsdd", "shapes")
     }
 
     fn train_defaults(&self) -> TrainConfig {

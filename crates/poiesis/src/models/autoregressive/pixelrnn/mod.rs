@@ -477,7 +477,7 @@ impl Entry for PixelRnnEntry {
     }
 
     fn recipes(&self) -> &'static [crate::catalogue::Recipe] {
-        recipes!("pixelrnn": "shapes", "mnist")
+        recipes!("shapes", "mnist")
     }
 
     fn train_defaults(&self) -> TrainConfig {

@@ -36,7 +36,7 @@ use crate::error::{Error, Result};
 use crate::nn::{Activation, Init, Law, Linear, Weights, activate, num_parameters};
 use crate::train::{Optimizer, Session, Terms};
 
-mod reader;
+mod incremental;
 
 /// Settings of a [`WaveNet`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -375,7 +375,7 @@ impl Code for WaveNet {
     }
 
     fn reader(&self, classes: &[Option<u32>]) -> Box<dyn Reader + '_> {
-        Box::new(reader::WaveNetReader::new(self, classes))
+        Box::new(incremental::WaveNetReader::new(self, classes))
     }
 }
 
@@ -456,7 +456,7 @@ impl Entry for WaveNetEntry {
     }
 
     fn recipes(&self) -> &'static [crate::catalogue::Recipe] {
-        recipes!("wavenet": "fsdd", "fsdd-16bit")
+        recipes!("fsdd", "fsdd-16bit")
     }
 
     fn train_defaults(&self) -> TrainConfig {

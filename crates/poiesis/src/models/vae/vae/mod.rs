@@ -620,7 +620,7 @@ impl Entry for VaeEntry {
     }
 
     fn recipes(&self) -> &'static [crate::catalogue::Recipe] {
-        recipes!("vae": "shapes", "mnist", "mnist-conv", "fashion-mnist", "emoji64", "cifar10")
+        recipes!("shapes", "mnist", "mnist-conv", "fashion-mnist", "emoji64", "cifar10")
     }
 
     fn train_defaults(&self) -> TrainConfig {

@@ -35,7 +35,7 @@ use crate::train::{Optimizer, OptimizerConfig, Rule, Session, Terms};
 /// Tokens of a window of validation, but for images, whose windows they fill.
 const WINDOW: usize = 512;
 
-mod reader;
+mod incremental;
 
 /// Settings of a [`CharRnn`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -343,7 +343,7 @@ impl Code for CharRnn {
     }
 
     fn reader(&self, classes: &[Option<u32>]) -> Box<dyn Reader + '_> {
-        Box::new(reader::CharRnnReader::new(self, classes))
+        Box::new(incremental::CharRnnReader::new(self, classes))
     }
 }
 
@@ -473,7 +473,7 @@ impl Entry for CharRnnEntry {
     }
 
     fn recipes(&self) -> &'static [crate::catalogue::Recipe] {
-        recipes!("char-rnn": "tinyshakespeare", "tinyshakespeare-wide", "shapes")
+        recipes!("tinyshakespeare", "tinyshakespeare-wide", "shapes")
     }
 
     fn train_defaults(&self) -> TrainConfig {

@@ -11,7 +11,7 @@ use crate::testing::{
     shapes,
 };
 
-/// The cases of `fixtures/pixelcnnpp.py`.
+/// The cases of `parity.py`.
 const CASES: [&str; 2] = ["colour", "grey"];
 /// Outputs and log-probabilities relative to the largest, f32 here against f64 there: some forty layers in a row.
 const FORWARD: f64 = 5e-6;
@@ -91,7 +91,7 @@ impl<'a> Case<'a> {
 
 #[test]
 fn first_outputs_losses_and_gradients_are_those_of_pytorch() {
-    let fixture = Fixture::read("pixelcnnpp");
+    let fixture = Fixture::read("autoregressive/pixelcnn_pp");
     for name in CASES {
         let case = Case::new(&fixture, name);
         let model = case.model("initial");
@@ -107,7 +107,7 @@ fn first_outputs_losses_and_gradients_are_those_of_pytorch() {
 
 #[test]
 fn data_give_the_first_gains_and_biases_of_pytorch() {
-    let fixture = Fixture::read("pixelcnnpp");
+    let fixture = Fixture::read("autoregressive/pixelcnn_pp");
     let case = Case::new(&fixture, "colour");
     let mut model = case.model("drawn");
     model.initialise(&case.images(0), &case.classes(0));
@@ -120,7 +120,7 @@ fn data_give_the_first_gains_and_biases_of_pytorch() {
 
 #[test]
 fn ten_steps_are_those_of_pytorch() {
-    let fixture = Fixture::read("pixelcnnpp");
+    let fixture = Fixture::read("autoregressive/pixelcnn_pp");
     let (_folder, dataset) = shapes(8, [4, 4]);
     for name in CASES {
         let case = Case::new(&fixture, name);

@@ -618,17 +618,17 @@ impl ImageLikelihood for PixelCnnPp {
 
 impl Code for PixelCnnPp {
     fn alphabet(&self) -> usize {
-        reader::LEVELS
+        incremental::LEVELS
     }
 
     fn reader(&self, classes: &[Option<u32>]) -> Box<dyn Reader + '_> {
-        Box::new(reader::PixelReader::new(self, classes))
+        Box::new(incremental::PixelReader::new(self, classes))
     }
 
     fn all_laws(&self, sequences: &[&[u32]], classes: &[Option<u32>]) -> Option<Vec<f32>> {
         assert_eq!(classes.len(), sequences.len(), "classes for another number of images");
-        let mut whole = reader::WholeImages::new(self);
-        let mut laws = Vec::with_capacity(sequences.len() * self.shape.dims() * reader::LEVELS);
+        let mut whole = incremental::WholeImages::new(self);
+        let mut laws = Vec::with_capacity(sequences.len() * self.shape.dims() * incremental::LEVELS);
         for (image, class) in sequences.iter().zip(classes) {
             whole.laws(image, class.unwrap_or(0), &mut laws);
         }
@@ -759,7 +759,7 @@ impl Entry for PixelCnnPpEntry {
     }
 
     fn recipes(&self) -> &'static [crate::catalogue::Recipe] {
-        recipes!("pixelcnn-pp": "shapes", "cifar10")
+        recipes!("shapes", "cifar10")
     }
 
     fn train_defaults(&self) -> TrainConfig {
@@ -814,6 +814,6 @@ impl Entry for PixelCnnPpEntry {
     }
 }
 
-mod reader;
+mod incremental;
 #[cfg(test)]
 mod tests;

@@ -338,7 +338,7 @@ impl Entry for PixelCnnEntry {
     }
 
     fn recipes(&self) -> &'static [Recipe] {
-        recipes!("pixelcnn": "mnist")
+        recipes!("mnist")
     }
 
     fn train_defaults(&self) -> TrainConfig {

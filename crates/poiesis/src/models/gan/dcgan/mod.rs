@@ -419,7 +419,7 @@ impl Entry for DcganEntry {
     }
 
     fn recipes(&self) -> &'static [crate::catalogue::Recipe] {
-        recipes!("dcgan": "shapes", "mnist", "fashion-mnist", "emoji64", "cifar10")
+        recipes!("shapes", "mnist", "fashion-mnist", "emoji64", "cifar10")
     }
 
     fn train_defaults(&self) -> TrainConfig {

@@ -430,7 +430,7 @@ impl Entry for GatedPixelCnnEntry {
     }
 
     fn recipes(&self) -> &'static [Recipe] {
-        recipes!("gated-pixelcnn": "mnist")
+        recipes!("mnist")
     }
 
     fn train_defaults(&self) -> TrainConfig {
