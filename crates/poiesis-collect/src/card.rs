@@ -78,7 +78,7 @@ pub struct Card {
     pub duplicates_across_splits: u64,
     /// Where the data came from.
     pub sources: Vec<String>,
-    /// The licence of the data, as stated by whoever collected it.
+    /// The licence of the data, as stated by the person who collected it.
     pub licence: Option<String>,
     /// How the examples were prepared.
     pub options: Options,

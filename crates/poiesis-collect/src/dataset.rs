@@ -73,7 +73,7 @@ impl Dataset {
         (!shards.is_empty()).then(|| View::new(shards))
     }
 
-    /// Like [`Dataset::split`], for callers that cannot go on without it.
+    /// Like [`Dataset::split`], for callers that cannot continue without it.
     ///
     /// # Errors
     ///
@@ -82,16 +82,16 @@ impl Dataset {
         self.split(split).ok_or_else(|| self.lacking(split, false))
     }
 
-    /// The stream of one split, or `None` when the data set does not have it or is no stream.
+    /// The stream of one split, or `None` when the data set does not have it or is not a stream.
     pub fn stream(&self, split: Split) -> Option<Stream> {
         self.inner.streams[split.index()].clone()
     }
 
-    /// Like [`Dataset::stream`], for callers that cannot go on without it.
+    /// Like [`Dataset::stream`], for callers that cannot continue without it.
     ///
     /// # Errors
     ///
-    /// [`Error::NoSplit`] when the data set does not have the split, [`Error::WrongKind`] when it is no stream.
+    /// [`Error::NoSplit`] when the data set does not have the split, [`Error::WrongKind`] when it is not a stream.
     pub fn require_stream(&self, split: Split) -> Result<Stream> {
         self.stream(split).ok_or_else(|| self.lacking(split, true))
     }
@@ -174,7 +174,7 @@ fn check_card(card: &Card) -> Result<(), String> {
         Kind::Points | Kind::Sound => 1,
         Kind::Text => 0,
     };
-    let elements = card.shape.iter().try_fold(1_usize, |n, &side| n.checked_mul(side));
+    let elements = card.shape.iter().try_fold(1_usize, |n, &length| n.checked_mul(length));
     if card.shape.len() != ranks || elements.is_none_or(|n| n == 0 || n > 1 << 40) {
         return Err(format!("an example cannot have shape {:?}", card.shape));
     }
@@ -222,12 +222,15 @@ fn check_stream(card: &Card) -> Result<(), String> {
     if let Some(sound) = &card.sound
         && (sound.sample_rate == 0 || card.shape != [usize::from(sound.channels)])
     {
-        return Err(format!("{} channels at {} Hz are no sound", sound.channels, sound.sample_rate));
+        return Err(format!(
+            "{} channels at {} Hz are not valid for sound",
+            sound.channels, sound.sample_rate
+        ));
     }
     Ok(())
 }
 
-/// What the fingerprint of a stream covers beside its elements.
+/// What the fingerprint of a stream covers in addition to its elements.
 pub(crate) fn meaning(text: Option<&TextCard>, sound: Option<&SoundCard>) -> Option<String> {
     let vocabulary = text.and_then(|text| serde_json::to_string(&text.vocabulary).ok());
     vocabulary.or_else(|| sound.map(|sound| sound.sample_rate.to_string()))
@@ -300,7 +303,7 @@ impl View {
     }
 
     /// Indices of `count` examples, or of all if there are fewer, in ascending order: one from each of as many equal stretches
-    /// of the split, drawn by chance, the same at each call. A split may be sorted by class, so its beginning does not stand for
+    /// of the split, drawn by chance, the same at each call. A split may be sorted by class, so its beginning does not represent
     /// it; or the classes may take turns, so every tenth example does not either.
     pub fn spread(&self, count: usize) -> impl Iterator<Item = usize> + use<> {
         spread(self.len, count)

@@ -1,4 +1,4 @@
-//! From the bytes of an image file to pixels: PNG, JPEG, WebP, BMP, GIF (the first frame) and TIFF, told apart by
+//! From the bytes of an image file to pixels: PNG, JPEG, WebP, BMP, GIF (the first frame) and TIFF, recognised by
 //! their first bytes. 16-bit and floating-point channels are rounded to 8 bits; EXIF orientation is applied;
 //! colour profiles are ignored.
 
@@ -88,8 +88,8 @@ fn jpeg_reason(error: &DecodeErrors) -> String {
 fn decode_other(bytes: &[u8], format: ImageFormat, limits: &Limits) -> Result<DynamicImage, String> {
     let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
     let mut allowed = image::Limits::default();
-    allowed.max_image_width = Some(limits.side);
-    allowed.max_image_height = Some(limits.side);
+    allowed.max_image_width = Some(limits.length);
+    allowed.max_image_height = Some(limits.length);
     // Eight bytes a pixel are RGBA of 16 bits; decoders need a little more for themselves.
     allowed.max_alloc = Some(limits.pixels.saturating_mul(8).saturating_add(16 << 20));
     reader.limits(allowed);
@@ -115,9 +115,11 @@ fn check_size(width: u32, height: u32, limits: &Limits) -> Result<(), String> {
     if width == 0 || height == 0 {
         return Err(format!("it is {width}x{height}, without a pixel"));
     }
-    if width.max(height) > limits.side || u64::from(width) * u64::from(height) > limits.pixels {
-        let Limits { side, pixels, .. } = limits;
-        return Err(format!("it is {width}x{height}, above the limit of {side} a side and {pixels} pixels"));
+    if width.max(height) > limits.length || u64::from(width) * u64::from(height) > limits.pixels {
+        let Limits { length, pixels, .. } = limits;
+        return Err(format!(
+            "it is {width}x{height}, above the limit of {length} in height or width and of {pixels} pixels"
+        ));
     }
     Ok(())
 }

@@ -1,12 +1,11 @@
 //! Counts equal examples in bounded memory: their hashes go to a file, which is then read once for each slice of
 //! the hash space that fits in memory.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
-use crate::pack::remove;
 use crate::split::Split;
 
 /// How many hashes are held in memory at a time: 64 MiB.
@@ -50,7 +49,7 @@ impl Duplicates {
         let path = self.path.clone();
         let counted =
             self.count_in_slices(count.div_ceil(IN_MEMORY).max(1)).map_err(|e| Error::write(&path, e))?;
-        remove(&path)?;
+        fs::remove_file(&path).map_err(|e| Error::write(&path, e))?;
         Ok(counted)
     }
 

@@ -13,7 +13,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// Nothing lies at the given place.
+    /// Nothing exists at the given path.
     #[error(
         "{path} does not exist; give a file, a folder, a packed data set or a built-in one (shapes, rings, grid)"
     )]
@@ -132,7 +132,7 @@ pub enum Error {
         "{character} at byte {offset} is not among the {size} characters of the vocabulary; leave it out or collect with --vocabulary bytes"
     )]
     NotInVocabulary {
-        /// The character in quotes with its code point, or the byte that is no UTF-8.
+        /// The character in quotes with its code point, or the byte that is not UTF-8.
         character: String,
         /// Where it begins in the text, in bytes.
         offset: usize,

@@ -21,6 +21,7 @@
 //! # }
 //! ```
 
+mod bpe;
 mod builtin;
 mod card;
 mod collect;
@@ -29,10 +30,12 @@ mod decode;
 mod duplicates;
 mod error;
 mod fingerprint;
+mod images;
 mod options;
 mod pack;
 mod prepare;
 mod preview;
+mod progress;
 mod shard;
 mod sound;
 mod source;
@@ -43,18 +46,20 @@ mod stream_pack;
 mod text;
 mod vocabulary;
 
+pub use bpe::Bpe;
 pub use builtin::{Builtin, builtin};
 pub use card::{
     Card, FORMAT, Factor, Kind, ShardCard, Skipped, SkippedFile, SoundCard, SplitBy, SplitCard, TextCard,
 };
-pub use collect::{Progress, Report, collect, open_or_collect};
+pub use collect::{Report, collect, open_or_collect};
 pub use dataset::{Dataset, View};
 pub use error::{Error, Result};
 pub use options::{Crop, Limits, Options, VocabularyKind};
 pub use preview::{Preview, preview};
+pub use progress::Progress;
 pub use split::Split;
 pub use stream::Stream;
-pub use vocabulary::{Bpe, Vocabulary};
+pub use vocabulary::Vocabulary;
 
 /// The formats that are read, for messages.
 pub const FORMATS: &str = "PNG, JPEG, WebP, BMP, GIF and TIFF images in folders, zip or tar archives, WebDataset \

@@ -15,7 +15,7 @@ pub struct Options {
     pub crop: Crop,
     /// 1 (grey), 3 (RGB) or 4 (RGBA). `None` follows the first image: grey stays grey, everything else becomes RGB.
     pub channels: Option<u8>,
-    /// The colour that shows through transparent pixels when the channels are 1 or 3.
+    /// The colour behind transparent pixels when the channels are 1 or 3.
     pub background: [u8; 3],
     /// The fraction of examples held out as validation split when the source names no splits, in [0, 1).
     pub holdout: f64,
@@ -40,7 +40,7 @@ pub struct Options {
     /// skipped.
     #[serde(skip_serializing_if = "is_false")]
     pub mono: bool,
-    /// Whether the class of a file is what stands before the first `_` of its name, instead of the folder it is in.
+    /// Whether the class of a file is the part of its name before the first `_`, instead of the folder it is in.
     #[serde(skip_serializing_if = "is_false")]
     pub label_from_name: bool,
     /// Files of the validation split, as patterns with `*`, `?` and `[a-z]`: for the name of a file, or for its whole
@@ -77,9 +77,9 @@ impl Options {
             return bad("--channels", &channels, "give 1 (grey), 3 (RGB) or 4 (RGBA)");
         }
         if let Some((height, width)) = self.size
-            && !([height, width].iter().all(|side| (1..=MAX_SIDE).contains(side)))
+            && !([height, width].iter().all(|length| (1..=MAX_LENGTH).contains(length)))
         {
-            return bad("--size", &format!("{width}x{height}"), "give 1 to 8192 pixels a side");
+            return bad("--size", &format!("{width}x{height}"), "give 1 to 8192 pixels for height and width");
         }
         if !(0.0..1.0).contains(&self.holdout) {
             return bad("--holdout", &self.holdout, "give a fraction of at least 0 and below 1");
@@ -141,8 +141,8 @@ impl Default for Options {
     }
 }
 
-/// Largest side of a prepared image.
-const MAX_SIDE: u32 = 8192;
+/// Largest height or width of a prepared image.
+const MAX_LENGTH: u32 = 8192;
 /// Most tokens of a learned vocabulary.
 const MAX_VOCABULARY: u32 = 1 << 20;
 /// Sample rates that sound may be brought to, in Hz.
@@ -188,12 +188,12 @@ pub struct Limits {
     pub file_bytes: u64,
     /// Largest number of pixels of one image.
     pub pixels: u64,
-    /// Largest side of one image, in pixels.
-    pub side: u32,
+    /// Largest height or width of one image, in pixels.
+    pub length: u32,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { file_bytes: 256 << 20, pixels: 128 << 20, side: 65_535 }
+        Self { file_bytes: 256 << 20, pixels: 128 << 20, length: 65_535 }
     }
 }

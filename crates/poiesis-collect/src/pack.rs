@@ -1,6 +1,6 @@
-//! Writes prepared examples, in order, into the shards of a data set, and gathers on the way what the card says.
+//! Writes prepared examples, in order, into the shards of a data set, and collects what the card records.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -12,6 +12,7 @@ use crate::fingerprint::{SplitHasher, example_hash, fingerprint};
 use crate::options::Options;
 use crate::prepare::FILTER;
 use crate::shard::{Layout, SplitWriter, floats};
+use crate::source::Plan;
 use crate::split::Split;
 
 /// An example as it will be stored.
@@ -108,7 +109,7 @@ fn byte_sums(bytes: &[u8], channels: usize) -> (Vec<f64>, Vec<f64>) {
     (exact(sums), exact(squares))
 }
 
-/// What the card says beside what is counted here.
+/// What the card says that is not counted while packing.
 pub(crate) struct About {
     pub(crate) name: String,
     pub(crate) classes: Vec<String>,
@@ -116,6 +117,20 @@ pub(crate) struct About {
     pub(crate) sources: Vec<String>,
     pub(crate) skipped: Skipped,
     pub(crate) notes: Vec<String>,
+}
+
+impl About {
+    /// What is known of a source before its examples are read.
+    pub(crate) fn new(path: &Path, plan: &Plan, options: &Options) -> About {
+        About {
+            name: options.name.clone().unwrap_or_else(|| plan.name.clone()),
+            classes: plan.classes.clone(),
+            factors: plan.made.as_ref().map(|(_, _, factors)| factors.clone()).unwrap_or_default(),
+            sources: vec![path.display().to_string()],
+            skipped: Skipped::default(),
+            notes: plan.notes.clone(),
+        }
+    }
 }
 
 /// A data set being written.
@@ -251,11 +266,6 @@ pub(crate) fn write_card(folder: &Path, card: &Card) -> Result<()> {
         file.sync_all()
     };
     write().map_err(|e: std::io::Error| Error::write(&path, e))
-}
-
-/// Removes a file that was only needed while packing.
-pub(crate) fn remove(path: &Path) -> Result<()> {
-    fs::remove_file(path).map_err(|e| Error::write(path, e))
 }
 
 #[cfg(test)]

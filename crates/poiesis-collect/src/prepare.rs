@@ -2,8 +2,9 @@
 
 use std::cell::RefCell;
 
-use fast_image_resize::images::{Image, ImageRef};
-use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+use fast_image_resize::images::TypedImage;
+use fast_image_resize::pixels::{U8, U8x3, U8x4};
+use fast_image_resize::{FilterType, PixelTrait, ResizeAlg, ResizeOptions, Resizer};
 
 use crate::options::Crop;
 
@@ -44,11 +45,11 @@ pub(crate) fn prepare(mut image: Pixels, target: &Target) -> Vec<u8> {
     if target.channels == 4 {
         image = with_alpha(image);
     } else if matches!(image.channels, 2 | 4) {
-        // Laying pixels over a constant colour and resizing commute, and three channels are cheaper than four.
+        // Blending with a constant colour and resizing commute, and three channels are cheaper than four.
         image = over_background(&image, target.background);
     }
     if (image.width, image.height) != (target.width, target.height) {
-        image = resize(&image, target);
+        image = resize(image, target);
     }
     match (image.channels, target.channels) {
         (1, 3) => image.bytes.iter().flat_map(|&v| [v; 3]).collect(),
@@ -105,30 +106,40 @@ fn mix(front: u8, back: u8, alpha: u8) -> u8 {
     ((sum + (sum >> 8)) >> 8) as u8
 }
 
-fn resize(image: &Pixels, target: &Target) -> Pixels {
+fn resize(image: Pixels, target: &Target) -> Pixels {
+    let (width, height, channels) = (target.width, target.height, image.channels);
+    let bytes = match image.channels {
+        1 => resize_as::<U8>(image, target),
+        3 => resize_as::<U8x3>(image, target),
+        _ => resize_as::<U8x4>(image, target),
+    };
+    Pixels { width, height, channels, bytes }
+}
+
+/// Resizes an image of one kind of pixels. Naming the kind here spares the compiler those of 16 and 32 bits, which would be
+/// most of what is compiled for this crate.
+///
+/// For the same reason, both images are of one type, though the first is only read.
+fn resize_as<P: PixelTrait>(mut image: Pixels, target: &Target) -> Vec<u8> {
     thread_local! {
         // A resizer keeps its buffers, so each thread has one for all of its images.
         static RESIZER: RefCell<Resizer> = RefCell::new(Resizer::new());
     }
-    let pixel = match image.channels {
-        1 => PixelType::U8,
-        3 => PixelType::U8x3,
-        _ => PixelType::U8x4,
-    };
     let mut options = ResizeOptions::new()
         .resize_alg(ResizeAlg::Convolution(FilterType::CatmullRom))
         .use_alpha(image.channels == 4);
     if target.crop == Crop::Center {
         options = options.fit_into_destination(None);
     }
-    let source = ImageRef::new(image.width, image.height, &image.bytes, pixel);
-    let mut resized = Image::new(target.width, target.height, pixel);
+    let mut bytes = vec![0; target.width as usize * target.height as usize * usize::from(image.channels)];
+    let source = TypedImage::<P>::from_buffer(image.width, image.height, &mut image.bytes);
     let source = source.expect("the pixels of an image fill its width and height");
+    let resized = TypedImage::<P>::from_buffer(target.width, target.height, &mut bytes);
+    let mut resized = resized.expect("the pixels of an image fill its width and height");
     RESIZER
-        .with_borrow_mut(|resizer| resizer.resize(&source, &mut resized, &options))
-        .expect("both images have the same pixel type and no empty side");
-    let bytes = resized.into_vec();
-    Pixels { width: target.width, height: target.height, channels: image.channels, bytes }
+        .with_borrow_mut(|resizer| resizer.resize_typed(&source, &mut resized, &options))
+        .expect("the part to resize lies within the image");
+    bytes
 }
 
 #[cfg(test)]

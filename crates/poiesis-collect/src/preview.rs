@@ -113,9 +113,9 @@ impl Preview {
         self.pixels[start..start + 3].copy_from_slice(&colour);
     }
 
-    /// Lays a colour at half strength over a pixel, so that crowded places look darker; outside, nothing happens.
+    /// Blends a colour at half strength into a pixel, so that crowded places look darker; outside, nothing happens.
     fn blend(&mut self, x: isize, y: isize, colour: [u8; 3]) {
-        let inside = |v: isize, side: u32| (0..side as isize).contains(&v);
+        let inside = |v: isize, length: u32| (0..length as isize).contains(&v);
         if inside(x, self.width) && inside(y, self.height) {
             let start = (y as usize * self.width as usize + x as usize) * 3;
             for (old, new) in self.pixels[start..start + 3].iter_mut().zip(colour) {

@@ -20,7 +20,7 @@ impl Split {
     /// All splits, in the order in which they are stored.
     pub const ALL: [Split; 3] = [Split::Train, Split::Validation, Split::Test];
 
-    /// The name of the split, as it stands in `dataset.json` and in file names.
+    /// The name of the split, as written in `dataset.json` and in file names.
     pub fn as_str(self) -> &'static str {
         match self {
             Split::Train => "train",

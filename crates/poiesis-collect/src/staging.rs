@@ -1,4 +1,4 @@
-//! Atomic output: a data set is written into a hidden folder beside its final place and renamed once it is whole.
+//! Atomic output: a data set is written into a hidden folder next to its final place and renamed once it is whole.
 
 use std::fs::{self, File, TryLockError};
 use std::io;

@@ -46,7 +46,7 @@ impl StreamLayout {
         self.channels * self.width
     }
 
-    /// Bytes that a document takes beside its elements.
+    /// Bytes that a document takes in addition to its elements.
     fn document_bytes(&self) -> usize {
         8 + if self.labelled { 4 } else { 0 }
     }
@@ -327,7 +327,7 @@ impl Stream {
     ///
     /// When the range ends beyond [`Stream::len`], or the stream is not text.
     pub fn tokens(&self, range: Range<u64>) -> Vec<u32> {
-        assert_eq!(self.inner.layout.kind, Kind::Text, "tokens of a stream that is no text");
+        assert_eq!(self.inner.layout.kind, Kind::Text, "tokens of a stream that is not text");
         let mut tokens = Vec::with_capacity(length(&range));
         self.each_slice(range, |bytes| match self.inner.layout.width {
             1 => tokens.extend(bytes.iter().map(|&token| u32::from(token))),
@@ -343,7 +343,7 @@ impl Stream {
     ///
     /// When the range ends beyond [`Stream::len`], or the stream is not sound.
     pub fn samples(&self, range: Range<u64>) -> Vec<i16> {
-        assert_eq!(self.inner.layout.kind, Kind::Sound, "samples of a stream that is no sound");
+        assert_eq!(self.inner.layout.kind, Kind::Sound, "samples of a stream that is not sound");
         let mut samples = Vec::with_capacity(length(&range) * self.inner.layout.channels);
         self.each_slice(range, |bytes| {
             samples.extend(bytes.as_chunks().0.iter().map(|&b| i16::from_le_bytes(b)));

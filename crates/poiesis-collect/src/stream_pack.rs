@@ -1,4 +1,4 @@
-//! Writes the documents of a stream, in order, into shards, and gathers on the way what the card says.
+//! Writes the documents of a stream, in order, into shards, and collects what the card records.
 
 use std::path::{Path, PathBuf};
 

@@ -171,7 +171,7 @@ fn other_data_files_that_lie() {
         write(path, name, bytes);
         says(&message(&path.join(name), &Options::default()), &[&[name], parts].concat());
     };
-    refused("data_batch_1.bin", &[0; 3072], &["no whole number of records of 3073 bytes"]);
+    refused("data_batch_1.bin", &[0; 3072], &["not a whole number of records of 3073 bytes"]);
     refused("test_batch.bin", &[77; 3073], &["record 0 has label 77"]);
     refused("train.bin", b"", &["no whole number of records"]);
 

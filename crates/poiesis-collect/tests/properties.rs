@@ -8,6 +8,7 @@ use std::path::Path;
 
 use common::*;
 use image::{DynamicImage, ImageFormat};
+use parquet::basic::Compression;
 use poiesis_collect::{Dataset, Options, Split, collect};
 use proptest::prelude::*;
 
@@ -109,7 +110,15 @@ fn whole() -> Vec<(&'static str, Vec<u8>)> {
         ("x.zip", zip(&files)),
         ("x.npz", zip(&[("x.npy", &array), ("y.npy", &npy("<i4", &[2], &[1; 8]))])),
         ("x.npy", array),
-        ("x.parquet", table()),
+        (
+            "x.parquet",
+            table(
+                &[Some(image.clone()), None],
+                ("label", Labels::Numbers(vec![1, 0])),
+                None,
+                Compression::SNAPPY,
+            ),
+        ),
         ("images-idx3-ubyte", idx(&[2, 2, 2], &[1; 8])),
         ("images-idx3-ubyte.gz", gzip(&idx(&[2, 2, 2], &[1; 8]))),
         ("folder/x.png", image),
@@ -124,20 +133,6 @@ fn whole() -> Vec<(&'static str, Vec<u8>)> {
         ("x.flac", flac(8000, 1, 16, &[1; 250])),
         ("folder/x.flac", flac(44_100, 2, 24, &[-70_000; 250])),
     ]
-}
-
-fn table() -> Vec<u8> {
-    use arrow_array::{ArrayRef, BinaryArray, Int32Array, RecordBatch, StructArray};
-    let image = png(6, 5, 1);
-    let bytes: ArrayRef = std::sync::Arc::new(BinaryArray::from_vec(vec![&image, &image]));
-    let image: ArrayRef = std::sync::Arc::new(StructArray::try_from(vec![("bytes", bytes)]).unwrap());
-    let labels: ArrayRef = std::sync::Arc::new(Int32Array::from(vec![1, 0]));
-    let batch = RecordBatch::try_from_iter([("image", image), ("label", labels)]).unwrap();
-    let mut file = Vec::new();
-    let mut writer = parquet::arrow::ArrowWriter::try_new(&mut file, batch.schema(), None).unwrap();
-    writer.write(&batch).unwrap();
-    writer.close().unwrap();
-    file
 }
 
 /// Collects a file of these bytes; any result will do.

@@ -224,7 +224,7 @@ fn garbage_is_refused_with_a_reason() {
     let mut wrong = flac(8000, 1, 16, &tone(500, 1));
     wrong[4] = 0x84;
     says(&message("x.flac", &wrong), &["x.flac", "damaged or not what it seems"]);
-    says(&message("x.wav", b"RIFF\x24\0\0\0AVI and so on and so on"), &["x.wav", "it is no WAV file"]);
+    says(&message("x.wav", b"RIFF\x24\0\0\0AVI and so on and so on"), &["x.wav", "it is not a WAV file"]);
     says(&message("x.wav", &wav_float(8000, &[0.0, f32::NAN])), &["sample 1 is NaN"]);
     // A sample changed in the middle: the checksum of its frame is wrong.
     let mut changed = flac(8000, 1, 16, &tone(500, 1));

@@ -5,14 +5,10 @@ mod common;
 
 use std::fs;
 use std::path::Path;
-use std::sync::Arc;
 
-use arrow_array::{ArrayRef, BinaryArray, Int64Array, RecordBatch, StringArray, StructArray};
 use common::*;
 use image::{DynamicImage, GrayAlphaImage, GrayImage, ImageBuffer, ImageFormat, Luma, Rgb, Rgba, RgbaImage};
-use parquet::arrow::ArrowWriter;
-use parquet::file::metadata::KeyValue;
-use parquet::file::properties::WriterProperties;
+use parquet::basic::{BrotliLevel, Compression, GzipLevel, ZstdLevel};
 use poiesis_collect::{Crop, Dataset, Options, Split, SplitBy, open_or_collect};
 
 /// The names of the classes of all examples of a split, in order.
@@ -43,7 +39,7 @@ fn folders_of_folders_give_splits_and_classes() {
     assert_eq!(labels(&dataset, Split::Train), ["cat", "cat", "dog"]);
     assert_eq!(labels(&dataset, Split::Validation), ["dog"]);
     assert_eq!(card.splits[0].class_counts, [2, 1]);
-    assert!(card.notes[0].starts_with("1 file of the source is no image"));
+    assert!(card.notes[0].starts_with("1 file of the source is not an image"));
     // Without a resize, lossless images arrive as they were.
     assert_eq!(dataset.split(Split::Train).unwrap().image(2), picture(12, 12, 0).as_raw());
 }
@@ -230,45 +226,59 @@ fn webdataset_shards_with_numbers_names_and_orphans() {
     assert_eq!(labels(&dataset, Split::Test), ["cat"]);
 }
 
-/// A table as the Hugging Face hub stores it.
-fn table(path: &Path, images: &[Option<Vec<u8>>], label: (&str, ArrayRef), features: Option<&str>) {
-    let bytes: ArrayRef = Arc::new(BinaryArray::from_iter(images.iter().map(|image| image.as_deref())));
-    let paths: ArrayRef = Arc::new(StringArray::from(vec!["x.png"; images.len()]));
-    let image: ArrayRef = Arc::new(StructArray::try_from(vec![("bytes", bytes), ("path", paths)]).unwrap());
-    let batch = RecordBatch::try_from_iter([("image", image), (label.0, label.1)]).unwrap();
-    let metadata = features.map(|text| vec![KeyValue::new("huggingface".to_owned(), text.to_owned())]);
-    let properties = WriterProperties::builder().set_key_value_metadata(metadata).build();
-    fs::create_dir_all(path.parent().unwrap()).unwrap();
-    let file = fs::File::create(path).unwrap();
-    let mut writer = ArrowWriter::try_new(file, batch.schema(), Some(properties)).unwrap();
-    writer.write(&batch).unwrap();
-    writer.close().unwrap();
-}
-
 #[test]
 fn tables_of_the_hugging_face_hub() {
     let root = tempfile::tempdir().unwrap();
     let images = |seeds: std::ops::Range<u32>| seeds.map(|i| Some(png(9, 9, i))).collect::<Vec<_>>();
     let features = r#"{"info": {"features": {"image": {"_type": "Image"},
         "label": {"names": ["zebra", "ape"], "_type": "ClassLabel"}}}}"#;
-    let numbers = |labels: Vec<i64>| -> ArrayRef { Arc::new(Int64Array::from(labels)) };
-    let train = root.path().join("hub/data/train-00000-of-00001.parquet");
-    table(&train, &images(0..70), ("label", numbers((0..70).map(|i| i % 2).collect())), Some(features));
-    let test = root.path().join("hub/data/test-00000-of-00001.parquet");
+    let plain = Compression::UNCOMPRESSED;
+    let labelled = |images: &[Option<Vec<u8>>], labels| {
+        table(images, ("label", Labels::Numbers(labels)), Some(features), plain)
+    };
+    let train = labelled(&images(0..70), (0..70).map(|i| i % 2).collect());
+    write(root.path(), "hub/data/train-00000-of-00001.parquet", &train);
     let mut held = images(70..73);
     held[1] = None;
-    table(&test, &held, ("label", numbers(vec![1, 1, -1])), Some(features));
+    write(root.path(), "hub/data/test-00000-of-00001.parquet", &labelled(&held, vec![1, 1, -1]));
     let dataset = packed(&root.path().join("hub"), &Options::default()).unwrap();
     assert_eq!(dataset.card().classes, ["zebra", "ape"]);
     assert_eq!(labels(&dataset, Split::Train).len(), 70);
     assert_eq!(labels(&dataset, Split::Test), ["ape", "-"]);
-    assert_eq!(dataset.card().skipped.list[0].name, "test-00000-of-00001.parquet row 1");
+    let skipped = &dataset.card().skipped.list[0];
+    assert_eq!(skipped.name, "test-00000-of-00001.parquet row 1");
+    assert_eq!(skipped.reason, "the table holds no bytes for it");
     assert_eq!(dataset.require(Split::Train).unwrap().image(69), picture(9, 9, 69).as_raw());
 
-    let bare = root.path().join("bare.parquet");
-    table(&bare, &images(0..3), ("class", Arc::new(StringArray::from(vec!["dog", "cat", "dog"]))), None);
-    let dataset = packed(&bare, &Options { holdout: 0.0, ..Options::default() }).unwrap();
+    let words = Labels::Words(vec!["dog", "cat", "dog"]);
+    write(root.path(), "bare.parquet", &table(&images(0..3), ("class", words), None, plain));
+    let options = Options { holdout: 0.0, ..Options::default() };
+    let dataset = packed(&root.path().join("bare.parquet"), &options).unwrap();
     assert_eq!(labels(&dataset, Split::Train), ["dog", "cat", "dog"]);
+}
+
+#[test]
+fn tables_of_plain_bytes_and_of_every_compression() {
+    let root = tempfile::tempdir().unwrap();
+    let images: Vec<_> = (0..200).map(|i| png(9, 9, i)).collect();
+    let codecs = [
+        Compression::UNCOMPRESSED,
+        Compression::SNAPPY,
+        Compression::GZIP(GzipLevel::default()),
+        Compression::BROTLI(BrotliLevel::default()),
+        Compression::LZ4,
+        Compression::LZ4_RAW,
+        Compression::ZSTD(ZstdLevel::default()),
+    ];
+    for codec in codecs {
+        write(root.path(), "plain.parquet", &plain_table(&images, codec));
+        let options = Options { holdout: 0.0, ..Options::default() };
+        let dataset = packed(&root.path().join("plain.parquet"), &options).unwrap();
+        let view = dataset.require(Split::Train).unwrap();
+        assert_eq!((view.len(), dataset.card().skipped.count), (200, 0), "{codec}");
+        assert_eq!(view.image(199), picture(9, 9, 199).as_raw(), "{codec}");
+        assert!(dataset.card().classes.is_empty());
+    }
 }
 
 #[test]

@@ -138,7 +138,7 @@ fn characters_outside_the_vocabulary_are_named() {
         &["'x' (U+0078) at byte 3", "3 characters", "--vocabulary bytes"],
     );
     says(&vocabulary.encode("ab€".as_bytes()).unwrap_err().to_string(), &["'€' (U+20AC) at byte 2"]);
-    says(&vocabulary.encode(b"ab\xff").unwrap_err().to_string(), &["0xff, no UTF-8, at byte 2"]);
+    says(&vocabulary.encode(b"ab\xff").unwrap_err().to_string(), &["0xff, not UTF-8, at byte 2"]);
     assert!(std::panic::catch_unwind(|| vocabulary.decode(&[3])).is_err());
 }
 
@@ -168,7 +168,7 @@ fn folders_and_archives_are_the_same_text_with_splits_and_classes() {
         assert_eq!(card.splits[0].class_counts, [4, 4]);
         assert_eq!(documents(&dataset, Split::Train)[5], "train/pos 1\n");
         assert_eq!(dataset.stream(Split::Train).unwrap().label(5), Some(1));
-        assert!(noted(&dataset, "1 file of the source is no text"), "{:?}", card.notes);
+        assert!(noted(&dataset, "1 file of the source is not text"), "{:?}", card.notes);
         fingerprints.push(card.fingerprint.clone());
     }
     assert!(fingerprints.iter().all(|print| *print == fingerprints[0]));
@@ -249,7 +249,7 @@ fn records_are_documents_and_broken_ones_are_listed() {
         let listed: Vec<_> = skipped.list.iter().map(|file| file.name.clone()).collect();
         assert_eq!((skipped.count, listed), (4, [4, 5, 6, 7].map(|line| format!("{name}:{line}")).to_vec()));
         says(&skipped.list[1].reason, &["missing field `text`"]);
-        says(&skipped.list[3].reason, &["byte 10 of the line is no UTF-8"]);
+        says(&skipped.list[3].reason, &["byte 10 of the line is not UTF-8"]);
         assert!(noted(&dataset, "1 empty documents") && noted(&dataset, "1 line ends CRLF"));
         assert!(noted(&dataset, "1 byte order marks"));
     }
@@ -267,7 +267,7 @@ fn texts_that_are_no_utf8_are_errors_alone_and_skipped_among_others() {
     write(root.path(), "bad.txt", b"caf\xe9 ~");
     for kind in [VocabularyKind::Bytes, VocabularyKind::Characters, VocabularyKind::Bpe] {
         let error = packed(&root.path().join("bad.txt"), &with(kind)).unwrap_err().to_string();
-        says(&error, &["bad.txt is damaged", "byte 3 (0xe9) is no UTF-8"]);
+        says(&error, &["bad.txt is damaged", "byte 3 (0xe9) is not UTF-8"]);
     }
     write(root.path(), "good.txt", b"abc");
     let dataset = packed(root.path(), &Options { holdout: 0.0, ..Options::default() }).unwrap();

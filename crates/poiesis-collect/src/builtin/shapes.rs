@@ -1,5 +1,5 @@
 //! `shapes`: one flat, anti-aliased shape on a dark ground. Shape, size, position, angle and hue are drawn
-//! independently and uniformly, and are kept beside each image: they will tell what a model has discovered.
+//! independently and uniformly, and are stored with each image, so that what a model discovers can be compared with them.
 
 use std::f32::consts::{PI, TAU};
 
@@ -10,9 +10,9 @@ use crate::prepare::luma;
 /// The shapes, in the order of the labels.
 pub(crate) const CLASSES: [&str; 5] = ["circle", "square", "triangle", "star", "heart"];
 
-/// Radius of the circle around a shape, in sides of the image.
+/// Radius of the circle around a shape, as a fraction of the image size.
 const SIZE: (f32, f32) = (0.26, 0.40);
-/// Position of the centre, in sides of the image. The largest shape still fits.
+/// Position of the centre, as a fraction of the image size. The largest shape still fits.
 const PLACE: (f32, f32) = (0.40, 0.60);
 /// Degrees, anticlockwise. No shape but the circle looks the same twice within this range, so the angle can be seen.
 const ANGLE: (f32, f32) = (-30.0, 30.0);
@@ -59,7 +59,7 @@ pub(crate) fn make(index: u64, seed: u64, shape: &[usize]) -> Made {
 /// A shape put in its place.
 struct Scene {
     outline: Outline,
-    /// Radius, in sides of the image.
+    /// Radius, as a fraction of the image size.
     size: f32,
     x: f32,
     y: f32,

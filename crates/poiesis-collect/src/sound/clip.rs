@@ -3,7 +3,6 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::{flac, wav};
-use crate::collect::read_file;
 use crate::options::Limits;
 use crate::source::Payload;
 
@@ -49,13 +48,7 @@ impl Clip {
 
 /// Decodes a file; also returns how many bytes were read. The error is a reason for the list of skipped files.
 pub(crate) fn decode(payload: Payload, limits: &Limits) -> (u64, Result<Clip, String>) {
-    let encoded = match payload {
-        Payload::File(path) => read_file(&path, limits),
-        Payload::Encoded(encoded) => Ok(encoded),
-        Payload::Refused(reason) => Err(reason),
-        Payload::Pixels(_) | Payload::Made(..) => unreachable!("sound comes as files"),
-    };
-    match encoded {
+    match payload.read(limits) {
         // A decoder that trips over a crafted file must not take a million good ones with it.
         Ok(encoded) => {
             let bytes = encoded.len() as u64;
@@ -121,7 +114,7 @@ impl Samples {
     /// Appends a number with 1 as full scale.
     pub(crate) fn push_float(&mut self, value: f32) -> Result<(), String> {
         if !value.is_finite() {
-            return Err(format!("sample {} is {value}, no number", self.samples.len()));
+            return Err(format!("sample {} is {value}, not a number", self.samples.len()));
         }
         self.limited += u64::from(value.abs() > 1.0);
         // The conversion saturates.

@@ -51,6 +51,6 @@ fn reason(error: &Error) -> String {
     match error {
         // All bytes are in memory: the only failure of reading them is their end.
         Error::IoError(_) => "the file ends early".to_owned(),
-        other => format!("it is no good FLAC: {other}"),
+        other => format!("it is not valid FLAC: {other}"),
     }
 }

@@ -13,12 +13,12 @@ use std::sync::mpsc::Receiver;
 use rayon::prelude::*;
 
 use crate::card::{Card, Kind, Skipped, SoundCard, SplitBy};
-use crate::collect::{Progress, each_batch};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::fingerprint::example_hash;
 use crate::options::Options;
 use crate::pack::About;
-use crate::source::{Item, Payload, Plan, Source};
+use crate::progress::Progress;
+use crate::source::{Item, Payload, Plan, Source, each_batch};
 use crate::split::Split;
 use crate::stream::StreamLayout;
 use crate::stream_pack::StreamPacker;
@@ -57,7 +57,7 @@ pub(crate) fn collect_sound(
     collector.finish(path, source.plan())
 }
 
-/// The writing side.
+/// Writes clips in the order of the source.
 struct Collector<'a> {
     folder: &'a Path,
     options: &'a Options,
@@ -150,7 +150,7 @@ impl Collector<'_> {
         Ok(())
     }
 
-    /// Whether a clip goes with those before it.
+    /// Whether a clip has the format of those before it.
     fn fits(&self, clip: &Clip) -> Result<(), String> {
         let Some(Packed { first, card, .. }) = &self.packed else { return Ok(()) };
         let SoundCard { sample_rate, channels, .. } = *card;
@@ -190,9 +190,9 @@ impl Collector<'_> {
 
     fn finish(self, path: &Path, plan: &Plan) -> Result<(Card, Progress)> {
         let Some(Packed { packer, card, resampled, .. }) = self.packed else {
-            return Err(nothing(path, plan, self.skipped));
+            return Err(plan.nothing_usable(path, Kind::Sound, self.skipped));
         };
-        let mut notes = plan.notes.clone();
+        let mut about = About { skipped: self.skipped, ..About::new(path, plan, self.options) };
         let counts = [
             (
                 card.clipped,
@@ -202,32 +202,9 @@ impl Collector<'_> {
             (card.limited, "samples were beyond full scale and were brought to it"),
             (resampled, "clips were brought to another sample rate"),
         ];
-        notes.extend(counts.iter().filter(|(count, _)| *count > 0).map(|(n, what)| format!("{n} {what}")));
-        let about = About {
-            name: self.options.name.clone().unwrap_or_else(|| plan.name.clone()),
-            classes: plan.classes.clone(),
-            factors: Vec::new(),
-            sources: vec![path.display().to_string()],
-            skipped: self.skipped,
-            notes,
-        };
+        let counted = counts.iter().filter(|(count, _)| *count > 0);
+        about.notes.extend(counted.map(|(count, what)| format!("{count} {what}")));
         Ok((packer.finish(about, self.split_by, None, Some(card))?, self.progress))
-    }
-}
-
-/// Why nothing came of a source. What is wrong with a single file is an error of that file.
-fn nothing(path: &Path, plan: &Plan, skipped: Skipped) -> Error {
-    let path = path.to_owned();
-    match skipped.list.into_iter().next() {
-        Some(first) if plan.single => Error::malformed(&path, first.reason),
-        Some(first) => Error::NothingUsable {
-            path,
-            example: Kind::Sound.example(),
-            count: skipped.count,
-            name: first.name,
-            reason: first.reason,
-        },
-        None => Error::Empty { path },
     }
 }
 

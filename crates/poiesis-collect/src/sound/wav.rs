@@ -32,7 +32,7 @@ fn reason(error: &hound::Error) -> String {
     match error {
         // All bytes are in memory: the only failure of reading them is their end.
         hound::Error::IoError(_) => "the file ends early".to_owned(),
-        hound::Error::FormatError(what) => format!("it is no WAV file: {what}"),
+        hound::Error::FormatError(what) => format!("it is not a WAV file: {what}"),
         hound::Error::Unsupported => {
             "it is a kind of WAV that is not read; 8, 16, 24 and 32 bits and floating point of 32 are"
                 .to_owned()

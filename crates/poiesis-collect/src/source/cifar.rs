@@ -63,7 +63,7 @@ impl Format {
         }
     }
 
-    /// The file of class names that is published beside the batches.
+    /// The file of class names that is published with the batches.
     fn names_files(self) -> [&'static str; 2] {
         match self {
             Format::Cifar10 => ["batches.meta.txt", "batches.meta"],
@@ -130,8 +130,9 @@ impl Batches {
         let Some(format) = Format::of(name) else { return Ok(()) };
         let record = format.record();
         if size == 0 || !size.is_multiple_of(record) {
-            let reason =
-                format!("its {size} bytes are no whole number of records of {record} bytes; fetch it again");
+            let reason = format!(
+                "its {size} bytes are not a whole number of records of {record} bytes; fetch it again"
+            );
             return Err(Error::malformed(path, reason));
         }
         self.records += size / record;

@@ -151,9 +151,9 @@ pub(crate) fn matches(pattern: &Pattern, path: &str) -> bool {
 /// What to say about files that are left alone.
 fn others_note(others: u64, media: Media) -> Vec<String> {
     let (one, many) = match media {
-        Media::Image => ("is no image", "are no images"),
-        Media::Sound => ("is no sound", "are no sound"),
-        Media::Text => ("is no text", "are no text"),
+        Media::Image => ("is not an image", "are not images"),
+        Media::Sound => ("is not sound", "are not sound"),
+        Media::Text => ("is not text", "are not text"),
     };
     match others {
         0 => Vec::new(),

@@ -15,7 +15,7 @@ pub(crate) struct Folder {
     plan: Plan,
 }
 
-/// What lies in a folder and the folders below it.
+/// The contents of a folder and its subfolders.
 pub(crate) struct Found {
     /// All files but the tables.
     pub(crate) contents: Contents,
@@ -67,7 +67,7 @@ pub(crate) fn placed(rules: &Rules, path: &str, payload: Payload) -> Item {
     match rules.place(path) {
         Place::Inside { split, label } => Item { name, split, label, payload },
         Place::Outside => {
-            let payload = Payload::Refused("it lies outside the folders of the splits".to_owned());
+            let payload = Payload::Refused("it is outside the folders of the splits".to_owned());
             Item { name, split: None, label: None, payload }
         }
     }

@@ -1,5 +1,5 @@
 //! IDX, the format of MNIST and its family: big-endian header `00 00 08 rank`, one u32 a dimension, then bytes,
-//! row by row. Files may be compressed with gzip. Labels lie in a second file beside the images.
+//! row by row. Files may be compressed with gzip. Labels are in a second file next to the images.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read};
@@ -36,13 +36,13 @@ pub(crate) fn is_images(path: &Path) -> bool {
 }
 
 impl Idx {
-    /// All IDX images among the files of a folder, the splits told by their names.
+    /// All IDX images among the files of a folder, with splits taken from their names.
     pub(crate) fn open(folder: &Path, files: &[PathBuf]) -> Result<Idx> {
         let images: Vec<_> = files.iter().filter(|file| is_images(file)).collect();
         Self::plan_for(source_name(folder), &images, files)
     }
 
-    /// One file of images, with its labels where they lie beside it.
+    /// One file of images, with its labels if they are next to it.
     pub(crate) fn open_one(images: &Path, files: &[PathBuf]) -> Result<Idx> {
         Self::plan_for(source_name(images), &[&images.to_owned()], files)
     }
@@ -54,7 +54,7 @@ impl Idx {
             let (header, max) = check_images(images)?;
             brightest = brightest.max(max);
             let labels =
-                labels_beside(images, files).map(|path| read_labels(path, header.count)).transpose()?;
+                labels_next_to(images, files).map(|path| read_labels(path, header.count)).transpose()?;
             parts.push(Part { images: (*images).clone(), header, labels, split: split_of(images) });
         }
         // Train first, whatever the alphabet says.
@@ -178,7 +178,7 @@ fn read_labels(path: &Path, images: usize) -> Result<Vec<u8>> {
     let mut reader = reader(path)?;
     let dims = read_dims(&mut reader, path)?;
     if dims.len() != 1 || dims[0] as usize != images {
-        let reason = format!("its dimensions {dims:?} do not fit the {images} images beside it");
+        let reason = format!("its dimensions {dims:?} do not fit the {images} images");
         return Err(Error::malformed(path, reason));
     }
     let mut labels = Vec::new();
@@ -240,7 +240,7 @@ fn read_error(path: &Path, error: io::Error) -> Error {
 }
 
 /// The file of labels that belongs to a file of images, by the naming of MNIST.
-fn labels_beside<'a>(images: &Path, files: &'a [PathBuf]) -> Option<&'a PathBuf> {
+fn labels_next_to<'a>(images: &Path, files: &'a [PathBuf]) -> Option<&'a PathBuf> {
     let plain = |path: &Path| {
         let name = file_name(path).to_ascii_lowercase();
         name.strip_suffix(".gz").unwrap_or(&name).to_owned()

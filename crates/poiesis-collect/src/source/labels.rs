@@ -1,4 +1,4 @@
-//! Labels as they stand in tables and arrays: numbers, or names of classes.
+//! Labels as stored in tables and arrays: numbers, or names of classes.
 
 use std::collections::BTreeSet;
 
@@ -75,7 +75,7 @@ pub(crate) struct Classes {
 }
 
 impl Classes {
-    /// The index of a label; `None` when it is no class.
+    /// The index of a label; `None` when it is not a class.
     pub(crate) fn index(&self, label: Label) -> Option<u32> {
         let name = match label {
             Label::Number(number) if self.numbered => {

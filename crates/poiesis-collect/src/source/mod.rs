@@ -20,15 +20,15 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::SyncSender;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use flate2::read::MultiGzDecoder;
 
 use crate::builtin::Builtin;
-use crate::card::{Factor, Kind};
+use crate::card::{Factor, Kind, Skipped};
 use crate::dataset;
 use crate::error::{Error, Result};
-use crate::options::Options;
+use crate::options::{Limits, Options};
 use crate::prepare::Pixels;
 use crate::split::Split;
 
@@ -68,6 +68,20 @@ impl Payload {
             Payload::File(_) | Payload::Made(..) | Payload::Refused(_) => 0,
         }
     }
+
+    /// The bytes of its file. The error is a reason for the list of skipped files.
+    ///
+    /// # Panics
+    ///
+    /// If it is not a file: pixels and examples made by code have no bytes to decode.
+    pub(crate) fn read(self, limits: &Limits) -> std::result::Result<Vec<u8>, String> {
+        match self {
+            Payload::File(path) => read_file(&path, limits),
+            Payload::Encoded(bytes) => Ok(bytes),
+            Payload::Refused(reason) => Err(reason),
+            Payload::Pixels(_) | Payload::Made(..) => unreachable!("only files are decoded"),
+        }
+    }
 }
 
 /// What a source knows before its examples are read.
@@ -90,6 +104,24 @@ pub(crate) struct Plan {
     pub(crate) notes: Vec<String>,
 }
 
+impl Plan {
+    /// Why nothing came of the source at `path`. What is wrong with a single file is an error of that file.
+    pub(crate) fn nothing_usable(&self, path: &Path, kind: Kind, skipped: Skipped) -> Error {
+        let path = path.to_owned();
+        match skipped.list.into_iter().next() {
+            Some(first) if self.single && skipped.count == 1 => Error::malformed(&path, first.reason),
+            Some(first) => Error::NothingUsable {
+                path,
+                example: kind.example(),
+                count: skipped.count,
+                name: first.name,
+                reason: first.reason,
+            },
+            None => Error::Empty { path },
+        }
+    }
+}
+
 /// A format that examples are read from.
 pub(crate) trait Source: Send {
     fn plan(&self) -> &Plan;
@@ -100,7 +132,7 @@ pub(crate) trait Source: Send {
 
 /// Why reading ended early.
 pub(crate) enum Halt {
-    /// Nobody wants more examples: the other side has failed and says why.
+    /// The receiver has failed and takes no more examples; it reports why.
     Stopped,
     /// The source itself failed.
     Failed(Error),
@@ -112,7 +144,7 @@ impl From<Error> for Halt {
     }
 }
 
-/// Gathers items into batches of bounded size and hands them to the decoding side.
+/// Gathers items into batches of bounded size and sends them to be decoded.
 pub(crate) struct Sink {
     sender: SyncSender<Vec<Item>>,
     batch: Vec<Item>,
@@ -127,7 +159,7 @@ impl Sink {
         Self { sender, batch: Vec::new(), bytes: 0 }
     }
 
-    /// Takes one item; waits while the decoding side is behind.
+    /// Takes one item; blocks while decoding is behind.
     pub(crate) fn send(&mut self, item: Item) -> Result<(), Halt> {
         self.bytes += item.payload.bytes() as usize;
         self.batch.push(item);
@@ -143,6 +175,27 @@ impl Sink {
         let batch = std::mem::take(&mut self.batch);
         self.sender.send(batch).map_err(|_| Halt::Stopped)
     }
+}
+
+/// Reads a source on a thread of its own, from its beginning to its end, while `take` takes its batches on this one.
+pub(crate) fn each_batch<T>(
+    source: &mut dyn Source,
+    take: impl FnOnce(&Receiver<Vec<Item>>) -> Result<T>,
+) -> Result<T> {
+    let (sender, receiver) = sync_channel(2);
+    std::thread::scope(|scope| {
+        let reader = scope.spawn(move || {
+            let mut sink = Sink::new(sender);
+            source.read(&mut sink).and_then(|()| sink.flush())
+        });
+        let taken = take(&receiver);
+        drop(receiver);
+        match reader.join() {
+            Ok(Err(Halt::Failed(error))) => Err(error),
+            Ok(_) => taken,
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    })
 }
 
 /// Whether there is anything under that name: something on disk, a range of shards, or built-in data.
@@ -344,4 +397,19 @@ pub(crate) fn source_name(path: &Path) -> String {
         name = stem.to_owned();
     }
     name
+}
+
+fn read_file(path: &Path, limits: &Limits) -> std::result::Result<Vec<u8>, String> {
+    let read = || {
+        let file = File::open(path)?;
+        let size = file.metadata()?.len();
+        let mut bytes = Vec::with_capacity(size.min(limits.file_bytes) as usize);
+        file.take(limits.file_bytes + 1).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    let bytes = read().map_err(|e: std::io::Error| format!("it cannot be read: {e}"))?;
+    if bytes.len() as u64 > limits.file_bytes {
+        return Err(format!("it has more bytes than the limit of {}", limits.file_bytes));
+    }
+    Ok(bytes)
 }

@@ -52,7 +52,7 @@ impl Names {
         let firsts: BTreeSet<&str> = below.iter().filter_map(|f| f.first()).map(String::as_str).collect();
         let splits: BTreeSet<Split> = firsts.iter().filter_map(|name| Split::parse(name)).collect();
         let only_splits = firsts.iter().all(|name| Split::parse(name).is_some());
-        // One folder called `train` among others may well be a class; two splits are no coincidence.
+        // One folder called `train` among others may well be a class; two splits are not a coincidence.
         let by_split = splits.len() > 1 && (only_splits || splits.contains(&Split::Train));
         let class_at = depth + usize::from(by_split);
         let inside = |folder: &&Vec<String>| !by_split || split_at(folder, depth).is_some();
@@ -66,7 +66,7 @@ impl Names {
     }
 }
 
-/// Where split and class stand in a path.
+/// Where in a path the split and the class are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Rules {
     split_at: Option<usize>,

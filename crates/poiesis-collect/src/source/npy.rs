@@ -1,5 +1,5 @@
 //! Arrays of NumPy: `.npy` with images `[n, height, width]` or `[n, height, width, channels]` as bytes, and `.npz`
-//! with such arrays and labels beside them, named as is usual: `arr_0` and `arr_1`, `images` and `labels`, or
+//! with such arrays and their labels, named as is usual: `arr_0` and `arr_1`, `images` and `labels`, or
 //! `x_train`, `y_train`, `x_test`, `y_test`.
 
 use std::fs::File;
@@ -60,8 +60,8 @@ impl Npy {
             let images = Images::of(&header, &inside)?;
             check_length(&images, size.saturating_sub(header.start), &inside)?;
             drop(entry);
-            let beside = roles.iter().find(|(_, (other, role))| other == split && *role == Role::Labels);
-            let labels = match beside {
+            let companion = roles.iter().find(|(_, (other, role))| other == split && *role == Role::Labels);
+            let labels = match companion {
                 Some((labels, _)) => Some(read_labels(&mut archive, labels, images.count, path, limits)?),
                 None => None,
             };
@@ -249,8 +249,8 @@ impl Images {
                 header.shape
             ));
         }
-        let side = 1..=65_535;
-        if count == 0 || !side.contains(&height) || !side.contains(&width) {
+        let allowed = 1..=65_535;
+        if count == 0 || !allowed.contains(&height) || !allowed.contains(&width) {
             return bad(format!("its shape {:?} holds no images of a usable size", header.shape));
         }
         Ok(Images { count, height: height as u32, width: width as u32, channels: channels as u8 })
@@ -281,7 +281,7 @@ fn read_labels(
     let header = Header::read(&mut entry, &inside)?;
     let fits = matches!(header.shape[..], [n] | [n, 1] if n == images);
     if !fits {
-        let reason = format!("its shape {:?} does not fit the {images} images beside it", header.shape);
+        let reason = format!("its shape {:?} does not fit the {images} images of the archive", header.shape);
         return Err(Error::malformed(&inside, reason));
     }
     let kind = header.kind.trim_start_matches(['<', '|', '=']);

@@ -1,20 +1,19 @@
 //! Parquet tables as the Hugging Face hub stores image data sets: a column of structs `{bytes, path}` (or of plain
-//! bytes) and one of labels, whose names stand in the metadata. Tables are read batch by batch, never whole.
+//! bytes) and one of labels, whose names are in the metadata. Tables are read a few rows at a time, never whole.
 
 use std::fmt::Display;
 use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use arrow_array::cast::AsArray;
-use arrow_array::types::{
-    Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
-};
-use arrow_array::{Array, ArrayRef, RecordBatch};
-use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
 use parquet::basic::Type as Physical;
-use parquet::schema::types::Type;
+use parquet::errors::ParquetError;
+use parquet::file::metadata::KeyValue;
+use parquet::file::reader::{FileReader, SerializedFileReader};
+use parquet::record::Field;
+use parquet::record::reader::TreeBuilder;
+use parquet::schema::types::{SchemaDescriptor, Type, TypePtr};
 use serde_json::Value;
 
 use super::labels::{Classes, Label, LabelSurvey};
@@ -50,12 +49,10 @@ impl Parquet {
         let mut rows = 0;
         let mut survey = LabelSurvey::default();
         for (table, _) in &tables {
-            let builder = open_table(table)?;
-            rows += builder.metadata().file_metadata().num_rows().max(0) as u64;
+            rows += open_table(table)?.metadata().file_metadata().num_rows().max(0) as u64;
             if let (Some(column), None) = (&columns.label, &columns.classes) {
-                each_batch(table, &[column], &mut |batch| {
-                    let found = labels(batch.column_by_name(column));
-                    found.into_iter().flatten().for_each(|label| survey.add(label));
+                each_row(table, &[column], &mut |row| {
+                    row.iter().filter_map(label).for_each(|label| survey.add(label));
                     Ok::<(), Error>(())
                 })?;
             }
@@ -88,18 +85,11 @@ impl Source for Parquet {
             let mut row = 0_u64;
             let columns: Vec<&String> =
                 [&self.columns.image].into_iter().chain(&self.columns.label).collect();
-            each_batch(table, &columns, &mut |batch| {
-                let images = batch.column_by_name(&self.columns.image);
-                let images = images.ok_or_else(|| missing(table, &self.columns.image))?;
-                let mut labels =
-                    self.columns.label.as_ref().map(|column| labels(batch.column_by_name(column)));
-                for i in 0..batch.num_rows() {
-                    let label = labels.as_mut().and_then(|labels| labels.get_mut(i).and_then(Option::take));
-                    let payload = image(images, i, &self.limits);
-                    let label = label.and_then(|label| self.classes.index(label));
-                    sink.send(Item { name: format!("{name} row {row}"), split: *split, label, payload })?;
-                    row += 1;
-                }
+            each_row(table, &columns, &mut |values| {
+                let payload = values.first().map_or_else(no_bytes, |value| image(value, &self.limits));
+                let label = values.get(1).and_then(label).and_then(|label| self.classes.index(label));
+                sink.send(Item { name: format!("{name} row {row}"), split: *split, label, payload })?;
+                row += 1;
                 Ok::<(), Halt>(())
             })?;
         }
@@ -118,9 +108,10 @@ struct Columns {
 impl Columns {
     /// By the metadata of Hugging Face where there is some, else by types and usual names.
     fn find(table: &Path) -> Result<Columns> {
-        let builder = open_table(table)?;
-        let fields = builder.parquet_schema().root_schema().get_fields();
-        let features = features(builder.metadata().file_metadata().key_value_metadata());
+        let reader = open_table(table)?;
+        let metadata = reader.metadata().file_metadata();
+        let fields = metadata.schema().get_fields();
+        let features = features(metadata.key_value_metadata());
         let feature = |name: &str| features.as_ref().and_then(|features| features.get(name));
         let is = |field: &Type, kind: &str| {
             feature(field.name()).is_some_and(|f| f.get("_type") == Some(&kind.into()))
@@ -148,15 +139,23 @@ impl Columns {
 
 /// A struct with a field `bytes`, or plain bytes.
 fn holds_image(field: &Type) -> bool {
-    let is_bytes = |field: &Type| field.is_primitive() && field.get_physical_type() == Physical::BYTE_ARRAY;
     match field.is_group() {
-        true => field.get_fields().iter().any(|inner| inner.name() == "bytes" && is_bytes(inner)),
+        true => bytes_in(field).is_some(),
         false => is_bytes(field),
     }
 }
 
+/// The field `bytes` of a struct.
+fn bytes_in(group: &Type) -> Option<&TypePtr> {
+    group.get_fields().iter().find(|inner| inner.name() == "bytes" && is_bytes(inner))
+}
+
+fn is_bytes(field: &Type) -> bool {
+    field.is_primitive() && field.get_physical_type() == Physical::BYTE_ARRAY
+}
+
 /// The features that the `datasets` library writes into the metadata.
-fn features(metadata: Option<&Vec<parquet::file::metadata::KeyValue>>) -> Option<Value> {
+fn features(metadata: Option<&Vec<KeyValue>>) -> Option<Value> {
     let text = metadata?.iter().find(|entry| entry.key == "huggingface")?.value.as_ref()?;
     let value: Value = serde_json::from_str(text).ok()?;
     Some(value.get("info")?.get("features")?.clone())
@@ -168,11 +167,9 @@ fn class_names(feature: &Value) -> Option<Vec<String>> {
     names.filter(|names| !names.is_empty())
 }
 
-fn open_table(table: &Path) -> Result<ParquetRecordBatchReaderBuilder<File>> {
+fn open_table(table: &Path) -> Result<SerializedFileReader<File>> {
     let file = File::open(table).map_err(|e| Error::read(table, e))?;
-    // Without the arrow schema, every column has the plain type of its parquet schema.
-    let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
-    guarded(table, || ParquetRecordBatchReaderBuilder::try_new_with_options(file, options))
+    guarded(table, || SerializedFileReader::new(file))
 }
 
 /// Does a piece of reading. The parquet crate panics on some damaged tables, which is the table's fault and must
@@ -184,37 +181,57 @@ fn guarded<T, E: Display>(table: &Path, read: impl FnOnce() -> Result<T, E>) -> 
     }
 }
 
-/// Calls `visit` with the rows of some columns, a few at a time.
-fn each_batch<E: From<Error>>(
+/// Calls `visit` with the values of some columns, row by row. Only a few rows are decoded at a time.
+fn each_row<E: From<Error>>(
     table: &Path,
     columns: &[&String],
-    visit: &mut dyn FnMut(&RecordBatch) -> Result<(), E>,
+    visit: &mut dyn FnMut(&[Field]) -> Result<(), E>,
 ) -> Result<(), E> {
     const ROWS: usize = 64;
-    let builder = open_table(table)?;
-    let fields = builder.parquet_schema().root_schema().get_fields();
-    let mut indices = Vec::new();
-    for &column in columns {
-        let index = fields.iter().position(|field| field.name() == column);
-        indices.push(index.ok_or_else(|| missing(table, column))?);
-    }
-    let mask = ProjectionMask::roots(builder.parquet_schema(), indices);
-    let mut reader = guarded(table, || builder.with_projection(mask).with_batch_size(ROWS).build())?;
-    while let Some(batch) = guarded(table, || reader.next().transpose())? {
-        visit(&batch)?;
+    let reader = open_table(table)?;
+    let schema = schema_of(table, reader.metadata().file_metadata().schema(), columns)?;
+    for index in 0..reader.num_row_groups() {
+        let mut rows = guarded(table, || {
+            let group = reader.get_row_group(index)?;
+            TreeBuilder::new().with_batch_size(ROWS).as_iter(schema.clone(), &*group)
+        })?;
+        while let Some(row) = guarded(table, || rows.next().transpose())? {
+            let values: Vec<Field> = row.into_columns().into_iter().map(|(_, value)| value).collect();
+            visit(&values)?;
+        }
     }
     Ok(())
 }
 
+/// The schema of a table cut down to some of its columns and, of structs, to their field `bytes`.
+fn schema_of(table: &Path, schema: &Type, columns: &[&String]) -> Result<Arc<SchemaDescriptor>> {
+    let mut fields = Vec::new();
+    for &column in columns {
+        let field = schema.get_fields().iter().find(|field| field.name() == column);
+        let field = field.ok_or_else(|| missing(table, column))?;
+        fields.push(guarded(table, || bytes_only(field))?);
+    }
+    let cut = guarded(table, || Type::group_type_builder(schema.name()).with_fields(fields).build())?;
+    Ok(Arc::new(SchemaDescriptor::new(Arc::new(cut))))
+}
+
+/// A struct with its field `bytes` alone; any other column as it is.
+fn bytes_only(field: &TypePtr) -> Result<TypePtr, ParquetError> {
+    let bytes = if field.is_group() { bytes_in(field) } else { None };
+    let Some(bytes) = bytes else { return Ok(field.clone()) };
+    let builder = Type::group_type_builder(field.name());
+    let builder = builder.with_repetition(field.get_basic_info().repetition());
+    Ok(Arc::new(builder.with_fields(vec![bytes.clone()]).build()?))
+}
+
 /// The image in one row of a column.
-fn image(column: &ArrayRef, row: usize, limits: &Limits) -> Payload {
-    let bytes = match column.as_struct_opt() {
-        Some(parts) if parts.is_null(row) => None,
-        Some(parts) => parts.column_by_name("bytes").and_then(|bytes| bytes_of(bytes, row)),
-        None => bytes_of(column, row),
+fn image(value: &Field, limits: &Limits) -> Payload {
+    let bytes = match value {
+        Field::Group(parts) => parts.get_column_iter().next().and_then(|(_, value)| bytes_of(value)),
+        value => bytes_of(value),
     };
     match bytes {
-        None => Payload::Refused("the table holds no bytes for it".to_owned()),
+        None => no_bytes(),
         Some(bytes) if bytes.len() as u64 > limits.file_bytes => Payload::Refused(format!(
             "it has {} bytes, above the limit of {}",
             bytes.len(),
@@ -224,29 +241,33 @@ fn image(column: &ArrayRef, row: usize, limits: &Limits) -> Payload {
     }
 }
 
-fn bytes_of(column: &ArrayRef, row: usize) -> Option<&[u8]> {
-    if column.is_null(row) {
-        return None;
-    }
-    let binary = column.as_binary_opt::<i32>().map(|column| column.value(row));
-    binary.or_else(|| column.as_string_opt::<i32>().map(|column| column.value(row).as_bytes()))
+fn no_bytes() -> Payload {
+    Payload::Refused("the table holds no bytes for it".to_owned())
 }
 
-/// The labels of a column of whole numbers or text; anything else has none.
-fn labels(column: Option<&ArrayRef>) -> Vec<Option<Label>> {
-    let Some(column) = column else { return Vec::new() };
-    macro_rules! numbers {
-        ($($kind:ty),*) => {
-            $(if let Some(column) = column.as_primitive_opt::<$kind>() {
-                return column.iter().map(|v| v.and_then(|v| i64::try_from(v).ok()).and_then(Label::number)).collect();
-            })*
-        };
+fn bytes_of(value: &Field) -> Option<&[u8]> {
+    match value {
+        Field::Bytes(bytes) => Some(bytes.data()),
+        Field::Str(text) => Some(text.as_bytes()),
+        _ => None,
     }
-    numbers!(Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type, UInt16Type, UInt32Type, UInt64Type);
-    if let Some(column) = column.as_string_opt::<i32>() {
-        return column.iter().map(|text| text.and_then(Label::text)).collect();
-    }
-    Vec::new()
+}
+
+/// A label is a whole number or text; anything else is none.
+fn label(value: &Field) -> Option<Label> {
+    let number = match value {
+        Field::Byte(number) => i64::from(*number),
+        Field::Short(number) => i64::from(*number),
+        Field::Int(number) => i64::from(*number),
+        Field::Long(number) => *number,
+        Field::UByte(number) => i64::from(*number),
+        Field::UShort(number) => i64::from(*number),
+        Field::UInt(number) => i64::from(*number),
+        Field::ULong(number) => i64::try_from(*number).ok()?,
+        Field::Str(text) => return Label::text(text),
+        _ => return None,
+    };
+    Label::number(number)
 }
 
 /// The split that the name of a table, or of a folder between it and the source, speaks of.

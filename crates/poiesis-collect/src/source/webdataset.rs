@@ -74,7 +74,7 @@ impl Source for WebDataset {
                     self.send(std::mem::replace(&mut sample, next), shard, split, sink)?;
                 }
                 if is_image_name(&entry.path) {
-                    // Beside `0001.jpg` there may be `0001.mask.png`: the shorter ending is the picture.
+                    // Next to `0001.jpg` there may be `0001.mask.png`: the shorter ending is the picture.
                     let plain = !ending.contains('.');
                     if sample.image.is_none() || (plain && !sample.plain) {
                         sample.image = Some(entry.payload(&self.limits));
@@ -137,13 +137,13 @@ impl Survey {
         }
     }
 
-    /// A sample never goes on in the next shard.
+    /// A sample never continues in the next shard.
     pub(crate) fn end_shard(&mut self) {
         self.end_sample();
         self.key.clear();
     }
 
-    /// Whether images come with labels in files beside them.
+    /// Whether images come with labels in files next to them.
     pub(crate) fn is_webdataset(&self) -> bool {
         self.labelled > 0
     }
@@ -179,7 +179,7 @@ fn read_label(ending: &str, reader: &mut dyn Read) -> Option<Label> {
         return None;
     }
     let mut text = String::new();
-    // What cannot be read as text is no label; a broken archive shows itself at the next file.
+    // What cannot be read as text is not a label; a broken archive shows itself at the next file.
     reader.take(MAX_TEXT).read_to_string(&mut text).ok()?;
     if !json {
         return Label::text(&text);

@@ -8,16 +8,17 @@ mod read;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, SyncSender};
 
+use crate::bpe::{Bpe, whole_pieces};
 use crate::card::{Card, Kind, Skipped, SplitBy, TextCard};
-use crate::collect::{Progress, each_batch};
 use crate::error::{Error, Result};
 use crate::options::{Options, VocabularyKind};
 use crate::pack::About;
-use crate::source::{Item, Plan, Source};
+use crate::progress::Progress;
+use crate::source::{Item, Plan, Source, each_batch};
 use crate::split::Split;
 use crate::stream::StreamLayout;
 use crate::stream_pack::StreamPacker;
-use crate::vocabulary::{Bpe, Vocabulary, whole_pieces};
+use crate::vocabulary::Vocabulary;
 use learn::owned_pieces;
 use read::{Changes, Pass, Place, Reading, read_item};
 
@@ -44,7 +45,10 @@ pub(crate) fn collect_text(
     collector.pass(source, &mut survey, &mut changes)?;
     let mut progress = Progress { skipped: survey.skipped.count, ..Progress::default() };
     if survey.splits.is_empty() {
-        return Err(nothing(path, source.plan(), survey.skipped));
+        return Err(match survey.skipped.count {
+            0 => Error::malformed(path, "it holds no text that is not empty"),
+            _ => source.plan().nothing_usable(path, Kind::Text, survey.skipped),
+        });
     }
     let mut notes = source.plan().notes.clone();
     let division = survey.division(options, &mut notes);
@@ -57,37 +61,14 @@ pub(crate) fn collect_text(
     collector.pass(source, &mut writer, &mut Changes::default())?;
     progress.done = writer.documents.next as u64;
     progress.bytes = writer.bytes;
-    let plan = source.plan();
-    let about = About {
-        name: options.name.clone().unwrap_or_else(|| plan.name.clone()),
-        classes: plan.classes.clone(),
-        factors: Vec::new(),
-        sources: vec![path.display().to_string()],
-        skipped: survey.skipped.clone(),
-        notes,
-    };
+    let skipped = survey.skipped.clone();
+    let about = About { skipped, notes, ..About::new(path, source.plan(), options) };
     let packer = writer.packer;
     let text = TextCard { vocabulary: vocabulary.clone(), lines: options.lines };
     Ok((packer.finish(about, division.split_by, Some(text), None)?, progress))
 }
 
-/// Why nothing came of a source. What is wrong with a single file is an error of that file.
-fn nothing(path: &Path, plan: &Plan, skipped: Skipped) -> Error {
-    let path = path.to_owned();
-    match skipped.list.into_iter().next() {
-        Some(first) if plan.single && skipped.count == 1 => Error::malformed(&path, first.reason),
-        Some(first) => Error::NothingUsable {
-            path,
-            example: Kind::Text.example(),
-            count: skipped.count,
-            name: first.name,
-            reason: first.reason,
-        },
-        None => Error::malformed(&path, "it holds no text that is not empty"),
-    }
-}
-
-/// What is the same for all ways through a source.
+/// What all passes over a source share.
 struct Collector<'a> {
     path: &'a Path,
     options: &'a Options,
@@ -95,7 +76,7 @@ struct Collector<'a> {
 }
 
 impl Collector<'_> {
-    /// Leads one pass through all texts.
+    /// Runs one pass over all texts.
     fn pass(&self, source: &mut dyn Source, pass: &mut dyn Counted, changes: &mut Changes) -> Result<()> {
         let reading = Reading { lines: self.options.lines, longest_record: self.options.limits.file_bytes };
         each_batch(source, |batches: &Receiver<Vec<Item>>| {
@@ -145,7 +126,7 @@ impl Collector<'_> {
         let (sender, receiver) = learn::channel();
         let mut learner = Learner::new(survey, division, sender);
         let learned = std::thread::scope(|scope| {
-            let learned = scope.spawn(move || learn::learn(receiver, size));
+            let learned = scope.spawn(move || learn::learn(&receiver, size));
             let passed = self.pass(source, &mut learner, &mut Changes::default());
             let whole = learner.sent <= LEARNED_FROM;
             drop(learner);
@@ -167,16 +148,16 @@ impl Collector<'_> {
     }
 }
 
-/// A pass that knows how far it is.
+/// A pass that counts its progress.
 trait Counted: Pass {
     fn progress(&self) -> Progress;
 }
 
-/// A pass that says now and then how far it is, as one text may be all there is.
+/// A pass that reports its progress within a text too, because a source may be a single large one.
 struct Reported<'a> {
     pass: &'a mut dyn Counted,
     report: &'a (dyn Fn(Progress) + Sync),
-    /// Bytes since it was last said.
+    /// Bytes read since the last report.
     read: usize,
 }
 
@@ -246,7 +227,7 @@ impl Characters {
     }
 }
 
-/// The first way through a source.
+/// The first pass over a source.
 struct Survey {
     has_splits: bool,
     holdout: f64,
@@ -430,7 +411,7 @@ impl<'a> Documents<'a> {
     }
 }
 
-/// The second way: sends the train split to whoever learns the vocabulary.
+/// The second pass: sends the train split to the thread that learns the vocabulary.
 struct Learner<'a> {
     documents: Documents<'a>,
     sender: SyncSender<Vec<String>>,
@@ -448,7 +429,7 @@ impl<'a> Learner<'a> {
         let now = std::mem::replace(&mut self.buffer, later);
         if self.sent <= LEARNED_FROM && !now.is_empty() {
             self.sent += now.len() as u64;
-            // Whoever learns has failed if it takes no more, and says why.
+            // The receiver is gone only if learning has failed, which is reported there.
             let _ = self.sender.send(owned_pieces(&now));
         }
     }
@@ -490,7 +471,7 @@ impl Counted for Learner<'_> {
     }
 }
 
-/// The last way: encodes and writes.
+/// The last pass: encodes and writes.
 struct Writer<'a> {
     vocabulary: &'a Vocabulary,
     documents: Documents<'a>,

@@ -20,7 +20,7 @@ pub(crate) struct Place {
     pub(crate) label: Option<u32>,
 }
 
-/// One way through all texts of a source. A text is a file, or a record of a file of records.
+/// One pass over all texts of a source. A text is a file, or a record of a file of records.
 pub(crate) trait Pass {
     /// A text begins. Returns whether it is to be read at all.
     fn begin(&mut self, place: Place) -> bool;
@@ -206,7 +206,7 @@ fn read_text(
     visit: &mut dyn FnMut(&str) -> Result<()>,
 ) -> Result<(), Fault> {
     let mut buffer = vec![0; 1 << 16];
-    // Bytes at the beginning of the buffer that wait for more, and where they stand in the file.
+    // Bytes at the beginning of the buffer that wait for more, and their position in the file.
     let (mut held, mut offset) = (0, 0_u64);
     loop {
         let read = reader.read(&mut buffer[held..]);
@@ -256,7 +256,7 @@ fn not_utf8(bytes: &[u8], offset: u64, at: usize) -> Fault {
         [0xff, 0xfe, ..] | [0xfe, 0xff, ..] if place == 0 => "it looks like UTF-16; convert it to UTF-8",
         _ => "convert the text to UTF-8",
     };
-    Fault::Text(format!("byte {place} (0x{:02x}) is no UTF-8; {hint}", bytes[at]))
+    Fault::Text(format!("byte {place} (0x{:02x}) is not UTF-8; {hint}", bytes[at]))
 }
 
 /// Makes CRLF LF.
@@ -324,11 +324,11 @@ fn read_record(
     pass: &mut dyn Pass,
 ) -> Result<Option<String>> {
     if let Err(error) = std::str::from_utf8(line) {
-        return Ok(Some(format!("byte {} of the line is no UTF-8", error.valid_up_to())));
+        return Ok(Some(format!("byte {} of the line is not UTF-8", error.valid_up_to())));
     }
     let record: Record = match serde_json::from_slice(line) {
         Ok(record) => record,
-        Err(error) => return Ok(Some(format!("it is no record with a `text`: {error}"))),
+        Err(error) => return Ok(Some(format!("it is not a record with a `text`: {error}"))),
     };
     let mut documents = Documents { lines: reading.lines, begun: false, pass };
     let text = record.text.strip_prefix('\u{feff}').unwrap_or(&record.text);
@@ -400,7 +400,7 @@ mod tests {
         let long = ["x".repeat(70_000).as_bytes(), b"\xff!"].concat();
         for step in [1, 7, 100_000] {
             let fault = |bytes| read(bytes, step).0.unwrap_err();
-            assert!(fault(b"\xef\xbb\xbfab\xe9t\xe9").starts_with("byte 5 (0xe9) is no UTF-8"));
+            assert!(fault(b"\xef\xbb\xbfab\xe9t\xe9").starts_with("byte 5 (0xe9) is not UTF-8"));
             assert!(fault(b"ab\xe2\x82").starts_with("byte 2 (0xe2)"), "cut within a character");
             assert!(fault(b"\xff\xfea\0").contains("UTF-16"));
             assert!(fault(&long).starts_with("byte 70000 (0xff)"));

@@ -4,8 +4,15 @@
 use std::fs;
 use std::io::{Cursor, Write};
 use std::path::Path;
+use std::sync::Arc;
 
 use image::{DynamicImage, ImageFormat, Rgb, RgbImage};
+use parquet::basic::Compression;
+use parquet::data_type::{ByteArray, ByteArrayType, DataType, Int64Type};
+use parquet::file::metadata::KeyValue;
+use parquet::file::properties::WriterProperties;
+use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
+use parquet::schema::parser::parse_message_type;
 use poiesis_collect::{Dataset, Error, Options, collect};
 
 /// Collects a source into a folder of its own and opens what came out.
@@ -108,6 +115,85 @@ pub(crate) fn npy(kind: &str, shape: &[usize], values: &[u8]) -> Vec<u8> {
     bytes.extend(header.as_bytes());
     bytes.extend(values);
     bytes
+}
+
+/// The labels of a table.
+pub(crate) enum Labels {
+    Numbers(Vec<i64>),
+    Words(Vec<&'static str>),
+}
+
+/// A parquet table as the Hugging Face hub stores it: images as `{bytes, path}`, some without bytes, and a named column
+/// of labels.
+pub(crate) fn table(
+    images: &[Option<Vec<u8>>],
+    label: (&str, Labels),
+    features: Option<&str>,
+    codec: Compression,
+) -> Vec<u8> {
+    let (name, labels) = label;
+    let kind = match labels {
+        Labels::Numbers(_) => format!("optional int64 {name}"),
+        Labels::Words(_) => format!("optional binary {name} (UTF8)"),
+    };
+    let image = "optional group image { optional binary bytes; optional binary path (UTF8); }";
+    parquet(&format!("message table {{ {image} {kind}; }}"), features, codec, |group| {
+        let bytes: Vec<_> = images.iter().flatten().map(|bytes| ByteArray::from(bytes.clone())).collect();
+        let levels: Vec<i16> = images.iter().map(|bytes| 1 + i16::from(bytes.is_some())).collect();
+        column::<ByteArrayType>(group, &bytes, Some(&levels));
+        column::<ByteArrayType>(
+            group,
+            &vec![ByteArray::from("x.png"); images.len()],
+            Some(&vec![2; images.len()]),
+        );
+        let levels = Some(&vec![1; images.len()][..]);
+        match labels {
+            Labels::Numbers(numbers) => column::<Int64Type>(group, &numbers, levels),
+            Labels::Words(words) => {
+                let words: Vec<_> = words.into_iter().map(ByteArray::from).collect();
+                column::<ByteArrayType>(group, &words, levels);
+            }
+        }
+    })
+}
+
+/// A parquet table with one column, `image`, of plain bytes.
+pub(crate) fn plain_table(images: &[Vec<u8>], codec: Compression) -> Vec<u8> {
+    parquet("message table { required binary image; }", None, codec, |group| {
+        let bytes: Vec<_> = images.iter().map(|bytes| ByteArray::from(bytes.clone())).collect();
+        column::<ByteArrayType>(group, &bytes, None);
+    })
+}
+
+fn parquet(
+    schema: &str,
+    features: Option<&str>,
+    codec: Compression,
+    write: impl FnOnce(&mut SerializedRowGroupWriter<'_, &mut Vec<u8>>),
+) -> Vec<u8> {
+    let metadata = features.map(|text| vec![KeyValue::new("huggingface".to_owned(), text.to_owned())]);
+    let properties =
+        WriterProperties::builder().set_key_value_metadata(metadata).set_compression(codec).build();
+    let schema = Arc::new(parse_message_type(schema).expect("the schema is good"));
+    let mut file = Vec::new();
+    let mut writer =
+        SerializedFileWriter::new(&mut file, schema, Arc::new(properties)).expect("memory takes it");
+    let mut group = writer.next_row_group().expect("memory takes it");
+    write(&mut group);
+    group.close().expect("memory takes it");
+    writer.close().expect("memory takes it");
+    file
+}
+
+/// Writes the next column of a table; `levels` say where a value is missing.
+fn column<T: DataType>(
+    group: &mut SerializedRowGroupWriter<'_, &mut Vec<u8>>,
+    values: &[T::T],
+    levels: Option<&[i16]>,
+) {
+    let mut column = group.next_column().expect("memory takes it").expect("the schema has the column");
+    column.typed::<T>().write_batch(values, levels, None).expect("memory takes it");
+    column.close().expect("memory takes it");
 }
 
 /// An IDX file.

@@ -1,0 +1,248 @@
+//! Collects images, and data made by code: examples are decoded and prepared on all cores and written in the order of
+//! the source. The first image decides size and channels for all, unless the user asks for others.
+
+use std::path::Path;
+use std::sync::mpsc::Receiver;
+
+use rayon::prelude::*;
+
+use crate::builtin::Builtin;
+use crate::card::{Card, Kind, SplitBy};
+use crate::decode::decode;
+use crate::error::{Error, Result};
+use crate::options::{Limits, Options};
+use crate::pack::{About, Packer, Row};
+use crate::prepare::{Pixels, Target, prepare};
+use crate::progress::Progress;
+use crate::shard::Layout;
+use crate::source::{Item, Payload, Plan, Source, each_batch};
+use crate::split::Split;
+
+/// Collects a source of images into an empty folder.
+pub(crate) fn collect_images(
+    path: &Path,
+    source: &mut dyn Source,
+    folder: &Path,
+    options: &Options,
+    report: &(dyn Fn(Progress) + Sync),
+) -> Result<(Card, Progress)> {
+    let mut collector = Collector::new(path, folder, source.plan(), options, report);
+    each_batch(source, |batches| collector.run(batches))?;
+    collector.finish(path, source.plan())
+}
+
+/// Decodes examples and writes them in the order of the source.
+struct Collector<'a> {
+    folder: &'a Path,
+    options: &'a Options,
+    report: &'a (dyn Fn(Progress) + Sync),
+    about: About,
+    split_by: SplitBy,
+    /// Kind, shape and factors are known before the first example only for data made by code.
+    format: Option<Format>,
+    packer: Option<Packer>,
+    progress: Progress,
+    enlarged: u64,
+}
+
+/// What all examples become, and the first of them, which decided.
+struct Format {
+    layout: Layout,
+    target: Option<Target>,
+    first: String,
+}
+
+/// An item after decoding.
+struct Decoded {
+    name: String,
+    /// Bytes that were read for it.
+    bytes: u64,
+    outcome: Outcome,
+}
+
+/// What became of one item.
+enum Outcome {
+    Ready(Row, Size),
+    Skipped(String),
+    Fatal(Error),
+}
+
+impl Outcome {
+    /// Adds what the source said about the example.
+    fn with(self, split: Option<Split>, label: Option<u32>) -> Outcome {
+        match self {
+            Outcome::Ready(row, size) => Outcome::Ready(Row { split, label, ..row }, size),
+            other => other,
+        }
+    }
+}
+
+/// How a prepared image relates to its original.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Size {
+    Enlarged,
+    Other,
+}
+
+impl<'a> Collector<'a> {
+    fn new(
+        path: &'a Path,
+        folder: &'a Path,
+        plan: &Plan,
+        options: &'a Options,
+        report: &'a (dyn Fn(Progress) + Sync),
+    ) -> Self {
+        let labelled = !plan.classes.is_empty();
+        let format = plan.made.as_ref().map(|(kind, shape, factors)| Format {
+            layout: Layout { kind: *kind, shape: shape.clone(), labelled, factors: factors.len() },
+            target: None,
+            first: plan.name.clone(),
+        });
+        let about = About::new(path, plan, options);
+        let split_by = if plan.has_splits { SplitBy::Source } else { SplitBy::Content };
+        let progress = Progress { total: plan.total, ..Progress::default() };
+        Self { folder, options, report, about, split_by, format, packer: None, progress, enlarged: 0 }
+    }
+
+    /// Takes batches until the reader is done.
+    fn run(&mut self, batches: &Receiver<Vec<Item>>) -> Result<()> {
+        for batch in batches {
+            let mut items = batch.into_iter().peekable();
+            // The first image that can be decoded decides the format; until then, one at a time.
+            while self.format.is_none() && items.peek().is_some() {
+                let first = items.next().map(|item| self.first(item));
+                self.take(first)?;
+            }
+            let items: Vec<_> = items.collect();
+            let mut items = items.into_iter();
+            while items.len() > 0 {
+                let chunk: Vec<_> = items.by_ref().take(self.chunk_rows()).collect();
+                let outcomes: Vec<_> = chunk.into_par_iter().map(|item| self.decode(item)).collect();
+                self.take(outcomes)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// How many examples are prepared at a time: as many as 32 MiB hold, and enough to keep all cores busy.
+    fn chunk_rows(&self) -> usize {
+        let example = self.format.as_ref().map_or(1, |format| format.layout.example_bytes());
+        ((32 << 20) / example).max(2 * rayon::current_num_threads())
+    }
+
+    /// Decodes an item before the format is known and lets it decide.
+    fn first(&mut self, item: Item) -> Decoded {
+        let Item { name, split, label, payload } = item;
+        let (bytes, pixels) = decode_payload(payload, &self.options.limits);
+        let pixels = match pixels {
+            Ok(pixels) => pixels,
+            Err(reason) => return Decoded { name, bytes, outcome: Outcome::Skipped(reason) },
+        };
+        let (height, width) = self.options.size.unwrap_or((pixels.height, pixels.width));
+        let channels = self.options.channels.unwrap_or(if pixels.channels == 1 { 1 } else { 3 });
+        let Options { crop, background, .. } = *self.options;
+        let target = Target { width, height, channels, crop, background };
+        let labelled = !self.about.classes.is_empty();
+        let layout = Layout { kind: Kind::Images, shape: target.shape(), labelled, factors: 0 };
+        let format = Format { layout, target: Some(target), first: name.clone() };
+        let outcome = image_outcome(pixels, &name, &format, &target, self.options).with(split, label);
+        self.format = Some(format);
+        Decoded { name, bytes, outcome }
+    }
+
+    /// Decodes and prepares one item; called by many threads.
+    fn decode(&self, item: Item) -> Decoded {
+        let format = self.format.as_ref().expect("the format is known after the first image");
+        let Item { name, split, label, payload } = item;
+        if let Payload::Made(builtin, index) = payload {
+            let outcome = made_outcome(builtin, index, &format.layout, self.options);
+            return Decoded { name, bytes: 0, outcome };
+        }
+        let (bytes, pixels) = decode_payload(payload, &self.options.limits);
+        let outcome = match (pixels, &format.target) {
+            (Ok(pixels), Some(target)) => {
+                image_outcome(pixels, &name, format, target, self.options).with(split, label)
+            }
+            (Ok(_), None) => unreachable!("built-in data sends no images to decode"),
+            (Err(reason), _) => Outcome::Skipped(reason),
+        };
+        Decoded { name, bytes, outcome }
+    }
+
+    /// Writes what was prepared, in order.
+    fn take(&mut self, decoded: impl IntoIterator<Item = Decoded>) -> Result<()> {
+        for Decoded { name, bytes, outcome } in decoded {
+            self.progress.bytes += bytes;
+            match outcome {
+                Outcome::Ready(row, size) => {
+                    self.packer()?.push(&row)?;
+                    self.progress.done += 1;
+                    self.enlarged += u64::from(size == Size::Enlarged);
+                }
+                Outcome::Skipped(reason) => {
+                    self.progress.skipped += 1;
+                    self.about.skipped.push(name, reason);
+                }
+                Outcome::Fatal(error) => return Err(error),
+            }
+        }
+        (self.report)(self.progress);
+        Ok(())
+    }
+
+    fn packer(&mut self) -> Result<&mut Packer> {
+        if self.packer.is_none() {
+            let layout = self.format.as_ref().expect("an example has a format").layout.clone();
+            let classes = self.about.classes.len();
+            self.packer = Some(Packer::new(self.folder, layout, classes, self.split_by, self.options)?);
+        }
+        Ok(self.packer.as_mut().expect("it was just made"))
+    }
+
+    /// Completes the data set.
+    fn finish(mut self, path: &Path, plan: &Plan) -> Result<(Card, Progress)> {
+        let Some(packer) = self.packer else {
+            return Err(plan.nothing_usable(path, Kind::Images, self.about.skipped));
+        };
+        if self.enlarged > 0 {
+            let note = format!("{} images were smaller than the asked size and were enlarged", self.enlarged);
+            self.about.notes.push(note);
+        }
+        Ok((packer.finish(self.about)?, self.progress))
+    }
+}
+
+/// The pixels of an item, with the number of bytes they were read from.
+fn decode_payload(payload: Payload, limits: &Limits) -> (u64, Result<Pixels, String>) {
+    let bytes = payload.bytes();
+    match payload {
+        Payload::Pixels(pixels) => (bytes, Ok(pixels)),
+        file => match file.read(limits) {
+            Ok(encoded) => (encoded.len() as u64, decode(&encoded, limits)),
+            Err(reason) => (bytes, Err(reason)),
+        },
+    }
+}
+
+fn made_outcome(builtin: Builtin, index: u64, layout: &Layout, options: &Options) -> Outcome {
+    let made = builtin.make(index, options);
+    let row = Row::new(layout, made.example);
+    Outcome::Ready(Row { label: Some(made.label), factors: made.factors, ..row }, Size::Other)
+}
+
+fn image_outcome(pixels: Pixels, name: &str, format: &Format, target: &Target, options: &Options) -> Outcome {
+    if options.size.is_none() && (pixels.width, pixels.height) != (target.width, target.height) {
+        return Outcome::Fatal(Error::MixedSizes {
+            first: format.first.clone(),
+            first_size: (target.width, target.height),
+            other: name.to_owned(),
+            other_size: (pixels.width, pixels.height),
+        });
+    }
+    if options.channels.is_none() && target.channels == 1 && pixels.channels > 2 {
+        return Outcome::Fatal(Error::MixedChannels { first: format.first.clone(), other: name.to_owned() });
+    }
+    let enlarged = pixels.width < target.width || pixels.height < target.height;
+    let size = if enlarged { Size::Enlarged } else { Size::Other };
+    Outcome::Ready(Row::new(&format.layout, prepare(pixels, target)), size)
+}
