@@ -3,9 +3,6 @@
 
 mod common;
 
-use std::fs;
-use std::path::Path;
-
 use common::*;
 use image::{DynamicImage, GrayAlphaImage, GrayImage, ImageBuffer, ImageFormat, Luma, Rgb, Rgba, RgbaImage};
 use parquet::basic::{BrotliLevel, Compression, GzipLevel, ZstdLevel};
