@@ -1,23 +1,14 @@
-//! Another sample rate, by way of the spectrum: the best there is for a whole clip, at no choice of settings.
+//! Another sample rate for a clip.
 
-use rubato::audioadapter_buffers::owned::InterleavedOwned;
-use rubato::{Fft, FixedSync, Resampler};
+use poiesis_spectrum::resample;
 
 use super::clip::Clip;
 
-/// Frames that are transformed at a time.
-const CHUNK: usize = 1024;
-
-/// Brings a clip to another sample rate. What it lasts stays the same to within a frame.
+/// Brings a clip to another sample rate. How long it lasts stays the same to within a frame.
 pub(crate) fn resampled(clip: &Clip, rate: u32) -> Result<Clip, String> {
-    let failed = |what: &dyn std::fmt::Display| format!("it cannot be brought to {rate} Hz: {what}");
-    let channels = usize::from(clip.channels);
-    let frames = clip.samples.len() / channels;
-    let input: Vec<f64> = clip.samples.iter().map(|&sample| f64::from(sample)).collect();
-    let input = InterleavedOwned::new_from(input, channels, frames).map_err(|e| failed(&e))?;
-    let mut resampler = Fft::<f64>::new(clip.rate as usize, rate as usize, CHUNK, channels, FixedSync::Both)
-        .map_err(|e| failed(&e))?;
-    let output = resampler.process_all(&input, frames, None).map_err(|e| failed(&e))?.take_data();
+    let samples = clip.samples.iter().map(|&sample| f64::from(sample)).collect();
+    let output = resample(samples, usize::from(clip.channels), clip.rate, rate)
+        .map_err(|reason| format!("it cannot be brought to {rate} Hz: {reason}"))?;
     let beyond = |value: &&f64| value.round() > f64::from(i16::MAX) || value.round() < f64::from(i16::MIN);
     let limited = clip.limited + output.iter().filter(beyond).count() as u64;
     // The conversion saturates.

@@ -1,0 +1,68 @@
+//! Fourier transforms and sample rates behind plain functions.
+//!
+//! The transforms of `rustfft` are generic, so every crate that plans one compiles all of them. This crate compiles them
+//! once, and the crates that use it are quick to rebuild.
+
+use std::sync::Arc;
+
+use rubato::audioadapter_buffers::owned::InterleavedOwned;
+use rubato::{Fft as Transforms, FixedSync, Resampler};
+use rustfft::FftPlanner;
+
+pub use rustfft::Fft;
+pub use rustfft::num_complex::Complex;
+
+/// Frames that are resampled at a time.
+const CHUNK: usize = 1024;
+
+/// Returns the forward transform of `size` complex numbers, in place and without a factor.
+///
+/// # Panics
+///
+/// When a buffer that it is given does not have a multiple of `size` numbers.
+pub fn forward(size: usize) -> Arc<dyn Fft<f64>> {
+    FftPlanner::new().plan_fft_forward(size)
+}
+
+/// Brings sound from one sample rate, in Hz, to another, by way of its spectrum: the best method for a whole recording,
+/// with nothing to choose. How long it lasts stays the same to within a frame.
+///
+/// # Shapes
+///
+/// `samples`: `[time, channels]`, as is the result.
+///
+/// # Errors
+///
+/// The reason, when a rate or the number of channels is 0 or the samples do not fill whole frames.
+pub fn resample(samples: Vec<f64>, channels: usize, from: u32, to: u32) -> Result<Vec<f64>, String> {
+    let frames = samples.len().checked_div(channels).ok_or("it has no channels")?;
+    let input = InterleavedOwned::new_from(samples, channels, frames).map_err(|e| e.to_string())?;
+    let resampler = Transforms::<f64>::new(from as usize, to as usize, CHUNK, channels, FixedSync::Both);
+    let mut resampler = resampler.map_err(|e| e.to_string())?;
+    let output = resampler.process_all(&input, frames, None).map_err(|e| e.to_string())?;
+    Ok(output.take_data())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wave_has_one_frequency() {
+        let wave = |i: usize| Complex::new((i as f64 / 64.0 * 5.0 * std::f64::consts::TAU).cos(), 0.0);
+        let mut buffer: Vec<Complex<f64>> = (0..64).map(wave).collect();
+        forward(64).process(&mut buffer);
+        for (frequency, value) in buffer.iter().enumerate() {
+            let expected = if matches!(frequency, 5 | 59) { 32.0 } else { 0.0 };
+            assert!((value.norm() - expected).abs() < 1e-9, "{frequency}: {value}");
+        }
+    }
+
+    #[test]
+    fn the_length_follows_the_rate_and_bad_input_is_refused() {
+        let half = resample(vec![0.0; 8000], 2, 8000, 4000);
+        assert!(half.is_ok_and(|samples| samples.len().abs_diff(4000) <= 2));
+        assert!(resample(vec![0.0; 8], 0, 8000, 4000).is_err());
+        assert!(resample(vec![0.0; 8], 1, 0, 4000).is_err());
+    }
+}
