@@ -173,7 +173,7 @@ fn other_data_files_that_lie() {
     };
     refused("data_batch_1.bin", &[0; 3072], &["not a whole number of records of 3073 bytes"]);
     refused("test_batch.bin", &[77; 3073], &["record 0 has label 77"]);
-    refused("train.bin", b"", &["no whole number of records"]);
+    refused("train.bin", b"", &["not a whole number of records"]);
 
     refused("a.npy", &npy("<f4", &[1, 2, 2], &[0; 16]), &["type <f4", "uint8"]);
     refused("b.npy", &npy("|u1", &[1, 2, 2, 5], &[0; 20]), &["5 channels"]);
