@@ -1,0 +1,166 @@
+//! The first pass over a source of text: which texts can be used, which characters occur, and how the documents are divided
+//! into splits.
+
+use super::Counted;
+use super::read::{Pass, Place};
+use crate::card::{Skipped, SplitBy};
+use crate::error::Result;
+use crate::options::Options;
+use crate::progress::Progress;
+use crate::source::Plan;
+use crate::split::Split;
+
+/// Which characters have occurred. Those of a text that turns out to be of no use are taken back.
+pub(super) struct Characters {
+    seen: Vec<bool>,
+    fresh: Vec<char>,
+}
+
+impl Characters {
+    pub(super) fn new() -> Characters {
+        Characters { seen: vec![false; char::MAX as usize + 1], fresh: Vec::new() }
+    }
+
+    fn add(&mut self, text: &str) {
+        for character in text.chars() {
+            let seen = &mut self.seen[character as usize];
+            if !*seen {
+                *seen = true;
+                self.fresh.push(character);
+            }
+        }
+    }
+
+    fn keep(&mut self) {
+        self.fresh.clear();
+    }
+
+    fn take_back(&mut self) {
+        for character in self.fresh.drain(..) {
+            self.seen[character as usize] = false;
+        }
+    }
+
+    /// All of them, sorted.
+    pub(super) fn all(&self) -> Vec<char> {
+        let seen = self.seen.iter().enumerate().filter(|(_, seen)| **seen);
+        seen.filter_map(|(code, _)| char::from_u32(code as u32)).collect()
+    }
+}
+
+/// The first pass over a source.
+pub(super) struct Survey {
+    has_splits: bool,
+    holdout: f64,
+    place: Place,
+    hasher: blake3::Hasher,
+    pub(super) characters: Characters,
+    /// Whether each text can be used.
+    pub(super) usable: Vec<bool>,
+    /// The split of each document of the texts that can be used.
+    pub(super) splits: Vec<Split>,
+    /// Characters of all these documents; when there is one, where to cut it is counted in them.
+    length: u64,
+    /// Documents without a character.
+    pub(super) empty: u64,
+    /// Documents, characters and empty documents before the text that is being read.
+    before: (usize, u64, u64),
+    pub(super) skipped: Skipped,
+    bytes: u64,
+}
+
+impl Survey {
+    pub(super) fn new(plan: &Plan, options: &Options) -> Survey {
+        Survey {
+            has_splits: plan.has_splits,
+            holdout: options.holdout,
+            place: Place { split: None, label: None },
+            hasher: blake3::Hasher::new(),
+            characters: Characters::new(),
+            usable: Vec::new(),
+            splits: Vec::new(),
+            length: 0,
+            empty: 0,
+            before: (0, 0, 0),
+            skipped: Skipped::default(),
+            bytes: 0,
+        }
+    }
+
+    /// How the documents are divided into splits.
+    pub(super) fn division(&mut self, options: &Options, notes: &mut Vec<String>) -> Division {
+        if self.has_splits {
+            return Division { split_by: SplitBy::Source, cut: None };
+        }
+        if self.splits.len() == 1 {
+            let cut = (self.length as f64 * (1.0 - options.holdout)) as u64;
+            self.splits[0] = Split::Train;
+            // A text of one character has nothing to hold out.
+            let cut = if cut == 0 { self.length } else { cut };
+            return Division { split_by: SplitBy::Position, cut: Some(cut) };
+        }
+        if !self.splits.contains(&Split::Train) {
+            self.splits.fill(Split::Train);
+            notes.push("too few different documents to hold any out for validation".to_owned());
+        }
+        Division { split_by: SplitBy::Content, cut: None }
+    }
+}
+
+/// How documents are divided into splits.
+pub(super) struct Division {
+    pub(super) split_by: SplitBy,
+    /// For a single document, how many characters of it are for training.
+    pub(super) cut: Option<u64>,
+}
+
+impl Pass for Survey {
+    fn begin(&mut self, place: Place) -> bool {
+        self.place = place;
+        self.before = (self.splits.len(), self.length, self.empty);
+        true
+    }
+
+    fn piece(&mut self, text: &str) -> Result<()> {
+        self.hasher.update(text.as_bytes());
+        self.characters.add(text);
+        self.length += text.chars().count() as u64;
+        self.bytes += text.len() as u64;
+        Ok(())
+    }
+
+    fn end_document(&mut self) -> Result<()> {
+        let hash = *self.hasher.finalize().as_bytes();
+        self.hasher.reset();
+        self.splits.push(match self.has_splits {
+            true => self.place.split.unwrap_or(Split::Train),
+            false => Split::by_content(&hash, self.holdout),
+        });
+        Ok(())
+    }
+
+    fn empty_document(&mut self) {
+        self.empty += 1;
+    }
+
+    fn end(&mut self, fault: Option<(String, String)>) -> Result<()> {
+        self.usable.push(fault.is_none());
+        let Some((name, reason)) = fault else {
+            self.characters.keep();
+            return Ok(());
+        };
+        self.skipped.push(name, reason);
+        self.characters.take_back();
+        self.hasher.reset();
+        let (documents, length, empty) = self.before;
+        self.splits.truncate(documents);
+        (self.length, self.empty) = (length, empty);
+        Ok(())
+    }
+}
+
+impl Counted for Survey {
+    fn progress(&self) -> Progress {
+        Progress { skipped: self.skipped.count, bytes: self.bytes, ..Progress::default() }
+    }
+}
