@@ -3,14 +3,16 @@
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use clap::{Args, Parser, Subcommand};
-use poiesis::generate::Choice;
+use poiesis::generate::SamplingParams;
+use poiesis::{Trained, Weights};
 
 use crate::commands::{
     animate, collect, complete, compress, decompress, discover, evaluate, inspect, models, recipes, resume,
     runs, sample, train,
 };
+use crate::render::failure;
 
 /// Train generative models on your data, discover what they learned, and put them to work.
 #[derive(Debug, Parser)]
@@ -101,8 +103,8 @@ pub(crate) struct OfRun {
 }
 
 impl OfRun {
-    /// Opens the model, and tells what was passed over on the way to its checkpoint.
-    pub(crate) fn open(&self) -> Result<poiesis::Trained> {
+    /// Opens the model, and says which checkpoints were passed over.
+    pub(crate) fn open(&self) -> Result<Trained> {
         self.which.open(&self.run)
     }
 }
@@ -122,10 +124,16 @@ pub(crate) struct WhichWeights {
 }
 
 impl WhichWeights {
-    /// Opens the model of a run, and tells what was passed over on the way to its checkpoint.
-    pub(crate) fn open(&self, run: &Path) -> Result<poiesis::Trained> {
-        let which = if self.raw { poiesis::Which::Trained } else { poiesis::Which::Averaged };
-        let trained = poiesis::Trained::open(run, self.step, which, &self.device)?;
+    /// Opens the model of a run, and says which checkpoints were passed over.
+    pub(crate) fn open(&self, run: &Path) -> Result<Trained> {
+        let mut open = Trained::builder().device(&self.device);
+        if let Some(step) = self.step {
+            open = open.step(step);
+        }
+        if self.raw {
+            open = open.weights(Weights::Raw);
+        }
+        let trained = open.open(run)?;
         for note in &trained.notes {
             crate::render::note(&format!("note: {note}"));
         }
@@ -133,30 +141,33 @@ impl WhichWeights {
     }
 }
 
-/// How values are chosen from their laws.
+/// How values are drawn from their distributions.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Chosen {
-    /// Below 1 the likely becomes likelier; 0 always takes the likeliest.
-    #[arg(long, value_name = "T", default_value = "1")]
-    temperature: f64,
+    /// Below 1 the likely becomes likelier; 0 always takes the likeliest [default: 1].
+    #[arg(long, value_name = "T")]
+    temperature: Option<f64>,
     /// Take only this many of the likeliest values [default: all].
-    #[arg(long, value_name = "K", default_value = "0", hide_default_value = true)]
-    top_k: usize,
-    /// Take only the fewest likeliest values that together have this probability.
-    #[arg(long, value_name = "P", default_value = "1")]
-    top_p: f64,
+    #[arg(long, value_name = "K")]
+    top_k: Option<usize>,
+    /// Take only the fewest likeliest values that together have this probability [default: 1].
+    #[arg(long, value_name = "P")]
+    top_p: Option<f64>,
 }
 
 impl Chosen {
-    pub(crate) fn choice(&self) -> Result<Choice> {
-        if !(self.temperature.is_finite() && self.temperature >= 0.0) {
-            bail!("--temperature {} is not a number from 0", self.temperature);
-        }
-        if !(self.top_p > 0.0 && self.top_p <= 1.0) {
-            bail!("--top-p {} is not a probability above 0, at most 1", self.top_p);
-        }
+    pub(crate) fn params(&self) -> Result<SamplingParams> {
         let Chosen { temperature, top_k, top_p } = *self;
-        Ok(Choice { temperature, top_k, top_p })
+        if let Some(temperature) = temperature.filter(|t| !(t.is_finite() && *t >= 0.0)) {
+            return Err(failure(format!("--temperature {temperature} is negative"), "give 0 or more"));
+        }
+        if let Some(top_p) = top_p.filter(|p| !(*p > 0.0 && *p <= 1.0)) {
+            return Err(failure(
+                format!("--top-p {top_p} is not a probability"),
+                "give more than 0, at most 1",
+            ));
+        }
+        Ok(SamplingParams { temperature, top_k, top_p, ..SamplingParams::default() })
     }
 }
 

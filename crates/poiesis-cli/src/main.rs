@@ -6,6 +6,7 @@
 mod args;
 mod commands;
 mod data;
+mod flags;
 mod render;
 mod watch;
 

@@ -5,7 +5,7 @@
 
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal as _, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -32,8 +32,17 @@ pub(crate) fn note(line: &str) {
     let _ = writeln!(io::stderr().lock(), "{line}");
 }
 
-/// Prints an error with its causes, each once.
+/// Prints an error with its causes, each once, then on a line of its own what can be done about it.
 pub(crate) fn error(error: &anyhow::Error) {
+    let (said, hint) = (message(error), hint(error));
+    note(&format!("error: {said}"));
+    if let Some(hint) = hint {
+        note(&format!("hint: {hint}"));
+    }
+}
+
+/// An error with its causes, each once.
+fn message(error: &anyhow::Error) -> String {
     let mut said = String::new();
     for cause in error.chain() {
         let cause = cause.to_string();
@@ -43,7 +52,40 @@ pub(crate) fn error(error: &anyhow::Error) {
             let _ = write!(said, ": {cause}");
         }
     }
-    note(&format!("error: {said}"));
+    said
+}
+
+/// What can be done about an error.
+fn hint(error: &anyhow::Error) -> Option<String> {
+    error.chain().find_map(|cause| match cause.downcast_ref::<Failure>() {
+        Some(failure) => Some(failure.hint.clone()),
+        None => crate::flags::hint(cause.downcast_ref::<poiesis::Error>()?),
+    })
+}
+
+/// A fault of the command line that only this crate knows of.
+#[derive(Debug)]
+struct Failure {
+    what: String,
+    hint: String,
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.what)
+    }
+}
+
+impl std::error::Error for Failure {}
+
+/// An error that says what went wrong and what can be done about it.
+pub(crate) fn failure(what: impl Into<String>, hint: impl Into<String>) -> anyhow::Error {
+    Failure { what: what.into(), hint: hint.into() }.into()
+}
+
+/// The error for a file that `flag` names and that would be replaced.
+pub(crate) fn exists(path: &Path, flag: &str) -> anyhow::Error {
+    failure(format!("{} exists", path.display()), format!("give another {flag}, or --force to replace it"))
 }
 
 /// Whether standard error is a terminal that can be drawn on.
@@ -57,12 +99,9 @@ pub(crate) fn program() -> String {
     if called.contains(['/', '\\']) { called } else { "poiesis".to_owned() }
 }
 
-/// The first of `NAME.EXT`, `NAME-2.EXT`, … that does not exist.
+/// The first of `NAME.EXT`, `NAME-2.EXT`, … that does not exist in the current folder.
 pub(crate) fn free(name: &str, extension: &str) -> PathBuf {
-    let first = std::iter::once(format!("{name}.{extension}"));
-    let mut names =
-        first.chain((2..).map(|number| format!("{name}-{number}.{extension}"))).map(PathBuf::from);
-    names.find(|path| !path.exists()).unwrap_or_default()
+    poiesis::run::names::free(Path::new(""), name, extension)
 }
 
 /// Lays out rows in columns; the names in `header` that begin with `>` are of columns of numbers, aligned right.
@@ -243,7 +282,19 @@ mod tests {
     }
 
     #[test]
-    fn causes_are_not_said_twice() {
+    fn causes_are_not_said_twice_and_hints_are_found_below_them() {
+        let inner = poiesis::Error::unknown("model", "dcgn", ["dcgan"]);
+        let error = anyhow::Error::from(inner).context("cannot train");
+        assert_eq!(message(&error), "cannot train: there is no model called `dcgn`");
+        assert_eq!(hint(&error).as_deref(), Some("did you mean `dcgan`?"));
+        let error = exists(Path::new("a.png"), "--out").context("a.png exists already");
+        assert_eq!(message(&error), "a.png exists already");
+        assert_eq!(hint(&error).as_deref(), Some("give another --out, or --force to replace it"));
+        assert_eq!(hint(&anyhow::anyhow!("plain")), None);
+    }
+
+    #[test]
+    fn facts_of_several_lines_stay_in_their_column() {
         let text = facts(&[("a", "one\ntwo".into()), ("long", "three".into())]);
         assert_eq!(text, "a     one\n      two\nlong  three\n");
     }

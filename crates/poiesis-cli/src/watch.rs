@@ -30,7 +30,7 @@ pub(crate) struct Watch {
     steps: u64,
     /// Examples in a second, smoothed.
     rate: f64,
-    terms: String,
+    metrics: String,
     /// The last measurement on held-out data.
     measured: String,
     /// The last checkpoint: its step, and when it was written.
@@ -57,7 +57,7 @@ impl Watch {
             batch_size: batch_size as u64,
             steps: 0,
             rate: 0.0,
-            terms: String::new(),
+            metrics: String::new(),
             measured: String::new(),
             saved: None,
             last_line: None,
@@ -78,13 +78,13 @@ impl Watch {
             Show::Progress => self.render(event),
             Show::Quiet => {}
         }
-        if let (Event::Warning { step, finding }, false) = (event, self.show == Show::Json) {
+        if let (Event::Warning { step, warning }, false) = (event, self.show == Show::Json) {
             self.say(&format!(
                 "warning at step {} [{}]: {}\n  what to try: {}",
                 count(*step),
-                finding.name,
-                finding.what,
-                finding.remedy
+                warning.name,
+                warning.what,
+                warning.remedy
             ));
         }
     }
@@ -97,12 +97,12 @@ impl Watch {
     fn remember(&mut self, event: &Event) {
         match event {
             Event::Started { steps, .. } => self.steps = *steps,
-            Event::Report { terms, examples_per_second, .. } => {
+            Event::Report { metrics, examples_per_second, .. } => {
                 let smoothed = 0.8 * self.rate + 0.2 * examples_per_second;
                 self.rate = if self.rate == 0.0 { *examples_per_second } else { smoothed };
                 let named: Vec<String> =
-                    terms.iter().map(|(name, value)| format!("{name} {}", number(*value))).collect();
-                self.terms = named.join("  ");
+                    metrics.iter().map(|(name, value)| format!("{name} {}", number(*value))).collect();
+                self.metrics = named.join("  ");
             }
             Event::Evaluated { name, value, .. } => self.measured = format!("  {name} {}", number(*value)),
             Event::Checkpoint { step, path } => {
@@ -115,19 +115,19 @@ impl Watch {
 
     fn render(&mut self, event: &Event) {
         match event {
-            Event::Started { step, steps, parameters, memory, notes, .. } => {
+            Event::Started { step, steps, parameters, notes, .. } => {
                 for line in notes {
                     self.say(&format!("note: {line}"));
                 }
                 self.say(&format!("parameters  {}", networks(parameters)));
-                self.say(&format!("memory      about {}", in_bytes(*memory)));
                 if *step > 0 && step < steps {
-                    self.say(&format!("going on    after step {} of {}", count(*step), count(*steps)));
+                    self.say(&format!("continuing  after step {} of {}", count(*step), count(*steps)));
                 }
                 self.bar.set_length(*steps);
                 self.bar.set_position(*step);
                 self.bar.reset_eta();
             }
+            Event::Memory { peak } => self.say(&format!("memory      {}", in_bytes(*peak))),
             Event::Step { step } => {
                 self.bar.set_position(*step);
                 self.bar.set_message(self.summary(*step));
@@ -154,7 +154,7 @@ impl Watch {
             None => String::new(),
         };
         let left = duration(left);
-        format!("{left} left  {}/s  {}{}{saved}", count(self.rate as u64), self.terms, self.measured)
+        format!("{left} left  {}/s  {}{}{saved}", count(self.rate as u64), self.metrics, self.measured)
     }
 
     /// Prints a line above the bar.
@@ -173,7 +173,7 @@ fn ago(age: Duration) -> String {
 }
 
 /// The sizes of a model's networks: `generator 1,234,567  discriminator 234,567`.
-pub(crate) fn networks(parameters: &[(&'static str, usize)]) -> String {
+pub(crate) fn networks(parameters: &[(String, usize)]) -> String {
     let each: Vec<String> =
         parameters.iter().map(|(name, size)| format!("{name} {}", count(*size as u64))).collect();
     each.join("  ")
@@ -185,26 +185,27 @@ fn to_json(event: &Event) -> Option<Value> {
         pairs.iter().map(|(name, value)| ((*name).to_owned(), Value::from(*value))).collect()
     };
     Some(match event {
-        Event::Started { run, step, steps, parameters, memory, notes } => {
+        Event::Started { run, step, steps, parameters, notes } => {
             let parameters: Value =
                 parameters.iter().map(|(name, size)| ((*name).to_owned(), Value::from(*size))).collect();
             json!({
                 "event": "started", "run": run, "step": step, "steps": steps,
-                "parameters": parameters, "memory": memory, "notes": notes,
+                "parameters": parameters, "notes": notes,
             })
         }
         Event::Step { .. } => return None,
-        Event::Report { step, terms, examples_per_second } => json!({
-            "event": "report", "step": step, "terms": object(terms), "examples_per_second": examples_per_second,
+        Event::Memory { peak } => json!({ "event": "memory", "peak": peak }),
+        Event::Report { step, metrics, examples_per_second } => json!({
+            "event": "report", "step": step, "metrics": object(metrics), "examples_per_second": examples_per_second,
         }),
         Event::Evaluated { step, name, value } => {
             json!({ "event": "evaluated", "step": step, "name": name, "value": value })
         }
         Event::Sampled { step, path } => json!({ "event": "sampled", "step": step, "path": path }),
         Event::Checkpoint { step, path } => json!({ "event": "checkpoint", "step": step, "path": path }),
-        Event::Warning { step, finding } => json!({
+        Event::Warning { step, warning } => json!({
             "event": "warning", "step": step,
-            "name": finding.name, "what": finding.what, "remedy": finding.remedy,
+            "name": warning.name, "what": warning.what, "remedy": warning.remedy,
         }),
     })
 }
@@ -215,9 +216,9 @@ mod tests {
 
     #[test]
     fn events_for_programs_are_one_object_a_line() {
-        let event = Event::Report { step: 3, terms: vec![("loss", 0.5)], examples_per_second: 10.0 };
+        let event = Event::Report { step: 3, metrics: vec![("loss", 0.5)], examples_per_second: 10.0 };
         let line = to_json(&event).unwrap().to_string();
-        assert_eq!(line, r#"{"event":"report","step":3,"terms":{"loss":0.5},"examples_per_second":10.0}"#);
+        assert_eq!(line, r#"{"event":"report","step":3,"metrics":{"loss":0.5},"examples_per_second":10.0}"#);
         assert!(to_json(&Event::Step { step: 1 }).is_none());
     }
 }

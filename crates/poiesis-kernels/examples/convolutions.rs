@@ -93,7 +93,7 @@ fn backward(y: Tensor<4>, dy: Tensor<4>) -> f64 {
     started.elapsed().as_secs_f64()
 }
 
-/// Hands the given gradient on and starts the clock.
+/// Passes the given gradient on and starts the clock.
 #[derive(Debug)]
 struct Start;
 

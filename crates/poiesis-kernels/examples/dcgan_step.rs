@@ -17,7 +17,7 @@ use poiesis_kernels::{
 mod common;
 use common::Parameter;
 
-/// A convolution's weights and, behind it, a norm's.
+/// The weights of a convolution and of the norm after it.
 struct Layer {
     weight: Parameter<4>,
     norm: Option<[Parameter<1>; 2]>,

@@ -1,5 +1,5 @@
-//! Time of a whole training step of a character model: two LSTM layers of 512 on stretches of 50 characters, of which there are
-//! 65, one-hot; linear head, cross-entropy, Adam; the state goes on to the next stretch without its
+//! Time of a whole training step of a character model: two LSTM layers of 512 on segments of 50 characters, of which there are
+//! 65, one-hot; linear head, cross-entropy, Adam; the state is carried to the next segment without its
 //! gradient: `cargo run --release --example lstm_step -- --batch 50`.
 
 use burn::tensor::{Device, Distribution, Int, Tensor, TensorData};

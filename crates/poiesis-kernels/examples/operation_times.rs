@@ -6,7 +6,7 @@
 
 use burn::tensor::{Device, Distribution, Int, Tensor};
 use poiesis_kernels::{
-    Activation, Grid, Rule, UpdateStep, categorical_log_prob, embedding, group_norm, layer_norm,
+    Activation, Grid, OptimizerKind, UpdateStep, categorical_log_prob, embedding, group_norm, layer_norm,
     logistic_mixture_log_prob, normal, rms_norm, uniform, update,
 };
 
@@ -109,7 +109,7 @@ fn time_adamw(arguments: &Arguments, count: usize) {
     arguments.measure(|i| {
         let (parameter, states) = now.take().unwrap();
         let step = UpdateStep {
-            rule: Rule::Adam { beta1: 0.9, beta2: 0.999, epsilon: 1e-8 },
+            kind: OptimizerKind::Adam { beta1: 0.9, beta2: 0.999, epsilon: 1e-8 },
             learning_rate: 1e-3,
             weight_decay: 0.0,
             decoupled_weight_decay: 0.01,

@@ -1,4 +1,4 @@
-//! Time of a whole training step of the body of a PixelCNN: seven residual layers `h + conv(relu(h))` of masked 3×3
+//! Time of a whole training step of the residual layers of a PixelCNN: seven residual layers `h + conv(relu(h))` of masked 3×3
 //! convolutions (mask B) with 64 channels on 28×28 images, Adam:
 //! `cargo run --release --example pixelcnn_body -- --batch 64 [full]`; `full` leaves the mask out.
 
@@ -15,7 +15,7 @@ const SIDE: usize = 28;
 
 fn main() {
     let arguments = Arguments::read(64, 10);
-    let live = (!arguments.words.iter().any(|word| word == "full")).then_some(5);
+    let active_taps = (!arguments.words.iter().any(|word| word == "full")).then_some(5);
     let device = Device::flex().autodiff();
     let std = (1.0 / (9.0 * CHANNELS as f64)).sqrt();
     let mut layers: Vec<(Parameter<4>, Parameter<1>)> = (0..LAYERS)
@@ -25,7 +25,7 @@ fn main() {
         })
         .collect();
     let x = Tensor::<4>::random([arguments.batch, SIDE, SIDE, CHANNELS], Distribution::Default, &device);
-    let options = ConvOptions { live, ..ConvOptions::new([1, 1], [1, 1]) };
+    let options = ConvOptions { active_taps, ..ConvOptions::new([1, 1], [1, 1]) };
     arguments.measure(|i| {
         let mut h = x.clone();
         for (weight, bias) in &layers {

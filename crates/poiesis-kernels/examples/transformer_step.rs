@@ -88,7 +88,7 @@ impl Block {
     }
 }
 
-/// The number behind `name` on the command line.
+/// The number after `name` on the command line.
 fn option(words: &[String], name: &str, default: usize) -> usize {
     words.iter().position(|word| word == name).map_or(default, |i| words[i + 1].parse().unwrap())
 }

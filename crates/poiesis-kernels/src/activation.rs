@@ -3,34 +3,12 @@
 use burn::tensor::{Tensor, activation};
 
 use crate::flex;
-
-/// An elementwise activation function, alone or fused behind another operation.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Activation {
-    /// `x`
-    Identity,
-    /// `max(x, 0)`
-    Relu,
-    /// `x` where positive, else `slope · x`
-    LeakyRelu(f32),
-    /// Hyperbolic tangent.
-    Tanh,
-    /// `1 / (1 + exp(−x))`
-    Sigmoid,
-    /// `log(1 + exp(x))`
-    Softplus,
-    /// `x` where positive, else `exp(x) − 1`
-    Elu,
-    /// `x · sigmoid(x)`
-    Silu,
-    /// `x · Φ(x)` with the normal distribution function Φ (the exact form, not the tanh one)
-    Gelu,
-}
+use crate::types::Activation;
 
 /// Applies `activation` to every element of `x`, any shape.
 ///
-/// On Flex: one pass on all threads with branch-free vector code; exp, tanh, sigmoid and the like within 2 to 5 units in the
-/// last place. The backward pass keeps the result where the derivative follows from it, else the argument.
+/// On Flex: one pass on all threads with branch-free vector code; exp, tanh, sigmoid and similar functions are within 2 to 5
+/// units in the last place. The result is kept for the backward pass if the derivative follows from it, else the argument.
 pub fn activate<const D: usize>(x: Tensor<D>, activation: Activation) -> Tensor<D> {
     if activation == Activation::Identity {
         return x;
@@ -84,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn equals_the_default_body() {
+    fn equals_the_default_implementation() {
         for activation in [Activation::LeakyRelu(-0.5)].into_iter().chain(ALL) {
             let x: Vec<f32> = numbers(7 * 5000, 1).iter().map(|x| x * 6.0).collect();
             let dy = numbers(x.len(), 2);

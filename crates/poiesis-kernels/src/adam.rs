@@ -2,7 +2,8 @@
 
 use burn::tensor::Tensor;
 
-use crate::optimizer::{Rule, UpdateStep, Updated, update};
+use crate::optimizer::update;
+use crate::types::{OptimizerKind, UpdateStep, Updated};
 
 /// The settings of one update.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,18 +18,18 @@ pub struct AdamStep {
     pub epsilon: f64,
     /// L2 penalty, added to the gradient as `weight_decay · parameter`.
     pub weight_decay: f64,
-    /// Decoupled weight decay (AdamW): the parameter shrinks by `learning_rate · decoupled_weight_decay`.
+    /// Decoupled weight decay (AdamW): the parameter is multiplied by `1 − learning_rate · decoupled_weight_decay`.
     pub decoupled_weight_decay: f64,
-    /// Number of this update, counted from 1, for the correction of the moments' bias.
+    /// Number of this update, counted from 1, for the bias correction of the moments.
     pub step: u64,
-    /// Factor on the gradient, as clipping by the global norm gives it; 1 leaves it as it is.
+    /// Factor on the gradient, for example to clip by the global norm; 1 for no change.
     pub gradient_scale: f64,
 }
 
-/// [`update`] by [`Rule::Adam`] alone; returns the new parameter and the new moments.
+/// [`update`] with [`OptimizerKind::Adam`]; returns the new parameter and the new moments.
 ///
 /// `first` and `second` are the moments, flat, `[number of elements of the parameter]`, zero before the
-/// first step. All tensors are without autodiff. Buffers that nothing else holds are updated in place.
+/// first step. All tensors are without autodiff. Buffers that are not shared are updated in place.
 ///
 /// With `g = gradient_scale · gradient + weight_decay · parameter`:
 /// `m ← β₁ m + (1 − β₁) g`, `v ← β₂ v + (1 − β₂) g²`,
@@ -38,7 +39,7 @@ pub struct AdamStep {
 ///
 /// # Panics
 ///
-/// When the shapes do not fit one another, or `step.step` is 0.
+/// When the shapes do not fit each other, or `step.step` is 0.
 pub fn adam<const D: usize>(
     parameter: Tensor<D>,
     gradient: Tensor<D>,
@@ -47,7 +48,7 @@ pub fn adam<const D: usize>(
     step: &AdamStep,
 ) -> (Tensor<D>, Tensor<1>, Tensor<1>) {
     let step = UpdateStep {
-        rule: Rule::Adam { beta1: step.beta1, beta2: step.beta2, epsilon: step.epsilon },
+        kind: OptimizerKind::Adam { beta1: step.beta1, beta2: step.beta2, epsilon: step.epsilon },
         learning_rate: step.learning_rate,
         weight_decay: step.weight_decay,
         decoupled_weight_decay: step.decoupled_weight_decay,

@@ -1,4 +1,4 @@
-//! The sum of two tensors, as residual connections take it.
+//! The sum of two tensors, for residual connections.
 
 use burn::tensor::Tensor;
 
@@ -6,8 +6,8 @@ use crate::flex;
 
 /// `x + y`, element by element, for tensors of the same shape.
 ///
-/// On Flex on all threads, where Burn's own sum runs on one; nothing is kept, and both arguments get the gradient of the
-/// result itself, without a copy.
+/// On Flex on all threads, while Burn's own sum runs on one; nothing is kept, and the gradient of the result becomes the
+/// gradient of both arguments without a copy.
 ///
 /// # Panics
 ///
@@ -26,7 +26,7 @@ mod tests {
     use crate::testing::{assert_same_for_any_threads, numbers, tensor, values};
     use burn::tensor::Device;
 
-    /// Result and both gradients; the first argument lies transposed in memory.
+    /// Result and both gradients; the first argument is transposed in memory.
     fn run(add: fn(Tensor<2>, Tensor<2>) -> Tensor<2>, shape: [usize; 2]) -> Vec<Vec<f32>> {
         let device = Device::flex().autodiff();
         let count = shape[0] * shape[1];
@@ -68,11 +68,11 @@ mod tests {
     }
 
     #[test]
-    fn gradients_are_apart_from_each_other() {
+    fn gradients_are_independent() {
         let device = Device::flex().autodiff();
         let x = tensor(&numbers(6, 1), [6], &device).require_grad();
         let y = tensor(&numbers(6, 2), [6], &device).require_grad();
-        // What is added to the one gradient must not reach the other.
+        // What is added to one gradient must not change the other.
         let sum = add(x.clone(), y.clone()).sum() + (x.clone() * 3.0).sum();
         let gradients = sum.backward();
         assert_eq!(values(x.grad(&gradients).unwrap()), [4.0; 6]);
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn a_constant_beside_a_parameter() {
+    fn a_constant_and_a_parameter() {
         let x = tensor(&numbers(6, 1), [6], &Device::flex());
         let y = x.clone().autodiff().require_grad();
         let sum = add(x, y.clone());

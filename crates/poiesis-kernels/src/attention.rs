@@ -3,31 +3,22 @@
 use burn::tensor::{Tensor, TensorData, activation};
 
 use crate::flex;
-
-/// The settings of [`attention`].
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct AttentionOptions {
-    /// Whether a query sees only the keys up to its own position. The last query stands at the last key: with fewer
-    /// queries than keys, query `i` sees the keys up to `keys − queries + i`.
-    pub causal: bool,
-    /// Factor on the products of queries and keys; without one `1 / √dim`.
-    pub scale: Option<f64>,
-}
+use crate::types::AttentionOptions;
 
 /// `softmax(scale · q kᵀ) v` in each head: `q [batch, queries, heads, dim]`, `k` and `v [batch, keys, kv_heads,
 /// dim]`; the result has the shape of `q`. Neighbouring `heads / kv_heads` heads of queries share one head of keys
 /// and values (grouped queries).
 ///
-/// On Flex the scores never lie in memory as a whole: blocks of keys are worked off with a running maximum and sum, and
-/// one number a row is kept for the backward pass, which computes the scores anew. A row of the result does not
-/// depend on the other queries, to the bit.
+/// On Flex the matrix of scores is never stored as a whole: blocks of keys are processed with a running maximum and sum, and
+/// one value per row is kept for the backward pass, which computes the scores again. The bits of a row of the result do not
+/// depend on the other queries.
 ///
 /// Source: Vaswani et al. 2017, §3.2.1, arXiv:1706.03762; Rabe & Staats 2021, arXiv:2112.05682; Dao et al. 2022,
 /// algorithms 1 and 4, arXiv:2205.14135; Ainslie et al. 2023, arXiv:2305.13245, for grouped queries.
 ///
 /// # Panics
 ///
-/// When the shapes do not fit one another, when `kv_heads` does not divide `heads`, or when a causal mask leaves a
+/// When the shapes do not fit each other, when `kv_heads` does not divide `heads`, or when a causal mask leaves a
 /// query without keys.
 pub fn attention(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, options: &AttentionOptions) -> Tensor<4> {
     check(q.dims(), k.dims(), v.dims(), options);
@@ -37,15 +28,15 @@ pub fn attention(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, options: &AttentionOp
     flex::attention::attention(&q, &k, &v, options).unwrap_or_else(|| default(q, k, v, options))
 }
 
-/// [`attention`] of a sequence to itself, its queries, keys and values side by side as one product makes them:
+/// [`attention`] of a sequence to itself, with queries, keys and values side by side as one product computes them:
 /// `qkv [batch, time, heads + 2 · kv_heads, dim]`, first the heads of the queries, then those of the keys, then
 /// those of the values; the result is `[batch, time, heads, dim]`.
 ///
-/// On Flex nothing is copied apart, and the gradient comes in one piece.
+/// On Flex the parts are not copied, and the gradient is one tensor.
 ///
 /// # Panics
 ///
-/// When `qkv` has no heads for queries beside `2 · kv_heads`, or `kv_heads` does not divide them.
+/// When `qkv` has no heads for queries besides `2 · kv_heads`, or `kv_heads` does not divide them.
 pub fn attention_packed(qkv: Tensor<4>, kv_heads: usize, options: &AttentionOptions) -> Tensor<4> {
     let [batch, time, all, dim] = qkv.dims();
     assert!(

@@ -2,22 +2,9 @@
 
 use burn::tensor::Tensor;
 
-use crate::activation::{self, Activation};
+use crate::activation;
 use crate::flex;
-
-/// What [`batch_norm`] returns: the result and the statistics it used.
-#[derive(Clone, Debug)]
-pub struct Normalized<const D: usize> {
-    /// The normalised, scaled, shifted and activated input, of its shape.
-    pub y: Tensor<D>,
-    /// Mean of each channel over all other axes, `[channels]`, without a gradient.
-    pub mean: Tensor<1>,
-    /// Biased variance (divided by `count`) of each channel, `[channels]`, without a gradient.
-    /// Running statistics as PyTorch keeps them take `var · count / (count − 1)`.
-    pub var: Tensor<1>,
-    /// How many values each channel had.
-    pub count: usize,
-}
+use crate::types::{Activation, Normalized};
 
 /// Normalises each channel (last axis) of `x` by its own mean and variance over this batch:
 /// `activation(gamma · (x − mean) / √(var + epsilon) + beta)`, differentiable in `x`, `gamma` and
@@ -26,12 +13,12 @@ pub struct Normalized<const D: usize> {
 /// Source: Ioffe & Szegedy 2015, algorithm 1 (arXiv:1502.03167).
 ///
 /// On Flex: one pass for the statistics (differences from the first row, in f32 by blocks of 256 rows, then f64), one for the
-/// result; two for the gradients. Normalised values are computed again in the backward pass, not stored: it keeps the input
-/// only.
+/// result; two for the gradients. Normalised values are not stored but computed again in the backward pass, for which only the
+/// input is kept.
 ///
 /// # Panics
 ///
-/// When `gamma` or `beta` is not `[channels]`, or `x` holds nothing.
+/// When `gamma` or `beta` is not `[channels]`, or `x` is empty.
 pub fn batch_norm<const D: usize>(
     x: Tensor<D>,
     gamma: Tensor<1>,
@@ -42,7 +29,7 @@ pub fn batch_norm<const D: usize>(
     check("batch_norm", &x.dims(), &[gamma.dims(), beta.dims()]);
     assert!(
         x.dims().iter().all(|&n| n > 0),
-        "batch_norm: input {:?} has no values to take statistics of",
+        "batch_norm: input {:?} has no values to compute statistics from",
         x.dims(),
     );
     flex::norm::batch_norm(&x, &gamma, &beta, epsilon, activation)
@@ -151,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn equals_the_default_body() {
+    fn equals_the_default_implementation() {
         for shape in [[3, 700, 16], [1, 5, 3], [2, 1, 1], [9, 100, 37]] {
             for activation in [
                 Activation::Identity,
@@ -194,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn evaluation_equals_the_default_body() {
+    fn evaluation_equals_the_default_implementation() {
         let device = Device::flex();
         let vector = |seed| tensor(&numbers(5, seed), [5], &device);
         let x = tensor(&numbers(35, 1), [7, 5], &device);

@@ -2,8 +2,9 @@
 
 use burn::tensor::Tensor;
 
-use crate::activation::{self, Activation};
+use crate::activation;
 use crate::flex;
+use crate::types::Activation;
 
 /// `log p(x)` of each example in nats, `[batch]`: the sum over all axes but the first of
 /// `x · logits − softplus(logits)`. `x` has the shape of `logits` and values in `[0, 1]`.
@@ -55,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn equals_the_default_body() {
+    fn equals_the_default_implementation() {
         for shape in [[3, 28, 28], [1, 1, 1], [40, 7, 5], [2, 100, 300]] {
             let expected = run(default, shape);
             for (i, got) in run(bernoulli_log_prob, shape).iter().enumerate() {

@@ -3,16 +3,17 @@
 use burn::tensor::{Int, Tensor};
 
 use crate::flex;
+use crate::flex::categorical::check;
 
 /// `log p(target)` of each row in nats, `[rows]`: the natural logarithm of the softmax of `logits [rows, classes]` at
 /// the row's class in `targets [rows]`. Differentiable in `logits`.
 ///
 /// On Flex one pass over the logits forward and one backward; the softmax is not stored, only the logarithm of its
-/// denominator for each row. Integers may be i64 or i32. On other devices the check of the targets waits for them.
+/// denominator for each row. Integers may be i64 or i32. On other devices the check of the targets waits for the device.
 ///
 /// # Panics
 ///
-/// When `targets` is not `[rows]` or holds a number outside of `0..classes`.
+/// When `targets` is not `[rows]` or holds a class outside of `0..classes`.
 pub fn categorical_log_prob(logits: Tensor<2>, targets: Tensor<1, Int>) -> Tensor<1> {
     let [rows, _] = logits.dims();
     assert!(
@@ -27,21 +28,13 @@ pub fn categorical_log_prob(logits: Tensor<2>, targets: Tensor<1, Int>) -> Tenso
     flex::categorical::log_prob(&logits, &targets).unwrap_or_else(|| default(logits, targets))
 }
 
-/// Refuses a target outside of `0..classes`.
-pub(crate) fn check(target: i64, classes: usize) {
-    assert!(
-        usize::try_from(target).is_ok_and(|target| target < classes),
-        "categorical_log_prob: target {target} is outside of {classes} classes",
-    );
-}
-
 pub(crate) fn default(logits: Tensor<2>, targets: Tensor<1, Int>) -> Tensor<1> {
     let [rows, classes] = logits.dims();
     check(targets.clone().min().into_scalar(), classes);
     check(targets.clone().max().into_scalar(), classes);
-    // The greatest logit, which only keeps the exponential in range, takes no gradient.
-    let greatest = logits.clone().max_dim(1).inner();
-    let shifted = logits - greatest;
+    // The largest logit, which only keeps the exponential in range, takes no gradient.
+    let max = logits.clone().max_dim(1).inner();
+    let shifted = logits - max;
     let denominator = shifted.clone().exp().sum_dim(1).log();
     (shifted.gather(1, targets.reshape([rows, 1])) - denominator).reshape([rows])
 }
@@ -100,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn equals_the_default_body() {
+    fn equals_the_default_implementation() {
         for shape in SHAPES {
             for transposed in [false, true] {
                 let expected = run(default, shape, transposed);
@@ -160,7 +153,7 @@ mod tests {
 
     #[test]
     #[should_panic(expected = "target -1 is outside of 3 classes")]
-    fn a_negative_target_panics_in_the_default_body() {
+    fn a_negative_target_panics_in_the_default_implementation() {
         let device = Device::flex();
         let targets = Tensor::<1, Int>::from_data([0, -1], &device);
         default(Tensor::ones([2, 3], &device), targets);

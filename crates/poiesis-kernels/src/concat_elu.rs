@@ -2,12 +2,13 @@
 
 use burn::tensor::Tensor;
 
-use crate::activation::{self, Activation};
+use crate::activation;
 use crate::flex;
+use crate::types::Activation;
 
 /// `[ELU(x), ELU(−x)]` along the last axis: `x [.., n]` to `[.., 2 · n]`.
 ///
-/// On Flex one pass over memory forward and one backward, on all threads; the result is kept for it and nothing else.
+/// On Flex one pass over memory forward and one backward, on all threads; only the result is kept for the backward pass.
 ///
 /// Source: Shang et al. 2016 with ELU for ReLU, as in Salimans et al. 2017.
 pub fn concat_elu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
@@ -29,7 +30,7 @@ mod tests {
     use crate::testing::{assert_close, assert_same_for_any_threads, numbers, tensor, values};
     use burn::tensor::Device;
 
-    /// Result and gradient; the argument lies transposed in memory.
+    /// Result and gradient; the argument is transposed in memory.
     fn run(function: fn(Tensor<2>) -> Tensor<2>, [rows, width]: [usize; 2]) -> Vec<Vec<f32>> {
         let device = Device::flex().autodiff();
         let x: Vec<f32> = numbers(rows * width, 1).iter().map(|x| 4.0 * x).collect();
@@ -41,7 +42,7 @@ mod tests {
     }
 
     #[test]
-    fn equals_the_default_body() {
+    fn equals_the_default_implementation() {
         for shape in [[1, 1], [7, 3], [300, 129], [3, 20_001], [5000, 6]] {
             for (got, expected) in run(concat_elu, shape).iter().zip(run(default, shape)) {
                 let expected: Vec<f64> = expected.into_iter().map(f64::from).collect();

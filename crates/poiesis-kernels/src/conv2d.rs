@@ -7,11 +7,11 @@ use burn::tensor::ops;
 use crate::flex;
 use crate::flex::convolution::Geometry;
 
-/// How the kernel of a [`conv2d`] moves over its input. The default is stride 1, no padding, dilation 1
+/// The options of a [`conv2d`]. The default is stride 1, no padding, dilation 1
 /// and one group.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ConvOptions {
-    /// Steps of the kernel `[vertical, horizontal]`, in input pixels, at least 1.
+    /// Stride of the kernel `[vertical, horizontal]`, in input pixels, at least 1.
     pub stride: [usize; 2],
     /// Zeros around the input `[[top, bottom], [left, right]]`, in pixels.
     pub padding: [[usize; 2]; 2],
@@ -20,15 +20,15 @@ pub struct ConvOptions {
     /// Number of groups; divides both channel counts. With as many groups as input channels the
     /// convolution is depthwise.
     pub groups: usize,
-    /// Only this many elements of the kernel take part, counted row by row; the others count as zero, whatever they
-    /// hold, get a gradient of zero, and cost no time. `None` for all. In a kernel of odd size `(size² − 1) / 2`
-    /// are the elements before the centre, PixelCNN's mask A; one more is its mask B (van den Oord et al. 2016).
-    pub live: Option<usize>,
+    /// The number of taps (kernel elements, counted row by row) that are used. The others count as zero, whatever their values,
+    /// have a gradient of zero, and cost no time. `None` for all. In a kernel of odd size, `(size² − 1) / 2`
+    /// taps are those before the centre, PixelCNN's mask A; one more is its mask B (van den Oord et al. 2016).
+    pub active_taps: Option<usize>,
 }
 
 impl Default for ConvOptions {
     fn default() -> Self {
-        Self { stride: [1, 1], padding: [[0, 0], [0, 0]], dilation: [1, 1], groups: 1, live: None }
+        Self { stride: [1, 1], padding: [[0, 0], [0, 0]], dilation: [1, 1], groups: 1, active_taps: None }
     }
 }
 
@@ -46,23 +46,26 @@ impl ConvOptions {
 ///
 /// As in every deep learning library this is the cross-correlation: the kernel is not mirrored.
 ///
-/// On Flex: square kernels of up to ten taps at stride 1 and 2 go by Winograd's short convolutions (Lavin & Gray 2016,
-/// arXiv:1509.09308), long ones in four parts, where channels are multiples of 16 and so many that it pays; all others are matrix products whose left side is the
-/// image where it lies, a copy of its first and last lines and cells with zeros around (of all lines where many windows reach over the
-/// edge), or gathered pixels for dilated and grouped kernels. Which of them depends on the shape, for the gradient of many weights also on how fast the processor multiplies. The gradients are the exact adjoints. A gradient that nobody asked for is not computed.
-/// Memory beside the result: some hundred kilobytes per thread, for short convolutions also the transformed weights
-/// (up to six times the weights), and for the weights' gradient some tens of MiB of pixels. Kept for the backward pass: the input and the
-/// weights, shared and not copied.
+/// On Flex: square kernels of up to ten taps per axis at stride 1 and 2 use Winograd's minimal filtering (Lavin & Gray 2016,
+/// arXiv:1509.09308), large ones in four parts, where the channels are multiples of 16 and numerous enough for a gain. All
+/// others are matrix products whose left matrix is the image in place, a copy of its border with zeros around it (of all lines
+/// if many windows cross the border), or gathered pixels for dilated and grouped kernels. The choice depends on the shape, and
+/// for the gradient of many weights also on how fast the processor multiplies. The gradients are the exact adjoints; a gradient
+/// that is not needed is not computed.
+///
+/// Memory besides the result: some hundred kilobytes per thread, for Winograd also the transformed weights
+/// (up to six times the weights), and for the gradient of the weights some tens of MiB of pixels. Kept for the backward pass:
+/// the input and the weights, shared and not copied.
 ///
 /// # Panics
 ///
-/// When the shapes do not fit one another, the kernel does not fit into the padded input, or it has fewer elements
-/// than `options.live`.
+/// When the shapes do not fit each other, the kernel does not fit into the padded input, or it has fewer taps
+/// than `options.active_taps`.
 pub fn conv2d(x: Tensor<4>, weight: Tensor<4>, bias: Option<Tensor<1>>, options: &ConvOptions) -> Tensor<4> {
     let bias_shape = bias.as_ref().map(Tensor::dims);
     let shape = output_shape(x.dims(), weight.dims(), bias_shape, options);
     let geometry = geometry(x.dims(), weight.dims(), shape, options);
-    flex::convolve::conv2d(&x, &weight, bias.as_ref(), geometry)
+    flex::convolution::convolve(&x, &weight, bias.as_ref(), geometry)
         .unwrap_or_else(|| default(x, weight, bias, options))
 }
 
@@ -83,12 +86,12 @@ fn geometry(
         padding: options.padding.map(|[begin, _]| begin),
         dilation: options.dilation,
         groups: options.groups,
-        live: options.live.unwrap_or(weight[0] * weight[1]),
+        active_taps: options.active_taps.unwrap_or(weight[0] * weight[1]),
         transposed: false,
     }
 }
 
-/// The shape of the result, after checking that the arguments fit one another.
+/// The shape of the result, after checking that the arguments fit each other.
 pub(crate) fn output_shape(
     x: [usize; 4],
     weight: [usize; 4],
@@ -112,9 +115,9 @@ pub(crate) fn output_shape(
         "conv2d: stride and dilation must be at least 1: {options:?}",
     );
     assert!(
-        options.live.is_none_or(|live| live <= kernel_height * kernel_width),
-        "conv2d: weight {weight:?} has fewer elements than the {:?} that are to take part",
-        options.live,
+        options.active_taps.is_none_or(|active_taps| active_taps <= kernel_height * kernel_width),
+        "conv2d: weight {weight:?} has fewer taps than the {:?} active ones",
+        options.active_taps,
     );
     let size = |input: usize, kernel: usize, axis: usize| {
         let padded = input + options.padding[axis][0] + options.padding[axis][1];
@@ -139,7 +142,7 @@ pub(crate) fn default(
     if shape[0] == 0 || shape[3] == 0 {
         return Tensor::zeros(shape, &x.device());
     }
-    let weight = options.live.map_or(weight.clone(), |live| first_elements(weight, live));
+    let weight = options.active_taps.map_or(weight.clone(), |active_taps| mask(weight, active_taps));
     let options = ops::ConvOptions::new_with_padding(
         options.stride,
         options.padding.map(|[begin, end]| (begin, end)),
@@ -151,12 +154,12 @@ pub(crate) fn default(
     module::conv2d(x, weight, bias, options).permute([0, 2, 3, 1])
 }
 
-/// Zero in place of every kernel element but the first `live`.
-fn first_elements(weight: Tensor<4>, live: usize) -> Tensor<4> {
+/// The weight with zeros for all taps but the first `active_taps`.
+fn mask(weight: Tensor<4>, active_taps: usize) -> Tensor<4> {
     let [height, width, channels, out] = weight.dims();
     let device = weight.device();
-    let ones = Tensor::<2>::ones([live, channels * out], &device);
-    let zeros = Tensor::zeros([height * width - live, channels * out], &device);
+    let ones = Tensor::<2>::ones([active_taps, channels * out], &device);
+    let zeros = Tensor::zeros([height * width - active_taps, channels * out], &device);
     weight * Tensor::cat(vec![ones, zeros], 0).reshape([height, width, channels, out])
 }
 
@@ -176,19 +179,19 @@ mod tests {
             padding: [[1, 0], [0, 2]],
             dilation: [1, 3],
             groups: 2,
-            live: None,
+            active_taps: None,
         };
         let y = conv2d(x, weight, Some(Tensor::ones([6], &device)), &options);
         assert_eq!(y.dims(), [2, 3, 4, 6]);
     }
 
     #[test]
-    fn masked_kernels_equal_the_default_body() {
+    fn masked_kernels_equal_the_default_implementation() {
         let device = Device::flex();
         let x = tensor(&numbers(6 * 5 * 4, 1), [1, 6, 5, 4], &device);
         let weight = tensor(&numbers(3 * 3 * 4 * 6, 2), [3, 3, 4, 6], &device);
-        for live in [0, 4, 5, 9] {
-            let options = ConvOptions { live: Some(live), ..ConvOptions::new([1, 1], [1, 1]) };
+        for active_taps in [0, 4, 5, 9] {
+            let options = ConvOptions { active_taps: Some(active_taps), ..ConvOptions::new([1, 1], [1, 1]) };
             let expected = values(default(x.clone(), weight.clone(), None, &options));
             let expected: Vec<f64> = expected.into_iter().map(f64::from).collect();
             assert_close(&values(conv2d(x.clone(), weight.clone(), None, &options)), &expected, 1e-6, "y");

@@ -1,28 +1,15 @@
-//! Long short-term memory that goes over an image line by line.
+//! Long short-term memory over the lines of an image.
 
 use burn::tensor::{Tensor, TensorData};
 
-use crate::activation::{self, Activation};
+use crate::activation;
 use crate::flex;
+use crate::types::{Activation, Lines};
 
-/// The lines that a [`conv_lstm`] goes along: which of them a position `(row, column)` belongs to, and which place it has
-/// there. The place in the line before is that of its predecessor, whose cell it goes on with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Lines {
-    /// Rows from the top: line `row`, place `column`.
-    Rows,
-    /// Diagonals from the upper left corner: line `row + column`, place `row`. The predecessor is the position to the
-    /// left, and the place before the predecessor's is the position above.
-    Diagonals,
-    /// The same from the upper right corner: line `row + width − 1 − column`, place `row`. The predecessor is the position to
-    /// the right.
-    MirroredDiagonals,
-}
-
-/// A long short-term memory over the lines of a map, with a convolution along the line before as its recurrent
-/// product: the hidden states `[batch, height, width, hidden]` for `x [batch, height, width, 4 · hidden]`, the
-/// inputs' part of the gates with the bias, and `weight [taps, hidden, 4 · hidden]`, the states' part. Columns of
-/// both are those of the gates i, f, g, o in this order.
+/// A long short-term memory over the lines of a feature map, with a convolution along the previous line as its recurrent
+/// product. Returns the hidden states `[batch, height, width, hidden]` for `x [batch, height, width, 4 · hidden]`, the
+/// inputs' part of the pre-activations with the bias, and `weight [taps, hidden, 4 · hidden]`, the recurrent weights. The
+/// columns of both are those of the gates i, f, g, o in this order.
 ///
 /// With `h[t, p]` and `c[t, p]` at place `p` of line `t`, zero outside of the image,
 ///
@@ -30,18 +17,19 @@ pub enum Lines {
 /// `c[t, p] = f ∘ c[t − 1, p] + i ∘ g`, `h[t, p] = o ∘ tanh(c[t, p])`.
 ///
 /// Three taps along [`Lines::Rows`] make the Row LSTM, two along [`Lines::Diagonals`] and [`Lines::MirroredDiagonals`]
-/// the two halves of the Diagonal BiLSTM, which see the position above and the one beside; one tap along rows is an LSTM
-/// down each column. Diagonals are read where they lie: the map is not skewed, and nothing is computed outside of the image.
+/// the two halves of the Diagonal BiLSTM, which read the position above and the one to the left or right; one tap along rows
+/// is an LSTM down each column. Diagonals are read in place: the map is not skewed, and nothing is computed outside of the
+/// image.
 ///
-/// On Flex the images of a batch are worked off side by side, each line of an image by one matrix product whose left
-/// side is the line before with its neighbours, and one pass over its gates. Differentiable in both arguments. Memory: until
-/// the backward pass, gates and cells, `5 · batch · height · width · hidden` numbers, beside the result.
+/// On Flex the images of a batch are processed in parallel, each line of an image by one matrix product whose left
+/// matrix is the previous line with its neighbours, and one pass over its gates. Differentiable in both arguments. Memory: until
+/// the backward pass, gates and cells, `5 · batch · height · width · hidden` values, besides the result.
 ///
 /// Source: van den Oord et al. 2016, arXiv:1601.06759, §3.1, §3.2 and equation 3.
 ///
 /// # Panics
 ///
-/// When the shapes do not fit one another.
+/// When the shapes do not fit each other.
 pub fn conv_lstm(x: Tensor<4>, weight: Tensor<3>, lines: Lines) -> Tensor<4> {
     let [batch, height, width, gates] = x.dims();
     let [taps, hidden, columns] = weight.dims();
@@ -178,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn equals_the_default_body() {
+    fn equals_the_default_implementation() {
         for size in SIZES {
             for lines in ALL {
                 let expected = run(default, size, lines);

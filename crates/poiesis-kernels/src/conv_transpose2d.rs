@@ -7,7 +7,7 @@ use burn::tensor::ops;
 use crate::flex;
 use crate::flex::convolution::Geometry;
 
-/// How the kernel of a [`conv_transpose2d`] moves over its output. The default is stride 1, no padding,
+/// The options of a [`conv_transpose2d`]. The default is stride 1, no padding,
 /// dilation 1 and one group.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ConvTransposeOptions {
@@ -49,11 +49,11 @@ impl ConvTransposeOptions {
 ///
 /// Without bias it is the adjoint (the gradient with respect to the input) of [`conv2d`](crate::conv2d)
 /// with the same options, and on Flex it is computed as that gradient is, with the algorithms and the memory given there;
-/// results of few channels are multiplied first and then added to their pixels.
+/// for results of few channels the products come first and are then added to their pixels.
 ///
 /// # Panics
 ///
-/// When the shapes do not fit one another, or more is cut than there is.
+/// When the shapes do not fit each other, or the padding removes the whole output.
 pub fn conv_transpose2d(
     x: Tensor<4>,
     weight: Tensor<4>,
@@ -63,7 +63,7 @@ pub fn conv_transpose2d(
     let bias_shape = bias.as_ref().map(Tensor::dims);
     let shape = output_shape(x.dims(), weight.dims(), bias_shape, options);
     let geometry = geometry(x.dims(), weight.dims(), shape, options);
-    flex::convolve::conv_transpose2d(&x, &weight, bias.as_ref(), geometry)
+    flex::convolution::convolve(&x, &weight, bias.as_ref(), geometry)
         .unwrap_or_else(|| default(x, weight, bias, options))
 }
 
@@ -84,12 +84,12 @@ fn geometry(
         padding: options.padding.map(|[begin, _]| begin),
         dilation: options.dilation,
         groups: options.groups,
-        live: weight[0] * weight[1],
+        active_taps: weight[0] * weight[1],
         transposed: true,
     }
 }
 
-/// The shape of the result, after checking that the arguments fit one another.
+/// The shape of the result, after checking that the arguments fit each other.
 pub(crate) fn output_shape(
     x: [usize; 4],
     weight: [usize; 4],
@@ -125,7 +125,7 @@ pub(crate) fn output_shape(
         let cut = options.padding[axis][0] + options.padding[axis][1];
         assert!(
             full > cut,
-            "conv_transpose2d: nothing is left of input {x:?} with weight {weight:?} and {options:?}",
+            "conv_transpose2d: the padding removes the whole output of input {x:?} with weight {weight:?} and {options:?}",
         );
         full - cut
     };
@@ -143,7 +143,7 @@ pub(crate) fn default(
     if shape[0] == 0 || shape[3] == 0 {
         return Tensor::zeros(shape, &x.device());
     }
-    // Burn cuts the same on both sides; the rest is sliced off.
+    // Burn removes the same padding on both sides; the rest is sliced off.
     let common = options.padding.map(|[begin, end]| begin.min(end));
     let top = options.padding[0][0] - common[0];
     let left = options.padding[1][0] - common[1];

@@ -5,7 +5,7 @@ use burn::tensor::Tensor;
 use crate::flex::optimizer;
 
 /// `decay · average + (1 − decay) · value` of two flat tensors without autodiff; `average` is updated in
-/// place when nothing else holds it.
+/// place if it is not shared.
 ///
 /// # Panics
 ///
@@ -41,7 +41,7 @@ mod tests {
     }
 
     #[test]
-    fn leaves_tensors_that_others_hold() {
+    fn leaves_shared_tensors_unchanged() {
         let device = Device::flex();
         let average = Tensor::<1>::from_data([1.0, 2.0], &device);
         let other = average.clone();

@@ -1,17 +1,18 @@
-//! Rows of a table looked up by number.
+//! Rows of a table looked up by index.
 
 use burn::tensor::{Int, Tensor};
 
 use crate::flex;
+use crate::flex::embedding::check;
 
-/// The rows of `weight [n, dim]` whose numbers `indices [rows, columns]` holds: `[rows, columns, dim]`.
+/// The rows of `weight [n, dim]` at `indices [rows, columns]`: `[rows, columns, dim]`.
 ///
 /// On Flex the gradient of each row of `weight` is summed in the order of the indices, without a lock and the same
-/// for any number of threads. Integers may be i64 or i32. On other devices the check of the indices waits for them.
+/// for any number of threads. Integers may be i64 or i32. On other devices the check of the indices waits for the device.
 ///
 /// # Panics
 ///
-/// When an index lies outside of `0..n`.
+/// When an index is outside of `0..n`.
 pub fn embedding(weight: Tensor<2>, indices: Tensor<2, Int>) -> Tensor<3> {
     let [rows, columns] = indices.dims();
     let [_, dim] = weight.dims();
@@ -19,14 +20,6 @@ pub fn embedding(weight: Tensor<2>, indices: Tensor<2, Int>) -> Tensor<3> {
         return Tensor::zeros([rows, columns, dim], &weight.device());
     }
     flex::embedding::embedding(&weight, &indices).unwrap_or_else(|| default(weight, indices))
-}
-
-/// Refuses an index outside of the table.
-pub(crate) fn check(index: i64, weight: [usize; 2]) {
-    assert!(
-        usize::try_from(index).is_ok_and(|index| index < weight[0]),
-        "embedding: index {index} lies outside of weight {weight:?}",
-    );
 }
 
 pub(crate) fn default(weight: Tensor<2>, indices: Tensor<2, Int>) -> Tensor<3> {
@@ -50,7 +43,7 @@ mod tests {
         (0..rows * columns).map(|i| (i * i % n.div_ceil(2)) as i64).collect()
     }
 
-    /// Result and the weight's gradient; `transposed` ones lie transposed in memory.
+    /// Result and the gradient of the weight, which may be transposed in memory.
     fn run(embedding: Embedding, [n, dim]: [usize; 2], shape: [usize; 2], transposed: bool) -> Vec<Vec<f32>> {
         let device = Device::flex().autodiff();
         let leaf = tensor(&numbers(n * dim, 1), if transposed { [dim, n] } else { [n, dim] }, &device);
@@ -71,7 +64,7 @@ mod tests {
         [([10, 128], [64, 7]), ([1, 1], [1, 1]), ([3, 33], [500, 1]), ([5000, 3], [7, 300])];
 
     #[test]
-    fn equals_the_default_body() {
+    fn equals_the_default_implementation() {
         for (weight, shape) in CASES {
             for transposed in [false, true] {
                 let expected = run(default, weight, shape, transposed);
@@ -124,15 +117,15 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "index 4 lies outside of weight [4, 3]")]
+    #[should_panic(expected = "index 4 is outside of weight [4, 3]")]
     fn an_index_beyond_the_table_panics() {
         let device = Device::flex();
         embedding(Tensor::ones([4, 3], &device), Tensor::from_data([[0, 4]], &device));
     }
 
     #[test]
-    #[should_panic(expected = "index -1 lies outside of weight [4, 3]")]
-    fn a_negative_index_panics_in_the_default_body() {
+    #[should_panic(expected = "index -1 is outside of weight [4, 3]")]
+    fn a_negative_index_panics_in_the_default_implementation() {
         let device = Device::flex();
         default(Tensor::ones([4, 3], &device), Tensor::from_data([[0, -1]], &device));
     }

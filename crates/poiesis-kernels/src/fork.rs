@@ -1,4 +1,4 @@
-//! A tensor for two uses, as residual connections begin.
+//! A tensor for two uses, as at the start of a residual connection.
 
 use burn::tensor::Tensor;
 
@@ -6,13 +6,13 @@ use crate::flex;
 
 /// `x` twice, for two uses.
 ///
-/// A clone would do, but Burn adds up the gradients of a value with several uses on one thread. On Flex the two gradients are
-/// added on all threads, in one pass; nothing is kept. Elsewhere, and without a gradient to take, these are clones.
+/// A clone would work too, but Burn adds the gradients of a tensor with several uses on one thread. On Flex the two gradients are
+/// added on all threads, in one pass; nothing is kept. On other devices, and if `x` takes no gradient, these are clones.
 ///
 /// # Panics
 ///
-/// The backward pass panics when the second takes part in the result and the first does not: where only one of the uses always
-/// does, it is the first's.
+/// The backward pass panics when the result depends on the second and not on the first. If it is certain for only one of the
+/// uses that the result depends on it, that use must take the first.
 pub fn fork<const D: usize>(x: Tensor<D>) -> [Tensor<D>; 2] {
     flex::fork::fork(&x).unwrap_or_else(|| [x.clone(), x])
 }

@@ -1,14 +1,15 @@
-//! Gated activations: one half decides how much of the other passes.
+//! Gated activations: the product of two activated tensors or halves of a tensor.
 
 use burn::tensor::Tensor;
 
-use crate::activation::{self, Activation};
+use crate::activation;
 use crate::flex;
+use crate::types::Activation;
 
 /// `activation_a(a) · activation_b(b)`, element by element, for `a` and `b` of the same shape.
 ///
-/// Silu and Identity make SwiGLU (Shazeer 2020, equation 6), Tanh and Sigmoid the gate of the gated PixelCNN and WaveNet
-/// (van den Oord et al. 2016). On Flex one pass over memory forward and one backward; nothing is kept but `a` and `b`.
+/// Silu and Identity give SwiGLU (Shazeer 2020, equation 6), Tanh and Sigmoid the gate of the gated PixelCNN and WaveNet
+/// (van den Oord et al. 2016). On Flex one pass over memory forward and one backward; only `a` and `b` are kept.
 ///
 /// # Panics
 ///
@@ -28,7 +29,7 @@ pub fn gate<const D: usize>(
 }
 
 /// [`gate`] of the two halves of the last axis of `x [.., 2 · n]`, the first through `activation_a`; the result is
-/// `[.., n]`. On Flex neither the halves nor their gradients are copied together or apart; nothing is kept but `x`.
+/// `[.., n]`. On Flex the halves and their gradients are not copied; only `x` is kept.
 ///
 /// # Panics
 ///
@@ -93,7 +94,7 @@ mod tests {
     /// Arguments in (−4, 4) or nearer to 0, and the gradient of the result.
     fn arguments(shape: [usize; 3]) -> [Vec<f32>; 3] {
         let count = shape.iter().product();
-        // Slopes near 0 have fewer digits, and a number alone has no larger one to be measured against.
+        // Derivatives near 0 have fewer digits, and a single value has no larger one to be compared with.
         let reach = if count == 1 { 0.25 } else { 4.0 };
         [1, 2, 3].map(|seed| numbers(count, seed).iter().map(|x| reach * x).collect())
     }
@@ -110,7 +111,7 @@ mod tests {
         [y, a.grad(&gradients).unwrap(), b.grad(&gradients).unwrap()].map(values).to_vec()
     }
 
-    /// The same with both arguments as halves of one tensor, whose gradient is taken apart again.
+    /// The same with both arguments as halves of one tensor, whose gradient is split again.
     fn run_halves(
         gate: fn(Tensor<3>, Activation, Activation) -> Tensor<3>,
         shape: [usize; 3],
@@ -127,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn equals_the_default_body() {
+    fn equals_the_default_implementation() {
         for shape in SHAPES {
             for pair in PAIRS {
                 let expected = run(default, shape, pair);

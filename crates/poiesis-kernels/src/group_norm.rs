@@ -2,15 +2,16 @@
 
 use burn::tensor::Tensor;
 
-use crate::activation::{self, Activation};
+use crate::activation;
 use crate::flex;
+use crate::types::Activation;
 
 /// Normalises each example of `x [batch, .., channels]` in `groups` groups of neighbouring channels, each by its mean
 /// and biased variance over its channels and all positions:
 /// `activation(gamma · (x − mean) / √(variance + epsilon) + beta)`, with `gamma` and `beta` `[channels]`.
 /// One group is layer norm over a whole image, as many groups as channels is instance norm.
 ///
-/// On Flex two passes over the input forward and two backward; two numbers a group are kept beside the input.
+/// On Flex two passes over the input forward and two backward; two values per group are kept besides the input.
 ///
 /// Source: Wu & He 2018, equation 7.
 ///
@@ -101,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn equals_the_default_body() {
+    fn equals_the_default_implementation() {
         let cases = [
             ([3, 700, 16], 4),
             ([1, 1, 1], 1),

@@ -2,32 +2,33 @@
 
 use burn::tensor::Tensor;
 
-use crate::activation::{self, Activation};
+use crate::activation;
 use crate::flex;
+use crate::types::Activation;
 
-/// A gated recurrent unit over sequences `x [batch, time, in]`: the hidden states `y [batch, time, hidden]`, and that
-/// behind the last step, `[batch, hidden]`.
+/// A gated recurrent unit over sequences `x [batch, time, in]`. Returns the hidden states `y [batch, time, hidden]`, and the
+/// state after the last step, `[batch, hidden]`.
 ///
 /// Weights are `w_input [in, 3 · hidden]`, `w_hidden [hidden, 3 · hidden]`, `bias_input` and `bias_hidden
-/// [3 · hidden]`, whose columns are those of r, z, n in this order. Without `state`, the hidden state begins as
-/// zeros. Each step is
+/// [3 · hidden]`, whose columns are those of r, z, n in this order. Without `state`, the initial hidden state is
+/// zero. Each step is
 ///
 /// `r, z = σ(x · W + b + h · U + d)`, `n = tanh(x · W + b + r ∘ (h · U + d))`, `h ← (1 − z) ∘ n + z ∘ h`
 ///
 /// with `W, U, b, d` the weights in the order of the arguments. The reset gate multiplies the product with the recurrent
-/// weights, as cuDNN and PyTorch have it, not the state in front of it.
+/// weights, as in cuDNN and PyTorch, and not the state before that product.
 ///
-/// Differentiable in every argument, and through both results. To carry the state from one stretch of a long
+/// Differentiable in every argument, and through both results. To carry the state from one segment of a long
 /// sequence to the next without its gradient (truncated backpropagation through time), take its
 /// [`inner`](Tensor::inner) tensor.
 ///
-/// Memory: until the backward pass, `4 · batch · time · hidden` numbers, beside the arguments and `y`.
+/// Memory: until the backward pass, `4 · batch · time · hidden` values, besides the arguments and `y`.
 ///
-/// Source: Cho et al. 2014; this form: Chung et al. 2014 with the reset gate behind the product.
+/// Source: Cho et al. 2014; this form: Chung et al. 2014 with the reset gate after the product.
 ///
 /// # Panics
 ///
-/// When the shapes do not fit one another.
+/// When the shapes do not fit each other.
 pub fn gru(
     x: Tensor<3>,
     w_input: Tensor<2>,
@@ -47,13 +48,13 @@ pub fn gru(
         .unwrap_or_else(|| default(x, w_input, w_hidden, bias_input, bias_hidden, state))
 }
 
-/// One step of [`gru`] for `x [batch, in]`: the hidden state behind it, from that in front of it, the same to the bit as that
-/// step of a whole sequence. Differentiable, but made for answers one at a time: without autodiff, small
-/// batches read the weights as they lie.
+/// One step of [`gru`] for `x [batch, in]`: the hidden state after it, from the one before it, with the same bits as that
+/// step of a whole sequence. Differentiable, but intended for inference step by step: without autodiff, small
+/// batches use the weights without packing them.
 ///
 /// # Panics
 ///
-/// When the shapes do not fit one another.
+/// When the shapes do not fit each other.
 pub fn gru_step(
     x: Tensor<2>,
     w_input: Tensor<2>,
@@ -224,7 +225,7 @@ mod tests {
         [[1, 1, 1, 1], [3, 5, 7, 66], [50, 4, 20, 128], [2, 9, 1, 17], [130, 2, 5, 30], [1, 3, 40, 300]];
 
     #[test]
-    fn equals_the_default_body() {
+    fn equals_the_default_implementation() {
         let device = Device::flex().autodiff();
         for size in SIZES {
             for parts in [[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]] {
@@ -331,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn steps_equal_the_sequence_to_the_bit() {
+    fn steps_equal_the_sequence_bit_by_bit() {
         for size in [[1, 3, 5, 20], [5, 2, 7, 66], [3, 2, 400, 500]] {
             for device in [Device::flex(), Device::flex().autodiff()] {
                 let all = Arguments::new(size, &device);

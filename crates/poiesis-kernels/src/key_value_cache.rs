@@ -1,11 +1,12 @@
-//! Attention of one new position to all before it, whose keys and values are kept.
+//! Attention of one new position to all previous ones, whose keys and values are cached.
 
 use burn::tensor::{Device, Tensor};
 
-use crate::attention::{self, AttentionOptions};
+use crate::attention;
 use crate::flex;
+use crate::types::AttentionOptions;
 
-/// Keys and values of the positions of a sequence so far, in memory for `capacity` positions that is taken once.
+/// Keys and values of the positions of a sequence so far, in memory for `capacity` positions that is allocated once.
 pub struct KeyValueCache {
     shape: [usize; 4],
     len: usize,
@@ -39,11 +40,11 @@ impl KeyValueCache {
         self.len == 0
     }
 
-    /// Takes in the keys and values `[batch, count, kv_heads, dim]` of the next positions, as constants.
+    /// Appends the keys and values `[batch, count, kv_heads, dim]` of the next positions, as constants.
     ///
     /// # Panics
     ///
-    /// When the shapes do not fit, or the capacity does not suffice.
+    /// When the shapes do not fit, or the capacity is too small.
     pub fn append(&mut self, k: &Tensor<4>, v: &Tensor<4>) {
         let [batch, capacity, kv_heads, dim] = self.shape;
         let count = k.dims()[1];
@@ -61,7 +62,7 @@ impl KeyValueCache {
         );
         assert!(
             self.len + count <= capacity,
-            "KeyValueCache: keys {:?} do not fit behind {} positions of a cache of {:?}",
+            "KeyValueCache: keys {:?} do not fit after {} positions of a cache of {:?}",
             k.dims(),
             self.len,
             self.shape,
@@ -89,16 +90,16 @@ fn constant(x: &Tensor<4>) -> Tensor<4> {
     if x.is_autodiff() { x.clone().inner() } else { x.clone() }
 }
 
-/// The next row of causal [`crate::attention`]: appends `k` and `v [batch, 1, kv_heads, dim]` to the cache and lets
-/// `q [batch, 1, heads, dim]` attend to all that the cache holds; the result has the shape of `q` and no gradient.
+/// The next row of causal [`crate::attention`]: appends `k` and `v [batch, 1, kv_heads, dim]` to the cache, then
+/// `q [batch, 1, heads, dim]` attends to everything in the cache. The result has the shape of `q` and no gradient.
 ///
-/// On Flex the row is the same, to the bit, as that of the whole pass. `options.causal` makes no difference.
+/// On Flex the row has the same bits as in a pass over the whole sequence. `options.causal` is ignored.
 ///
 /// Source: Shazeer 2019, §2.4, arXiv:1911.02150 (the incremental form).
 ///
 /// # Panics
 ///
-/// When the shapes do not fit one another, or the cache is full.
+/// When the shapes do not fit each other, or the cache is full.
 pub fn attention_step(
     q: &Tensor<4>,
     k: &Tensor<4>,
@@ -151,7 +152,7 @@ mod tests {
         [array(heads, 1), array(kv_heads, 2), array(kv_heads, 3)]
     }
 
-    /// The rows of all steps behind the first `known` positions.
+    /// The rows of all steps after the first `known` positions.
     fn steps(shape: [usize; 5], known: usize, cache: &mut KeyValueCache) -> Vec<Vec<f32>> {
         let [q, k, v] = inputs(shape);
         if known > 0 {
@@ -170,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn equals_the_whole_pass_to_the_bit() {
+    fn equals_the_whole_pass_bit_by_bit() {
         for shape in [[2, 530, 4, 2, 24], [1, 70, 3, 1, 70], [1, 1, 1, 1, 1], [3, 270, 6, 6, 130]] {
             let [q, k, v] = inputs(shape);
             let known = shape[1] / 3;
@@ -184,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn equals_the_default_body() {
+    fn equals_the_default_implementation() {
         let shape = [2, 40, 4, 2, 24];
         let [batch, time, _, kv_heads, dim] = shape;
         let zeros = || Tensor::zeros([batch, time, kv_heads, dim], &Device::flex());
@@ -202,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "keys [1, 3, 2, 4] do not fit behind 0 positions of a cache of [1, 2, 2, 4]")]
+    #[should_panic(expected = "keys [1, 3, 2, 4] do not fit after 0 positions of a cache of [1, 2, 2, 4]")]
     fn a_full_cache_panics() {
         let x = Tensor::<4>::ones([1, 3, 2, 4], &Device::flex());
         KeyValueCache::new([1, 2, 2, 4], &Device::flex()).append(&x, &x);

@@ -7,7 +7,7 @@ use crate::flex;
 /// Normalises each row (last axis) of `x [.., channels]` by its own mean and biased variance:
 /// `gamma · (x − mean) / √(variance + epsilon) + beta`, with `gamma` and `beta` `[channels]`.
 ///
-/// On Flex one pass over memory forward and one backward; two numbers a row are kept beside the input.
+/// On Flex one pass over memory forward and one backward; two values per row are kept besides the input.
 ///
 /// Source: Ba, Kiros & Hinton 2016, §3.
 ///
@@ -34,7 +34,7 @@ pub fn layer_norm<const D: usize>(
 /// Scales each row (last axis) of `x [.., channels]` by its root mean square:
 /// `gamma · x / √(mean(x²) + epsilon)`, with `gamma` `[channels]`.
 ///
-/// On Flex one pass over memory forward and one backward; two numbers a row are kept beside the input.
+/// On Flex one pass over memory forward and one backward; two values per row are kept besides the input.
 ///
 /// Source: Zhang & Sennrich 2019, equation 4.
 ///
@@ -92,7 +92,7 @@ mod tests {
         |x, gamma, beta| layer_norm(x, gamma, Some(beta), 1e-3),
         |x, gamma, beta| default(x, gamma, Some(beta), 1e-3),
     ];
-    // The sum with beta, which takes no part in the norm, gives it a gradient to compare.
+    // The sum with beta, which the norm does not use, gives it a gradient to compare.
     const WITHOUT_BETA: [Norm; 2] = [
         |x, gamma, beta| layer_norm(x, gamma, None, 1e-3) + beta.unsqueeze(),
         |x, gamma, beta| default(x, gamma, None, 1e-3) + beta.unsqueeze(),
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn equals_the_default_body() {
+    fn equals_the_default_implementation() {
         for [norm, default] in [LAYER, WITHOUT_BETA, RMS] {
             for shape in [[3, 70, 128], [1, 1, 1], [2, 5, 37], [1, 300, 3], [40, 30, 33], [1, 3, 9001]] {
                 for transposed in [false, true] {

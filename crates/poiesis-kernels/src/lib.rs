@@ -1,9 +1,9 @@
 //! Training operations for [Burn](burn), channels last, with hand-written forward and backward
 //! passes for its Flex backend on the CPU.
 //!
-//! Burn's Flex backend has a fast matrix product; these operations add what surrounds it in
-//! training. Every function takes and returns ordinary [`burn::Tensor`]s and may be mixed freely with
-//! Burn's own operations:
+//! # Use
+//!
+//! Every function takes and returns ordinary [`burn::Tensor`]s and can be mixed freely with Burn's own operations:
 //!
 //! ```
 //! use burn::tensor::{Device, Distribution, Tensor};
@@ -23,53 +23,42 @@
 //! kernel_width, in / groups, out]`, weights of transposed convolutions `[kernel_height,
 //! kernel_width, in, out / groups]`, linear weights `[in, out]`.
 //!
+//! f32 tensors of the Flex backend, with or without autodiff, use the hand-written implementation. Other devices, other
+//! number types and gradient checkpointing use a default implementation in Burn's own operations, which computes the
+//! same, so a model is written once. If some arguments have autodiff and others do not, the others count as constants.
+//!
+//! Results do not depend on the number of threads. Training steps are fastest on one of rayon's threads:
+//! `rayon::scope(|_| …)`. The instruction set (AVX-512, AVX2 with FMA, NEON or plain code) is chosen at run time;
+//! [`limit_simd`] restricts it. [`set_precision`] lets matrix products round their factors to bf16.
+//!
+//! # Operations
+//!
 //! | operation | algorithm on the CPU |
 //! |---|---|
-//! | [`conv2d`], [`conv_transpose2d`] | Winograd's short convolutions where they win, else matrix products over windows of the image; masked kernels pay for their live elements only |
-//! | [`linear`], [`Mlp`] | matrix product with bias and activation on the way to memory; `Mlp` answers single inputs in control loops |
-//! | [`batch_norm`], [`layer_norm`], [`rms_norm`], [`group_norm`] | statistics and result in a pass each, nothing normalised is stored |
-//! | [`attention`], [`attention_packed`], [`attention_step`] | blocks of keys with a running softmax, no matrix of scores in memory; a cache for one step |
+//! | [`conv2d`], [`conv_transpose2d`] | Winograd where it is faster, else matrix products over windows of the image; masked kernels cost time only for their active taps |
+//! | [`linear`], [`Mlp`] | matrix product with fused bias and activation; `Mlp` evaluates single inputs in control loops |
+//! | [`batch_norm`], [`layer_norm`], [`rms_norm`], [`group_norm`] | one pass for the statistics, one for the result; normalised values are not stored |
+//! | [`attention`], [`attention_packed`], [`attention_step`] | blocks of keys with a running softmax, no matrix of scores in memory; a cache for single steps |
 //! | [`lstm`], [`gru`], [`lstm_step`], [`gru_step`] | a whole sequence as one operation, weights packed once |
-//! | [`conv_lstm`] | an LSTM over the rows or diagonals of images, read where they lie |
-//! | [`categorical_log_prob`], [`bernoulli_log_prob`], [`logistic_mixture_log_prob`], [`logistic_mixture_laws`], [`logistic_mixture_byte_laws`] | one pass; probabilities are not stored |
-//! | [`embedding`] | gather; its gradient adds up in a fixed order |
-//! | [`gate`], [`gate_halves`], [`rotary`], [`rotary_packed`], [`add`], [`fork`] | one pass each; halves are read where they lie |
-//! | [`inference`] | for generating, on plain slices: layers, functions and rows whose bits do not depend on how many are computed at once |
+//! | [`conv_lstm`] | an LSTM over the rows or diagonals of images, without copying them |
+//! | [`categorical_log_prob`], [`bernoulli_log_prob`], [`logistic_mixture_log_prob`], [`logistic_mixture_log_probs`], [`logistic_mixture_byte_log_probs`] | one pass; probabilities are not stored |
+//! | [`embedding`] | gather; its gradient is summed in a fixed layout |
+//! | [`gate`], [`gate_halves`], [`rotary`], [`rotary_packed`], [`add`], [`fork`] | one pass each; halves are not copied apart |
+//! | [`inference`] | for generation, on plain slices: layers, functions and rows whose bits do not depend on how many are computed at once |
 //! | [`activate`], [`concat_elu`] | vector code without branches, errors stated in units in the last place |
-//! | [`update`], [`adam`], [`ema`], [`squared_norm`] | SGD, RMSProp, Adam, AdamW, AdaMax with the average of the weights in one pass over memory |
-//! | [`uniform`], [`normal`] | counter-based noise: ChaCha8, each number a function of key, stream and place |
+//! | [`update`], [`adam`], [`ema`], [`squared_norm`] | SGD, RMSProp, Adam, AdamW and AdaMax, with the moving average of the weights, in one pass over memory |
+//! | [`uniform`], [`normal`] | counter-based noise: ChaCha8, each value a function of key, stream and position |
 //!
-//! On f32 tensors of the Flex backend, with or without autodiff, the hand-written body runs. On any other
-//! device, with gradient checkpointing, or for other number types, a default body of Burn's own
-//! operations computes the same, so a model is written once. Tensors without autodiff count as
-//! constants beside those with it.
+//! # Adding an operation
 //!
-//! Results do not depend on the number of threads: work is split by sizes only, and partial sums
-//! are combined in a fixed order. Steps of training run fastest on one of rayon's threads (`rayon::scope(|_| …)`), which
-//! then works along instead of being woken by the others: 18 instead of 22 ms for a small transformer on two cores. For 200 µs after an
-//! operation the other threads look for the next one's tasks instead of going to sleep, from which they would need tens of microseconds to
-//! wake.
+//! 1. Write the public function in `src/<operation>.rs`: check the shapes, handle empty tensors, and write `default`, the
+//!    same in Burn's own operations. Types that the Flex implementation needs too go to `src/types`.
+//! 2. Write the implementation in `src/flex/<operation>.rs`: a function that returns `None` for tensors that are not on
+//!    Flex, and a type that implements `flex::autodiff::BackwardPass`. Split the work with `flex::parallel`, and run
+//!    loops through `flex::simd`.
+//! 3. Test against `default`, against plain loops in f64 or a PyTorch fixture (`fixtures/*.py`), and for any number of threads.
 //!
-//! AVX-512, AVX2 with FMA, NEON or plain code are chosen at run time, so one binary is fast everywhere; [`limit_simd`] compares
-//! them. Measured against PyTorch: `bench/RESULTS.md` in the repository.
-//!
-//! Cores that share no cache fetch what the others have written from theirs. So every thread keeps its scratch and takes it again, and
-//! sums up the gradient of weights from the rows that it wrote itself: a quarter of the time of small convolutions, a tenth of that of
-//! a training step of a small transformer, on two Zen 5 cores that seemed to share none.
-//!
-//! Tried and left: prefetching the packed side of matrix products (no gain); closures for vector code called through `FnOnce`, which
-//! the compiler may build without SIMD (a tenth of a transformer's step); huge pages (3 %); fewer tiles for a task of a short convolution (no
-//! gain); transforming an image on each thread where all need it whole (a tenth slower); folding four pixels of three channels into
-//! one of 16, so that DCGAN's first layer is a short convolution (5 % slower, its weights' gradient a quarter). Not built: transforms of
-//! images shared between the forward pass and the gradients, which would have to be kept until then, at 1.6 to 2.3 times the images
-//! (all transforms together are a sixth of a DCGAN step); statistics of a norm taken while the convolution writes (the pass that takes
-//! them is half a per cent of it).
-//!
-//! [`set_precision`] lets matrix products round their factors to bf16, on processors that have instructions for it. On two Zen 4
-//! cores a training step of a transformer of 6 × 384 then takes two thirds of its time, of 4 × 128 seven tenths; 500 steps of the latter
-//! on tinyshakespeare end at 1.745 instead of 1.741 nats a character. A step of DCGAN takes four fifths: Winograd's F(2, 2) and
-//! F(2, 3) round too, and win over schemes of larger tiles, which stay f32. 2,000 steps of a convolutional VAE on MNIST end at 99.89
-//! nats with either.
+//! Design notes and measurements: `docs/kernels.md` in the repository. Comparison with PyTorch: `bench/RESULTS.md`.
 
 mod activation;
 mod adam;
@@ -100,22 +89,23 @@ mod noise;
 mod optimizer;
 mod precision;
 mod rotary;
-// What the tests share speaks of this crate by its name.
+mod types;
+// The code that all tests share refers to this crate by its name.
 #[cfg(test)]
 extern crate self as poiesis_kernels;
 #[cfg(test)]
 #[path = "../tests/common/mod.rs"]
 mod testing;
 
-pub use activation::{Activation, activate};
+pub use activation::activate;
 pub use adam::{AdamStep, adam};
 pub use add::add;
-pub use attention::{AttentionOptions, attention, attention_packed};
-pub use batch_norm::{Normalized, batch_norm, batch_norm_eval};
+pub use attention::{attention, attention_packed};
+pub use batch_norm::{batch_norm, batch_norm_eval};
 pub use bernoulli::bernoulli_log_prob;
 pub use categorical::categorical_log_prob;
 pub use concat_elu::concat_elu;
-pub use conv_lstm::{Lines, conv_lstm};
+pub use conv_lstm::conv_lstm;
 pub use conv_transpose2d::{ConvTransposeOptions, conv_transpose2d};
 pub use conv2d::{ConvOptions, conv2d};
 pub use ema::ema;
@@ -129,11 +119,12 @@ pub use key_value_cache::{KeyValueCache, attention_step};
 pub use layer_norm::{layer_norm, rms_norm};
 pub use linear::linear;
 pub use logistic_mixture::{
-    Grid, logistic_mixture_byte_laws, logistic_mixture_laws, logistic_mixture_log_prob,
+    logistic_mixture_byte_log_probs, logistic_mixture_log_prob, logistic_mixture_log_probs,
 };
 pub use lstm::{lstm, lstm_step};
 pub use mlp::Mlp;
 pub use noise::{normal, uniform};
-pub use optimizer::{Rule, UpdateStep, Updated, squared_norm, update};
+pub use optimizer::{squared_norm, update};
 pub use precision::{Precision, precision, set_precision};
 pub use rotary::{rotary, rotary_packed};
+pub use types::{Activation, AttentionOptions, Grid, Lines, Normalized, OptimizerKind, UpdateStep, Updated};

@@ -2,20 +2,20 @@
 
 use burn::tensor::Tensor;
 
-use crate::activation::{self, Activation};
+use crate::activation;
 use crate::flex;
+use crate::types::Activation;
 
 /// `activation(x · weight + bias)` over the last axis of `x [..., in]`, with `weight [in, out]` and
 /// `bias [out]`; the result is `[..., out]`.
 ///
-/// On Flex: a matrix product in registers' tiles with the bias and the activation applied on the way to memory; the weight is
-/// packed once for each call (a copy of it), or read as it is for up to four rows. A row's result does not depend on the other
-/// rows. Kept for the backward pass: input, weight and, with an activation, the result; silu and gelu run as an operation of
-/// their own, which keeps its argument.
+/// On Flex: a matrix product by register tiles with fused bias and activation; the weight is packed once per call (a copy of
+/// it), or read in place for up to four rows. The result of a row does not depend on the other rows. Kept for the backward pass:
+/// input, weight and, with an activation, the result; silu and gelu run as a separate operation, which keeps its argument.
 ///
 /// # Panics
 ///
-/// When the shapes do not fit one another.
+/// When the shapes do not fit each other.
 pub fn linear<const D: usize>(
     x: Tensor<D>,
     weight: Tensor<2>,
@@ -87,14 +87,14 @@ mod tests {
     }
 
     #[test]
-    fn equals_the_default_body() {
+    fn equals_the_default_implementation() {
         let shapes = [
             [2, 64, 784, 500],
             [1, 1, 1, 1],
             [3, 5, 7, 66],
             [2, 150, 20, 30],
             [1, 1, 64, 6],
-            // Several panels for a task, with few rows and with many, of which some are read in place.
+            // Several panels per task, with few rows and with many; some panels are read in place.
             [1, 5, 9, 4170],
             [1, 5, 4170, 9],
             [4, 300, 40, 600],
@@ -106,7 +106,7 @@ mod tests {
                 for (i, got) in run(linear, shape, activation).iter().enumerate() {
                     let expected: Vec<f64> = expected[i].iter().map(|&x| f64::from(x)).collect();
                     let what = format!("{shape:?} {activation:?}, output {i}");
-                    // A sum just above 0 here and just below there gets another slope.
+                    // A sum just above 0 in one and just below 0 in the other has another derivative.
                     let tolerance = if activation == Activation::Relu { 1e-4 } else { 3e-5 };
                     assert_close(got, &expected, tolerance, &what);
                 }

@@ -2,208 +2,128 @@
 
 use burn::tensor::Tensor;
 
-use crate::activation::{self, Activation};
+use crate::activation;
 use crate::flex;
-
-/// How many probabilities a law has.
-pub(crate) const LAW: usize = 256;
-
-/// Levels spread evenly over [-1, 1].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Grid {
-    /// 256, as the numbers of images have.
-    Bits8,
-    /// 65,536, as samples of sound have.
-    Bits16,
-}
-
-impl Grid {
-    /// How many levels there are.
-    pub fn levels(self) -> usize {
-        match self {
-            Grid::Bits8 => 1 << 8,
-            Grid::Bits16 => 1 << 16,
-        }
-    }
-
-    /// The value of a level, in [-1, 1].
-    #[inline(always)]
-    pub fn value(self, level: f32) -> f32 {
-        let half = match self {
-            Grid::Bits8 => 127.5,
-            Grid::Bits16 => 32_767.5,
-        };
-        level / half - 1.0
-    }
-
-    /// Half the width of a level's bin.
-    pub(crate) fn half_bin(self) -> f64 {
-        1.0 / (self.levels() - 1) as f64
-    }
-
-    /// Logarithms of scales are at least this: −7 for bins of 8 bits, and as many bins for others.
-    pub(crate) fn min_log_scale(self) -> f64 {
-        -7.0 + (255.0 * self.half_bin()).ln()
-    }
-}
+use crate::types::{Activation, Grid, LEVELS, ParameterLayout};
 
 /// `log p(x)` of each pixel in nats, `[pixels]`, under a mixture of logistic distributions cut into the bins of a grid's
-/// levels. `x [pixels, channels]` holds values of levels, see [`Grid::value`]; the first and the last bin reach to infinity.
+/// levels. `x [pixels, channels]` holds values of levels, see [`Grid::value`]; the first and the last bin extend to infinity.
 /// Differentiable in `parameters` only; `x` is data.
 ///
 /// With `C` channels and `K` mixtures, each row of `parameters [pixels, K · (1 + 2 C + C (C − 1) / 2)]` holds in
-/// blocks of `K`, mixtures side by side:
+/// blocks of `K`, one value for each mixture component:
 ///
-/// 1. the logits of the mixture's weights (1 block),
+/// 1. the logits of the mixture weights (1 block),
 /// 2. the means of each channel in turn (`C` blocks),
 /// 3. the logarithms of the scales of each channel in turn (`C` blocks), raised to −7 where below (16 bits: −12.55),
 /// 4. the coefficients of each channel on every earlier one: (1, 0), (2, 0), (2, 1), … (`C (C − 1) / 2` blocks).
 ///
-/// The mean of channel `c` is moved by `Σ tanh(coefficient(c, j)) · x(j)` over the earlier channels `j`.
+/// The mean of channel `c` is shifted by `Σ tanh(coefficient(c, j)) · x(j)` over the earlier channels `j`.
 ///
-/// A bin's mass σ(a) − σ(b) is taken as σ(a) σ(−b) (1 − e^(b−a)), whose logarithm never cancels, so that no bound or
-/// density at the bin's middle has to stand in for it. On Flex one pass over the parameters forward and one backward;
-/// only they are kept.
+/// A bin's mass σ(a) − σ(b) is taken as σ(a) σ(−b) (1 − e^(b−a)), whose logarithm never cancels, so no lower bound and no
+/// density at the middle of the bin is needed as a replacement. On Flex one pass over the parameters forward and one backward;
+/// only the parameters are kept.
 ///
 /// Source: Salimans et al. 2017, §2.1 and 2.2.
 ///
 /// # Panics
 ///
-/// When the shapes do not fit one another.
+/// When the shapes do not fit each other.
 pub fn logistic_mixture_log_prob(parameters: Tensor<2>, x: Tensor<2>, grid: Grid) -> Tensor<1> {
-    let order = Order::of(parameters.dims(), x.dims(), grid);
+    let layout = ParameterLayout::of(parameters.dims(), x.dims(), grid);
     if x.dims()[0] == 0 {
         return Tensor::zeros([0], &parameters.device());
     }
-    flex::logistic_mixture::log_prob(&parameters, &x, order).unwrap_or_else(|| default(parameters, x, order))
+    flex::logistic_mixture::log_prob(&parameters, &x, layout)
+        .unwrap_or_else(|| default(parameters, x, layout))
 }
 
-/// The law of one channel of each pixel given the channels before it, under the distribution of
-/// [`logistic_mixture_log_prob`]: the logarithm of the probability of each of the 256 levels, in nats, into
-/// `laws [pixels, 256]`. `parameters [pixels, K · (1 + 2 C + C (C − 1) / 2)]` are those of pixels of `C = channels`
-/// channels, `earlier [pixels, channel]` the values of the channels before, as above in [-1, 1]; how many these are says which
-/// channel is meant.
+/// The log probabilities of all 256 levels of one channel of each pixel given the earlier channels, in nats, under the
+/// distribution of [`logistic_mixture_log_prob`]; written to `log_probs [pixels, 256]`. `parameters [pixels, K · (1 + 2 C + C (C − 1) / 2)]` are those of pixels of `C = channels`
+/// channels, `earlier [pixels, channel]` the values of the earlier channels, in [-1, 1]; their number determines the
+/// channel.
 ///
-/// Each pixel is computed alone, so its law is the same to the bit whatever the number of pixels and of threads. One pass over
+/// Each pixel is computed independently, so the bits of its row do not depend on the number of pixels or threads. One pass over
 /// slices, for generating and for coding.
 ///
 /// Source: Salimans et al. 2017, §2.1 and 2.2.
 ///
 /// # Panics
 ///
-/// When the lengths do not fit one another, or no channel is left.
-pub fn logistic_mixture_laws(parameters: &[f32], earlier: &[f32], channels: usize, laws: &mut [f32]) {
-    let pixels = laws.len() / LAW;
-    if pixels == 0 && laws.is_empty() {
+/// When the lengths do not fit each other, or no channel is left.
+pub fn logistic_mixture_log_probs(
+    parameters: &[f32],
+    earlier: &[f32],
+    channels: usize,
+    log_probs: &mut [f32],
+) {
+    let pixels = log_probs.len() / LEVELS;
+    if pixels == 0 && log_probs.is_empty() {
         return;
     }
-    let fits = laws.len() == pixels * LAW
+    let fits = log_probs.len() == pixels * LEVELS
         && pixels > 0
         && parameters.len().is_multiple_of(pixels)
         && earlier.len().is_multiple_of(pixels)
         && earlier.len() / pixels < channels;
     assert!(
         fits,
-        "logistic_mixture_laws: parameters [{}] and earlier values [{}] of {channels} channels do not fit laws [{}]",
+        "logistic_mixture_log_probs: parameters [{}] and earlier values [{}] of {channels} channels do not fit log probabilities [{}]",
         parameters.len(),
         earlier.len(),
-        laws.len(),
+        log_probs.len(),
     );
-    let order = Order::of([pixels, parameters.len() / pixels], [pixels, channels], Grid::Bits8);
-    flex::logistic_mixture::laws(parameters, earlier, order, earlier.len() / pixels, laws);
+    let layout = ParameterLayout::of([pixels, parameters.len() / pixels], [pixels, channels], Grid::Bits8);
+    flex::logistic_mixture::log_probs(parameters, earlier, layout, earlier.len() / pixels, log_probs);
 }
 
-/// The law of the high byte of each 16-bit level, or of the low byte given the high ones: logarithms of probabilities in
-/// nats, into `laws [samples, 256]`. The distribution is that of [`logistic_mixture_log_prob`] for one channel on
-/// [`Grid::Bits16`]; `parameters [samples, 3 K]` are in its order. The two laws multiply to the probability of the level, but for
-/// rounding; two of 256 are less work than one of 65,536.
+/// The log probabilities of the high byte of each 16-bit level, or of the low byte given the high ones, in nats; written to
+/// `log_probs [samples, 256]`. The distribution is that of [`logistic_mixture_log_prob`] for one channel on
+/// [`Grid::Bits16`]; `parameters [samples, 3 K]` are in its layout. The product of the two probabilities is that of the level, except
+/// for rounding; two rows of 256 are less work than one of 65,536.
 ///
-/// Each sample is computed alone, so its law is the same to the bit whatever the number of samples and of threads. One pass over
+/// Each sample is computed independently, so the bits of its row do not depend on the number of samples or threads. One pass over
 /// slices, for generating and for coding.
 ///
 /// Source: Salimans et al. 2017, §2.1; for sound, van den Oord et al. 2018, "Parallel WaveNet", §2.1.
 ///
 /// # Panics
 ///
-/// When the lengths do not fit one another, or a high byte is not below 256.
-pub fn logistic_mixture_byte_laws(parameters: &[f32], high: Option<&[u32]>, laws: &mut [f32]) {
-    let samples = laws.len() / LAW;
-    let fits = laws.len() == samples * LAW && parameters.len().is_multiple_of(3 * samples.max(1));
+/// When the lengths do not fit each other, or a high byte is not below 256.
+pub fn logistic_mixture_byte_log_probs(parameters: &[f32], high: Option<&[u32]>, log_probs: &mut [f32]) {
+    let samples = log_probs.len() / LEVELS;
+    let fits = log_probs.len() == samples * LEVELS && parameters.len().is_multiple_of(3 * samples.max(1));
     assert!(
         fits && high.is_none_or(|high| high.len() == samples),
-        "logistic_mixture_byte_laws: parameters [{}] and high bytes [{:?}] do not fit laws [{}]",
+        "logistic_mixture_byte_log_probs: parameters [{}] and high bytes [{:?}] do not fit log probabilities [{}]",
         parameters.len(),
         high.map(<[u32]>::len),
-        laws.len(),
+        log_probs.len(),
     );
     if let Some(byte) = high.and_then(|high| high.iter().find(|&&byte| byte > 255)) {
-        panic!("logistic_mixture_byte_laws: {byte} is not a byte");
+        panic!("logistic_mixture_byte_log_probs: {byte} is not a byte");
     }
     if samples > 0 {
-        let order = Order::of([samples, parameters.len() / samples], [samples, 1], Grid::Bits16);
-        flex::logistic_mixture::byte_laws(parameters, high, order, laws);
-    }
-}
-
-/// Where a pixel's parameters lie, and the levels of its values.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Order {
-    pub(crate) grid: Grid,
-    pub(crate) mixtures: usize,
-    pub(crate) channels: usize,
-}
-
-impl Order {
-    fn of(parameters: [usize; 2], x: [usize; 2], grid: Grid) -> Self {
-        let channels = x[1];
-        let blocks = 1 + 2 * channels + channels * channels.saturating_sub(1) / 2;
-        assert!(
-            parameters[0] == x[0]
-                && parameters[1] > 0
-                && parameters[1].is_multiple_of(blocks)
-                && channels > 0,
-            "logistic_mixture_log_prob: parameters {parameters:?} do not fit data {x:?}: they must be \
-             [{}, mixtures · {blocks}]",
-            x[0],
-        );
-        Self { grid, mixtures: parameters[1] / blocks, channels }
-    }
-
-    /// How many there are.
-    pub(crate) fn parameters(self) -> usize {
-        self.coefficient(0, self.channels, 0)
-    }
-
-    pub(crate) fn mean(self, mixture: usize, channel: usize) -> usize {
-        (1 + channel) * self.mixtures + mixture
-    }
-
-    pub(crate) fn log_scale(self, mixture: usize, channel: usize) -> usize {
-        (1 + self.channels + channel) * self.mixtures + mixture
-    }
-
-    /// Of `channel` on the `earlier` one.
-    pub(crate) fn coefficient(self, mixture: usize, channel: usize, earlier: usize) -> usize {
-        let pair = channel * channel.saturating_sub(1) / 2 + earlier;
-        (1 + 2 * self.channels + pair) * self.mixtures + mixture
+        let layout = ParameterLayout::of([samples, parameters.len() / samples], [samples, 1], Grid::Bits16);
+        flex::logistic_mixture::byte_log_probs(parameters, high, layout, log_probs);
     }
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "takes what `logistic_mixture_log_prob` takes")]
-pub(crate) fn default(parameters: Tensor<2>, x: Tensor<2>, order: Order) -> Tensor<1> {
+pub(crate) fn default(parameters: Tensor<2>, x: Tensor<2>, layout: ParameterLayout) -> Tensor<1> {
     let pixels = x.dims()[0];
-    let block = |first: usize| parameters.clone().narrow(1, first, order.mixtures);
+    let block = |first: usize| parameters.clone().narrow(1, first, layout.mixtures);
     let x = x.inner();
     let mut terms = block(0);
     let denominator = log_sum_exp(terms.clone());
-    for channel in 0..order.channels {
-        let mut mean = block(order.mean(0, channel));
+    for channel in 0..layout.channels {
+        let mut mean = block(layout.mean(0, channel));
         for earlier in 0..channel {
-            let coefficient = block(order.coefficient(0, channel, earlier)).tanh();
+            let coefficient = block(layout.coefficient(0, channel, earlier)).tanh();
             mean = mean + coefficient * x.clone().narrow(1, earlier, 1);
         }
-        let log_scale = block(order.log_scale(0, channel)).clamp_min(order.grid.min_log_scale());
-        terms = terms + log_mass(order.grid, x.clone().narrow(1, channel, 1), mean, log_scale);
+        let log_scale = block(layout.log_scale(0, channel)).clamp_min(layout.grid.min_log_scale());
+        terms = terms + log_mass(layout.grid, x.clone().narrow(1, channel, 1), mean, log_scale);
     }
     (log_sum_exp(terms) - denominator).reshape([pixels])
 }
@@ -224,11 +144,11 @@ fn log_mass(grid: Grid, x: Tensor<2>, mean: Tensor<2>, log_scale: Tensor<2>) -> 
     below_upper * not_last.clone() + above_lower * not_first.clone() + between * (not_first * not_last)
 }
 
-/// Over the last axis, `[rows, 1]`.
+/// The logarithm of the sum of exponentials over the last axis, `[rows, 1]`.
 fn log_sum_exp(x: Tensor<2>) -> Tensor<2> {
-    // The greatest, which only keeps the exponential in range, takes no gradient.
-    let greatest = x.clone().inner().max_dim(1);
-    (x - greatest.clone()).exp().sum_dim(1).log() + greatest
+    // The largest, which only keeps the exponential in range, takes no gradient.
+    let max = x.clone().inner().max_dim(1);
+    (x - max.clone()).exp().sum_dim(1).log() + max
 }
 
 #[cfg(test)]
@@ -240,8 +160,8 @@ mod tests {
     type LogProb = fn(Tensor<2>, Tensor<2>, Grid) -> Tensor<1>;
 
     fn by_default(parameters: Tensor<2>, x: Tensor<2>, grid: Grid) -> Tensor<1> {
-        let order = Order::of(parameters.dims(), x.dims(), grid);
-        default(parameters, x, order)
+        let layout = ParameterLayout::of(parameters.dims(), x.dims(), grid);
+        default(parameters, x, layout)
     }
 
     /// The values of `count` levels, the first and the last among them.
@@ -251,11 +171,11 @@ mod tests {
     }
 
     /// Parameters with log-scales up to 3, some of them below the bound.
-    fn parameters(pixels: usize, order: Order) -> Vec<f32> {
-        let columns = order.parameters();
+    fn parameters(pixels: usize, layout: ParameterLayout) -> Vec<f32> {
+        let columns = layout.parameters();
         let mut values = numbers(pixels * columns, 1);
-        let scales = order.log_scale(0, 0)..order.log_scale(0, order.channels);
-        let center = (order.grid.min_log_scale() + 1.0) as f32 / 2.0;
+        let scales = layout.log_scale(0, 0)..layout.log_scale(0, layout.channels);
+        let center = (layout.grid.min_log_scale() + 1.0) as f32 / 2.0;
         for (i, value) in values.iter_mut().enumerate() {
             if scales.contains(&(i % columns)) {
                 *value = *value * (3.0 - center) + center;
@@ -265,11 +185,11 @@ mod tests {
     }
 
     /// Result and the parameters' gradient.
-    fn run(log_prob: LogProb, pixels: usize, order: Order, transposed: bool) -> Vec<Vec<f32>> {
+    fn run(log_prob: LogProb, pixels: usize, layout: ParameterLayout, transposed: bool) -> Vec<Vec<f32>> {
         let device = Device::flex().autodiff();
-        let columns = order.parameters();
+        let columns = layout.parameters();
         let memory = if transposed { [columns, pixels] } else { [pixels, columns] };
-        let numbers_of = parameters(pixels, order);
+        let numbers_of = parameters(pixels, layout);
         let numbers_of = if transposed {
             (0..numbers_of.len()).map(|i| numbers_of[i % pixels * columns + i / pixels]).collect()
         } else {
@@ -277,33 +197,33 @@ mod tests {
         };
         let leaf = tensor(&numbers_of, memory, &device).require_grad();
         let parameters = if transposed { leaf.clone().transpose() } else { leaf.clone() };
-        let x = tensor(&levels(order.grid, pixels * order.channels), [pixels, order.channels], &device);
-        let y = log_prob(parameters, x, order.grid);
+        let x = tensor(&levels(layout.grid, pixels * layout.channels), [pixels, layout.channels], &device);
+        let y = log_prob(parameters, x, layout.grid);
         let dy = tensor(&numbers(pixels, 3), [pixels], &device);
         let gradients = (y.clone() * dy).sum().backward();
         vec![values(y), values(leaf.grad(&gradients).unwrap())]
     }
 
-    const ORDERS: [Order; 5] = [
-        Order { grid: Grid::Bits8, mixtures: 1, channels: 1 },
-        Order { grid: Grid::Bits8, mixtures: 10, channels: 3 },
-        Order { grid: Grid::Bits8, mixtures: 5, channels: 1 },
-        Order { grid: Grid::Bits8, mixtures: 3, channels: 2 },
-        Order { grid: Grid::Bits8, mixtures: 2, channels: 4 },
+    const LAYOUTS: [ParameterLayout; 5] = [
+        ParameterLayout { grid: Grid::Bits8, mixtures: 1, channels: 1 },
+        ParameterLayout { grid: Grid::Bits8, mixtures: 10, channels: 3 },
+        ParameterLayout { grid: Grid::Bits8, mixtures: 5, channels: 1 },
+        ParameterLayout { grid: Grid::Bits8, mixtures: 3, channels: 2 },
+        ParameterLayout { grid: Grid::Bits8, mixtures: 2, channels: 4 },
     ];
 
-    const SOUND: Order = Order { grid: Grid::Bits16, mixtures: 10, channels: 1 };
+    const SOUND: ParameterLayout = ParameterLayout { grid: Grid::Bits16, mixtures: 10, channels: 1 };
 
     #[test]
-    fn equals_the_default_body() {
-        for order in ORDERS.into_iter().chain([SOUND]) {
+    fn equals_the_default_implementation() {
+        for layout in LAYOUTS.into_iter().chain([SOUND]) {
             for pixels in [1, 16, 53, 300] {
                 for transposed in [false, true] {
-                    let expected = run(by_default, pixels, order, transposed);
-                    let got = run(logistic_mixture_log_prob, pixels, order, transposed);
+                    let expected = run(by_default, pixels, layout, transposed);
+                    let got = run(logistic_mixture_log_prob, pixels, layout, transposed);
                     for (i, (got, expected)) in got.iter().zip(&expected).enumerate() {
                         let expected: Vec<f64> = expected.iter().map(|&x| f64::from(x)).collect();
-                        assert_close(got, &expected, 2e-6, &format!("{pixels} {order:?}, output {i}"));
+                        assert_close(got, &expected, 2e-6, &format!("{pixels} {layout:?}, output {i}"));
                     }
                 }
             }
@@ -312,68 +232,68 @@ mod tests {
 
     #[test]
     fn the_same_for_any_number_of_threads() {
-        assert_same_for_any_threads(|| run(logistic_mixture_log_prob, 999, ORDERS[1], false));
+        assert_same_for_any_threads(|| run(logistic_mixture_log_prob, 999, LAYOUTS[1], false));
     }
 
-    /// The laws of all channels of pixels, one after another: `[channels][pixels, 256]`.
-    fn laws_of(parameters: &[f32], x: &[f32], channels: usize) -> Vec<Vec<f32>> {
+    /// The log probabilities of all channels of pixels: `[channels][pixels, 256]`.
+    fn log_probs_of(parameters: &[f32], x: &[f32], channels: usize) -> Vec<Vec<f32>> {
         let pixels = x.len() / channels;
-        let law = |channel: usize| {
+        let row = |channel: usize| {
             let earlier: Vec<f32> = x.chunks_exact(channels).flat_map(|x| x[..channel].to_vec()).collect();
-            let mut laws = vec![0.5; pixels * LAW];
-            logistic_mixture_laws(parameters, &earlier, channels, &mut laws);
-            laws
+            let mut log_probs = vec![0.5; pixels * LEVELS];
+            logistic_mixture_log_probs(parameters, &earlier, channels, &mut log_probs);
+            log_probs
         };
-        (0..channels).map(law).collect()
+        (0..channels).map(row).collect()
     }
 
     #[test]
     fn laws_add_up_to_one_and_multiply_to_the_probability() {
-        for order in ORDERS {
+        for layout in LAYOUTS {
             let pixels = 40;
-            let parameters = parameters(pixels, order);
-            let x = levels(Grid::Bits8, pixels * order.channels);
-            let laws = laws_of(&parameters, &x, order.channels);
-            for law in laws.iter().flat_map(|laws| laws.chunks_exact(LAW)) {
-                let sum: f64 = law.iter().map(|&l| f64::from(l).exp()).sum();
-                assert!((sum - 1.0).abs() < 2e-5 && law.iter().all(|l| l.is_finite()), "{order:?}: {sum}");
+            let parameters = parameters(pixels, layout);
+            let x = levels(Grid::Bits8, pixels * layout.channels);
+            let log_probs = log_probs_of(&parameters, &x, layout.channels);
+            for row in log_probs.iter().flat_map(|log_probs| log_probs.chunks_exact(LEVELS)) {
+                let sum: f64 = row.iter().map(|&l| f64::from(l).exp()).sum();
+                assert!((sum - 1.0).abs() < 2e-5 && row.iter().all(|l| l.is_finite()), "{layout:?}: {sum}");
             }
             let device = Device::flex();
             let expected = logistic_mixture_log_prob(
-                tensor(&parameters, [pixels, order.parameters()], &device),
-                tensor(&x, [pixels, order.channels], &device),
+                tensor(&parameters, [pixels, layout.parameters()], &device),
+                tensor(&x, [pixels, layout.channels], &device),
                 Grid::Bits8,
             );
             let expected: Vec<f64> = values(expected).into_iter().map(f64::from).collect();
             let value = |pixel: usize, channel: usize| {
-                let level = ((x[pixel * order.channels + channel] + 1.0) * 127.5).round() as usize;
-                laws[channel][pixel * LAW + level]
+                let level = ((x[pixel * layout.channels + channel] + 1.0) * 127.5).round() as usize;
+                log_probs[channel][pixel * LEVELS + level]
             };
             let got: Vec<f32> = (0..pixels)
-                .map(|pixel| (0..order.channels).map(|channel| value(pixel, channel)).sum())
+                .map(|pixel| (0..layout.channels).map(|channel| value(pixel, channel)).sum())
                 .collect();
-            assert_close(&got, &expected, 5e-6, &format!("{order:?}"));
+            assert_close(&got, &expected, 5e-6, &format!("{layout:?}"));
         }
     }
 
     #[test]
     fn laws_do_not_depend_on_company_or_threads() {
-        let order = ORDERS[1];
-        let parameters = parameters(70, order);
-        let x = levels(Grid::Bits8, 70 * order.channels);
-        let all = laws_of(&parameters, &x, order.channels);
-        let columns = order.parameters();
+        let layout = LAYOUTS[1];
+        let parameters = parameters(70, layout);
+        let x = levels(Grid::Bits8, 70 * layout.channels);
+        let all = log_probs_of(&parameters, &x, layout.channels);
+        let columns = layout.parameters();
         for pixel in [0, 3, 69] {
-            let alone = laws_of(
+            let alone = log_probs_of(
                 &parameters[pixel * columns..][..columns],
-                &x[pixel * order.channels..][..order.channels],
-                order.channels,
+                &x[pixel * layout.channels..][..layout.channels],
+                layout.channels,
             );
             for (alone, all) in alone.iter().zip(&all) {
-                assert_eq!(alone[..], all[pixel * LAW..][..LAW]);
+                assert_eq!(alone[..], all[pixel * LEVELS..][..LEVELS]);
             }
         }
-        assert_same_for_any_threads(|| laws_of(&parameters, &x, order.channels));
+        assert_same_for_any_threads(|| log_probs_of(&parameters, &x, layout.channels));
     }
 
     #[test]
@@ -383,12 +303,12 @@ mod tests {
         let x = levels(Grid::Bits16, samples);
         let level = |x: &f32| ((f64::from(*x) + 1.0) * 32_767.5).round() as u32;
         let high: Vec<u32> = x.iter().map(|x| level(x) >> 8).collect();
-        let mut laws = [vec![0.5; samples * LAW], vec![0.5; samples * LAW]];
-        logistic_mixture_byte_laws(&parameters, None, &mut laws[0]);
-        logistic_mixture_byte_laws(&parameters, Some(&high), &mut laws[1]);
-        for law in laws.iter().flat_map(|laws| laws.chunks_exact(LAW)) {
-            let sum: f64 = law.iter().map(|&l| f64::from(l).exp()).sum();
-            assert!((sum - 1.0).abs() < 2e-5 && law.iter().all(|l| l.is_finite()), "{sum}");
+        let mut log_probs = [vec![0.5; samples * LEVELS], vec![0.5; samples * LEVELS]];
+        logistic_mixture_byte_log_probs(&parameters, None, &mut log_probs[0]);
+        logistic_mixture_byte_log_probs(&parameters, Some(&high), &mut log_probs[1]);
+        for row in log_probs.iter().flat_map(|log_probs| log_probs.chunks_exact(LEVELS)) {
+            let sum: f64 = row.iter().map(|&l| f64::from(l).exp()).sum();
+            assert!((sum - 1.0).abs() < 2e-5 && row.iter().all(|l| l.is_finite()), "{sum}");
         }
         let device = Device::flex();
         let columns = SOUND.parameters();
@@ -399,19 +319,22 @@ mod tests {
         );
         for (sample, expected) in values(log_prob).into_iter().enumerate() {
             let low = level(&x[sample]) & 255;
-            let got = laws[0][sample * LAW + high[sample] as usize] + laws[1][sample * LAW + low as usize];
+            let got = log_probs[0][sample * LEVELS + high[sample] as usize]
+                + log_probs[1][sample * LEVELS + low as usize];
             assert!((got - expected).abs() < 1e-3 + 1e-5 * expected.abs(), "{sample}: {got} {expected}");
-            let mut alone = vec![0.5; LAW];
+            let mut alone = vec![0.5; LEVELS];
             let parameters = &parameters[sample * columns..][..columns];
-            logistic_mixture_byte_laws(parameters, Some(&high[sample..=sample]), &mut alone);
-            assert_eq!(alone[..], laws[1][sample * LAW..][..LAW]);
+            logistic_mixture_byte_log_probs(parameters, Some(&high[sample..=sample]), &mut alone);
+            assert_eq!(alone[..], log_probs[1][sample * LEVELS..][..LEVELS]);
         }
     }
 
     #[test]
-    #[should_panic(expected = "parameters [3] and earlier values [1] of 1 channels do not fit laws [256]")]
+    #[should_panic(
+        expected = "parameters [3] and earlier values [1] of 1 channels do not fit log probabilities [256]"
+    )]
     fn laws_of_no_channel_panic() {
-        logistic_mixture_laws(&[0.0; 3], &[0.0], 1, &mut [0.0; 256]);
+        logistic_mixture_log_probs(&[0.0; 3], &[0.0], 1, &mut [0.0; 256]);
     }
 
     #[test]

@@ -2,29 +2,30 @@
 
 use burn::tensor::Tensor;
 
-use crate::activation::{self, Activation};
+use crate::activation;
 use crate::flex;
+use crate::types::Activation;
 
-/// A long short-term memory over sequences `x [batch, time, in]`: the hidden states `y [batch, time, hidden]`, and
-/// hidden state and cell behind the last step, `[batch, hidden]` each.
+/// A long short-term memory over sequences `x [batch, time, in]`. Returns the hidden states `y [batch, time, hidden]`, and
+/// hidden state and cell after the last step, `[batch, hidden]` each.
 ///
 /// Weights are `w_input [in, 4 · hidden]`, `w_hidden [hidden, 4 · hidden]` and `bias [4 · hidden]`, whose columns are
-/// those of the gates i, f, g, o in this order. Without `state`, hidden state and cell begin as zeros. Each step is
+/// those of the gates i, f, g, o in this order. Without `state`, the initial hidden state and cell are zero. Each step is
 ///
 /// `i, f, o = σ(x · W + h · U + b)`, `g = tanh(x · W + h · U + b)`, `c ← f ∘ c + i ∘ g`, `h ← o ∘ tanh(c)`.
 ///
-/// Differentiable in every argument, and through all three results. To carry the state from one stretch of a long
+/// Differentiable in every argument, and through all three results. To carry the state from one segment of a long
 /// sequence to the next without its gradient (truncated backpropagation through time), take its
 /// [`inner`](Tensor::inner) tensors.
 ///
-/// Memory: until the backward pass, gates and cells of all steps, `5 · batch · time · hidden` numbers, beside the
+/// Memory: until the backward pass, gates and cells of all steps, `5 · batch · time · hidden` values, besides the
 /// arguments and `y`.
 ///
 /// Source: Hochreiter & Schmidhuber 1997, with the forget gate of Gers et al. 2000.
 ///
 /// # Panics
 ///
-/// When the shapes do not fit one another.
+/// When the shapes do not fit each other.
 pub fn lstm(
     x: Tensor<3>,
     w_input: Tensor<2>,
@@ -41,13 +42,13 @@ pub fn lstm(
         .unwrap_or_else(|| default(x, w_input, w_hidden, bias, state))
 }
 
-/// One step of [`lstm`] for `x [batch, in]`: hidden state and cell behind it, from those in front of it, the same to the bit as
-/// that step of a whole sequence. Differentiable, but made for answers one at a time: without autodiff, small
-/// batches read the weights as they lie.
+/// One step of [`lstm`] for `x [batch, in]`: hidden state and cell after it, from those before it, with the same bits as
+/// that step of a whole sequence. Differentiable, but intended for inference step by step: without autodiff, small
+/// batches use the weights without packing them.
 ///
 /// # Panics
 ///
-/// When the shapes do not fit one another.
+/// When the shapes do not fit each other.
 pub fn lstm_step(
     x: Tensor<2>,
     w_input: Tensor<2>,
@@ -221,7 +222,7 @@ mod tests {
         [[1, 1, 1, 1], [3, 5, 7, 66], [50, 4, 20, 128], [2, 9, 1, 17], [130, 2, 5, 30], [1, 3, 40, 300]];
 
     #[test]
-    fn equals_the_default_body() {
+    fn equals_the_default_implementation() {
         let device = Device::flex().autodiff();
         for size in SIZES {
             for parts in [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [1.0, 1.0, 1.0]] {
@@ -341,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn steps_equal_the_sequence_to_the_bit() {
+    fn steps_equal_the_sequence_bit_by_bit() {
         for size in [[1, 3, 5, 20], [5, 2, 7, 66], [3, 2, 400, 500]] {
             for device in [Device::flex(), Device::flex().autodiff()] {
                 let all = Arguments::new(size, &device);

@@ -2,13 +2,13 @@
 
 use burn::tensor::Tensor;
 
-use crate::activation::Activation;
 use crate::flex;
+use crate::types::Activation;
 
 /// A chain of fully connected layers, prepared once and then applied to one example at a time without tensors and without
-/// threads: for control loops, where the time of a single answer counts.
+/// threads: for control loops, where the latency of a single example matters.
 ///
-/// Gives the same numbers, to the bit, as [`crate::linear`] layer by layer on the Flex backend. Gradients are not computed.
+/// Gives the same bits as [`crate::linear`] layer by layer on the Flex backend. Gradients are not computed.
 ///
 /// Memory: a copy of weights and biases, and two rows of the widest layer.
 #[derive(Clone, Debug)]
@@ -24,7 +24,7 @@ impl Mlp {
     ///
     /// # Panics
     ///
-    /// When there are no layers, or the shapes do not fit one another.
+    /// When there are no layers, or the shapes do not fit each other.
     pub fn new(layers: &[(Tensor<2>, Tensor<1>, Activation)]) -> Self {
         assert!(!layers.is_empty(), "mlp: no layers");
         for (weight, bias, _) in layers {
@@ -37,10 +37,7 @@ impl Mlp {
         }
         for pair in layers.windows(2) {
             let (first, second) = (pair[0].0.dims(), pair[1].0.dims());
-            assert!(
-                first[1] == second[0],
-                "mlp: weight {second:?} does not fit weight {first:?} in front of it"
-            );
+            assert!(first[1] == second[0], "mlp: weight {second:?} does not fit weight {first:?} before it");
         }
         let widest = layers.iter().map(|(weight, ..)| weight.dims()[1]).max().unwrap_or(0);
         Self {
@@ -50,7 +47,7 @@ impl Mlp {
             layers: layers
                 .iter()
                 .map(|(weight, bias, activation)| {
-                    flex::mlp::Layer::new(numbers(weight), numbers(bias), *activation)
+                    flex::mlp::Layer::new(values_of(weight), values_of(bias), *activation)
                 })
                 .collect(),
         }
@@ -75,8 +72,8 @@ impl Mlp {
     }
 }
 
-/// The numbers of a tensor, in f32.
-fn numbers<const D: usize>(tensor: &Tensor<D>) -> Vec<f32> {
+/// The values of a tensor, in f32.
+fn values_of<const D: usize>(tensor: &Tensor<D>) -> Vec<f32> {
     tensor.clone().into_data().iter::<f32>().collect()
 }
 
@@ -102,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn equals_linear_to_the_bit() {
+    fn equals_linear_bit_by_bit() {
         for sizes in [&[17, 64, 64, 6][..], &[1, 1], &[5, 300, 7, 130], &[500, 33]] {
             for activation in [Activation::Tanh, Activation::Relu, Activation::Gelu, Activation::Identity] {
                 let layers = layers(sizes, activation);
@@ -132,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "weight [6, 2] does not fit weight [4, 5] in front of it")]
+    #[should_panic(expected = "weight [6, 2] does not fit weight [4, 5] before it")]
     fn wrong_layers_panic_with_both_shapes() {
         let mut both = layers(&[4, 5], Activation::Tanh);
         both.extend(layers(&[6, 2], Activation::Tanh));

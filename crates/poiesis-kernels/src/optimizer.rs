@@ -1,110 +1,19 @@
-//! One update of a parameter tensor by its gradient, under any of several rules.
+//! One update of a parameter tensor by its gradient, with any of several optimizers.
 
 use burn::tensor::Tensor;
 
 use crate::flex::optimizer;
+use crate::types::{OptimizerKind, UpdateStep, Updated};
 
-/// How a gradient `g` moves a parameter `θ` with the learning rate `lr`. What a rule remembers between steps is
-/// its states, flat tensors `[number of elements of the parameter]` that are zero before the first step.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Rule {
-    /// Stochastic gradient descent: `θ ← θ − lr g`. With momentum `b ← momentum · b + g` stands for `g`
-    /// (state `b`), with Nesterov's `g + momentum · b`.
-    ///
-    /// Source: Sutskever et al. 2013, §2, with the learning rate outside of `b`.
-    Sgd {
-        /// Decay of the sum of gradients; 0 for none.
-        momentum: f64,
-        /// Whether to look ahead by a step.
-        nesterov: bool,
-    },
-    /// `v ← α v + (1 − α) g²`, `θ ← θ − lr g / (√v + ε)` (state `v`). With momentum
-    /// `b ← momentum · b + g / (√v + ε)` stands for the quotient (states `v`, `b`).
-    ///
-    /// Source: Tieleman & Hinton 2012, lecture 6.5.
-    RmsProp {
-        /// Decay of the second moment, in `[0, 1)`.
-        alpha: f64,
-        /// Added to the root of the second moment.
-        epsilon: f64,
-        /// Decay of the sum of scaled gradients; 0 for none.
-        momentum: f64,
-    },
-    /// `m ← β₁ m + (1 − β₁) g`, `v ← β₂ v + (1 − β₂) g²`,
-    /// `θ ← θ − lr (m / (1 − β₁ᵗ)) / (√(v / (1 − β₂ᵗ)) + ε)` (states `m`, `v`). With
-    /// [`UpdateStep::decoupled_weight_decay`] it is AdamW.
-    ///
-    /// Source: Kingma & Ba 2015, algorithm 1; Loshchilov & Hutter 2019, algorithm 2.
-    Adam {
-        /// Decay of the first moment, in `[0, 1)`.
-        beta1: f64,
-        /// Decay of the second moment, in `[0, 1)`.
-        beta2: f64,
-        /// Added to the root of the second moment.
-        epsilon: f64,
-    },
-    /// `m ← β₁ m + (1 − β₁) g`, `u ← max(β₂ u, |g| + ε)`, `θ ← θ − lr (m / (1 − β₁ᵗ)) / u` (states `m`, `u`).
-    ///
-    /// Source: Kingma & Ba 2015, algorithm 2, with PyTorch's ε.
-    AdaMax {
-        /// Decay of the first moment, in `[0, 1)`.
-        beta1: f64,
-        /// Decay of the infinity norm, in `[0, 1)`.
-        beta2: f64,
-        /// Added to the size of the gradient.
-        epsilon: f64,
-    },
-}
-
-impl Rule {
-    /// How many states the rule keeps.
-    pub fn states(&self) -> usize {
-        match *self {
-            Rule::Sgd { momentum, .. } => usize::from(momentum != 0.0),
-            Rule::RmsProp { momentum, .. } => 1 + usize::from(momentum != 0.0),
-            Rule::Adam { .. } | Rule::AdaMax { .. } => 2,
-        }
-    }
-}
-
-/// The settings of one update.
-#[derive(Clone, Debug, PartialEq)]
-pub struct UpdateStep {
-    /// How the gradient moves the parameter.
-    pub rule: Rule,
-    /// Learning rate.
-    pub learning_rate: f64,
-    /// L2 penalty, added to the gradient as `weight_decay · parameter`.
-    pub weight_decay: f64,
-    /// Decoupled weight decay: the parameter shrinks by `learning_rate · decoupled_weight_decay` before it moves.
-    pub decoupled_weight_decay: f64,
-    /// Number of this update, counted from 1, for the correction of the moments' bias.
-    pub step: u64,
-    /// Factor on the gradient, as clipping by the global norm gives it (see [`squared_norm`]); 1 leaves it as it
-    /// is.
-    pub gradient_scale: f64,
-}
-
-/// What [`update`] returns.
-#[derive(Clone, Debug)]
-pub struct Updated<const D: usize> {
-    /// The moved parameter.
-    pub parameter: Tensor<D>,
-    /// The rule's new states.
-    pub states: Vec<Tensor<1>>,
-    /// The new average, if there was one.
-    pub average: Option<Tensor<1>>,
-}
-
-/// Moves `parameter` by `gradient`, which is taken as `gradient_scale · gradient + weight_decay · parameter`.
+/// Updates `parameter` by `gradient`, for which `gradient_scale · gradient + weight_decay · parameter` is used.
 ///
-/// `states` are those of the rule, in its order. `average` is a flat running mean of the parameter and its decay: it
-/// becomes `decay · average + (1 − decay) · parameter` with the moved parameter, in the same pass over memory.
-/// All tensors are without autodiff. Buffers that nothing else holds are updated in place.
+/// `states` are those of the optimizer, in its order. `average` is a flat moving average of the parameter, and its decay: it
+/// becomes `decay · average + (1 − decay) · parameter` with the updated parameter, in the same pass over memory.
+/// All tensors are without autodiff. Buffers that are not shared are updated in place.
 ///
 /// # Panics
 ///
-/// When the shapes do not fit one another, there are not as many states as the rule keeps, or `step.step` is 0.
+/// When the shapes do not fit each other, the number of states is not that of the optimizer, or `step.step` is 0.
 pub fn update<const D: usize>(
     parameter: Tensor<D>,
     gradient: Tensor<D>,
@@ -114,11 +23,11 @@ pub fn update<const D: usize>(
 ) -> Updated<D> {
     check(&parameter, &gradient, &states, average.as_ref().map(|(average, _)| average));
     assert!(
-        states.len() == step.rule.states(),
+        states.len() == step.kind.states(),
         "update: {} states were given, but {:?} keeps {}",
         states.len(),
-        step.rule,
-        step.rule.states(),
+        step.kind,
+        step.kind.states(),
     );
     assert!(step.step > 0, "update: steps are counted from 1");
     let on_flex = optimizer::fits(&parameter)
@@ -154,7 +63,7 @@ fn check<const D: usize>(
     }
 }
 
-/// The sum of the squares of all elements, in an order that depends on their number only. Reads it back from the
+/// The sum of the squares of all elements, in an order that depends on their number only. The result is read back from the
 /// device.
 pub fn squared_norm<const D: usize>(tensor: &Tensor<D>) -> f64 {
     optimizer::squared_norm(tensor)
@@ -176,15 +85,15 @@ pub(crate) fn default<const D: usize>(
     let parameter = parameter.reshape([count]);
     let g = gradient.reshape([count]) * step.gradient_scale + parameter.clone() * step.weight_decay;
     let steps = step.step as f64;
-    let direction = match step.rule {
-        Rule::Sgd { momentum, nesterov } => match &mut states[..] {
+    let direction = match step.kind {
+        OptimizerKind::Sgd { momentum, nesterov } => match &mut states[..] {
             [sum] => {
                 *sum = sum.clone() * momentum + g.clone();
                 if nesterov { g + sum.clone() * momentum } else { sum.clone() }
             }
             _ => g,
         },
-        Rule::RmsProp { alpha, epsilon, momentum } => {
+        OptimizerKind::RmsProp { alpha, epsilon, momentum } => {
             states[0] = states[0].clone() * alpha + g.clone().square() * (1.0 - alpha);
             let scaled = g / (states[0].clone().sqrt() + epsilon);
             match &mut states[..] {
@@ -195,14 +104,14 @@ pub(crate) fn default<const D: usize>(
                 _ => scaled,
             }
         }
-        Rule::Adam { beta1, beta2, epsilon } => {
+        OptimizerKind::Adam { beta1, beta2, epsilon } => {
             states[0] = states[0].clone() * beta1 + g.clone() * (1.0 - beta1);
             states[1] = states[1].clone() * beta2 + g.square() * (1.0 - beta2);
             let correction = 1.0 / (1.0 - beta2.powf(steps)).sqrt();
             let root = states[1].clone().sqrt() * correction + epsilon;
             states[0].clone() / (1.0 - beta1.powf(steps)) / root
         }
-        Rule::AdaMax { beta1, beta2, epsilon } => {
+        OptimizerKind::AdaMax { beta1, beta2, epsilon } => {
             states[0] = states[0].clone() * beta1 + g.clone() * (1.0 - beta1);
             states[1] = (states[1].clone() * beta2).max_pair(g.abs() + epsilon);
             states[0].clone() / (1.0 - beta1.powf(steps)) / states[1].clone()
@@ -223,21 +132,21 @@ mod tests {
     type Update =
         fn(Tensor<2>, Tensor<2>, Vec<Tensor<1>>, Option<(Tensor<1>, f64)>, &UpdateStep) -> Updated<2>;
 
-    const ADAM: Rule = Rule::Adam { beta1: 0.8, beta2: 0.95, epsilon: 1e-3 };
+    const ADAM: OptimizerKind = OptimizerKind::Adam { beta1: 0.8, beta2: 0.95, epsilon: 1e-3 };
 
-    const RULES: [Rule; 7] = [
-        Rule::Sgd { momentum: 0.0, nesterov: false },
-        Rule::Sgd { momentum: 0.8, nesterov: false },
-        Rule::Sgd { momentum: 0.8, nesterov: true },
-        Rule::RmsProp { alpha: 0.9, epsilon: 1e-3, momentum: 0.0 },
-        Rule::RmsProp { alpha: 0.9, epsilon: 1e-3, momentum: 0.7 },
+    const KINDS: [OptimizerKind; 7] = [
+        OptimizerKind::Sgd { momentum: 0.0, nesterov: false },
+        OptimizerKind::Sgd { momentum: 0.8, nesterov: false },
+        OptimizerKind::Sgd { momentum: 0.8, nesterov: true },
+        OptimizerKind::RmsProp { alpha: 0.9, epsilon: 1e-3, momentum: 0.0 },
+        OptimizerKind::RmsProp { alpha: 0.9, epsilon: 1e-3, momentum: 0.7 },
         ADAM,
-        Rule::AdaMax { beta1: 0.8, beta2: 0.95, epsilon: 1e-3 },
+        OptimizerKind::AdaMax { beta1: 0.8, beta2: 0.95, epsilon: 1e-3 },
     ];
 
-    fn settings(rule: Rule, step: u64) -> UpdateStep {
+    fn settings(kind: OptimizerKind, step: u64) -> UpdateStep {
         UpdateStep {
-            rule,
+            kind,
             learning_rate: 0.01,
             weight_decay: 0.1,
             decoupled_weight_decay: 0.2,
@@ -247,34 +156,34 @@ mod tests {
     }
 
     /// Three steps from the same start, with or without an average.
-    fn steps(update: Update, rule: Rule, shape: [usize; 2], averaged: bool) -> Vec<Vec<f32>> {
+    fn steps(update: Update, kind: OptimizerKind, shape: [usize; 2], averaged: bool) -> Vec<Vec<f32>> {
         let device = Device::flex();
         let count = shape[0] * shape[1];
         let zeros = || Tensor::<1>::zeros([count], &device);
         let mut now = Updated {
             parameter: tensor(&numbers(count, 1), shape, &device),
-            states: (0..rule.states()).map(|_| zeros()).collect(),
+            states: (0..kind.states()).map(|_| zeros()).collect(),
             average: averaged.then(zeros),
         };
         for step in 1..4 {
             let gradient = tensor(&numbers(count, step + 1), [shape[1], shape[0]], &device).transpose();
             let average = now.average.map(|average| (average, 0.6));
-            now = update(now.parameter, gradient, now.states, average, &settings(rule, step));
+            now = update(now.parameter, gradient, now.states, average, &settings(kind, step));
         }
         let rest = now.states.into_iter().chain(now.average);
         std::iter::once(values(now.parameter)).chain(rest.map(values)).collect()
     }
 
     #[test]
-    fn equals_the_default_body() {
-        for rule in RULES {
+    fn equals_the_default_implementation() {
+        for kind in KINDS {
             for (shape, averaged) in [([50, 1501], true), ([1, 1], false), ([0, 3], true), ([7, 5], false)] {
-                let expected = steps(default, rule, shape, averaged);
-                let got = steps(update, rule, shape, averaged);
-                assert_eq!(got.len(), 1 + rule.states() + usize::from(averaged));
+                let expected = steps(default, kind, shape, averaged);
+                let got = steps(update, kind, shape, averaged);
+                assert_eq!(got.len(), 1 + kind.states() + usize::from(averaged));
                 for (i, (got, expected)) in got.iter().zip(&expected).enumerate() {
                     let expected: Vec<f64> = expected.iter().map(|&x| f64::from(x)).collect();
-                    assert_close(got, &expected, 1e-6, &format!("{rule:?} {shape:?}, output {i}"));
+                    assert_close(got, &expected, 1e-6, &format!("{kind:?} {shape:?}, output {i}"));
                 }
             }
         }
@@ -282,16 +191,16 @@ mod tests {
 
     #[test]
     fn the_same_for_any_number_of_threads() {
-        for rule in RULES {
-            assert_same_for_any_threads(|| steps(update, rule, [50, 1501], true));
+        for kind in KINDS {
+            assert_same_for_any_threads(|| steps(update, kind, [50, 1501], true));
         }
     }
 
     #[test]
     fn an_average_leaves_the_parameter_as_it_is() {
-        for rule in RULES {
-            let with = steps(update, rule, [50, 1501], true);
-            assert_eq!(steps(update, rule, [50, 1501], false)[..], with[..with.len() - 1]);
+        for kind in KINDS {
+            let with = steps(update, kind, [50, 1501], true);
+            assert_eq!(steps(update, kind, [50, 1501], false)[..], with[..with.len() - 1]);
         }
     }
 
@@ -301,10 +210,10 @@ mod tests {
             ["sgd", "sgd_momentum", "sgd_nesterov", "rmsprop", "rmsprop_momentum", "adam", "adamax", "adamw"];
         let device = Device::flex();
         let fixture = Fixture::read("optimizer");
-        for (name, rule) in names.into_iter().zip(RULES.into_iter().chain([ADAM])) {
+        for (name, kind) in names.into_iter().zip(KINDS.into_iter().chain([ADAM])) {
             let mut parameter = fixture.tensor::<2>("parameter", &device);
             let zeros = || Tensor::<1>::zeros([35], &device);
-            let mut states: Vec<_> = (0..rule.states()).map(|_| zeros()).collect();
+            let mut states: Vec<_> = (0..kind.states()).map(|_| zeros()).collect();
             let mut average = parameter.clone().reshape([35]);
             let gradients = fixture.tensor::<3>("gradients", &device);
             for step in 1..=10 {
@@ -315,7 +224,7 @@ mod tests {
                     weight_decay: decay[0],
                     decoupled_weight_decay: decay[1],
                     gradient_scale: (5.0 / norm).min(1.0),
-                    ..settings(rule, step as u64)
+                    ..settings(kind, step as u64)
                 };
                 let updated = update(parameter, gradient, states, Some((average, 0.9)), &settings);
                 (parameter, states, average) = (updated.parameter, updated.states, updated.average.unwrap());
@@ -326,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn leaves_tensors_that_others_hold() {
+    fn leaves_shared_tensors_unchanged() {
         let device = Device::flex();
         let first = || Tensor::<1>::ones([6], &device);
         let (parameter, states, average) = (Tensor::<2>::ones([2, 3], &device), [first(), first()], first());
@@ -366,6 +275,6 @@ mod tests {
         let device = Device::flex();
         let (parameter, gradient) = (Tensor::<2>::ones([2, 3], &device), Tensor::ones([2, 3], &device));
         let average = Some((Tensor::zeros([5], &device), 0.5));
-        update(parameter, gradient, Vec::new(), average, &settings(RULES[0], 1));
+        update(parameter, gradient, Vec::new(), average, &settings(KINDS[0], 1));
     }
 }

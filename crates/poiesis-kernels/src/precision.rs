@@ -7,16 +7,16 @@ use crate::flex::simd;
 /// How matrix products round their factors. Sums are f32 with either, and so is everything that is stored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Precision {
-    /// Not at all.
+    /// No rounding.
     #[default]
     F32,
-    /// To bf16, the upper half of an f32: its range with 8 bits of precision, an error of up to 2⁻⁹ of the factor. Numbers below
+    /// To bf16, the upper half of an f32: its range with 8 bits of precision, an error of up to 2⁻⁹ of the factor. Values below
     /// 2⁻¹²⁶ count as zero.
     Bf16,
 }
 
 impl Precision {
-    /// Whether this processor can: for [`Precision::Bf16`] it must have AVX512-BF16 (AMD from Zen 4 on, Intel's servers from
+    /// Whether this processor supports it: for [`Precision::Bf16`] it must have AVX512-BF16 (AMD from Zen 4 on, Intel's servers from
     /// Sapphire Rapids on), and [`limit_simd`](crate::limit_simd) must allow AVX-512.
     pub fn is_supported(self) -> bool {
         self == Precision::F32 || has_bf16()
@@ -41,8 +41,8 @@ static BF16: AtomicBool = AtomicBool::new(false);
 ///
 /// [`Precision::Bf16`] makes matrix products up to twice as fast: those of [`linear`](crate::linear), of attention, of
 /// recurrent layers and of convolutions ([`conv2d`](crate::conv2d)), and their gradients. Winograd's algorithms with more than two
-/// results a tile, layers over up to four rows, cached steps of attention, [`inference`](crate::inference) and default bodies stay
-/// as they are. Results are the same for any number of threads with either.
+/// results per tile, layers over up to four rows, cached steps of attention, [`inference`](crate::inference) and default
+/// implementations are not affected. Results are the same for any number of threads with either.
 ///
 /// # Panics
 ///
@@ -52,7 +52,7 @@ pub fn set_precision(precision: Precision) {
     BF16.store(precision == Precision::Bf16, Ordering::Relaxed);
 }
 
-/// The precision in force.
+/// The current precision.
 pub fn precision() -> Precision {
     if BF16.load(Ordering::Relaxed) { Precision::Bf16 } else { Precision::F32 }
 }

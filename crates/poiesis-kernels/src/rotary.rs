@@ -3,14 +3,15 @@
 use burn::tensor::{Tensor, TensorData};
 
 use crate::flex;
+use crate::flex::rotary::angles;
 
-/// Rotates pairs of the last axis of `x [batch, time, heads, dim]` by angles that grow with the position: the pair
+/// Rotates pairs of the last axis of `x [batch, time, heads, dim]` by angles proportional to the position: the pair
 /// `(i, i + dim / 2)` at time `t` by `(first_position + t) · base^(−2 i / dim)`, so that products of rotated queries and
-/// keys depend on their distance only. `first_position` is that of the first time step, as in generation with kept keys;
-/// the usual `base` is 10 000.
+/// keys depend on their distance only. `first_position` is the position of the first time step, for generation with cached
+/// keys; the usual `base` is 10 000.
 ///
 /// On Flex one pass over memory forward and one backward; only sine and cosine of the angles are kept,
-/// `time · dim` numbers, and those of the last call also for the next one.
+/// `time · dim` values; those of the last call are reused by the next one.
 ///
 /// Source: Su et al. 2021 (arXiv:2104.09864), equation 34, with the halves of the axis as the members of the pairs.
 ///
@@ -28,17 +29,17 @@ pub fn rotary(x: Tensor<4>, first_position: usize, base: f64) -> Tensor<4> {
 }
 
 /// [`rotary`] of the queries and keys of `qkv [batch, time, heads + 2 · kv_heads, dim]`, packed as
-/// [`attention_packed`](crate::attention_packed) takes them; the values, which are the last `kv_heads` heads, stay as
-/// they are.
+/// [`attention_packed`](crate::attention_packed) takes them; the values, which are the last `kv_heads` heads, are not
+/// changed.
 ///
 /// # Panics
 ///
-/// When `dim` is odd, or there are not more than `kv_heads` heads.
+/// When `dim` is odd, or there are no more than `kv_heads` heads.
 pub fn rotary_packed(qkv: Tensor<4>, kv_heads: usize, first_position: usize, base: f64) -> Tensor<4> {
     let shape = qkv.dims();
     assert!(
         shape[3].is_multiple_of(2) && shape[2] > kv_heads,
-        "rotary_packed: input {shape:?} has no pairs, or no heads beside {kv_heads} of values",
+        "rotary_packed: input {shape:?} has no pairs, or no heads besides {kv_heads} of values",
     );
     if shape.contains(&0) {
         return qkv;
@@ -51,17 +52,6 @@ pub(crate) fn default_packed(qkv: Tensor<4>, kv_heads: usize, first_position: us
     let turned = qkv.dims()[2] - kv_heads;
     let values = qkv.clone().narrow(2, turned, kv_heads);
     Tensor::cat(vec![default(qkv.narrow(2, 0, turned), first_position, base), values], 2)
-}
-
-/// Cosines and, behind them, sines of the angles at one position, as many as there are pairs each.
-pub(crate) fn angles(row: &mut [f32], position: usize, base: f64) {
-    let dim = row.len() as f64;
-    let (cosines, sines) = row.split_at_mut(row.len() / 2);
-    for (i, (cosine, sine)) in cosines.iter_mut().zip(sines).enumerate() {
-        let angle = position as f64 * base.powf(-2.0 * i as f64 / dim);
-        *cosine = angle.cos() as f32;
-        *sine = angle.sin() as f32;
-    }
 }
 
 pub(crate) fn default(x: Tensor<4>, first_position: usize, base: f64) -> Tensor<4> {
@@ -102,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn equals_the_default_body() {
+    fn equals_the_default_implementation() {
         for shape in SHAPES {
             let expected = run(default, shape, 11);
             for (got, expected) in run(rotary, shape, 11).iter().zip(&expected) {
@@ -113,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn packed_equals_its_default_body() {
+    fn packed_equals_its_default_implementation() {
         let ours: Rotary = |x, first, base| rotary_packed(x, 1, first, base);
         let theirs: Rotary = |x, first, base| default_packed(x, 1, first, base);
         for shape in SHAPES.into_iter().filter(|shape| shape[2] > 1) {

@@ -29,8 +29,8 @@ struct Case {
     padding: [[usize; 2]; 2],
     dilation: [usize; 2],
     groups: usize,
-    /// Elements of the kernel that take part.
-    live: Option<usize>,
+    /// Active taps of the kernel.
+    active_taps: Option<usize>,
 }
 
 impl Case {
@@ -45,7 +45,7 @@ impl Case {
             padding: [[p; 2]; 2],
             dilation: [1; 2],
             groups: 1,
-            live: None,
+            active_taps: None,
         }
     }
 
@@ -83,8 +83,10 @@ impl Case {
                                 .wrapping_sub(self.padding[0][0]);
                             let x = (ox * self.stride[1] + kx * self.dilation[1])
                                 .wrapping_sub(self.padding[1][0]);
-                            let dead = self.live.is_some_and(|live| ky * self.kernel[1] + kx >= live);
-                            if dead || y >= self.large[0] || x >= self.large[1] {
+                            let inactive = self
+                                .active_taps
+                                .is_some_and(|active_taps| ky * self.kernel[1] + kx >= active_taps);
+                            if inactive || y >= self.large[0] || x >= self.large[1] {
                                 continue;
                             }
                             for o in 0..self.out {
@@ -131,7 +133,7 @@ fn convolve(case: &Case, x: &[f32], weight: &[f32], bias: &[f32], dy: &[f32]) ->
         padding: case.padding,
         dilation: case.dilation,
         groups: case.groups,
-        live: case.live,
+        active_taps: case.active_taps,
     };
     let y = conv2d(x.clone(), weight.clone(), Some(bias.clone()), &options);
     assert_eq!(y.dims(), [case.batch, h, w, case.out]);
@@ -179,7 +181,7 @@ fn check(case: &Case) {
     let f = f64::from;
     let group_channels = case.channels / case.groups;
     // Sums of many numbers of both signs.
-    // The short convolutions of many channels round a little more than the direct sums.
+    // Winograd's schemes round a little more than direct sums.
     let tolerance = if case.channels.is_multiple_of(16) { 1e-5 } else { 3e-6 };
     let bias_tolerance = 1e-6 * (large.len() as f64).sqrt().max(4.0);
 
@@ -203,7 +205,7 @@ fn check(case: &Case) {
     assert_close(&got[2], &dw, 2.0 * tolerance, &format!("dw of {name}"));
     assert_close(&got[3], &db, bias_tolerance, &format!("db of {name}"));
 
-    if case.output_padding().is_none() || case.live.is_some() {
+    if case.output_padding().is_none() || case.active_taps.is_some() {
         return;
     }
     let got = convolve_transposed(case, &small, &weight, &large_bias, &large);
@@ -249,7 +251,7 @@ fn shapes_of_the_models() {
 }
 
 #[test]
-fn shapes_of_every_short_convolution() {
+fn shapes_of_every_winograd_scheme() {
     // Large channel counts with few pixels take small tiles, the others large ones.
     for (kernel, stride, padding) in [(3, 1, 1), (4, 2, 1), (5, 2, 2), (3, 1, 0), (3, 2, 1), (2, 1, 0)] {
         for size in [4, 9, 13, 16] {
@@ -288,7 +290,7 @@ fn odd_shapes() {
     check(&Case { channels: 64, out: 64, groups: 2, stride: [2, 2], ..base });
 }
 
-/// Wide enough that most windows are read where they lie.
+/// Wide enough that most windows are read in place.
 #[test]
 fn wide_images() {
     let base = Case::square(2, 28, 5, 20, 3, 1, 1);
@@ -297,15 +299,15 @@ fn wide_images() {
     check(&Case::square(2, 30, 5, 17, 3, 2, 1));
     check(&Case { large: [9, 50], kernel: [3, 5], padding: [[1, 1], [2, 2]], ..base.clone() });
     check(&Case { large: [20, 41], kernel: [5, 3], stride: [3, 2], ..base.clone() });
-    // The kernels of a gated PixelCNN: the rows above, and what is left of a pixel.
+    // The kernels of a gated PixelCNN: the rows above a pixel, and the pixels to its left.
     check(&Case { large: [10, 26], kernel: [2, 3], padding: [[2, 0], [1, 1]], ..base.clone() });
     check(&Case { large: [10, 26], kernel: [1, 2], padding: [[0, 0], [1, 0]], ..base.clone() });
-    // Lines of which none lies inside, or nothing else.
+    // Lines of which none is inside, or all are.
     check(&Case { large: [2, 30], ..base.clone() });
     check(&Case { large: [1, 30], kernel: [5, 3], padding: [[2, 2], [1, 1]], ..base.clone() });
     check(&Case { large: [12, 30], padding: [[0, 0], [0, 0]], ..base.clone() });
-    for live in [0, 1, 5, 8] {
-        check(&Case { live: Some(live), ..base.clone() });
+    for active_taps in [0, 1, 5, 8] {
+        check(&Case { active_taps: Some(active_taps), ..base.clone() });
     }
 }
 
@@ -321,20 +323,20 @@ fn pixels_with_a_stride_and_images_from_pixels() {
 #[test]
 fn masked_kernels() {
     let base = Case::square(2, 9, 16, 32, 3, 1, 1);
-    for live in 0..=9 {
-        check(&Case { live: Some(live), ..base.clone() });
+    for active_taps in 0..=9 {
+        check(&Case { active_taps: Some(active_taps), ..base.clone() });
     }
-    check(&Case { live: Some(24), ..Case::square(2, 12, 3, 16, 7, 1, 3) });
-    check(&Case { live: Some(25), ..Case::square(1, 9, 64, 64, 7, 1, 3) });
-    check(&Case { live: Some(7), ..Case::square(2, 8, 16, 16, 4, 2, 1) });
-    check(&Case { live: Some(5), channels: 40, out: 48, groups: 2, dilation: [2, 2], ..base });
+    check(&Case { active_taps: Some(24), ..Case::square(2, 12, 3, 16, 7, 1, 3) });
+    check(&Case { active_taps: Some(25), ..Case::square(1, 9, 64, 64, 7, 1, 3) });
+    check(&Case { active_taps: Some(7), ..Case::square(2, 8, 16, 16, 4, 2, 1) });
+    check(&Case { active_taps: Some(5), channels: 40, out: 48, groups: 2, dilation: [2, 2], ..base });
 }
 
 #[test]
-#[should_panic(expected = "[3, 3, 4, 8] has fewer elements than the Some(10)")]
+#[should_panic(expected = "[3, 3, 4, 8] has fewer taps than the Some(10)")]
 fn a_mask_beyond_the_kernel_panics() {
     let device = Device::flex();
-    let options = ConvOptions { live: Some(10), ..ConvOptions::default() };
+    let options = ConvOptions { active_taps: Some(10), ..ConvOptions::default() };
     conv2d(Tensor::ones([1, 4, 4, 4], &device), Tensor::ones([3, 3, 4, 8], &device), None, &options);
 }
 
@@ -358,12 +360,12 @@ proptest! {
         stride in [1usize..5, 1usize..5],
         padding in [[0usize..4, 0usize..4], [0usize..4, 0usize..4]],
         dilation in [1usize..4, 1usize..4],
-        live in proptest::option::weighted(0.2, 0usize..25),
+        active_taps in proptest::option::weighted(0.2, 0usize..25),
     ) {
-        let live = live.map(|live| live.min(kernel[0] * kernel[1]));
+        let active_taps = active_taps.map(|active_taps| active_taps.min(kernel[0] * kernel[1]));
         let case = Case {
             batch, large, channels: channels * groups, out: out * groups, kernel, stride,
-            padding, dilation, groups, live,
+            padding, dilation, groups, active_taps,
         };
         prop_assume!(case.small().is_some());
         check(&case);

@@ -1,4 +1,4 @@
-//! Gradients against differences of values: nothing but the forward passes is needed to know what they must be.
+//! Gradients against finite differences of the forward passes.
 
 #![expect(clippy::unwrap_used, reason = "tests may panic")]
 
@@ -21,8 +21,8 @@ const SHORT: f64 = 0.06;
 /// The same for operations that are linear in each argument, where only rounding errs.
 const LONG: f64 = 1.0;
 
-/// Asserts that what `Σ dy · operation(arguments)` changes by, when each of the arguments, of these lengths, moves, is what their
-/// gradients say; `dy` is fixed.
+/// Asserts that the change of `Σ dy · operation(arguments)` when each of the arguments, of these lengths, moves agrees with their
+/// gradients; `dy` is fixed.
 fn assert_gradients(name: &str, step: f64, lens: &[usize], operation: impl Fn(&[Tensor<1>]) -> Tensor<1>) {
     let arguments: Vec<Vec<f32>> = lens.iter().zip(1..).map(|(&len, seed)| numbers(len, seed)).collect();
     let run = |arguments: &[Vec<f32>]| {
@@ -78,7 +78,7 @@ fn products() {
     assert_gradients("linear", SHORT, &[7 * 19, 19 * 70, 70], |p| {
         flat(linear(part(&p[0], [7, 19]), part(&p[1], [19, 70]), Some(p[2].clone()), Activation::Gelu))
     });
-    let options = ConvOptions { live: Some(7), ..ConvOptions::new([1, 1], [1, 1]) };
+    let options = ConvOptions { active_taps: Some(7), ..ConvOptions::new([1, 1], [1, 1]) };
     assert_gradients("masked conv2d", LONG, &[2 * 6 * 7 * 5, 3 * 3 * 5 * 9, 9], |p| {
         let (x, weight) = (part(&p[0], [2, 6, 7, 5]), part(&p[1], [3, 3, 5, 9]));
         flat(conv2d(x, weight, Some(p[2].clone()), &options))

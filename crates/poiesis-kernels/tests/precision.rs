@@ -1,4 +1,4 @@
-//! Matrix products with factors of bf16. In a program of their own, as the precision is the whole process's.
+//! Matrix products with factors of bf16, in a separate program because the precision applies to the whole process.
 
 #![expect(clippy::unwrap_used, reason = "tests may panic")]
 
@@ -26,14 +26,14 @@ const SIZES: [[usize; 3]; 11] = [
     [5, 40, 40],
 ];
 
-/// The nearest bf16, of two as near the even one.
+/// The nearest bf16, ties to even.
 fn rounded(x: f32) -> f64 {
     let bits = x.to_bits();
     let bits = (bits + 0x7fff + (bits >> 16 & 1)) & 0xffff_0000;
     f64::from(f32::from_bits(bits))
 }
 
-/// A layer, both its gradients for the slopes `dy`, and their sums in f64 of the rounded factors.
+/// A layer and both its gradients for the gradient `dy`, and the same sums of the rounded factors in f64.
 fn layer([rows, inputs, outputs]: [usize; 3]) -> (Vec<Vec<f32>>, Vec<Vec<f64>>) {
     let (x, w, dy) = (numbers(rows * inputs, 1), numbers(inputs * outputs, 2), numbers(rows * outputs, 3));
     let device = Device::flex().autodiff();
@@ -123,7 +123,7 @@ fn convolutions_of_whole_numbers() -> Vec<Vec<f32>> {
         tensor(&numbers.iter().map(|x| (2.0 * x).round()).collect::<Vec<_>>(), shape, &device).require_grad()
     };
     let mut all = Vec::new();
-    for (image, kernel, stride, live) in [
+    for (image, kernel, stride, active_taps) in [
         ([2, 12, 14, 6], [3, 5, 6, 20], [1, 1], None),
         ([2, 12, 14, 6], [3, 5, 6, 20], [1, 1], Some(8)),
         ([2, 11, 13, 6], [3, 3, 6, 70], [1, 1], Some(5)),
@@ -133,7 +133,7 @@ fn convolutions_of_whole_numbers() -> Vec<Vec<f32>> {
     ] {
         let (x, w) = (random(image, 14), random(kernel, 15));
         let padding = [kernel[0] / 2, kernel[1] / 2];
-        let options = ConvOptions { live, ..ConvOptions::new(stride, padding) };
+        let options = ConvOptions { active_taps, ..ConvOptions::new(stride, padding) };
         let y = conv2d(x.clone(), w.clone(), None, &options);
         let slopes = random(y.dims(), 16);
         let gradients = (y.clone() * slopes).sum().backward();

@@ -97,7 +97,7 @@ fn convolutions() {
             ConvOptions { stride: [1, 2], padding: [[2, 1], [1, 0]], dilation: [2, 3], groups: 2, ..none },
         ),
         ("square", ConvOptions::new([1, 1], [1, 1])),
-        ("masked", ConvOptions { live: Some(4), ..ConvOptions::new([1, 1], [1, 1]) }),
+        ("masked", ConvOptions { active_taps: Some(4), ..ConvOptions::new([1, 1], [1, 1]) }),
     ];
     for (name, options) in cases {
         assert_convolution(name, |x, weight, bias| conv2d(x, weight, Some(bias), &options));
@@ -155,7 +155,7 @@ fn right_with_every_instruction_set() {
     assert_right_with_every_instruction_set("right_with_every_instruction_set");
 }
 
-/// Also lets this process use lesser instruction sets, if it was asked to, before anything is computed.
+/// Also limits the instruction set of this process, if the test asks for it, before anything is computed.
 fn device() -> Device {
     numbers(0, 0);
     Device::flex().autodiff()

@@ -11,10 +11,11 @@ use std::io::Write;
 use std::path::Path;
 use std::time::Instant;
 
-use poiesis::catalogue::{self, Start};
+use poiesis::catalogue;
 use poiesis::config::{Layer, resolve};
 use poiesis::data::{DataSpec, Examples, ImageShape};
 use poiesis::device::device;
+use poiesis::model::Start;
 use poiesis::rng;
 use poiesis_collect::{Dataset, Options, Split, VocabularyKind, collect};
 
@@ -34,8 +35,8 @@ fn main() -> Result<(), Fault> {
 fn measure() -> Result<(), Fault> {
     let wish = Wish::parse(std::env::args().skip(1))?;
     let entry = catalogue::find(&wish.model)?;
-    let settings = wish.settings.iter().map(|setting| Layer::assignment(setting));
-    let mut config = resolve(entry, &settings.collect::<Result<Vec<_>, _>>()?)?.config;
+    let settings = wish.settings.iter().map(|setting| Layer::assignment("the command line", setting));
+    let mut config = resolve(&entry.defaults()?, &settings.collect::<Result<Vec<_>, _>>()?)?.config;
     config.train.batch_size = wish.batch;
     config.train.precision.set(&config.device)?;
 

@@ -1,9 +1,9 @@
-//! Entropy coding of sequences by a model's laws: the fewer nats a model gives to data, the fewer bytes they take.
+//! Entropy coding of sequences by a model's probabilities: the fewer nats a model gives to data, the fewer bytes they take.
 //!
-//! A range coder (Martin 1979; the crate `constriction`) narrows an interval by the law of each value, −log₂ p bits at a time. The decoder
-//! must know the same laws to the last bit, so laws are rounded to whole numbers of 2⁻²⁴, and [`Code`] promises the same
-//! numbers however sequences are read. Sequences are coded side by side, in groups, because a model reads many sooner
-//! than one; a value's law knows nothing of the sequences beside its own.
+//! A range coder (Martin 1979; the crate `constriction`) narrows an interval by the probability of each value, −log₂ p bits at a time. The decoder
+//! must know the same probabilities to the last bit, so they are rounded to whole numbers of 2⁻²⁴, and [`Autoregressive`] promises the
+//! same bits however sequences are read. Sequences are coded in parallel, in groups, because a model reads many faster
+//! than one; the probabilities of a value do not depend on the other sequences.
 
 use std::f64::consts::LN_2;
 
@@ -12,13 +12,13 @@ use constriction::stream::model::{DecoderModel, DefaultUniformModel, EncoderMode
 use constriction::stream::queue::{DefaultRangeDecoder, DefaultRangeEncoder};
 use constriction::stream::{Decode as _, Encode as _};
 
-use crate::capability::Code;
+use crate::abilities::Autoregressive;
 
 /// Bits of the rounded probabilities.
 const PRECISION: usize = 24;
 /// All of them together.
 const WHOLE: u32 = 1 << PRECISION;
-/// Sequences that are coded side by side.
+/// Sequences that are coded in parallel.
 const GROUP: usize = 64;
 
 /// Sequences as code words.
@@ -26,7 +26,7 @@ const GROUP: usize = 64;
 pub struct Coded {
     /// The words of the range coder.
     pub words: Vec<u32>,
-    /// −Σ log₂ p of all values under the model's own laws, before they are rounded: what no code could do without.
+    /// −Σ log₂ p of all values under the model's own probabilities, before they are rounded: no code can do with fewer.
     pub bits: f64,
 }
 
@@ -34,25 +34,28 @@ pub struct Coded {
 ///
 /// # Panics
 ///
-/// When there is not one class for each sequence, a value is not below the alphabet, or a law is not one of probabilities.
+/// When there is not one class for each sequence, a value is not one of the model's, or the model gives no probabilities.
 pub fn encode(
-    code: &dyn Code,
+    model: &dyn Autoregressive,
     sequences: &[Vec<u32>],
     classes: &[Option<u32>],
     progress: &mut dyn FnMut(usize),
 ) -> Coded {
     assert_eq!(sequences.len(), classes.len(), "{} classes for {} sequences", classes.len(), sequences.len());
-    let mut coder = Encoder { coder: DefaultRangeEncoder::new(), bits: 0.0, law: Law::new(code.alphabet()) };
+    let mut coder =
+        Encoder { coder: DefaultRangeEncoder::new(), bits: 0.0, rounded: Rounded::new(model.num_values()) };
     let mut done = 0;
     for (sequences, classes) in sequences.chunks(GROUP).zip(classes.chunks(GROUP)) {
         let length = longest(sequences.iter().map(Vec::len));
         let all: Vec<&[u32]> = sequences.iter().map(Vec::as_slice).collect();
         let equal = all.iter().all(|sequence| sequence.len() == length);
-        match if equal { code.all_laws(&all, classes) } else { None } {
-            Some(laws) => {
-                coder.group(&all, length, |row, t| law_at(&laws, row * length + t, code.alphabet()));
+        match if equal { model.all_log_probs(&all, classes) } else { None } {
+            Some(log_probs) => {
+                coder.group(&all, length, |row, t| {
+                    log_probs_at(&log_probs, row * length + t, model.num_values())
+                });
             }
-            None => coder.read_group(code, &all, classes, length),
+            None => coder.read_group(model, &all, classes, length),
         }
         done += sequences.iter().map(Vec::len).sum::<usize>();
         progress(done);
@@ -63,14 +66,14 @@ pub fn encode(
 
 /// Decodes sequences of `lengths` and `classes` that [`encode`] made; `progress` is told how many values are done.
 ///
-/// `None` when the words end early or lie outside of every law: they are damaged, or of another model. Words that are
+/// `None` when the words end early or fit no value: they are damaged, or of another model. Words that are
 /// damaged otherwise decode to other values.
 ///
 /// # Panics
 ///
 /// When there is not one class for each sequence.
 pub fn decode(
-    code: &dyn Code,
+    model: &dyn Autoregressive,
     lengths: &[usize],
     classes: &[Option<u32>],
     words: &[u32],
@@ -78,21 +81,21 @@ pub fn decode(
 ) -> Option<Vec<Vec<u32>>> {
     assert_eq!(lengths.len(), classes.len(), "{} classes for {} sequences", classes.len(), lengths.len());
     let mut coder = DefaultRangeDecoder::from_compressed(words.to_vec()).ok()?;
-    let mut law = Law::new(code.alphabet());
+    let mut rounded = Rounded::new(model.num_values());
     let (mut sequences, mut done) = (Vec::with_capacity(lengths.len()), 0);
     for (lengths, classes) in lengths.chunks(GROUP).zip(classes.chunks(GROUP)) {
         let mut group: Vec<Vec<u32>> = lengths.iter().map(|&length| Vec::with_capacity(length)).collect();
-        let mut reader = code.reader(classes);
+        let mut decoder = model.decoder(classes);
         let length = longest(lengths.iter().copied());
         for t in 0..length {
-            let laws = reader.laws();
+            let log_probs = decoder.log_probs();
             for (row, sequence) in group.iter_mut().enumerate().filter(|&(row, _)| t < lengths[row]) {
-                law.round(law_at(laws, row, code.alphabet()));
-                sequence.push(coder.decode_symbol(&law).ok()? as u32);
+                rounded.round(log_probs_at(log_probs, row, model.num_values()));
+                sequence.push(coder.decode_symbol(&rounded).ok()? as u32);
                 done += 1;
             }
             if t + 1 < length {
-                reader.push(&values_at(group.iter().map(Vec::as_slice), t));
+                decoder.append(&values_at(group.iter().map(Vec::as_slice), t));
             }
             progress(done);
         }
@@ -133,11 +136,11 @@ fn longest(lengths: impl Iterator<Item = usize>) -> usize {
     lengths.max().unwrap_or(0)
 }
 
-fn law_at(laws: &[f32], row: usize, alphabet: usize) -> &[f32] {
-    &laws[row * alphabet..(row + 1) * alphabet]
+fn log_probs_at(log_probs: &[f32], row: usize, num_values: usize) -> &[f32] {
+    &log_probs[row * num_values..(row + 1) * num_values]
 }
 
-/// Value `t` of each sequence; those that have ended go on with zeros, which are not coded.
+/// Value `t` of each sequence; those that have ended continue with zeros, which are not coded.
 fn values_at<'a>(sequences: impl Iterator<Item = &'a [u32]>, t: usize) -> Vec<u32> {
     sequences.map(|sequence| sequence.get(t).copied().unwrap_or(0)).collect()
 }
@@ -145,80 +148,91 @@ fn values_at<'a>(sequences: impl Iterator<Item = &'a [u32]>, t: usize) -> Vec<u3
 struct Encoder {
     coder: DefaultRangeEncoder,
     bits: f64,
-    law: Law,
+    rounded: Rounded,
 }
 
 impl Encoder {
-    /// Codes a group whose laws are known: value 0 of each sequence, then value 1 of each, and so on.
-    fn group<'a>(&mut self, sequences: &[&[u32]], length: usize, law: impl Fn(usize, usize) -> &'a [f32]) {
+    /// Codes a group whose probabilities are known: value 0 of each sequence, then value 1 of each, and so on.
+    fn group<'a>(
+        &mut self,
+        sequences: &[&[u32]],
+        length: usize,
+        log_probs: impl Fn(usize, usize) -> &'a [f32],
+    ) {
         for t in 0..length {
             for (row, sequence) in sequences.iter().enumerate() {
-                self.value(sequence[t], law(row, t));
+                self.value(sequence[t], log_probs(row, t));
             }
         }
     }
 
     /// Codes a group by reading it.
-    fn read_group(&mut self, code: &dyn Code, sequences: &[&[u32]], classes: &[Option<u32>], length: usize) {
-        let mut reader = code.reader(classes);
+    fn read_group(
+        &mut self,
+        model: &dyn Autoregressive,
+        sequences: &[&[u32]],
+        classes: &[Option<u32>],
+        length: usize,
+    ) {
+        let mut decoder = model.decoder(classes);
         for t in 0..length {
-            let laws = reader.laws();
+            let log_probs = decoder.log_probs();
             for (row, sequence) in sequences.iter().enumerate().filter(|(_, sequence)| t < sequence.len()) {
-                self.value(sequence[t], law_at(laws, row, code.alphabet()));
+                self.value(sequence[t], log_probs_at(log_probs, row, model.num_values()));
             }
             if t + 1 < length {
-                reader.push(&values_at(sequences.iter().copied(), t));
+                decoder.append(&values_at(sequences.iter().copied(), t));
             }
         }
     }
 
-    fn value(&mut self, value: u32, law: &[f32]) {
-        assert!((value as usize) < law.len(), "value {value} of an alphabet of {}", law.len());
-        self.bits -= f64::from(law[value as usize]) / LN_2;
-        self.law.round(law);
+    fn value(&mut self, value: u32, log_probs: &[f32]) {
+        assert!((value as usize) < log_probs.len(), "value {value} of {}", log_probs.len());
+        self.bits -= f64::from(log_probs[value as usize]) / LN_2;
+        self.rounded.round(log_probs);
         // The interval of every value has a width, and memory does not refuse words.
-        if let Err(fault) = self.coder.encode_symbol(value as usize, &self.law) {
+        if let Err(fault) = self.coder.encode_symbol(value as usize, &self.rounded) {
             panic!("value {value} could not be coded: {fault:?}");
         }
     }
 }
 
-/// A law rounded to whole numbers, every value with at least one: where the interval of each value begins.
-struct Law {
+/// A distribution rounded to whole numbers, every value with at least one: where the interval of each value begins.
+struct Rounded {
     starts: Vec<u32>,
 }
 
-impl Law {
-    fn new(alphabet: usize) -> Law {
-        assert!(alphabet > 1 && alphabet < WHOLE as usize / 256, "an alphabet of {alphabet} cannot be coded");
-        Law { starts: vec![0; alphabet + 1] }
+impl Rounded {
+    fn new(num_values: usize) -> Rounded {
+        assert!(num_values > 1 && num_values < WHOLE as usize / 256, "{num_values} values cannot be coded");
+        Rounded { starts: vec![0; num_values + 1] }
     }
 
-    /// Takes a law of log-probabilities. What rounding leaves over goes to the likeliest value.
-    fn round(&mut self, law: &[f32]) {
-        let best = law.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        assert!(best.is_finite(), "a law without a likeliest value: {law:?}");
+    /// Takes log-probabilities. What rounding leaves over goes to the likeliest value.
+    fn round(&mut self, log_probs: &[f32]) {
+        let best = log_probs.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        assert!(best.is_finite(), "a distribution without a likeliest value: {log_probs:?}");
         let weight = |l: f32| f64::from(l - best).exp();
-        let total: f64 = law.iter().map(|&l| weight(l)).sum();
-        let scale = f64::from(WHOLE - law.len() as u32) / total;
+        let total: f64 = log_probs.iter().map(|&l| weight(l)).sum();
+        let scale = f64::from(WHOLE - log_probs.len() as u32) / total;
         let mut start = 0;
-        for (slot, &l) in self.starts.iter_mut().zip(law) {
+        for (slot, &l) in self.starts.iter_mut().zip(log_probs) {
             *slot = start;
             start += 1 + (weight(l) * scale) as u32;
         }
-        let likeliest = law.iter().position(|&l| l == best).unwrap_or(0);
+        let likeliest = log_probs.iter().position(|&l| l == best).unwrap_or(0);
         let left = WHOLE - start;
-        self.starts[likeliest + 1..law.len()].iter_mut().for_each(|start| *start += left);
-        self.starts[law.len()] = WHOLE;
+        self.starts[likeliest + 1..log_probs.len()].iter_mut().for_each(|start| *start += left);
+        self.starts[log_probs.len()] = WHOLE;
     }
 }
 
-impl EntropyModel<PRECISION> for &Law {
+impl EntropyModel<PRECISION> for &Rounded {
     type Symbol = usize;
     type Probability = u32;
 }
 
-impl EncoderModel<PRECISION> for &Law {
+impl EncoderModel<PRECISION> for &Rounded {
     fn left_cumulative_and_probability(
         &self,
         symbol: impl std::borrow::Borrow<usize>,
@@ -229,7 +243,7 @@ impl EncoderModel<PRECISION> for &Law {
     }
 }
 
-impl DecoderModel<PRECISION> for &Law {
+impl DecoderModel<PRECISION> for &Rounded {
     fn quantile_function(&self, quantile: u32) -> (usize, u32, <u32 as BitArray>::NonZero) {
         let value = self.starts.partition_point(|&start| start <= quantile).saturating_sub(1);
         let value = value.min(self.starts.len() - 2);
@@ -242,58 +256,63 @@ impl DecoderModel<PRECISION> for &Law {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::capability::Reader;
+    use crate::abilities::IncrementalDecoder;
     use crate::rng;
 
     /// Each value repeats the one before it with probability 0.9, plus its class.
     struct Sticky {
-        alphabet: usize,
+        num_values: usize,
     }
 
-    struct StickyReader {
-        alphabet: usize,
-        laws: Vec<f32>,
+    struct StickyDecoder {
+        num_values: usize,
+        log_probs: Vec<f32>,
     }
 
     impl Sticky {
-        fn law(&self, before: usize) -> Vec<f32> {
-            let other = (0.1 / (self.alphabet - 1) as f64).ln() as f32;
-            (0..self.alphabet).map(|value| if value == before { 0.9f32.ln() } else { other }).collect()
+        fn log_probs(&self, before: usize) -> Vec<f32> {
+            let other = (0.1 / (self.num_values - 1) as f64).ln() as f32;
+            (0..self.num_values).map(|value| if value == before { 0.9f32.ln() } else { other }).collect()
         }
     }
 
-    impl Code for Sticky {
-        fn alphabet(&self) -> usize {
-            self.alphabet
+    impl Autoregressive for Sticky {
+        fn num_values(&self) -> usize {
+            self.num_values
         }
 
-        fn reader(&self, classes: &[Option<u32>]) -> Box<dyn Reader + '_> {
-            let laws = classes.iter().flat_map(|class| self.law(class.unwrap_or(0) as usize)).collect();
-            Box::new(StickyReader { alphabet: self.alphabet, laws })
+        fn num_classes(&self) -> usize {
+            2
+        }
+
+        fn decoder(&self, classes: &[Option<u32>]) -> Box<dyn IncrementalDecoder + '_> {
+            let log_probs =
+                classes.iter().flat_map(|class| self.log_probs(class.unwrap_or(0) as usize)).collect();
+            Box::new(StickyDecoder { num_values: self.num_values, log_probs })
         }
     }
 
-    impl Reader for StickyReader {
-        fn laws(&mut self) -> &[f32] {
-            &self.laws
+    impl IncrementalDecoder for StickyDecoder {
+        fn log_probs(&mut self) -> &[f32] {
+            &self.log_probs
         }
 
-        fn push(&mut self, values: &[u32]) {
-            let code = Sticky { alphabet: self.alphabet };
-            self.laws = values.iter().flat_map(|&value| code.law(value as usize)).collect();
+        fn append(&mut self, values: &[u32]) {
+            let code = Sticky { num_values: self.num_values };
+            self.log_probs = values.iter().flat_map(|&value| code.log_probs(value as usize)).collect();
         }
     }
 
     #[test]
-    fn sequences_come_back_and_take_what_their_laws_say() {
-        for alphabet in [2, 3, 256, 5000] {
-            let code = Sticky { alphabet };
-            let mut generator = rng::generator(0, "test", alphabet as u64);
+    fn sequences_come_back_and_take_what_their_probabilities_say() {
+        for num_values in [2, 3, 256, 5000] {
+            let code = Sticky { num_values };
+            let mut generator = rng::generator(0, "test", num_values as u64);
             let mut sequence = |length: usize| {
                 let mut value = 0;
                 let mut next = || {
                     if rng::unit_f64(&mut generator) > 0.9 {
-                        value = rng::below(&mut generator, alphabet as u64) as u32;
+                        value = rng::below(&mut generator, num_values as u64) as u32;
                     }
                     value
                 };
@@ -304,7 +323,7 @@ mod tests {
             let coded = encode(&code, &sequences, &classes, &mut |_| ());
             let lengths: Vec<_> = sequences.iter().map(Vec::len).collect();
             let decoded = decode(&code, &lengths, &classes, &coded.words, &mut |_| ());
-            assert_eq!(decoded.as_ref(), Some(&sequences), "alphabet {alphabet}");
+            assert_eq!(decoded.as_ref(), Some(&sequences), "{num_values} values");
             let taken = 32.0 * coded.words.len() as f64;
             assert!(taken < coded.bits * 1.001 + 64.0, "{taken} bits for {}", coded.bits);
         }
@@ -324,14 +343,14 @@ mod tests {
 
     #[test]
     fn certain_and_impossible_values_can_be_coded() {
-        let mut law = Law::new(4);
-        law.round(&[f32::NEG_INFINITY, 0.0, -200.0, f32::NEG_INFINITY]);
-        assert_eq!(law.starts, [0, 1, WHOLE - 2, WHOLE - 1, WHOLE]);
+        let mut rounded = Rounded::new(4);
+        rounded.round(&[f32::NEG_INFINITY, 0.0, -200.0, f32::NEG_INFINITY]);
+        assert_eq!(rounded.starts, [0, 1, WHOLE - 2, WHOLE - 1, WHOLE]);
     }
 
     #[test]
     fn words_that_end_early_are_no_sequences() {
-        let code = Sticky { alphabet: 256 };
+        let code = Sticky { num_values: 256 };
         let sequence = vec![(0..=255).collect::<Vec<u32>>()];
         let words = encode(&code, &sequence, &[None], &mut |_| ()).words;
         let decoded = decode(&code, &[256], &[None], &words[..words.len() / 2], &mut |_| ());

@@ -96,7 +96,10 @@ mod tests {
 
     #[test]
     fn errors_say_what_there_is() {
-        let message = |name| device(name).unwrap_err().to_string();
+        let message = |name| {
+            let error = device(name).unwrap_err();
+            format!("{error}; {}", error.hint().unwrap())
+        };
         assert_eq!(
             message("cpu:1"),
             "there is no device `cpu:1`: this machine has one cpu device, number 0; write cpu:0"

@@ -1,8 +1,9 @@
-//! What can go wrong that is not a bug: one error type whose messages say what happened to which file or key, why,
-//! and what to do about it.
+//! What can go wrong that is not a bug: one error type. Its message says what happened to which file or key and why;
+//! its [`hint`](Error::hint) says what to do about it.
 //!
-//! A message is whole in one line: the reason given by the system is part of it, so [`std::error::Error::source`] is
-//! empty and a printer of chains repeats nothing (a field written `r#source` is none to thiserror). Wrong shapes are bugs and panic instead.
+//! Both are whole in one line: the reason given by the system is part of the message, so [`std::error::Error::source`]
+//! is empty and a printer of chains repeats nothing (a field written `r#source` is none to thiserror). Neither names a flag
+//! of the command line, which knows its flags itself. Wrong shapes are bugs and panic instead.
 
 use std::fmt::{self, Write as _};
 use std::io;
@@ -16,7 +17,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[non_exhaustive]
 pub enum Error {
     /// A file or folder could not be read, written, made, renamed or removed.
-    #[error("cannot {doing} {}: {}", path.display(), reason_of(r#source))]
+    #[error("cannot {doing} {}: {}", path.display(), r#source)]
     Io {
         /// The file or folder.
         path: PathBuf,
@@ -27,7 +28,7 @@ pub enum Error {
     },
 
     /// A name is not in the list of its kind.
-    #[error("there is no {kind} called `{name}`{}", suggestion(nearest.as_deref(), known))]
+    #[error("there is no {kind} called `{name}`")]
     UnknownName {
         /// What is named: "model", "recipe", "key" or "device".
         kind: &'static str,
@@ -40,7 +41,7 @@ pub enum Error {
     },
 
     /// A device is not of this build or not of this machine.
-    #[error("there is no device `{name}`: {reason}; {remedy}")]
+    #[error("there is no device `{name}`: {reason}")]
     NoDevice {
         /// The device as it was written, such as `cuda:1`.
         name: String,
@@ -51,7 +52,7 @@ pub enum Error {
     },
 
     /// A key of the configuration has a value that cannot be used.
-    #[error("`{key}` cannot be {value}: {reason}; {remedy}")]
+    #[error("`{key}` cannot be {value}: {reason}")]
     InvalidValue {
         /// The dotted key, such as `optimizer.learning_rate`.
         key: String,
@@ -61,6 +62,13 @@ pub enum Error {
         reason: String,
         /// What to write instead.
         remedy: String,
+    },
+
+    /// Several keys of the configuration have values that cannot be used.
+    #[error("{}", lines_of(faults))]
+    InvalidValues {
+        /// Each of them.
+        faults: Vec<Fault>,
     },
 
     /// A configuration file is not valid TOML, or has keys of another kind.
@@ -73,7 +81,7 @@ pub enum Error {
     },
 
     /// A file of a run is not in the format it should be in.
-    #[error("{} is not what Poiesis writes: {reason}; restore it from a copy, or start over with --new", path.display())]
+    #[error("{} is not what Poiesis writes: {reason}", path.display())]
     Malformed {
         /// The file.
         path: PathBuf,
@@ -82,14 +90,14 @@ pub enum Error {
     },
 
     /// The folder holds no run.
-    #[error("{} is not a run: it has no run.json; give the folder that `train --out` made", path.display())]
+    #[error("{} is not a run: it has no run.json", path.display())]
     NotARun {
         /// The folder.
         path: PathBuf,
     },
 
     /// A new run would be made where there already is something.
-    #[error("{} already holds {what}; give another --out, or --new to set it aside and start over", path.display())]
+    #[error("{} already holds {what}", path.display())]
     RunExists {
         /// The folder.
         path: PathBuf,
@@ -98,10 +106,7 @@ pub enum Error {
     },
 
     /// A run would be resumed with a configuration that is not its own.
-    #[error(
-        "{} was started with another configuration ({}); give another --out, or --new to set it aside and start over",
-        run.display(), differing(differences)
-    )]
+    #[error("{} was started with another configuration ({})", run.display(), differing(differences))]
     ConfigDiffers {
         /// The run's folder.
         run: PathBuf,
@@ -111,8 +116,7 @@ pub enum Error {
 
     /// The data set is not the one the run was started on.
     #[error(
-        "the data set of {} has changed since the run began (fingerprint {expected} then, {found} now); \
-         restore the data, or give another --out for a run on the new data",
+        "the data set of {} has changed since the run began (fingerprint {expected} then, {found} now)",
         run.display()
     )]
     DataChanged {
@@ -125,7 +129,7 @@ pub enum Error {
     },
 
     /// A checkpoint was once complete and no longer verifies.
-    #[error("the checkpoint {} is damaged: {reason}; {}", path.display(), way_back(older.as_deref()))]
+    #[error("the checkpoint {} is damaged: {reason}", path.display())]
     CheckpointDamaged {
         /// The checkpoint's folder.
         path: PathBuf,
@@ -136,14 +140,14 @@ pub enum Error {
     },
 
     /// The run has not saved a checkpoint yet.
-    #[error("{} has no checkpoint yet; train it first, or lower --checkpoint-every", run.display())]
+    #[error("{} has no checkpoint yet", run.display())]
     NoCheckpoint {
         /// The run's folder.
         run: PathBuf,
     },
 
     /// A checkpoint belongs to a model other than the one asked for.
-    #[error("{} was made by the model `{found}`, not `{expected}`; name the run whose model you mean", path.display())]
+    #[error("{} was made by the model `{found}`, not `{expected}`", path.display())]
     CheckpointOfAnotherModel {
         /// The checkpoint's folder.
         path: PathBuf,
@@ -154,10 +158,7 @@ pub enum Error {
     },
 
     /// Weights do not fit the model that the configuration describes.
-    #[error(
-        "the weights do not fit the model `{model}` as it is configured: {reason}; \
-         use the config.toml the weights were trained with"
-    )]
+    #[error("the weights do not fit the model `{model}` as it is configured: {reason}")]
     WeightsMismatch {
         /// The model's name.
         model: String,
@@ -166,10 +167,7 @@ pub enum Error {
     },
 
     /// A loss term became NaN or infinite.
-    #[error(
-        "training diverged: `{term}` is no longer finite at step {step}; the last checkpoint is kept; \
-         lower the learning rate or clip gradients, and start a new run"
-    )]
+    #[error("training diverged: `{term}` is no longer finite at step {step}; the last checkpoint is kept")]
     Diverged {
         /// The step, from 1, at which the term was not finite.
         step: u64,
@@ -178,10 +176,7 @@ pub enum Error {
     },
 
     /// The work would need more memory than the machine has free.
-    #[error(
-        "this needs about {} of memory and {} is available; {remedy}",
-        in_bytes(*needed), in_bytes(*available)
-    )]
+    #[error("this needs about {} of memory and {} is available", in_bytes(*needed), in_bytes(*available))]
     OutOfMemory {
         /// The estimate, in bytes.
         needed: u64,
@@ -191,8 +186,17 @@ pub enum Error {
         remedy: String,
     },
 
+    /// A request has something that the model does not accept.
+    #[error("this model of {media} does not accept {what}")]
+    NotAccepted {
+        /// The parts of the request, with commas between them.
+        what: String,
+        /// The kind of data of the model.
+        media: &'static str,
+    },
+
     /// A verb asks for something the model cannot do.
-    #[error("the model `{model}` cannot {capability}; {}", able(models_that_have_it))]
+    #[error("the model `{model}` cannot {capability}")]
     MissingCapability {
         /// The model of the run.
         model: String,
@@ -203,14 +207,14 @@ pub enum Error {
     },
 
     /// Another process is training in the run.
-    #[error("{} is being trained by another process; wait for it or stop it, or give another --out", run.display())]
+    #[error("{} is being trained by another process", run.display())]
     RunInUse {
         /// The run's folder.
         run: PathBuf,
     },
 
     /// A picture could not be encoded or decoded.
-    #[error("cannot {doing} the picture {}: {reason}; make it again, or give another file", path.display())]
+    #[error("cannot {doing} the picture {}: {reason}", path.display())]
     Picture {
         /// The file.
         path: PathBuf,
@@ -221,7 +225,7 @@ pub enum Error {
     },
 
     /// A sound could not be encoded or decoded.
-    #[error("cannot {doing} the sound {}: {reason}; convert it, or give another file", path.display())]
+    #[error("cannot {doing} the sound {}: {reason}", path.display())]
     Sound {
         /// The file.
         path: PathBuf,
@@ -232,7 +236,7 @@ pub enum Error {
     },
 
     /// Something is not of the kind that a model knows.
-    #[error("`{name}` cannot be compressed by this model: {reason}; {remedy}")]
+    #[error("`{name}` cannot be compressed by this model: {reason}")]
     NotOfTheModel {
         /// Its name.
         name: String,
@@ -243,14 +247,14 @@ pub enum Error {
     },
 
     /// An archive is not what was written, or was not written by Poiesis.
-    #[error("the archive is damaged: {reason}; restore it from a copy")]
+    #[error("the archive is damaged: {reason}")]
     ArchiveDamaged {
         /// What is wrong with it.
         reason: String,
     },
 
     /// An archive can only be opened with another model, or on another processor.
-    #[error("the archive cannot be opened: {reason}; {remedy}")]
+    #[error("the archive cannot be opened: {reason}")]
     ArchiveOfAnotherModel {
         /// Why not.
         reason: String,
@@ -258,15 +262,140 @@ pub enum Error {
         remedy: String,
     },
 
+    /// A name of data means nothing: no path, no built-in data, no known data set.
+    #[error("there is no data at `{source_name}`")]
+    UnknownData {
+        /// The name that was given.
+        source_name: String,
+        /// The valid name most like it, where one is close enough.
+        nearest: Option<String>,
+        /// All valid names.
+        known: Vec<String>,
+    },
+
+    /// A known data set is not where it should be.
+    #[error("there is no data set `{name}` at {}", path.display())]
+    MissingData {
+        /// Its name.
+        name: String,
+        /// Where it was looked for.
+        path: PathBuf,
+        /// The files that belong there, in words.
+        files: String,
+    },
+
+    /// The data that a run was trained on cannot be opened.
+    #[error("cannot open the data of {}: {reason}", run.display())]
+    RunData {
+        /// The run's folder.
+        run: PathBuf,
+        /// Why not.
+        reason: Box<Error>,
+    },
+
+    /// A data set has no examples that were kept from training.
+    #[error("{data} has nothing held out")]
+    NothingHeldOut {
+        /// The name of the data set.
+        data: String,
+    },
+
     /// Reading or packing data failed.
     #[error(transparent)]
     Data(#[from] poiesis_collect::Error),
+}
+
+/// A key whose value cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// The dotted key.
+    pub key: String,
+    /// Its value.
+    pub value: String,
+    /// Why it cannot be used.
+    pub reason: String,
+    /// What to write instead.
+    pub remedy: String,
 }
 
 impl Error {
     /// Returns a closure for `map_err` that says what was being done to which path.
     pub fn io<'a>(doing: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> Self + 'a {
         move |source| Self::Io { path: path.to_owned(), doing, source }
+    }
+
+    /// What can be done about it, where something is known to help; one line, without a full stop.
+    pub fn hint(&self) -> Option<String> {
+        let fixed: &str = match self {
+            Error::Io { r#source, .. } => remedy_of(r#source.kind())?,
+            Error::UnknownName { nearest, known, .. } => return suggestion(nearest.as_deref(), known),
+            Error::UnknownData { nearest: Some(nearest), .. } => {
+                return Some(format!("did you mean `{nearest}`?"));
+            }
+            Error::UnknownData { known, .. } => {
+                return Some(format!("give a folder, a file, or one of the names {}", known.join(", ")));
+            }
+            Error::MissingData { files, .. } => {
+                return Some(format!("put {files} there, or say in which folder data sets are"));
+            }
+            Error::MissingCapability { models_that_have_it: able, .. } => {
+                let some = !able.is_empty();
+                return Some(if some {
+                    format!("these can: {}", able.join(", "))
+                } else {
+                    "no model can yet".into()
+                });
+            }
+            Error::CheckpointDamaged { older: Some(older), .. } => {
+                return Some(format!("move that folder away to resume from {}", older.display()));
+            }
+            Error::CheckpointDamaged { older: None, .. } => {
+                "no older one is left, so restore it from a copy or start the run over"
+            }
+            Error::NoDevice { remedy, .. }
+            | Error::InvalidValue { remedy, .. }
+            | Error::OutOfMemory { remedy, .. }
+            | Error::NotOfTheModel { remedy, .. }
+            | Error::ArchiveOfAnotherModel { remedy, .. } => remedy,
+            Error::Malformed { .. } => "restore it from a copy, or start the run over",
+            Error::NotARun { .. } => "give the folder that training made",
+            Error::RunExists { .. } | Error::ConfigDiffers { .. } => {
+                "give another folder, or set this one aside and start over"
+            }
+            Error::DataChanged { .. } => {
+                "restore the data, say where they are now, or start another run on the new data"
+            }
+            Error::NoCheckpoint { .. } => "train it first, or save checkpoints more often",
+            Error::CheckpointOfAnotherModel { .. } => "name the run whose model you mean",
+            Error::WeightsMismatch { .. } => "use the config.toml the weights were trained with",
+            Error::Diverged { .. } => "lower the learning rate or clip gradients, and start a new run",
+            Error::RunInUse { .. } => "wait for it or stop it, or give another folder",
+            Error::Picture { .. } => "make it again, or give another file",
+            Error::Sound { .. } => "convert it, or give another file",
+            Error::ArchiveDamaged { .. } => "restore it from a copy",
+            Error::RunData { .. } => "restore the data, or say where they are now",
+            Error::NothingHeldOut { .. } => {
+                "collect the data again with a part held out, or choose the train split"
+            }
+            Error::InvalidValues { faults } => {
+                let remedies: Vec<String> =
+                    faults.iter().map(|fault| format!("{}: {}", fault.key, fault.remedy)).collect();
+                return Some(remedies.join("; "));
+            }
+            Error::NotAccepted { .. } => "leave it out",
+            Error::Config { .. } | Error::Data(_) => return None,
+        };
+        Some(fixed.to_owned())
+    }
+
+    /// Returns the error for a value of a configuration key that cannot be used.
+    pub fn invalid_value(key: &str, value: &str, reason: &str, remedy: &str) -> Self {
+        Self::InvalidValue {
+            key: key.into(),
+            value: value.into(),
+            reason: reason.into(),
+            remedy: remedy.into(),
+        }
     }
 
     /// Returns the error for a name that is not among `known`, with the nearest of them.
@@ -320,30 +449,29 @@ pub fn in_bytes(size: u64) -> String {
     format!("{value:.1} {}", UNITS[unit])
 }
 
-/// The system's reason, with a remedy for the kinds a user can do something about.
-fn reason_of(source: &io::Error) -> String {
-    let remedy = match source.kind() {
+/// What a user can do about a failed operation on a file.
+fn remedy_of(kind: io::ErrorKind) -> Option<&'static str> {
+    Some(match kind {
         io::ErrorKind::StorageFull => "free some space on that disk, then run the same command again",
         io::ErrorKind::QuotaExceeded => "free some of your quota, then run the same command again",
         io::ErrorKind::FileTooLarge => "raise the limit on file sizes, or choose another disk",
         io::ErrorKind::PermissionDenied => "check the permissions of the folder, or choose another",
         io::ErrorKind::ReadOnlyFilesystem => "choose a folder on a disk that can be written",
         io::ErrorKind::NotFound => "check the path",
-        io::ErrorKind::NotADirectory => "a file stands where a folder is needed; choose another path",
-        _ => return source.to_string(),
-    };
-    format!("{source}; {remedy}")
+        io::ErrorKind::NotADirectory => "choose another path: one of the folders in this one is a file",
+        _ => return None,
+    })
 }
 
-fn suggestion(nearest: Option<&str>, known: &[String]) -> String {
+fn suggestion(nearest: Option<&str>, known: &[String]) -> Option<String> {
     const SHOWN: usize = 12;
     match nearest {
-        Some(nearest) => format!("; did you mean `{nearest}`?"),
-        None if known.is_empty() => String::new(),
+        Some(nearest) => Some(format!("did you mean `{nearest}`?")),
+        None if known.is_empty() => None,
         None if known.len() > SHOWN => {
-            format!("; choose one of {} and {} more", known[..SHOWN].join(", "), known.len() - SHOWN)
+            Some(format!("choose one of {} and {} more", known[..SHOWN].join(", "), known.len() - SHOWN))
         }
-        None => format!("; choose one of {}", known.join(", ")),
+        None => Some(format!("choose one of {}", known.join(", "))),
     }
 }
 
@@ -356,19 +484,11 @@ fn differing(differences: &[(String, String, String)]) -> String {
     text
 }
 
-fn way_back(older: Option<&Path>) -> String {
-    match older {
-        Some(older) => format!("move that folder away to go on from {}", older.display()),
-        None => "no older one is left, so restore it from a copy or start over with --new".to_owned(),
-    }
-}
-
-fn able(models: &[String]) -> String {
-    if models.is_empty() {
-        "no model can yet".to_owned()
-    } else {
-        format!("these can: {}", models.join(", "))
-    }
+/// One line for each fault.
+fn lines_of(faults: &[Fault]) -> String {
+    let lines =
+        faults.iter().map(|fault| format!("\n  {} cannot be {}: {}", fault.key, fault.value, fault.reason));
+    format!("{} keys have values that cannot be used:{}", faults.len(), lines.collect::<String>())
 }
 
 /// Writing to a string cannot fail.
@@ -394,23 +514,28 @@ mod tests {
     }
 
     #[test]
-    fn messages_name_the_file_the_reason_and_the_remedy() {
+    fn a_message_names_the_file_and_the_reason_and_a_hint_the_remedy() {
+        let said = |error: &Error| (error.to_string(), error.hint().unwrap_or_default());
         let full =
             Error::io("write", Path::new("runs/a/model.safetensors"))(io::ErrorKind::StorageFull.into());
         assert_eq!(
-            full.to_string(),
-            "cannot write runs/a/model.safetensors: no storage space; free some space on that disk, \
-             then run the same command again"
+            said(&full),
+            (
+                "cannot write runs/a/model.safetensors: no storage space".into(),
+                "free some space on that disk, then run the same command again".into()
+            )
         );
         assert!(full.source().is_none(), "the reason is in the message, so a chain must not repeat it");
+        assert_eq!(Error::io("read", Path::new("a"))(io::ErrorKind::Interrupted.into()).hint(), None);
         assert_eq!(
-            Error::unknown("model", "dcgn", ["dcgan", "vae"]).to_string(),
-            "there is no model called `dcgn`; did you mean `dcgan`?"
+            said(&Error::unknown("model", "dcgn", ["dcgan", "vae"])),
+            ("there is no model called `dcgn`".into(), "did you mean `dcgan`?".into())
         );
         assert_eq!(
-            Error::unknown("device", "metal", ["cpu", "cuda"]).to_string(),
-            "there is no device called `metal`; choose one of cpu, cuda"
+            said(&Error::unknown("device", "metal", ["cpu", "cuda"])),
+            ("there is no device called `metal`".into(), "choose one of cpu, cuda".into())
         );
+        assert_eq!(Error::unknown("class", "3", []).hint(), None);
         let differs = Error::ConfigDiffers {
             run: "runs/a".into(),
             differences: vec![
@@ -419,15 +544,15 @@ mod tests {
             ],
         };
         assert_eq!(
-            differs.to_string(),
+            said(&differs).0,
             "runs/a was started with another configuration (batch is 64 there and 32 here, \
-             seed is 1 there and 2 here); give another --out, or --new to set it aside and start over"
+             seed is 1 there and 2 here)"
         );
         let memory =
             Error::OutOfMemory { needed: 34_560_000_000, available: 999, remedy: "lower batch".into() };
         assert_eq!(
-            memory.to_string(),
-            "this needs about 34.6 GB of memory and 999 B is available; lower batch"
+            said(&memory),
+            ("this needs about 34.6 GB of memory and 999 B is available".into(), "lower batch".into())
         );
     }
 

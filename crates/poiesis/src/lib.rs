@@ -3,15 +3,16 @@
 //! The library follows four steps. **Collect**: `poiesis_collect` packs images, text or sound into a data
 //! set. **Train**:
 //! [`train::train`] runs any model of the [`catalogue`] on it, and writes a [`run`]. **Discover** and **apply**:
-//! a [`Trained`] model is opened from a run and asked for its [`capability`], by the verbs of [`discover`],
-//! [`apply`] and [`evaluate`]. What writes value by value, and what codes so, is in [`generate`] and [`coding`].
+//! a [`Trained`] model is opened from a run and asked for its [`abilities`], by the verbs of [`discover`],
+//! [`apply`] and [`evaluate`]. All of them draw through [`generate`].
 //!
 //! Images are `[batch, height, width, channels]` in [-1, 1], binarised ones in {0, 1}. Likelihoods are nats for each
 //! example. Randomness is keyed ([`rng`]): the same numbers for any batch size and any number of threads.
 //! The library never prints, never reads the environment and never exits.
 
+pub mod abilities;
 pub mod apply;
-pub mod capability;
+pub mod atomic;
 pub mod catalogue;
 pub mod coding;
 pub mod config;
@@ -22,8 +23,11 @@ pub mod dist;
 pub mod error;
 pub mod evaluate;
 pub mod generate;
+pub mod media;
+pub mod model;
 pub mod models;
 pub mod nn;
+pub mod optim;
 pub mod picture;
 pub mod rng;
 pub mod run;
@@ -33,4 +37,4 @@ pub mod train;
 mod trained;
 
 pub use error::{Error, Result};
-pub use trained::{Trained, Which};
+pub use trained::{Open, Trained, Weights};

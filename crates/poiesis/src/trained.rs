@@ -1,25 +1,144 @@
 //! A trained model, opened from its run.
 
+use std::ops::{ControlFlow, Range};
 use std::path::{Path, PathBuf};
 
-use crate::capability::{Capability, Code, Decode, Encode, Likelihood, Model, Sample};
-use crate::catalogue::{self, CATALOGUE, Entry};
+use poiesis_collect::{Dataset, Progress};
+use serde::{Deserialize, Serialize};
+
+use crate::abilities::{Abilities, Ability, Autoregressive, Encoder, Latents, Likelihood};
+use crate::catalogue::{self, CATALOGUE};
 use crate::config::RunConfig;
-use crate::data::DataSpec;
+use crate::data::{self, DataSpec, Places};
 use crate::device::device;
 use crate::error::{Error, Result};
-use crate::nn::Weights;
+use crate::generate::{self, Chunk, Request, Sink};
+use crate::media::Media;
+use crate::model::{Entry, TrainedModel};
+use crate::nn::StateDict;
 use crate::run::checkpoint::{self, Part};
 use crate::run::{Run, RunInfo};
 
 /// Which weights of a checkpoint are used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum Which {
-    /// The averaged ones where the run kept them, else the trained ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Weights {
+    /// The moving averages, where the run kept them, else the trained ones.
     #[default]
-    Averaged,
+    #[serde(rename = "averaged")]
+    Ema,
     /// The trained ones.
-    Trained,
+    #[serde(rename = "trained")]
+    Raw,
+}
+
+impl Weights {
+    /// What they are, in one word.
+    pub fn name(self) -> &'static str {
+        match self {
+            Weights::Ema => "averaged",
+            Weights::Raw => "trained",
+        }
+    }
+}
+
+/// What to open of a run, and where; made by [`Trained::builder`].
+///
+/// ```no_run
+/// use poiesis::{Trained, Weights};
+///
+/// let trained = Trained::builder().step(5000).weights(Weights::Raw).device("vulkan:1").open("runs/x")?;
+/// # Ok::<(), poiesis::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+#[must_use = "nothing is opened before `open`"]
+pub struct Open {
+    step: Option<u64>,
+    weights: Weights,
+    device: String,
+}
+
+impl Default for Open {
+    fn default() -> Open {
+        Open { step: None, weights: Weights::default(), device: "cpu".into() }
+    }
+}
+
+impl Open {
+    /// Uses the checkpoint of this step, not the newest.
+    pub fn step(self, step: u64) -> Open {
+        Open { step: Some(step), ..self }
+    }
+
+    /// Uses these weights; the default is [`Weights::Ema`].
+    pub fn weights(self, weights: Weights) -> Open {
+        Open { weights, ..self }
+    }
+
+    /// Computes on the device of this name, as [`crate::device::device`] reads it; the default is `cpu`.
+    pub fn device(self, device: &str) -> Open {
+        Open { device: device.to_owned(), ..self }
+    }
+
+    /// Opens the model of the run in `path`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotARun`], [`Error::NoCheckpoint`], [`Error::CheckpointDamaged`] and
+    /// [`Error::CheckpointOfAnotherModel`], as their names say; [`Error::UnknownName`] and [`Error::NoDevice`] for the
+    /// device.
+    pub fn open(&self, path: impl AsRef<Path>) -> Result<Trained> {
+        let path = path.as_ref();
+        let run = Run::open(path)?;
+        let text = run.config()?;
+        let config = catalogue::read_config(&text)?;
+        let entry = catalogue::find(&config.model)?;
+        let spec = run.info().data.spec()?;
+        let device = device(&self.device)?;
+        let averaged = self.weights == Weights::Ema && config.train.ema_decay > 0.0;
+        let part = if averaged { Part::Ema } else { Part::Model };
+        let folder = run.checkpoints_path();
+        let (state, arrays, place, notes) = match self.step {
+            Some(step) => {
+                let place = folder.join(checkpoint::folder_name(step));
+                let (state, arrays) = checkpoint::read_part(&place, part)?;
+                (state, arrays, place, Vec::new())
+            }
+            None => {
+                let found = checkpoint::newest_part(&folder, part)?;
+                let note = |f: checkpoint::Finding| format!("{}: {}", f.path.display(), f.reason);
+                let (state, arrays) = found.content;
+                (state, arrays, found.path, found.findings.into_iter().map(note).collect())
+            }
+        };
+        state.expect_model(entry.name(), &place)?;
+        let weights = StateDict::from_arrays(arrays, &device);
+        let model = entry.load(&config, &spec, &weights, &device)?;
+        let info = run.info().clone();
+        let settings = own_settings(&text, entry.name());
+        Ok(Trained {
+            entry,
+            config,
+            info,
+            spec,
+            step: state.step,
+            averaged,
+            device,
+            notes,
+            path: path.to_owned(),
+            settings,
+            weights,
+            model,
+        })
+    }
+}
+
+/// The model's name and its own settings as the run has written them down.
+fn own_settings(config: &str, model: &str) -> String {
+    let mut table: toml::Table = toml::from_str(config).unwrap_or_default();
+    let section: toml::Table =
+        table.remove(model).and_then(|section| section.try_into().ok()).unwrap_or_default();
+    format!("model = {model:?}\n{section}")
 }
 
 /// A model with the weights of a checkpoint.
@@ -41,64 +160,70 @@ pub struct Trained {
     /// What was passed over while looking for the checkpoint.
     pub notes: Vec<String>,
     path: PathBuf,
-    weights: Weights,
-    model: Box<dyn Model>,
+    settings: String,
+    weights: StateDict,
+    model: Box<dyn TrainedModel>,
 }
 
 impl Trained {
-    /// Opens the newest checkpoint of the run in `path`, or that of `step`, on the device called `place`.
+    /// Opens the model of the run in `path`: its newest checkpoint, averaged weights where the run kept them, on the CPU.
+    ///
+    /// ```no_run
+    /// let trained = poiesis::Trained::open("runs/x")?;
+    /// # Ok::<(), poiesis::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
-    /// [`Error::NotARun`], [`Error::NoCheckpoint`], [`Error::CheckpointDamaged`] and
-    /// [`Error::CheckpointOfAnotherModel`], as their names say.
-    pub fn open(path: &Path, step: Option<u64>, which: Which, place: &str) -> Result<Trained> {
-        let run = Run::open(path)?;
-        let config = RunConfig::from_toml(&run.config()?)?;
-        let entry = catalogue::find(&config.model)?;
-        let spec = run.info().data.spec()?;
-        let device = device(place)?;
-        let averaged = which == Which::Averaged && config.train.ema_decay > 0.0;
-        let part = if averaged { Part::Ema } else { Part::Model };
-        let folder = run.checkpoints_path();
-        let (state, arrays, place, notes) = match step {
-            Some(step) => {
-                let place = folder.join(checkpoint::folder_name(step));
-                let (state, arrays) = checkpoint::read_part(&place, part)?;
-                (state, arrays, place, Vec::new())
-            }
-            None => {
-                let found = checkpoint::newest_part(&folder, part)?;
-                let note = |f: checkpoint::Finding| format!("{}: {}", f.path.display(), f.reason);
-                let (state, arrays) = found.content;
-                (state, arrays, found.path, found.findings.into_iter().map(note).collect())
-            }
-        };
-        state.expect_model(entry.name(), &place)?;
-        let weights = Weights::from_arrays(arrays, &device);
-        let model = entry.load(&config, &spec, &weights, &device)?;
-        let info = run.info().clone();
-        let path = path.to_owned();
-        Ok(Trained {
-            entry,
-            config,
-            info,
-            spec,
-            step: state.step,
-            averaged,
-            device,
-            notes,
-            path,
-            weights,
-            model,
-        })
+    /// Those of [`Open::open`].
+    pub fn open(path: impl AsRef<Path>) -> Result<Trained> {
+        Open::default().open(path)
+    }
+
+    /// Opens a model with other choices than those of [`Trained::open`].
+    pub fn builder() -> Open {
+        Open::default()
+    }
+
+    /// Which weights are used: averages only where the run kept them.
+    pub fn weights(&self) -> Weights {
+        if self.averaged { Weights::Ema } else { Weights::Raw }
+    }
+
+    /// Opens the data that the run was trained on, and checks that they have not changed. They are looked for where they
+    /// were, or at `source` if they have moved; `progress` hears how far packing raw data is.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::RunData`] when they are not where they were, those of [`data::open()`] for `source`;
+    /// [`Error::DataChanged`].
+    pub fn dataset(
+        &self,
+        source: Option<&str>,
+        places: &Places,
+        progress: &(dyn Fn(Progress) + Sync),
+    ) -> Result<Dataset> {
+        let mut config = self.config.data.clone();
+        if let Some(source) = source {
+            source.clone_into(&mut config.source);
+        }
+        let dataset = data::open(&config, places, progress).map_err(|reason| match source {
+            Some(_) => reason,
+            None => Error::RunData { run: self.path.clone(), reason: Box::new(reason) },
+        })?;
+        let (expected, found) = (&self.info.data.fingerprint, &dataset.card().fingerprint);
+        if expected == found {
+            return Ok(dataset);
+        }
+        let (expected, found) = (expected.clone(), found.clone());
+        Err(Error::DataChanged { run: self.path.clone(), expected, found })
     }
 
     /// A fingerprint of all that decides what the model computes: its name, its settings, the kind of its data and its
     /// weights; blake3 in hexadecimal.
     pub fn fingerprint(&self) -> String {
         let mut hasher = blake3::Hasher::new();
-        hasher.update(self.config.model_toml().as_bytes());
+        hasher.update(self.settings.as_bytes());
         hasher.update(serde_json::json!(self.spec).to_string().as_bytes());
         for (name, array) in self.weights.to_arrays() {
             hasher.update(format!("{name} {:?}", array.shape).as_bytes());
@@ -127,56 +252,95 @@ impl Trained {
         &self.path
     }
 
-    /// How it draws new images.
+    /// What it can do.
+    pub fn abilities(&self) -> Abilities<'_> {
+        self.model.abilities()
+    }
+
+    /// Generates the examples that `request` asks for; see [`generate::generate`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::MissingCapability`] when the model cannot draw, and those of [`generate::generate`].
+    pub fn generate(&self, request: &Request, sink: &mut Sink) -> Result<()> {
+        let abilities = self.abilities();
+        if !generate::can_generate(&abilities) {
+            return Err(self.cannot(Ability::Sample));
+        }
+        generate::generate(&abilities, &self.spec, &self.device, request, sink)
+    }
+
+    /// The examples that `request` asks for, all at once; see [`generate`](Trained::generate).
+    ///
+    /// # Errors
+    ///
+    /// As [`generate`](Trained::generate).
+    pub fn generate_all(&self, request: &Request) -> Result<Vec<Media>> {
+        let mut all = Vec::new();
+        self.generate(request, &mut |_, chunk| {
+            if let Chunk::Whole(media) = chunk {
+                all.push(media);
+            }
+            ControlFlow::Continue(())
+        })?;
+        Ok(all)
+    }
+
+    /// Draws the images numbered `indices` of the sequence that `seed` starts: 8-bit, one after another.
+    ///
+    /// # Errors
+    ///
+    /// As [`generate`](Trained::generate), and [`Error::InvalidValue`] for a model of other data than images.
+    pub fn images(&self, seed: u64, indices: Range<u64>) -> Result<Vec<u8>> {
+        self.spec.images()?;
+        let abilities = self.abilities();
+        if !generate::can_generate(&abilities) {
+            return Err(self.cannot(Ability::Sample));
+        }
+        generate::images(&abilities, &self.spec, &self.device, seed, indices)
+    }
+
+    /// How it turns latents into examples.
     ///
     /// # Errors
     ///
     /// [`Error::MissingCapability`] with the models that can.
-    pub fn sampler(&self) -> Result<&dyn Sample> {
-        self.model.sampler().ok_or_else(|| self.cannot(Capability::Sample))
+    pub fn latents(&self) -> Result<&dyn Latents> {
+        self.abilities().latents.ok_or_else(|| self.cannot(Ability::Decode))
     }
 
-    /// How it turns latents into images.
+    /// How it turns examples into latents.
     ///
     /// # Errors
     ///
     /// [`Error::MissingCapability`] with the models that can.
-    pub fn decoder(&self) -> Result<&dyn Decode> {
-        self.model.decoder().ok_or_else(|| self.cannot(Capability::Decode))
+    pub fn encoder(&self) -> Result<&dyn Encoder> {
+        self.abilities().encoder.ok_or_else(|| self.cannot(Ability::Encode))
     }
 
-    /// How it turns images into latents.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::MissingCapability`] with the models that can.
-    pub fn encoder(&self) -> Result<&dyn Encode> {
-        self.model.encoder().ok_or_else(|| self.cannot(Capability::Encode))
-    }
-
-    /// How it weighs examples.
+    /// How probable it finds examples.
     ///
     /// # Errors
     ///
     /// [`Error::MissingCapability`] with the models that can.
     pub fn likelihood(&self) -> Result<Likelihood<'_>> {
-        self.model.likelihood().ok_or_else(|| self.cannot(Capability::Likelihood))
+        self.abilities().likelihood.ok_or_else(|| self.cannot(Ability::Likelihood))
     }
 
-    /// The laws of its values, one given those before it.
+    /// The distribution of each value given those before it.
     ///
     /// # Errors
     ///
     /// [`Error::MissingCapability`] with the models that can.
-    pub fn code(&self) -> Result<&dyn Code> {
-        self.model.code().ok_or_else(|| self.cannot(Capability::Code))
+    pub fn autoregressive(&self) -> Result<&dyn Autoregressive> {
+        self.abilities().autoregressive.ok_or_else(|| self.cannot(Ability::Compress))
     }
 
-    fn cannot(&self, capability: Capability) -> Error {
-        let able = CATALOGUE.iter().filter(|entry| entry.capabilities().contains(&capability));
+    fn cannot(&self, ability: Ability) -> Error {
+        let able = CATALOGUE.iter().filter(|entry| entry.about().abilities.contains(&ability));
         Error::MissingCapability {
             model: self.entry.name().to_owned(),
-            capability: capability.name().to_owned(),
+            capability: ability.name().to_owned(),
             models_that_have_it: able.map(|entry| entry.name().to_owned()).collect(),
         }
     }

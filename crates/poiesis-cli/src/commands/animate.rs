@@ -2,12 +2,12 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use clap::Args;
 use poiesis::picture::{Picture, Timing, animation};
 use poiesis::run::{Run, samples};
 
-use crate::render::{free, result};
+use crate::render::{exists, failure, free, result};
 
 /// Turn the samples drawn during training into an animation
 #[derive(Args, Debug)]
@@ -40,11 +40,11 @@ impl Animate {
         let run = Run::open(&self.run)?;
         let frames = samples::list(&run.samples_path(), "png")?;
         if frames.is_empty() {
-            bail!("{} has no samples yet; train it further", self.run.display());
+            return Err(failure(format!("{} has no samples yet", self.run.display()), "train it further"));
         }
         let out = self.out.clone().unwrap_or_else(|| free(&run.info().id, "gif"));
         if out.exists() && !self.force {
-            bail!("{} exists; give another --out, or --force to replace it", out.display());
+            return Err(exists(&out, "--out"));
         }
         let timing = Timing { delay: 1000 / self.fps, hold: 1000 * self.hold, ..Timing::default() };
         let frame = |index: usize| -> poiesis::Result<Picture> {
@@ -55,7 +55,10 @@ impl Animate {
         match extension.as_deref() {
             Some("gif") => animation::write_gif(&out, frames.len(), timing, frame)?,
             Some("png" | "apng") => animation::write_apng(&out, frames.len(), timing, frame)?,
-            _ => bail!("{} is neither a GIF nor a PNG; give a name that ends in .gif or .png", out.display()),
+            _ => {
+                let what = format!("{} is neither a GIF nor a PNG", out.display());
+                return Err(failure(what, "give a name that ends in .gif or .png"));
+            }
         }
         result(&format!("{} ({} frames)\n", out.display(), frames.len()))
     }

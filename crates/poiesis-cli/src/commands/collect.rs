@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::Args;
+use poiesis::data::open;
 use poiesis::error::in_bytes;
 use poiesis_collect::{Card, Kind, Options, SplitBy, Vocabulary, collect};
 
 use crate::args::DataDir;
-use crate::data;
 use crate::render::{Meter, count, duration, facts, note, program, result, shape};
 
 /// Skipped files that the summary names.
@@ -53,8 +53,8 @@ pub(crate) struct Collect {
     #[arg(long, value_name = "N")]
     channels: Option<u8>,
     /// Colour that transparent pixels are laid over.
-    #[arg(long, value_name = "#RRGGBB", default_value = "#ffffff")]
-    background: String,
+    #[arg(long, value_name = "#RRGGBB", default_value = "#ffffff", value_parser = color)]
+    background: [u8; 3],
     /// Part of the examples that is held out for validation when the source has no splits; of a single text or clip, its
     /// end.
     #[arg(long, value_name = "PART", default_value = "0.1")]
@@ -106,21 +106,21 @@ pub(crate) struct Collect {
 
 impl Collect {
     pub(crate) fn run(self) -> Result<()> {
-        let source = data::locate(&self.source, &self.data_dir.data_dir)?;
-        let known = data::known_options(&self.source);
+        let source = open::locate(&self.source, &self.data_dir.data_dir)?;
+        let known = open::reading(&self.source).options();
         let given = |given: Vec<String>, known| if given.is_empty() { known } else { given };
         let options = Options {
             size: self.size,
-            crop: data::crop(&self.crop)?,
+            crop: open::crop(&self.crop)?,
             channels: self.channels,
-            background: data::color(&self.background)?,
+            background: self.background,
             holdout: self.holdout,
             count: self.count,
             seed: self.seed,
             validation_files: given(self.validation_files, known.validation_files),
             test_files: given(self.test_files, known.test_files),
             label_from_name: self.label_from_name || known.label_from_name,
-            vocabulary: data::vocabulary(self.vocabulary.as_deref().unwrap_or_default())?,
+            vocabulary: open::vocabulary(self.vocabulary.as_deref().unwrap_or_default())?,
             vocabulary_size: self.vocabulary_size,
             lines: self.lines || known.lines,
             sample_rate: self.sample_rate,
@@ -143,7 +143,7 @@ impl Collect {
         note(&format!("packed in {}, {}/s", duration(seconds), count(rate as u64)));
         let out = self.out.display();
         let program = program();
-        let name = data::short_name(&self.out.to_string_lossy());
+        let name = open::short_name(&self.out.to_string_lossy());
         let next = match card.kind {
             Kind::Text => format!("  {program} inspect {out}\n"),
             Kind::Sound => format!("  {program} inspect {out} --preview {name}-preview.png\n"),
@@ -163,6 +163,11 @@ fn size(text: &str) -> Result<(u32, u32), String> {
         (Some(height), Some(width)) => Ok((height, width)),
         _ => Err("give pixels such as 64, or width and height such as 64x48".into()),
     }
+}
+
+/// Reads `#rrggbb`.
+fn color(text: &str) -> Result<[u8; 3], String> {
+    open::color(text).map_err(|error| error.hint().unwrap_or_default())
 }
 
 /// The facts of a packed data set, as text.

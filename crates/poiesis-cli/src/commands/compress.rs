@@ -2,19 +2,19 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use clap::Args;
 use poiesis::Trained;
 use poiesis::apply::compress::{Document, compress};
+use poiesis::atomic;
 use poiesis::error::in_bytes;
-use poiesis::run::atomic;
 use poiesis_collect::Split;
 
 use super::discover::OfData;
 use super::inspect::split;
 use super::pictures::positive;
 use crate::args::WhichWeights;
-use crate::render::{Meter, count, duration, facts, json, result};
+use crate::render::{Meter, count, duration, exists, facts, failure, json, result};
 
 /// Compress files without loss, by a model that knows their kind
 #[derive(Args, Debug)]
@@ -60,13 +60,14 @@ pub(crate) struct Compress {
 impl Compress {
     pub(crate) fn run(self) -> Result<()> {
         if self.files.is_empty() && self.split.is_none() {
-            bail!("there is nothing to compress; give files, or --split test for images of the run's data");
+            let hint = "give files, or --split test for images of the run's data";
+            return Err(failure("there is nothing to compress", hint));
         }
         if self.out.exists() && !self.force {
-            bail!("{} exists; give another --out, or --force to replace it", self.out.display());
+            return Err(exists(&self.out, "--out"));
         }
         let trained = self.which.open(&self.model)?;
-        trained.code()?;
+        trained.autoregressive()?;
         let documents = self.documents(&trained)?;
         let class = self.class.as_deref().map(|class| trained.class(class)).transpose()?;
         let meter = Meter::new("compressing", "values", None, self.json);

@@ -3,13 +3,13 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use clap::Args;
 use poiesis::apply::compress::{Archive, decompress};
 use poiesis::error::in_bytes;
 
 use crate::args::WhichWeights;
-use crate::render::{Meter, count, duration, facts, note, result, table};
+use crate::render::{Meter, count, duration, exists, facts, note, result, table};
 
 /// Give back the files in an archive that compress made
 #[derive(Args, Debug)]
@@ -56,7 +56,7 @@ impl Decompress {
         let files = documents.iter().map(|document| document.files(&self.out, &trained.spec));
         let files: Vec<_> = files.collect::<Result<Vec<_>, _>>()?.concat();
         if let Some(file) = files.iter().find(|file| file.path.exists() && !self.force) {
-            bail!("{} exists; give another --out, or --force to replace it", file.path.display());
+            return Err(exists(&file.path, "--out"));
         }
         for file in &files {
             file.write()?;

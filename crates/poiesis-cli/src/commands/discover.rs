@@ -1,20 +1,17 @@
 //! `poiesis discover`: what a model learned, as pictures and numbers.
 
-use std::path::Path;
-
-use anyhow::{Result, bail};
+use anyhow::Result;
 use clap::{Args, Subcommand};
 use poiesis::Trained;
-use poiesis::apply::sample;
 use poiesis::discover::{interpolate, neighbors, traverse};
 use poiesis::evaluate::{NeighbourStatistics, neighbour_statistics};
+use poiesis::picture::columns;
 use poiesis_collect::{Dataset, Split};
 use serde_json::json;
 
 use super::pictures;
 use crate::args::{DataDir, OfRun, Out};
-use crate::data;
-use crate::render::{number, result, table};
+use crate::render::{failure, number, result, table};
 
 /// Held-out images that show how near new images of this kind lie to the training data.
 const HELD_OUT: usize = 500;
@@ -70,9 +67,9 @@ struct Interpolate {
 impl Interpolate {
     fn run(self) -> Result<()> {
         let trained = self.of.open()?;
-        let decoder = trained.decoder()?;
+        let latents = trained.latents()?;
         let out = self.out.resolve(&trained, "interpolate", "png")?;
-        let images = interpolate(decoder, self.seed, self.rows, self.steps);
+        let images = interpolate(latents, self.seed, self.rows, self.steps, &trained.device);
         let made = json!({
             "verb": "discover interpolate", "seed": self.seed, "rows": self.rows, "steps": self.steps,
         });
@@ -112,13 +109,15 @@ struct Traverse {
 impl Traverse {
     fn run(self) -> Result<()> {
         let trained = self.of.open()?;
-        let decoder = trained.decoder()?;
-        if let Some(dim) = self.dims.iter().find(|&&dim| dim >= decoder.latent_dim()) {
-            let last = decoder.latent_dim() - 1;
-            bail!("there is no latent dimension {dim}; {} has those from 0 to {last}", trained.info.id);
+        let latents = trained.latents()?;
+        if let Some(dim) = self.dims.iter().find(|&&dim| dim >= latents.latent_dim()) {
+            let last = latents.latent_dim() - 1;
+            let what = format!("{} has no latent dimension {dim}", trained.info.id);
+            return Err(failure(what, format!("give --dims from 0 to {last}")));
         }
         let out = self.out.resolve(&trained, "traverse", "png")?;
-        let moved = traverse(decoder, self.seed, self.index, &self.dims, self.rows, self.steps);
+        let moved =
+            traverse(latents, self.seed, self.index, &self.dims, self.rows, self.steps, &trained.device);
         let made = json!({
             "verb": "discover traverse", "seed": self.seed, "index": self.index,
             "dims": moved.dims, "values": moved.values, "effects": moved.effects,
@@ -163,14 +162,13 @@ struct Neighbors {
 impl Neighbors {
     fn run(self) -> Result<()> {
         let trained = self.of.open()?;
-        let sampler = trained.sampler()?;
         let out = self.out.resolve(&trained, "neighbors", "png")?;
         let dataset = self.data.open(&trained)?;
         let train = dataset.require(Split::Train)?;
         let dims = trained.spec.images()?.dims();
-        let found = neighbors(sampler, &train, self.seed, self.count);
+        let found = neighbors(&trained, &train, self.seed, self.count)?;
         let made = json!({ "verb": "discover neighbors", "seed": self.seed, "count": self.count });
-        let columns = 2 * sample::columns(self.count).div_ceil(2);
+        let columns = 2 * columns(self.count).div_ceil(2);
         let picture = pictures::grid(&found.images, trained.spec.images()?, columns, self.out.scale);
         picture.write_png(&out, Some(&pictures::parameters(&trained, made)))?;
         let rows: Vec<Vec<String>> = found
@@ -188,7 +186,7 @@ impl Neighbors {
                 let images: Vec<u8> = view.spread(HELD_OUT).flat_map(|i| view.image(i)).copied().collect();
                 verdict(&neighbour_statistics(&samples, &images, &train, dims))
             }
-            None => "no images were held out, so there is no scale to judge copying by".into(),
+            None => "no images were held out, so there is no scale to measure copying by".into(),
         };
         result(&format!("{table}{verdict}\n{}\n", out.display()))
     }
@@ -196,20 +194,14 @@ impl Neighbors {
 
 /// Whether samples look like copies, in words.
 pub(crate) fn verdict(statistics: &NeighbourStatistics) -> String {
-    // Of honest samples one in a hundred lies below the line; a few more may by chance.
-    let expected = 0.01 * statistics.samples as f64;
-    let copied = (statistics.copied * statistics.samples as f64).round();
-    let judgement = if copied > expected + 3.0 * expected.sqrt().max(1.0) {
-        "these look like copies"
-    } else {
-        "no sign of copying"
-    };
     format!(
-        "samples lie {} grey levels from their nearest training image, held-out images {}\n{copied} of {} samples lie \
-         nearer than 99 % of the held-out images: {judgement}",
+        "samples lie {} grey levels from their nearest training image, held-out images {}\n{} of {} samples lie nearer \
+         than 99 % of the held-out images: {}",
         number(statistics.sample_distance),
         number(statistics.held_out_distance),
-        statistics.samples
+        statistics.near(),
+        statistics.samples,
+        statistics.verdict()
     )
 }
 
@@ -226,47 +218,6 @@ pub(crate) struct OfData {
 impl OfData {
     /// Opens the data and checks that they are those of the run.
     pub(crate) fn open(&self, trained: &Trained) -> Result<Dataset> {
-        let config = &trained.config.data;
-        let source = self.data.as_deref().unwrap_or(&config.source);
-        let dataset = data::open_source(source, config, &self.data_dir.data_dir, false)
-            .map_err(|error| error.context(gone(trained.path(), self.data.is_none())))?;
-        let (expected, found) = (&trained.info.data.fingerprint, &dataset.card().fingerprint);
-        if expected != found {
-            bail!(
-                "the data at {source} are not those that {} was trained on (fingerprint {expected} then, {found} \
-                 now); restore them, or say with --data where they are",
-                trained.path().display()
-            );
-        }
-        Ok(dataset)
-    }
-}
-
-fn gone(run: &Path, named: bool) -> String {
-    let remedy = if named { "; say with --data where they are now" } else { "" };
-    format!("cannot open the data of {}{remedy}", run.display())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn statistics(samples: usize, copied: usize) -> NeighbourStatistics {
-        NeighbourStatistics {
-            samples,
-            held_out: 500,
-            searched: 1000,
-            sample_distance: 20.0,
-            held_out_distance: 25.0,
-            copied: copied as f64 / samples as f64,
-            variety: 1.0,
-        }
-    }
-
-    #[test]
-    fn one_chance_neighbour_is_no_copy_and_many_are() {
-        assert!(verdict(&statistics(32, 1)).ends_with("no sign of copying"));
-        assert!(verdict(&statistics(1000, 15)).ends_with("no sign of copying"));
-        assert!(verdict(&statistics(32, 8)).ends_with("these look like copies"));
+        self.data_dir.of_run(trained, self.data.as_deref())
     }
 }

@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use clap::Args;
+use poiesis::config::DataConfig;
+use poiesis::data::open::short_name;
 use poiesis::picture::{Picture, grid, waveform_and_spectrogram};
 use poiesis_collect::{Dataset, Kind, Split, Stream, Vocabulary, preview};
 
 use super::collect::{skipped, summary};
 use crate::args::DataDir;
-use crate::data;
-use crate::render::{count, duration, facts, json, note, program, result};
+use crate::render::{count, duration, exists, facts, failure, json, note, program, result};
 
 /// Examples in a preview.
 const PREVIEWED: usize = 64;
@@ -51,7 +52,9 @@ pub(crate) struct Inspect {
 
 impl Inspect {
     pub(crate) fn run(self) -> Result<()> {
-        let dataset = data::open_any(&self.data, &self.data_dir.data_dir, self.json)?;
+        // A raw source is prepared as it comes.
+        let config = DataConfig { source: self.data.clone(), ..DataConfig::default() };
+        let dataset = self.data_dir.open(&config, self.json)?;
         let (card, folder) = (dataset.card(), dataset.folder());
         if self.json {
             json(&serde_json::to_value(card)?)?;
@@ -68,7 +71,7 @@ impl Inspect {
             // Text is seen already.
             None if card.kind == Kind::Text => Ok(()),
             None => {
-                let name = data::short_name(&self.data);
+                let name = short_name(&self.data);
                 note(&format!("see it: {} inspect {} --preview {name}-preview.png", program(), self.data));
                 Ok(())
             }
@@ -77,10 +80,12 @@ impl Inspect {
 
     fn write_preview(&self, dataset: &Dataset, file: &Path) -> Result<()> {
         if file.exists() && !self.force {
-            bail!("{} exists; give another --preview, or --force to replace it", file.display());
+            return Err(exists(file, "--preview"));
         }
         let picture = match dataset.card().kind {
-            Kind::Text => bail!("text has no picture; without --preview its beginning is shown"),
+            Kind::Text => {
+                return Err(failure("text has no picture", "leave out --preview to see how it begins"));
+            }
             Kind::Sound => clips(dataset, self.split)?,
             _ => {
                 let drawn = preview(dataset, self.split, PREVIEWED)?;

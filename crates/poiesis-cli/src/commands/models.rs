@@ -2,7 +2,8 @@
 
 use anyhow::Result;
 use clap::Args;
-use poiesis::catalogue::{CATALOGUE, Entry};
+use poiesis::catalogue::CATALOGUE;
+use poiesis::model::About;
 use serde_json::{Value, json};
 
 use crate::render::{facts, json, program, result};
@@ -21,9 +22,9 @@ pub(crate) struct Models {
 impl Models {
     pub(crate) fn run(self) -> Result<()> {
         if self.json {
-            return json(&CATALOGUE.iter().map(|entry| to_json(*entry)).collect());
+            return json(&CATALOGUE.iter().map(|entry| to_json(entry.about())).collect());
         }
-        let mut text: Vec<String> = CATALOGUE.iter().map(|entry| to_text(*entry)).collect();
+        let mut text: Vec<String> = CATALOGUE.iter().map(|entry| to_text(entry.about())).collect();
         let program = program();
         text.push(format!(
             "train one with {program} train MODEL; {program} recipes MODEL lists settings tried\n"
@@ -32,40 +33,40 @@ impl Models {
     }
 }
 
-fn to_text(entry: &dyn Entry) -> String {
-    let paper = entry.paper();
+fn to_text(about: &About) -> String {
+    let paper = about.paper;
     let facts = facts(&[
         ("paper", format!("{}\n{} {}, arXiv:{}", paper.title, paper.authors, paper.year, paper.arxiv)),
-        ("learns", domains(entry).join(", ")),
-        ("can", capabilities(entry).join(", ")),
-        ("recipes", recipes(entry).join(", ")),
+        ("learns", media(about).join(", ")),
+        ("can", abilities(about).join(", ")),
+        ("recipes", recipes(about).join(", ")),
     ]);
     let indented: Vec<String> = facts.lines().map(|line| format!("  {line}\n")).collect();
-    format!("{}  {}\n{}", entry.name(), entry.summary(), indented.concat())
+    format!("{}  {}\n{}", about.name, about.summary, indented.concat())
 }
 
-fn to_json(entry: &dyn Entry) -> Value {
-    let paper = entry.paper();
+fn to_json(about: &About) -> Value {
+    let paper = about.paper;
     json!({
-        "name": entry.name(),
-        "summary": entry.summary(),
+        "name": about.name,
+        "summary": about.summary,
         "paper": {
             "title": paper.title, "authors": paper.authors, "year": paper.year, "arxiv": paper.arxiv,
         },
-        "domains": domains(entry),
-        "capabilities": capabilities(entry),
-        "recipes": recipes(entry),
+        "media": media(about),
+        "abilities": abilities(about),
+        "recipes": recipes(about),
     })
 }
 
-fn domains(entry: &dyn Entry) -> Vec<&'static str> {
-    entry.domains().iter().map(|domain| domain.name()).collect()
+fn media(about: &About) -> Vec<&'static str> {
+    about.media.iter().map(|kind| kind.name()).collect()
 }
 
-fn capabilities(entry: &dyn Entry) -> Vec<&'static str> {
-    entry.capabilities().iter().map(|capability| capability.name()).collect()
+fn abilities(about: &About) -> Vec<&'static str> {
+    about.abilities.iter().map(|ability| ability.name()).collect()
 }
 
-fn recipes(entry: &dyn Entry) -> Vec<&'static str> {
-    entry.recipes().iter().map(|recipe| recipe.name).collect()
+fn recipes(about: &About) -> Vec<&'static str> {
+    about.recipes.iter().map(|recipe| recipe.name).collect()
 }

@@ -32,7 +32,7 @@ pub(crate) fn parameters(trained: &Trained, made: Value) -> Value {
 
 /// Which weights were used, in one word.
 pub(crate) fn weights(trained: &Trained) -> &'static str {
-    if trained.averaged { "averaged" } else { "trained" }
+    trained.weights().name()
 }
 
 /// Reads a whole number of at least 1 and at most ten million.

@@ -2,7 +2,8 @@
 
 use anyhow::Result;
 use clap::Args;
-use poiesis::catalogue::{self, CATALOGUE, Entry};
+use poiesis::catalogue::{self, CATALOGUE};
+use poiesis::model::{Entry, Recipe};
 use serde_json::json;
 
 use crate::render::{json, program, result, table};
@@ -38,10 +39,11 @@ impl Recipes {
                 "model": entry.name(), "name": recipe.name, "summary": recipe.summary(), "toml": recipe.toml,
             }));
         }
-        let all =
-            entries.iter().flat_map(|entry| entry.recipes().iter().map(move |recipe| (entry.name(), recipe)));
+        let all = entries
+            .iter()
+            .flat_map(|entry| entry.about().recipes.iter().map(move |recipe| (entry.name(), recipe)));
         if self.json {
-            let object = |(model, recipe): (&str, &catalogue::Recipe)| json!({ "model": model, "name": recipe.name, "summary": recipe.summary() });
+            let object = |(model, recipe): (&str, &Recipe)| json!({ "model": model, "name": recipe.name, "summary": recipe.summary() });
             return json(&all.map(object).collect());
         }
         let rows: Vec<Vec<String>> = all

@@ -1,26 +1,35 @@
-//! `poiesis resume`: a run goes on where it was.
+//! `poiesis resume`: a run continues where it was.
 
 use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
-use poiesis::config::RunConfig;
+use poiesis::catalogue;
+use poiesis::config::{DataConfig, Layer, resolve};
 use poiesis::run::Run;
 use poiesis::train::Existing;
 
 use super::train::{How, train};
-use crate::data;
+use crate::flags::flag;
 
-/// Go on with a run that was stopped or killed
+/// Continue a run that was stopped or killed, or train a finished one further
 #[derive(Args, Debug)]
 #[command(after_long_help = "Examples:
   poiesis resume runs/dcgan-shapes
+  poiesis resume runs/dcgan-shapes --steps 20000                train a finished run further
   poiesis resume runs/dcgan-photos --data /new/place/photos     the data have moved
 
-The run's own configuration is used; `poiesis train … --out RUN` with the same settings does the same.")]
+The run's own configuration is used; `poiesis train … --out RUN` with the same settings does the same. The number of steps, the device,
+and how often checkpoints, metrics and samples are written may change; all else is part of what the run is.")]
 pub(crate) struct Resume {
     /// Folder of the run.
     run: PathBuf,
+    /// Steps in all [default: as before].
+    #[arg(long, value_name = "N")]
+    steps: Option<u32>,
+    /// Change a setting that may change, such as train.checkpoint_every; may be given again.
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
     /// Where the data are now, if not where they were.
     #[arg(long, value_name = "SOURCE")]
     data: Option<String>,
@@ -33,13 +42,19 @@ pub(crate) struct Resume {
 
 impl Resume {
     pub(crate) fn run(self) -> Result<()> {
-        let mut config = RunConfig::from_toml(&Run::open(&self.run)?.config()?)?;
-        let source = self.data.clone().unwrap_or_else(|| config.data.source.clone());
-        let dataset =
-            data::open_source(&source, &config.data, &self.how.data_dir.data_dir, self.how.hidden())?;
-        if let Some(device) = self.device {
-            config.device = device;
+        let text = Run::open(&self.run)?.config()?;
+        let defaults = catalogue::find(&catalogue::read_config(&text)?.model)?.defaults()?;
+        let mut layers = vec![Layer::parse("the run", &text)?];
+        for assignment in &self.set {
+            layers.push(Layer::assignment("--set", assignment)?);
         }
+        let steps = |steps| Layer::single(flag("train.steps"), "train.steps", i64::from(steps));
+        layers.extend(self.steps.map(steps));
+        layers.extend(self.device.map(|device| Layer::single(flag("device"), "device", device)));
+        let config = resolve(&defaults, &layers)?.config;
+        let source = self.data.unwrap_or_else(|| config.data.source.clone());
+        let data = DataConfig { source, ..config.data.clone() };
+        let dataset = self.how.data_dir.open(&data, self.how.hidden())?;
         train(&self.run, config, &dataset, Existing::Resume, &self.how)
     }
 }

@@ -4,24 +4,24 @@ use std::path::{Path, PathBuf};
 use std::process;
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use clap::Args;
-use poiesis::capability::Capability;
-use poiesis::catalogue::{self, Entry, Recipe};
+use poiesis::abilities::Ability;
+use poiesis::catalogue;
 use poiesis::config::{Layer, Resolved, RunConfig, resolve};
-use poiesis::data::{Content, DataSpec, ImageShape};
-use poiesis::error::in_bytes;
+use poiesis::data::{Content, DataSpec, ImageShape, open};
+use poiesis::model::{Entry, Recipe};
 use poiesis::run::{Run, State};
 use poiesis::train::{self, Existing, Outcome, Request, Stop, sample_steps};
 use poiesis_collect::{Dataset, Kind, Split};
 use serde_json::json;
 
 use crate::args::DataDir;
-use crate::data;
-use crate::render::{count, duration, facts, json, note, program, result, shape, table};
+use crate::flags::{flag, hint};
+use crate::render::{count, duration, facts, failure, json, note, program, result, shape, table};
 use crate::watch::{Show, Watch, networks};
 
-/// Train a model; running it again with the same --out goes on where it was
+/// Train a model; running it again with the same --out continues it
 #[derive(Args, Debug)]
 #[command(after_long_help = "Examples:
   poiesis train dcgan
@@ -33,10 +33,10 @@ use crate::watch::{Show, Watch, networks};
   poiesis train vae --recipe mnist --set kl_weight=4 --seed 1 --out runs/beta4
       a recipe with a value changed
   poiesis train dcgan --recipe emoji64 --dry-run
-      every setting and where it comes from, the model's size and memory
+      every setting and where it comes from, and the number of parameters
 
 Values are taken from the model's defaults, then the recipe or --config, then --set, then other flags.
-Ctrl-C once finishes the step, saves and prints the command that goes on; twice stops at once.")]
+Ctrl-C once finishes the step, saves and prints the command that continues; twice stops at once.")]
 pub(crate) struct Train {
     /// The model to train; `poiesis models` lists them.
     model: String,
@@ -97,7 +97,7 @@ pub(crate) struct How {
     /// Print warnings and errors alone.
     #[arg(long, short, conflicts_with = "json")]
     quiet: bool,
-    /// Train although the memory may not suffice.
+    /// Train even if the memory may not suffice.
     #[arg(long)]
     ignore_memory: bool,
 }
@@ -121,14 +121,15 @@ impl Train {
     pub(crate) fn run(self) -> Result<()> {
         let entry = catalogue::find(&self.model)?;
         let recipe = self.recipe(entry)?;
-        let resolved = resolve(entry, &self.layers(entry, recipe)?)?;
+        let resolved = resolve(&entry.defaults()?, &self.layers(entry, recipe)?)?;
+        entry.check(&resolved.config)?;
         let out = self.out(entry, recipe, &resolved.config);
         if self.dry_run {
             return self.describe(entry, &resolved, &out);
         }
         let mut config = resolved.config;
-        let dataset = data::open(&config.data, &self.how.data_dir.data_dir, self.how.hidden())?;
-        config.data.source = data::lasting(&config.data.source);
+        let dataset = self.how.data_dir.open(&config.data, self.how.hidden())?;
+        config.data.source = open::lasting(&config.data.source);
         self.mention_recipe(entry);
         let existing = if self.new { Existing::SetAside } else { Existing::Resume };
         train(&out, config, &dataset, existing, &self.how)
@@ -138,10 +139,14 @@ impl Train {
     fn recipe(&self, entry: &'static dyn Entry) -> Result<Option<&'static Recipe>> {
         Ok(match &self.recipe {
             Some(name) if Path::new(name).is_file() => {
-                bail!("--recipe takes the name of a recipe; give the file {name} with --config")
+                let hint = format!("give the file with --config {name}");
+                return Err(failure(
+                    format!("`{name}` is a file, and --recipe takes the name of a recipe"),
+                    hint,
+                ));
             }
             Some(name) => Some(catalogue::find_recipe(entry, name)?),
-            None if self.data.is_none() && self.config.is_none() => entry.recipes().first(),
+            None if self.data.is_none() && self.config.is_none() => entry.about().recipes.first(),
             None => None,
         })
     }
@@ -157,30 +162,30 @@ impl Train {
             layers.push(Layer::parse(&file.display().to_string(), &text)?);
         }
         for assignment in &self.set {
-            layers.push(Layer::assignment(assignment)?);
-        }
-        if let Some(source) = &self.data {
-            layers.push(Layer::single("--data", "data.source", source.clone()));
+            layers.push(Layer::assignment("--set", assignment)?);
         }
         let numbers = [
-            ("--size", "data.size", self.size),
-            ("--channels", "data.channels", self.channels.map(u32::from)),
-            ("--steps", "train.steps", self.steps),
-            ("--batch-size", "train.batch_size", self.batch_size),
-            ("--seed", "seed", self.seed),
-            ("--checkpoint-every", "train.checkpoint_every", self.checkpoint_every),
+            ("data.size", self.size),
+            ("data.channels", self.channels.map(u32::from)),
+            ("train.steps", self.steps),
+            ("train.batch_size", self.batch_size),
+            ("seed", self.seed),
+            ("train.checkpoint_every", self.checkpoint_every),
         ];
-        for (flag, key, value) in numbers {
-            layers.extend(value.map(|value| Layer::single(flag, key, i64::from(value))));
+        let words = [("data.source", &self.data), ("device", &self.device)];
+        for (key, value) in numbers {
+            layers.extend(value.map(|value| Layer::single(flag(key), key, i64::from(value))));
         }
-        layers.extend(self.device.clone().map(|device| Layer::single("--device", "device", device)));
+        for (key, value) in words {
+            layers.extend(value.clone().map(|value| Layer::single(flag(key), key, value)));
+        }
         Ok(layers)
     }
 
     fn out(&self, entry: &dyn Entry, recipe: Option<&Recipe>, config: &RunConfig) -> PathBuf {
         let name = match recipe {
             Some(recipe) if self.data.is_none() => recipe.name.to_owned(),
-            _ => data::short_name(&config.data.source),
+            _ => open::short_name(&config.data.source),
         };
         let default = || Path::new("runs").join(format!("{}-{name}", entry.name()));
         self.out.clone().unwrap_or_else(default)
@@ -192,7 +197,7 @@ impl Train {
         else {
             return;
         };
-        if entry.recipes().iter().any(|recipe| recipe.name == source) && !self.how.hidden() {
+        if entry.about().recipes.iter().any(|recipe| recipe.name == source) && !self.how.hidden() {
             note(&format!("note: there are tried settings for this data: --recipe {source}"));
         }
     }
@@ -201,35 +206,36 @@ impl Train {
     fn describe(&self, entry: &dyn Entry, resolved: &Resolved, out: &Path) -> Result<()> {
         let config = &resolved.config;
         poiesis::device::device(&config.device)?;
-        data::options(&config.data.source, &config.data)?;
-        let known = data::expected_shape(&config.data, &self.how.data_dir.data_dir);
-        let footprint = match known {
+        open::options(&config.data)?;
+        let known = open::expected_shape(&config.data, &self.how.data_dir.data_dir);
+        let parameters = match known {
             Some(shape) => {
                 let content = Content::Images(ImageShape::from_slice(&shape)?);
-                Some(entry.footprint(config, &DataSpec { content, classes: 0 })?)
+                let spec = DataSpec { content, classes: 0 };
+                catalogue::expect_media(entry, &spec)?;
+                Some(entry.parameters(config, &spec)?)
             }
             None => None,
         };
-        let memory = footprint.as_ref().map(|size| size.bytes(config.train.batch_size));
         let samples = sample_steps(&config.train);
         if self.how.json {
             let settings = resolved.origins.iter().map(
                 |(key, value, origin)| json!({ "key": key, "value": from_toml(value), "origin": origin }),
             );
-            let parameters = footprint.map(|size| {
-                let sizes = size.parameters.into_iter();
-                sizes.map(|(name, size)| (name.to_owned(), json!(size))).collect::<serde_json::Value>()
+            let parameters = parameters.map(|parts| {
+                parts.into_iter().map(|(name, size)| (name, json!(size))).collect::<serde_json::Value>()
             });
             return json(&json!({
-                "model": entry.name(), "run": out, "shape": known, "parameters": parameters, "memory": memory,
+                "model": entry.name(), "run": out, "shape": known, "parameters": parameters,
                 "sample_steps": samples, "settings": settings.collect::<Vec<_>>(),
             }));
         }
         let unknown =
             || "known once the data are packed; give --size and --channels to know before".to_owned();
-        let paper = entry.paper();
+        let about = entry.about();
+        let paper = about.paper;
         let head = facts(&[
-            ("model", format!("{}  {}", entry.name(), entry.summary())),
+            ("model", format!("{}  {}", about.name, about.summary)),
             ("paper", format!("{} ({} {}, arXiv:{})", paper.title, paper.authors, paper.year, paper.arxiv)),
             (
                 "data",
@@ -238,18 +244,12 @@ impl Train {
                     None => config.data.source.clone(),
                 },
             ),
-            ("parameters", footprint.map_or_else(unknown, |size| networks(&size.parameters))),
-            (
-                "memory",
-                memory.map_or_else(unknown, |memory| {
-                    format!("about {} with batches of {}", in_bytes(memory), config.train.batch_size)
-                }),
-            ),
+            ("parameters", parameters.map_or_else(unknown, |parts| networks(&parts))),
             ("samples", format!("{} at steps {}", config.train.sample_count, first_and_last(&samples))),
             (
                 "run",
                 match Run::exists(out) && !self.new {
-                    true => format!("{} exists: it would be gone on with", out.display()),
+                    true => format!("{} exists: it would be continued", out.display()),
                     false => out.display().to_string(),
                 },
             ),
@@ -289,7 +289,7 @@ pub(crate) fn train(
     let show = how.show();
     let mut watch = Watch::new(show, config.train.batch_size);
     let steps = config.train.steps;
-    let flags = data::flags(&config.data.source, &how.data_dir.data_dir);
+    let flags = how.data_dir.flags(&config.data.source);
     let (entry, of_images) = (catalogue::find(&config.model)?, dataset.card().kind == Kind::Images);
     if show == Show::Progress {
         note(
@@ -317,7 +317,8 @@ pub(crate) fn train(
         Ok(outcome) => conclude(out, &outcome, (entry, of_images), steps, &watch, how.show(), &flags),
         Err(error) => {
             if show == Show::Json {
-                result(&format!("{}\n", json!({ "event": "failed", "reason": error.to_string() })))?;
+                let event = json!({ "event": "failed", "reason": error.to_string(), "hint": hint(&error) });
+                result(&format!("{event}\n"))?;
             }
             Err(error.into())
         }
@@ -382,7 +383,7 @@ fn conclude(
             ));
         }
         Show::Quiet if outcome.state == State::Stopped => {
-            note(&format!("stopped and saved after step {}; go on with: {resume}", outcome.step));
+            note(&format!("stopped and saved after step {}; continue with: {resume}", outcome.step));
             return Ok(());
         }
         Show::Quiet => return Ok(()),
@@ -401,16 +402,16 @@ fn conclude(
     places.extend(outcome.samples.as_ref().map(|path| ("samples", path.display().to_string())));
     text.push_str(&facts(&places));
     if outcome.state == State::Stopped {
-        text.push_str(&format!("go on with\n  {resume}\n"));
+        text.push_str(&format!("continue with\n  {resume}\n"));
     } else {
         let mut next = vec![format!("sample {run} --seed 1")];
-        if entry.capabilities().contains(&Capability::Decode) {
+        if entry.about().abilities.contains(&Ability::Decode) {
             next.push(format!("discover interpolate {run}"));
         }
         if of_images {
             next.push(format!("discover neighbors {run}{flags}"));
         }
-        if of_images && entry.capabilities().contains(&Capability::Complete) {
+        if of_images && entry.about().abilities.contains(&Ability::Complete) {
             next.push(format!("complete {run}{flags}"));
         }
         next.push(format!("evaluate {run}{flags}"));

@@ -92,7 +92,7 @@ pub(crate) fn tiny(model: &str, out: &str, more: &str) -> String {
         "vae" => (shapes, "width=4 latent_dim=8 blocks=0"),
         "pixelcnn" => (shapes, "width=6 blocks=1 head=6 levels=8"),
         "gated-pixelcnn" => (shapes, "width=6 layers=2 head=6 levels=8"),
-        "pixelrnn" => (shapes, "hidden=6 layers=1 head=6 law=softmax"),
+        "pixelrnn" => (shapes, "hidden_dim=6 layers=1 head=6 distribution=softmax"),
         "pixelcnn-pp" => (shapes, "width=8 blocks=1 mixtures=2 dropout=0.2"),
         "char-rnn" => ("--data text.txt", "width=16 context=16 dropout=0.1 vocabulary=bytes"),
         "transformer" => {

@@ -1,4 +1,4 @@
-//! What the measurements share: arguments, timing, the line of JSON they end with, and parameters with Adam.
+//! Code shared by the measurements: arguments, timing, the line of JSON at the end, and parameters with Adam.
 #![allow(
     dead_code,
     clippy::print_stdout,
@@ -20,7 +20,7 @@ pub(crate) struct Arguments {
 }
 
 impl Arguments {
-    /// Reads the command line and makes the pool of threads.
+    /// Reads the command line and creates the thread pool.
     pub(crate) fn read(batch: usize, steps: usize) -> Self {
         let mut found = Self { batch, steps, warmup: 3, words: Vec::new() };
         let mut words = std::env::args().skip(1);
@@ -40,7 +40,7 @@ impl Arguments {
     }
 
     /// Times `step(i)`, which returns the loss it has read, and prints the median. As in training, the steps run on one
-    /// of rayon's threads, which then works along instead of waiting.
+    /// of rayon's threads, which then takes part in the work instead of waiting.
     pub(crate) fn measure(&self, mut step: impl FnMut(usize) -> f32 + Send) {
         let mut loss = 0.0;
         let mut times = Vec::new();

@@ -2,13 +2,10 @@
 
 #![expect(unsafe_code, reason = "tasks write their own part of one array through `Shared`")]
 
-use burn::backend::{Autodiff, Flex};
 use burn::tensor::Tensor;
-use burn_autodiff::checkpoint::{base::Checkpointer, strategy::NoCheckpointing};
-use burn_autodiff::grads::Gradients;
-use burn_autodiff::ops::{Backward, Ops, OpsKind};
 use burn_flex::FlexTensor;
 
+use super::autodiff::{BackwardPass, Inputs};
 use super::function;
 use super::operand::{self, Operand, values};
 use super::parallel::{self, Shared};
@@ -21,22 +18,14 @@ const PART: usize = 1 << 13;
 /// Sums that run side by side, so that the loop vectorises and its order is fixed.
 const SUMS: usize = 16;
 
-/// [`crate::bernoulli_log_prob`] of tensors that live on Flex; `None` for others. Neither is empty.
+/// [`crate::bernoulli_log_prob`] of tensors on Flex; `None` for others. Neither may be empty.
 pub(crate) fn log_prob<const D: usize>(logits: &Tensor<D>, x: &Tensor<D>) -> Option<Tensor<1>> {
     let batch = logits.dims()[0];
-    let (logits, x) = (Operand::new(logits)?, Operand::new(x)?);
-    let x = x.into_values();
-    if !logits.is_autodiff() {
-        let y = sums(values(&logits.into_values()), values(&x), batch);
-        return Some(Tensor::from_primitive::<Flex>(operand::tensor(y, &[batch])));
-    }
-    let (logits, node) = logits.into_parts();
-    let y = operand::tensor(sums(values(&logits), values(&x), batch), &[batch]);
-    let y = match LogProb.prepare::<NoCheckpointing>([node]).compute_bound().stateful() {
-        OpsKind::Tracked(node) => node.finish(State { logits, x }, y),
-        OpsKind::UnTracked(node) => node.finish(y),
-    };
-    Some(Tensor::from_primitive::<Autodiff<Flex>>(y))
+    let (logits, x) = (Operand::new(logits)?, Operand::new(x)?.into_values());
+    let inputs = Inputs::new([logits]);
+    let [logits] = inputs.values();
+    let y = operand::tensor(sums(logits, values(&x), batch), &[batch]);
+    Some(inputs.finish(y, |[logits], _| LogProb { logits, x }))
 }
 
 fn sums(logits: &[f32], x: &[f32], batch: usize) -> Buffer {
@@ -75,24 +64,17 @@ fn sum(logits: &[f32], x: &[f32]) -> f32 {
     sums.iter().map(|&sum| f64::from(sum)).sum::<f64>() as f32
 }
 
-#[derive(Debug)]
-struct LogProb;
-
 #[derive(Clone, Debug)]
-struct State {
+struct LogProb {
     logits: FlexTensor,
     x: FlexTensor,
 }
 
-impl Backward<Flex, 1> for LogProb {
-    type State = State;
-
-    fn backward(self, ops: Ops<State, 1>, gradients: &mut Gradients, _checkpointer: &mut Checkpointer) {
-        let gradient = operand::contiguous(&gradients.consume::<Flex>(&ops.node));
-        let gradient = values(&gradient);
-        let [node] = ops.parents;
-        let Some(node) = node else { return };
-        let (logits, x) = (values(&ops.state.logits), values(&ops.state.x));
+impl BackwardPass<1> for LogProb {
+    fn gradients(self, dy: FlexTensor, _needed: [bool; 1]) -> [Option<FlexTensor>; 1] {
+        let dy = operand::contiguous(&dy);
+        let gradient = values(&dy);
+        let (logits, x) = (values(&self.logits), values(&self.x));
         let each = logits.len() / gradient.len();
         let mut result = Buffer::take(logits.len());
         let shared = Shared::new(&mut result);
@@ -113,7 +95,6 @@ impl Backward<Flex, 1> for LogProb {
                 );
             }
         });
-        let shape = ops.state.logits.layout().shape();
-        gradients.register::<Flex>(node.id, operand::tensor(result, shape));
+        [Some(operand::tensor(result, self.logits.layout().shape()))]
     }
 }

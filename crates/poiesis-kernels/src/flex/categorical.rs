@@ -4,47 +4,44 @@
 
 use std::sync::Arc;
 
-use burn::backend::{Autodiff, Flex};
 use burn::tensor::{Int, Tensor};
-use burn_autodiff::checkpoint::{base::Checkpointer, strategy::NoCheckpointing};
-use burn_autodiff::grads::Gradients;
-use burn_autodiff::ops::{Backward, Ops, OpsKind};
 use burn_flex::FlexTensor;
 
+use super::autodiff::{BackwardPass, Inputs};
 use super::function;
 use super::operand::{self, Operand, values};
 use super::parallel::{self, Shared};
 use super::pool::Buffer;
 use super::simd;
 use super::sums::{self, LANES};
-use crate::categorical::check;
 
 /// Values of a task, about.
 const PART: usize = 1 << 13;
 
-/// [`crate::categorical_log_prob`] of tensors that live on Flex; `None` for others. There is a row.
+/// [`crate::categorical_log_prob`] of tensors on Flex; `None` for others. There must be a row.
 pub(crate) fn log_prob(logits: &Tensor<2>, targets: &Tensor<1, Int>) -> Option<Tensor<1>> {
     let [rows, classes] = logits.dims();
     let logits = Operand::new(logits)?;
     let targets = operand::integers(targets)?;
     targets.iter().for_each(|&target| check(target, classes));
     let targets: Vec<usize> = targets.into_iter().map(|target| target as usize).collect();
-    let with_autodiff = logits.is_autodiff();
-    let (logits, node) = logits.into_parts();
+    let inputs = Inputs::new([logits]);
+    let [logits] = inputs.values();
     let mut denominators = vec![0.0; rows];
-    let y = forward(values(&logits), &targets, &mut denominators);
-    let y = operand::tensor(y, &[rows]);
-    if !with_autodiff {
-        return Some(Tensor::from_primitive::<Flex>(y));
-    }
-    let y = match LogProb.prepare::<NoCheckpointing>([node]).compute_bound().stateful() {
-        OpsKind::Tracked(node) => {
-            let state = State { logits, targets: targets.into(), denominators: denominators.into() };
-            node.finish(state, y)
-        }
-        OpsKind::UnTracked(node) => node.finish(y),
-    };
-    Some(Tensor::from_primitive::<Autodiff<Flex>>(y))
+    let y = operand::tensor(forward(logits, &targets, &mut denominators), &[rows]);
+    Some(inputs.finish(y, |[logits], _| LogProb {
+        logits,
+        targets: targets.into(),
+        denominators: denominators.into(),
+    }))
+}
+
+/// Panics if a target is outside of `0..classes`.
+pub(crate) fn check(target: i64, classes: usize) {
+    assert!(
+        usize::try_from(target).is_ok_and(|target| target < classes),
+        "categorical_log_prob: target {target} is outside of {classes} classes",
+    );
 }
 
 /// Writes the logarithm of each row's sum of exponentials into `denominators`.
@@ -69,10 +66,10 @@ fn forward(logits: &[f32], targets: &[usize], denominators: &mut [f32]) -> Buffe
                 for ((logits, &target), (result, denominator)) in
                     rows.zip(result.iter_mut().zip(denominators.iter_mut()))
                 {
-                    let (greatest, log_sum) = log_sum_exp(logits);
-                    // Greatest and logarithm are added last, for what is small beside the greatest.
-                    *result = (logits[target] - greatest) - log_sum;
-                    *denominator = greatest + log_sum;
+                    let (max, log_sum) = log_sum_exp(logits);
+                    // Maximum and logarithm are added last, which keeps terms exact that are small next to the maximum.
+                    *result = (logits[target] - max) - log_sum;
+                    *denominator = max + log_sum;
                 }
             },
         );
@@ -80,7 +77,7 @@ fn forward(logits: &[f32], targets: &[usize], denominators: &mut [f32]) -> Buffe
     result
 }
 
-/// Turns rows of logits into the logarithms of their probabilities, or into their probabilities.
+/// Turns rows of logits into log probabilities, or into probabilities.
 pub(crate) fn normalise(rows: &mut [f32], classes: usize, logarithms: bool) {
     parallel::chunks(rows, PART.div_ceil(classes) * classes, |_, rows| {
         simd::run(
@@ -88,9 +85,9 @@ pub(crate) fn normalise(rows: &mut [f32], classes: usize, logarithms: bool) {
             || {
                 for row in rows.chunks_exact_mut(classes) {
                     if logarithms {
-                        let (greatest, log_sum) = log_sum_exp(row);
+                        let (max, log_sum) = log_sum_exp(row);
                         for x in row {
-                            *x = (*x - greatest) - log_sum;
+                            *x = (*x - max) - log_sum;
                         }
                     } else {
                         softmax(row);
@@ -103,9 +100,9 @@ pub(crate) fn normalise(rows: &mut [f32], classes: usize, logarithms: bool) {
 
 #[inline(always)]
 fn softmax(row: &mut [f32]) {
-    let greatest = greatest(row);
+    let max = max(row);
     for x in row.iter_mut() {
-        *x = function::exp(*x - greatest);
+        *x = function::exp(*x - max);
     }
     let factor = (1.0 / sums::of_terms(row, |x| x)) as f32;
     for x in row {
@@ -113,23 +110,23 @@ fn softmax(row: &mut [f32]) {
     }
 }
 
-/// The greatest logit, and the logarithm of the sum of the exponentials of what lies below it.
+/// The largest logit, and the logarithm of the sum of the exponentials of the differences from it.
 #[inline(always)]
 fn log_sum_exp(logits: &[f32]) -> (f32, f32) {
-    let greatest = greatest(logits);
+    let max = max(logits);
     let whole = logits.len() / LANES * LANES;
-    let mut sum = sums::of_terms(&logits[..whole], |x| function::exp(x - greatest));
+    let mut sum = sums::of_terms(&logits[..whole], |x| function::exp(x - max));
     if whole < logits.len() {
-        // A whole vector is faster than a rest; exp(−∞) is 0.
+        // A full vector is faster than a remainder; exp(−∞) is 0.
         let mut rest = [f32::NEG_INFINITY; LANES];
         rest[..logits.len() - whole].copy_from_slice(&logits[whole..]);
-        sum += sums::of_terms(&rest, |x| function::exp(x - greatest));
+        sum += sums::of_terms(&rest, |x| function::exp(x - max));
     }
-    (greatest, sum.ln() as f32)
+    (max, sum.ln() as f32)
 }
 
 #[inline(always)]
-fn greatest(logits: &[f32]) -> f32 {
+fn max(logits: &[f32]) -> f32 {
     let mut lanes = [f32::NEG_INFINITY; LANES];
     let chunks = logits.chunks_exact(LANES);
     let rest = chunks.remainder();
@@ -144,25 +141,18 @@ fn greatest(logits: &[f32]) -> f32 {
     lanes.into_iter().fold(f32::NEG_INFINITY, f32::max)
 }
 
-#[derive(Debug)]
-struct LogProb;
-
 #[derive(Clone, Debug)]
-struct State {
+struct LogProb {
     logits: FlexTensor,
     targets: Arc<[usize]>,
     denominators: Arc<[f32]>,
 }
 
-impl Backward<Flex, 1> for LogProb {
-    type State = State;
-
-    fn backward(self, ops: Ops<State, 1>, gradients: &mut Gradients, _checkpointer: &mut Checkpointer) {
-        let gradient = operand::contiguous(&gradients.consume::<Flex>(&ops.node));
-        let gradient = values(&gradient);
-        let [node] = ops.parents;
-        let Some(node) = node else { return };
-        let State { logits, targets, denominators } = &ops.state;
+impl BackwardPass<1> for LogProb {
+    fn gradients(self, dy: FlexTensor, _needed: [bool; 1]) -> [Option<FlexTensor>; 1] {
+        let dy = operand::contiguous(&dy);
+        let gradient = values(&dy);
+        let Self { logits, targets, denominators } = &self;
         let shape = logits.layout().shape();
         let logits = values(logits);
         let rows = targets.len();
@@ -184,7 +174,7 @@ impl Backward<Flex, 1> for LogProb {
                 },
             );
         });
-        gradients.register::<Flex>(node.id, operand::tensor(result, shape));
+        [Some(operand::tensor(result, shape))]
     }
 }
 

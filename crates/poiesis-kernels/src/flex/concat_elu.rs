@@ -2,13 +2,10 @@
 
 #![expect(unsafe_code, reason = "tasks write their own rows of one array through `Shared`")]
 
-use burn::backend::{Autodiff, Flex};
 use burn::tensor::Tensor;
-use burn_autodiff::checkpoint::{base::Checkpointer, strategy::NoCheckpointing};
-use burn_autodiff::grads::Gradients;
-use burn_autodiff::ops::{Backward, Ops, OpsKind};
 use burn_flex::FlexTensor;
 
+use super::autodiff::{BackwardPass, Inputs};
 use super::function::{Elu, Function};
 use super::operand::{self, Operand, values};
 use super::parallel::{self, Shared};
@@ -18,23 +15,15 @@ use super::simd;
 /// Values of a task, about.
 const PART: usize = 1 << 14;
 
-/// [`crate::concat_elu`] of a tensor that lives on Flex; `None` for others. It has a value.
+/// [`crate::concat_elu`] of a tensor on Flex; `None` for others. `x` must not be empty.
 pub(crate) fn concat_elu<const D: usize>(x: &Tensor<D>) -> Option<Tensor<D>> {
     let mut shape = x.dims();
     let width = shape[D - 1];
     shape[D - 1] *= 2;
-    let x = Operand::new(x)?;
-    if !x.is_autodiff() {
-        let y = operand::tensor(forward(values(&x.into_values()), width), &shape);
-        return Some(Tensor::from_primitive::<Flex>(y));
-    }
-    let (x, node) = x.into_parts();
-    let y = operand::tensor(forward(values(&x), width), &shape);
-    let y = match ConcatElu.prepare::<NoCheckpointing>([node]).compute_bound().stateful() {
-        OpsKind::Tracked(node) => node.finish(State { y: y.clone(), width }, y),
-        OpsKind::UnTracked(node) => node.finish(y),
-    };
-    Some(Tensor::from_primitive::<Autodiff<Flex>>(y))
+    let inputs = Inputs::new([Operand::new(x)?]);
+    let [x] = inputs.values();
+    let y = operand::tensor(forward(x, width), &shape);
+    Some(inputs.finish(y, |_, y| ConcatElu { y: y.clone(), width }))
 }
 
 fn forward(x: &[f32], width: usize) -> Buffer {
@@ -72,8 +61,8 @@ fn backward(dy: &[f32], y: &[f32], width: usize) -> Buffer {
             #[inline(always)]
             || {
                 for (i, dx) in dx.iter_mut().enumerate() {
-                    let plain = dy[i] * Elu.slope(y[i], y[i]);
-                    *dx = plain - dy_negative[i] * Elu.slope(y_negative[i], y_negative[i]);
+                    let plain = dy[i] * Elu.derivative(y[i], y[i]);
+                    *dx = plain - dy_negative[i] * Elu.derivative(y_negative[i], y_negative[i]);
                 }
             },
         );
@@ -89,28 +78,20 @@ fn for_each(rows: usize, width: usize, work: impl Fn(usize) + Send + Sync) {
     });
 }
 
-#[derive(Debug)]
-struct ConcatElu;
-
 #[derive(Clone, Debug)]
-struct State {
+struct ConcatElu {
     y: FlexTensor,
     width: usize,
 }
 
-impl Backward<Flex, 1> for ConcatElu {
-    type State = State;
-
-    fn backward(self, ops: Ops<State, 1>, gradients: &mut Gradients, _checkpointer: &mut Checkpointer) {
-        let dy = operand::contiguous(&gradients.consume::<Flex>(&ops.node));
-        let State { y, width } = ops.state;
-        let [node] = ops.parents;
-        let Some(node) = node else { return };
+impl BackwardPass<1> for ConcatElu {
+    fn gradients(self, dy: FlexTensor, _needed: [bool; 1]) -> [Option<FlexTensor>; 1] {
+        let Self { y, width } = self;
+        let dy = operand::contiguous(&dy);
         let mut shape = y.layout().shape().to_vec();
         if let Some(last) = shape.last_mut() {
             *last = width;
         }
-        let dx = backward(values(&dy), values(&y), width);
-        gradients.register::<Flex>(node.id, operand::tensor(dx, &shape));
+        [Some(operand::tensor(backward(values(&dy), values(&y), width), &shape))]
     }
 }

@@ -2,39 +2,30 @@
 
 #![expect(unsafe_code, reason = "tasks write their own part of one array through `Shared`")]
 
-use burn::backend::{Autodiff, Flex};
 use burn::tensor::Tensor;
-use burn_autodiff::checkpoint::{base::Checkpointer, strategy::NoCheckpointing};
-use burn_autodiff::grads::Gradients;
-use burn_autodiff::ops::{Backward, Ops, OpsKind};
 use burn_flex::FlexTensor;
 
+use super::autodiff::{BackwardPass, Inputs};
 use super::function::{self, Function, with_function};
 use super::operand::{self, Operand, values};
 use super::parallel::{self, Shared};
 use super::pool::Buffer;
 use super::simd;
-use crate::activation::Activation;
+use crate::types::Activation;
 
 /// Values of a task.
 const PART: usize = 1 << 14;
 
-/// The activation of a tensor that lives on Flex; `None` for others.
+/// The activation of a tensor on Flex; `None` for others.
 pub(crate) fn activate<const D: usize>(x: &Tensor<D>, activation: Activation) -> Option<Tensor<D>> {
     let shape = x.dims();
-    let x = Operand::new(x)?;
-    if !x.is_autodiff() {
-        let y = map(values(&x.into_values()), activation);
-        return Some(Tensor::from_primitive::<Flex>(operand::tensor(y, &shape)));
-    }
-    let (x, node) = x.into_parts();
-    let y = operand::tensor(map(values(&x), activation), &shape);
-    let saved = if function::slope_from_value(activation) { y.clone() } else { x };
-    let y = match Elementwise.prepare::<NoCheckpointing>([node]).compute_bound().stateful() {
-        OpsKind::Tracked(node) => node.finish(State { activation, saved }, y),
-        OpsKind::UnTracked(node) => node.finish(y),
-    };
-    Some(Tensor::from_primitive::<Autodiff<Flex>>(y))
+    let inputs = Inputs::new([Operand::new(x)?]);
+    let [x] = inputs.values();
+    let y = operand::tensor(map(x, activation), &shape);
+    Some(inputs.finish(y, |[x], y| {
+        let saved = if function::derivative_from_value(activation) { y.clone() } else { x };
+        Elementwise { activation, saved }
+    }))
 }
 
 /// The activation of every value.
@@ -55,7 +46,7 @@ pub(crate) fn map(x: &[f32], activation: Activation) -> Buffer {
     y
 }
 
-/// The activation of every value, in its place.
+/// The activation of every value, in place.
 pub(crate) fn activate_in_place(x: &mut [f32], activation: Activation) {
     parallel::chunks(x, PART, |_, x| {
         with_function!(activation, function => simd::run(#[inline(always)] || {
@@ -67,7 +58,7 @@ pub(crate) fn activate_in_place(x: &mut [f32], activation: Activation) {
 }
 
 /// `gradient` times the derivative of the activation whose value (or argument, see
-/// [`function::slope_from_value`]) is `saved`.
+/// [`function::derivative_from_value`]) is `saved`.
 pub(crate) fn map_backward(gradient: &[f32], saved: &[f32], activation: Activation) -> Buffer {
     let mut dx = Buffer::take(gradient.len());
     let shared = Shared::new(&mut dx);
@@ -79,33 +70,23 @@ pub(crate) fn map_backward(gradient: &[f32], saved: &[f32], activation: Activati
         let dx = unsafe { shared.part(range) };
         with_function!(activation, function => simd::run(#[inline(always)] || {
             for ((dx, &gradient), &saved) in dx.iter_mut().zip(gradient).zip(saved) {
-                *dx = gradient * function.slope(saved, saved);
+                *dx = gradient * function.derivative(saved, saved);
             }
         }));
     });
     dx
 }
 
-#[derive(Debug)]
-struct Elementwise;
-
 #[derive(Clone, Debug)]
-struct State {
+struct Elementwise {
     activation: Activation,
     saved: FlexTensor,
 }
 
-impl Backward<Flex, 1> for Elementwise {
-    type State = State;
-
-    fn backward(self, ops: Ops<State, 1>, gradients: &mut Gradients, _checkpointer: &mut Checkpointer) {
-        let gradient = operand::contiguous(&gradients.consume::<Flex>(&ops.node));
-        let State { activation, saved } = ops.state;
-        let [node] = ops.parents;
-        if let Some(node) = node {
-            let dx = map_backward(values(&gradient), values(&saved), activation);
-            let dx = operand::tensor(dx, gradient.layout().shape());
-            gradients.register::<Flex>(node.id, dx);
-        }
+impl BackwardPass<1> for Elementwise {
+    fn gradients(self, dy: FlexTensor, _needed: [bool; 1]) -> [Option<FlexTensor>; 1] {
+        let dy = operand::contiguous(&dy);
+        let dx = map_backward(values(&dy), values(&self.saved), self.activation);
+        [Some(operand::tensor(dx, dy.layout().shape()))]
     }
 }

@@ -1,24 +1,21 @@
-//! Rows of a table by number: a copy forward; backward each row of the table sums what it gave, in a fixed order.
+//! Rows of a table by index: a copy forward; backward each row of the table sums the gradients of its copies, in a fixed order.
 
 #![expect(unsafe_code, reason = "tasks write their own rows of one array through `Shared`")]
 
 use std::sync::Arc;
 
-use burn::backend::{Autodiff, Flex};
 use burn::tensor::{Int, Tensor};
-use burn_autodiff::checkpoint::{base::Checkpointer, strategy::NoCheckpointing};
-use burn_autodiff::grads::Gradients;
-use burn_autodiff::ops::{Backward, Ops, OpsKind};
+use burn_flex::FlexTensor;
 
+use super::autodiff::{BackwardPass, Inputs};
 use super::operand::{self, Operand, values};
 use super::parallel::{self, Shared};
 use super::pool::Buffer;
-use crate::embedding::check;
 
 /// Values of a task, about.
 const PART: usize = 1 << 14;
 
-/// [`crate::embedding`] of tensors that live on Flex; `None` for others. Nothing is empty.
+/// [`crate::embedding`] of tensors on Flex; `None` for others. Nothing may be empty.
 pub(crate) fn embedding(weight: &Tensor<2>, indices: &Tensor<2, Int>) -> Option<Tensor<3>> {
     let [n, dim] = weight.dims();
     let [rows, columns] = indices.dims();
@@ -26,17 +23,18 @@ pub(crate) fn embedding(weight: &Tensor<2>, indices: &Tensor<2, Int>) -> Option<
     let indices = operand::integers(indices)?;
     indices.iter().for_each(|&index| check(index, [n, dim]));
     let indices: Vec<usize> = indices.into_iter().map(|index| index as usize).collect();
-    let with_autodiff = operand.is_autodiff();
-    let (weight, node) = operand.into_parts();
-    let y = operand::tensor(gather(values(&weight), &indices, dim), &[rows, columns, dim]);
-    if !with_autodiff {
-        return Some(Tensor::from_primitive::<Flex>(y));
-    }
-    let y = match Embedding.prepare::<NoCheckpointing>([node]).compute_bound().stateful() {
-        OpsKind::Tracked(node) => node.finish(State { weight: [n, dim], indices: indices.into() }, y),
-        OpsKind::UnTracked(node) => node.finish(y),
-    };
-    Some(Tensor::from_primitive::<Autodiff<Flex>>(y))
+    let inputs = Inputs::new([operand]);
+    let [weight] = inputs.values();
+    let y = operand::tensor(gather(weight, &indices, dim), &[rows, columns, dim]);
+    Some(inputs.finish(y, |_, _| Embedding { weight: [n, dim], indices: indices.into() }))
+}
+
+/// Panics if an index is outside of the table.
+pub(crate) fn check(index: i64, weight: [usize; 2]) {
+    assert!(
+        usize::try_from(index).is_ok_and(|index| index < weight[0]),
+        "embedding: index {index} is outside of weight {weight:?}",
+    );
 }
 
 fn gather(weight: &[f32], indices: &[usize], dim: usize) -> Buffer {
@@ -54,31 +52,22 @@ fn gather(weight: &[f32], indices: &[usize], dim: usize) -> Buffer {
     y
 }
 
-#[derive(Debug)]
-struct Embedding;
-
 #[derive(Clone, Debug)]
-struct State {
+struct Embedding {
     weight: [usize; 2],
     indices: Arc<[usize]>,
 }
 
-impl Backward<Flex, 1> for Embedding {
-    type State = State;
-
-    fn backward(self, ops: Ops<State, 1>, gradients: &mut Gradients, _checkpointer: &mut Checkpointer) {
-        let gradient = operand::contiguous(&gradients.consume::<Flex>(&ops.node));
-        let [node] = ops.parents;
-        let Some(node) = node else { return };
-        let State { weight, indices } = ops.state;
-        let result = scatter(values(&gradient), &indices, weight);
-        gradients.register::<Flex>(node.id, operand::tensor(result, &weight));
+impl BackwardPass<1> for Embedding {
+    fn gradients(self, dy: FlexTensor, _needed: [bool; 1]) -> [Option<FlexTensor>; 1] {
+        let dy = operand::contiguous(&dy);
+        [Some(operand::tensor(scatter(values(&dy), &self.indices, self.weight), &self.weight))]
     }
 }
 
-/// For each row of the table the sum of the rows of `dy` at its places.
+/// For each row of the table the sum of the rows of `dy` at its positions.
 fn scatter(dy: &[f32], indices: &[usize], [n, dim]: [usize; 2]) -> Buffer {
-    let (starts, places) = places(indices, n);
+    let (starts, positions) = positions(indices, n);
     let mut result = Buffer::take(n * dim);
     let shared = Shared::new(&mut result);
     let size = PART.div_ceil(dim);
@@ -87,8 +76,8 @@ fn scatter(dy: &[f32], indices: &[usize], [n, dim]: [usize; 2]) -> Buffer {
             // SAFETY: every row belongs to one task.
             let sum = unsafe { shared.part(row * dim..(row + 1) * dim) };
             sum.fill(0.0);
-            for &place in &places[starts[row]..starts[row + 1]] {
-                for (sum, value) in sum.iter_mut().zip(&dy[place * dim..(place + 1) * dim]) {
+            for &position in &positions[starts[row]..starts[row + 1]] {
+                for (sum, value) in sum.iter_mut().zip(&dy[position * dim..(position + 1) * dim]) {
                     *sum += value;
                 }
             }
@@ -97,8 +86,8 @@ fn scatter(dy: &[f32], indices: &[usize], [n, dim]: [usize; 2]) -> Buffer {
     result
 }
 
-/// The places at which each of `0..n` stands, ascending: those of `i` are `places[starts[i]..starts[i + 1]]`.
-fn places(indices: &[usize], n: usize) -> (Vec<usize>, Vec<usize>) {
+/// The positions of each of `0..n` in `indices`, ascending: those of `i` are `positions[starts[i]..starts[i + 1]]`.
+fn positions(indices: &[usize], n: usize) -> (Vec<usize>, Vec<usize>) {
     let mut starts = vec![0; n + 1];
     for &index in indices {
         starts[index + 1] += 1;
@@ -107,10 +96,10 @@ fn places(indices: &[usize], n: usize) -> (Vec<usize>, Vec<usize>) {
         starts[i + 1] += starts[i];
     }
     let mut next = starts.clone();
-    let mut places = vec![0; indices.len()];
-    for (place, &index) in indices.iter().enumerate() {
-        places[next[index]] = place;
+    let mut positions = vec![0; indices.len()];
+    for (position, &index) in indices.iter().enumerate() {
+        positions[next[index]] = position;
         next[index] += 1;
     }
-    (starts, places)
+    (starts, positions)
 }

@@ -2,18 +2,15 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use burn::backend::{Autodiff, Flex};
 use burn::tensor::Tensor;
-use burn_autodiff::checkpoint::{base::Checkpointer, strategy::NoCheckpointing};
-use burn_autodiff::grads::Gradients;
-use burn_autodiff::ops::{Backward, Ops, OpsKind};
 use burn_flex::FlexTensor;
 
 use super::add::sum;
+use super::autodiff::{BackwardPass, Inputs};
 use super::operand::{self, Operand, contiguous, values};
 
-/// The gradient of the second use, until the first's is there.
-type Waiting = Arc<Mutex<Option<FlexTensor>>>;
+/// The gradient of the second use, kept until that of the first is known.
+type Pending = Arc<Mutex<Option<FlexTensor>>>;
 
 /// [`crate::fork`] of a tensor on Flex that takes a gradient; `None` for others.
 pub(crate) fn fork<const D: usize>(x: &Tensor<D>) -> Option<[Tensor<D>; 2]> {
@@ -21,50 +18,33 @@ pub(crate) fn fork<const D: usize>(x: &Tensor<D>) -> Option<[Tensor<D>; 2]> {
     if !x.is_tracked() {
         return None;
     }
-    let (x, node) = x.into_parts();
-    let waiting = Waiting::default();
-    let first = match First.prepare::<NoCheckpointing>([node]).compute_bound().stateful() {
-        OpsKind::Tracked(node) => node.finish(waiting.clone(), x.clone()),
-        OpsKind::UnTracked(node) => node.finish(x.clone()),
-    };
-    // Its parent is the first, so its gradient is there before the first's is asked for.
-    let second = match Second.prepare::<NoCheckpointing>([first.node()]).compute_bound().stateful() {
-        OpsKind::Tracked(node) => node.finish(waiting, x),
-        OpsKind::UnTracked(node) => node.finish(x),
-    };
-    Some([first, second].map(Tensor::from_primitive::<Autodiff<Flex>>))
+    let pending = Pending::default();
+    let inputs = Inputs::new([x]);
+    let x = inputs.tensor(0).clone();
+    let first = inputs.finish(x.clone(), |_, _| First(pending.clone()));
+    // Its parent is the first use, so its gradient is known before that of the first is asked for.
+    let second = Inputs::new([Operand::new(&first)?]).finish(x, |_, _| Second(pending));
+    Some([first, second])
 }
 
-#[derive(Debug)]
-struct First;
+#[derive(Clone, Debug)]
+struct First(Pending);
 
-impl Backward<Flex, 1> for First {
-    type State = Waiting;
-
-    fn backward(self, ops: Ops<Waiting, 1>, gradients: &mut Gradients, _checkpointer: &mut Checkpointer) {
-        let gradient = gradients.consume::<Flex>(&ops.node);
-        let waiting = ops.state.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let total = match waiting {
-            Some(other) => {
-                let (gradient, other) = (contiguous(&gradient), contiguous(&other));
-                operand::tensor(sum(values(&gradient), values(&other)), gradient.layout().shape())
-            }
-            None => gradient,
-        };
-        for node in ops.parents.into_iter().flatten() {
-            gradients.register::<Flex>(node.id, total.clone());
-        }
+impl BackwardPass<1> for First {
+    fn gradients(self, dy: FlexTensor, _needed: [bool; 1]) -> [Option<FlexTensor>; 1] {
+        let other = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(other) = other else { return [Some(dy)] };
+        let (dy, other) = (contiguous(&dy), contiguous(&other));
+        [Some(operand::tensor(sum(values(&dy), values(&other)), dy.layout().shape()))]
     }
 }
 
-#[derive(Debug)]
-struct Second;
+#[derive(Clone, Debug)]
+struct Second(Pending);
 
-impl Backward<Flex, 1> for Second {
-    type State = Waiting;
-
-    fn backward(self, ops: Ops<Waiting, 1>, gradients: &mut Gradients, _checkpointer: &mut Checkpointer) {
-        let gradient = gradients.consume::<Flex>(&ops.node);
-        *ops.state.lock().unwrap_or_else(PoisonError::into_inner) = Some(gradient);
+impl BackwardPass<1> for Second {
+    fn gradients(self, dy: FlexTensor, _needed: [bool; 1]) -> [Option<FlexTensor>; 1] {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(dy);
+        [None]
     }
 }

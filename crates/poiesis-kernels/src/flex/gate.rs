@@ -1,25 +1,22 @@
-//! Products of two activated arrays: one pass over memory forward and one backward. Piece by piece, one function after the other
-//! runs over values that stay in the nearest cache, so that not every pair of functions needs code of its own.
+//! Products of two activated arrays: one pass over memory forward and one backward. The two functions run one after the other
+//! over pieces that stay in the nearest cache, so that there is no need for separate code for every pair of functions.
 
 #![expect(unsafe_code, reason = "tasks write interleaved parts of one array through `Shared`")]
 
 use std::ops::Range;
 
-use burn::backend::{Autodiff, Flex};
 use burn::tensor::Tensor;
-use burn_autodiff::checkpoint::{base::Checkpointer, strategy::NoCheckpointing};
-use burn_autodiff::grads::Gradients;
-use burn_autodiff::ops::{Backward, Ops, OpsKind};
 use burn_flex::FlexTensor;
 use pulp::{Simd, WithSimd};
 
+use super::autodiff::{BackwardPass, Inputs};
 use super::elementwise;
 use super::function::{Function, with_function};
 use super::operand::{self, Operand, values};
 use super::parallel::{self, Shared};
 use super::pool::Buffer;
 use super::simd;
-use crate::activation::Activation;
+use crate::types::Activation;
 
 /// Values of a task, about.
 const PART: usize = 1 << 14;
@@ -27,7 +24,7 @@ const PART: usize = 1 << 14;
 /// Values of a piece at most.
 const PIECE: usize = 1 << 10;
 
-/// [`crate::gate`] of tensors that live on Flex; `None` for others.
+/// [`crate::gate`] of tensors on Flex; `None` for others.
 pub(crate) fn gate<const D: usize>(
     a: &Tensor<D>,
     b: &Tensor<D>,
@@ -36,24 +33,12 @@ pub(crate) fn gate<const D: usize>(
     let shape = a.dims();
     let len = shape.iter().product();
     let layout = Layout { rows: 1, width: len, stride: len };
-    let operands = [Operand::new(a)?, Operand::new(b)?];
-    let forward = |a: &FlexTensor, b: &FlexTensor| {
-        operand::tensor(product(layout, [values(a), values(b)], activations), &shape)
-    };
-    if !operands.iter().any(Operand::is_autodiff) {
-        let [a, b] = operands.map(Operand::into_values);
-        return Some(Tensor::from_primitive::<Flex>(forward(&a, &b)));
-    }
-    let [(a, a_node), (b, b_node)] = operands.map(Operand::into_parts);
-    let y = forward(&a, &b);
-    let y = match Gate.prepare::<NoCheckpointing>([a_node, b_node]).compute_bound().stateful() {
-        OpsKind::Tracked(node) => node.finish(State { a, b, layout, activations }, y),
-        OpsKind::UnTracked(node) => node.finish(y),
-    };
-    Some(Tensor::from_primitive::<Autodiff<Flex>>(y))
+    let inputs = Inputs::new([Operand::new(a)?, Operand::new(b)?]);
+    let y = operand::tensor(product(layout, inputs.values(), activations), &shape);
+    Some(inputs.finish(y, |[a, b], _| Gate { a, b, layout, activations }))
 }
 
-/// [`crate::gate_halves`] of a tensor that lives on Flex; `None` for others.
+/// [`crate::gate_halves`] of a tensor on Flex; `None` for others.
 pub(crate) fn gate_halves<const D: usize>(x: &Tensor<D>, activations: [Activation; 2]) -> Option<Tensor<D>> {
     let mut shape = x.dims();
     let rows = shape[..D - 1].iter().product();
@@ -61,29 +46,18 @@ pub(crate) fn gate_halves<const D: usize>(x: &Tensor<D>, activations: [Activatio
     let width = stride / 2;
     shape[D - 1] = width;
     let layout = Layout { rows, width, stride };
-    let x = Operand::new(x)?;
-    let forward = |x: &FlexTensor| {
-        let y = product(layout, halves(values(x), layout), activations);
-        operand::tensor(y, &shape)
-    };
-    if !x.is_autodiff() {
-        return Some(Tensor::from_primitive::<Flex>(forward(&x.into_values())));
-    }
-    let (x, node) = x.into_parts();
-    let y = forward(&x);
-    let y = match GateHalves.prepare::<NoCheckpointing>([node]).compute_bound().stateful() {
-        OpsKind::Tracked(node) => node.finish(HalvesState { x, layout, activations }, y),
-        OpsKind::UnTracked(node) => node.finish(y),
-    };
-    Some(Tensor::from_primitive::<Autodiff<Flex>>(y))
+    let inputs = Inputs::new([Operand::new(x)?]);
+    let [x] = inputs.values();
+    let y = operand::tensor(product(layout, halves(x, layout), activations), &shape);
+    Some(inputs.finish(y, |[x], _| GateHalves { x, layout, activations }))
 }
 
-/// The first and the second halves of the rows of `x`, each from its beginning on.
+/// The first and the second halves of the rows of `x`, as slices that start at the first row.
 fn halves(x: &[f32], layout: Layout) -> [&[f32]; 2] {
     [x, &x[layout.width.min(x.len())..]]
 }
 
-/// Where the arguments lie: `rows` of `width` values, `stride` apart. Those of the result are dense.
+/// The layout of the arguments: `rows` of `width` values, `stride` apart. The rows of the result have no gaps.
 #[derive(Clone, Copy, Debug)]
 struct Layout {
     rows: usize,
@@ -92,7 +66,7 @@ struct Layout {
 }
 
 impl Layout {
-    /// Runs `work` on every piece with its range in the result and in the arguments, and with its task's scratch.
+    /// Runs `work` on every piece with its range in the result and in the arguments, and with the scratch of its task.
     fn for_each<T>(
         self,
         scratch: impl Fn() -> T + Send + Sync,
@@ -151,12 +125,12 @@ pub(crate) fn write_halves(y: &mut [f32], x: &[f32], width: usize, activations: 
     write_product(y, layout, halves(x, layout), activations);
 }
 
-/// Where a gradient goes: an array and the place of the argument's first value in it; `None` for one that nobody asked
-/// for.
+/// The array that a gradient is written to, and the offset of the argument's first value in it; `None` for a gradient that
+/// is not needed.
 type Target<'a> = Option<(&'a Shared<'a>, usize)>;
 
-/// The gradients of both arguments from that of the result.
-fn gradients(
+/// Writes the gradients of both arguments, from that of the result.
+fn write_gradients(
     layout: Layout,
     dy: &[f32],
     [a, b]: [&[f32]; 2],
@@ -168,8 +142,8 @@ fn gradients(
         let dy = &dy[result];
         let (a, b) = (&a[argument.clone()], &b[argument.clone()]);
         let value = &mut value[..dy.len()];
-        let da = place(da, &argument, da_scratch);
-        let db = place(db, &argument, db_scratch);
+        let da = piece(da, &argument, da_scratch);
+        let db = piece(db, &argument, db_scratch);
         with_function!(activations[0], function => {
             simd::dispatch(First { dy, a, value: &mut *value, da: &mut *da, function });
         });
@@ -180,7 +154,7 @@ fn gradients(
 }
 
 /// The part of a gradient that belongs to a piece.
-fn place<'a>(target: Target<'a>, argument: &Range<usize>, scratch: &'a mut [f32]) -> &'a mut [f32] {
+fn piece<'a>(target: Target<'a>, argument: &Range<usize>, scratch: &'a mut [f32]) -> &'a mut [f32] {
     match target {
         // SAFETY: pieces are disjoint, and so are the arguments.
         Some((shared, start)) => unsafe { shared.part(start + argument.start..start + argument.end) },
@@ -243,7 +217,7 @@ impl<F: Function> WithSimd for First<'_, F> {
         for i in 0..dy.len() {
             let y = function.value(a[i]);
             value[i] = y;
-            da[i] = dy[i] * function.slope(a[i], y);
+            da[i] = dy[i] * function.derivative(a[i], y);
         }
     }
 }
@@ -269,63 +243,46 @@ impl<F: Function> WithSimd for Second<'_, F> {
         for i in 0..dy.len() {
             let y = function.value(b[i]);
             da[i] *= y;
-            db[i] = dy[i] * value[i] * function.slope(b[i], y);
+            db[i] = dy[i] * value[i] * function.derivative(b[i], y);
         }
     }
 }
 
-#[derive(Debug)]
-struct Gate;
-
 #[derive(Clone, Debug)]
-struct State {
+struct Gate {
     a: FlexTensor,
     b: FlexTensor,
     layout: Layout,
     activations: [Activation; 2],
 }
 
-impl Backward<Flex, 2> for Gate {
-    type State = State;
-
-    fn backward(self, ops: Ops<State, 2>, gradients: &mut Gradients, _checkpointer: &mut Checkpointer) {
-        let dy = operand::contiguous(&gradients.consume::<Flex>(&ops.node));
-        let State { a, b, layout, activations } = ops.state;
-        let mut buffers =
-            ops.parents.each_ref().map(|node| node.as_ref().map(|_| Buffer::take(layout.width)));
+impl BackwardPass<2> for Gate {
+    fn gradients(self, dy: FlexTensor, needed: [bool; 2]) -> [Option<FlexTensor>; 2] {
+        let Self { a, b, layout, activations } = self;
+        let dy = operand::contiguous(&dy);
+        let mut buffers = needed.map(|needed| needed.then(|| Buffer::take(layout.width)));
         let shared = buffers.each_mut().map(|buffer| buffer.as_mut().map(|buffer| Shared::new(buffer)));
         let targets = shared.each_ref().map(|shared| shared.as_ref().map(|shared| (shared, 0)));
-        self::gradients(layout, values(&dy), [values(&a), values(&b)], activations, targets);
-        for (node, buffer) in ops.parents.into_iter().zip(buffers) {
-            if let (Some(node), Some(buffer)) = (node, buffer) {
-                gradients.register::<Flex>(node.id, operand::tensor(buffer, a.layout().shape()));
-            }
-        }
+        write_gradients(layout, values(&dy), [values(&a), values(&b)], activations, targets);
+        buffers.map(|buffer| buffer.map(|buffer| operand::tensor(buffer, a.layout().shape())))
     }
 }
 
-#[derive(Debug)]
-struct GateHalves;
-
 #[derive(Clone, Debug)]
-struct HalvesState {
+struct GateHalves {
     x: FlexTensor,
     layout: Layout,
     activations: [Activation; 2],
 }
 
-impl Backward<Flex, 1> for GateHalves {
-    type State = HalvesState;
-
-    fn backward(self, ops: Ops<HalvesState, 1>, gradients: &mut Gradients, _checkpointer: &mut Checkpointer) {
-        let dy = operand::contiguous(&gradients.consume::<Flex>(&ops.node));
-        let HalvesState { x, layout, activations } = ops.state;
-        let [node] = ops.parents;
-        let Some(node) = node else { return };
+impl BackwardPass<1> for GateHalves {
+    fn gradients(self, dy: FlexTensor, _needed: [bool; 1]) -> [Option<FlexTensor>; 1] {
+        let Self { x, layout, activations } = self;
+        let dy = operand::contiguous(&dy);
         let mut dx = Buffer::take(layout.rows * layout.stride);
         let shared = Shared::new(&mut dx);
         let targets = [Some((&shared, 0)), Some((&shared, layout.width))];
-        self::gradients(layout, values(&dy), halves(values(&x), layout), activations, targets);
-        gradients.register::<Flex>(node.id, operand::tensor(dx, x.layout().shape()));
+        write_gradients(layout, values(&dy), halves(values(&x), layout), activations, targets);
+        [Some(operand::tensor(dx, x.layout().shape()))]
     }
 }

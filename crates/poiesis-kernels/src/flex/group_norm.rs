@@ -5,25 +5,22 @@
 
 use std::ops::Range;
 
-use burn::backend::{Autodiff, Flex};
 use burn::tensor::Tensor;
-use burn_autodiff::checkpoint::{base::Checkpointer, strategy::NoCheckpointing};
-use burn_autodiff::grads::Gradients;
-use burn_autodiff::ops::{Backward, Ops, OpsKind};
 use burn_flex::FlexTensor;
 
+use super::autodiff::{BackwardPass, Inputs};
 use super::function::{Function, with_function};
 use super::operand::{self, Operand, values};
 use super::parallel::{self, Shared};
 use super::pool::Buffer;
 use super::simd;
 use super::sums;
-use crate::activation::Activation;
+use crate::types::Activation;
 
 /// Values of a task, about.
 const PART: usize = 1 << 14;
 
-/// [`crate::group_norm`] of tensors that live on Flex; `None` for others. `x` is not empty.
+/// [`crate::group_norm`] of tensors on Flex; `None` for others. `x` must not be empty.
 pub(crate) fn group_norm<const D: usize>(
     x: &Tensor<D>,
     groups: usize,
@@ -32,23 +29,14 @@ pub(crate) fn group_norm<const D: usize>(
     activation: Activation,
 ) -> Option<Tensor<D>> {
     let shape = x.dims();
-    let operands = [Operand::new(x)?, Operand::new(gamma)?, Operand::new(beta)?];
-    let with_autodiff = operands.iter().any(Operand::is_autodiff);
-    let [(x, x_node), (gamma, gamma_node), (beta, beta_node)] = operands.map(Operand::into_parts);
+    let inputs = Inputs::new([Operand::new(x)?, Operand::new(gamma)?, Operand::new(beta)?]);
+    let [x, gamma, beta] = inputs.values();
     let sizes = Sizes { batch: shape[0], channels: shape[D - 1], groups };
-    let statistics = Statistics::new(values(&x), sizes, epsilon);
-    let affine = Affine::new(&statistics, values(&gamma), values(&beta));
-    let y = with_function!(activation, function => affine.apply(values(&x), function));
+    let statistics = Statistics::new(x, sizes, epsilon);
+    let affine = Affine::new(&statistics, gamma, beta);
+    let y = with_function!(activation, function => affine.apply(x, function));
     let y = operand::tensor(y, &shape);
-    if !with_autodiff {
-        return Some(Tensor::from_primitive::<Flex>(y));
-    }
-    let nodes = [x_node, gamma_node, beta_node];
-    let y = match GroupNorm.prepare::<NoCheckpointing>(nodes).compute_bound().stateful() {
-        OpsKind::Tracked(node) => node.finish(State { x, gamma, beta, statistics, activation }, y),
-        OpsKind::UnTracked(node) => node.finish(y),
-    };
-    Some(Tensor::from_primitive::<Autodiff<Flex>>(y))
+    Some(inputs.finish(y, |[x, gamma, beta], _| GroupNorm { x, gamma, beta, statistics, activation }))
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -76,7 +64,7 @@ struct Statistics {
 
 impl Statistics {
     /// Sums each channel's differences from the example's first position, which keeps the variance exact where the
-    /// mean is large, and joins the channels of a group.
+    /// mean is large, and combines the channels of a group.
     fn new(x: &[f32], sizes: Sizes, epsilon: f64) -> Self {
         let channels = sizes.channels;
         let each = x.len() / sizes.batch;
@@ -116,7 +104,7 @@ impl Statistics {
         result
     }
 
-    /// The place in `mean` and `inverse` of a channel of an example.
+    /// The index in `mean` and `inverse` of a channel of an example.
     fn group(&self, example: usize, channel: usize) -> usize {
         example * self.sizes.groups + channel / self.sizes.width()
     }
@@ -147,7 +135,7 @@ impl<'a> Affine<'a> {
         }
     }
 
-    /// The row of an example in `mean`, `scale` and their like.
+    /// The range of an example in `mean`, `scale` and other arrays `[batch, channels]`.
     fn row(&self, example: usize) -> Range<usize> {
         example * self.sizes.channels..(example + 1) * self.sizes.channels
     }
@@ -172,8 +160,8 @@ impl<'a> Affine<'a> {
         y
     }
 
-    /// For each example and channel the sum of `g` and, behind all of them, that of `g · (x − mean)`, where `g` is
-    /// the gradient in front of the activation: `[batch, 2, channels]`.
+    /// For each example and channel the sum of `g` and the sum of `g · (x − mean)`, where `g` is
+    /// the gradient before the activation: `[batch, 2, channels]`.
     #[inline(always)]
     fn sum_gradients<F: Function>(&self, x: &[f32], dy: &[f32], function: F) -> Vec<f64> {
         let Sizes { batch, channels, .. } = self.sizes;
@@ -191,7 +179,7 @@ impl<'a> Affine<'a> {
                 for c in 0..len {
                     let centered = x[c] - mean[c];
                     let z = centered * scale[c] + beta[c];
-                    let g = dy[c] * function.slope(z, function.value(z));
+                    let g = dy[c] * function.derivative(z, function.value(z));
                     first[c] += g;
                     second[c] += g * centered;
                 }
@@ -199,12 +187,12 @@ impl<'a> Affine<'a> {
         })
     }
 
-    /// `scale · g − offset − (x − mean) · slope`, with `offset` and `slope` `[batch, channels]`.
+    /// `scale · g − offset − (x − mean) · projection`, with `offset` and `projection` `[batch, channels]`.
     fn input_gradient<F: Function>(
         &self,
         x: &[f32],
         dy: &[f32],
-        [offset, slope]: [&[f32]; 2],
+        [offset, projection]: [&[f32]; 2],
         function: F,
     ) -> Buffer {
         let mut dx = Buffer::take(x.len());
@@ -215,25 +203,25 @@ impl<'a> Affine<'a> {
             let dx = unsafe { shared.part(range) };
             let row = self.row(example);
             let (mean, scale) = (&self.mean[row.clone()], &self.scale[row.clone()]);
-            let (offset, slope) = (&offset[row.clone()], &slope[row]);
+            let (offset, projection) = (&offset[row.clone()], &projection[row]);
             let channels = mean.len();
             let rows = x.chunks_exact(channels).zip(dy.chunks_exact(channels));
             for (dx, (x, dy)) in dx.chunks_exact_mut(channels).zip(rows) {
                 let len = dx.len();
                 let (x, dy, mean, scale) = (&x[..len], &dy[..len], &mean[..len], &scale[..len]);
-                let (beta, offset, slope) = (&self.beta[..len], &offset[..len], &slope[..len]);
+                let (beta, offset, projection) = (&self.beta[..len], &offset[..len], &projection[..len]);
                 for c in 0..len {
                     let centered = x[c] - mean[c];
                     let z = centered * scale[c] + beta[c];
-                    let g = dy[c] * function.slope(z, function.value(z));
-                    dx[c] = scale[c] * g - offset[c] - centered * slope[c];
+                    let g = dy[c] * function.derivative(z, function.value(z));
+                    dx[c] = scale[c] * g - offset[c] - centered * projection[c];
                 }
             }
         });
         dx
     }
 
-    /// Runs `work(example, range)` on parts of `0..len` that lie in one example each, on all threads.
+    /// Runs `work(example, range)` on parts of `0..len`, each within one example, on all threads.
     #[inline(always)]
     fn parts(&self, len: usize, work: impl Fn(usize, Range<usize>) + Sync) {
         let Sizes { batch, channels, .. } = self.sizes;
@@ -254,11 +242,8 @@ impl<'a> Affine<'a> {
     }
 }
 
-#[derive(Debug)]
-struct GroupNorm;
-
 #[derive(Clone, Debug)]
-struct State {
+struct GroupNorm {
     x: FlexTensor,
     gamma: FlexTensor,
     beta: FlexTensor,
@@ -266,51 +251,44 @@ struct State {
     activation: Activation,
 }
 
-impl Backward<Flex, 3> for GroupNorm {
-    type State = State;
-
-    fn backward(self, ops: Ops<State, 3>, gradients: &mut Gradients, _checkpointer: &mut Checkpointer) {
-        let gradient = operand::contiguous(&gradients.consume::<Flex>(&ops.node));
-        let dy = values(&gradient);
-        let state = ops.state;
-        let [x_node, gamma_node, beta_node] = ops.parents;
-        let (x, gamma) = (values(&state.x), values(&state.gamma));
-        let statistics = &state.statistics;
-        let affine = Affine::new(statistics, gamma, values(&state.beta));
-        let sums = with_function!(state.activation, function => affine.sum_gradients(x, dy, function));
+impl BackwardPass<3> for GroupNorm {
+    fn gradients(self, dy: FlexTensor, needed: [bool; 3]) -> [Option<FlexTensor>; 3] {
+        let dy = operand::contiguous(&dy);
+        let dy = values(&dy);
+        let [x_needed, gamma_needed, beta_needed] = needed;
+        let (x, gamma, statistics) = (values(&self.x), values(&self.gamma), &self.statistics);
+        let affine = Affine::new(statistics, gamma, values(&self.beta));
+        let sums = with_function!(self.activation, function => affine.sum_gradients(x, dy, function));
         let Sizes { batch, channels, .. } = statistics.sizes;
         let sum = |e: usize, c: usize| sums[2 * e * channels + c];
         let normal = |e: usize, c: usize| {
             sums[(2 * e + 1) * channels + c] * statistics.inverse[statistics.group(e, c)]
         };
-        if let Some(node) = gamma_node {
-            gradients.register::<Flex>(node.id, over_examples(batch, channels, normal));
-        }
-        if let Some(node) = beta_node {
-            gradients.register::<Flex>(node.id, over_examples(batch, channels, sum));
-        }
-        if let Some(node) = x_node {
+        let dgamma = gamma_needed.then(|| over_examples(batch, channels, normal));
+        let dbeta = beta_needed.then(|| over_examples(batch, channels, sum));
+        let dx = x_needed.then(|| {
             let mean = statistics.group_means(x.len(), |e, c| f64::from(gamma[c]) * sum(e, c));
             let mean_normal = statistics.group_means(x.len(), |e, c| f64::from(gamma[c]) * normal(e, c));
             let offset = statistics.table(|e, c| {
                 let group = statistics.group(e, c);
                 statistics.inverse[group] * mean[group]
             });
-            let slope = statistics.table(|e, c| {
+            let projection = statistics.table(|e, c| {
                 let group = statistics.group(e, c);
                 statistics.inverse[group].powi(2) * mean_normal[group]
             });
             let dx = with_function!(
-                state.activation,
-                function => affine.input_gradient(x, dy, [&offset, &slope], function)
+                self.activation,
+                function => affine.input_gradient(x, dy, [&offset, &projection], function)
             );
-            gradients.register::<Flex>(node.id, operand::tensor(dx, state.x.layout().shape()));
-        }
+            operand::tensor(dx, self.x.layout().shape())
+        });
+        [dx, dgamma, dbeta]
     }
 }
 
 impl Statistics {
-    /// The mean over each group's values of what `sum(example, channel)` gives each channel.
+    /// The mean over the values of each group, from the sums `sum(example, channel)` of its channels.
     fn group_means(&self, len: usize, sum: impl Fn(usize, usize) -> f64) -> Vec<f64> {
         let count = (len / self.mean.len()) as f64;
         let mut means = vec![0.0; self.mean.len()];

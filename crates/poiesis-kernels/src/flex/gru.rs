@@ -1,19 +1,17 @@
 //! A gated recurrent unit over whole sequences as one operation of the graph.
 //!
-//! Forward: one product for all inputs; in each step a product with packed recurrent weights and the gates. Backward:
-//! in each step the gates' gradients, from the state's, and a product with the packed transposed weights; then one
-//! product each for inputs and weights.
+//! Forward: one product for all inputs; in each step a product with packed recurrent weights, and the gates. Backward:
+//! in each step the gradients of the gates, from that of the state, and a product with the packed transposed weights; then
+//! one product each for inputs and weights.
 
 #![expect(unsafe_code, reason = "tasks write interleaved parts of one array through `Shared`")]
 
-use burn::backend::{Autodiff, Flex};
+use burn::backend::Flex;
 use burn::tensor::Tensor;
-use burn_autodiff::checkpoint::{base::Checkpointer, strategy::NoCheckpointing};
-use burn_autodiff::grads::Gradients;
-use burn_autodiff::ops::{Backward, Ops, OpsKind};
 use burn_flex::FlexTensor;
 use pulp::{Simd, WithSimd};
 
+use super::autodiff::{BackwardPass, Inputs};
 use super::function::{Function, Sigmoid, Tanh};
 use super::linear;
 use super::operand::{self, Operand, values};
@@ -23,12 +21,11 @@ use super::pool::Buffer;
 use super::recurrent::{self, Size, last, zeros};
 use super::simd;
 use super::sums;
-use crate::activation::Activation;
 
 /// Reset gate, update gate and new state.
 const GATES: usize = 3;
 
-/// [`crate::gru`] of tensors that live on Flex; `None` for others. No size is 0.
+/// [`crate::gru`] of tensors on Flex; `None` for others. No size may be 0.
 pub(crate) fn gru(
     x: &Tensor<3>,
     w_input: &Tensor<2>,
@@ -44,58 +41,33 @@ pub(crate) fn gru(
         Some(h) => Operand::new(h)?,
         None => zeros(batch, hidden),
     };
-    let operands = [
+    let inputs = Inputs::new([
         Operand::new(x)?,
         Operand::new(w_input)?,
         Operand::new(w_hidden)?,
         Operand::new(bias_input)?,
         Operand::new(bias_hidden)?,
         h,
-    ];
-    let forward = |[x, w_input, w_hidden, bias_input, bias_hidden, h]: [&FlexTensor; 6]| {
-        let gates = linear::product(
-            size.input_product(),
-            values(x),
-            values(w_input),
-            false,
-            Some(values(bias_input)),
-            Activation::Identity,
-        );
-        forward(&size, gates, values(w_hidden), values(bias_hidden), values(h))
-    };
-    if !operands.iter().any(Operand::is_autodiff) {
-        let operands = operands.map(Operand::into_values);
-        let y = operand::tensor(forward(operands.each_ref()).y, &[batch, time, hidden]);
-        let y = Tensor::from_primitive::<Flex>(y);
-        return Some((y.clone(), last(y)));
-    }
-    let parts = operands.map(Operand::into_parts);
-    let tensors = parts.each_ref().map(|(tensor, _)| tensor.clone());
-    let Forward { y, gates, from_state } = forward(tensors.each_ref());
+    ]);
+    let [x, w_input, w_hidden, bias_input, bias_hidden, h] = inputs.values();
+    let layer = linear::Layer::new(w_input).with_bias(bias_input);
+    let gates = linear::product(size.input_product(), x, layer);
+    let Forward { y, gates, from_state } = forward(&size, gates, w_hidden, bias_hidden, h);
     let y = operand::tensor(y, &[batch, time, hidden]);
-    let nodes = parts.map(|(_, node)| node);
-    let y = match Gru.prepare::<NoCheckpointing>(nodes).compute_bound().stateful() {
-        OpsKind::Tracked(node) => {
-            let [x, w_input, w_hidden, _, _, h] = tensors;
-            let state = State {
-                size,
-                x,
-                w_input,
-                w_hidden,
-                h,
-                y: y.clone(),
-                gates: operand::tensor(gates, &[batch, time, GATES * hidden]),
-                from_state: operand::tensor(from_state, &[batch, time, hidden]),
-            };
-            node.finish(state, y)
-        }
-        OpsKind::UnTracked(node) => node.finish(y),
-    };
-    let y = Tensor::from_primitive::<Autodiff<Flex>>(y);
+    let y = inputs.finish(y, |[x, w_input, w_hidden, _, _, h], y| Gru {
+        size,
+        x,
+        w_input,
+        w_hidden,
+        h,
+        y: y.clone(),
+        gates: operand::tensor(gates, &[batch, time, GATES * hidden]),
+        from_state: operand::tensor(from_state, &[batch, time, hidden]),
+    });
     Some((y.clone(), last(y)))
 }
 
-/// [`crate::gru_step`] of tensors that live on Flex without autodiff; `None` for others. No size is 0.
+/// [`crate::gru_step`] of tensors on Flex without autodiff; `None` for others. No size may be 0.
 pub(crate) fn step(
     x: &Tensor<2>,
     w_input: &Tensor<2>,
@@ -120,7 +92,7 @@ pub(crate) fn step(
     let [x, w_input, w_hidden, bias_input, bias_hidden, h] = operands.map(Operand::into_values);
     let product = |inputs, x, weight, bias| {
         let size = linear::Size { rows, inputs, outputs: GATES * hidden };
-        linear::product(size, values(x), values(weight), false, Some(values(bias)), Activation::Identity)
+        linear::product(size, values(x), linear::Layer::new(values(weight)).with_bias(values(bias)))
     };
     let mut from_input = product(inputs, &x, &w_input, &bias_input);
     let from_state = product(hidden, &h, &w_hidden, &bias_hidden);
@@ -130,8 +102,8 @@ pub(crate) fn step(
     Some(Tensor::from_primitive::<Flex>(operand::tensor(new, &[rows, hidden])))
 }
 
-/// The new states of rows from both parts of their sums, `[rows, gates · hidden]` each, with their biases; the gates take
-/// the place of the inputs' part.
+/// The new states of rows from both parts of their pre-activations, `[rows, gates · hidden]` each, with their biases; the
+/// gates overwrite the part of the inputs.
 pub(crate) fn cells(from_input: &mut [f32], from_state: &[f32], h: &mut [f32], hidden: usize) {
     let sums = from_input.chunks_exact_mut(GATES * hidden).zip(from_state.chunks_exact(GATES * hidden));
     for ((gates, sums), h) in sums.zip(h.chunks_exact_mut(hidden)) {
@@ -144,13 +116,13 @@ pub(crate) fn cells(from_input: &mut [f32], from_state: &[f32], h: &mut [f32], h
 
 struct Forward {
     y: Buffer,
-    /// The gates of every step behind their functions.
+    /// The activated gates of every step.
     gates: Buffer,
-    /// The state's part of the sum for the new state, which the reset gate multiplies.
+    /// The state's part of the candidate's pre-activation, which the reset gate multiplies.
     from_state: Buffer,
 }
 
-/// All steps; `gates` comes in as the inputs' part of the sums, with its bias.
+/// All steps; `gates` holds the inputs' part of the pre-activations, with its bias.
 fn forward(size: &Size, mut gates: Buffer, w_hidden: &[f32], bias: &[f32], h: &[f32]) -> Forward {
     let Size { batch, time, hidden, .. } = *size;
     let weights = Packed::gates::<GATES>(w_hidden, hidden);
@@ -197,9 +169,9 @@ fn forward(size: &Size, mut gates: Buffer, w_hidden: &[f32], bias: &[f32], h: &[
 
 /// Gates and new state of some units.
 struct Unit<'a> {
-    /// The inputs' part of the sums, with its bias, that become the gates.
+    /// The inputs' part of the pre-activations, with its bias, overwritten by the gates.
     gates: [&'a mut [f32]; GATES],
-    /// The state's part of the sums, with its bias.
+    /// The state's part of the pre-activations, with its bias.
     sums: [&'a [f32]; GATES],
     h: &'a mut [f32],
 }
@@ -228,8 +200,8 @@ impl WithSimd for Unit<'_> {
     }
 }
 
-/// Turns the gates of some units into the gradients in front of their functions, and the gradient of the state behind the
-/// step into the part of that of the state in front of it which does not go through the gates.
+/// Turns the gates of some units into the gradients of their pre-activations, and the gradient of the state after the
+/// step into the part of the gradient of the state before it that does not go through the gates.
 struct UnitBackward<'a> {
     reset: &'a mut [f32],
     update: &'a mut [f32],
@@ -253,9 +225,9 @@ impl WithSimd for UnitBackward<'_> {
         let d_from_state = &mut self.d_from_state[..len];
         for j in 0..len {
             let (r, u, n, d) = (reset[j], update[j], new[j], dh[j]);
-            let dn = d * (1.0 - u) * Tanh.slope(0.0, n);
-            update[j] = d * (previous[j] - n) * Sigmoid.slope(0.0, u);
-            reset[j] = dn * from_state[j] * Sigmoid.slope(0.0, r);
+            let dn = d * (1.0 - u) * Tanh.derivative(0.0, n);
+            update[j] = d * (previous[j] - n) * Sigmoid.derivative(0.0, u);
+            reset[j] = dn * from_state[j] * Sigmoid.derivative(0.0, r);
             new[j] = dn;
             d_from_state[j] = dn * r;
             dh[j] = d * u;
@@ -263,11 +235,8 @@ impl WithSimd for UnitBackward<'_> {
     }
 }
 
-#[derive(Debug)]
-struct Gru;
-
 #[derive(Clone, Debug)]
-struct State {
+struct Gru {
     size: Size,
     x: FlexTensor,
     w_input: FlexTensor,
@@ -278,49 +247,45 @@ struct State {
     from_state: FlexTensor,
 }
 
-impl Backward<Flex, 6> for Gru {
-    type State = State;
-
-    fn backward(self, ops: Ops<State, 6>, gradients: &mut Gradients, _checkpointer: &mut Checkpointer) {
-        let dy = operand::contiguous(&gradients.consume::<Flex>(&ops.node));
-        let mut state = ops.state;
-        let size = state.size;
+impl BackwardPass<6> for Gru {
+    fn gradients(mut self, dy: FlexTensor, needed: [bool; 6]) -> [Option<FlexTensor>; 6] {
+        let dy = operand::contiguous(&dy);
+        let size = self.size;
         let Size { batch, inputs, hidden, .. } = size;
         let outputs = GATES * hidden;
-        let Sums { hidden: dz_hidden, first, mut dh } = backward(&mut state, values(&dy));
-        let dz_input = values(&state.gates);
-        let [x_node, w_input_node, w_hidden_node, bias_input_node, bias_hidden_node, h_node] = ops.parents;
-        if let Some(node) = w_input_node {
-            let dw = linear::weight_gradient(size.input_product(), values(&state.x), dz_input);
-            gradients.register::<Flex>(node.id, operand::tensor(dw, &[inputs, outputs]));
-        }
-        if let Some(node) = w_hidden_node {
-            let previous = recurrent::previous(&size, values(&state.h), values(&state.y));
+        let Sums { hidden: dz_hidden, first, mut dh } = backward(&mut self, values(&dy));
+        let dz_input = values(&self.gates);
+        let [x_needed, w_input_needed, w_hidden_needed, bias_input_needed, bias_hidden_needed, h_needed] =
+            needed;
+        let dw_input = w_input_needed.then(|| {
+            let dw = linear::weight_gradient(size.input_product(), values(&self.x), dz_input);
+            operand::tensor(dw, &[inputs, outputs])
+        });
+        let dw_hidden = w_hidden_needed.then(|| {
+            let previous = recurrent::previous(&size, values(&self.h), values(&self.y));
             let dw = linear::weight_gradient(size.hidden_product(), &previous, &dz_hidden);
-            gradients.register::<Flex>(node.id, operand::tensor(dw, &[hidden, outputs]));
-        }
-        for (node, dz) in [(bias_input_node, dz_input), (bias_hidden_node, &dz_hidden)] {
-            if let Some(node) = node {
-                let db = operand::tensor(sums::columns(dz, outputs), &[outputs]);
-                gradients.register::<Flex>(node.id, db);
-            }
-        }
-        if let Some(node) = x_node {
-            let dx = recurrent::through(size.input_product(), dz_input, values(&state.w_input));
-            gradients.register::<Flex>(node.id, operand::tensor(dx, state.x.layout().shape()));
-        }
-        if let Some(node) = h_node {
+            operand::tensor(dw, &[hidden, outputs])
+        });
+        let bias = |dz: &[f32]| operand::tensor(sums::columns(dz, outputs), &[outputs]);
+        let dbias_input = bias_input_needed.then(|| bias(dz_input));
+        let dbias_hidden = bias_hidden_needed.then(|| bias(&dz_hidden));
+        let dx = x_needed.then(|| {
+            let dx = recurrent::input_gradient(size.input_product(), dz_input, values(&self.w_input));
+            operand::tensor(dx, self.x.layout().shape())
+        });
+        let dh = h_needed.then(|| {
             let size = linear::Size { rows: batch, ..size.hidden_product() };
-            let through_gates = recurrent::through(size, &first, values(&state.w_hidden));
+            let through_gates = recurrent::input_gradient(size, &first, values(&self.w_hidden));
             recurrent::add(&mut dh, &through_gates);
-            gradients.register::<Flex>(node.id, operand::tensor(dh, &[batch, hidden]));
-        }
+            operand::tensor(dh, &[batch, hidden])
+        });
+        [dx, dw_input, dw_hidden, dbias_input, dbias_hidden, dh]
     }
 }
 
-/// What [`backward`] leaves beside the gradients of the inputs' sums.
+/// The results of [`backward`] besides the gradients of the inputs' part of the pre-activations.
 struct Sums {
-    /// Gradients of the state's part of the sums, `[batch, time, gates · hidden]`.
+    /// Gradients of the state's part of the pre-activations, `[batch, time, gates · hidden]`.
     hidden: Buffer,
     /// Those of the first step, `[batch, gates · hidden]`.
     first: Buffer,
@@ -328,8 +293,8 @@ struct Sums {
     dh: Buffer,
 }
 
-/// Turns the gates of all steps into gradients in front of their functions.
-fn backward(state: &mut State, dy: &[f32]) -> Sums {
+/// Turns the gates of all steps into gradients of their pre-activations.
+fn backward(state: &mut Gru, dy: &[f32]) -> Sums {
     let size = state.size;
     let Size { batch, time, hidden, .. } = size;
     let weights = Packed::transposed(values(&state.w_hidden), hidden, GATES);

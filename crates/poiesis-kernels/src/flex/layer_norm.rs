@@ -1,15 +1,14 @@
-//! Layer norm and RMS norm: a row at a time, one pass over memory forward and one backward. A row's mean and
-//! scale are kept; its normalised values are computed again from the input.
+//! Layer norm and RMS norm, row by row: one pass over memory forward and one backward. The mean and the scale of each row are
+//! kept; its normalised values are computed again from the input.
 
 #![expect(unsafe_code, reason = "tasks write their own rows of several arrays through `Shared`")]
 
-use burn::backend::{Autodiff, Flex};
+use std::ops::Range;
+
 use burn::tensor::Tensor;
-use burn_autodiff::checkpoint::{base::Checkpointer, strategy::NoCheckpointing};
-use burn_autodiff::grads::Gradients;
-use burn_autodiff::ops::{Backward, Ops, OpsKind};
 use burn_flex::FlexTensor;
 
+use super::autodiff::{BackwardPass, Inputs};
 use super::operand::{self, Operand, values};
 use super::parallel::{self, Shared};
 use super::pool::Buffer;
@@ -19,15 +18,15 @@ use super::sums::{self, LANES};
 /// Values of a task, about.
 const PART: usize = 1 << 13;
 
-/// Rows whose gradients of the parameters are summed in f32 before the sum goes on in f64.
+/// The gradients of the parameters are summed in f32 over this many rows, then in f64.
 const MIN_ROWS: usize = 32;
 const MAX_ROWS: usize = 256;
 
-/// Columns of a task that adds up what the blocks of rows have summed.
+/// Columns of a task that adds up the sums of blocks of rows.
 const COLUMNS: usize = 64;
 
-/// [`crate::layer_norm`] (`centered`) or [`crate::rms_norm`] of tensors that live on Flex; `None` for others. Rows
-/// are not empty.
+/// [`crate::layer_norm`] (`centered`) or [`crate::rms_norm`] of tensors on Flex; `None` for others. Rows
+/// must not be empty.
 pub(crate) fn layer_norm<const D: usize>(
     x: &Tensor<D>,
     gamma: &Tensor<1>,
@@ -37,25 +36,14 @@ pub(crate) fn layer_norm<const D: usize>(
 ) -> Option<Tensor<D>> {
     let shape = x.dims();
     let has_beta = beta.is_some();
-    let beta = beta.map_or_else(|| Some(Operand::absent()), Operand::new)?;
-    let operands = [Operand::new(x)?, Operand::new(gamma)?, beta];
-    let with_autodiff = operands.iter().any(Operand::is_autodiff);
-    let [(x, x_node), (gamma, gamma_node), (beta, beta_node)] = operands.map(Operand::into_parts);
-    let beta = has_beta.then(|| values(&beta));
-    let (y, statistics) = forward(values(&x), values(&gamma), beta, epsilon, centered);
+    let inputs = Inputs::new([Operand::new(x)?, Operand::new(gamma)?, Operand::optional(beta)?]);
+    let [x, gamma, beta] = inputs.values();
+    let (y, statistics) = forward(x, gamma, has_beta.then_some(beta), epsilon, centered);
     let y = operand::tensor(y, &shape);
-    if !with_autodiff {
-        return Some(Tensor::from_primitive::<Flex>(y));
-    }
-    let nodes = [x_node, gamma_node, beta_node];
-    let y = match LayerNorm.prepare::<NoCheckpointing>(nodes).compute_bound().stateful() {
-        OpsKind::Tracked(node) => node.finish(State { x, gamma, statistics, centered }, y),
-        OpsKind::UnTracked(node) => node.finish(y),
-    };
-    Some(Tensor::from_primitive::<Autodiff<Flex>>(y))
+    Some(inputs.finish(y, |[x, gamma, _], _| LayerNorm { x, gamma, statistics, centered }))
 }
 
-/// What normalises each row.
+/// The statistics that normalise each row.
 #[derive(Clone, Debug)]
 struct Statistics {
     /// The mean; 0 for RMS norm.
@@ -73,14 +61,8 @@ fn forward(
 ) -> (Buffer, Statistics) {
     let channels = gamma.len();
     let rows = x.len() / channels;
-    let zeros;
-    let beta = match beta {
-        Some(beta) => beta,
-        None => {
-            zeros = Buffer::zeros(channels);
-            &zeros
-        }
-    };
+    let zeros = Buffer::zeros(if beta.is_some() { 0 } else { channels });
+    let beta = beta.unwrap_or(&zeros);
     let mut y = Buffer::take(x.len());
     let mut statistics = Statistics { mean: vec![0.0; rows], inverse: vec![0.0; rows] };
     let shared = Shared::new(&mut y);
@@ -122,14 +104,8 @@ pub(crate) fn write(
     centered: bool,
 ) {
     let channels = gamma.len();
-    let zeros;
-    let beta = match beta {
-        Some(beta) => beta,
-        None => {
-            zeros = Buffer::zeros(channels);
-            &zeros
-        }
-    };
+    let zeros = Buffer::zeros(if beta.is_some() { 0 } else { channels });
+    let beta = beta.unwrap_or(&zeros);
     let size = PART.div_ceil(channels) * channels;
     parallel::chunks(y, size, |part, y| {
         let x = &x[part * size..][..y.len()];
@@ -161,41 +137,38 @@ fn normalise(y: &mut [f32], x: &[f32], [mean, inverse]: [f32; 2], gamma: &[f32],
     }
 }
 
-#[derive(Debug)]
-struct LayerNorm;
-
 #[derive(Clone, Debug)]
-struct State {
+struct LayerNorm {
     x: FlexTensor,
     gamma: FlexTensor,
     statistics: Statistics,
     centered: bool,
 }
 
-impl Backward<Flex, 3> for LayerNorm {
-    type State = State;
-
-    fn backward(self, ops: Ops<State, 3>, gradients: &mut Gradients, _checkpointer: &mut Checkpointer) {
-        let gradient = operand::contiguous(&gradients.consume::<Flex>(&ops.node));
-        let [x_node, gamma_node, beta_node] = ops.parents;
-        let state = ops.state;
-        let with_parameters = gamma_node.is_some() || beta_node.is_some();
-        let (dx, dgamma, dbeta) = backward(values(&gradient), &state, x_node.is_some(), with_parameters);
-        if let Some(node) = x_node {
-            let dx = operand::tensor(dx, state.x.layout().shape());
-            gradients.register::<Flex>(node.id, dx);
-        }
-        for (node, gradient) in [(gamma_node, dgamma), (beta_node, dbeta)] {
-            if let Some(node) = node {
-                let shape = [gradient.len()];
-                gradients.register::<Flex>(node.id, operand::tensor(gradient, &shape));
-            }
-        }
+impl BackwardPass<3> for LayerNorm {
+    fn gradients(self, dy: FlexTensor, needed: [bool; 3]) -> [Option<FlexTensor>; 3] {
+        let dy = operand::contiguous(&dy);
+        let [x_needed, gamma_needed, beta_needed] = needed;
+        let (dx, dgamma, dbeta) = backward(values(&dy), &self, x_needed, gamma_needed || beta_needed);
+        let vector = |gradient: Buffer| {
+            let shape = [gradient.len()];
+            operand::tensor(gradient, &shape)
+        };
+        [
+            x_needed.then(|| operand::tensor(dx, self.x.layout().shape())),
+            gamma_needed.then(|| vector(dgamma)),
+            beta_needed.then(|| vector(dbeta)),
+        ]
     }
 }
 
-/// The gradients of input, `gamma` and `beta`; those that are not wanted are empty or hold anything.
-fn backward(dy: &[f32], state: &State, with_input: bool, with_parameters: bool) -> (Buffer, Buffer, Buffer) {
+/// The gradients of input, `gamma` and `beta`; the contents of those that are not needed are unspecified.
+fn backward(
+    dy: &[f32],
+    state: &LayerNorm,
+    with_input: bool,
+    with_parameters: bool,
+) -> (Buffer, Buffer, Buffer) {
     let (x, gamma) = (values(&state.x), values(&state.gamma));
     let channels = gamma.len();
     let rows = x.len() / channels;
@@ -210,7 +183,7 @@ fn backward(dy: &[f32], state: &State, with_input: bool, with_parameters: bool) 
     let work = |index: usize| {
         let range = parallel::part(rows, block, index);
         if with_parameters {
-            // SAFETY: every block has an array of its own.
+            // SAFETY: every block has its own array.
             let sums = unsafe { partial_shared.part(index * 2 * channels..(index + 1) * 2 * channels) };
             simd::run(
                 #[inline(always)]
@@ -240,11 +213,11 @@ fn backward(dy: &[f32], state: &State, with_input: bool, with_parameters: bool) 
     (dx, dgamma, dbeta)
 }
 
-/// The sums over the rows of `range` of `dy` times the normalised input and, behind it, of `dy`.
+/// The sums over the rows of `range` of `dy` times the normalised input, followed by those of `dy`.
 #[inline(always)]
 fn parameter_gradients(
     sums: &mut [f32],
-    range: std::ops::Range<usize>,
+    range: Range<usize>,
     x: &[f32],
     dy: &[f32],
     statistics: &Statistics,
@@ -285,9 +258,9 @@ fn input_gradient(
     let [sum, product] = row_sums(x, dy, gamma, mean);
     let mean_gradient = if centered { (sum / len as f64) as f32 } else { 0.0 };
     let wide = f64::from(inverse);
-    let slope = (product / len as f64 * wide * wide) as f32;
+    let projection = (product / len as f64 * wide * wide) as f32;
     for c in 0..len {
-        dx[c] = inverse * (dy[c] * gamma[c] - mean_gradient - (x[c] - mean) * slope);
+        dx[c] = inverse * (dy[c] * gamma[c] - mean_gradient - (x[c] - mean) * projection);
     }
 }
 
@@ -336,7 +309,7 @@ fn add_blocks(partial: &[f32], channels: usize, wanted: bool) -> (Buffer, Buffer
             *total = sum as f32;
         }
     });
-    let half = |range: std::ops::Range<usize>| {
+    let half = |range: Range<usize>| {
         let mut half = Buffer::take(range.len());
         half.copy_from_slice(&total[range]);
         half

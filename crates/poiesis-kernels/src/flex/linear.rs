@@ -5,18 +5,15 @@
 
 use std::ops::Range;
 
-use burn::backend::{Autodiff, Flex};
 use burn::tensor::Tensor;
-use burn_autodiff::checkpoint::{base::Checkpointer, strategy::NoCheckpointing};
-use burn_autodiff::grads::Gradients;
-use burn_autodiff::ops::{Backward, Ops, OpsKind};
 use burn_flex::FlexTensor;
 use pulp::{Simd, WithSimd};
 
+use super::autodiff::{BackwardPass, Inputs};
 use super::convolution::{self, Geometry};
 use super::elementwise;
 use super::function::{self, Function, with_function};
-use super::gemm::{self, Gemm, Left, Right, Steps, Write};
+use super::gemm::{self, Gemm, Left, Matrix, Product, Right, Strides, Write};
 use super::operand::{self, Operand, values};
 use super::packed;
 use super::parallel::{self, Shared};
@@ -24,38 +21,38 @@ use super::pool::Buffer;
 use super::row;
 use super::simd;
 use super::sums;
-use crate::activation::Activation;
+use crate::types::Activation;
 
 /// Rows of a task, at most.
 const ROWS: usize = 192;
 
-/// Rows of a task, if there are as many: as few as do not make the tiles smaller.
+/// Rows of a task, at least, if there are as many: the fewest that do not make the tiles smaller.
 const FEWEST_ROWS: usize = 48;
 
 /// Panels of a task, at most.
 const PANELS: usize = 4;
 
-/// Tasks of a product, if its rows suffice: as many as let threads that began at different times end together.
+/// Tasks of a product, if it has enough rows: enough for threads that start at different times to finish together.
 const TASKS: usize = 32;
 
 /// Products of fewer multiplications than this stay on the calling thread.
 const SMALL: usize = 1 << 15;
 
-/// Up to so many rows, packing the weights would take longer than it saves.
+/// Up to this many rows, packing the weights takes longer than it saves.
 const FEW_ROWS: usize = 4;
 
 /// Columns of a task with few rows.
 const COLUMNS: usize = 256;
 
-/// [`crate::linear`] of tensors that live on Flex; `None` for others.
+/// [`crate::linear`] of tensors on Flex; `None` for others.
 pub(crate) fn linear<const D: usize>(
     x: &Tensor<D>,
     weight: &Tensor<2>,
     bias: Option<&Tensor<1>>,
     activation: Activation,
 ) -> Option<Tensor<D>> {
-    // The derivative of these needs the value in front of them, so they go behind as an operation of their own.
-    if !function::slope_from_value(activation) {
+    // The derivative of these needs their argument, so they follow as a separate operation.
+    if !function::derivative_from_value(activation) {
         let z = linear(x, weight, bias, Activation::Identity)?;
         return elementwise::activate(&z, activation);
     }
@@ -63,46 +60,20 @@ pub(crate) fn linear<const D: usize>(
     let mut shape = x.dims();
     let size = Size { rows: shape[..D - 1].iter().product(), inputs, outputs };
     shape[D - 1] = outputs;
-    let with_bias = bias.is_some();
-    let operands = [
-        Operand::new(x)?,
-        Operand::new(weight)?,
-        match bias {
-            Some(bias) => Operand::new(bias)?,
-            None => Operand::absent(),
-        },
-    ];
-    let forward = |x: &FlexTensor, weight: &FlexTensor, bias: &FlexTensor| {
-        let bias = with_bias.then(|| values(bias));
-        let y = product(size, values(x), values(weight), false, bias, activation);
-        operand::tensor(y, &shape)
-    };
-    if !operands.iter().any(Operand::is_autodiff) {
-        let [x, weight, bias] = operands.map(Operand::into_values);
-        return Some(Tensor::from_primitive::<Flex>(forward(&x, &weight, &bias)));
-    }
-    let [x_tracked, weight_tracked, _] = operands.each_ref().map(Operand::is_tracked);
-    let [(x, x_node), (weight, weight_node), (bias, bias_node)] = operands.map(Operand::into_parts);
-    let y = forward(&x, &weight, &bias);
-    let y = match Linear
-        .prepare::<NoCheckpointing>([x_node, weight_node, bias_node])
-        .compute_bound()
-        .stateful()
-    {
-        OpsKind::Tracked(node) => {
-            let state = State {
-                size,
-                x_shape: x.layout().shape().to_vec(),
-                x: weight_tracked.then_some(x),
-                weight: x_tracked.then_some(weight),
-                y: (activation != Activation::Identity).then(|| y.clone()),
-                activation,
-            };
-            node.finish(state, y)
-        }
-        OpsKind::UnTracked(node) => node.finish(y),
-    };
-    Some(Tensor::from_primitive::<Autodiff<Flex>>(y))
+    let has_bias = bias.is_some();
+    let inputs = Inputs::new([Operand::new(x)?, Operand::new(weight)?, Operand::optional(bias)?]);
+    let [x, weight, bias] = inputs.values();
+    let layer = Layer { bias: has_bias.then_some(bias), activation, ..Layer::new(weight) };
+    let y = operand::tensor(product(size, x, layer), &shape);
+    let [x_tracked, weight_tracked, _] = inputs.tracked();
+    Some(inputs.finish(y, |[x, weight, _], y| Linear {
+        size,
+        x_shape: x.layout().shape().to_vec(),
+        x: weight_tracked.then_some(x),
+        weight: x_tracked.then_some(weight),
+        y: (activation != Activation::Identity).then(|| y.clone()),
+        activation,
+    }))
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -112,24 +83,46 @@ pub(crate) struct Size {
     pub(crate) outputs: usize,
 }
 
-/// `activation(x · weight + bias)`; with `transposed`, `weight` is `[outputs, inputs]`.
-pub(crate) fn product(
-    size: Size,
-    x: &[f32],
-    weight: &[f32],
-    transposed: bool,
-    bias: Option<&[f32]>,
-    activation: Activation,
-) -> Buffer {
+/// What is computed with the rows of a matrix: `activation(x · weight + bias)`.
+#[derive(Clone, Copy)]
+pub(crate) struct Layer<'a> {
+    /// `[inputs, outputs]`, or `[outputs, inputs]` if `transposed`.
+    pub(crate) weight: &'a [f32],
+    pub(crate) transposed: bool,
+    pub(crate) bias: Option<&'a [f32]>,
+    pub(crate) activation: Activation,
+}
+
+impl<'a> Layer<'a> {
+    /// `x · weight`
+    pub(crate) fn new(weight: &'a [f32]) -> Self {
+        Self { weight, transposed: false, bias: None, activation: Activation::Identity }
+    }
+
+    /// `x · weightᵀ`
+    pub(crate) fn transposed(weight: &'a [f32]) -> Self {
+        Self { transposed: true, ..Self::new(weight) }
+    }
+
+    /// The layer with a bias `[outputs]`.
+    pub(crate) fn with_bias(self, bias: &'a [f32]) -> Self {
+        Self { bias: Some(bias), ..self }
+    }
+}
+
+/// The result of a layer for `x [rows, inputs]`.
+pub(crate) fn product(size: Size, x: &[f32], layer: Layer<'_>) -> Buffer {
     let Size { rows, inputs, outputs } = size;
+    let Layer { weight, transposed, bias, activation } = layer;
     if !transposed && (1..=FEW_ROWS).contains(&rows) && outputs > 0 {
-        return few_rows(size, x, weight, bias, activation);
+        return few_rows(size, x, layer);
     }
     let mut y = Buffer::take(rows * outputs);
-    let (row, column) = if transposed { (1, inputs) } else { (outputs, 1) };
-    let gemm = Gemm::in_force();
+    let gemm = Gemm::current();
+    let strides = if transposed { [1, inputs] } else { [outputs, 1] };
+    let matrix = Matrix::strided(weight, [inputs, outputs], strides);
     let panel = gemm::panel_width();
-    // The more columns a task has, the seldomer its rows are rounded to bf16; but there must be enough tasks.
+    // The more columns a task has, the less often its rows are rounded to bf16; but there must be enough tasks.
     let width =
         panel * (parallel::parts(rows, ROWS) * parallel::parts(outputs, panel) / TASKS).clamp(1, PANELS);
     let block_rows = (rows * parallel::parts(outputs, width) / TASKS).next_multiple_of(FEWEST_ROWS);
@@ -145,7 +138,7 @@ pub(crate) fn product(
             let range = gemm.panel_range(inputs, outputs, index);
             // SAFETY: panels are disjoint, and each is packed by one task before it is read.
             let packed = unsafe { shared_packed.part(range) };
-            gemm.pack_panel(packed, weight, &[0], inputs, outputs, row, column, index);
+            gemm.pack_panel(packed, &matrix, index);
         }
     };
     let multiply = |block: usize, strip: usize| {
@@ -157,24 +150,20 @@ pub(crate) fn product(
         } else {
             let first = gemm.panel_range(inputs, outputs, columns.start / panel);
             let last = gemm.panel_range(inputs, outputs, (columns.end - 1) / panel);
-            // SAFETY: nothing writes these panels any more.
+            // SAFETY: these panels are complete, and nothing writes them any more.
             Right::Packed(unsafe { shared_packed.read(first.start..last.end) })
         };
         let at = block.start * outputs + columns.start;
+        let product = Product {
+            left,
+            right,
+            rows: block.len(),
+            depth: inputs,
+            columns: columns.len(),
+            write: Write::Replace,
+        };
         // SAFETY: blocks of rows and strips of columns are disjoint.
-        unsafe {
-            gemm.multiply_shared(
-                left,
-                block.len(),
-                inputs,
-                right,
-                columns.len(),
-                &shared,
-                at,
-                Steps::even(outputs),
-                Write::Replace,
-            );
-        }
+        unsafe { gemm.multiply_shared(product, &shared, at, Strides::even(outputs)) };
         if bias.is_none() && activation == Activation::Identity {
             return;
         }
@@ -191,7 +180,7 @@ pub(crate) fn product(
         (0..panels).for_each(pack);
         (0..strips * blocks).for_each(|strip| multiply(0, strip));
     } else if blocks <= 1 {
-        // One block of rows: panels are packed by the task that needs them, their only one.
+        // One block of rows: each panel is packed by the only task that needs it.
         parallel::tasks(strips * blocks, |strip| {
             let columns = parallel::part(outputs, width, strip);
             (columns.start / panel..parallel::parts(columns.end, panel)).for_each(pack);
@@ -209,8 +198,9 @@ pub(crate) fn product(
 }
 
 /// [`product`] without packing.
-fn few_rows(size: Size, x: &[f32], weight: &[f32], bias: Option<&[f32]>, activation: Activation) -> Buffer {
+fn few_rows(size: Size, x: &[f32], layer: Layer<'_>) -> Buffer {
     let Size { rows, inputs, outputs } = size;
+    let Layer { weight, bias, activation, .. } = layer;
     let mut y = Buffer::take(rows * outputs);
     let shared = Shared::new(&mut y);
     let width = if rows * inputs * outputs < SMALL { outputs } else { COLUMNS };
@@ -239,7 +229,7 @@ pub(crate) fn finish_row<F: Function>(y: &mut [f32], bias: Option<&[f32]>, funct
     simd::dispatch(FinishRow { y, bias, function });
 }
 
-/// A type rather than a closure: the call of a closure is inlined only if it is small, and else compiled without SIMD.
+/// A type and not a closure: the call of a closure is only inlined if it is small, and otherwise compiled without SIMD.
 struct FinishRow<'a, F> {
     y: &'a mut [f32],
     bias: Option<&'a [f32]>,
@@ -282,17 +272,14 @@ pub(crate) fn weight_gradient(size: Size, x: &[f32], dz: &[f32]) -> Buffer {
         padding: [0, 0],
         dilation: [1, 1],
         groups: 1,
-        live: 1,
+        active_taps: 1,
         transposed: false,
     };
-    convolution::weight_gradient(&geometry, x, dz)
+    convolution::wgrad(&geometry, x, dz)
 }
 
-#[derive(Debug)]
-struct Linear;
-
 #[derive(Clone, Debug)]
-struct State {
+struct Linear {
     size: Size,
     x_shape: Vec<usize>,
     x: Option<FlexTensor>,
@@ -301,31 +288,22 @@ struct State {
     activation: Activation,
 }
 
-impl Backward<Flex, 3> for Linear {
-    type State = State;
-
-    fn backward(self, ops: Ops<State, 3>, gradients: &mut Gradients, _checkpointer: &mut Checkpointer) {
-        let mut gradient = operand::contiguous(&gradients.consume::<Flex>(&ops.node));
-        let state = ops.state;
-        if let Some(y) = &state.y {
-            let dz = elementwise::map_backward(values(&gradient), values(y), state.activation);
-            gradient = operand::tensor(dz, gradient.layout().shape());
+impl BackwardPass<3> for Linear {
+    fn gradients(self, dy: FlexTensor, [_, _, bias_needed]: [bool; 3]) -> [Option<FlexTensor>; 3] {
+        let Size { rows, inputs, outputs } = self.size;
+        let mut dz = operand::contiguous(&dy);
+        if let Some(y) = &self.y {
+            let gradient = elementwise::map_backward(values(&dz), values(y), self.activation);
+            dz = operand::tensor(gradient, dz.layout().shape());
         }
-        let dz = values(&gradient);
-        let Size { rows, inputs, outputs } = state.size;
-        let [x_node, weight_node, bias_node] = ops.parents;
-        if let (Some(node), Some(x)) = (weight_node, &state.x) {
-            let dw = weight_gradient(state.size, values(x), dz);
-            gradients.register::<Flex>(node.id, operand::tensor(dw, &[inputs, outputs]));
-        }
-        if let Some(node) = bias_node {
-            let db = sums::columns(dz, outputs);
-            gradients.register::<Flex>(node.id, operand::tensor(db, &[outputs]));
-        }
-        if let (Some(node), Some(weight)) = (x_node, &state.weight) {
+        let dz = values(&dz);
+        let dweight =
+            self.x.map(|x| operand::tensor(weight_gradient(self.size, values(&x), dz), &[inputs, outputs]));
+        let dbias = bias_needed.then(|| operand::tensor(sums::columns(dz, outputs), &[outputs]));
+        let dx = self.weight.map(|weight| {
             let size = Size { rows, inputs: outputs, outputs: inputs };
-            let dx = product(size, dz, values(weight), true, None, Activation::Identity);
-            gradients.register::<Flex>(node.id, operand::tensor(dx, &state.x_shape));
-        }
+            operand::tensor(product(size, dz, Layer::transposed(values(&weight))), &self.x_shape)
+        });
+        [dx, dweight, dbias]
     }
 }

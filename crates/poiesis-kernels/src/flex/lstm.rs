@@ -1,21 +1,19 @@
 //! A long short-term memory over whole sequences as one operation of the graph.
 //!
-//! Forward: one product for all inputs; in each step a product with packed recurrent weights and the gates. Backward:
-//! in each step the gates' gradients, from the state's, and a product with the packed transposed weights; then one
-//! product each for inputs and weights.
+//! Forward: one product for all inputs; in each step a product with packed recurrent weights, and the gates. Backward:
+//! in each step the gradients of the gates, from that of the state, and a product with the packed transposed weights; then
+//! one product each for inputs and weights.
 
 #![expect(unsafe_code, reason = "tasks write interleaved parts of one array through `Shared`")]
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use burn::backend::{Autodiff, Flex};
+use burn::backend::Flex;
 use burn::tensor::Tensor;
-use burn_autodiff::checkpoint::{base::Checkpointer, strategy::NoCheckpointing};
-use burn_autodiff::grads::Gradients;
-use burn_autodiff::ops::{Backward, Ops, OpsKind};
 use burn_flex::FlexTensor;
 use pulp::{Simd, WithSimd};
 
+use super::autodiff::{BackwardPass, Inputs};
 use super::elementwise;
 use super::function::{Function, Sigmoid, Tanh};
 use super::linear;
@@ -26,14 +24,14 @@ use super::pool::Buffer;
 use super::recurrent::{self, Size, last, zeros};
 use super::simd;
 use super::sums;
-use crate::activation::Activation;
+use crate::types::Activation;
 
 /// Input, forget, cell and output gate.
 const GATES: usize = 4;
 
 type Output = (Tensor<3>, (Tensor<2>, Tensor<2>));
 
-/// [`crate::lstm`] of tensors that live on Flex; `None` for others. No size is 0.
+/// [`crate::lstm`] of tensors on Flex; `None` for others. No size may be 0.
 pub(crate) fn lstm(
     x: &Tensor<3>,
     w_input: &Tensor<2>,
@@ -48,63 +46,38 @@ pub(crate) fn lstm(
         Some((h, c)) => (Operand::new(h)?, Operand::new(c)?),
         None => (zeros(batch, hidden), zeros(batch, hidden)),
     };
-    let operands =
-        [Operand::new(x)?, Operand::new(w_input)?, Operand::new(w_hidden)?, Operand::new(bias)?, h, c];
-    let forward = |[x, w_input, w_hidden, bias, h, c]: [&FlexTensor; 6]| {
-        let gates = linear::product(
-            size.input_product(),
-            values(x),
-            values(w_input),
-            false,
-            Some(values(bias)),
-            Activation::Identity,
-        );
-        forward(&size, gates, values(w_hidden), values(h), values(c))
-    };
-    if !operands.iter().any(Operand::is_autodiff) {
-        let operands = operands.map(Operand::into_values);
-        let Forward { y, last_cell, .. } = forward(operands.each_ref());
-        let y = Tensor::from_primitive::<Flex>(operand::tensor(y, &[batch, time, hidden]));
-        let c = Tensor::from_primitive::<Flex>(operand::tensor(last_cell, &[batch, hidden]));
-        return Some((y.clone(), (last(y), c)));
-    }
-    let parts = operands.map(Operand::into_parts);
-    let tensors = parts.each_ref().map(|(tensor, _)| tensor.clone());
-    let Forward { y, gates, cells, last_cell } = forward(tensors.each_ref());
+    let inputs = Inputs::new([
+        Operand::new(x)?,
+        Operand::new(w_input)?,
+        Operand::new(w_hidden)?,
+        Operand::new(bias)?,
+        h,
+        c,
+    ]);
+    let [x, w_input, w_hidden, bias, h, c] = inputs.values();
+    let layer = linear::Layer::new(w_input).with_bias(bias);
+    let gates = linear::product(size.input_product(), x, layer);
+    let Forward { y, gates, cells, last_cell } = forward(&size, gates, w_hidden, h, c);
     let y = operand::tensor(y, &[batch, time, hidden]);
+    let cell_gradient = CellGradient::default();
+    let y: Tensor<3> = inputs.finish(y, |[x, w_input, w_hidden, _, h, first_cell], y| Lstm {
+        size,
+        x,
+        w_input,
+        w_hidden,
+        h,
+        first_cell,
+        y: y.clone(),
+        gates: operand::tensor(gates, &[batch, time, GATES * hidden]),
+        cells: operand::tensor(cells, &[batch, time, hidden]),
+        cell_gradient: cell_gradient.clone(),
+    });
     let c = operand::tensor(last_cell, &[batch, hidden]);
-    let nodes = parts.map(|(_, node)| node);
-    let (y, c) = match Lstm.prepare::<NoCheckpointing>(nodes).compute_bound().stateful() {
-        OpsKind::Tracked(node) => {
-            let [x, w_input, w_hidden, _, h, first_cell] = tensors;
-            let cell_gradient = CellGradient::default();
-            let state = State {
-                size,
-                x,
-                w_input,
-                w_hidden,
-                h,
-                first_cell,
-                y: y.clone(),
-                gates: operand::tensor(gates, &[batch, time, GATES * hidden]),
-                cells: operand::tensor(cells, &[batch, time, hidden]),
-                cell_gradient: cell_gradient.clone(),
-            };
-            let y = node.finish(state, y);
-            let (_, node) = y.clone().into_parts();
-            let c = match LastCell.prepare::<NoCheckpointing>([node]).compute_bound().stateful() {
-                OpsKind::Tracked(node) => node.finish((size, cell_gradient), c),
-                OpsKind::UnTracked(node) => node.finish(c),
-            };
-            (y, Tensor::from_primitive::<Autodiff<Flex>>(c))
-        }
-        OpsKind::UnTracked(node) => (node.finish(y), Tensor::from_primitive::<Flex>(c).autodiff()),
-    };
-    let y = Tensor::from_primitive::<Autodiff<Flex>>(y);
+    let c = Inputs::new([Operand::new(&y)?]).finish(c, |_, _| LastCell(size, cell_gradient));
     Some((y.clone(), (last(y), c)))
 }
 
-/// [`crate::lstm_step`] of tensors that live on Flex without autodiff; `None` for others. No size is 0.
+/// [`crate::lstm_step`] of tensors on Flex without autodiff; `None` for others. No size may be 0.
 pub(crate) fn step(
     x: &Tensor<2>,
     w_input: &Tensor<2>,
@@ -126,12 +99,12 @@ pub(crate) fn step(
         return None;
     }
     let [x, w_input, w_hidden, bias, h, c] = operands.map(Operand::into_values);
-    let product = |inputs, x, weight, bias| {
+    let product = |inputs, x, layer| {
         let size = linear::Size { rows, inputs, outputs: GATES * hidden };
-        linear::product(size, values(x), values(weight), false, bias, Activation::Identity)
+        linear::product(size, values(x), layer)
     };
-    let mut gates = product(inputs, &x, &w_input, Some(values(&bias)));
-    let sums = product(hidden, &h, &w_hidden, None);
+    let mut gates = product(inputs, &x, linear::Layer::new(values(&w_input)).with_bias(values(&bias)));
+    let sums = product(hidden, &h, linear::Layer::new(values(&w_hidden)));
     let mut new_h = Buffer::take(rows * hidden);
     let mut new_c = Buffer::take(rows * hidden);
     new_c.copy_from_slice(values(&c));
@@ -141,7 +114,8 @@ pub(crate) fn step(
     Some((result(new_h), result(new_c)))
 }
 
-/// The new cells and hidden states of rows from the sums of their gates, `[rows, gates · hidden]`, which become the gates.
+/// The new cells and hidden states of rows from the pre-activations of their gates, `[rows, gates · hidden]`, which the gates
+/// overwrite.
 pub(crate) fn cells(gates: &mut [f32], c: &mut [f32], h: &mut [f32], hidden: usize) {
     let states = c.chunks_exact_mut(hidden).zip(h.chunks_exact_mut(hidden));
     for (gates, (c, h)) in gates.chunks_exact_mut(GATES * hidden).zip(states) {
@@ -155,14 +129,14 @@ pub(crate) fn cells(gates: &mut [f32], c: &mut [f32], h: &mut [f32], hidden: usi
 
 struct Forward {
     y: Buffer,
-    /// The gates of every step behind their functions.
+    /// The activated gates of every step.
     gates: Buffer,
-    /// The cells behind every step.
+    /// The cells after every step.
     cells: Buffer,
     last_cell: Buffer,
 }
 
-/// All steps; `gates` comes in as the inputs' part of the sums, with the bias.
+/// All steps; `gates` holds the inputs' part of the pre-activations, with the bias.
 fn forward(size: &Size, mut gates: Buffer, w_hidden: &[f32], h: &[f32], c: &[f32]) -> Forward {
     let Size { batch, time, hidden, .. } = *size;
     let weights = Packed::gates::<GATES>(w_hidden, hidden);
@@ -242,8 +216,8 @@ impl WithSimd for Cell<'_> {
     }
 }
 
-/// Turns the gates of some units into the gradients in front of their functions, and the gradient of the cell behind
-/// the step, without the part through `h`, into that of the cell in front of it.
+/// Turns the gates of some units into the gradients of their pre-activations, and the gradient of the cell after
+/// the step, without the part through `h`, into that of the cell before it.
 struct CellBackward<'a> {
     i: &'a mut [f32],
     f: &'a mut [f32],
@@ -268,23 +242,20 @@ impl WithSimd for CellBackward<'_> {
             let tanh = Tanh.value(c[j]);
             let d = dc[j] + dh[j] * o[j] * (1.0 - tanh * tanh);
             let (input, forget, cell, output) = (i[j], f[j], g[j], o[j]);
-            i[j] = d * cell * Sigmoid.slope(0.0, input);
-            f[j] = d * previous[j] * Sigmoid.slope(0.0, forget);
-            g[j] = d * input * Tanh.slope(0.0, cell);
-            o[j] = dh[j] * tanh * Sigmoid.slope(0.0, output);
+            i[j] = d * cell * Sigmoid.derivative(0.0, input);
+            f[j] = d * previous[j] * Sigmoid.derivative(0.0, forget);
+            g[j] = d * input * Tanh.derivative(0.0, cell);
+            o[j] = dh[j] * tanh * Sigmoid.derivative(0.0, output);
             dc[j] = d * forget;
         }
     }
 }
 
-#[derive(Debug)]
-struct Lstm;
-
-/// The gradient of the last cell, on its way from [`LastCell`] to [`Lstm`].
+/// The gradient of the last cell, passed from [`LastCell`] to [`Lstm`].
 type CellGradient = Arc<Mutex<Option<FlexTensor>>>;
 
 #[derive(Clone, Debug)]
-struct State {
+struct Lstm {
     size: Size,
     x: FlexTensor,
     w_input: FlexTensor,
@@ -297,77 +268,64 @@ struct State {
     cell_gradient: CellGradient,
 }
 
-/// The last cell, a second result of [`Lstm`]. A node of the graph has one result, so this one hands its gradient over
-/// beside the graph; in the graph it stands behind the sequence, with a gradient of 0, so that its turn comes first.
-#[derive(Debug)]
-struct LastCell;
+/// The last cell, a second result of [`Lstm`]. A node of the graph has one result, so this one passes its gradient on
+/// outside the graph. In the graph it depends on the sequence, with a gradient of 0, so that its backward pass runs first.
+#[derive(Clone, Debug)]
+struct LastCell(Size, CellGradient);
 
-impl Backward<Flex, 1> for LastCell {
-    type State = (Size, CellGradient);
-
-    fn backward(self, ops: Ops<Self::State, 1>, gradients: &mut Gradients, _checkpointer: &mut Checkpointer) {
-        let gradient = operand::contiguous(&gradients.consume::<Flex>(&ops.node));
-        let (Size { batch, time, hidden, .. }, target) = ops.state;
-        *target.lock().unwrap_or_else(PoisonError::into_inner) = Some(gradient);
-        let [node] = ops.parents;
-        if let Some(node) = node {
-            let zeros = operand::tensor(Buffer::zeros(batch * time * hidden), &[batch, time, hidden]);
-            gradients.register::<Flex>(node.id, zeros);
-        }
+impl BackwardPass<1> for LastCell {
+    fn gradients(self, dc: FlexTensor, needed: [bool; 1]) -> [Option<FlexTensor>; 1] {
+        let Self(Size { batch, time, hidden, .. }, target) = self;
+        *target.lock().unwrap_or_else(PoisonError::into_inner) = Some(operand::contiguous(&dc));
+        let zeros = || operand::tensor(Buffer::zeros(batch * time * hidden), &[batch, time, hidden]);
+        needed.map(|needed| needed.then(zeros))
     }
 }
 
-impl Backward<Flex, 6> for Lstm {
-    type State = State;
-
-    fn backward(self, ops: Ops<State, 6>, gradients: &mut Gradients, _checkpointer: &mut Checkpointer) {
-        let dy = operand::contiguous(&gradients.consume::<Flex>(&ops.node));
-        let mut state = ops.state;
-        let size = state.size;
+impl BackwardPass<6> for Lstm {
+    fn gradients(mut self, dy: FlexTensor, needed: [bool; 6]) -> [Option<FlexTensor>; 6] {
+        let dy = operand::contiguous(&dy);
+        let size = self.size;
         let Size { batch, inputs, hidden, .. } = size;
         let outputs = GATES * hidden;
-        let dc = state.cell_gradient.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let first = backward(&mut state, values(&dy), dc.as_ref().map(values));
-        let dz = values(&state.gates);
-        let [x_node, w_input_node, w_hidden_node, bias_node, h_node, c_node] = ops.parents;
-        if let Some(node) = w_input_node {
-            let dw = linear::weight_gradient(size.input_product(), values(&state.x), dz);
-            gradients.register::<Flex>(node.id, operand::tensor(dw, &[inputs, outputs]));
-        }
-        if let Some(node) = w_hidden_node {
-            let previous = recurrent::previous(&size, values(&state.h), values(&state.y));
+        let dc = self.cell_gradient.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let first = backward(&mut self, values(&dy), dc.as_ref().map(values));
+        let dz = values(&self.gates);
+        let [x_needed, w_input_needed, w_hidden_needed, bias_needed, h_needed, c_needed] = needed;
+        let dw_input = w_input_needed.then(|| {
+            let dw = linear::weight_gradient(size.input_product(), values(&self.x), dz);
+            operand::tensor(dw, &[inputs, outputs])
+        });
+        let dw_hidden = w_hidden_needed.then(|| {
+            let previous = recurrent::previous(&size, values(&self.h), values(&self.y));
             let dw = linear::weight_gradient(size.hidden_product(), &previous, dz);
-            gradients.register::<Flex>(node.id, operand::tensor(dw, &[hidden, outputs]));
-        }
-        if let Some(node) = bias_node {
-            let db = sums::columns(dz, outputs);
-            gradients.register::<Flex>(node.id, operand::tensor(db, &[outputs]));
-        }
-        if let Some(node) = x_node {
-            let dx = recurrent::through(size.input_product(), dz, values(&state.w_input));
-            gradients.register::<Flex>(node.id, operand::tensor(dx, state.x.layout().shape()));
-        }
-        if let Some(node) = h_node {
+            operand::tensor(dw, &[hidden, outputs])
+        });
+        let dbias = bias_needed.then(|| operand::tensor(sums::columns(dz, outputs), &[outputs]));
+        let dx = x_needed.then(|| {
+            let dx = recurrent::input_gradient(size.input_product(), dz, values(&self.w_input));
+            operand::tensor(dx, self.x.layout().shape())
+        });
+        let dh = h_needed.then(|| {
             let size = linear::Size { rows: batch, ..size.hidden_product() };
-            let dh = recurrent::through(size, &first.gates, values(&state.w_hidden));
-            gradients.register::<Flex>(node.id, operand::tensor(dh, &[batch, hidden]));
-        }
-        if let Some(node) = c_node {
-            gradients.register::<Flex>(node.id, operand::tensor(first.cell, &[batch, hidden]));
-        }
+            let dh = recurrent::input_gradient(size, &first.gates, values(&self.w_hidden));
+            operand::tensor(dh, &[batch, hidden])
+        });
+        let dc = c_needed.then(|| operand::tensor(first.cell, &[batch, hidden]));
+        [dx, dw_input, dw_hidden, dbias, dh, dc]
     }
 }
 
 /// Gradients at the first step.
 struct First {
-    /// In front of the gates' functions, `[batch, gates · hidden]`.
+    /// Of the pre-activations of the gates, `[batch, gates · hidden]`.
     gates: Buffer,
-    /// Of the cell in front of the step.
+    /// Of the cell before the step.
     cell: Buffer,
 }
 
-/// Turns the gates of all steps into gradients in front of their functions.
-fn backward(state: &mut State, dy: &[f32], dc: Option<&[f32]>) -> First {
+/// Turns the gates of all steps into gradients of their pre-activations.
+fn backward(state: &mut Lstm, dy: &[f32], dc: Option<&[f32]>) -> First {
     let size = state.size;
     let Size { batch, time, hidden, .. } = size;
     let weights = Packed::transposed(values(&state.w_hidden), hidden, GATES);

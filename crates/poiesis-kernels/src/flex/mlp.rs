@@ -5,7 +5,7 @@ use std::mem;
 use super::function::with_function;
 use super::linear;
 use super::row;
-use crate::activation::Activation;
+use crate::types::Activation;
 
 /// A layer with its weight `[in, out]`.
 #[derive(Clone, Debug)]

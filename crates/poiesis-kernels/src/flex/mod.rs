@@ -1,13 +1,13 @@
-//! Hand-written bodies for Burn's Flex backend: plain slices of `f32`, SIMD chosen at run time, rayon.
+//! Hand-written implementations for Burn's Flex backend: plain slices of `f32`, SIMD chosen at run time, rayon.
 
 pub(crate) mod add;
 pub(crate) mod attention;
+mod autodiff;
 pub(crate) mod bernoulli;
 pub(crate) mod categorical;
 pub(crate) mod concat_elu;
 pub(crate) mod conv_lstm;
 pub(crate) mod convolution;
-pub(crate) mod convolve;
 pub(crate) mod elementwise;
 pub(crate) mod embedding;
 pub(crate) mod fork;
@@ -27,6 +27,7 @@ pub(crate) mod operand;
 pub(crate) mod optimizer;
 pub(crate) mod packed;
 pub(crate) mod parallel;
+mod partial_sums;
 pub(crate) mod pool;
 pub(crate) mod recurrent;
 pub(crate) mod rotary;
@@ -34,4 +35,3 @@ pub(crate) mod row;
 pub(crate) mod simd;
 pub(crate) mod sums;
 mod transpose;
-pub(crate) mod winograd;

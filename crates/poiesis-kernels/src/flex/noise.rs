@@ -1,4 +1,4 @@
-//! Random numbers by counter: every task seeks its own place in one ChaCha8 stream.
+//! Counter-based random numbers: every task starts at its own position of one ChaCha8 stream.
 
 #![expect(unsafe_code, reason = "tasks write their own part of one array through `Shared`")]
 
@@ -16,7 +16,7 @@ const PART: usize = 1 << 14;
 /// Words that are read from the stream at once; divides [`PART`].
 const RUN: usize = 1 << 10;
 
-/// Half of the numbers that depend on one another; twice of it divides [`RUN`].
+/// Number of pairs of values in a block; twice this divides [`RUN`].
 const PAIRS: usize = 16;
 
 /// [`crate::uniform`]
@@ -45,7 +45,7 @@ pub(crate) fn normal(len: usize, key: &[u8; 32], stream: u64) -> Buffer {
     })
 }
 
-/// `make(words, numbers)` turns the stream into `len` numbers, [`RUN`] at a time.
+/// `len` values from a stream; `make(words, numbers)` computes [`RUN`] values at a time.
 #[inline(always)]
 fn fill(
     len: usize,

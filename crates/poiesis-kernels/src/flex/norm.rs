@@ -4,26 +4,24 @@
 
 #![expect(unsafe_code, reason = "tasks write their own rows of one array through `Shared`")]
 
-use burn::backend::{Autodiff, Flex};
+use burn::backend::Flex;
 use burn::tensor::Tensor;
-use burn_autodiff::checkpoint::{base::Checkpointer, strategy::NoCheckpointing};
-use burn_autodiff::grads::Gradients;
-use burn_autodiff::ops::{Backward, Ops, OpsKind};
 use burn_flex::FlexTensor;
 
+use super::autodiff::{BackwardPass, Inputs};
 use super::function::{Function, with_function};
 use super::operand::{self, Operand, values};
 use super::parallel::{self, Shared};
 use super::pool::Buffer;
 use super::simd;
 use super::sums;
-use crate::activation::Activation;
-use crate::batch_norm::Normalized;
+use crate::types::Activation;
+use crate::types::Normalized;
 
 /// Values of a task, about.
 const PART: usize = 1 << 14;
 
-/// [`crate::batch_norm`] of tensors that live on Flex; `None` for others.
+/// [`crate::batch_norm`] of tensors on Flex; `None` for others.
 pub(crate) fn batch_norm<const D: usize>(
     x: &Tensor<D>,
     gamma: &Tensor<1>,
@@ -32,39 +30,22 @@ pub(crate) fn batch_norm<const D: usize>(
     activation: Activation,
 ) -> Option<Normalized<D>> {
     let shape = x.dims();
-    let operands = [Operand::new(x)?, Operand::new(gamma)?, Operand::new(beta)?];
     let channels = shape[D - 1];
     let count = shape.iter().product::<usize>() / channels;
-    let with_autodiff = operands.iter().any(Operand::is_autodiff);
-    let [(x, x_node), (gamma, gamma_node), (beta, beta_node)] = operands.map(Operand::into_parts);
-    let statistics = Statistics::new(values(&x), channels, epsilon);
-    let affine = statistics.affine(values(&gamma), values(&beta));
-    let y = operand::tensor(affine.apply(values(&x), activation), &shape);
-    let mean = vector(&statistics.mean);
-    let var = vector(&statistics.variance);
-    if !with_autodiff {
-        return Some(Normalized {
-            y: Tensor::from_primitive::<Flex>(y),
-            mean: Tensor::from_primitive::<Flex>(mean),
-            var: Tensor::from_primitive::<Flex>(var),
-            count,
-        });
-    }
-    let nodes = [x_node, gamma_node, beta_node];
-    let y = match BatchNorm.prepare::<NoCheckpointing>(nodes).compute_bound().stateful() {
-        OpsKind::Tracked(node) => {
-            let state = State { x, gamma, beta, statistics, activation };
-            node.finish(state, y)
-        }
-        OpsKind::UnTracked(node) => node.finish(y),
+    let inputs = Inputs::new([Operand::new(x)?, Operand::new(gamma)?, Operand::new(beta)?]);
+    let [x, gamma, beta] = inputs.values();
+    let statistics = Statistics::new(x, channels, epsilon);
+    let y = operand::tensor(statistics.affine(gamma, beta).apply(x, activation), &shape);
+    let mean = inputs.constant(vector(&statistics.mean));
+    let var = inputs.constant(vector(&statistics.variance));
+    let save = |[x, gamma, beta]: [FlexTensor; 3], _: &FlexTensor| BatchNorm {
+        x,
+        gamma,
+        beta,
+        statistics,
+        activation,
     };
-    let constant = |tensor| Tensor::from_primitive::<Flex>(tensor).autodiff();
-    Some(Normalized {
-        y: Tensor::from_primitive::<Autodiff<Flex>>(y),
-        mean: constant(mean),
-        var: constant(var),
-        count,
-    })
+    Some(Normalized { y: inputs.finish(y, save), mean, var, count })
 }
 
 /// Mean and variance of the channels of one batch.
@@ -162,11 +143,8 @@ fn vector(values: &[f64]) -> FlexTensor {
     operand::tensor(buffer, &[values.len()])
 }
 
-#[derive(Debug)]
-struct BatchNorm;
-
 #[derive(Clone, Debug)]
-struct State {
+struct BatchNorm {
     x: FlexTensor,
     gamma: FlexTensor,
     beta: FlexTensor,
@@ -174,51 +152,43 @@ struct State {
     activation: Activation,
 }
 
-impl Backward<Flex, 3> for BatchNorm {
-    type State = State;
-
-    fn backward(self, ops: Ops<State, 3>, gradients: &mut Gradients, _checkpointer: &mut Checkpointer) {
-        let gradient = operand::contiguous(&gradients.consume::<Flex>(&ops.node));
-        let dy = values(&gradient);
-        let state = ops.state;
-        let [x_node, gamma_node, beta_node] = ops.parents;
-        let x = values(&state.x);
-        let statistics = &state.statistics;
+impl BackwardPass<3> for BatchNorm {
+    fn gradients(self, dy: FlexTensor, needed: [bool; 3]) -> [Option<FlexTensor>; 3] {
+        let dy = operand::contiguous(&dy);
+        let dy = values(&dy);
+        let [x_needed, gamma_needed, beta_needed] = needed;
+        let (x, statistics) = (values(&self.x), &self.statistics);
         let channels = statistics.mean.len();
         let count = (x.len() / channels) as f64;
-        let affine = statistics.affine(values(&state.gamma), values(&state.beta));
+        let affine = statistics.affine(values(&self.gamma), values(&self.beta));
         let mean: Vec<f32> = statistics.mean.iter().map(|&m| m as f32).collect();
         let sums = with_function!(
-            state.activation,
+            self.activation,
             function => sum_gradients(x, dy, &affine, &mean, function)
         );
         let gamma_gradient: Vec<f64> =
             (0..channels).map(|c| sums[channels + c] * statistics.inverse(c)).collect();
-        if let Some(node) = gamma_node {
-            gradients.register::<Flex>(node.id, vector(&gamma_gradient));
-        }
-        if let Some(node) = beta_node {
-            gradients.register::<Flex>(node.id, vector(&sums[..channels]));
-        }
-        if let Some(node) = x_node {
+        let dgamma = gamma_needed.then(|| vector(&gamma_gradient));
+        let dbeta = beta_needed.then(|| vector(&sums[..channels]));
+        let dx = x_needed.then(|| {
             let factors = Factors {
                 mean_gradient: (0..channels).map(|c| (sums[c] / count) as f32).collect(),
-                slope: (0..channels)
+                projection: (0..channels)
                     .map(|c| (gamma_gradient[c] / count * statistics.inverse(c)) as f32)
                     .collect(),
                 mean,
             };
             let dx = with_function!(
-                state.activation,
+                self.activation,
                 function => input_gradient(x, dy, &affine, &factors, function)
             );
-            let dx = operand::tensor(dx, state.x.layout().shape());
-            gradients.register::<Flex>(node.id, dx);
-        }
+            operand::tensor(dx, self.x.layout().shape())
+        });
+        [dx, dgamma, dbeta]
     }
 }
 
-/// For each channel the sum of `g` and that of `g · (x − mean)`, where `g` is the gradient in front of the
+/// For each channel the sum of `g` and that of `g · (x − mean)`, where `g` is the gradient before the
 /// activation.
 #[inline(always)]
 fn sum_gradients<F: Function>(x: &[f32], dy: &[f32], affine: &Affine, mean: &[f32], function: F) -> Vec<f64> {
@@ -235,7 +205,7 @@ fn sum_gradients<F: Function>(x: &[f32], dy: &[f32], affine: &Affine, mean: &[f3
             let shift = &affine.shift[..x.len()];
             for c in 0..x.len() {
                 let z = x[c] * scale[c] + shift[c];
-                let g = dy[c] * function.slope(z, function.value(z));
+                let g = dy[c] * function.derivative(z, function.value(z));
                 first[c] += g;
                 second[c] += g * (x[c] - mean[c]);
             }
@@ -243,13 +213,13 @@ fn sum_gradients<F: Function>(x: &[f32], dy: &[f32], affine: &Affine, mean: &[f3
     })
 }
 
-/// What the gradient of the input needs of each channel.
+/// The values that the gradient of the input needs, per channel.
 struct Factors {
     mean: Vec<f32>,
-    /// Mean of the gradient in front of the activation.
+    /// Mean of the gradient before the activation.
     mean_gradient: Vec<f32>,
-    /// Mean of that gradient times the normalised input, over the deviation.
-    slope: Vec<f32>,
+    /// Mean of that gradient times the normalised input, divided by the standard deviation.
+    projection: Vec<f32>,
 }
 
 fn input_gradient<F: Function>(
@@ -280,11 +250,11 @@ fn input_gradient<F: Function>(
                     let shift = &affine.shift[..dx.len()];
                     let mean = &factors.mean[..dx.len()];
                     let mean_gradient = &factors.mean_gradient[..dx.len()];
-                    let slope = &factors.slope[..dx.len()];
+                    let projection = &factors.projection[..dx.len()];
                     for c in 0..dx.len() {
                         let z = x[c] * scale[c] + shift[c];
-                        let g = dy[c] * function.slope(z, function.value(z));
-                        let centered = g - mean_gradient[c] - (x[c] - mean[c]) * slope[c];
+                        let g = dy[c] * function.derivative(z, function.value(z));
+                        let centered = g - mean_gradient[c] - (x[c] - mean[c]) * projection[c];
                         dx[c] = scale[c] * centered;
                     }
                 }
@@ -294,7 +264,7 @@ fn input_gradient<F: Function>(
     dx
 }
 
-/// [`crate::batch_norm_eval`] of tensors that live on Flex and take no gradient; `None` for others.
+/// [`crate::batch_norm_eval`] of tensors on Flex and take no gradient; `None` for others.
 pub(crate) fn batch_norm_eval<const D: usize>(
     x: &Tensor<D>,
     parameters: [&Tensor<1>; 4],

@@ -1,4 +1,4 @@
-//! The way from Burn's tensors to slices of `f32` and back.
+//! Conversion between Burn's tensors and slices of `f32`.
 
 use burn::backend::{Autodiff, Flex};
 use burn::tensor::{Int, Tensor};
@@ -11,7 +11,7 @@ use super::pool::Buffer;
 /// The autodiff tensor of the Flex backend.
 type AutodiffTensor = <Autodiff<Flex> as burn_backend::BackendTypes>::FloatTensorPrimitive;
 
-/// An argument of an operation that the Flex bodies understand.
+/// An argument of an operation: an f32 tensor on Flex.
 pub(crate) enum Operand {
     Plain(FlexTensor),
     Tracked(AutodiffTensor),
@@ -31,12 +31,12 @@ impl Operand {
         }
     }
 
-    /// What stands in the graph for an argument that was not given.
-    pub(crate) fn absent() -> Self {
-        Self::Plain(tensor(Buffer::take(0), &[0]))
+    /// An optional argument; one that is not given becomes an empty constant.
+    pub(crate) fn optional<const D: usize>(tensor: Option<&Tensor<D>>) -> Option<Self> {
+        tensor.map_or_else(|| Some(Self::Plain(self::tensor(Buffer::take(0), &[0]))), Self::new)
     }
 
-    /// Whether the argument has a place in a graph, if only as a constant.
+    /// Whether the argument is in a graph, if only as a constant.
     pub(crate) fn is_autodiff(&self) -> bool {
         matches!(self, Self::Tracked(_))
     }
@@ -46,7 +46,7 @@ impl Operand {
         matches!(self, Self::Tracked(tensor) if tensor.is_tracked())
     }
 
-    /// The values, contiguous, and the place in the graph; an argument without autodiff becomes a constant.
+    /// The values, contiguous, and the node in the graph; an argument without autodiff becomes a constant.
     pub(crate) fn into_parts(self) -> (FlexTensor, NodeGuard) {
         let tracked = match self {
             Self::Plain(values) => AutodiffTensor::new(values),
@@ -65,7 +65,7 @@ impl Operand {
     }
 }
 
-/// The numbers of an i64 or i32 tensor of the Flex backend in row-major order; `None` for any other.
+/// The values of an i64 or i32 tensor of the Flex backend in row-major order; `None` for any other.
 pub(crate) fn integers<const D: usize>(tensor: &Tensor<D, Int>) -> Option<Vec<i64>> {
     let tensor = tensor.clone();
     let tensor = if tensor.is_autodiff() {

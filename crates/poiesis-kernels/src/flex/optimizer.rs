@@ -1,4 +1,4 @@
-//! Updates of parameters in one pass over memory, in place where nothing else holds the buffers.
+//! Updates of parameters in one pass over memory, in place where the buffers are not shared.
 
 #![expect(unsafe_code, reason = "tasks write their own part of several arrays through `Shared`")]
 
@@ -12,12 +12,12 @@ use super::parallel::{self, Shared};
 use super::pool::Buffer;
 use super::simd;
 use super::sums;
-use crate::optimizer::{Rule, UpdateStep, Updated};
+use crate::types::{OptimizerKind, UpdateStep, Updated};
 
 /// Values of a task.
 const PART: usize = 1 << 15;
 
-/// Values of all arrays together that fit into the cache.
+/// Values of a block, for which all arrays together fit into the cache.
 const BLOCK: usize = 1 << 12;
 
 /// Whether a tensor can be updated here: f32, on Flex, without autodiff.
@@ -47,12 +47,12 @@ pub(crate) fn update<const D: usize>(
         *array = Shared::new(state.storage_mut());
     }
     let common = Common::new(step);
-    match step.rule {
-        Rule::Sgd { momentum, nesterov } => {
+    match step.kind {
+        OptimizerKind::Sgd { momentum, nesterov } => {
             let (rate, momentum) = (step.learning_rate as f32, momentum as f32);
             arrays.update(&Sgd { common, rate, momentum, nesterov });
         }
-        Rule::RmsProp { alpha, epsilon, momentum } => arrays.update(&RmsProp {
+        OptimizerKind::RmsProp { alpha, epsilon, momentum } => arrays.update(&RmsProp {
             common,
             rate: step.learning_rate as f32,
             alpha: alpha as f32,
@@ -60,10 +60,10 @@ pub(crate) fn update<const D: usize>(
             epsilon: epsilon as f32,
             momentum: momentum as f32,
         }),
-        Rule::Adam { beta1, beta2, epsilon } => {
+        OptimizerKind::Adam { beta1, beta2, epsilon } => {
             arrays.update(&Adam::new(common, step, [beta1, beta2], epsilon));
         }
-        Rule::AdaMax { beta1, beta2, epsilon } => {
+        OptimizerKind::AdaMax { beta1, beta2, epsilon } => {
             arrays.update(&AdaMax(Adam::new(common, step, [beta1, beta2], epsilon)));
         }
     }
@@ -74,7 +74,7 @@ pub(crate) fn update<const D: usize>(
     }
 }
 
-/// The arrays of an update; states that the rule does not keep are empty.
+/// The arrays of an update; states that the optimizer does not have are empty.
 struct Arrays<'a> {
     parameter: Shared<'a>,
     gradient: &'a [f32],
@@ -83,7 +83,7 @@ struct Arrays<'a> {
 }
 
 impl Arrays<'_> {
-    fn update(&self, rule: &impl Kernel) {
+    fn update(&self, kernel: &impl Kernel) {
         let len = self.gradient.len();
         parallel::tasks(parallel::parts(len, PART), |task| {
             let part = parallel::part(len, PART, task);
@@ -106,8 +106,8 @@ impl Arrays<'_> {
                     #[inline(always)]
                     || {
                         let states = states.each_mut().map(|state| &mut **state);
-                        rule.update(parameter, &self.gradient[range.clone()], states);
-                        // A loop of its own, over values that are still in the cache.
+                        kernel.update(parameter, &self.gradient[range.clone()], states);
+                        // A separate loop, over values that are still in the cache.
                         if let Some((average, decay)) = &mut average {
                             move_average(average, parameter, *decay);
                         }
@@ -118,7 +118,7 @@ impl Arrays<'_> {
     }
 }
 
-/// [`crate::squared_norm`] of a tensor that lives on Flex; `None` for others.
+/// [`crate::squared_norm`] of a tensor on Flex; `None` for others.
 pub(crate) fn squared_norm<const D: usize>(tensor: &Tensor<D>) -> Option<f64> {
     let tensor = Operand::new(tensor)?.into_values();
     let values = values(&tensor);
@@ -160,12 +160,12 @@ fn move_average(average: &mut [f32], value: &[f32], decay: f64) {
     }
 }
 
-/// A rule with its numbers.
+/// An optimizer with its constants.
 trait Kernel: Sync {
     fn update(&self, parameter: &mut [f32], gradient: &[f32], states: [&mut [f32]; 2]);
 }
 
-/// What all rules do with gradient and parameter before they move.
+/// Constants for gradient and parameter that all optimizers have in common.
 struct Common {
     scale: f32,
     decay: f32,
@@ -223,7 +223,7 @@ struct RmsProp {
 }
 
 impl RmsProp {
-    /// The gradient over the root of the second moment, which takes it in first.
+    /// The gradient divided by the root of the second moment, which is updated first.
     #[inline(always)]
     fn scaled(&self, gradient: f32, parameter: f32, second: &mut f32) -> f32 {
         let g = self.common.gradient(gradient, parameter);
@@ -291,7 +291,7 @@ impl Kernel for Adam {
     }
 }
 
-/// The numbers of Adam with another second moment.
+/// The constants of Adam with another second moment.
 struct AdaMax(Adam);
 
 impl Kernel for AdaMax {
@@ -312,11 +312,11 @@ impl Kernel for AdaMax {
 fn primitive<const D: usize>(tensor: Tensor<D>) -> FlexTensor {
     match tensor.try_into_primitive::<Flex>() {
         Ok(tensor) => tensor,
-        Err(error) => panic!("`fits` accepted a tensor that does not live on Flex: {error:?}"),
+        Err(error) => panic!("`fits` accepted a tensor that is not on Flex: {error:?}"),
     }
 }
 
-/// The tensor itself if it is the only owner of contiguous memory without a margin, else a copy.
+/// The tensor itself if it is the only owner of contiguous memory of its exact size, else a copy.
 fn own<const D: usize>(tensor: Tensor<D>) -> FlexTensor {
     let tensor = primitive(tensor);
     let shape = tensor.layout().shape();

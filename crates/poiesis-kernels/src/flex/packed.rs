@@ -4,11 +4,11 @@
 
 use std::ops::Range;
 
-use super::gemm::{self, Gemm, Left, Write};
+use super::gemm::{self, Gemm, Left, Matrix, Product, Right, Write};
 use super::parallel::{self, Shared};
 use super::pool::Buffer;
 
-/// Matrices of fewer numbers than this are packed on one thread.
+/// Matrices of fewer values than this are packed on one thread.
 pub(crate) const SMALL: usize = 1 << 16;
 
 /// A matrix in panels of columns, as [`Gemm::multiply`] reads it.
@@ -20,22 +20,15 @@ pub(crate) struct Packed {
 }
 
 impl Packed {
-    /// Row `r`, column `j` is `source[r · row + j · column]`.
-    pub(crate) fn new(
-        gemm: Gemm,
-        source: &[f32],
-        rows: usize,
-        columns: usize,
-        row: usize,
-        column: usize,
-    ) -> Self {
+    pub(crate) fn new(gemm: Gemm, matrix: &Matrix<'_>) -> Self {
+        let (rows, columns) = (matrix.rows(), matrix.columns());
         let mut values = Buffer::take(gemm.packed_len(rows, columns));
         let shared = Shared::new(&mut values);
         let pack = |panel: usize| {
             let range = gemm.panel_range(rows, columns, panel);
             // SAFETY: panels are disjoint.
             let packed = unsafe { shared.part(range) };
-            gemm.pack_panel(packed, source, &[0], rows, columns, row, column, panel);
+            gemm.pack_panel(packed, matrix, panel);
         };
         let panels = columns.div_ceil(gemm::panel_width());
         if rows * columns < SMALL {
@@ -50,19 +43,20 @@ impl Packed {
         self.rows
     }
 
-    /// The product of `rows` rows with the columns `columns` of this matrix, on this thread; see [`Gemm::multiply`]. The first
-    /// column must be that of a panel, the last one too or that of the matrix.
+    /// The product of `rows` rows with the columns `columns` of this matrix, on this thread; see [`Gemm::multiply`]. The columns
+    /// must be whole panels, except that the last panel of the matrix may be narrower.
     pub(crate) fn product(
         &self,
         left: Left<'_>,
         rows: usize,
         columns: Range<usize>,
+        write: Write,
         result: &mut [f32],
         stride: usize,
-        write: Write,
     ) {
         let first = self.gemm.panel_range(self.rows, self.columns, columns.start / gemm::panel_width()).start;
-        let packed = &self.values[first..];
-        self.gemm.multiply(left, rows, self.rows, packed, columns.len(), result, stride, write);
+        let right = Right::Packed(&self.values[first..]);
+        let product = Product { left, right, rows, depth: self.rows, columns: columns.len(), write };
+        self.gemm.multiply(product, result, stride);
     }
 }

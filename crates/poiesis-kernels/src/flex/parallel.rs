@@ -11,39 +11,39 @@ use std::time::{Duration, Instant};
 use rayon::Yield;
 use rayon::prelude::*;
 
-/// How long a thread of the pool looks for the next operation's tasks before it goes to sleep. Waking it takes some tens of
-/// microseconds, as long as a small operation; between two operations of a training step hardly as much passes.
-const PATIENCE: Duration = Duration::from_micros(200);
+/// How long a thread of the pool spins for the tasks of the next operation before it goes to sleep. Waking it takes some tens of
+/// microseconds, as long as a small operation; the time between two operations of a training step is hardly longer.
+const SPIN_TIME: Duration = Duration::from_micros(200);
 
-/// Threads that look for tasks.
-static LOOKING: AtomicUsize = AtomicUsize::new(0);
+/// Number of threads that spin for tasks.
+static SPINNING: AtomicUsize = AtomicUsize::new(0);
 
-/// Makes sure that the pool's other threads look for tasks.
+/// Makes sure that the other threads of the pool spin for tasks.
 fn wake_others() {
     let Some(here) = rayon::current_thread_index() else { return };
     let others = rayon::current_num_threads() - 1;
-    if LOOKING.load(Ordering::Relaxed) >= others {
+    if SPINNING.load(Ordering::Relaxed) >= others {
         return;
     }
-    LOOKING.fetch_add(1, Ordering::Relaxed);
+    SPINNING.fetch_add(1, Ordering::Relaxed);
     rayon::spawn(move || {
-        // This thread may come upon the job itself, while it waits for what it shared out.
+        // This thread may execute the job itself while it waits for its tasks.
         if rayon::current_thread_index() != Some(here) {
-            look_for_tasks();
+            spin_for_tasks();
         }
-        LOOKING.fetch_sub(1, Ordering::Relaxed);
+        SPINNING.fetch_sub(1, Ordering::Relaxed);
     });
 }
 
-/// Works off what others have to share out until there has been nothing for a while.
-fn look_for_tasks() {
+/// Executes tasks of other threads until there have been none for a while.
+fn spin_for_tasks() {
     let mut idle_since = Instant::now();
-    while idle_since.elapsed() < PATIENCE {
+    while idle_since.elapsed() < SPIN_TIME {
         if rayon::yield_now() == Some(Yield::Executed) {
             idle_since = Instant::now();
         } else {
             (0..32).for_each(|_| spin_loop());
-            // Others may want this core, even the thread that is waited for.
+            // Another thread may need this core, even the one that the tasks wait for.
             std::thread::yield_now();
         }
     }
@@ -78,7 +78,7 @@ pub(crate) fn map<T: Send>(count: usize, task: impl Fn(usize) -> T + Send + Sync
     (0..count).into_par_iter().with_max_len(1).map(task).collect()
 }
 
-/// Runs `work` on one of rayon's threads: where many calls of [`tasks`] follow one another, each then begins
+/// Runs `work` on one of rayon's threads: if it consists of many calls of [`tasks`], each then starts
 /// without waking threads from outside.
 pub(crate) fn inside(work: impl FnOnce() + Send) {
     rayon::scope(|_| work());
@@ -101,8 +101,8 @@ pub(crate) struct Shared<'a> {
     borrow: PhantomData<&'a mut [f32]>,
 }
 
-// SAFETY: `Shared` stands for a `&mut [f32]`, which may move between threads; its only access is the unsafe
-// `part`, whose callers promise disjoint ranges.
+// SAFETY: `Shared` is used like a `&mut [f32]`, which may move between threads; it is only accessed through unsafe
+// functions, whose callers promise disjoint ranges.
 unsafe impl Send for Shared<'_> {}
 // SAFETY: as above.
 unsafe impl Sync for Shared<'_> {}
@@ -112,7 +112,7 @@ impl<'a> Shared<'a> {
         Self { start: array.as_mut_ptr(), len: array.len(), borrow: PhantomData }
     }
 
-    /// Where element `at` lies; a pointer that may be used as long as the array, for elements before its end.
+    /// A pointer to element `at`, valid as long as the array, for elements before its end.
     pub(crate) fn pointer(&self, at: usize) -> *mut f32 {
         self.start.wrapping_add(at)
     }
@@ -129,7 +129,7 @@ impl<'a> Shared<'a> {
     #[expect(clippy::mut_from_ref, reason = "disjointness is the caller's promise")]
     pub(crate) unsafe fn part(&self, range: Range<usize>) -> &mut [f32] {
         assert!(range.start <= range.end && range.end <= self.len);
-        // SAFETY: the range lies inside the array, which is borrowed mutably for the life of `self`; the caller promises that
+        // SAFETY: the range is inside the array, which is borrowed mutably for the life of `self`; the caller promises that
         // no other part overlaps.
         unsafe { std::slice::from_raw_parts_mut(self.start.add(range.start), range.len()) }
     }
@@ -141,7 +141,7 @@ impl<'a> Shared<'a> {
     /// No task writes them as long as they are borrowed.
     pub(crate) unsafe fn read(&self, range: Range<usize>) -> &[f32] {
         assert!(range.start <= range.end && range.end <= self.len);
-        // SAFETY: the range lies inside the array, which is borrowed for the life of `self`; the caller promises that nothing
+        // SAFETY: the range is inside the array, which is borrowed for the life of `self`; the caller promises that nothing
         // writes it.
         unsafe { std::slice::from_raw_parts(self.start.add(range.start), range.len()) }
     }
@@ -151,7 +151,7 @@ impl<'a> Shared<'a> {
 mod tests {
     use super::*;
 
-    /// A thread that looks for tasks may come upon one that shares out tasks of its own and waits for them.
+    /// A thread that spins for tasks may execute one that starts tasks of its own and waits for them.
     #[test]
     fn tasks_within_tasks_come_to_an_end() {
         for threads in [1, 2, 5] {

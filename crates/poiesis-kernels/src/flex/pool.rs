@@ -1,8 +1,9 @@
 //! Buffers that return to a pool when dropped, for scratch and for the values of results.
 //!
-//! Large blocks that go back to the system cost page faults at every step (7 % of the time of a
-//! DCGAN step); blocks that stay here do not. What a thread has used last it uses next: written by another, a block would first have
-//! to come out of that one's cache, which takes a quarter of the time of a convolution between cores that share no cache.
+//! Large blocks that are returned to the system cost page faults at every step (7 % of the time of a
+//! DCGAN step); blocks that stay here do not. A thread reuses the blocks that it used last: a block that another thread wrote would
+//! first have to be fetched from the cache of that core, which takes a quarter of the time of a convolution if the cores share no
+//! cache.
 
 #![expect(unsafe_code, reason = "Burn's allocation interface is made of unsafe functions")]
 
@@ -15,18 +16,18 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use burn_std::{AccessError, AccessPolicy, AllocationController, AllocationProperty, Bytes};
 use bytemuck::{Pod, Zeroable};
 
-/// The pool keeps at most this many bytes that nobody uses.
+/// The pool keeps at most this many unused bytes.
 const RETAINED_BYTES: usize = 1 << 30;
 
 /// Buffers below this many lines are left to the allocator.
 const SMALL_LINES: usize = 64;
 
-/// One cache line; buffers start at its border so that no vector straddles two.
+/// One cache line; buffers are aligned to cache lines so that no vector crosses two.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C, align(64))]
 struct Line([f32; 16]);
 
-/// A block of `f32` whose first values are whatever its previous user left.
+/// A block of `f32` with unspecified initial values.
 pub(crate) struct Buffer {
     lines: Vec<Line>,
     len: usize,
@@ -81,7 +82,7 @@ impl Drop for Buffer {
     }
 }
 
-/// A buffer under the interface that Burn's `Bytes` ask for.
+/// A buffer with the interface that Burn's `Bytes` need.
 struct Allocation(Buffer);
 
 impl AllocationController for Allocation {
@@ -111,7 +112,7 @@ impl AllocationController for Allocation {
     }
 }
 
-/// Blocks that nobody uses, by their number of lines.
+/// Unused blocks, by their number of lines.
 struct Pool {
     free: BTreeMap<usize, Vec<Vec<Line>>>,
     lines: usize,
@@ -141,7 +142,7 @@ fn free_lines(count: usize) -> Option<Vec<Line>> {
     lines
 }
 
-/// Keeps a block for any thread, or gives it back to the system.
+/// Keeps a block for any thread, or frees it.
 fn keep(lines: Vec<Line>) {
     let mut pool = lock();
     if (pool.lines + lines.len()) * size_of::<Line>() <= RETAINED_BYTES {
@@ -150,7 +151,7 @@ fn keep(lines: Vec<Line>) {
     }
 }
 
-/// Blocks that a thread used last, the latest at the end.
+/// The blocks that a thread used last, the latest at the end.
 struct Own {
     blocks: Vec<Vec<Line>>,
     lines: usize,
@@ -172,7 +173,7 @@ impl Own {
         Some(lines)
     }
 
-    /// Keeps a block and gives back the oldest one where there are too many.
+    /// Keeps a block and returns the oldest one if there are too many.
     fn keep(&mut self, lines: Vec<Line>) -> Option<Vec<Line>> {
         self.lines += lines.len();
         self.blocks.push(lines);
@@ -184,7 +185,7 @@ impl Own {
     }
 }
 
-/// Keeps a block for this thread. Gives back one for all: this one if it is large or the thread ends, or an older one.
+/// Keeps a block for this thread. Returns one for all threads: this one if it is large or the thread ends, or an older one.
 fn keep_own(lines: Vec<Line>) -> Option<Vec<Line>> {
     if lines.len() > OWN_LINES / 4 {
         return Some(lines);
@@ -229,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn a_thread_parts_with_its_oldest_block() {
+    fn a_thread_returns_its_oldest_block() {
         let mut own = Own { blocks: Vec::new(), lines: 0 };
         let block = || vec![Line::zeroed(); OWN_LINES / 4];
         let oldest = block();

@@ -1,5 +1,5 @@
-//! What the recurrent layers share: how the work of a step is split, packed weights, and the states that a
-//! sequence's steps begin with.
+//! Code shared by the recurrent layers: splitting the work of a step, packed weights, and the states before each step of
+//! a sequence.
 //!
 //! The steps of a sequence follow one another; inside a step, each task computes a block of hidden units for a
 //! block of the batch: all gates of these units by matrix products, and their new state.
@@ -11,14 +11,13 @@ use std::ops::Range;
 use burn::tensor::Tensor;
 
 use super::function::Function;
-use super::gemm::{Gemm, Left, Write};
+use super::gemm::{Gemm, Left, Matrix, Write};
 use super::linear;
 use super::operand::{self, Operand};
 use super::packed::Packed;
 use super::parallel::{self, Shared};
 use super::pool::Buffer;
 use super::simd;
-use crate::activation::Activation;
 
 /// Hidden units of a task: a multiple of the width of a panel.
 const UNITS: usize = 64;
@@ -55,7 +54,7 @@ impl Size {
     /// Runs `task(examples, units)` for all examples and hidden units of a step.
     pub(crate) fn for_each_block(&self, task: impl Fn(Range<usize>, Range<usize>) + Send + Sync) {
         let unit_blocks = parallel::parts(self.hidden, UNITS);
-        // A few hidden units only: the threads share the batch.
+        // With few hidden units the threads divide the batch.
         let row_blocks = parallel::parts(self.batch, ROWS).max(4usize.div_ceil(unit_blocks));
         let rows = self.batch.div_ceil(row_blocks);
         let row_blocks = parallel::parts(self.batch, rows);
@@ -71,8 +70,8 @@ impl Size {
     }
 }
 
-/// Runs `block(step, examples, units, state, new)` for all blocks of every step. The first step finds `state` as it is, each
-/// later one what the step before wrote into `new`; in the end `state` holds what the last one wrote.
+/// Runs `block(step, examples, units, state, new)` for all blocks of every step. The first step reads the given `state`, each
+/// later one what the previous step wrote to `new`; at the end `state` holds what the last step wrote.
 pub(crate) fn steps(
     size: &Size,
     order: impl Iterator<Item = usize> + Send,
@@ -92,15 +91,16 @@ pub(crate) fn steps(
 impl Packed {
     /// The columns of each gate of recurrent weights `[hidden, gates · hidden]`.
     pub(crate) fn gates<const GATES: usize>(weight: &[f32], hidden: usize) -> [Self; GATES] {
-        let gemm = Gemm::in_force();
+        let gemm = Gemm::current();
         std::array::from_fn(|gate| {
-            Self::new(gemm, &weight[gate * hidden..], hidden, hidden, GATES * hidden, 1)
+            Self::new(gemm, &Matrix::strided(&weight[gate * hidden..], [hidden, hidden], [GATES * hidden, 1]))
         })
     }
 
     /// Recurrent weights `[hidden, gates · hidden]`, transposed.
     pub(crate) fn transposed(weight: &[f32], hidden: usize, gates: usize) -> Self {
-        Self::new(Gemm::in_force(), weight, gates * hidden, hidden, 1, gates * hidden)
+        let matrix = Matrix::strided(weight, [gates * hidden, hidden], [1, gates * hidden]);
+        Self::new(Gemm::current(), &matrix)
     }
 
     /// The product of some rows of a matrix with the columns `columns` of these weights.
@@ -113,18 +113,18 @@ impl Packed {
     ) {
         let left = Left::new(&left[rows.start * self.rows()..], self.rows(), 1);
         let stride = columns.len();
-        self.product(left, rows.len(), columns, result, stride, Write::Replace);
+        self.product(left, rows.len(), columns, Write::Replace, result, stride);
     }
 }
 
-/// The state in front of each step, `[batch, time, hidden]`, from that in front of the first step and those
-/// behind every step.
+/// The state before each step, `[batch, time, hidden]`, from the state before the first step and the states
+/// after every step.
 pub(crate) fn previous(size: &Size, first: &[f32], states: &[f32]) -> Buffer {
     let len = size.time * size.hidden;
     let mut result = Buffer::take(states.len());
     let shared = Shared::new(&mut result);
     parallel::tasks(size.batch, |example| {
-        // SAFETY: every example has a part of its own.
+        // SAFETY: every example has its own part.
         let result = unsafe { shared.part(example * len..(example + 1) * len) };
         let (begin, rest) = result.split_at_mut(size.hidden);
         begin.copy_from_slice(&first[example * size.hidden..][..size.hidden]);
@@ -133,7 +133,7 @@ pub(crate) fn previous(size: &Size, first: &[f32], states: &[f32]) -> Buffer {
     result
 }
 
-/// Adds to the inputs' part of a gate, for some units, the states' part, and applies its function.
+/// Adds the state's part of the pre-activation of a gate to the inputs' part, for some units, and applies its function.
 #[inline(always)]
 pub(crate) fn finish_gate<F: Function>(gate: &mut [f32], sums: &[f32], function: F) {
     simd::run(
@@ -146,6 +146,7 @@ pub(crate) fn finish_gate<F: Function>(gate: &mut [f32], sums: &[f32], function:
     );
 }
 
+/// Adds `values` to `sums`, element by element.
 pub(crate) fn add(sums: &mut [f32], values: &[f32]) {
     simd::run(
         #[inline(always)]
@@ -157,7 +158,7 @@ pub(crate) fn add(sums: &mut [f32], values: &[f32]) {
     );
 }
 
-/// The state in front of the first step where none is given.
+/// The state before the first step where none is given.
 pub(crate) fn zeros(batch: usize, hidden: usize) -> Operand {
     Operand::Plain(operand::tensor(Buffer::zeros(batch * hidden), &[batch, hidden]))
 }
@@ -168,8 +169,8 @@ pub(crate) fn last(y: Tensor<3>) -> Tensor<2> {
     y.narrow(1, time - 1, 1).reshape([batch, hidden])
 }
 
-/// The gradient of the left matrix of a product with `weight`.
-pub(crate) fn through(size: linear::Size, dz: &[f32], weight: &[f32]) -> Buffer {
+/// The gradient of the input of a product with `weight`.
+pub(crate) fn input_gradient(size: linear::Size, dz: &[f32], weight: &[f32]) -> Buffer {
     let size = linear::Size { inputs: size.outputs, outputs: size.inputs, ..size };
-    linear::product(size, dz, weight, true, None, Activation::Identity)
+    linear::product(size, dz, linear::Layer::transposed(weight))
 }

@@ -4,19 +4,15 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use burn::backend::{Autodiff, Flex};
 use burn::tensor::Tensor;
-use burn_autodiff::checkpoint::{base::Checkpointer, strategy::NoCheckpointing};
-use burn_autodiff::grads::Gradients;
-use burn_autodiff::ops::{Backward, Ops, OpsKind};
 use burn_flex::FlexTensor;
 use pulp::{Simd, WithSimd};
 
+use super::autodiff::{BackwardPass, Inputs};
 use super::operand::{self, Operand, values};
 use super::parallel::{self, Shared};
 use super::pool::Buffer;
 use super::simd;
-use crate::rotary::angles;
 
 /// Values of a task, about.
 const PART: usize = 1 << 14;
@@ -24,31 +20,34 @@ const PART: usize = 1 << 14;
 /// Angles of a task, about.
 const ANGLES: usize = 1 << 9;
 
-/// [`crate::rotary`] of the first `turned` heads of a tensor that lives on Flex and is not empty; `None` for others.
-pub(crate) fn rotary(x: &Tensor<4>, turned: usize, first_position: usize, base: f64) -> Option<Tensor<4>> {
+/// [`crate::rotary`] of the first `rotated` heads of a tensor on Flex and is not empty; `None` for others.
+pub(crate) fn rotary(x: &Tensor<4>, rotated: usize, first_position: usize, base: f64) -> Option<Tensor<4>> {
     let shape = x.dims();
-    let x = Operand::new(x)?;
+    let inputs = Inputs::new([Operand::new(x)?]);
     let table = table(shape, first_position, base);
-    if !x.is_autodiff() {
-        let y = rotate(shape, turned, values(&x.into_values()), values(&table), 1.0);
-        return Some(Tensor::from_primitive::<Flex>(operand::tensor(y, &shape)));
-    }
-    let (x, node) = x.into_parts();
-    let y = operand::tensor(rotate(shape, turned, values(&x), values(&table), 1.0), &shape);
-    let y = match Rotary.prepare::<NoCheckpointing>([node]).compute_bound().stateful() {
-        OpsKind::Tracked(node) => node.finish(State { shape, turned, table }, y),
-        OpsKind::UnTracked(node) => node.finish(y),
-    };
-    Some(Tensor::from_primitive::<Autodiff<Flex>>(y))
+    let [x] = inputs.values();
+    let y = operand::tensor(rotate(shape, rotated, x, values(&table), 1.0), &shape);
+    Some(inputs.finish(y, |_, _| Rotary { shape, rotated, table }))
 }
 
-/// What a table depends on: time steps, size of a head, first position, and the bits of the base.
+/// Cosines followed by sines of the angles at one position, one of each per pair.
+pub(crate) fn angles(row: &mut [f32], position: usize, base: f64) {
+    let dim = row.len() as f64;
+    let (cosines, sines) = row.split_at_mut(row.len() / 2);
+    for (i, (cosine, sine)) in cosines.iter_mut().zip(sines).enumerate() {
+        let angle = position as f64 * base.powf(-2.0 * i as f64 / dim);
+        *cosine = angle.cos() as f32;
+        *sine = angle.sin() as f32;
+    }
+}
+
+/// The arguments that a table depends on: time steps, size of a head, first position, and the bits of the base.
 type Key = [u64; 4];
 
-/// The table used last: queries and keys of all layers and steps have the same one.
+/// The last table: queries and keys of all layers and steps use the same one.
 static LAST: Mutex<Option<(Key, FlexTensor)>> = Mutex::new(None);
 
-/// The [`angles`] of every time step, computed anew only if the last call had others.
+/// The [`angles`] of every time step, computed again only if the last call had others.
 fn table([_, time, _, dim]: [usize; 4], first_position: usize, base: f64) -> FlexTensor {
     let key = [time as u64, dim as u64, first_position as u64, base.to_bits()];
     let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
@@ -57,7 +56,7 @@ fn table([_, time, _, dim]: [usize; 4], first_position: usize, base: f64) -> Fle
     {
         return table.clone();
     }
-    // Its tasks may run other work of this thread's pool, which must find the lock free.
+    // The tasks may run other work of this thread's pool, so the lock must not be held.
     drop(last);
     let table = compute_table(time, dim, first_position, base);
     last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
@@ -71,17 +70,17 @@ fn compute_table(time: usize, dim: usize, first_position: usize, base: f64) -> F
     let step = ANGLES.div_ceil(dim);
     parallel::tasks(parallel::parts(time, step), |task| {
         for t in parallel::part(time, step, task) {
-            // SAFETY: every time step has a row of its own.
+            // SAFETY: every time step has its own row.
             angles(unsafe { shared.part(t * dim..(t + 1) * dim) }, first_position + t, base);
         }
     });
     operand::tensor(table, &[time, dim])
 }
 
-/// Rotates the first `turned` heads by the angles of `table` times `sign`; the others stay as they are.
+/// Rotates the first `rotated` heads by the angles of `table` times `sign`; the others stay as they are.
 fn rotate(
     [batch, time, heads, dim]: [usize; 4],
-    turned: usize,
+    rotated: usize,
     x: &[f32],
     table: &[f32],
     sign: f32,
@@ -96,17 +95,17 @@ fn rotate(
         let x = &x[range.clone()];
         // SAFETY: the tasks' ranges are disjoint.
         let y = unsafe { shared.part(range) };
-        simd::dispatch(Rotate { first: rows.start, time, heads, turned, dim, x, table, sign, y });
+        simd::dispatch(Rotate { first: rows.start, time, heads, rotated, dim, x, table, sign, y });
     });
     y
 }
 
-/// Rows of all heads, of which the first has the number `first`.
+/// Rows of all heads, starting with row `first`.
 struct Rotate<'a> {
     first: usize,
     time: usize,
     heads: usize,
-    turned: usize,
+    rotated: usize,
     dim: usize,
     x: &'a [f32],
     table: &'a [f32],
@@ -119,12 +118,12 @@ impl WithSimd for Rotate<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, _simd: S) {
-        let Self { first, time, heads, turned, dim, x, table, sign, y } = self;
+        let Self { first, time, heads, rotated, dim, x, table, sign, y } = self;
         let rows = y.chunks_exact_mut(heads * dim).zip(x.chunks_exact(heads * dim));
         for (row, (y, x)) in rows.enumerate() {
             let angles = &table[(first + row) % time * dim..][..dim];
-            let (y, y_rest) = y.split_at_mut(turned * dim);
-            let (x, x_rest) = x.split_at(turned * dim);
+            let (y, y_rest) = y.split_at_mut(rotated * dim);
+            let (x, x_rest) = x.split_at(rotated * dim);
             for (y, x) in y.chunks_exact_mut(dim).zip(x.chunks_exact(dim)) {
                 rotate_head(y, x, angles, sign);
             }
@@ -151,7 +150,7 @@ fn rotate_pair([first, second]: [f32; 2], [cosine, sine]: [f32; 2]) -> [f32; 2] 
     [first * cosine - second * sine, second * cosine + first * sine]
 }
 
-/// Rotates heads in their place by one position's [`angles`].
+/// Rotates heads in place by one position's [`angles`].
 pub(crate) fn rotate_in_place(heads: &mut [f32], angles: &[f32]) {
     let half = angles.len() / 2;
     let (cosines, sines) = angles.split_at(half);
@@ -168,26 +167,17 @@ pub(crate) fn rotate_in_place(heads: &mut [f32], angles: &[f32]) {
     );
 }
 
-#[derive(Debug)]
-struct Rotary;
-
 #[derive(Clone, Debug)]
-struct State {
+struct Rotary {
     shape: [usize; 4],
-    turned: usize,
+    rotated: usize,
     table: FlexTensor,
 }
 
-impl Backward<Flex, 1> for Rotary {
-    type State = State;
-
-    fn backward(self, ops: Ops<State, 1>, gradients: &mut Gradients, _checkpointer: &mut Checkpointer) {
-        let gradient = operand::contiguous(&gradients.consume::<Flex>(&ops.node));
-        let State { shape, turned, table } = ops.state;
-        let [node] = ops.parents;
-        if let Some(node) = node {
-            let dx = rotate(shape, turned, values(&gradient), values(&table), -1.0);
-            gradients.register::<Flex>(node.id, operand::tensor(dx, &shape));
-        }
+impl BackwardPass<1> for Rotary {
+    fn gradients(self, dy: FlexTensor, _needed: [bool; 1]) -> [Option<FlexTensor>; 1] {
+        let Self { shape, rotated, table } = self;
+        let dy = operand::contiguous(&dy);
+        [Some(operand::tensor(rotate(shape, rotated, values(&dy), values(&table), -1.0), &shape))]
     }
 }

@@ -1,4 +1,4 @@
-//! Product of one row with a matrix as it lies in memory: where a matrix is read once, packing would cost more than the
+//! Product of one row with a matrix that is not packed: where a matrix is read only once, packing would cost more than the
 //! product.
 
 #![expect(unsafe_code, reason = "the inner kernel reads through raw pointers")]
@@ -6,8 +6,8 @@
 use super::simd;
 use pulp::{Simd, WithSimd};
 
-/// `y[j] = Σ x[k] · weight[k · stride + j]`, for every `j` a chain of fused multiply-adds in the order of `k`, the same to
-/// the bit as a row of [`Gemm::multiply`](super::gemm::Gemm::multiply).
+/// `y[j] = Σ x[k] · weight[k · stride + j]`, for every `j` a chain of fused multiply-adds in the order of `k`, with the same
+/// bits as a row of [`Gemm::multiply`](super::gemm::Gemm::multiply).
 pub(crate) fn product(x: &[f32], weight: &[f32], stride: usize, y: &mut [f32]) {
     if x.is_empty() || y.is_empty() {
         y.fill(0.0);
@@ -34,15 +34,15 @@ impl WithSimd for Row<'_> {
         let (y, rest) = self.y.split_at_mut(whole * lanes);
         let mut first = 0;
         while first < whole {
-            // SAFETY: `product` has checked that rows of `y.len()` columns lie inside `weight`, one each `stride`.
+            // SAFETY: `product` has checked that rows of `y.len()` columns, `stride` apart, are inside `weight`.
             let count = unsafe {
                 let weight = self.weight.as_ptr().add(first * lanes);
                 let y = &mut y[first * lanes..];
                 match whole - first {
-                    8.. => stretch::<S, 8>(simd, self.x, weight, self.stride, y),
-                    4.. => stretch::<S, 4>(simd, self.x, weight, self.stride, y),
-                    2.. => stretch::<S, 2>(simd, self.x, weight, self.stride, y),
-                    _ => stretch::<S, 1>(simd, self.x, weight, self.stride, y),
+                    8.. => vectors::<S, 8>(simd, self.x, weight, self.stride, y),
+                    4.. => vectors::<S, 4>(simd, self.x, weight, self.stride, y),
+                    2.. => vectors::<S, 2>(simd, self.x, weight, self.stride, y),
+                    _ => vectors::<S, 1>(simd, self.x, weight, self.stride, y),
                 }
             };
             first += count;
@@ -64,7 +64,7 @@ impl WithSimd for Row<'_> {
 ///
 /// `VECTORS` vectors must be readable at `weight + k · stride` for every `k` below `x.len()`.
 #[inline(always)]
-unsafe fn stretch<S: Simd, const VECTORS: usize>(
+unsafe fn vectors<S: Simd, const VECTORS: usize>(
     simd: S,
     x: &[f32],
     weight: *const f32,
@@ -76,7 +76,7 @@ unsafe fn stretch<S: Simd, const VECTORS: usize>(
     for (k, &x) in x.iter().enumerate() {
         let factor = simd.splat_f32s(x);
         for (v, sum) in sums.iter_mut().enumerate() {
-            // SAFETY: the caller promises that these vectors lie inside the matrix.
+            // SAFETY: the caller promises that these vectors are inside the matrix.
             let right = unsafe { weight.add(k * stride + v * lanes).cast::<S::f32s>().read_unaligned() };
             *sum = simd.mul_add_e_f32s(factor, right, *sum);
         }
@@ -89,7 +89,7 @@ unsafe fn stretch<S: Simd, const VECTORS: usize>(
 
 #[cfg(test)]
 mod tests {
-    use super::super::gemm::{Gemm, Left, Write};
+    use super::super::gemm::{Gemm, Left, Matrix, Product, Right, Write};
     use super::*;
     use crate::testing::numbers;
 
@@ -101,10 +101,12 @@ mod tests {
             let x = numbers(depth, 1);
             let weight = numbers(depth * stride, 2);
             let mut packed = vec![0.0; Gemm::F32.packed_len(depth, columns)];
-            Gemm::F32.pack(&mut packed, &weight, depth, columns, stride, 1);
+            Gemm::F32.pack(&mut packed, &Matrix::strided(&weight, [depth, columns], [stride, 1]));
             let mut expected = vec![0.5; columns];
             let left = Left::new(&x, depth, 1);
-            Gemm::F32.multiply(left, 1, depth, &packed, columns, &mut expected, columns, Write::Replace);
+            let right = Right::Packed(&packed);
+            let whole = Product { left, right, rows: 1, depth, columns, write: Write::Replace };
+            Gemm::F32.multiply(whole, &mut expected, columns);
             let mut got = vec![0.5; columns];
             product(&x, &weight, stride, &mut got);
             assert_eq!(got, expected, "{depth} by {columns}");

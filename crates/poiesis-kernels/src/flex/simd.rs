@@ -1,4 +1,4 @@
-//! Which instruction set the bodies use: the best that the processor has, chosen at run time.
+//! The instruction set of the Flex implementations: the best that the processor has, chosen at run time.
 
 use std::mem::discriminant;
 use std::sync::OnceLock;
@@ -12,29 +12,29 @@ pub enum SimdLimit {
     Best,
     /// AVX2 with FMA at most.
     Avx2,
-    /// No vectors of its own; what the compiler makes of plain code.
+    /// No explicit vectors; plain code as the compiler translates it.
     Portable,
 }
 
-/// Chosen once: what is packed for one instruction set must not meet another.
+/// Chosen once: data packed for one instruction set must not be used with another.
 static CHOSEN: OnceLock<Arch> = OnceLock::new();
 
 /// Keeps all operations of this process from using more than `limit`. Results differ by rounding. Processors that are not x86
-/// know `Best` and `Portable` only.
+/// support `Best` and `Portable` only.
 ///
 /// # Panics
 ///
-/// When an operation has already run, or an earlier call chosen, with another instruction set.
+/// When an operation has already run with another instruction set, or an earlier call has chosen another one.
 pub fn limit_simd(limit: SimdLimit) {
     let wanted = limited(limit);
     let chosen = *CHOSEN.get_or_init(|| wanted);
     assert!(
         discriminant(&chosen) == discriminant(&wanted),
-        "limit_simd: {limit:?} comes too late, {chosen:?} is in use: it must come before the first operation",
+        "limit_simd: {limit:?} is too late, {chosen:?} is in use: call it before the first operation",
     );
 }
 
-/// The instruction set in force: `avx512`, `avx2`, `neon` or `portable`. Results of different sets differ by rounding.
+/// The current instruction set: `avx512`, `avx2`, `neon` or `portable`. Results of different sets differ by rounding.
 pub fn instruction_set() -> &'static str {
     match arch() {
         #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
@@ -47,19 +47,19 @@ pub fn instruction_set() -> &'static str {
     }
 }
 
-/// Runs `operation` with the instruction set in force.
+/// Runs `operation` with the current instruction set.
 #[inline(always)]
 pub(crate) fn dispatch<O: WithSimd>(operation: O) -> O::Output {
     arch().dispatch(operation)
 }
 
-/// Runs plain loops, compiled for the instruction set in force. `work` must be marked `#[inline(always)]`.
+/// Runs plain loops, compiled for the current instruction set. `work` must be marked `#[inline(always)]`.
 #[inline(always)]
 pub(crate) fn run<R>(work: impl FnMut() -> R) -> R {
     dispatch(Loops(work))
 }
 
-/// Called through `FnMut`: the call of a closure through `FnOnce` may go by way of a function that the compiler does not
+/// Called through `FnMut`: the call of a closure through `FnOnce` may use a function that the compiler does not
 /// inline and therefore compiles without SIMD.
 struct Loops<F>(F);
 
@@ -77,8 +77,8 @@ pub(crate) fn has_vectors() -> bool {
     !matches!(arch(), Arch::Scalar)
 }
 
-/// Whether the processor starts two multiplications of 512 bits in a cycle, so that memory and moving numbers weigh more
-/// beside them: AMD's do from Zen 5 on, Intel's where they have AVX-512.
+/// Whether the processor starts two multiplications of 512 bits per cycle, so that memory and data movement matter more in
+/// comparison: AMD's do from Zen 5 on, Intel's where they have AVX-512.
 #[cfg(target_arch = "x86_64")]
 pub(crate) fn multiplies_fast() -> bool {
     use std::arch::x86_64::__cpuid;
@@ -91,13 +91,13 @@ pub(crate) fn multiplies_fast() -> bool {
     })
 }
 
-/// As on x86.
+/// Only known for x86.
 #[cfg(not(target_arch = "x86_64"))]
 pub(crate) fn multiplies_fast() -> bool {
     false
 }
 
-/// Runs an operation of very long code, which is worth compiling for vectors only.
+/// Runs an operation with a lot of code, which is only compiled for vectors.
 ///
 /// # Panics
 ///
@@ -111,11 +111,11 @@ pub(crate) fn dispatch_vectors<O: WithSimd>(operation: O) -> O::Output {
         Arch::V3(simd) => pulp::Simd::vectorize(simd, operation),
         #[cfg(target_arch = "aarch64")]
         Arch::Neon(simd) => pulp::Simd::vectorize(simd, operation),
-        _ => panic!("this operation needs vectors"),
+        _ => panic!("this operation needs a vector instruction set"),
     }
 }
 
-/// The token of AVX2 where it or something better is in force.
+/// The token of AVX2 if it or something better is in use.
 #[cfg(target_arch = "x86_64")]
 pub(crate) fn avx2() -> Option<pulp::x86::V3> {
     match arch() {
@@ -135,7 +135,7 @@ fn first_choice() -> Arch {
     limited(SimdLimit::Best)
 }
 
-/// Whichever test comes first.
+/// Independent of which test runs first.
 #[cfg(test)]
 fn first_choice() -> Arch {
     limited(crate::testing::asked_limit())

@@ -8,7 +8,7 @@ use super::parallel::{self, Shared};
 use super::pool::Buffer;
 use super::simd;
 
-/// Rows that are summed in f32 before the sum goes on in f64.
+/// Rows that are summed in f32 before they are added in f64.
 const ROWS: usize = 256;
 
 /// Values of a task, about.
@@ -17,7 +17,7 @@ const PART: usize = 1 << 14;
 /// Sums that run side by side.
 pub(crate) const LANES: usize = 32;
 
-/// Values that are summed in f32 before the sum goes on in f64.
+/// Values that are summed in f32 before they are added in f64.
 pub(crate) const RUN: usize = 1 << 12;
 
 /// The sum of each column of a matrix with `columns` columns.
@@ -36,8 +36,8 @@ pub(crate) fn columns(matrix: &[f32], columns: usize) -> Buffer {
     total
 }
 
-/// Lets `add` put sums over blocks of rows of a matrix of `len` values into arrays of `width` floats,
-/// and returns their sums. `add` gets the range of the block's values and its array, cleared.
+/// Lets `add` write sums over blocks of rows of a matrix of `len` values to arrays of `width` floats,
+/// and returns their sums. `add` receives the range of the values of a block and its array, filled with zeros.
 #[inline(always)]
 pub(crate) fn blocks(
     len: usize,
@@ -48,7 +48,7 @@ pub(crate) fn blocks(
     examples(1, len, columns, width, add)
 }
 
-/// The same for each of `count` matrices of `len` values that follow one another; returns `width` sums of each.
+/// The same for each of `count` consecutive matrices of `len` values; returns `width` sums of each.
 #[inline(always)]
 pub(crate) fn examples(
     count: usize,
@@ -68,7 +68,7 @@ pub(crate) fn examples(
     let step = PART.div_ceil(size.min(len));
     parallel::tasks(parallel::parts(count * each, step), |task| {
         for block in parallel::part(count * each, step, task) {
-            // SAFETY: every block has an array of its own.
+            // SAFETY: every block has its own array.
             let sums = unsafe { shared.part(block * width..(block + 1) * width) };
             let start = block / each * len;
             let range = parallel::part(len, size, block % each);
@@ -110,7 +110,7 @@ pub(crate) fn of_terms(values: &[f32], term: impl Fn(f32) -> f32) -> f64 {
     total
 }
 
-/// The sum of sums that ran side by side: halves onto halves.
+/// The total of [`LANES`] partial sums: one half is added to the other until one value is left.
 #[inline(always)]
 pub(crate) fn of_lanes(mut sums: [f32; LANES]) -> f32 {
     let mut half = LANES / 2;

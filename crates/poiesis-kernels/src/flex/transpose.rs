@@ -1,4 +1,4 @@
-//! Transposing matrices by squares of eight rows and columns, which are turned in registers.
+//! Transposing matrices by squares of eight rows and columns, which are transposed in registers.
 
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::__m256;
@@ -26,7 +26,7 @@ pub(crate) fn transpose(
     if let Some(simd) = simd::avx2() {
         return Simd::vectorize(simd, Squares(work, simd));
     }
-    // By squares too, so that what is read by rows and written by columns stays in the L1 cache.
+    // By squares too, so that the values stay in the L1 cache while they are read by rows and written by columns.
     for row in (0..rows).step_by(SIDE) {
         for column in (0..columns).step_by(SIDE) {
             work.one_by_one(row..(row + SIDE).min(rows), column..(column + SIDE).min(columns));
@@ -71,7 +71,7 @@ impl WithSimd for Squares<'_> {
                 for (r, line) in square.iter_mut().enumerate() {
                     line.copy_from_slice(&work.source[(row + r) * work.source_stride + column..][..SIDE]);
                 }
-                for (c, line) in turned(simd, square).into_iter().enumerate() {
+                for (c, line) in transposed(simd, square).into_iter().enumerate() {
                     let at = (column + c) * work.target_stride + row;
                     work.target[at..at + SIDE].copy_from_slice(&line);
                 }
@@ -82,14 +82,14 @@ impl WithSimd for Squares<'_> {
     }
 }
 
-/// A square with its rows as columns: the halves of rows are exchanged last.
+/// The transposed square: the halves of rows are exchanged last.
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
-fn turned(simd: V3, square: [[f32; SIDE]; SIDE]) -> [[f32; SIDE]; SIDE] {
+fn transposed(simd: V3, square: [[f32; SIDE]; SIDE]) -> [[f32; SIDE]; SIDE] {
     const LOW: i32 = 0x20;
     const HIGH: i32 = 0x31;
     let [a, b, c, d, e, f, g, h] = square.map(bytemuck::cast);
-    let (upper, lower) = (halves_turned(simd, [a, b, c, d]), halves_turned(simd, [e, f, g, h]));
+    let (upper, lower) = (halves_transposed(simd, [a, b, c, d]), halves_transposed(simd, [e, f, g, h]));
     let mut columns = [[0.0; SIDE]; SIDE];
     for i in 0..SIDE / 2 {
         columns[i] = bytemuck::cast(simd.avx._mm256_permute2f128_ps::<LOW>(upper[i], lower[i]));
@@ -98,11 +98,11 @@ fn turned(simd: V3, square: [[f32; SIDE]; SIDE]) -> [[f32; SIDE]; SIDE] {
     columns
 }
 
-/// The two 4×4 squares of four rows, each with its rows as columns: pairs of rows are interleaved, then pairs of pairs.
+/// The two 4×4 squares of four rows, each transposed: pairs of rows are interleaved, then pairs of pairs.
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
-fn halves_turned(simd: V3, [a, b, c, d]: [__m256; 4]) -> [__m256; 4] {
-    /// The first two numbers of each half, and the last two.
+fn halves_transposed(simd: V3, [a, b, c, d]: [__m256; 4]) -> [__m256; 4] {
+    /// The first two values of each half, and the last two.
     const FIRST: i32 = 0b01_00_01_00;
     const LAST: i32 = 0b11_10_11_10;
     let avx = simd.avx;

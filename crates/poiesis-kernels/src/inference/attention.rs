@@ -1,19 +1,18 @@
 //! Attention over kept keys and values, and rotary positions.
 
-use super::rows::{Place, Rows, RowsMut};
+use super::rows::{Rows, RowsMut, StridedRows};
 use crate::flex::attention::{Cache, Queries};
-use crate::flex::rotary::rotate_in_place;
-use crate::rotary::angles;
+use crate::flex::rotary::{angles, rotate_in_place};
 
-/// Keys and values of the positions so far of a batch of sequences, in memory that is taken once.
+/// Keys and values of the positions so far of a batch of sequences, in memory that is allocated once.
 ///
-/// A row of the result of [`KeyValueCache::attend`] is the same to the bit whatever the capacity, the other sequences, and how
-/// many positions were added and read at once; and the same as that of [`crate::attention`] with `causal`.
+/// The bits of a row of the result of [`KeyValueCache::attend`] do not depend on the capacity, on the other sequences, or on how
+/// many positions were added and read at once; they are those of [`crate::attention`] with `causal`.
 ///
 /// ```
 /// use poiesis_kernels::inference::KeyValueCache;
 ///
-/// // A sequence of up to 8 positions, one head of 2 numbers for keys and values, two for queries.
+/// // A sequence of up to 8 positions, one head of 2 values for keys and values, two heads for queries.
 /// let mut cache = KeyValueCache::new([1, 8, 1, 2]);
 /// let mut y = [0.0; 4];
 /// cache.append(1, &[1.0, 0.0], &[3.0, 5.0]);
@@ -47,22 +46,22 @@ impl KeyValueCache {
         self.len == 0
     }
 
-    /// Forgets all positions; the memory stays.
+    /// Removes all positions; the memory stays allocated.
     pub fn clear(&mut self) {
         self.len = 0;
     }
 
-    /// Takes in the keys and values of the next `count` positions of every sequence: rows of `kv_heads · dim` values, first
-    /// all positions of the first sequence, then those of the second.
+    /// Appends the keys and values of the next `count` positions of every sequence: rows of `kv_heads · dim` values, first
+    /// all positions of the first sequence, then those of the second, and so on.
     ///
     /// # Panics
     ///
-    /// When the rows do not fit, or the capacity does not suffice.
+    /// When the rows do not fit, or the capacity is too small.
     pub fn append<'k, 'v>(&mut self, count: usize, k: impl Into<Rows<'k>>, v: impl Into<Rows<'v>>) {
         let [batch, capacity, kv_heads, dim] = self.shape;
         assert!(
             self.len + count <= capacity,
-            "KeyValueCache: {count} positions do not fit behind {} positions of a cache of {:?}",
+            "KeyValueCache: {count} positions do not fit after {} positions of a cache of {:?}",
             self.len,
             self.shape,
         );
@@ -81,9 +80,9 @@ impl KeyValueCache {
         self.len += count;
     }
 
-    /// Lets the queries of the last `count` positions of every sequence see all positions up to their own: `out = softmax(scale ·
-    /// q kᵀ) v` for rows of `heads · dim` values in the order of [`KeyValueCache::append`]. Without a `scale` it is `1 / √dim`.
-    /// Neighbouring `heads / kv_heads` heads of queries share one head of keys and values.
+    /// The attention of the queries of the last `count` positions of every sequence to all positions up to their own:
+    /// `out = softmax(scale · q kᵀ) v` for rows of `heads · dim` values in the order of [`KeyValueCache::append`]. The default
+    /// `scale` is `1 / √dim`. Neighbouring `heads / kv_heads` heads of queries share one head of keys and values.
     ///
     /// Source: Vaswani et al. 2017, §3.2.1, arXiv:1706.03762; Shazeer 2019, §2.4, arXiv:1911.02150.
     ///
@@ -106,7 +105,8 @@ impl KeyValueCache {
             self.shape,
         );
         let q = q.into();
-        let Place { values: out, rows, stride: out_stride } = out.into().place(heads * dim, "KeyValueCache");
+        let StridedRows { values: out, rows, stride: out_stride } =
+            out.into().strided_rows(heads * dim, "KeyValueCache");
         q.check(batch * count, heads * dim, "KeyValueCache");
         assert!(
             rows == batch * count,
@@ -122,7 +122,7 @@ impl KeyValueCache {
     }
 }
 
-/// Rotary position embedding with the angles of all positions computed once, `positions · dim` numbers.
+/// Rotary position embedding with the angles of all positions computed once, `positions · dim` values.
 ///
 /// Source: Su et al. 2021 (arXiv:2104.09864), equation 34; see [`crate::rotary()`].
 #[derive(Clone, Debug)]
@@ -146,11 +146,11 @@ impl Rotary {
         Self { table, dim }
     }
 
-    /// Rotates all heads in `x`, which stand at `position`; the same to the bit as [`crate::rotary()`].
+    /// Rotates all heads in `x`, which are at `position`; same bits as [`crate::rotary()`].
     ///
     /// # Panics
     ///
-    /// When `x` is not made of whole heads, or the position is behind the last one.
+    /// When `x` does not consist of whole heads, or the position is after the last one.
     pub fn apply(&self, position: usize, x: &mut [f32]) {
         let positions = self.table.len() / self.dim;
         assert!(

@@ -1,12 +1,12 @@
-//! Steps of recurrent layers from the sums of their gates.
+//! Steps of recurrent layers from the pre-activations of their gates.
 
 use crate::flex;
 
-/// New cells and hidden states `[rows, hidden]` of a long short-term memory, in the place of the old cells `c`, from the sums
-/// `gates [rows, 4 · hidden]` in front of the functions of the gates i, f, g, o: `c = f ∘ c + i ∘ g`, `h = o ∘ tanh(c)`, as in
-/// [`crate::lstm`]. What was in `h` makes no difference; `gates` then holds the gates.
+/// New cells and hidden states `[rows, hidden]` of a long short-term memory from the pre-activations `gates [rows, 4 · hidden]`
+/// of the gates i, f, g, o: `c = f ∘ c + i ∘ g`, `h = o ∘ tanh(c)`, as in [`crate::lstm`]. Overwrites the old cells `c`, `h`
+/// (whose old contents are ignored), and `gates` with the activated gates.
 ///
-/// The sums are those of [`super::PackedLinear::forward`] of the input with the bias and
+/// The pre-activations are those of [`super::PackedLinear::forward`] of the input with the bias and
 /// [`super::PackedLinear::forward_add`] of the hidden state.
 ///
 /// # Panics
@@ -23,10 +23,10 @@ pub fn lstm_cell(gates: &mut [f32], c: &mut [f32], h: &mut [f32], hidden: usize)
     flex::lstm::cells(gates, c, h, hidden);
 }
 
-/// New hidden states `[rows, hidden]` of a gated recurrent unit, in the place of the old ones `h`, from the input's and the
-/// state's part of the sums, `[rows, 3 · hidden]` each with its bias, in front of the functions of the gates r, u, n:
+/// New hidden states `[rows, hidden]` of a gated recurrent unit, which overwrite the old ones `h`, from the input's and the
+/// state's part of the pre-activations of the gates r, u, n, `[rows, 3 · hidden]` each with its bias:
 /// `r, u = σ(from_input + from_state)`, `n = tanh(from_input + r ∘ from_state)`, `h = (1 − u) ∘ n + u ∘ h`, as in
-/// [`crate::gru`]. `from_input` then holds the gates.
+/// [`crate::gru`]. `from_input` is overwritten with the activated gates.
 ///
 /// # Panics
 ///

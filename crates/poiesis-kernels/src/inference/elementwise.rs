@@ -1,9 +1,9 @@
 //! Functions of single values and of rows.
 
-use crate::activation::Activation;
 use crate::flex::{categorical, elementwise, gate as gates, layer_norm as norm, recurrent};
+use crate::types::Activation;
 
-/// Applies `activation` to every value of `x`; the same to the bit as [`crate::activate`].
+/// Applies `activation` to every value of `x`; same bits as [`crate::activate`].
 pub fn activate(x: &mut [f32], activation: Activation) {
     if activation != Activation::Identity {
         elementwise::activate_in_place(x, activation);
@@ -20,7 +20,7 @@ pub fn add(x: &mut [f32], y: &[f32]) {
     recurrent::add(x, y);
 }
 
-/// `a = activation_a(a) · activation_b(b)`; the same to the bit as [`crate::gate`].
+/// `a = activation_a(a) · activation_b(b)`; same bits as [`crate::gate`].
 ///
 /// # Panics
 ///
@@ -30,8 +30,8 @@ pub fn gate(a: &mut [f32], b: &[f32], activation_a: Activation, activation_b: Ac
     gates::in_place(a, b, [activation_a, activation_b]);
 }
 
-/// `out [rows, width] = activation_a(first) · activation_b(second)` of the halves of each row of `x [rows, 2 · width]`; the same
-/// to the bit as [`crate::gate_halves`]. Tanh and Sigmoid make the gate of the gated PixelCNN and of WaveNet, Silu and
+/// `out [rows, width] = activation_a(first) · activation_b(second)` of the halves of each row of `x [rows, 2 · width]`; same
+/// bits as [`crate::gate_halves`]. Tanh and Sigmoid give the gate of the gated PixelCNN and of WaveNet, Silu and
 /// Identity SwiGLU.
 ///
 /// # Panics
@@ -56,30 +56,30 @@ pub fn gate_halves(
 
 /// Turns each row of `width` logits into probabilities.
 ///
-/// A row whose greatest logit is infinite becomes NaN.
+/// A row whose largest logit is infinite becomes NaN.
 ///
 /// # Panics
 ///
-/// When `x` is not made of whole rows.
+/// When `x` does not consist of whole rows.
 pub fn softmax(x: &mut [f32], width: usize) {
     check_rows("softmax", x.len(), width);
     categorical::normalise(x, width, false);
 }
 
-/// Turns each row of `width` logits into logarithms of probabilities, in nats; the same to the bit as
+/// Turns each row of `width` logits into log probabilities, in nats; same bits as
 /// [`crate::categorical_log_prob`].
 ///
-/// A row whose greatest logit is infinite becomes NaN.
+/// A row whose largest logit is infinite becomes NaN.
 ///
 /// # Panics
 ///
-/// When `x` is not made of whole rows.
+/// When `x` does not consist of whole rows.
 pub fn log_softmax(x: &mut [f32], width: usize) {
     check_rows("log_softmax", x.len(), width);
     categorical::normalise(x, width, true);
 }
 
-/// Normalises each row of `x` to root mean square 1 and scales it by `gamma [width]`; the same to the bit as
+/// Normalises each row of `x` to root mean square 1 and scales it by `gamma [width]`; same bits as
 /// [`crate::rms_norm`].
 ///
 /// # Panics
@@ -91,7 +91,7 @@ pub fn rms_norm(x: &[f32], gamma: &[f32], epsilon: f64, out: &mut [f32]) {
 }
 
 /// Normalises each row of `x` to mean 0 and variance 1, scales it by `gamma [width]` and adds `beta [width]` if there is one;
-/// the same to the bit as [`crate::layer_norm`].
+/// same bits as [`crate::layer_norm`].
 ///
 /// # Panics
 ///

@@ -4,8 +4,8 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::rows::{Place, Rows, RowsMut};
-use crate::flex::gemm::{self, Gemm, Left, Write};
+use super::rows::{Rows, RowsMut, StridedRows};
+use crate::flex::gemm::{self, Gemm, Left, Matrix, Write};
 use crate::flex::packed::Packed;
 use crate::flex::parallel;
 use crate::flex::pool::Buffer;
@@ -13,17 +13,17 @@ use crate::flex::pool::Buffer;
 /// Products of fewer multiplications than this stay on the calling thread.
 const SMALL: usize = 1 << 19;
 
-/// Multiplications of a task where columns are shared out, about.
+/// Multiplications of a task where tasks divide the columns, about.
 const TASK: usize = 1 << 17;
 
-/// Rows of a task; up to so many share out the columns instead.
+/// Rows of a task; with up to this many rows, tasks divide the columns instead.
 const ROWS: usize = 48;
 
 /// A fully connected layer whose weights are packed once for matrix products of any number of rows; clones share them.
 ///
-/// Each value is one chain of fused multiply-adds over the inputs, first to last, which begins with the bias: the same to the bit for
-/// every number of rows, place and threads. Of several inputs, `forward` of the first and [`PackedLinear::forward_add`] of the others is
-/// the same, to the bit, as `forward` of all of them side by side.
+/// Each value is one chain of fused multiply-adds over the inputs, first to last, which begins with the bias: its bits do not
+/// depend on the number of rows, its position or the number of threads. For several inputs, `forward` of the first and
+/// [`PackedLinear::forward_add`] of the others give the same bits as `forward` of all of them concatenated.
 ///
 /// [`crate::linear`] adds the bias last and differs by rounding.
 #[derive(Clone)]
@@ -53,7 +53,8 @@ impl PackedLinear {
                 bias.len(),
             );
         }
-        let weight = Arc::new(Packed::new(Gemm::F32, weight, inputs, outputs, outputs, 1));
+        let weight =
+            Arc::new(Packed::new(Gemm::F32, &Matrix::strided(weight, [inputs, outputs], [outputs, 1])));
         Self { weight, bias: bias.map(Arc::from), inputs, outputs }
     }
 
@@ -67,26 +68,26 @@ impl PackedLinear {
         self.outputs
     }
 
-    /// `out = x · weight + bias` for rows `x [rows, inputs]` and `out [rows, outputs]`; how many there are, `out` says.
+    /// `out = x · weight + bias` for rows `x [rows, inputs]` and `out [rows, outputs]`; `out` determines the number of rows.
     ///
     /// # Panics
     ///
-    /// When `x` and `out` do not fit the layer or one another.
+    /// When `x` and `out` do not fit the layer or each other.
     pub fn forward<'x, 'out>(&self, x: impl Into<Rows<'x>>, out: impl Into<RowsMut<'out>>) {
         self.product(x.into(), out.into(), Begin::Bias);
     }
 
-    /// Goes on with the sums in `out`: `out = out + x · weight`, without the bias. For residuals, and for sums of several inputs.
+    /// Continues the sums in `out`: `out = out + x · weight`, without the bias. For residuals, and for sums of several inputs.
     ///
     /// # Panics
     ///
-    /// When `x` and `out` do not fit the layer or one another.
+    /// When `x` and `out` do not fit the layer or each other.
     pub fn forward_add<'x, 'out>(&self, x: impl Into<Rows<'x>>, out: impl Into<RowsMut<'out>>) {
         self.product(x.into(), out.into(), Begin::Old);
     }
 
     fn product(&self, x: Rows<'_>, out: RowsMut<'_>, begin: Begin) {
-        let Place { values: out, rows, stride } = out.place(self.outputs, "PackedLinear");
+        let StridedRows { values: out, rows, stride } = out.strided_rows(self.outputs, "PackedLinear");
         x.check(rows, self.inputs, "PackedLinear");
         if rows == 0 {
             return;
@@ -103,12 +104,12 @@ impl PackedLinear {
                 self.write_bias(0..self.outputs, out, stride);
             }
             x.with_left(rows.clone(), self.inputs, |left| {
-                self.weight.product(left, rows.len(), 0..self.outputs, out, stride, self.write(begin));
+                self.weight.product(left, rows.len(), 0..self.outputs, self.write(begin), out, stride);
             });
         });
     }
 
-    /// The tasks share out the columns.
+    /// The product where tasks divide the columns.
     fn by_columns(&self, left: Left<'_>, rows: usize, out: &mut [f32], stride: usize, begin: Begin) {
         let panel = gemm::panel_width();
         let width = panel * (TASK / (rows * self.inputs * panel)).max(1);
@@ -124,7 +125,7 @@ impl PackedLinear {
                     }
                 }
             }
-            self.weight.product(left, rows, columns, &mut tile, width, self.write(begin));
+            self.weight.product(left, rows, columns, self.write(begin), &mut tile, width);
             tile
         });
         for (task, tile) in tiles.iter().enumerate() {
@@ -135,7 +136,7 @@ impl PackedLinear {
         }
     }
 
-    /// How a product goes on from where [`PackedLinear::write_bias`] has begun.
+    /// How a product continues after [`PackedLinear::write_bias`].
     fn write(&self, begin: Begin) -> Write {
         if begin == Begin::Bias && self.bias.is_none() { Write::Replace } else { Write::Add }
     }
@@ -149,7 +150,7 @@ impl PackedLinear {
     }
 }
 
-/// What the sums begin with.
+/// The initial values of the sums.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Begin {
     Bias,

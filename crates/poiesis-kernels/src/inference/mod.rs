@@ -1,8 +1,8 @@
 //! Building blocks on plain slices for generating one value at a time.
 //!
-//! An autoregressive model computes a little for each pixel, token or sample of sound, and again for the next. Through tensors each
-//! operation costs microseconds, more than its arithmetic. These functions work on slices of `f32` that the caller owns, on the CPU,
-//! without graph and without gradients, and are fast for 1 to 64 rows on a thread or two:
+//! An autoregressive model computes a little for each pixel, token or sample of sound, then for the next. With tensors each
+//! operation costs microseconds, more than its arithmetic. These functions work on slices of `f32` that the caller owns, on the
+//! CPU, without a graph and without gradients, and are fast for 1 to 64 rows on one or two threads:
 //!
 //! ```
 //! use poiesis_kernels::Activation;
@@ -19,21 +19,21 @@
 //! assert!((y[0] - 0.25f32.ln()).abs() < 1e-6);
 //! ```
 //!
-//! # The same numbers in any company
+//! # Reproducible bits
 //!
-//! **Every row's result is the same to the bit** whatever the number of rows computed beside it, its place among them, where its
-//! values lie in memory, and the number of threads. So an encoder that computes all pixels of many images at once and a decoder that
-//! computes one pixel at a time have the same probabilities, which lossless compression depends on. It holds because each result is
-//! one chain of operations in an order that only the width of a row decides:
+//! **The bits of the result of a row do not depend** on the number of rows computed together with it, its position among them,
+//! the layout of its values in memory, or the number of threads. So an encoder that computes all pixels of many images at once and
+//! a decoder that computes one pixel at a time get the same probabilities, which lossless compression depends on. This holds
+//! because each result is one chain of operations in an order that depends on the width of a row alone:
 //!
-//! - an element of a matrix product is a chain of fused multiply-adds over the inputs, first to last, that begins with the bias (or with
-//!   what is there, see [`PackedLinear::forward_add`]);
-//! - functions of single values are the same instructions in a full vector and in a rest;
-//! - sums over a row run in a fixed number of sums side by side, added up in a fixed order;
+//! - an element of a matrix product is a chain of fused multiply-adds over the inputs, first to last, that begins with the bias (or
+//!   with the old value, see [`PackedLinear::forward_add`]);
+//! - functions of single values use the same instructions in a full vector and in a remainder;
+//! - a sum over a row is a fixed number of partial sums, added in a fixed order;
 //! - attention takes positions in blocks counted from the first one.
 //!
 //! Different instruction sets (AVX-512, AVX2, NEON, none) round differently; compare and compress on the same kind of
-//! processor, or with [`crate::limit_simd`]. Many rows are shared among rayon's threads, by sizes only.
+//! processor, or with [`crate::limit_simd`]. Many rows are divided among rayon's threads, by sizes only.
 
 mod attention;
 mod cells;

@@ -1,4 +1,4 @@
-//! Where the rows of a matrix lie in a slice.
+//! Rows of a matrix in a slice.
 
 use std::ops::Range;
 
@@ -20,14 +20,14 @@ enum Layout<'a> {
 }
 
 impl<'a> Rows<'a> {
-    /// Row `i` begins at `values[i · stride]`: columns of a wider matrix, say.
+    /// Row `i` begins at `values[i · stride]`: for example columns of a wider matrix.
     pub fn strided(values: &'a [f32], stride: usize) -> Self {
         Self { values, layout: Layout::Strided(stride) }
     }
 
-    /// Each row is put together from pieces of `length` values that begin at `values[start]`, or are zeros where `starts` says
-    /// `None`. `starts` holds those of the first row, of the second one, and so on, as many for each; [`super::Window`]
-    /// makes them for images.
+    /// Each row consists of pieces of `length` values that begin at `values[start]`, or of zeros where the start is
+    /// `None`. `starts` holds the starts of the first row, then of the second, and so on, the same number for each;
+    /// [`super::Window`] computes them for images.
     pub fn pieces(values: &'a [f32], length: usize, starts: &'a [Option<usize>]) -> Self {
         Self { values, layout: Layout::Pieces { length, starts } }
     }
@@ -55,16 +55,16 @@ impl<'a> Rows<'a> {
         }
     }
 
-    /// The values and the distance of rows that do not come in pieces.
+    /// The values and the distance of rows that are not gathered from pieces.
     pub(super) fn strided_values(&self, width: usize, what: &str) -> (&'a [f32], usize) {
         match self.layout {
             Layout::Dense => (self.values, width),
             Layout::Strided(stride) => (self.values, stride),
-            Layout::Pieces { .. } => panic!("{what}: rows in pieces are for matrix products only"),
+            Layout::Pieces { .. } => panic!("{what}: rows in pieces are only supported by matrix products"),
         }
     }
 
-    /// Runs `work` with some rows as the left side of a product.
+    /// Runs `work` with some rows as the left matrix of a product.
     pub(super) fn with_left<R>(
         &self,
         rows: Range<usize>,
@@ -117,25 +117,25 @@ impl<'a, const N: usize> From<&'a [f32; N]> for Rows<'a> {
 #[derive(Debug)]
 pub struct RowsMut<'a> {
     values: &'a mut [f32],
-    /// Number and distance; dense rows fill the slice.
+    /// Number and distance of the rows; dense rows fill the slice.
     strided: Option<[usize; 2]>,
 }
 
 /// `rows` rows that begin `stride` values apart and end with the slice.
-pub(super) struct Place<'a> {
+pub(super) struct StridedRows<'a> {
     pub(super) values: &'a mut [f32],
     pub(super) rows: usize,
     pub(super) stride: usize,
 }
 
 impl<'a> RowsMut<'a> {
-    /// `rows` rows, of which row `i` begins at `values[i · stride]`: one pixel of each of several images, say.
+    /// `rows` rows, of which row `i` begins at `values[i · stride]`: for example one pixel of each of several images.
     pub fn strided(values: &'a mut [f32], rows: usize, stride: usize) -> Self {
         Self { values, strided: Some([rows, stride]) }
     }
 
-    /// Where rows of `width` values, at least 1, lie. Panics if they do not fit.
-    pub(super) fn place(self, width: usize, what: &str) -> Place<'a> {
+    /// The rows, of `width` values, at least 1. Panics if they do not fit.
+    pub(super) fn strided_rows(self, width: usize, what: &str) -> StridedRows<'a> {
         let len = self.values.len();
         let [rows, stride] = match self.strided {
             Some(strided) => strided,
@@ -149,7 +149,7 @@ impl<'a> RowsMut<'a> {
             end <= len && (stride >= width || rows <= 1),
             "{what}: output [{len}] does not fit {rows} rows of [{width}] at a distance of {stride}",
         );
-        Place { values: &mut self.values[..end], rows, stride: stride.max(width) }
+        StridedRows { values: &mut self.values[..end], rows, stride: stride.max(width) }
     }
 }
 

@@ -1,18 +1,18 @@
-//! Which pixels a kernel reads.
+//! The pixels that a kernel reads.
 
 use crate::conv2d::ConvOptions;
 
-/// The pixels that the live elements of a convolution's kernel read for one pixel of its result, as pieces of
-/// [`super::Rows::pieces`]: the same code computes all pixels of an image at once, or this pixel of many images.
+/// The pixels that the active taps of a convolution read for one pixel of its result, as pieces of
+/// [`super::Rows::pieces`]: the same code computes all pixels of an image at once, or one pixel of many images.
 ///
 /// ```
 /// use poiesis_kernels::ConvOptions;
 /// use poiesis_kernels::inference::{PackedLinear, Rows, Window};
 ///
-/// // PixelCNN's mask B of 3×3: the five elements up to the centre, of images of 4×4 pixels of 2 channels.
-/// let options = ConvOptions { live: Some(5), ..ConvOptions::new([1, 1], [1, 1]) };
+/// // PixelCNN's mask B of 3×3: the five taps up to the centre, for images of 4×4 pixels with 2 channels.
+/// let options = ConvOptions { active_taps: Some(5), ..ConvOptions::new([1, 1], [1, 1]) };
 /// let window = Window::new([4, 4, 2], [3, 3], &options);
-/// // Of a weight [3, 3, 2, 6] the rows of the live elements come first.
+/// // The rows of the active taps come first in a weight [3, 3, 2, 6].
 /// let weight = [0.5; 3 * 3 * 2 * 6];
 /// let layer = PackedLinear::new(&weight[..5 * 2 * 6], None, 5 * 2, 6);
 /// let images = [1.0; 3 * 4 * 4 * 2];
@@ -26,32 +26,32 @@ use crate::conv2d::ConvOptions;
 pub struct Window {
     image: [usize; 3],
     stride: [usize; 2],
-    /// How far below and to the right of the corner the elements read; what lies above or to the left is negative.
+    /// Offsets of the taps from the corner, down and to the right; negative above and to the left.
     taps: Vec<[isize; 2]>,
 }
 
 impl Window {
-    /// For images `[height, width, channels]` that follow one another and the `kernel` `[height, width]` of [`crate::conv2d`]
-    /// with these options. Padding at the bottom and to the right makes no difference. Sounds and other sequences are images of height 1.
+    /// For consecutive images `[height, width, channels]` and the `kernel` `[height, width]` of [`crate::conv2d`] with these
+    /// options. Padding at the bottom and on the right is ignored. Sounds and other sequences are images of height 1.
     ///
     /// # Panics
     ///
-    /// When there are several groups, or the kernel has fewer elements than `options.live`.
+    /// When there are several groups, or the kernel has fewer taps than `options.active_taps`.
     pub fn new(image: [usize; 3], kernel: [usize; 2], options: &ConvOptions) -> Self {
         let count = kernel[0] * kernel[1];
-        let live = options.live.unwrap_or(count);
-        assert!(options.groups == 1, "Window: {} groups, but windows are for one", options.groups);
-        assert!(live <= count, "Window: {live} live elements do not fit a kernel of {kernel:?}");
+        let active_taps = options.active_taps.unwrap_or(count);
+        assert!(options.groups == 1, "Window: {} groups are not supported", options.groups);
+        assert!(active_taps <= count, "Window: {active_taps} active taps do not fit a kernel of {kernel:?}");
         let [dilation, padding] = [options.dilation, options.padding.map(|[before, _]| before)];
         let tap = |i: usize| {
             let at = |axis: usize, i: usize| (i * dilation[axis]) as isize - padding[axis] as isize;
             [at(0, i / kernel[1]), at(1, i % kernel[1])]
         };
-        Self { image, stride: options.stride, taps: (0..live).map(tap).collect() }
+        Self { image, stride: options.stride, taps: (0..active_taps).map(tap).collect() }
     }
 
-    /// Where the pixels begin that the live elements read, row by row of the kernel, for the result's pixel `[y, x]` of image
-    /// number `image`; `None` outside of the image.
+    /// The offsets of the pixels that the active taps read, row by row of the kernel, for pixel `[y, x]` of the result of image
+    /// `image`; `None` outside of the image.
     pub fn starts(&self, image: usize, [y, x]: [usize; 2]) -> impl Iterator<Item = Option<usize>> {
         let [height, width, channels] = self.image;
         let corner = [y * self.stride[0], x * self.stride[1]];

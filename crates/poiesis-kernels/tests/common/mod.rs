@@ -1,4 +1,4 @@
-//! What the tests of all operations share: numbers and comparisons.
+//! Code shared by the tests of all operations: random numbers and comparisons.
 #![allow(dead_code, clippy::unwrap_used)]
 
 use std::path::Path;
@@ -7,7 +7,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use poiesis_kernels::SimdLimit;
 use safetensors::SafeTensors;
 
-/// The instruction set that this process of tests is to use at most.
+/// The best instruction set that this test process may use.
 pub(crate) fn asked_limit() -> SimdLimit {
     match std::env::var("POIESIS_TEST_SIMD").as_deref() {
         Ok("avx2") => SimdLimit::Avx2,
@@ -66,7 +66,7 @@ pub(crate) fn assert_close(got: &[f32], expected: &[f64], tolerance: f64, what: 
     }
 }
 
-/// Runs `work` in pools of 1, 2 and 3 threads and asserts that its numbers are the same to the bit.
+/// Runs `work` in pools of 1, 2 and 3 threads and asserts that the results have the same bits.
 pub(crate) fn assert_same_for_any_threads(work: impl Fn() -> Vec<Vec<f32>> + Sync) {
     let run = |threads| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();

@@ -1,7 +1,3 @@
-//! Putting trained models to work, one verb a file, written against capabilities.
+//! Putting trained models to work, one verb a file, written against abilities.
 
-pub mod complete;
 pub mod compress;
-pub mod sample;
-pub mod sound;
-pub mod text;

@@ -1,9 +1,10 @@
-//! Packed images as tensors: shapes, batches in a computed order, and the two scales images come in.
+//! Packed images as tensors: shapes, batches in a computed order, and the two encodings of pixels.
 
 use burn::tensor::{Device, Tensor, TensorData};
 use poiesis_collect::View;
 use serde::{Deserialize, Serialize};
 
+use super::{Source, SourceOptions};
 use crate::error::{Error, Result};
 use crate::rng;
 
@@ -36,7 +37,7 @@ impl ImageShape {
         }
     }
 
-    /// Numbers in one image.
+    /// Values in one image.
     pub fn dims(&self) -> usize {
         self.height * self.width * self.channels
     }
@@ -62,7 +63,7 @@ impl ImageShape {
             key: "data.size".into(),
             value: format!("{}×{}", self.height, self.width),
             reason: "a convolutional network halves both sides until the shorter has 4 to 7 pixels".into(),
-            remedy: "choose sides such as 28, 32, 48, 64, 96 or 128 with --size".into(),
+            remedy: "choose sides such as 28, 32, 48, 64, 96 or 128".into(),
         })
     }
 }
@@ -70,16 +71,17 @@ impl ImageShape {
 /// The training examples in the order of their use: epochs are keyed permutations, computed and not stored, so
 /// the batch of step *n* is known without having seen the steps before it.
 #[derive(Clone)]
-pub struct Batches {
+pub struct ImageBatches {
     view: View,
     shape: ImageShape,
+    encoding: PixelEncoding,
     batch_size: usize,
     seed: u64,
     device: Device,
 }
 
-impl Batches {
-    /// Prepares batches of `batch_size` images of `view` on `device`.
+impl ImageBatches {
+    /// Prepares batches of `batch_size` images of `view` on `device`, their pixels encoded as `encoding` says.
     ///
     /// # Errors
     ///
@@ -87,10 +89,11 @@ impl Batches {
     pub fn new(
         view: View,
         shape: ImageShape,
+        encoding: PixelEncoding,
         batch_size: usize,
         seed: u64,
         device: &Device,
-    ) -> Result<Batches> {
+    ) -> Result<ImageBatches> {
         if view.is_empty() {
             return Err(Error::InvalidValue {
                 key: "data.source".into(),
@@ -99,7 +102,7 @@ impl Batches {
                 remedy: "give a data set with a train split".into(),
             });
         }
-        Ok(Batches { view, shape, batch_size, seed, device: device.clone() })
+        Ok(ImageBatches { view, shape, encoding, batch_size, seed, device: device.clone() })
     }
 
     /// Examples in a batch.
@@ -116,25 +119,53 @@ impl Batches {
             .collect()
     }
 
-    /// The images of step `step`, `[batch, height, width, channels]` in [-1, 1].
+    /// The images of step `step`, `[batch, height, width, channels]`: in [-1, 1], or drawn anew as black and white in {0, 1}.
     pub fn images(&self, step: u64) -> Tensor<4> {
-        images(&self.view, &self.indices(step), self.shape, &self.device)
+        let indices = self.indices(step);
+        match self.encoding {
+            PixelEncoding::EightBit => images(&self.view, &indices, self.shape, &self.device),
+            PixelEncoding::Binary => {
+                let mut generator = rng::generator(self.seed, "binarize", step);
+                let thresholds = rng::uniform(&mut generator, self.batch_size * self.shape.dims());
+                binarized(&self.view, &indices, self.shape, &thresholds, &self.device)
+            }
+        }
     }
 
     /// The classes of the images of step `step`; an image without one counts as of class 0.
     pub fn classes(&self, step: u64) -> Vec<u32> {
         self.indices(step).into_iter().map(|index| self.view.label(index).unwrap_or(0)).collect()
     }
+}
 
-    /// The images of step `step` drawn anew as black and white, `[batch, height, width, channels]` in {0, 1}.
-    pub fn binarized(&self, step: u64) -> Tensor<4> {
-        let mut generator = rng::generator(self.seed, "binarize", step);
-        let thresholds = rng::uniform(&mut generator, self.batch_size * self.shape.dims());
-        binarized(&self.view, &self.indices(step), self.shape, &thresholds, &self.device)
+impl Source for ImageBatches {
+    type Needs = ImageNeeds;
+
+    fn open(needs: &ImageNeeds, options: &SourceOptions<'_>) -> Result<ImageBatches> {
+        let SourceOptions { batch_size, seed, device, .. } = *options;
+        let view = options.examples.images()?.clone();
+        ImageBatches::new(view, options.spec.images()?, needs.encoding, batch_size, seed, device)
     }
 }
 
-/// Gathers images at the scale of networks: `[indices, height, width, channels]` in [-1, 1].
+/// What a model needs of images.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ImageNeeds {
+    /// How it reads pixels.
+    pub encoding: PixelEncoding,
+}
+
+/// The values that pixels have for a model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PixelEncoding {
+    /// Black and white: {0, 1}.
+    Binary,
+    /// 256 levels, spread over [-1, 1].
+    EightBit,
+}
+
+/// Gathers images as networks read them: `[indices, height, width, channels]` in [-1, 1].
 pub fn images(view: &View, indices: &[usize], shape: ImageShape, device: &Device) -> Tensor<4> {
     let values = indices.iter().flat_map(|&index| view.image(index)).map(|&pixel| to_unit(pixel)).collect();
     to_tensor(values, indices.len(), shape, device)
@@ -161,7 +192,7 @@ pub fn binarized(
 }
 
 /// The 8-bit images of a tensor in [-1, 1], one after another, each row by row; values outside are clipped.
-pub fn to_bytes(images: Tensor<4>) -> Vec<u8> {
+pub fn to_bytes<const D: usize>(images: Tensor<D>) -> Vec<u8> {
     let byte = |x: f32| ((x + 1.0) * 127.5).round().clamp(0.0, 255.0) as u8;
     images.into_data().iter::<f32>().map(byte).collect()
 }

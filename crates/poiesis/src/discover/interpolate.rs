@@ -1,7 +1,9 @@
 //! Walks between latents: smooth changes of the image mean that the model learned features, not examples.
 
+use burn::tensor::Device;
+
 use super::{decode_rows, latent};
-use crate::capability::{Decode, Prior};
+use crate::abilities::{LatentPart, Latents, Prior};
 
 /// Decodes `rows` walks of `steps` images each, from one sample of the sequence `seed` starts to the next.
 ///
@@ -11,20 +13,33 @@ use crate::capability::{Decode, Prior};
 /// # Panics
 ///
 /// When `steps` is below 2.
-pub fn interpolate(decoder: &dyn Decode, seed: u64, rows: usize, steps: usize) -> Vec<u8> {
+pub fn interpolate(latents: &dyn Latents, seed: u64, rows: usize, steps: usize, device: &Device) -> Vec<u8> {
     assert!(steps >= 2, "a walk has two ends, not {steps}");
-    let mut latents = Vec::new();
+    let parts = latents.parts();
+    let mut walks = Vec::new();
     for row in 0..rows as u64 {
-        let (from, to) = (latent(decoder, seed, 2 * row), latent(decoder, seed, 2 * row + 1));
+        let end = |number| latent(latents, seed, 2 * row + number, device);
+        let (from, to) = (end(0), end(1));
         for step in 0..steps {
-            let part = step as f32 / (steps - 1) as f32;
-            latents.push(match decoder.prior() {
-                Prior::Normal => along_circle(&from, &to, part),
-                Prior::Uniform => along_line(&from, &to, part),
-            });
+            walks.push(between(&parts, &from, &to, step as f32 / (steps - 1) as f32));
         }
     }
-    decode_rows(decoder, &latents)
+    decode_rows(latents, &walks, device)
+}
+
+/// A latent on the way from one to another, each part along the path that its prior asks for.
+fn between(parts: &[LatentPart], from: &[f32], to: &[f32], place: f32) -> Vec<f32> {
+    let mut first = 0;
+    let mut latent = Vec::with_capacity(from.len());
+    for part in parts {
+        let range = first..first + part.size;
+        first = range.end;
+        latent.extend(match part.prior {
+            Prior::Normal => along_circle(&from[range.clone()], &to[range], place),
+            Prior::Uniform => along_line(&from[range.clone()], &to[range], place),
+        });
+    }
+    latent
 }
 
 fn along_line(from: &[f32], to: &[f32], part: f32) -> Vec<f32> {

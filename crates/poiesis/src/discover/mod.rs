@@ -1,4 +1,4 @@
-//! What a model learned, one verb a file, written against capabilities.
+//! What a model learned, one verb a file, written against abilities.
 //!
 //! Each verb returns 8-bit images one after another, to be laid out as a grid.
 
@@ -10,25 +10,24 @@ pub use interpolate::interpolate;
 pub use neighbors::{Neighbors, neighbors};
 pub use traverse::{Traversal, traverse};
 
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::{Device, Tensor, TensorData};
 
-use crate::capability::Decode;
+use crate::abilities::Latents;
 use crate::data::to_bytes;
 
 /// Latents are decoded in groups of this many, to bound memory.
 const GROUP: usize = 64;
 
-/// Decodes latents given as rows of numbers.
-fn decode_rows(decoder: &dyn Decode, rows: &[Vec<f32>]) -> Vec<u8> {
-    let device = decoder.draw_latents(0, 0..1).device();
+/// Decodes latents given as rows of values.
+fn decode_rows(latents: &dyn Latents, rows: &[Vec<f32>], device: &Device) -> Vec<u8> {
     let group = |rows: &[Vec<f32>]| {
-        let data = TensorData::new(rows.concat(), [rows.len(), decoder.latent_dim()]);
-        to_bytes(decoder.decode(Tensor::from_data(data, &device)))
+        let data = TensorData::new(rows.concat(), [rows.len(), latents.latent_dim()]);
+        to_bytes(latents.decode(Tensor::from_data(data, device), &vec![None; rows.len()]))
     };
     rows.chunks(GROUP).flat_map(group).collect()
 }
 
-/// Draws one latent as numbers.
-fn latent(decoder: &dyn Decode, seed: u64, index: u64) -> Vec<f32> {
-    decoder.draw_latents(seed, index..index + 1).into_data().iter::<f32>().collect()
+/// Draws one latent as values.
+fn latent(latents: &dyn Latents, seed: u64, index: u64, device: &Device) -> Vec<f32> {
+    latents.draw(seed, index..index + 1, device).into_data().iter::<f32>().collect()
 }

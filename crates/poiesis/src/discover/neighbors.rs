@@ -2,9 +2,9 @@
 
 use poiesis_collect::View;
 
-use crate::apply::sample;
-use crate::capability::Sample;
+use crate::error::Result;
 use crate::evaluate::{Nearest, nearest};
+use crate::trained::Trained;
 
 /// Samples with what lies nearest to them.
 #[derive(Clone, Debug)]
@@ -16,10 +16,14 @@ pub struct Neighbors {
 }
 
 /// Draws `count` samples of the sequence that `seed` starts and finds the nearest image of `train` to each.
-pub fn neighbors(sampler: &dyn Sample, train: &View, seed: u64, count: usize) -> Neighbors {
-    let samples = sample::images(sampler, seed, 0, count);
+///
+/// # Errors
+///
+/// [`crate::Error::MissingCapability`] when the model cannot draw.
+pub fn neighbors(trained: &Trained, train: &View, seed: u64, count: usize) -> Result<Neighbors> {
+    let samples = trained.images(seed, 0..count as u64)?;
     let dims = samples.len() / count.max(1);
     let nearest = nearest(&samples, train, dims);
     let pair = |(sample, near): (&[u8], &Nearest)| [sample, train.image(near.index)].concat();
-    Neighbors { images: samples.chunks_exact(dims).zip(&nearest).flat_map(pair).collect(), nearest }
+    Ok(Neighbors { images: samples.chunks_exact(dims).zip(&nearest).flat_map(pair).collect(), nearest })
 }

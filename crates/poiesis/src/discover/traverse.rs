@@ -1,14 +1,16 @@
 //! Moves one latent dimension at a time: does a dimension mean one thing?
 
+use burn::tensor::Device;
+
 use super::{decode_rows, latent};
-use crate::capability::{Decode, Prior};
+use crate::abilities::{Latents, Prior};
 
 /// Images that change along latent dimensions.
 #[derive(Clone, Debug)]
 pub struct Traversal {
     /// The dimension of each row.
     pub dims: Vec<usize>,
-    /// The value of each column.
+    /// The value of each column, for the prior of the first row.
     pub values: Vec<f32>,
     /// How far each row's dimension moves the image: root mean square difference of its ends, in grey levels.
     pub effects: Vec<f64>,
@@ -25,20 +27,22 @@ pub struct Traversal {
 ///
 /// When `steps` is below 2 or a dimension is not below the latent's.
 pub fn traverse(
-    decoder: &dyn Decode,
+    latents: &dyn Latents,
     seed: u64,
     index: u64,
     dims: &[usize],
     rows: usize,
     steps: usize,
+    device: &Device,
 ) -> Traversal {
     assert!(steps >= 2, "a traversal has two ends, not {steps}");
-    let end = match decoder.prior() {
+    let priors = latents.priors();
+    let end = |dim: usize| match priors[dim] {
         Prior::Normal => 2.0,
         Prior::Uniform => 1.0,
     };
-    let values: Vec<f32> = (0..steps).map(|s| end * (2.0 * s as f32 / (steps - 1) as f32 - 1.0)).collect();
-    let base = latent(decoder, seed, index);
+    let values = |dim| (0..steps).map(move |s| end(dim) * (2.0 * s as f32 / (steps - 1) as f32 - 1.0));
+    let base = latent(latents, seed, index, device);
     let moved = |dim: usize, value: f32| {
         let mut latent = base.clone();
         latent[dim] = value;
@@ -46,8 +50,8 @@ pub fn traverse(
     };
     let candidates: Vec<usize> = if dims.is_empty() { (0..base.len()).collect() } else { dims.to_vec() };
     let ends: Vec<Vec<f32>> =
-        candidates.iter().flat_map(|&dim| [moved(dim, -end), moved(dim, end)]).collect();
-    let ends = decode_rows(decoder, &ends);
+        candidates.iter().flat_map(|&dim| [moved(dim, -end(dim)), moved(dim, end(dim))]).collect();
+    let ends = decode_rows(latents, &ends, device);
     let size = ends.len() / (2 * candidates.len());
     let effect = |pair: &[u8]| {
         let (low, high) = pair.split_at(size);
@@ -61,10 +65,12 @@ pub fn traverse(
         ranked.truncate(rows);
     }
     let (dims, effects): (Vec<usize>, Vec<f64>) = ranked.into_iter().unzip();
-    let latents: Vec<Vec<f32>> = dims
+    let rows: Vec<Vec<f32>> = dims
         .iter()
-        .flat_map(|&dim| values.iter().map(move |&value| (dim, value)))
+        .flat_map(|&dim| values(dim).map(move |value| (dim, value)))
         .map(|(d, v)| moved(d, v))
         .collect();
-    Traversal { images: decode_rows(decoder, &latents), dims, values, effects }
+    let images = decode_rows(latents, &rows, device);
+    let values = dims.first().map_or_else(Vec::new, |&dim| values(dim).collect());
+    Traversal { images, dims, values, effects }
 }

@@ -1,18 +1,21 @@
 //! The evidence lower bound of held-out data, and the tighter bound of importance weighting.
 
 use burn::tensor::Device;
-use poiesis_collect::View;
-use serde::Serialize;
+use poiesis_collect::{Dataset, View};
+use serde::{Deserialize, Serialize};
 
-use super::{mean_and_error, on_scale};
-use crate::capability::{self, Scale};
-use crate::data::ImageShape;
+use super::metric::{Measured, Metric, Progress, Subject};
+use super::{encoded, mean_and_error};
+use crate::abilities::{self, Likelihood};
+use crate::data::{ImageShape, PixelEncoding};
+use crate::error::Result;
+use crate::trained::Trained;
 
 /// Images weighed at a time.
 const BATCH: usize = 100;
 
 /// How a bound is measured.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BoundProtocol {
     /// How many of the split's images are weighed, evenly spread over it.
     pub images: usize,
@@ -23,12 +26,13 @@ pub struct BoundProtocol {
 }
 
 /// A bound on log p(x) of held-out images, averaged over them.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Bound {
     /// How it was measured.
     pub protocol: BoundProtocol,
     /// The values that it is a distribution over.
-    pub scale: Scale,
+    #[serde(rename = "scale")]
+    pub encoding: PixelEncoding,
     /// −E log w, the negative evidence lower bound, over all draws, in nats for each image.
     pub nats: f64,
     /// Standard error of `nats` over images.
@@ -39,9 +43,9 @@ pub struct Bound {
     pub kl: f64,
     /// −E log mean w, the importance-weighted bound (Burda et al. 2016, Eq. 8), in nats.
     pub weighted_nats: f64,
-    /// `nats` in bits for each of the image's numbers.
+    /// `nats` in bits for each of the image's values.
     pub bits_per_dim: f64,
-    /// `weighted_nats` in bits for each of the image's numbers.
+    /// `weighted_nats` in bits for each of the image's values.
     pub weighted_bits_per_dim: f64,
 }
 
@@ -51,7 +55,7 @@ pub struct Bound {
 ///
 /// When the view is empty or a protocol of no images or no samples is asked for.
 pub fn bound(
-    model: &dyn capability::Bound,
+    model: &dyn abilities::Bound,
     view: &View,
     shape: ImageShape,
     protocol: BoundProtocol,
@@ -63,7 +67,7 @@ pub fn bound(
     let (mut elbo, mut weighted, mut reconstruction, mut kl) = (Vec::new(), Vec::new(), 0.0, 0.0);
     let indices: Vec<usize> = view.spread(count).collect();
     for indices in indices.chunks(BATCH) {
-        let x = on_scale(model.scale(), view, indices, shape, protocol.seed, device);
+        let x = encoded(model.encoding(), view, indices, shape, protocol.seed, device);
         let numbers: Vec<u64> = indices.iter().map(|&index| index as u64).collect();
         let weights = model.log_weights(x, protocol.seed, &numbers, 0..protocol.samples);
         for log_w in &weights.log_w {
@@ -78,7 +82,7 @@ pub fn bound(
     let (weighted_nats, _) = mean_and_error(&weighted);
     let bits = |nats: f64| nats / (shape.dims() as f64 * std::f64::consts::LN_2);
     Bound {
-        scale: model.scale(),
+        encoding: model.encoding(),
         protocol: BoundProtocol { images: count, ..protocol },
         nats: -nats,
         nats_error,
@@ -94,6 +98,38 @@ pub fn bound(
 fn log_mean_exp(values: &[f64]) -> f64 {
     let max = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     max + (values.iter().map(|value| (value - max).exp()).sum::<f64>() / values.len() as f64).ln()
+}
+
+/// The metric of a model that gives a bound.
+pub(super) struct Measure;
+
+impl Metric for Measure {
+    fn name(&self) -> &'static str {
+        "bound"
+    }
+
+    fn applies(&self, trained: &Trained, _: &Dataset) -> bool {
+        likelihood(trained).is_some()
+    }
+
+    fn measure(&self, subject: &Subject<'_>, progress: &mut dyn FnMut(Progress)) -> Result<Option<Measured>> {
+        let Some(model) = likelihood(subject.trained) else { return Ok(None) };
+        let (view, shape) = (subject.held_out.images()?, subject.trained.spec.images()?);
+        let images = subject.images(view);
+        let samples = subject.protocol.importance_samples;
+        let protocol = BoundProtocol { images, samples, seed: subject.protocol.seed };
+        let mut report = Progress::reporter("bound", "images", images as u64, progress);
+        let device = &subject.trained.device;
+        let mut done = |done: usize| report(done as u64);
+        Ok(Some(Measured::timed(|| bound(model, view, shape, protocol, device, &mut done))))
+    }
+}
+
+fn likelihood(trained: &Trained) -> Option<&dyn abilities::Bound> {
+    match trained.likelihood() {
+        Ok(Likelihood::Bound(model)) => Some(model),
+        _ => None,
+    }
 }
 
 #[cfg(test)]

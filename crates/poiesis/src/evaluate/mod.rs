@@ -1,22 +1,76 @@
-//! One evaluation for all families, a metric a file. Every number carries the protocol it was measured with.
+//! One evaluation for all families, a metric a file, all of them in [`METRICS`]. Every number carries the protocol it was
+//! measured with.
 
 mod bound;
+mod evaluation;
+mod image_nll;
+mod metric;
 mod nearest;
-mod negative_log_likelihood;
 mod sliced_wasserstein;
+mod token_nll;
+
+use std::collections::BTreeMap;
 
 use burn::tensor::{Device, Tensor};
-use poiesis_collect::View;
+use poiesis_collect::{Dataset, Split, View};
 
 pub use bound::{Bound, BoundProtocol, bound};
-pub use nearest::{Nearest, NeighbourStatistics, nearest, neighbour_statistics};
-pub use negative_log_likelihood::{ImageNll, TokenNll, image_nll, token_nll};
+pub use evaluation::{Evaluation, Protocol};
+pub use image_nll::{ImageNll, image_nll};
+pub use metric::{Measured, Metric, Progress, Subject};
+pub use nearest::{Nearest, NeighbourStatistics, Verdict, nearest, neighbour_statistics};
 pub use sliced_wasserstein::{SlicedWasserstein, sliced_wasserstein};
+pub use token_nll::{TokenNll, token_nll};
 
-use crate::capability::{Likelihood, Scale};
-use crate::data::{DataSpec, Examples, ImageShape, binarized, images};
+use crate::abilities::Likelihood;
+use crate::data::{DataSpec, Examples, ImageShape, PixelEncoding, binarized, images};
 use crate::error::Result;
 use crate::rng;
+use crate::run::Machine;
+use crate::trained::Trained;
+
+/// All metrics, in the order in which they are measured and shown.
+pub static METRICS: &[&dyn Metric] = &[
+    &bound::Measure,
+    &image_nll::Measure,
+    &token_nll::Measure,
+    &sliced_wasserstein::Measure,
+    &nearest::Measure,
+];
+
+/// Measures by every metric that applies to the model and the data; `progress` hears how far each has come.
+///
+/// # Errors
+///
+/// Those of [`Protocol::check`] and [`Subject::new`], and of the metrics.
+pub fn evaluate(
+    trained: &Trained,
+    dataset: &Dataset,
+    protocol: &Protocol,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Evaluation> {
+    protocol.check()?;
+    let subject = Subject::new(trained, dataset, protocol)?;
+    let mut results = BTreeMap::new();
+    for metric in METRICS.iter().filter(|metric| metric.applies(trained, dataset)) {
+        let measured = metric.measure(&subject, progress)?;
+        results.extend(measured.map(|measured| (metric.name().to_owned(), measured)));
+    }
+    let card = dataset.card();
+    Ok(Evaluation {
+        run: trained.info.id.clone(),
+        model: trained.entry.name().to_owned(),
+        step: trained.step,
+        weights: trained.weights(),
+        data: card.name.clone(),
+        fingerprint: card.fingerprint.clone(),
+        split: subject.split,
+        seed: protocol.seed,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        machine: Machine::this(),
+        results,
+    })
+}
 
 /// Images, and tokens, that the check during training looks at.
 const VALIDATION_IMAGES: usize = 1000;
@@ -47,25 +101,25 @@ pub fn validation(
             ("validation_nll", measured.nats)
         }
         Likelihood::Tokens(model) => {
-            let tokens = examples.tokens(spec, model.levels());
+            let tokens = examples.tokens(spec, model.levels())?;
             let measured = token_nll(model, &tokens, VALIDATION_TOKENS, device, &mut |_| ());
             ("validation_nll", measured.nats)
         }
     })
 }
 
-/// Images on the scale of a likelihood. Image *i* is binarised with thresholds that depend on `(seed, i)` alone.
-fn on_scale(
-    scale: Scale,
+/// Images in the encoding of a likelihood. Image *i* is binarised with thresholds that depend on `(seed, i)` alone.
+fn encoded(
+    encoding: PixelEncoding,
     view: &View,
     indices: &[usize],
     shape: ImageShape,
     seed: u64,
     device: &Device,
 ) -> Tensor<4> {
-    match scale {
-        Scale::EightBit => images(view, indices, shape, device),
-        Scale::Binary => {
+    match encoding {
+        PixelEncoding::EightBit => images(view, indices, shape, device),
+        PixelEncoding::Binary => {
             let thresholds = |&index: &usize| {
                 rng::uniform(&mut rng::generator(seed, "evaluate binarize", index as u64), shape.dims())
             };
@@ -73,6 +127,18 @@ fn on_scale(
             binarized(view, indices, shape, &thresholds, device)
         }
     }
+}
+
+/// Whether the model draws images that can be compared with those of `dataset`.
+fn are_sampled_images(trained: &Trained, dataset: &Dataset) -> bool {
+    trained.spec.images().is_ok()
+        && crate::generate::can_generate(&trained.abilities())
+        && dataset.split(Split::Train).is_some()
+}
+
+/// `count` images, or all if there are fewer, spread over the whole of a split, one after another.
+fn bytes(view: &View, count: usize) -> Vec<u8> {
+    view.spread(count).flat_map(|index| view.image(index)).copied().collect()
 }
 
 fn mean_and_error(values: &[f64]) -> (f64, f64) {

@@ -1,11 +1,21 @@
 //! Nearest neighbours in pixel space: does the model copy what it was trained on?
 
-use poiesis_collect::View;
+use std::fmt;
+
+use poiesis_collect::{Dataset, Split, View};
 use rayon::prelude::*;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+
+use super::metric::{Measured, Metric, Progress, Subject};
+use super::{are_sampled_images, bytes};
+use crate::error::Result;
+use crate::trained::Trained;
+
+/// Samples, and held-out images, whose nearest neighbours are searched.
+const SEARCHED_FOR: usize = 1000;
 
 /// The nearest image of a data set.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Nearest {
     /// Which image it is.
     pub index: usize,
@@ -42,8 +52,8 @@ fn squared_distance(a: &[u8], b: &[u8]) -> u64 {
     a.chunks(4096).zip(b.chunks(4096)).map(part).sum()
 }
 
-/// How near samples lie to the training data, with how near held-out data lie beside it.
-#[derive(Clone, Debug, Serialize)]
+/// How near samples lie to the training data, with how near held-out data lie for comparison.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct NeighbourStatistics {
     /// Samples compared.
     pub samples: usize,
@@ -60,6 +70,39 @@ pub struct NeighbourStatistics {
     pub copied: f64,
     /// How many different training images are somebody's nearest, for each sample: near 0 means few modes.
     pub variety: f64,
+}
+
+/// Whether samples look like copies of training images.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// No more of them are near training images than new images of this kind are.
+    NoSign,
+    /// Too many of them are.
+    Copies,
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Verdict::NoSign => "no sign of copying",
+            Verdict::Copies => "these look like copies",
+        })
+    }
+}
+
+impl NeighbourStatistics {
+    /// How many samples lie nearer to a training image than all but one in a hundred held-out images do.
+    pub fn near(&self) -> usize {
+        (self.copied * self.samples as f64).round() as usize
+    }
+
+    /// Whether the samples look like copies: of a hundred honest ones one is expected that near, and by chance a few more.
+    pub fn verdict(&self) -> Verdict {
+        let expected = 0.01 * self.samples as f64;
+        let limit = expected + 3.0 * expected.sqrt().max(1.0);
+        if self.near() as f64 > limit { Verdict::Copies } else { Verdict::NoSign }
+    }
 }
 
 /// Compares samples and held-out images with the training images.
@@ -90,5 +133,55 @@ pub fn neighbour_statistics(
         held_out_distance: floor.iter().sum::<f64>() / floor.len() as f64,
         copied: of_samples.iter().filter(|nearest| nearest.distance < close).count() as f64 / count,
         variety: visited.len() as f64 / count,
+    }
+}
+
+/// The metric of a model that draws images.
+pub(super) struct Measure;
+
+impl Metric for Measure {
+    fn name(&self) -> &'static str {
+        "neighbours"
+    }
+
+    fn applies(&self, trained: &Trained, dataset: &Dataset) -> bool {
+        are_sampled_images(trained, dataset)
+    }
+
+    fn measure(&self, subject: &Subject<'_>, progress: &mut dyn FnMut(Progress)) -> Result<Option<Measured>> {
+        let dims = subject.trained.spec.images()?.dims();
+        let train = subject.dataset.require(Split::Train)?;
+        let samples = subject.samples(progress)?;
+        let few = &samples[..samples.len().min(SEARCHED_FOR * dims)];
+        let held_out = bytes(subject.held_out.images()?, SEARCHED_FOR);
+        progress(Progress::working("nearest neighbours"));
+        Ok(Some(Measured::timed(|| neighbour_statistics(few, &held_out, &train, dims))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn verdict(samples: usize, copied: usize) -> Verdict {
+        let copied = copied as f64 / samples as f64;
+        NeighbourStatistics {
+            samples,
+            held_out: 500,
+            searched: 1000,
+            sample_distance: 20.0,
+            held_out_distance: 25.0,
+            copied,
+            variety: 1.0,
+        }
+        .verdict()
+    }
+
+    #[test]
+    fn one_chance_neighbour_is_no_copy_and_many_are() {
+        assert_eq!(verdict(32, 1), Verdict::NoSign);
+        assert_eq!(verdict(1000, 15), Verdict::NoSign);
+        assert_eq!(verdict(32, 8), Verdict::Copies);
+        assert_eq!(verdict(1000, 30), Verdict::Copies);
     }
 }

@@ -1,12 +1,17 @@
 //! The sliced Wasserstein distance between sets of images (Rabin et al. 2011): no network, no weights, any size.
 
+use poiesis_collect::{Dataset, Split};
 use rayon::prelude::*;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
+use super::metric::{Measured, Metric, Progress, Subject};
+use super::{are_sampled_images, bytes};
+use crate::error::Result;
 use crate::rng;
+use crate::trained::Trained;
 
 /// A distance with the distance of real data from real data beside it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SlicedWasserstein {
     /// Images on each side.
     pub images: usize,
@@ -62,6 +67,32 @@ pub fn sliced_wasserstein(
     SlicedWasserstein { images, directions, seed, distance: mean(0), floor: mean(1), ceiling: mean(2) }
 }
 
+/// The metric of a model that draws images.
+pub(super) struct Measure;
+
+impl Metric for Measure {
+    fn name(&self) -> &'static str {
+        "sliced_wasserstein"
+    }
+
+    fn applies(&self, trained: &Trained, dataset: &Dataset) -> bool {
+        are_sampled_images(trained, dataset)
+    }
+
+    fn measure(&self, subject: &Subject<'_>, progress: &mut dyn FnMut(Progress)) -> Result<Option<Measured>> {
+        let dims = subject.trained.spec.images()?.dims();
+        let (held_out, train) = (subject.held_out.images()?, subject.dataset.require(Split::Train)?);
+        let samples = subject.samples(progress)?;
+        // Equal numbers from the whole of both splits: a beginning may be of one class alone.
+        let count = subject.protocol.samples.min(held_out.len()).min(train.len());
+        let (held_out, train) = (bytes(held_out, count), bytes(&train, count));
+        let (directions, seed) = (subject.protocol.directions, subject.protocol.seed);
+        progress(Progress::working("sliced Wasserstein distance"));
+        let measure = || sliced_wasserstein(samples, &held_out, &train, dims, directions, seed);
+        Ok(Some(Measured::timed(measure)))
+    }
+}
+
 fn unit(mut direction: Vec<f32>) -> Vec<f32> {
     let norm = direction.iter().map(|x| x * x).sum::<f32>().sqrt();
     direction.iter_mut().for_each(|x| *x /= norm);
@@ -91,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn a_common_shift_is_measured_in_grey_levels_and_equal_laws_score_the_floor() {
+    fn a_common_shift_is_measured_in_grey_levels_and_equal_distributions_score_the_floor() {
         let result = sliced_wasserstein(&noise(1, 50), &noise(2, 0), &noise(3, 0), 12, 400, 7);
         assert!((result.distance - 50.0).abs() < 5.0, "{result:?}");
         let result = sliced_wasserstein(&noise(1, 0), &noise(2, 0), &noise(3, 0), 12, 400, 7);

@@ -4,7 +4,7 @@ use burn::module::{Module, Param};
 use burn::tensor::Tensor;
 use poiesis_kernels::{ConvOptions, ConvTransposeOptions, conv_transpose2d, conv2d};
 
-use super::{Init, Law};
+use super::{Init, Initializer};
 
 /// A convolution with a square kernel.
 #[derive(Module, Debug)]
@@ -25,11 +25,12 @@ impl Conv2d {
         outputs: usize,
         kernel: usize,
         stride: usize,
-        law: Law,
+        initializer: Initializer,
         init: &mut Init,
     ) -> Conv2d {
         let area = kernel * kernel;
-        let weight = init.weight([kernel, kernel, inputs, outputs], area * inputs, area * outputs, law);
+        let weight =
+            init.weight([kernel, kernel, inputs, outputs], area * inputs, area * outputs, initializer);
         Conv2d { weight, bias: None, stride, padding: (kernel - 1) / 2 }
     }
 
@@ -77,7 +78,7 @@ impl ConvTranspose2d {
         outputs: usize,
         kernel: usize,
         stride: usize,
-        law: Law,
+        initializer: Initializer,
         init: &mut Init,
     ) -> ConvTranspose2d {
         assert!(kernel >= stride, "a kernel of {kernel} leaves gaps at stride {stride}");
@@ -86,7 +87,7 @@ impl ConvTranspose2d {
         let output_padding = stride + 2 * padding - kernel;
         let fan_in = kernel * kernel * inputs / (stride * stride);
         let fan_out = kernel * kernel * outputs;
-        let weight = init.weight([kernel, kernel, inputs, outputs], fan_in, fan_out, law);
+        let weight = init.weight([kernel, kernel, inputs, outputs], fan_in, fan_out, initializer);
         ConvTranspose2d { weight, bias: None, stride, padding, output_padding }
     }
 

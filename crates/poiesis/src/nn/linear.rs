@@ -5,7 +5,7 @@ use burn::tensor::Tensor;
 use poiesis_kernels::inference::PackedLinear;
 use poiesis_kernels::{Activation, linear};
 
-use super::{Init, Law, values};
+use super::{Init, Initializer, values};
 
 /// y = x W + b.
 #[derive(Module, Debug)]
@@ -18,13 +18,16 @@ pub struct Linear {
 
 impl Linear {
     /// Makes a layer without bias.
-    pub fn new(inputs: usize, outputs: usize, law: Law, init: &mut Init) -> Linear {
-        Linear { weight: init.weight([inputs, outputs], inputs, outputs, law), bias: None }
+    pub fn new(inputs: usize, outputs: usize, initializer: Initializer, init: &mut Init) -> Linear {
+        Linear { weight: init.weight([inputs, outputs], inputs, outputs, initializer), bias: None }
     }
 
     /// Makes a layer whose bias starts at zero.
-    pub fn with_bias(inputs: usize, outputs: usize, law: Law, init: &mut Init) -> Linear {
-        Linear { bias: Some(init.constant([outputs], 0.0)), ..Linear::new(inputs, outputs, law, init) }
+    pub fn with_bias(inputs: usize, outputs: usize, initializer: Initializer, init: &mut Init) -> Linear {
+        Linear {
+            bias: Some(init.constant([outputs], 0.0)),
+            ..Linear::new(inputs, outputs, initializer, init)
+        }
     }
 
     /// The layer on slices, for generating.

@@ -2,15 +2,24 @@
 //!
 //! A layer is made by `new(.., &mut Init)`, which draws its parameters, and applied by `forward`.
 
+mod array;
 mod conv;
 mod init;
 mod linear;
 mod norm;
-mod weights;
+mod state_dict;
 
+pub use array::{Array, Arrays};
+use burn::tensor::Tensor;
 pub use conv::{Conv2d, ConvTranspose2d};
-pub use init::{Init, Law};
+pub use init::{Init, Initializer};
 pub use linear::Linear;
 pub use norm::{BatchNorm, Mode};
 pub use poiesis_kernels::{Activation, activate};
-pub use weights::{Weight, Weights, num_parameters, values};
+pub use state_dict::{StateDict, StateTensor, num_parameters, parameters_by_part, values};
+
+/// Images `[batch, height, width, channels]` as rows, `[batch, height · width · channels]`.
+pub fn flatten(images: Tensor<4>) -> Tensor<2> {
+    let [batch, height, width, channels] = images.dims();
+    images.reshape([batch, height * width * channels])
+}

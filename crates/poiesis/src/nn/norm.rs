@@ -15,7 +15,7 @@ pub enum Mode {
     /// Normalise with the batch's own statistics and let the running ones follow.
     Train,
     /// Normalise with the running statistics: each example alone.
-    Use,
+    Eval,
 }
 
 /// Normalises the last axis over all others, then scales and shifts it.
@@ -53,7 +53,7 @@ impl BatchNorm {
     /// When the last axis of `x` is not `channels` long.
     pub fn forward<const D: usize>(&self, x: Tensor<D>, activation: Activation, mode: Mode) -> Tensor<D> {
         let (gamma, beta) = (self.gamma.val(), self.beta.val());
-        if mode == Mode::Use {
+        if mode == Mode::Eval {
             let (mean, var) = (self.running_mean.value(), self.running_var.value());
             return batch_norm_eval(x, gamma, beta, mean, var, self.epsilon, activation);
         }

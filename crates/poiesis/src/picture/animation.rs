@@ -9,8 +9,8 @@ use color_quant::NeuQuant;
 
 use super::Picture;
 use super::png::{color_type, side, unusable};
+use crate::atomic::AtomicFile;
 use crate::error::{Error, Result};
-use crate::run::atomic::AtomicFile;
 
 /// How long frames are shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -54,6 +54,11 @@ fn lay_out(rows: &[&[&[u8]]], height: usize, width: usize, channels: usize, gap:
     picture
 }
 
+/// The columns of a grid of `count` images: as many as the rows of the smallest square that holds them.
+pub fn columns(count: usize) -> usize {
+    (1..).find(|side| side * side >= count).unwrap_or(1)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

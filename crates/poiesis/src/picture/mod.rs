@@ -5,12 +5,14 @@
 
 pub mod animation;
 mod grid;
+mod mask;
 mod png;
 mod resize;
 mod spectrogram;
 
 pub use animation::Timing;
-pub use grid::{BACKGROUND, PADDING, grid, rows};
+pub use grid::{BACKGROUND, PADDING, columns, grid, rows};
+pub use mask::{Mask, occluded};
 pub use resize::viewing_factor;
 pub use spectrogram::waveform_and_spectrogram;
 

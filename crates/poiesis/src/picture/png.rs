@@ -7,8 +7,8 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::Picture;
+use crate::atomic::AtomicFile;
 use crate::error::{Error, Result};
-use crate::run::atomic::AtomicFile;
 
 impl Picture {
     /// Writes the picture as a PNG file, whole or not at all. Same pixels and parameters give the same bytes.

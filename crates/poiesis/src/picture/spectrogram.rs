@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use rustfft::num_complex::Complex;
-use rustfft::{Fft, FftPlanner};
+use poiesis_spectrum::{Complex, Fft};
 
 use super::Picture;
 
@@ -82,7 +81,7 @@ fn part(count: usize, column: usize) -> std::ops::Range<usize> {
 /// The power at each row of frequencies (from 0 up) of each column.
 fn power(samples: &[i16], rate: u32) -> Vec<[f64; SPECTRUM]> {
     let size = ((f64::from(rate) * WINDOW) as usize).next_power_of_two().max(2 * SPECTRUM);
-    let fft = FftPlanner::new().plan_fft_forward(size);
+    let fft = poiesis_spectrum::forward(size);
     let hann: Vec<f64> =
         (0..size).map(|i| 0.5 - 0.5 * (std::f64::consts::TAU * i as f64 / size as f64).cos()).collect();
     let column = |column| {

@@ -18,22 +18,11 @@ use safetensors::tensor::{Metadata, TensorInfo};
 use safetensors::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
 
-use super::atomic::{folder_of, sync_folder};
+use crate::atomic::{folder_of, sync_folder};
 use crate::error::{Error, Result};
+pub use crate::nn::{Array, Arrays};
 
-/// An array of 32-bit floats, row-major.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct Array {
-    /// The length of each axis; empty for a scalar.
-    pub shape: Vec<usize>,
-    /// The values; as many as the product of `shape`.
-    pub data: Vec<f32>,
-}
-
-/// Arrays by name.
-pub type Arrays = BTreeMap<String, Array>;
-
-/// All that is needed to go on exactly where training was.
+/// All that is needed to resume training exactly where it was.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Checkpoint {
     /// The weights being trained.
@@ -104,23 +93,6 @@ pub struct Found<T> {
     pub path: PathBuf,
     /// What was passed over on the way.
     pub findings: Vec<Finding>,
-}
-
-impl Array {
-    /// Returns the array of this shape.
-    ///
-    /// # Panics
-    /// When the number of values is not the product of the shape.
-    pub fn new(shape: Vec<usize>, data: Vec<f32>) -> Self {
-        let array = Self { shape, data };
-        array.check("an array");
-        array
-    }
-
-    fn check(&self, name: &str) {
-        let size: usize = self.shape.iter().product();
-        assert!(size == self.data.len(), "{name} of shape {:?} has {} values", self.shape, self.data.len());
-    }
 }
 
 impl Part {

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
-use super::atomic;
+use crate::atomic;
 use crate::error::{Error, Result};
 
 /// The numbers of one logged step.

@@ -13,10 +13,10 @@
 //!
 //! Nothing here knows of tensors or models.
 
-pub mod atomic;
 pub mod checkpoint;
 mod info;
 pub mod metrics;
+pub mod names;
 pub mod samples;
 pub mod tensorboard;
 
@@ -28,6 +28,7 @@ use std::time::Duration;
 
 pub use info::{DataInfo, Machine, Parent, RunInfo, State, now, utc};
 
+use crate::atomic;
 use crate::error::{Error, Result};
 
 /// A run's folder and what its `run.json` says.
@@ -167,27 +168,54 @@ impl Run {
         fs::read_to_string(&path).map_err(Error::io("read", &path))
     }
 
-    /// Checks that `given` is the configuration the run was made with, apart from the dotted keys in `free` (and all
-    /// keys below them), which may change between one start and the next. `saved` is what [`Run::config`] holds, with
-    /// defaults for the keys that the version which made the run did not have yet.
+    /// Checks that `given` is the configuration the run was made with, except for the dotted keys in `free` (and all
+    /// keys below them), which may change between one start and the next; returns those that have. `saved` is what [`Run::config`]
+    /// holds, with defaults for the keys that the version which made the run did not have yet.
     ///
     /// # Errors
-    /// [`Error::ConfigDiffers`] with every key that differs, [`Error::Config`] when either is not TOML.
-    pub fn expect_config(&self, saved: &str, given: &str, free: &[&str]) -> Result<()> {
+    /// [`Error::ConfigDiffers`] with every key that differs and may not, [`Error::Config`] when either is not TOML.
+    pub fn expect_config(
+        &self,
+        saved: &str,
+        given: &str,
+        free: &[&str],
+    ) -> Result<Vec<(String, String, String)>> {
         let saved = parse(saved, &self.config_path())?;
         let given = parse(given, Path::new("the configuration given"))?;
-        let differences: Vec<_> = differences(&saved, &given)
-            .into_iter()
-            .filter(|(key, _, _)| {
-                !free.iter().any(|free| {
-                    key.strip_prefix(free).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-                })
+        let is_free = |(key, _, _): &(String, String, String)| {
+            free.iter().any(|free| {
+                key.strip_prefix(free).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
             })
-            .collect();
-        if differences.is_empty() {
+        };
+        let (changed, fixed): (Vec<_>, Vec<_>) = differences(&saved, &given).into_iter().partition(is_free);
+        if fixed.is_empty() {
+            return Ok(changed);
+        }
+        Err(Error::ConfigDiffers { run: self.path.clone(), differences: fixed })
+    }
+
+    /// Writes changed keys, each with its old and its new value as TOML, to `config.toml`; all else in it stays as it is.
+    ///
+    /// # Errors
+    /// [`Error::Config`] when the file is not TOML, [`Error::Io`]; the file is then as it was.
+    pub fn change_config(&self, changes: &[(String, String, String)]) -> Result<()> {
+        if changes.is_empty() {
             return Ok(());
         }
-        Err(Error::ConfigDiffers { run: self.path.clone(), differences })
+        let mut table = parse(&self.config()?, &self.config_path())?;
+        for (key, _, value) in changes {
+            let parsed = parse(&format!("value = {value}"), &self.config_path())?;
+            let (section, name) =
+                key.split_once('.').map_or((None, key.as_str()), |(s, name)| (Some(s), name));
+            let target = match section {
+                Some(section) => table.get_mut(section).and_then(toml::Value::as_table_mut),
+                None => Some(&mut table),
+            };
+            if let (Some(target), Some(value)) = (target, parsed.get("value")) {
+                target.insert(name.to_owned(), value.clone());
+            }
+        }
+        atomic::write(&self.config_path(), table.to_string().as_bytes())
     }
 
     /// Checks that the data set is the one the run was made with.

@@ -1,22 +1,22 @@
 //! The exponential moving average of weights.
 
-use crate::nn::Weights;
+use crate::nn::StateDict;
 
 /// Averaged weights, which follow the trained ones at a distance and give better samples.
 #[derive(Clone, Debug)]
 pub struct Ema {
     decay: f64,
-    weights: Weights,
+    weights: StateDict,
 }
 
 impl Ema {
     /// Starts from `weights`.
-    pub fn new(decay: f64, weights: Weights) -> Ema {
+    pub fn new(decay: f64, weights: StateDict) -> Ema {
         Ema { decay, weights }
     }
 
     /// The averages.
-    pub fn weights(&self) -> &Weights {
+    pub fn weights(&self) -> &StateDict {
         &self.weights
     }
 
@@ -26,7 +26,7 @@ impl Ema {
     /// # Panics
     ///
     /// When `weights` are not those of the same networks.
-    pub fn update(&mut self, weights: &Weights, steps: u64) {
+    pub fn update(&mut self, weights: &StateDict, steps: u64) {
         let decay = self.decay.min((1 + steps) as f64 / (10 + steps) as f64);
         for (name, average) in self.weights.iter_mut() {
             let Some(weight) = weights.get(name) else { panic!("`{name}` has no weights to average") };

@@ -1,6 +1,8 @@
-//! What the loop tells whoever watches.
+//! What the loop reports.
 
 use std::path::PathBuf;
+
+use crate::model::Warning;
 
 /// Something that happened in training.
 #[derive(Clone, Debug)]
@@ -14,27 +16,30 @@ pub enum Event {
         /// Steps in all.
         steps: u64,
         /// Parameters of each network.
-        parameters: Vec<(&'static str, usize)>,
-        /// About how much memory training takes, in bytes.
-        memory: u64,
-        /// What was passed over while looking for the checkpoint to go on from.
+        parameters: Vec<(String, usize)>,
+        /// What was skipped while looking for the newest checkpoint, and what has changed since the run was made.
         notes: Vec<String>,
+    },
+    /// The first step of this start is done, and its memory is known.
+    Memory {
+        /// The most that the process has held so far, in bytes.
+        peak: u64,
     },
     /// A step is done.
     Step {
         /// Steps done.
         step: u64,
     },
-    /// The terms of the last step were read.
+    /// The metrics of the last step were read.
     Report {
         /// Steps done.
         step: u64,
-        /// The terms by name, in the model's order.
-        terms: Vec<(&'static str, f64)>,
+        /// The metrics by name, in the model's order.
+        metrics: Vec<(&'static str, f64)>,
         /// Examples seen in a second, since the last report.
         examples_per_second: f64,
     },
-    /// A number was measured on data held out.
+    /// A metric was measured on held-out data.
     Evaluated {
         /// Steps done.
         step: u64,
@@ -43,11 +48,11 @@ pub enum Event {
         /// Its value.
         value: f64,
     },
-    /// A grid of samples was written.
+    /// Samples were written.
     Sampled {
         /// Steps done.
         step: u64,
-        /// The picture.
+        /// Their file.
         path: PathBuf,
     },
     /// A checkpoint was written.
@@ -62,17 +67,6 @@ pub enum Event {
         /// Steps done.
         step: u64,
         /// What, and what to do.
-        finding: Finding,
+        warning: Warning,
     },
-}
-
-/// Something that looks wrong, and what to do about it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Finding {
-    /// A name to look it up by, such as `discriminator-saturated`.
-    pub name: &'static str,
-    /// What was seen.
-    pub what: String,
-    /// What to try.
-    pub remedy: String,
 }

@@ -1,6 +1,6 @@
 //! Signs of trouble that show in the samples of any model.
 
-use super::Finding;
+use crate::model::Warning;
 
 /// Samples closer together than this part of the data's own distance have collapsed.
 const COLLAPSED: f64 = 0.2;
@@ -8,9 +8,9 @@ const COLLAPSED: f64 = 0.2;
 /// Compares how far apart samples are with how far apart data are.
 ///
 /// `samples` and `data` hold images of `dims` bytes one after another.
-pub(super) fn collapse(samples: &[u8], data: &[u8], dims: usize) -> Option<Finding> {
+pub(super) fn collapse(samples: &[u8], data: &[u8], dims: usize) -> Option<Warning> {
     let (samples, data) = (mean_distance(samples, dims)?, mean_distance(data, dims)?);
-    (samples < COLLAPSED * data).then(|| Finding {
+    (samples < COLLAPSED * data).then(|| Warning {
         name: "generator-collapsed",
         what: format!(
             "samples differ from each other by {samples:.1} grey levels where data differ by {data:.1}: the model \

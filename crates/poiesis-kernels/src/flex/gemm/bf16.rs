@@ -1,8 +1,10 @@
 //! The matrix product with factors of bf16 and sums of f32, by the instruction for pairs of them (AVX512-BF16).
 //!
-//! Packing rounds the right matrix, to pairs of neighbours in the order of the sum. If the left matrix is not rounded already,
-//! blocks of it, [`DEPTH`] columns of [`ROWS`] rows, are rounded to where the cache holds them and serve all panels of a call. The
-//! order of each element's sum depends on nothing but the depth.
+//! Packing rounds the right matrix to pairs of neighbours in the order of the sum. If the left matrix is not rounded already,
+//! blocks of [`DEPTH`] columns of [`ROWS`] rows are rounded into a buffer that stays in the cache and is used for all panels
+//! of a call. The order of each element's sum depends on the depth alone.
+
+#![expect(unsafe_code, reason = "vector instructions that not every processor has, through raw pointers")]
 
 use std::arch::x86_64::{
     __m512, __m512bh, __m512i, __mmask16, _mm512_cvtne2ps_pbh, _mm512_dpbf16_ps, _mm512_loadu_epi32,
@@ -15,7 +17,10 @@ use std::ops::Range;
 
 use pulp::x86::V4;
 
-use super::{Left, Product, Right, Rows, Steps, Write, tile_rows, tiles};
+use super::packing::Panel;
+use super::product::Call;
+use super::tile::{tile, tile_rows, tiles};
+use super::{Left, Product, Right, Strides, Write};
 use crate::flex::parallel;
 
 /// Columns of the left matrix in a block.
@@ -24,27 +29,27 @@ const DEPTH: usize = 128;
 /// Pairs of columns in a block.
 const PAIRS: usize = DEPTH / 2;
 
-/// Rows of the left matrix in a block; a multiple of every tile's.
+/// Rows of the left matrix in a block; a multiple of the rows of every tile.
 const ROWS: usize = 96;
 
 // Lines of the left matrix are its rows or its columns.
 const _: () = assert!(ROWS <= DEPTH);
 
-/// Numbers in a vector.
+/// Values in a vector.
 const LANES: usize = 16;
 
 /// Vectors in a row of a panel.
 const VECTORS: usize = 4;
 
-/// What the last of an odd number of lines is paired with.
+/// The partner of the last of an odd number of lines.
 const ZEROS: [f32; DEPTH] = [0.0; DEPTH];
 
 /// Scratch of a thread.
 #[repr(align(64))]
 struct Blocks {
-    /// A rounded block of the left matrix. A number holds a pair, whose first half is the lower one.
+    /// A rounded block of the left matrix. An element holds a pair, the first value in the lower half.
     left: [u32; ROWS * PAIRS],
-    /// Lines of the left matrix that do not lie without gaps.
+    /// Lines of the left matrix that are not contiguous in memory.
     lines: [[f32; DEPTH]; 2],
     /// Rows of a panel before they are rounded.
     right: [f32; DEPTH * VECTORS * LANES],
@@ -64,14 +69,14 @@ thread_local! {
 ///
 /// The processor has the features.
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-pub(super) unsafe fn pack_panel(rows: &Rows<'_>, packed: &mut [f32]) {
-    let stride = rows.stride;
+pub(super) unsafe fn pack_panel(panel: &Panel<'_>, packed: &mut [f32]) {
+    let (stride, rows) = (panel.stride, panel.matrix.rows());
     let packed: &mut [u32] = bytemuck::cast_slice_mut(packed);
     BLOCKS.with_borrow_mut(|blocks| {
-        for start in (0..rows.count()).step_by(DEPTH) {
-            let count = DEPTH.min(rows.count() - start);
+        for start in (0..rows).step_by(DEPTH) {
+            let count = DEPTH.min(rows - start);
             let copy = &mut blocks.right[..count * stride];
-            rows.copy(start..start + count, copy);
+            panel.copy(start..start + count, copy);
             let pairs = packed[start / 2 * stride..].chunks_exact_mut(stride);
             for (two, pairs) in copy.chunks(2 * stride).zip(pairs) {
                 let (a, b) = two.split_at(stride);
@@ -83,10 +88,10 @@ pub(super) unsafe fn pack_panel(rows: &Rows<'_>, packed: &mut [f32]) {
 
 /// # Safety
 ///
-/// Both matrices are complete, the result is this call's own as [`Product::run`] demands, and the processor has the features.
+/// Both matrices are complete, the result is this call's own as [`Call::run`] demands, and the processor has the features.
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-pub(super) unsafe fn multiply(product: &Product<'_>) {
-    let Product { left, rows, depth, .. } = *product;
+pub(super) unsafe fn multiply(call: &Call<'_>) {
+    let Product { left, rows, depth, .. } = call.product;
     if left.rounded {
         let values: &[u32] = bytemuck::cast_slice(left.values);
         for start in (0..depth).step_by(DEPTH) {
@@ -94,7 +99,7 @@ pub(super) unsafe fn multiply(product: &Product<'_>) {
             let block =
                 Block { left: values.as_ptr(), rows: left.rows, columns: from, count: rows, first_row: 0 };
             // SAFETY: the caller's promise.
-            unsafe { block.multiply(product, start) };
+            unsafe { block.multiply(call, start) };
         }
         return;
     }
@@ -105,13 +110,13 @@ pub(super) unsafe fn multiply(product: &Product<'_>) {
                 let (row, pair) = round_left(left, part.clone(), start, DEPTH.min(depth - start), blocks);
                 let block = Block {
                     left: blocks.left.as_ptr(),
-                    rows: Steps::even(row),
-                    columns: Steps::even(pair),
+                    rows: Strides::even(row),
+                    columns: Strides::even(pair),
                     count: part.len(),
                     first_row: part.start,
                 };
                 // SAFETY: the block is in the scratch, and the caller promises the rest.
-                unsafe { block.multiply(product, start) };
+                unsafe { block.multiply(call, start) };
             }
         }
     });
@@ -120,9 +125,9 @@ pub(super) unsafe fn multiply(product: &Product<'_>) {
 /// A rounded block of the left matrix: element `(i, p)` of pairs is `left[rows.at(i) + columns.at(p)]`.
 struct Block {
     left: *const u32,
-    rows: Steps,
-    columns: Steps,
-    /// How many rows it has, and to which row of the result the first belongs.
+    rows: Strides,
+    columns: Strides,
+    /// Number of rows, and the row of the result that the first one belongs to.
     count: usize,
     first_row: usize,
 }
@@ -134,18 +139,21 @@ impl Block {
     ///
     /// The block has as many pairs as that, the right matrix is complete, and the result is this call's own.
     #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-    unsafe fn multiply(&self, product: &Product<'_>, start: usize) {
-        let Right::Packed(packed) = product.right else { unreachable!("bf16 never reads in place") };
+    unsafe fn multiply(&self, call: &Call<'_>, start: usize) {
+        let product = call.product;
+        let Right::Packed(packed) = product.right else {
+            unreachable!("bf16 products need a packed right matrix")
+        };
         let packed: &[u32] = bytemuck::cast_slice(packed);
         let pairs = DEPTH.min(product.depth - start).div_ceil(2);
         let panel = VECTORS * LANES;
         for first in (0..product.columns).step_by(panel) {
             let width = panel.min(product.columns - first);
             let vectors = width.div_ceil(LANES);
-            let places = product.places.skip(self.first_row);
+            let result_rows = call.result_rows.skip(self.first_row);
             let right = &packed[first * product.depth.div_ceil(2) + start / 2 * vectors * LANES..];
             assert!(right.len() >= pairs * vectors * LANES);
-            for tiles in tiles(self.rows, places, self.count, tile_rows::<V4>(vectors)) {
+            for tiles in tiles(self.rows, result_rows, self.count, tile_rows::<V4>(vectors)) {
                 let column = Column {
                     tiles: tiles.count,
                     left: self.left.wrapping_add(self.rows.at(tiles.first) + self.columns.at(0)),
@@ -156,8 +164,8 @@ impl Block {
                     jump: self.columns.jump.wrapping_sub(self.columns.run.wrapping_mul(self.columns.step)),
                     right: right.as_ptr(),
                     pairs,
-                    result: product.result.wrapping_add(places.at(tiles.first) + first),
-                    stride: places.step,
+                    result: call.result.wrapping_add(result_rows.at(tiles.first) + first),
+                    stride: result_rows.step,
                     last: mask(width - (vectors - 1) * LANES),
                     add: start > 0 || product.write == Write::Add,
                 };
@@ -173,8 +181,8 @@ impl Block {
     }
 }
 
-/// Rounds rows `rows`, columns from `start` on, into the left block; returns how far apart its rows and its pairs lie. Of an odd
-/// number of columns the last is paired with zero.
+/// Rounds the rows `rows`, columns from `start` on, into the left block; returns the distances of its rows and its pairs. Of an
+/// odd number of columns the last is paired with zero.
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
 fn round_left(
     left: Left<'_>,
@@ -205,9 +213,9 @@ fn round_left(
     (1, ROWS)
 }
 
-/// The elements `at + steps.at(start) …` of `values`, as many as `copy` has: where they lie, or copied.
+/// The elements `at + steps.at(start) …` of `values`, as many as `copy` has, copied only if they are not contiguous.
 #[inline(always)]
-fn line<'a>(values: &'a [f32], at: usize, steps: Steps, start: usize, copy: &'a mut [f32]) -> &'a [f32] {
+fn line<'a>(values: &'a [f32], at: usize, steps: Strides, start: usize, copy: &'a mut [f32]) -> &'a [f32] {
     if steps.step == 1 && copy.len() <= steps.left_in_run(start) {
         return &values[at + steps.at(start)..][..copy.len()];
     }
@@ -232,31 +240,31 @@ fn mask(count: usize) -> __mmask16 {
     if count >= LANES { !0 } else { (1 << count) - 1 }
 }
 
-/// A vector of numbers.
+/// Loads a vector.
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
 #[inline]
 fn load(values: &[f32; LANES]) -> __m512 {
-    // SAFETY: as many numbers as are read.
+    // SAFETY: the array has exactly the values that are read.
     unsafe { _mm512_loadu_ps(values.as_ptr()) }
 }
 
-/// Fewer numbers than a vector has, and zeros behind.
+/// Loads fewer values than a vector has, followed by zeros.
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
 #[inline]
 fn load_part(values: &[f32]) -> __m512 {
-    // SAFETY: lanes behind the end of the slice are not read.
+    // SAFETY: lanes past the end of the slice are not read.
     unsafe { _mm512_maskz_loadu_ps(mask(values.len()), values.as_ptr()) }
 }
 
-/// The first lanes of `pairs`, as many as `to` has.
+/// Stores the first lanes of `pairs`, as many as `to` has.
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
 #[inline]
 fn store(pairs: __m512i, to: &mut [u32]) {
-    // SAFETY: lanes behind the end of the slice are not written.
+    // SAFETY: lanes past the end of the slice are not written.
     unsafe { _mm512_mask_storeu_epi32(to.as_mut_ptr().cast(), mask(to.len()), pairs) }
 }
 
-/// `a` and behind it `b`, rounded.
+/// `a` followed by `b`, rounded.
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
 #[inline]
 fn round_vectors(a: __m512, b: __m512) -> __m512i {
@@ -264,7 +272,7 @@ fn round_vectors(a: __m512, b: __m512) -> __m512i {
     unsafe { transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(b, a)) }
 }
 
-/// Rounds numbers; neighbours make a pair.
+/// Rounds values; neighbours make a pair.
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
 pub(super) fn round(values: &[f32], pairs: &mut [u32]) {
     for (values, pairs) in values.chunks(2 * LANES).zip(pairs.chunks_mut(LANES)) {
@@ -278,7 +286,7 @@ pub(super) fn round(values: &[f32], pairs: &mut [u32]) {
     }
 }
 
-/// Rounds numbers; a pair is one of `a` and one of `b`.
+/// Rounds values; a pair holds one value of `a` and one of `b`.
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
 pub(super) fn interleave(a: &[f32], b: &[f32], pairs: &mut [u32]) {
     const ORDER: [u16; 32] = {
@@ -304,13 +312,13 @@ pub(super) fn interleave(a: &[f32], b: &[f32], pairs: &mut [u32]) {
     }
 }
 
-/// Tiles of the result, one below the other; rows and pairs of the left block lie `left_row` and `left_pair` apart.
+/// Tiles of the result, one below the other; rows and pairs of the left block are `left_row` and `left_pair` apart.
 struct Column {
     tiles: usize,
     left: *const u32,
     left_row: usize,
     left_pair: usize,
-    /// Pairs in a run, those of them from the first one on, and what is added behind a run.
+    /// Pairs in a run, pairs of the first run, and the distance added after a run.
     run: usize,
     left_in_run: usize,
     jump: usize,
@@ -318,7 +326,7 @@ struct Column {
     pairs: usize,
     result: *mut f32,
     stride: usize,
-    /// Which columns of the last vector there are.
+    /// The columns of the last vector that exist.
     last: __mmask16,
     add: bool,
 }

@@ -1,4 +1,4 @@
-//! Convolutions whose results depend on earlier numbers of an image alone (van den Oord et al. 2016, arXiv:1601.06759, §3.4).
+//! Convolutions whose results depend on earlier values of an image alone (van den Oord et al. 2016, arXiv:1601.06759, §3.4).
 //!
 //! An image is read row by row, and the channels of a pixel one after another. So that the features of a pixel know which
 //! channels they may depend on, they are divided into as many groups as there are channels, in that order.
@@ -9,7 +9,7 @@ use burn::module::{Module, Param};
 use burn::tensor::{Tensor, TensorData};
 use poiesis_kernels::{ConvOptions, conv2d, linear};
 
-use crate::nn::{Activation, Init, Law, activate};
+use crate::nn::{Activation, Init, Initializer, activate};
 
 /// What a kernel may read, beside the rows above the one it is centred on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,7 +66,7 @@ impl Kernel {
     }
 
     /// Elements that take part, counted row by row, where the centre is read at all or in part.
-    fn live(self, channels: usize) -> usize {
+    fn active_taps(self, channels: usize) -> usize {
         let Kernel { size: [_, width], centre: [row, column], mask } = self;
         match mask {
             Mask::Above => row * width,
@@ -94,22 +94,22 @@ pub(crate) struct MaskedConv2d {
 
 impl MaskedConv2d {
     /// Makes a convolution for images of `channels` channels. The outputs are `parts` times as many as the features that are divided
-    /// into groups: a gate has two parts, of which each is divided. Weights are drawn from `law`, for the inputs that are read;
+    /// into groups: a gate has two parts, of which each is divided. Weights are drawn from `initializer`, for the inputs that are read;
     /// biases are zero.
     pub(crate) fn new(
         kernel: Kernel,
         [inputs, outputs]: [usize; 2],
         parts: usize,
-        law: Law,
+        initializer: Initializer,
         channels: usize,
         init: &mut Init,
     ) -> MaskedConv2d {
-        let live = kernel.live(channels);
+        let active = kernel.active_taps(channels);
         let [height, width] = kernel.size;
-        let (shape, read) = ([height, width, inputs, outputs], live.max(1));
-        let weight = init.weight(shape, read * inputs, read * outputs, law);
+        let (shape, read) = ([height, width, inputs, outputs], active.max(1));
+        let weight = init.weight(shape, read * inputs, read * outputs, initializer);
         let padding = [0, 1].map(|axis| [kernel.centre[axis], kernel.size[axis] - 1 - kernel.centre[axis]]);
-        let options = ConvOptions { padding, live: Some(live), ..ConvOptions::default() };
+        let options = ConvOptions { padding, active_taps: Some(active), ..ConvOptions::default() };
         let groups = channels > 1 && matches!(kernel.mask, Mask::A | Mask::B);
         let mask = groups.then(|| {
             let features = outputs / parts;
@@ -120,7 +120,7 @@ impl MaskedConv2d {
             };
             let element = inputs * outputs;
             let mut mask = vec![1.0; height * width * element];
-            for (place, factor) in mask[(live - 1) * element..live * element].iter_mut().enumerate() {
+            for (place, factor) in mask[(active - 1) * element..active * element].iter_mut().enumerate() {
                 *factor = f32::from(passes(place / outputs, place % outputs));
             }
             Tensor::from_data(TensorData::new(mask, shape), init.device())
@@ -142,7 +142,7 @@ impl MaskedConv2d {
         activate(conv2d(x, weight, bias, &self.options), activation)
     }
 
-    /// How its kernel moves, and how many of its elements are live.
+    /// How its kernel moves, and how many of its taps are active.
     pub(crate) fn options(&self) -> &ConvOptions {
         &self.options
     }

@@ -12,8 +12,8 @@ use poiesis_kernels::inference::{PackedLinear, Rows, Window, activate, log_softm
 use rayon::prelude::*;
 
 use super::causal::{MaskedConv2d, features_of};
-use super::pixels::{PixelLaw, Pixels};
-use crate::capability::Reader;
+use super::pixels::{PixelDistribution, Pixels};
+use crate::abilities::IncrementalDecoder;
 
 /// Sequences that are computed together on a thread.
 const TOGETHER: usize = 8;
@@ -96,10 +96,10 @@ impl PackedConv {
     pub(crate) fn new(conv: &MaskedConv2d, size: [usize; 2], parts: usize, groups: usize) -> PackedConv {
         let [height, width, inputs, outputs] = conv.weight.dims();
         let window = Window::new([size[0], size[1], inputs], [height, width], conv.options());
-        let live = conv.options().live.unwrap_or(height * width) * inputs;
-        let (weight, bias) = (numbers(conv.masked_weight()), numbers(conv.bias.val()));
+        let active = conv.options().active_taps.unwrap_or(height * width) * inputs;
+        let (weight, bias) = (tensor_values(conv.masked_weight()), tensor_values(conv.bias.val()));
         let group =
-            |group| pack(&weight[..live * outputs], Some(&bias), [live, outputs], parts, group, groups);
+            |group| pack(&weight[..active * outputs], Some(&bias), [active, outputs], parts, group, groups);
         PackedConv { window, inputs, groups: (0..groups).map(group).collect(), starts: Vec::new() }
     }
 
@@ -148,8 +148,8 @@ pub(crate) fn columns(row: &[f32], parts: usize, group: usize, groups: usize) ->
     row.chunks_exact(features).flat_map(move |part| part[own.clone()].iter().copied())
 }
 
-/// The numbers of a tensor.
-pub(crate) fn numbers<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+/// The values of a tensor.
+pub(crate) fn tensor_values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
     tensor.into_data().iter::<f32>().collect()
 }
 
@@ -206,11 +206,11 @@ pub trait Columns: Send {
 }
 
 /// Images that are read side by side.
-pub(crate) struct PixelReader<C> {
+pub(crate) struct PixelDecoder<C> {
     pixels: Pixels,
     parts: Vec<Part<C>>,
     place: usize,
-    laws: Vec<f32>,
+    log_probs: Vec<f32>,
     known: bool,
 }
 
@@ -220,20 +220,20 @@ struct Part<C> {
     maps: usize,
     x: Vec<f32>,
     logits: Vec<f32>,
-    laws: Vec<f32>,
+    log_probs: Vec<f32>,
 }
 
 impl<C: Columns> Part<C> {
     fn new(pixels: &Pixels, maps: usize, columns: C) -> Part<C> {
         let x = vec![0.0; maps * pixels.shape.dims()];
-        Part { columns, maps, x, logits: Vec::new(), laws: Vec::new() }
+        Part { columns, maps, x, logits: Vec::new(), log_probs: Vec::new() }
     }
 
     fn places(&self, pixels: &Pixels, y: usize, xs: Range<usize>) -> Places {
         Places { maps: self.maps, size: [pixels.shape.height, pixels.shape.width], y, xs }
     }
 
-    /// The laws of value number `place` of each image.
+    /// The log_probs of value number `place` of each image.
     fn read(&mut self, pixels: &Pixels, place: usize) {
         let (pixel, channel) = (place / pixels.shape.channels, place % pixels.shape.channels);
         let (y, x) = (pixel / pixels.shape.width, pixel % pixels.shape.width);
@@ -243,11 +243,11 @@ impl<C: Columns> Part<C> {
         let places = self.places(pixels, y, x..x + 1);
         self.logits.clear();
         self.columns.logits(&self.x, &places, channel..channel + 1, &mut self.logits);
-        self.laws.clear();
-        laws(pixels, &self.logits, &mut self.laws);
+        self.log_probs.clear();
+        log_probs(pixels, &self.logits, &mut self.log_probs);
     }
 
-    /// The laws of all values of images that are in `x`: `[maps, dims, levels]`.
+    /// The log_probs of all values of images that are in `x`: `[maps, dims, levels]`.
     fn read_all(&mut self, pixels: &Pixels, out: &mut [f32]) {
         let shape = pixels.shape;
         let levels = pixels.levels();
@@ -257,32 +257,32 @@ impl<C: Columns> Part<C> {
             // All channels of a layer come before the next layer, which reads those of neighbours.
             self.logits.clear();
             self.columns.logits(&self.x, &places, 0..shape.channels, &mut self.logits);
-            self.laws.clear();
-            laws(pixels, &self.logits, &mut self.laws);
-            let each = self.laws.chunks_exact(places.count() * levels).enumerate();
+            self.log_probs.clear();
+            log_probs(pixels, &self.logits, &mut self.log_probs);
+            let each = self.log_probs.chunks_exact(places.count() * levels).enumerate();
             for (channel, of_channel) in each {
-                for (number, law) in places.numbers().zip(of_channel.chunks_exact(levels)) {
-                    out[(number * shape.channels + channel) * levels..][..levels].copy_from_slice(law);
+                for (number, row) in places.numbers().zip(of_channel.chunks_exact(levels)) {
+                    out[(number * shape.channels + channel) * levels..][..levels].copy_from_slice(row);
                 }
             }
         }
     }
 }
 
-impl<C: Columns> PixelReader<C> {
+impl<C: Columns> PixelDecoder<C> {
     /// Begins `count` images; `columns` makes the network for a range of them.
-    pub(crate) fn new(pixels: Pixels, count: usize, columns: impl Fn(Range<usize>) -> C) -> PixelReader<C> {
+    pub(crate) fn new(pixels: Pixels, count: usize, columns: impl Fn(Range<usize>) -> C) -> PixelDecoder<C> {
         let part = |first: usize| {
             let range = first..count.min(first + TOGETHER);
             Part::new(&pixels, range.len(), columns(range))
         };
         let parts = (0..count).step_by(TOGETHER).map(part).collect();
-        PixelReader { pixels, parts, place: 0, laws: Vec::new(), known: false }
+        PixelDecoder { pixels, parts, place: 0, log_probs: Vec::new(), known: false }
     }
 }
 
-impl<C: Columns> Reader for PixelReader<C> {
-    fn laws(&mut self) -> &[f32] {
+impl<C: Columns> IncrementalDecoder for PixelDecoder<C> {
+    fn log_probs(&mut self) -> &[f32] {
         let (pixels, place) = (self.pixels, self.place);
         assert!(place < pixels.shape.dims(), "an image of {} values has no more", pixels.shape.dims());
         if !self.known {
@@ -290,19 +290,19 @@ impl<C: Columns> Reader for PixelReader<C> {
                 [one] => one.read(&pixels, place),
                 parts => parts.par_iter_mut().for_each(|part| part.read(&pixels, place)),
             }
-            self.laws.clear();
-            self.parts.iter().for_each(|part| self.laws.extend_from_slice(&part.laws));
+            self.log_probs.clear();
+            self.parts.iter().for_each(|part| self.log_probs.extend_from_slice(&part.log_probs));
             self.known = true;
         }
-        &self.laws
+        &self.log_probs
     }
 
-    fn push(&mut self, values: &[u32]) {
+    fn append(&mut self, values: &[u32]) {
         let (pixels, dims) = (self.pixels, self.pixels.shape.dims());
         let count: usize = self.parts.iter().map(|part| part.maps).sum();
         assert_eq!(values.len(), count, "{} values for {count} images", values.len());
         // Features that were not asked for would be missing at later pixels.
-        self.laws();
+        self.log_probs();
         let mut values = values.iter();
         for part in &mut self.parts {
             for (image, &value) in part.x.chunks_exact_mut(dims).zip(&mut values) {
@@ -315,39 +315,39 @@ impl<C: Columns> Reader for PixelReader<C> {
     }
 }
 
-/// The laws of all values of whole images, `[images, dims, levels]`.
-pub(crate) fn all_laws<C: Columns>(
+/// The log_probs of all values of whole images, `[images, dims, levels]`.
+pub(crate) fn all_log_probs<C: Columns>(
     pixels: Pixels,
     images: &[&[u32]],
     columns: impl Fn(Range<usize>) -> C + Sync,
 ) -> Vec<f32> {
     let dims = pixels.shape.dims();
-    let mut laws = vec![0.0; images.len() * dims * pixels.levels()];
-    let parts = laws.par_chunks_mut(TOGETHER * dims * pixels.levels()).zip(images.par_chunks(TOGETHER));
-    parts.enumerate().for_each(|(part, (laws, images))| {
+    let mut log_probs = vec![0.0; images.len() * dims * pixels.levels()];
+    let parts = log_probs.par_chunks_mut(TOGETHER * dims * pixels.levels()).zip(images.par_chunks(TOGETHER));
+    parts.enumerate().for_each(|(part, (log_probs, images))| {
         let first = part * TOGETHER;
         let mut part = Part::new(&pixels, images.len(), columns(first..first + images.len()));
         for (x, image) in part.x.chunks_exact_mut(dims).zip(images) {
             assert_eq!(image.len(), dims, "an image of {} values has {dims}", image.len());
             x.iter_mut().zip(*image).for_each(|(x, &value)| *x = pixels.input(value));
         }
-        part.read_all(&pixels, laws);
+        part.read_all(&pixels, log_probs);
     });
-    laws
+    log_probs
 }
 
 /// Adds the log-probabilities of the levels, given the logits of some values.
-fn laws(pixels: &Pixels, logits: &[f32], laws: &mut Vec<f32>) {
-    match pixels.law() {
-        PixelLaw::Binary => {
+fn log_probs(pixels: &Pixels, logits: &[f32], log_probs: &mut Vec<f32>) {
+    match pixels.distribution() {
+        PixelDistribution::Binary => {
             // log p(0) = −softplus(logit), log p(1) = −softplus(−logit).
-            laws.extend(logits.iter().flat_map(|&logit| [logit, -logit]));
-            activate(laws, Activation::Softplus);
-            laws.iter_mut().for_each(|law| *law = -*law);
+            log_probs.extend(logits.iter().flat_map(|&logit| [logit, -logit]));
+            activate(log_probs, Activation::Softplus);
+            log_probs.iter_mut().for_each(|log_prob| *log_prob = -*log_prob);
         }
-        PixelLaw::Softmax => {
-            laws.extend_from_slice(logits);
-            log_softmax(laws, pixels.levels());
+        PixelDistribution::Softmax => {
+            log_probs.extend_from_slice(logits);
+            log_softmax(log_probs, pixels.levels());
         }
     }
 }

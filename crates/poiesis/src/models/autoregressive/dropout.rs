@@ -3,9 +3,10 @@
 use burn::tensor::Tensor;
 use poiesis_kernels::uniform;
 
+use crate::model::Step;
 use crate::rng;
 
-/// Sets a part of the numbers to zero and scales the others up, with a stream of the generator for each place in a network.
+/// Sets a fraction of the values to zero and scales the others up, with a stream of the generator for each place in a network.
 pub(super) struct Dropout {
     part: f64,
     key: [u8; 32],
@@ -13,17 +14,17 @@ pub(super) struct Dropout {
 }
 
 impl Dropout {
-    /// For what is not training.
+    /// For evaluation: none.
     pub(super) fn none() -> Dropout {
         Dropout { part: 0.0, key: [0; 32], stream: 0 }
     }
 
-    /// For step `step` of a network that drops out at `places`.
-    pub(super) fn of_step(part: f64, seed: u64, step: u64, places: usize) -> Dropout {
-        Dropout { part, key: rng::key(seed, "dropout"), stream: step * places as u64 }
+    /// For a training step of a network that drops values at `places`.
+    pub(super) fn of_step(part: f64, step: &Step<'_>, places: usize) -> Dropout {
+        Dropout { part, key: rng::key(step.seed, "dropout"), stream: step.number * places as u64 }
     }
 
-    /// The next place: each number of `x` is zero with the probability of the part.
+    /// The next place: each value of `x` becomes zero with that probability.
     pub(super) fn apply<const D: usize>(&mut self, x: Tensor<D>) -> Tensor<D> {
         if self.part == 0.0 {
             return x;

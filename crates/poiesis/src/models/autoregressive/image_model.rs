@@ -1,27 +1,41 @@
-//! What models share that give each number of an image a law by a masked convolutional network: likelihood, laws, samples and
-//! training. The networks are in the files of their papers.
+//! What the models of images by masked networks share: likelihood, distributions of single values, and training. The networks are in the
+//! files of their papers.
 
 use std::ops::Range;
 
-use burn::module::{Module, Param};
+use burn::module::{Module, ModuleDisplay, Param};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use poiesis_kernels::embedding;
 
-use super::columns::{Columns, PixelReader, all_laws};
-use super::pixels::Pixels;
-use crate::capability::{Code, ImageLikelihood, Likelihood, Model, Reader, Sample, Scale};
-use crate::data::Batches;
+use super::columns::{Columns, PixelDecoder, all_log_probs};
+use super::pixels::{PixelDistribution, Pixels};
+use crate::abilities::{Abilities, Autoregressive, ImageLikelihood, IncrementalDecoder, Likelihood};
+use crate::config::{Faults, Settings};
+use crate::data::{DataSpec, ImageBatches, ImageNeeds, PixelEncoding};
 use crate::error::{Error, Result};
-use crate::generate;
-use crate::nn::Weights;
-use crate::train::{Optimizer, Session, Terms};
+use crate::model::{About, Metrics, Model, Step};
+use crate::nn::Init;
+use crate::optim::{Optimizer, OptimizerConfig};
 
-/// A network that gives the logits of all numbers of images, each from earlier numbers alone.
-pub trait ImageNetwork: Module {
-    /// The network for some images side by side, with what it keeps of them.
+/// A network that gives the logits of all values of images, each from earlier values alone.
+pub trait ImageNetwork: Module + ModuleDisplay + Sync + 'static {
+    /// What lists and help say of it.
+    const ABOUT: About;
+
+    /// Its section of the configuration.
+    type Config: ImageConfig;
+
+    /// The network with what it keeps of several images in parallel.
     type Cached: Columns;
 
-    /// The logits of images whose numbers are in [-1, 1].
+    /// Makes the network for `pixels`, conditioned on `classes` classes or on none.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidValue`] when the configuration does not fit the images.
+    fn new(config: &Self::Config, pixels: &Pixels, classes: usize, init: &mut Init) -> Result<Self>;
+
+    /// The logits of images whose values are in [-1, 1].
     ///
     /// # Shapes
     ///
@@ -33,35 +47,60 @@ pub trait ImageNetwork: Module {
     fn cached(&self, pixels: &Pixels, classes: &[Option<u32>]) -> Self::Cached;
 }
 
+/// What the configurations of these networks have in common.
+pub trait ImageConfig: Settings {
+    /// The distribution of a channel of a pixel.
+    fn distribution(&self) -> PixelDistribution;
+
+    /// Levels of a channel, for a softmax.
+    fn levels(&self) -> usize;
+
+    /// Whether the model is conditioned on the classes of the data.
+    fn conditional(&self) -> bool;
+}
+
+/// Reads the three keys that all these configurations have.
+macro_rules! image_config {
+    ($config:ty) => {
+        impl $crate::models::autoregressive::image_model::ImageConfig for $config {
+            fn distribution(&self) -> $crate::models::autoregressive::pixels::PixelDistribution {
+                self.distribution
+            }
+
+            fn levels(&self) -> usize {
+                self.levels
+            }
+
+            fn conditional(&self) -> bool {
+                self.conditional
+            }
+        }
+    };
+}
+pub(super) use image_config;
+
 /// A network and what it is a distribution over.
-#[derive(Clone, Debug)]
-pub struct ImageModel<N> {
+#[derive(Module, Debug)]
+pub struct ImageModel<N: Module + ModuleDisplay> {
+    /// The network.
+    pub network: N,
+    #[module(skip)]
     pixels: Pixels,
+    #[module(skip)]
     classes: usize,
-    network: N,
 }
 
 impl<N: ImageNetwork> ImageModel<N> {
-    /// Puts both together; `classes` is the number of classes the network is conditioned on, 0 for none.
-    pub fn new(pixels: Pixels, classes: usize, network: N) -> ImageModel<N> {
-        ImageModel { pixels, classes, network }
-    }
-
     /// What it is a distribution over.
     pub fn pixels(&self) -> &Pixels {
         &self.pixels
     }
 
-    /// The network.
-    pub fn network(&self) -> &N {
-        &self.network
-    }
-
-    /// The logits of all numbers of images.
+    /// The logits of all values of images.
     ///
     /// # Shapes
     ///
-    /// `images` is `[batch, height, width, channels]` on the scale of the law, `classes` has one for each image, read by a
+    /// `images` is `[batch, height, width, channels]` in the model's encoding, `classes` has one for each image, read by a
     /// conditional model alone; the result is `[batch, height, width, channels · logits]`.
     ///
     /// # Panics
@@ -76,20 +115,52 @@ impl<N: ImageNetwork> ImageModel<N> {
         self.pixels.log_prob(self.logits(images.clone(), classes), images).mean().neg()
     }
 
-    /// Takes the weights of the network.
-    ///
-    /// # Errors
-    ///
-    /// A sentence naming the first array that is missing or has another shape.
-    pub fn put(&mut self, weights: &Weights) -> Result<(), String> {
-        self.network = weights.put_into("network", self.network.clone())?;
-        Ok(())
+    /// One step on given data.
+    pub(crate) fn update(&mut self, images: Tensor<4>, classes: &[u32], step: &mut Step<'_>) -> Metrics {
+        let loss = self.loss(images, classes);
+        step.minimize("optimizer", &mut self.network, &loss);
+        Metrics::new().with("nll", loss)
+    }
+}
+
+impl<N: ImageNetwork> Model for ImageModel<N> {
+    const ABOUT: About = N::ABOUT;
+
+    type Config = N::Config;
+    type Data = ImageBatches;
+
+    fn needs(config: &N::Config, _spec: &DataSpec) -> Result<ImageNeeds> {
+        Ok(ImageNeeds { encoding: config.distribution().encoding() })
+    }
+
+    fn new(config: &N::Config, spec: &DataSpec, init: &mut Init) -> Result<ImageModel<N>> {
+        let name = N::ABOUT.name;
+        let pixels = Pixels::new(config.distribution(), config.levels(), spec.images()?, name)?;
+        let classes = check_classes(name, config.conditional(), spec.classes)?;
+        let network = N::new(config, &pixels, classes, init)?;
+        Ok(ImageModel { network, pixels, classes })
+    }
+
+    fn optimizers(_config: &N::Config, shared: &OptimizerConfig) -> Vec<(&'static str, Optimizer)> {
+        vec![("optimizer", Optimizer::new(shared))]
+    }
+
+    fn train_step(&mut self, data: &mut ImageBatches, step: &mut Step<'_>) -> Metrics {
+        self.update(data.images(step.number), &data.classes(step.number), step)
+    }
+
+    fn abilities(&self) -> Abilities<'_> {
+        Abilities {
+            autoregressive: Some(self),
+            likelihood: Some(Likelihood::Images(self)),
+            ..Abilities::default()
+        }
     }
 }
 
 impl<N: ImageNetwork> ImageLikelihood for ImageModel<N> {
-    fn scale(&self) -> Scale {
-        self.pixels.scale()
+    fn encoding(&self) -> PixelEncoding {
+        self.pixels.encoding()
     }
 
     fn log_prob(&self, images: Tensor<4>, classes: &[u32]) -> Vec<f64> {
@@ -98,82 +169,23 @@ impl<N: ImageNetwork> ImageLikelihood for ImageModel<N> {
     }
 }
 
-impl<N: ImageNetwork + Sync> Code for ImageModel<N> {
-    fn alphabet(&self) -> usize {
+impl<N: ImageNetwork> Autoregressive for ImageModel<N> {
+    fn num_values(&self) -> usize {
         self.pixels.levels()
     }
 
-    fn reader(&self, classes: &[Option<u32>]) -> Box<dyn Reader + '_> {
+    fn num_classes(&self) -> usize {
+        self.classes
+    }
+
+    fn decoder(&self, classes: &[Option<u32>]) -> Box<dyn IncrementalDecoder + '_> {
         let columns = |images: Range<usize>| self.network.cached(&self.pixels, &classes[images]);
-        Box::new(PixelReader::new(self.pixels, classes.len(), columns))
+        Box::new(PixelDecoder::new(self.pixels, classes.len(), columns))
     }
 
-    fn all_laws(&self, sequences: &[&[u32]], classes: &[Option<u32>]) -> Option<Vec<f32>> {
+    fn all_log_probs(&self, sequences: &[&[u32]], classes: &[Option<u32>]) -> Option<Vec<f32>> {
         let columns = |images: Range<usize>| self.network.cached(&self.pixels, &classes[images]);
-        Some(all_laws(self.pixels, sequences, columns))
-    }
-}
-
-impl<N: ImageNetwork + Sync> Sample for ImageModel<N> {
-    /// Images drawn value by value. Of a conditional model, image *i* has class *i* modulo their number.
-    fn sample(&self, seed: u64, indices: Range<u64>) -> Tensor<4> {
-        let device = &self.network.devices()[0];
-        generate::images(self, self.pixels.shape, self.classes, seed, indices, device)
-    }
-}
-
-impl<N: ImageNetwork + Sync> Model for ImageModel<N> {
-    fn sampler(&self) -> Option<&dyn Sample> {
-        Some(self)
-    }
-
-    fn likelihood(&self) -> Option<Likelihood<'_>> {
-        Some(Likelihood::Images(self))
-    }
-
-    fn code(&self) -> Option<&dyn Code> {
-        Some(self)
-    }
-}
-
-/// A model in training.
-pub(crate) struct Training<N> {
-    pub(crate) model: ImageModel<N>,
-    pub(crate) optimizer: Optimizer,
-    pub(crate) batches: Batches,
-}
-
-impl<N: ImageNetwork> Training<N> {
-    /// One step on given data.
-    pub(crate) fn learn(&mut self, images: Tensor<4>, classes: &[u32], schedule: f64) -> Terms {
-        let loss = self.model.loss(images, classes);
-        let mut gradients = loss.backward();
-        self.model.network = self.optimizer.step(self.model.network.clone(), &mut gradients, schedule);
-        Terms::new().with("nll", loss.inner())
-    }
-}
-
-impl<N: ImageNetwork> Session for Training<N> {
-    fn step(&mut self, step: u64, schedule: f64) -> Terms {
-        let images = match self.model.pixels.scale() {
-            Scale::Binary => self.batches.binarized(step),
-            Scale::EightBit => self.batches.images(step),
-        };
-        self.learn(images, &self.batches.classes(step), schedule)
-    }
-
-    fn weights(&self) -> Weights {
-        Weights::of("network", &self.model.network)
-    }
-
-    fn optimizer_state(&self) -> Weights {
-        self.optimizer.state("optimizer")
-    }
-
-    fn restore(&mut self, weights: &Weights, optimizer_state: &Weights) -> Result<(), String> {
-        self.model.put(weights)?;
-        self.optimizer.restore("optimizer", optimizer_state);
-        Ok(())
+        Some(all_log_probs(self.pixels, sequences, columns))
     }
 }
 
@@ -185,22 +197,18 @@ pub(crate) fn check_features(model: &str, sizes: &[(&str, usize)], channels: usi
             key: format!("{model}.{key}"),
             value: size.to_string(),
             reason: format!("each of {channels} channels needs a feature of its own"),
-            remedy: format!("set a larger number with --set {model}.{key}=N"),
+            remedy: format!("set {model}.{key} to a larger number"),
         })
     })
 }
 
-/// Refuses the side of a kernel, by its key, that is even or has no neighbours.
-pub(crate) fn check_kernels(model: &str, sides: &[(&str, usize)]) -> Result<()> {
-    let wrong = sides.iter().find(|(_, side)| side % 2 == 0 || *side == 1);
-    wrong.map_or(Ok(()), |(key, side)| {
-        Err(Error::InvalidValue {
-            key: format!("{model}.{key}"),
-            value: side.to_string(),
-            reason: "a kernel has a centre and neighbours on all sides".into(),
-            remedy: format!("choose 3, 5 or 7 with --set {model}.{key}=N"),
-        })
-    })
+/// Adds a fault for each kernel that is even or has no neighbours.
+pub(crate) fn check_kernels(faults: &mut Faults, kernels: &[(&str, usize)]) {
+    for (key, size) in kernels {
+        if size % 2 == 0 || *size == 1 {
+            faults.add(key, size, "a kernel has a centre and neighbours on all sides", "choose 3, 5 or 7");
+        }
+    }
 }
 
 /// The number of classes a model is conditioned on, of data with `classes` classes; refuses to condition on none.
@@ -210,7 +218,7 @@ pub(crate) fn check_classes(model: &str, conditional: bool, classes: usize) -> R
             key: format!("{model}.conditional"),
             value: "true".into(),
             reason: "the data have no classes".into(),
-            remedy: format!("give data with classes, or --set {model}.conditional=false"),
+            remedy: format!("give data with classes, or set {model}.conditional to false"),
         }),
         (true, classes) => Ok(classes),
         (false, _) => Ok(0),

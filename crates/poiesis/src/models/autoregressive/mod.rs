@@ -11,7 +11,6 @@ pub mod pixelcnn;
 pub mod pixelcnn_pp;
 pub mod pixelrnn;
 mod pixels;
-mod rule;
 pub mod transformer;
 pub mod wavenet;
 
@@ -22,8 +21,7 @@ pub use image_model::{ImageModel, ImageNetwork};
 pub use pixelcnn::{PixelCnn, PixelCnnConfig};
 pub use pixelcnn_pp::{PixelCnnPp, PixelCnnPpConfig};
 pub use pixelrnn::{PixelRnn, PixelRnnConfig};
-pub use pixels::{PixelLaw, Pixels};
-pub use rule::Rule;
+pub use pixels::{PixelDistribution, Pixels};
 pub use transformer::{Transformer, TransformerConfig};
 pub use wavenet::{WaveNet, WaveNetConfig};
 

@@ -1,21 +1,30 @@
-//! Pixels as values: the levels a channel of a pixel can have, how a network reads them and how it says their law.
+//! Pixels as values: the levels a channel of a pixel can have, how a network reads them and what it says of their distribution.
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use poiesis_kernels::{bernoulli_log_prob, categorical_log_prob};
 use serde::{Deserialize, Serialize};
 
-use crate::capability::Scale;
-use crate::data::ImageShape;
+use crate::data::{ImageShape, PixelEncoding};
 use crate::error::{Error, Result};
 
-/// The law of a channel of a pixel, given all before it.
+/// The distribution of a channel of a pixel, given all values before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum PixelLaw {
+pub enum PixelDistribution {
     /// Black or white, by one logit; the data are binarised anew each time they are used.
     Binary,
     /// One of several levels, by a logit for each.
     Softmax,
+}
+
+impl PixelDistribution {
+    /// The encoding of the images that it is a distribution over.
+    pub fn encoding(self) -> PixelEncoding {
+        match self {
+            PixelDistribution::Binary => PixelEncoding::Binary,
+            PixelDistribution::Softmax => PixelEncoding::EightBit,
+        }
+    }
 }
 
 /// The images that a model is a distribution over.
@@ -23,19 +32,24 @@ pub enum PixelLaw {
 pub struct Pixels {
     /// Their shape.
     pub shape: ImageShape,
-    law: PixelLaw,
+    distribution: PixelDistribution,
     levels: usize,
 }
 
 impl Pixels {
-    /// Images of `shape` whose numbers have one of `levels` levels; a binary law has two, whatever `levels` says.
+    /// Images of `shape` whose values have one of `levels` levels; a binary distribution has two, whatever `levels` says.
     ///
     /// # Errors
     ///
     /// [`Error::InvalidValue`] for the key `levels` of `model` when it is not a power of two from 2 to 256.
-    pub fn new(law: PixelLaw, levels: usize, shape: ImageShape, model: &str) -> Result<Pixels> {
-        if law == PixelLaw::Binary {
-            return Ok(Pixels { shape, law, levels: 2 });
+    pub fn new(
+        distribution: PixelDistribution,
+        levels: usize,
+        shape: ImageShape,
+        model: &str,
+    ) -> Result<Pixels> {
+        if distribution == PixelDistribution::Binary {
+            return Ok(Pixels { shape, distribution, levels: 2 });
         }
         if !(2..=256).contains(&levels) || !levels.is_power_of_two() {
             return Err(Error::InvalidValue {
@@ -45,32 +59,29 @@ impl Pixels {
                 remedy: "choose 2, 4, 8, 16, 32, 64, 128 or 256".into(),
             });
         }
-        Ok(Pixels { shape, law, levels })
+        Ok(Pixels { shape, distribution, levels })
     }
 
-    /// The law of a number.
-    pub fn law(&self) -> PixelLaw {
-        self.law
+    /// The distribution of a value.
+    pub fn distribution(&self) -> PixelDistribution {
+        self.distribution
     }
 
-    /// Levels of a number.
+    /// Levels of a value.
     pub fn levels(&self) -> usize {
         self.levels
     }
 
-    /// The scale of images that [`inputs`](Pixels::inputs) and [`log_prob`](Pixels::log_prob) take.
-    pub fn scale(&self) -> Scale {
-        match self.law {
-            PixelLaw::Binary => Scale::Binary,
-            PixelLaw::Softmax => Scale::EightBit,
-        }
+    /// The encoding of images that [`inputs`](Pixels::inputs) and [`log_prob`](Pixels::log_prob) take.
+    pub fn encoding(&self) -> PixelEncoding {
+        self.distribution.encoding()
     }
 
     /// Logits that a network gives for each channel.
     pub fn logits(&self) -> usize {
-        match self.law {
-            PixelLaw::Binary => 1,
-            PixelLaw::Softmax => self.levels,
+        match self.distribution {
+            PixelDistribution::Binary => 1,
+            PixelDistribution::Softmax => self.levels,
         }
     }
 
@@ -96,21 +107,23 @@ impl Pixels {
     ///
     /// `[batch, height, width, channels]` to the same.
     pub fn inputs(&self, images: Tensor<4>) -> Tensor<4> {
-        match self.law {
-            PixelLaw::Binary => images * 2.0 - 1.0,
-            PixelLaw::Softmax if self.levels == 256 => images,
-            PixelLaw::Softmax => self.levels_of(images).float() * (2.0 / (self.levels - 1) as f64) - 1.0,
+        match self.distribution {
+            PixelDistribution::Binary => images * 2.0 - 1.0,
+            PixelDistribution::Softmax if self.levels == 256 => images,
+            PixelDistribution::Softmax => {
+                self.levels_of(images).float() * (2.0 / (self.levels - 1) as f64) - 1.0
+            }
         }
     }
 
-    /// The level of each number.
+    /// The level of each value.
     fn levels_of(&self, images: Tensor<4>) -> Tensor<4, Int> {
         // Half a level above its lower edge, so that rounding cannot cross one.
         let bytes = (images + 1.0) * 127.5 + 0.5;
         (bytes * (self.levels as f64 / 256.0)).floor().int()
     }
 
-    /// log p(x) of each image in nats, given the logits of its numbers. Of fewer than 256 levels, the bytes within one are
+    /// log p(x) of each image in nats, given the logits of its values. Of fewer than 256 levels, the bytes within one are
     /// equally probable.
     ///
     /// # Shapes
@@ -118,9 +131,9 @@ impl Pixels {
     /// `logits` is `[batch, height, width, channels · logits]`, a channel's side by side; `images` is
     /// `[batch, height, width, channels]`; the result is `[batch]`.
     pub fn log_prob(&self, logits: Tensor<4>, images: Tensor<4>) -> Tensor<1> {
-        match self.law {
-            PixelLaw::Binary => bernoulli_log_prob(logits, images),
-            PixelLaw::Softmax => {
+        match self.distribution {
+            PixelDistribution::Binary => bernoulli_log_prob(logits, images),
+            PixelDistribution::Softmax => {
                 let (batch, dims) = (images.dims()[0], self.shape.dims());
                 let targets = self.levels_of(images).reshape([batch * dims]);
                 let each = categorical_log_prob(logits.reshape([batch * dims, self.levels]), targets);

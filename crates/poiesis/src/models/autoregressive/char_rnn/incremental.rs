@@ -5,11 +5,11 @@ use burn::tensor::Tensor;
 use poiesis_kernels::inference::{PackedLinear, gru_cell, log_softmax, lstm_cell};
 
 use super::{Cell, CharRnn};
-use crate::capability::Reader;
+use crate::abilities::IncrementalDecoder;
 use crate::nn::values;
 
 /// A recurrent network that reads several sequences at once.
-pub(super) struct CharRnnReader {
+pub(super) struct CharRnnDecoder {
     /// What the first layer's gates get from each token, `[vocabulary, gates]`.
     first: Vec<f32>,
     layers: Vec<PackedCell>,
@@ -19,9 +19,9 @@ pub(super) struct CharRnnReader {
     vocabulary: usize,
     /// Sums of the gates from the input, and from the state, `[rows, gates]`.
     gates: [Vec<f32>; 2],
-    /// Whether `laws` are those of what was read.
+    /// Whether `log_probs` are those of what was read.
     known: bool,
-    laws: Vec<f32>,
+    log_probs: Vec<f32>,
 }
 
 /// A layer and its states, `[rows, width]`.
@@ -75,8 +75,8 @@ impl PackedCell {
     }
 }
 
-impl CharRnnReader {
-    pub(super) fn new(model: &CharRnn, classes: &[Option<u32>]) -> CharRnnReader {
+impl CharRnnDecoder {
+    pub(super) fn new(model: &CharRnn, classes: &[Option<u32>]) -> CharRnnDecoder {
         let (rows, width, network) = (classes.len(), model.config.width, &model.network);
         let vocabulary = model.shape.vocabulary();
         let layers: Vec<PackedCell> = network.layers.iter().map(|cell| PackedCell::new(cell, rows)).collect();
@@ -84,7 +84,7 @@ impl CharRnnReader {
         let gates = layers[0].input.outputs();
         let mut first = vec![0.0; vocabulary * gates];
         layers[0].input.forward(&network.rows_of_tokens(), &mut first);
-        let mut reader = CharRnnReader {
+        let mut decoder = CharRnnDecoder {
             first,
             rows,
             width,
@@ -92,31 +92,31 @@ impl CharRnnReader {
             gates: [vec![0.0; rows * gates], vec![0.0; rows * gates]],
             known: true,
             // Before anything is read, nothing is known.
-            laws: vec![-(head.outputs() as f32).ln(); rows * head.outputs()],
+            log_probs: vec![-(head.outputs() as f32).ln(); rows * head.outputs()],
             layers,
             head,
         };
         let beginnings: Option<Vec<u32>> =
             classes.iter().map(|&class| model.shape.beginning(class)).collect();
         if let Some(beginnings) = beginnings.filter(|_| rows > 0) {
-            reader.push(&beginnings);
+            decoder.append(&beginnings);
         }
-        reader
+        decoder
     }
 }
 
-impl Reader for CharRnnReader {
-    fn laws(&mut self) -> &[f32] {
+impl IncrementalDecoder for CharRnnDecoder {
+    fn log_probs(&mut self) -> &[f32] {
         if !self.known {
             let top = &self.layers[self.layers.len() - 1];
-            self.head.forward(&top.h, &mut self.laws);
-            log_softmax(&mut self.laws, self.head.outputs());
+            self.head.forward(&top.h, &mut self.log_probs);
+            log_softmax(&mut self.log_probs, self.head.outputs());
             self.known = true;
         }
-        &self.laws
+        &self.log_probs
     }
 
-    fn push(&mut self, tokens: &[u32]) {
+    fn append(&mut self, tokens: &[u32]) {
         assert_eq!(tokens.len(), self.rows, "{} values for {} sequences", tokens.len(), self.rows);
         let [gates, from_state] = &mut self.gates;
         let size = self.layers[0].input.outputs();

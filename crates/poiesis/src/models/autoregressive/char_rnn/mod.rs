@@ -15,27 +15,24 @@
 //! own (see [`TokenLikelihood::window`]), AdamW beside RMSProp, a table of tokens beside one-hot ones. As there, gradients are
 //! those of the mean over the batch and the sum over time, which matters for clipping alone.
 
-use std::ops::Range;
+mod incremental;
 
 use burn::module::{Module, Param};
-use burn::tensor::{Device, Int, Tensor};
+use burn::tensor::{Int, Tensor};
 use poiesis_kernels::{categorical_log_prob, embedding, gru, lstm};
 use serde::{Deserialize, Serialize};
 
 use super::{Dropout, outputs};
-use crate::capability::{Capability, Code, Likelihood, Model, Reader, Sample, TokenLikelihood};
-use crate::catalogue::{Domain, Entry, Footprint, Paper, Start, recipes};
-use crate::config::{RunConfig, SampleSchedule, TrainConfig};
-use crate::data::{DataSpec, ImageShape, TokenShape, Windows};
-use crate::error::{Error, Result};
-use crate::generate;
-use crate::nn::{Activation, Init, Law, Linear, Weight, Weights, num_parameters, values};
-use crate::train::{Optimizer, OptimizerConfig, Rule, Session, Terms};
+use crate::abilities::{Abilities, Ability, Autoregressive, IncrementalDecoder, Likelihood, TokenLikelihood};
+use crate::config::{Faults, SampleSchedule, Settings, TrainConfig};
+use crate::data::{DataSpec, MediaKind, TokenShape, TokenStreams, WindowNeeds};
+use crate::error::Result;
+use crate::model::{About, Metrics, Model, Paper, Step, recipes};
+use crate::nn::{Activation, Init, Initializer, Linear, values};
+use crate::optim::{Optimizer, OptimizerConfig, OptimizerKind};
 
 /// Tokens of a window of validation, but for images, whose windows they fill.
 const WINDOW: usize = 512;
-
-mod incremental;
 
 /// Settings of a [`CharRnn`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -51,22 +48,12 @@ pub struct CharRnnConfig {
     pub embedding: usize,
     /// Tokens of a stretch, through which gradients flow.
     pub context: usize,
-    /// Part of the numbers between layers, and before the last, that are set to zero in training.
+    /// Fraction of the values between layers, and before the last, that are set to zero in training.
     pub dropout: f64,
     /// First parameters are uniform on ± this; the bias of forget gates is 1.
     pub init: f64,
-    /// Images: levels that a number is cut to, 2 to 256.
+    /// Images: levels that a value is cut to, 2 to 256.
     pub levels: usize,
-    /// What moves the weights.
-    pub optimizer: Mover,
-    /// Its step size.
-    pub learning_rate: f64,
-    /// RMSProp: how much of the second moment a step keeps.
-    pub alpha: f64,
-    /// AdamW: decoupled weight decay of matrices.
-    pub weight_decay: f64,
-    /// Each number of a gradient is clipped to ± this; 0 leaves them alone.
-    pub clip_value: f64,
     /// Epochs with the whole learning rate.
     pub decay_after: u64,
     /// Factor on the learning rate at the end of each epoch from then on.
@@ -83,16 +70,6 @@ pub enum CellKind {
     Gru,
 }
 
-/// What moves the weights.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Mover {
-    /// RMSProp (Tieleman and Hinton 2012), as the program has it.
-    RmsProp,
-    /// AdamW (Loshchilov and Hutter 2019).
-    AdamW,
-}
-
 impl Default for CharRnnConfig {
     fn default() -> CharRnnConfig {
         CharRnnConfig {
@@ -104,72 +81,23 @@ impl Default for CharRnnConfig {
             dropout: 0.0,
             init: 0.08,
             levels: 256,
-            optimizer: Mover::RmsProp,
-            learning_rate: 2e-3,
-            alpha: 0.95,
-            weight_decay: 0.0,
-            clip_value: 5.0,
             decay_after: 10,
             epoch_decay: 0.97,
         }
     }
 }
 
-impl CharRnnConfig {
-    /// Makes a network for tokens of `shape`, with first weights drawn from `seed`.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::InvalidValue`] for a size of zero or a part outside of its range.
-    pub fn init(&self, shape: TokenShape, seed: u64, device: &Device) -> Result<CharRnn> {
-        self.validate()?;
-        let mut init = Init::new(seed, device);
-        let vocabulary = shape.vocabulary();
-        let table = (self.embedding > 0).then(|| init.uniform([vocabulary, self.embedding], self.init));
-        let first = if self.embedding > 0 { self.embedding } else { vocabulary };
-        let inputs = |layer| if layer == 0 { first } else { self.width };
-        let layers = (0..self.layers).map(|layer| match self.cell {
-            CellKind::Lstm => Cell::Lstm(Lstm::new(inputs(layer), self.width, self.init, &mut init)),
-            CellKind::Gru => Cell::Gru(Gru::new(inputs(layer), self.width, self.init, &mut init)),
-        });
-        let layers = layers.collect();
-        let head = Linear::with_bias(self.width, outputs(shape), Law::Uniform(self.init), &mut init);
-        let network = Network { table, layers, head, vocabulary };
-        Ok(CharRnn { config: self.clone(), shape, image: None, network })
-    }
-
-    fn validate(&self) -> Result<()> {
-        let invalid = |key: &str, value: String, reason: &str, remedy: &str| {
-            let key = format!("char-rnn.{key}");
-            Err(Error::InvalidValue { key, value, reason: reason.into(), remedy: remedy.into() })
-        };
-        let sizes = [("layers", self.layers), ("width", self.width), ("context", self.context)];
-        if let Some((key, _)) = sizes.iter().find(|(_, size)| *size == 0) {
-            return invalid(key, "0".into(), "a network needs at least one", "give a positive number");
-        }
+impl Settings for CharRnnConfig {
+    fn check(&self, faults: &mut Faults) {
+        faults.positive(&[("layers", self.layers), ("width", self.width), ("context", self.context)]);
         if !(2..=256).contains(&self.levels) {
-            let levels = self.levels.to_string();
-            return invalid("levels", levels, "a number of an image is a byte", "give 2 to 256");
+            faults.add("levels", self.levels, "a value of an image is a byte", "give 2 to 256");
         }
-        if !(0.0..1.0).contains(&self.dropout) {
-            let part = self.dropout.to_string();
-            return invalid("dropout", part, "some of the numbers must be left", "give 0 to 0.9");
-        }
-        Ok(())
+        faults.dropout("dropout", self.dropout);
     }
+}
 
-    fn optimizer(&self) -> OptimizerConfig {
-        let rule = match self.optimizer {
-            Mover::RmsProp => Rule::RmsProp { alpha: self.alpha, epsilon: 1e-8, momentum: 0.0 },
-            Mover::AdamW => Rule::Adam { beta1: 0.9, beta2: 0.99, epsilon: 1e-8 },
-        };
-        OptimizerConfig {
-            decoupled_weight_decay: self.weight_decay,
-            clip_value: self.clip_value,
-            ..OptimizerConfig::new(rule, self.learning_rate)
-        }
-    }
-
+impl CharRnnConfig {
     /// The factor on the learning rate in epoch `epoch`, counted from 0.
     fn decay(&self, epoch: u64) -> f64 {
         let decays = (epoch + 1).saturating_sub(self.decay_after);
@@ -177,15 +105,15 @@ impl CharRnnConfig {
     }
 }
 
-/// A recurrent network for tokens of one alphabet.
-#[derive(Clone, Debug)]
+/// A recurrent network for tokens of one vocabulary.
+#[derive(Module, Debug)]
 pub struct CharRnn {
-    config: CharRnnConfig,
-    shape: TokenShape,
-    /// Shape of its images, if it is a model of images.
-    image: Option<ImageShape>,
     /// Its parameters.
     pub network: Network,
+    #[module(skip)]
+    config: CharRnnConfig,
+    #[module(skip)]
+    shape: TokenShape,
 }
 
 /// The parameters of a recurrent network.
@@ -318,7 +246,13 @@ impl CharRnn {
         let [batch, length] = tokens.dims();
         let (logits, after) = self.network.forward(tokens.clone().narrow(1, 0, length - 1), states, dropout);
         let targets = tokens.narrow(1, 1, length - 1).reshape([batch * (length - 1)]);
-        (categorical_log_prob(logits, targets), after)
+        if self.shape.length.is_none() {
+            return (categorical_log_prob(logits, targets), after);
+        }
+        // Where all documents have one length, their beginnings are certain, and the network has no logits for them.
+        let certain = targets.clone().greater_equal_elem(self.shape.values as i64);
+        let log_probs = categorical_log_prob(logits, targets.mask_fill(certain.clone(), 0));
+        (log_probs.mask_fill(certain, 0.0), after)
     }
 }
 
@@ -337,191 +271,112 @@ impl TokenLikelihood for CharRnn {
     }
 }
 
-impl Code for CharRnn {
-    fn alphabet(&self) -> usize {
+impl Autoregressive for CharRnn {
+    fn num_values(&self) -> usize {
         outputs(self.shape)
     }
 
-    fn reader(&self, classes: &[Option<u32>]) -> Box<dyn Reader + '_> {
-        Box::new(incremental::CharRnnReader::new(self, classes))
+    fn num_classes(&self) -> usize {
+        self.shape.beginnings
+    }
+
+    fn decoder(&self, classes: &[Option<u32>]) -> Box<dyn IncrementalDecoder + '_> {
+        Box::new(incremental::CharRnnDecoder::new(self, classes))
     }
 }
 
-impl Sample for CharRnn {
-    /// Images of the classes in turn.
-    ///
-    /// # Panics
-    ///
-    /// When the model is not one of images.
-    fn sample(&self, seed: u64, indices: Range<u64>) -> Tensor<4> {
-        let shape = self.image.expect("a model of images has their shape");
-        generate::images(self, shape, self.shape.beginnings, seed, indices, &self.network.devices()[0])
+impl CharRnn {
+    /// Makes the network for tokens of `shape`.
+    pub fn for_tokens(config: &CharRnnConfig, shape: TokenShape, init: &mut Init) -> CharRnn {
+        let vocabulary = shape.vocabulary();
+        let table = (config.embedding > 0).then(|| init.uniform([vocabulary, config.embedding], config.init));
+        let first = if config.embedding > 0 { config.embedding } else { vocabulary };
+        let inputs = |layer| if layer == 0 { first } else { config.width };
+        let layers = (0..config.layers).map(|layer| match config.cell {
+            CellKind::Lstm => Cell::Lstm(Lstm::new(inputs(layer), config.width, config.init, init)),
+            CellKind::Gru => Cell::Gru(Gru::new(inputs(layer), config.width, config.init, init)),
+        });
+        let layers = layers.collect();
+        let head = Linear::with_bias(config.width, outputs(shape), Initializer::Uniform(config.init), init);
+        let network = Network { table, layers, head, vocabulary };
+        CharRnn { network, config: config.clone(), shape }
+    }
+
+    /// One step on given tokens from given states; returns the states after it.
+    fn update(
+        &mut self,
+        tokens: Tensor<2, Int>,
+        states: &[State],
+        dropout: &mut Dropout,
+        step: &mut Step<'_>,
+    ) -> (Metrics, Vec<State>) {
+        let time = tokens.dims()[1] - 1;
+        let (log_probs, after) = self.log_probs(tokens, states, dropout);
+        let nll = log_probs.mean().neg();
+        step.minimize("optimizer", &mut self.network, &(nll.clone() * time as f64));
+        (Metrics::new().with("nll", nll), after)
     }
 }
 
 impl Model for CharRnn {
-    fn sampler(&self) -> Option<&dyn Sample> {
-        self.image.is_some().then_some(self as &dyn Sample)
-    }
-
-    fn likelihood(&self) -> Option<Likelihood<'_>> {
-        Some(Likelihood::Tokens(self))
-    }
-
-    fn code(&self) -> Option<&dyn Code> {
-        Some(self)
-    }
-}
-
-/// A recurrent network in training.
-struct Training {
-    model: CharRnn,
-    optimizer: Optimizer,
-    windows: Windows,
-    /// What the streams have left behind; nothing where they begin.
-    states: Vec<State>,
-    seed: u64,
-}
-
-impl Training {
-    fn new(model: CharRnn, windows: Windows, seed: u64) -> Training {
-        let optimizer = Optimizer::new(model.config.optimizer());
-        Training { model, optimizer, windows, states: Vec::new(), seed }
-    }
-
-    /// One step on given tokens.
-    fn learn(&mut self, tokens: Tensor<2, Int>, dropout: &mut Dropout, schedule: f64) -> Terms {
-        let time = tokens.dims()[1] - 1;
-        let (log_probs, after) = self.model.log_probs(tokens, &self.states, dropout);
-        let nll = log_probs.mean().neg();
-        let mut gradients = (nll.clone() * time as f64).backward();
-        self.model.network = self.optimizer.step(self.model.network.clone(), &mut gradients, schedule);
-        self.states = after;
-        Terms::new().with("nll", nll.inner())
-    }
-}
-
-impl Session for Training {
-    fn step(&mut self, step: u64, schedule: f64) -> Terms {
-        let CharRnnConfig { layers, dropout, .. } = self.model.config;
-        let mut dropout = Dropout::of_step(dropout, self.seed, step, layers);
-        let (tokens, begins) = self.windows.consecutive(step);
-        if begins {
-            self.states.clear();
-        }
-        let epoch = step / self.windows.steps_of_streams();
-        self.learn(tokens, &mut dropout, schedule * self.model.config.decay(epoch))
-    }
-
-    fn weights(&self) -> Weights {
-        Weights::of("network", &self.model.network)
-    }
-
-    /// What the optimizer remembers, and the states of the streams.
-    fn optimizer_state(&self) -> Weights {
-        let mut all = self.optimizer.state("optimizer");
-        for (layer, state) in self.states.iter().enumerate() {
-            for (part, values) in state.iter().enumerate() {
-                let shape = values.dims();
-                let values = values.clone().reshape([shape[0] * shape[1]]);
-                all.insert(format!("streams.{layer}.{part}"), Weight { shape: shape.to_vec(), values });
-            }
-        }
-        all
-    }
-
-    fn restore(&mut self, weights: &Weights, optimizer_state: &Weights) -> Result<(), String> {
-        self.model.network = weights.put_into("network", self.model.network.clone())?;
-        self.optimizer.restore("optimizer", optimizer_state);
-        let part = |layer: usize, part: usize| {
-            let weight = optimizer_state.get(&format!("streams.{layer}.{part}"))?;
-            Some(weight.values.clone().reshape([weight.shape[0], weight.shape[1]]))
-        };
-        let state = |layer| (0..).map_while(|index| part(layer, index)).collect::<State>();
-        self.states = (0..).map(state).take_while(|state| !state.is_empty()).collect();
-        Ok(())
-    }
-}
-
-/// The recurrent network in the catalogue.
-pub struct CharRnnEntry;
-
-impl Entry for CharRnnEntry {
-    fn name(&self) -> &'static str {
-        "char-rnn"
-    }
-
-    fn summary(&self) -> &'static str {
-        "LSTM or GRU that reads token by token and remembers, with exact probabilities"
-    }
-
-    fn paper(&self) -> Paper {
-        Paper {
+    const ABOUT: About = About {
+        name: "char-rnn",
+        summary: "LSTM or GRU that reads token by token and remembers, with exact probabilities",
+        paper: Paper {
             title: "Generating sequences with recurrent neural networks",
             authors: "Graves",
             year: 2013,
             arxiv: "1308.0850",
-        }
-    }
-
-    fn domains(&self) -> &'static [Domain] {
-        &[Domain::Text, Domain::Sound, Domain::Images]
-    }
-
-    fn capabilities(&self) -> &'static [Capability] {
-        &[Capability::Sample, Capability::Likelihood, Capability::Code, Capability::Complete]
-    }
-
-    fn recipes(&self) -> &'static [crate::catalogue::Recipe] {
-        recipes!("tinyshakespeare", "tinyshakespeare-wide", "shapes")
-    }
-
-    fn train_defaults(&self) -> TrainConfig {
-        TrainConfig {
+        },
+        media: &[MediaKind::Text, MediaKind::Sound, MediaKind::Images],
+        abilities: &[Ability::Sample, Ability::Likelihood, Ability::Compress, Ability::Complete],
+        recipes: recipes!("tinyshakespeare", "tinyshakespeare-wide", "shapes"),
+        train: || TrainConfig {
             batch_size: 50,
             ema_decay: 0.0,
             sample_schedule: SampleSchedule::Logarithmic,
             ..TrainConfig::default()
+        },
+        optimizer: || OptimizerConfig {
+            kind: OptimizerKind::RmsProp,
+            learning_rate: 2e-3,
+            betas: [0.9, 0.99],
+            clip_value: 5.0,
+            ..OptimizerConfig::default()
+        },
+        old_keys: &[],
+    };
+
+    type Config = CharRnnConfig;
+    type Data = TokenStreams;
+
+    fn needs(config: &CharRnnConfig, _spec: &DataSpec) -> Result<WindowNeeds> {
+        Ok(WindowNeeds { levels: config.levels, context: config.context })
+    }
+
+    fn new(config: &CharRnnConfig, spec: &DataSpec, init: &mut Init) -> Result<CharRnn> {
+        Ok(CharRnn::for_tokens(config, spec.tokens(config.levels), init))
+    }
+
+    fn optimizers(_config: &CharRnnConfig, shared: &OptimizerConfig) -> Vec<(&'static str, Optimizer)> {
+        vec![("optimizer", Optimizer::new(shared))]
+    }
+
+    fn train_step(&mut self, data: &mut TokenStreams, step: &mut Step<'_>) -> Metrics {
+        let mut dropout = Dropout::of_step(self.config.dropout, step, self.config.layers);
+        let tokens = data.windows(step.number);
+        step.scale_learning_rate(self.config.decay(data.epoch(step.number)));
+        let (metrics, states) = self.update(tokens, &data.states, &mut dropout, step);
+        data.states = states;
+        metrics
+    }
+
+    fn abilities(&self) -> Abilities<'_> {
+        Abilities {
+            autoregressive: Some(self),
+            likelihood: Some(Likelihood::Tokens(self)),
+            ..Abilities::default()
         }
-    }
-
-    fn model_defaults(&self) -> Result<toml::Table> {
-        crate::config::to_table(&CharRnnConfig::default())
-    }
-
-    fn start(&self, start: Start) -> Result<Box<dyn Session>> {
-        let config: CharRnnConfig = start.config.model()?;
-        let windows = start.windows(config.levels, config.context)?;
-        let model = config.init(start.spec.tokens(config.levels), start.config.seed, &start.device)?;
-        Ok(Box::new(Training::new(model, windows, start.config.seed)))
-    }
-
-    fn load(
-        &self,
-        config: &RunConfig,
-        spec: &DataSpec,
-        weights: &Weights,
-        device: &Device,
-    ) -> Result<Box<dyn Model>> {
-        let config: CharRnnConfig = config.model()?;
-        let mut model = config.init(spec.tokens(config.levels), 0, device)?;
-        model.network = weights
-            .put_into("network", model.network)
-            .map_err(|reason| Error::WeightsMismatch { model: "char-rnn".into(), reason })?;
-        model.image = spec.images().ok();
-        Ok(Box::new(model))
-    }
-
-    fn footprint(&self, config: &RunConfig, spec: &DataSpec) -> Result<Footprint> {
-        let config: CharRnnConfig = config.model()?;
-        let shape = spec.tokens(config.levels);
-        let model = config.init(shape, 0, &Device::flex())?;
-        // A layer holds its gates, cells and results.
-        let token = shape.vocabulary() + 6 * config.width * config.layers + outputs(shape);
-        Ok(Footprint {
-            parameters: vec![("network", num_parameters(&model.network))],
-            activations: 2 * token * config.context,
-        })
     }
 }
 

@@ -1,16 +1,22 @@
-//! The recurrent network against PyTorch, as a model of probabilities, its reader against the whole network, on a source whose
+//! The recurrent network against PyTorch, as a model of probabilities, its decoder against the whole network, on a source whose
 //! entropy is known, and across a break.
 
+use burn::tensor::Device;
 use burn::tensor::activation::log_softmax;
 
 use super::*;
-use crate::data::Tokens;
-use crate::generate::Choice;
+use crate::config::check;
+use crate::data::{Tokens, Windows};
+use crate::generate::SamplingParams;
+use crate::model::{Learner, Session as _};
 use crate::models::autoregressive::testing::sequences::{
     draw, echo, entropy_of_echo, expect_images_to_sum_to_one, expect_naive_writing, expect_no_look_ahead,
-    expect_same_bits_in_any_company, expect_ten_steps, tokens_of, tokens_of_steps,
+    expect_same_bits_in_any_batch, expect_ten_steps, tokens_of, tokens_of_steps,
 };
-use crate::testing::{Fixture, config, expect_all_close, expect_close, expect_exact_resume, gradients_of};
+use crate::nn::StateDict;
+use crate::testing::{
+    Fixture, expect_all_close, expect_close, expect_conforms, expect_exact_resume, gradients_of, settings,
+};
 
 /// The cases of `parity.py`.
 const CASES: [&str; 2] = ["lstm", "gru"];
@@ -24,19 +30,28 @@ const CHANGE: f64 = 5e-4;
 
 const TEXT: TokenShape = TokenShape { values: 9, beginnings: 0, length: None };
 
-fn start(config: &CharRnnConfig, text: Vec<u32>, shape: TokenShape, batch: usize) -> Training {
+fn init(config: &CharRnnConfig, shape: TokenShape, device: &Device) -> CharRnn {
+    CharRnn::for_tokens(config, shape, &mut Init::new(0, device))
+}
+
+fn start(
+    (config, optimizer): &(CharRnnConfig, OptimizerConfig),
+    text: Vec<u32>,
+    shape: TokenShape,
+    batch: usize,
+) -> Learner<CharRnn> {
     let device = Device::flex().autodiff();
     let tokens = Tokens::of_documents(&[text], None, shape);
     let windows = Windows::new(tokens, batch, config.context, 5, &device).unwrap();
-    Training::new(config.init(shape, 1, &device).unwrap(), windows, 2)
+    let model = CharRnn::for_tokens(config, shape, &mut Init::new(1, &device));
+    Learner::of(model, config, optimizer, windows.into(), 2, &device)
 }
 
 /// A model in training with the first weights of `case`, and the tokens of its steps. Its windows are not used.
-fn training(fixture: &Fixture, case: &str) -> (Training, Vec<Tensor<2, Int>>) {
+fn training(fixture: &Fixture, case: &str) -> (Learner<CharRnn>, Vec<Tensor<2, Int>>) {
     let device = Device::flex().autodiff();
-    let config: CharRnnConfig = config(fixture.case(case));
-    let mut training = start(&config, vec![0; 20], TEXT, 1);
-    training.restore(&fixture.weights(&format!("{case}.initial"), &device), &Weights::default()).unwrap();
+    let mut training = start(&settings::<CharRnn>(fixture.case(case)), vec![0; 20], TEXT, 1);
+    training.restore(&fixture.weights(&format!("{case}.initial"), &device), &StateDict::default()).unwrap();
     (training, tokens_of_steps(fixture, case, &device))
 }
 
@@ -61,8 +76,15 @@ fn ten_steps_that_go_on_from_one_another_are_those_of_pytorch() {
     let fixture = Fixture::read("autoregressive/char_rnn");
     for case in CASES {
         let (mut training, tokens) = training(&fixture, case);
-        let step = |tokens| training.learn(tokens, &mut Dropout::none(), 1.0).read()[0].1 as f32;
-        let losses: Vec<f32> = tokens.into_iter().map(step).collect();
+        let mut step = |(number, tokens)| {
+            let metrics = training.with_step(number, 1.0, |model, data, step| {
+                let (metrics, states) = model.update(tokens, &data.states, &mut Dropout::none(), step);
+                data.states = states;
+                metrics
+            });
+            metrics.read()[0].1 as f32
+        };
+        let losses: Vec<f32> = (0..).zip(tokens).map(&mut step).collect();
         expect_ten_steps(&fixture, case, losses, &training, [FORWARD, CHANGE]);
     }
 }
@@ -79,8 +101,8 @@ fn logits(model: &CharRnn, tokens: Tensor<2, Int>) -> Tensor<2> {
 
 #[test]
 fn forget_gates_begin_open() {
-    let model = small(CellKind::Lstm, 0).init(TEXT, 0, &Device::flex().autodiff()).unwrap();
-    let weights = Weights::of("network", &model.network).to_arrays();
+    let model = init(&small(CellKind::Lstm, 0), TEXT, &Device::flex().autodiff());
+    let weights = StateDict::of(&model).to_arrays();
     for layer in 0..2 {
         let bias = &weights[&format!("network.layers.{layer}.Lstm.bias")].data;
         assert!(bias[14..28].iter().all(|&x| x == 1.0));
@@ -92,7 +114,7 @@ fn forget_gates_begin_open() {
 fn no_logit_depends_on_a_later_token() {
     let device = Device::flex();
     for (cell, embedding) in BOTH {
-        let model = small(cell, embedding).init(TEXT, 0, &device).unwrap();
+        let model = init(&small(cell, embedding), TEXT, &device);
         let values = draw(12, 9);
         let of = |values: &[u32]| {
             let tokens = tokens_of(values.to_vec(), values.len(), &device);
@@ -105,7 +127,7 @@ fn no_logit_depends_on_a_later_token() {
 #[test]
 fn no_gradient_flows_to_a_later_token() {
     let device = Device::flex().autodiff();
-    let model = small(CellKind::Gru, 6).init(TEXT, 0, &device).unwrap();
+    let model = init(&small(CellKind::Gru, 6), TEXT, &device);
     for place in 0..9 {
         // Each token comes once, so that its row of the table is its own.
         let logits = logits(&model, tokens_of((0..9).collect(), 9, &device));
@@ -122,7 +144,7 @@ fn all_images_of_four_pixels_have_a_probability_of_one() {
     let device = Device::flex();
     let shape = TokenShape { values: 2, beginnings: 2, length: Some(4) };
     for (cell, embedding) in BOTH {
-        let model = small(cell, embedding).init(shape, 0, &device).unwrap();
+        let model = init(&small(cell, embedding), shape, &device);
         expect_images_to_sum_to_one(&model, &device);
     }
 }
@@ -133,20 +155,20 @@ fn cached_sampling_is_naive_sampling() {
     let image = TokenShape { values: 2, beginnings: 3, length: Some(12) };
     let text = TokenShape { values: 8, beginnings: 1, length: None };
     for ((cell, embedding), shape) in BOTH.into_iter().zip([image, text]) {
-        let model = small(cell, embedding).init(shape, 0, &device).unwrap();
-        expect_naive_writing(&model, shape, Choice::default(), 12, |tokens| {
-            let law = logits(&model, tokens_of(tokens.to_vec(), tokens.len(), &device));
-            log_softmax(law.narrow(0, tokens.len() - 1, 1), 1).into_data().iter::<f32>().collect()
+        let model = init(&small(cell, embedding), shape, &device);
+        expect_naive_writing(&model, shape, SamplingParams::default(), 12, |tokens| {
+            let logits = logits(&model, tokens_of(tokens.to_vec(), tokens.len(), &device));
+            log_softmax(logits.narrow(0, tokens.len() - 1, 1), 1).into_data().iter::<f32>().collect()
         });
     }
 }
 
 #[test]
-fn laws_are_the_same_to_the_bit_in_any_company_and_with_any_threads() {
+fn log_probs_have_the_same_bits_in_any_batch_and_with_any_threads() {
     for (cell, embedding) in BOTH {
-        let model = small(cell, embedding).init(TEXT, 0, &Device::flex()).unwrap();
+        let model = init(&small(cell, embedding), TEXT, &Device::flex());
         let sequences: Vec<Vec<u32>> = (0..16).map(|i| draw(40 + i, 9)[i..].to_vec()).collect();
-        expect_same_bits_in_any_company(&model, &sequences, &[None; 16]);
+        expect_same_bits_in_any_batch(&model, &sequences, &[None; 16]);
     }
 }
 
@@ -157,23 +179,17 @@ fn the_learning_rate_falls_epoch_by_epoch_from_the_tenth_on() {
     assert_eq!(factors, [1.0, 1.0, 0.97, 0.97f64.powi(3)]);
 }
 
-fn learner(cell: CellKind, optimizer: Mover, dropout: f64) -> Training {
+fn learner(cell: CellKind, kind: OptimizerKind, dropout: f64) -> Learner<CharRnn> {
     let shape = TokenShape { values: 3, beginnings: 0, length: None };
-    let config = CharRnnConfig {
-        context: 16,
-        optimizer,
-        dropout,
-        init: 0.2,
-        learning_rate: 0.01,
-        decay_after: 1,
-        ..small(cell, 0)
-    };
-    start(&config, echo(16 * 16 * 100), shape, 16)
+    let config = CharRnnConfig { context: 16, dropout, init: 0.2, decay_after: 1, ..small(cell, 0) };
+    let optimizer = OptimizerConfig { kind, learning_rate: 0.01, ..(CharRnn::ABOUT.optimizer)() };
+    start(&(config, optimizer), echo(16 * 16 * 100), shape, 16)
 }
 
 #[test]
 fn an_echo_is_learned_to_its_entropy_of_echo() {
-    for (cell, optimizer) in [(CellKind::Lstm, Mover::RmsProp), (CellKind::Gru, Mover::AdamW)] {
+    for (cell, optimizer) in [(CellKind::Lstm, OptimizerKind::RmsProp), (CellKind::Gru, OptimizerKind::AdamW)]
+    {
         let mut training = learner(cell, optimizer, 0.0);
         let mut late = 0.0;
         for step in 0..200 {
@@ -188,20 +204,26 @@ fn an_echo_is_learned_to_its_entropy_of_echo() {
 #[test]
 fn three_steps_a_break_and_three_steps_are_six_steps() {
     let device = Device::flex().autodiff();
-    for (cell, optimizer) in [(CellKind::Lstm, Mover::RmsProp), (CellKind::Gru, Mover::AdamW)] {
-        expect_exact_resume(|| learner(cell, optimizer, 0.1), &device);
+    for (cell, optimizer) in [(CellKind::Lstm, OptimizerKind::RmsProp), (CellKind::Gru, OptimizerKind::AdamW)]
+    {
+        expect_exact_resume(|| Box::new(learner(cell, optimizer, 0.1)), &device);
         let mut training = learner(cell, optimizer, 0.1);
         training.step(0, 1.0);
-        let saved = training.optimizer_state().to_arrays();
+        let saved = training.training_state().to_arrays();
         assert!(saved.keys().any(|name| name.starts_with("streams.")), "the states of streams are saved");
     }
 }
 
 #[test]
 fn settings_that_do_not_fit_are_refused_by_name() {
-    let refused = |config: CharRnnConfig| config.init(TEXT, 0, &Device::flex()).unwrap_err().to_string();
+    let refused = |config: CharRnnConfig| check("char-rnn", &config).unwrap_err().to_string();
     let small = || small(CellKind::Lstm, 0);
     assert!(refused(CharRnnConfig { layers: 0, ..small() }).contains("char-rnn.layers"));
     assert!(refused(CharRnnConfig { dropout: 1.0, ..small() }).contains("char-rnn.dropout"));
     assert!(refused(CharRnnConfig { levels: 1, ..small() }).contains("char-rnn.levels"));
+}
+
+#[test]
+fn it_conforms() {
+    expect_conforms::<CharRnn>("width=16 context=16 dropout=0.1");
 }

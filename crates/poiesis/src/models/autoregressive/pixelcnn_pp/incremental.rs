@@ -5,16 +5,18 @@
 //! it sees is there, and the second reads it again. Kernels reach one row up, so two rows of each layer are kept.
 //!
 //! Whole images go through the same code, with all rows kept and all pixels at once. Each value is the same chain of
-//! operations either way (see [`poiesis_kernels::inference`]), so that the laws agree to the bit.
+//! operations either way (see [`poiesis_kernels::inference`]), so that the log_probs agree to the bit.
 
 use std::ops::Range;
 
 use burn::tensor::Tensor;
 use poiesis_kernels::inference::{self, PackedLinear, Rows};
-use poiesis_kernels::logistic_mixture_laws;
+use poiesis_kernels::logistic_mixture_log_probs;
 
-use super::{HALVINGS, Network, Normed, PixelCnnPp, Residual, Resize};
-use crate::capability::Reader;
+use super::network::{Network, Residual, Resize};
+use super::weight_norm::Normed;
+use super::{HALVINGS, PixelCnnPp};
+use crate::abilities::IncrementalDecoder;
 use crate::data::ImageShape;
 use crate::nn::Activation;
 
@@ -377,7 +379,7 @@ impl Stack {
         plain
     }
 
-    /// The parameters of the laws of `places`, one row for each.
+    /// The parameters of the log_probs of `places`, one row for each.
     fn parameters(&self, places: &[Place]) -> Vec<f32> {
         let active = &self.features[BEFORE][self.steps.len()].active;
         let starts: Vec<Option<usize>> = places.iter().map(|&place| Some(active.start(place))).collect();
@@ -419,7 +421,7 @@ fn to_unit(value: u32) -> f32 {
 }
 
 /// Images that are read or written side by side.
-pub(super) struct PixelReader {
+pub(super) struct PixelDecoder {
     stack: Stack,
     /// Values that were taken.
     taken: usize,
@@ -428,15 +430,15 @@ pub(super) struct PixelReader {
     parameters: Vec<f32>,
     /// The values of the pixel's channels that were taken, `[images, channels]`.
     earlier: Vec<f32>,
-    laws: Vec<f32>,
+    log_probs: Vec<f32>,
 }
 
-impl PixelReader {
-    pub(super) fn new(model: &PixelCnnPp, classes: &[Option<u32>]) -> PixelReader {
+impl PixelDecoder {
+    pub(super) fn new(model: &PixelCnnPp, classes: &[Option<u32>]) -> PixelDecoder {
         let classes: Vec<u32> = classes.iter().map(|class| class.unwrap_or(0)).collect();
-        let laws = vec![0.0; classes.len() * LEVELS];
+        let log_probs = vec![0.0; classes.len() * LEVELS];
         let stack = Stack::new(model, classes, REACH);
-        PixelReader { stack, taken: 0, known: false, parameters: Vec::new(), earlier: Vec::new(), laws }
+        PixelDecoder { stack, taken: 0, known: false, parameters: Vec::new(), earlier: Vec::new(), log_probs }
     }
 
     /// Row, column and channel of the next value.
@@ -465,21 +467,21 @@ impl PixelReader {
     }
 }
 
-impl Reader for PixelReader {
-    fn laws(&mut self) -> &[f32] {
+impl IncrementalDecoder for PixelDecoder {
+    fn log_probs(&mut self) -> &[f32] {
         self.look();
         let channels = self.stack.shape.channels;
         let channel = self.taken % channels;
         let earlier: Vec<f32> =
             self.earlier.chunks_exact(channels).flat_map(|pixel| &pixel[..channel]).copied().collect();
-        logistic_mixture_laws(&self.parameters, &earlier, channels, &mut self.laws);
-        &self.laws
+        logistic_mixture_log_probs(&self.parameters, &earlier, channels, &mut self.log_probs);
+        &self.log_probs
     }
 
-    fn push(&mut self, values: &[u32]) {
+    fn append(&mut self, values: &[u32]) {
         let images = self.stack.classes.len();
         assert_eq!(values.len(), images, "{} values for {images} images", values.len());
-        // Later pixels read what is computed here, even where nobody asks for this pixel's laws.
+        // Later pixels read what is computed here, even where nobody asks for this pixel's log_probs.
         self.look();
         let [row, column, channel] = self.next();
         let channels = self.stack.shape.channels;
@@ -494,7 +496,7 @@ impl Reader for PixelReader {
     }
 }
 
-/// The laws of all values of an image, `[values, 256]`.
+/// The log_probs of all values of an image, `[values, 256]`.
 pub(super) struct WholeImages {
     stack: Stack,
     places: Places,
@@ -506,12 +508,12 @@ impl WholeImages {
         WholeImages { stack: Stack::new(model, vec![0], height), places: places(1, 0..height, 0..width) }
     }
 
-    /// Appends the laws of the values of `image`, of the given class.
+    /// Appends the log_probs of the values of `image`, of the given class.
     ///
     /// # Panics
     ///
     /// When it has another number of values than images have.
-    pub(super) fn laws(&mut self, image: &[u32], class: u32, laws: &mut Vec<f32>) {
+    pub(super) fn log_probs(&mut self, image: &[u32], class: u32, log_probs: &mut Vec<f32>) {
         let channels = self.stack.shape.channels;
         assert_eq!(image.len(), self.stack.shape.dims(), "values of an image {:?}", self.stack.shape);
         self.stack.classes[0] = class;
@@ -522,17 +524,17 @@ impl WholeImages {
         self.stack.run(BEFORE, &self.places);
         let parameters = self.stack.parameters(&self.places[0]);
         let pixels = self.places[0].len();
-        let first = laws.len();
-        laws.resize(first + image.len() * LEVELS, 0.0);
+        let first = log_probs.len();
+        log_probs.resize(first + image.len() * LEVELS, 0.0);
         let mut of_channel = vec![0.0; pixels * LEVELS];
         for channel in 0..channels {
             let earlier: Vec<f32> = image
                 .chunks_exact(channels)
                 .flat_map(|pixel| pixel[..channel].iter().map(|&value| to_unit(value)))
                 .collect();
-            logistic_mixture_laws(&parameters, &earlier, channels, &mut of_channel);
-            for (pixel, law) in of_channel.chunks_exact(LEVELS).enumerate() {
-                laws[first + (pixel * channels + channel) * LEVELS..][..LEVELS].copy_from_slice(law);
+            logistic_mixture_log_probs(&parameters, &earlier, channels, &mut of_channel);
+            for (pixel, row) in of_channel.chunks_exact(LEVELS).enumerate() {
+                log_probs[first + (pixel * channels + channel) * LEVELS..][..LEVELS].copy_from_slice(row);
             }
         }
     }

@@ -1,14 +1,15 @@
-//! PixelCNN++ against PyTorch, its order, its laws, its reader, on a toy problem, and across a break.
+//! PixelCNN++ against PyTorch, its order, its log-probabilities, its decoder, on a toy problem, and across a break.
 
 use burn::tensor::{Device, Tensor, TensorData};
-use poiesis_collect::Dataset;
 use serde_json::from_value;
 
 use super::*;
-use crate::generate::Choice;
+use crate::generate::{SamplingParams, Writer};
+use crate::model::{Learner, Session as _};
+use crate::nn::StateDict;
 use crate::testing::{
-    Fixture, batches, change, config, expect_all_close, expect_close, expect_exact_resume, gradients_of,
-    shapes,
+    Fixture, change, expect_all_close, expect_close, expect_conforms, expect_exact_resume, gradients_of,
+    image_spec, learner, refusal, settings, shapes, source,
 };
 
 /// The cases of `parity.py`.
@@ -29,32 +30,28 @@ const CHANGE: f64 = 2e-3;
 struct Case<'a> {
     fixture: &'a Fixture,
     name: &'a str,
-    config: PixelCnnPpConfig,
-    shape: ImageShape,
-    classes: usize,
+    settings: (PixelCnnPpConfig, OptimizerConfig),
+    spec: DataSpec,
     device: Device,
 }
 
 impl<'a> Case<'a> {
     fn new(fixture: &'a Fixture, name: &'a str) -> Case<'a> {
-        let settings = fixture.case(name);
-        let shape: Vec<usize> = from_value(settings["shape"].clone()).unwrap();
+        let given = fixture.case(name);
+        let shape: [usize; 3] = from_value(given["shape"].clone()).unwrap();
         Case {
             fixture,
             name,
-            config: config(&settings["config"]),
-            shape: ImageShape::from_slice(&shape).unwrap(),
-            classes: from_value(settings["classes"].clone()).unwrap(),
+            settings: settings::<PixelCnnPp>(&given["config"]),
+            spec: image_spec(shape, from_value(given["classes"].clone()).unwrap()),
             device: Device::flex().autodiff(),
         }
     }
 
     /// The model with the weights called `weights`.
     fn model(&self, weights: &str) -> PixelCnnPp {
-        let mut model = self.config.init(self.shape, self.classes, 1, &self.device).unwrap();
-        let weights = self.fixture.weights(&format!("{}.{weights}", self.name), &self.device);
-        model.network = weights.put_into("network", model.network).unwrap();
-        model
+        let model = PixelCnnPp::new(&self.settings.0, &self.spec, &mut Init::new(1, &self.device)).unwrap();
+        self.fixture.weights(&format!("{}.{weights}", self.name), &self.device).load_into(model).unwrap()
     }
 
     fn images(&self, step: usize) -> Tensor<4> {
@@ -69,7 +66,7 @@ impl<'a> Case<'a> {
 
     /// Dropout's numbers of a step, one block after another.
     fn noise(&self, step: usize) -> impl FnMut([usize; 4]) -> Tensor<4> {
-        let mut left: Vec<f32> = if self.config.dropout > 0.0 {
+        let mut left: Vec<f32> = if self.settings.0.dropout > 0.0 {
             let noise: Tensor<1> =
                 self.fixture.step(&format!("{}.noise", self.name), step, |u| u, &self.device);
             noise.into_data().iter::<f32>().collect()
@@ -110,8 +107,8 @@ fn data_give_the_first_gains_and_biases_of_pytorch() {
     let fixture = Fixture::read("autoregressive/pixelcnn_pp");
     let case = Case::new(&fixture, "colour");
     let mut model = case.model("drawn");
-    model.initialise(&case.images(0), &case.classes(0));
-    let ours = Weights::of("network", &model.network).to_arrays();
+    model.set_first_values(&case.images(0), &case.classes(0));
+    let ours = StateDict::of(&model).to_arrays();
     expect_all_close(&ours, &fixture.arrays("colour.initialised"), FIRST);
     let gradients = model.loss(case.images(0), &case.classes(0), &mut case.noise(0)).mean().backward();
     // Every parameter still learns.
@@ -124,39 +121,35 @@ fn ten_steps_are_those_of_pytorch() {
     let (_folder, dataset) = shapes(8, [4, 4]);
     for name in CASES {
         let case = Case::new(&fixture, name);
-        let mut training = Training {
-            model: case.model("initial"),
-            adam: Optimizer::new(case.config.adam()),
-            batches: batches(&dataset, 1, &case.device),
-            seed: 0,
-            device: case.device.clone(),
-        };
+        let (config, optimizer) = &case.settings;
+        // Its batches are not used.
+        let batches = source::<PixelCnnPp>(config, &dataset, 1, &case.device);
+        let mut training = Learner::of(case.model("initial"), config, optimizer, batches, 1, &case.device);
         let mut losses = Vec::new();
         for step in 0..10 {
             let (x, classes) = (case.images(step), case.classes(step));
-            let terms = training.learn(step as u64, x, &classes, &mut case.noise(step), 1.0).read();
-            losses.push(terms[0].1 as f32);
+            let mut noise = case.noise(step);
+            let decay = optimizer.decay.powi(step as i32);
+            let metrics = training
+                .with_step(step as u64, decay, |model, _, step| model.update(x, &classes, &mut noise, step));
+            losses.push(metrics.read()[0].1 as f32);
         }
         let losses = Tensor::<1>::from_data(TensorData::new(losses, [10]), &case.device);
         expect_close("losses", losses, case.array("losses"), LOSSES);
         let (initial, theirs) =
             (fixture.arrays(&format!("{name}.initial")), fixture.arrays(&format!("{name}.final")));
-        let ours = training.weights().to_arrays();
+        let ours = training.state_dict().to_arrays();
         expect_all_close(&change(&initial, &ours), &change(&initial, &theirs), CHANGE);
     }
-}
-
-fn image_shape([height, width, channels]: [usize; 3]) -> ImageShape {
-    ImageShape { height, width, channels }
 }
 
 /// A small model whose gains and biases come from images of noise, and which no weight leaves cold.
 fn small(shape: [usize; 3], conditional: bool, device: &Device) -> PixelCnnPp {
     let config =
         PixelCnnPpConfig { width: 6, blocks: 1, mixtures: 3, conditional, ..PixelCnnPpConfig::default() };
-    let mut model = config.init(image_shape(shape), 5, 3, device).unwrap();
+    let mut model = PixelCnnPp::new(&config, &image_spec(shape, 5), &mut Init::new(3, device)).unwrap();
     let pixels = noise_images(4, shape, 1);
-    model.initialise(&to_images(&pixels, shape, device), &[0, 1, 2, 3]);
+    model.set_first_values(&to_images(&pixels, shape, device), &[0, 1, 2, 3]);
     model
 }
 
@@ -214,9 +207,9 @@ fn parameters_depend_on_all_pixels_before_and_none_after() {
     }
 }
 
-/// The law of a channel of a pixel from its parameters, through the likelihood: log p of it and the channels before, less
+/// The distribution of a channel of a pixel from its parameters, through the likelihood: log p of it and the channels before, less
 /// log p of the channels before.
-fn law_by_likelihood(parameters: &Tensor<2>, before: &[f32], channels: usize) -> Vec<f32> {
+fn row_by_likelihood(parameters: &Tensor<2>, before: &[f32], channels: usize) -> Vec<f32> {
     let (device, channel) = (parameters.device(), before.len());
     let mixtures = parameters.dims()[1] / (1 + 2 * channels + channels * (channels - 1) / 2);
     // The parameters of the first channels alone make a mixture of its own.
@@ -259,8 +252,8 @@ fn naive_sample(model: &PixelCnnPp, seed: u64, index: u64, class: u32) -> Vec<u3
         let parameters = parameters.reshape([height * width, count]).narrow(0, pixel, 1);
         let before: Vec<f32> =
             image[place - channel..place].iter().map(|&value| value as f32 / 127.5 - 1.0).collect();
-        let law = law_by_likelihood(&parameters, &before, channels);
-        image[place] = Choice::default().choose(&law, rng::unit_f64(&mut generator));
+        let row = row_by_likelihood(&parameters, &before, channels);
+        image[place] = SamplingParams::default().sample(&row, rng::unit_f64(&mut generator));
     }
     image
 }
@@ -271,30 +264,31 @@ fn samples_are_those_of_the_whole_network() {
         [([4, 4, 3], true), ([8, 4, 1], false), ([4, 12, 1], true), ([4, 8, 2], false)]
     {
         let model = small(shape, conditional, &Device::flex());
-        let samples = values(model.sample(7, 1..4));
-        let samples: Vec<u32> = samples.iter().map(|x| ((x + 1.0) * 127.5).round() as u32).collect();
-        for (index, sample) in (1..4).zip(samples.chunks_exact(model.shape.dims())) {
+        let mut writer = Writer::new(&model, 7, 1..4, &[1, 2, 3].map(Some), SamplingParams::default());
+        let places: Vec<_> = (0..model.shape.dims()).map(|_| writer.next(&[None; 3])).collect();
+        for (row, index) in (1..4).enumerate() {
+            let sample: Vec<u32> = places.iter().map(|values| values[row]).collect();
             let naive = naive_sample(&model, 7, index, index as u32 % 5);
             assert_eq!(sample, naive, "{shape:?}, image {index}");
         }
     }
 }
 
-/// The laws of all values of `images`, side by side: `[images][values · 256]`.
+/// The log-probabilities of all values of `images`, side by side: `[images][values · 256]`.
 fn read(model: &PixelCnnPp, images: &[Vec<u32>], classes: &[Option<u32>]) -> Vec<Vec<f32>> {
-    let mut reader = model.reader(classes);
-    let mut laws = vec![Vec::new(); images.len()];
+    let mut decoder = model.decoder(classes);
+    let mut log_probs = vec![Vec::new(); images.len()];
     for place in 0..model.shape.dims() {
-        for (all, law) in laws.iter_mut().zip(reader.laws().chunks_exact(256)) {
-            all.extend_from_slice(law);
+        for (all, row) in log_probs.iter_mut().zip(decoder.log_probs().chunks_exact(256)) {
+            all.extend_from_slice(row);
         }
-        reader.push(&images.iter().map(|image| image[place]).collect::<Vec<_>>());
+        decoder.append(&images.iter().map(|image| image[place]).collect::<Vec<_>>());
     }
-    laws
+    log_probs
 }
 
 #[test]
-fn laws_are_the_same_in_any_company_and_all_at_once() {
+fn log_probs_are_the_same_in_any_batch_and_all_at_once() {
     for (shape, conditional) in [([8, 8, 3], true), ([4, 12, 1], false)] {
         let model = small(shape, conditional, &Device::flex());
         let images = noise_images(16, shape, 4);
@@ -308,8 +302,9 @@ fn laws_are_the_same_in_any_company_and_all_at_once() {
         for threads in 1..=3 {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             let sequences: Vec<&[u32]> = images.iter().map(Vec::as_slice).collect();
-            let (side_by_side, at_once) = pool
-                .install(|| (read(&model, &images, &classes), model.all_laws(&sequences, &classes).unwrap()));
+            let (side_by_side, at_once) = pool.install(|| {
+                (read(&model, &images, &classes), model.all_log_probs(&sequences, &classes).unwrap())
+            });
             assert!(side_by_side == expected, "{shape:?}: {threads} threads");
             assert!(at_once == expected.concat(), "{shape:?}: all at once, {threads} threads");
         }
@@ -317,39 +312,39 @@ fn laws_are_the_same_in_any_company_and_all_at_once() {
 }
 
 #[test]
-fn values_pushed_unread_leave_the_same_laws_behind() {
+fn values_appended_unread_leave_the_same_log_probs() {
     let shape = [8, 4, 3];
     let model = small(shape, false, &Device::flex());
     let images = noise_images(2, shape, 6);
     let expected = read(&model, &images, &[None, None]);
-    let mut reader = model.reader(&[None, None]);
+    let mut decoder = model.decoder(&[None, None]);
     for place in 0..model.shape.dims() {
         if place % 7 == 3 {
-            let again = reader.laws().to_vec();
-            assert_eq!(again, reader.laws());
-            for (law, expected) in again.chunks_exact(256).zip(&expected) {
-                assert_eq!(law, &expected[place * 256..][..256], "{place}");
+            let again = decoder.log_probs().to_vec();
+            assert_eq!(again, decoder.log_probs());
+            for (row, expected) in again.chunks_exact(256).zip(&expected) {
+                assert_eq!(row, &expected[place * 256..][..256], "{place}");
             }
         }
-        reader.push(&[images[0][place], images[1][place]]);
+        decoder.append(&[images[0][place], images[1][place]]);
     }
 }
 
-/// Each law adds up to one and their product is the likelihood: so the probabilities of all images add up to one.
+/// Each distribution adds up to one and their product is the likelihood: so the probabilities of all images add up to one.
 #[test]
-fn laws_add_up_to_one_and_multiply_to_the_likelihood() {
+fn distributions_add_up_to_one_and_multiply_to_the_likelihood() {
     for (shape, conditional) in [([8, 4, 3], true), ([4, 4, 1], false)] {
         let model = small(shape, conditional, &Device::flex());
         let images = noise_images(3, shape, 5);
         let classes = [1, 0, 4];
         let log_prob = model.log_prob(to_images(&images, shape, &Device::flex()), &classes);
-        let laws = read(&model, &images, &classes.map(Some));
-        for ((image, laws), log_prob) in images.iter().zip(&laws).zip(log_prob) {
+        let log_probs = read(&model, &images, &classes.map(Some));
+        for ((image, log_probs), log_prob) in images.iter().zip(&log_probs).zip(log_prob) {
             let mut product = 0.0;
-            for (law, &value) in laws.chunks_exact(256).zip(image) {
-                let sum: f64 = law.iter().map(|&l| f64::from(l).exp()).sum();
+            for (row, &value) in log_probs.chunks_exact(256).zip(image) {
+                let sum: f64 = row.iter().map(|&l| f64::from(l).exp()).sum();
                 assert!((sum - 1.0).abs() < 2e-5, "{sum}");
-                product += f64::from(law[value as usize]);
+                product += f64::from(row[value as usize]);
             }
             // The network on tensors rounds otherwise, and every layer passes it on.
             assert!((product - log_prob).abs() < 1e-4 * log_prob.abs(), "{product} {log_prob}");
@@ -360,7 +355,7 @@ fn laws_add_up_to_one_and_multiply_to_the_likelihood() {
 #[test]
 #[should_panic(expected = "256 is not one of 256 values")]
 fn a_value_out_of_range_panics() {
-    small([4, 4, 1], false, &Device::flex()).reader(&[None]).push(&[256]);
+    small([4, 4, 1], false, &Device::flex()).decoder(&[None]).append(&[256]);
 }
 
 #[test]
@@ -380,39 +375,37 @@ fn classes_matter_to_a_model_of_them_alone() {
 #[test]
 fn what_does_not_fit_is_refused() {
     let refused = |config: PixelCnnPpConfig, shape, key: &str| {
-        let error = config.init(image_shape(shape), 0, 0, &Device::flex()).unwrap_err();
-        assert!(error.to_string().contains(key), "{error}");
+        let error = refusal::<PixelCnnPp>(&config, &image_spec(shape, 0));
+        assert!(error.contains(key), "{error}");
     };
     let config = PixelCnnPpConfig::default();
     refused(config.clone(), [30, 32, 3], "data.size");
-    refused(config.clone(), [32, 30, 3], "sides that 4 divides");
+    refused(config.clone(), [32, 30, 3], "height and width that 4 divides");
     refused(PixelCnnPpConfig { width: 0, ..config.clone() }, [32, 32, 3], "pixelcnn-pp.width");
     refused(PixelCnnPpConfig { mixtures: 0, ..config.clone() }, [32, 32, 3], "pixelcnn-pp.mixtures");
     refused(PixelCnnPpConfig { dropout: 1.0, ..config.clone() }, [32, 32, 3], "pixelcnn-pp.dropout");
     refused(PixelCnnPpConfig { conditional: true, ..config }, [32, 32, 3], "the data have no classes");
 }
 
-fn tiny(dropout: f64, device: &Device) -> (tempfile::TempDir, Dataset, Training) {
+fn tiny(dropout: f64, device: &Device) -> Learner<PixelCnnPp> {
     let config =
         PixelCnnPpConfig { width: 8, blocks: 1, mixtures: 3, dropout, ..PixelCnnPpConfig::default() };
-    let (folder, dataset) = shapes(200, [8, 8]);
-    let shape = image_shape([8, 8, 3]);
-    let batches = batches(&dataset, 8, device);
-    let training = Training::new(&config, shape, 0, batches, 1, device.clone()).unwrap();
-    (folder, dataset, training)
+    let (_folder, dataset) = shapes(200, [8, 8]);
+    let optimizer = (PixelCnnPp::ABOUT.optimizer)();
+    learner(&(config, optimizer), &image_spec([8, 8, 3], 0), &dataset, 8, device)
 }
 
 #[test]
 fn three_steps_a_break_and_three_steps_are_six_steps() {
     let device = Device::flex().autodiff();
-    expect_exact_resume(|| tiny(0.3, &device).2, &device);
+    expect_exact_resume(|| Box::new(tiny(0.3, &device)), &device);
 }
 
 #[test]
 fn coloured_shapes_are_learned() {
     let device = Device::flex().autodiff();
-    let (_folder, _, mut training) = tiny(0.0, &device);
-    let mut bits = |steps: Range<u64>| {
+    let mut training = tiny(0.0, &device);
+    let mut bits = |steps: std::ops::Range<u64>| {
         let count = (steps.end - steps.start) as f64;
         let each = steps.map(|step| {
             let terms = training.step(step, 1.0).read();
@@ -423,4 +416,9 @@ fn coloured_shapes_are_learned() {
     let (_, last) = (bits(0..180), bits(180..200));
     // A model that knew nothing would take 8 bits.
     assert!(last < 6.0, "{last} bits for each number");
+}
+
+#[test]
+fn it_conforms() {
+    expect_conforms::<PixelCnnPp>("width=8 blocks=1 mixtures=2 dropout=0.2");
 }

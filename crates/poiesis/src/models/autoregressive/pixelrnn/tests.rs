@@ -1,59 +1,46 @@
-//! The PixelRNN against PyTorch, its order, its laws value by value, on a source whose entropy is known, and across a break.
+//! The PixelRNN against PyTorch, its order, its distributions value by value, on a source whose entropy is known, and across a break.
 
 use burn::tensor::{Device, Tensor, TensorData};
 
 use super::*;
+use crate::model::Model as _;
 use crate::models::autoregressive::testing::images::{
-    case, expect_causal, expect_exact_laws, expect_naive_samples, expect_pytorch, expect_sum_to_one, spec,
+    expect_causal, expect_exact_log_probs, expect_naive_samples, expect_pytorch, expect_sum_to_one, made,
 };
+use crate::nn::StateDict;
 use crate::rng;
-use crate::testing::{Fixture, batches, expect_exact_resume, shapes};
+use crate::testing::{Fixture, expect_conforms, expect_exact_resume, image_spec, learner, refusal, shapes};
 
 const BODIES: [Body; 2] = [Body::Row, Body::Diagonal];
 
-fn tiny(body: Body, law: PixelLaw, conditional: bool) -> PixelRnnConfig {
-    PixelRnnConfig {
-        body,
-        layers: 2,
-        hidden: 6,
-        head: 22,
-        law,
-        levels: 8,
-        conditional,
-        ..PixelRnnConfig::default()
-    }
+fn tiny(body: Body, distribution: PixelDistribution, conditional: bool) -> PixelRnnConfig {
+    PixelRnnConfig { body, layers: 2, hidden_dim: 6, head: 22, distribution, levels: 8, conditional }
 }
 
 /// A model with weights large enough that what is seen is felt.
 fn model(
     body: Body,
-    law: PixelLaw,
+    distribution: PixelDistribution,
     shape: [usize; 3],
     classes: usize,
     device: &Device,
-) -> ImageModel<PixelRnn> {
-    let mut model = tiny(body, law, classes > 0).init(&spec(shape, classes), 3, device).unwrap();
-    let mut arrays = Weights::of("network", model.network()).to_arrays();
+) -> PixelRnn {
+    let model = made::<PixelRnnNetwork>(&tiny(body, distribution, classes > 0), shape, classes, 3, device);
+    let mut arrays = StateDict::of(&model).to_arrays();
     for (number, array) in arrays.values_mut().enumerate() {
         if array.shape.len() == 1 {
             array.data = rng::normal(&mut rng::generator(4, "test", number as u64), array.data.len());
         }
         array.data.iter_mut().for_each(|weight| *weight *= 1.5);
     }
-    model.put(&Weights::from_arrays(arrays, &device.clone().inner())).unwrap();
-    model
+    StateDict::from_arrays(arrays, &device.clone().inner()).load_into(model).unwrap()
 }
 
 #[test]
 fn outputs_gradients_and_ten_steps_are_those_of_pytorch() {
     let (fixture, device) = (Fixture::read("autoregressive/pixelrnn"), Device::flex().autodiff());
-    let (_folder, dataset) = shapes(8, [16, 16]);
     for name in ["diagonal", "row", "colour", "colour-row"] {
-        let (spec, config) = case::<PixelRnnConfig>(&fixture, name);
-        let model = config.init(&spec, 0, &device).unwrap();
-        let optimizer = config.optimizer();
-        let training = Training { model, optimizer, batches: batches(&dataset, 1, &device) };
-        expect_pytorch(&fixture, name, training, &device);
+        expect_pytorch::<PixelRnnNetwork>(&fixture, name, &device);
     }
 }
 
@@ -70,13 +57,13 @@ fn seen([_, width, channels]: [usize; 3], earlier: usize, later: usize) -> bool 
 fn no_number_depends_on_a_later_one_and_along_diagonals_on_all_it_sees() {
     let device = Device::flex().autodiff();
     for body in BODIES {
-        for (shape, law, classes) in [
-            ([4, 5, 1], PixelLaw::Binary, 0),
-            ([5, 4, 3], PixelLaw::Softmax, 3),
-            ([1, 6, 1], PixelLaw::Softmax, 0),
-            ([6, 1, 3], PixelLaw::Binary, 0),
+        for (shape, distribution, classes) in [
+            ([4, 5, 1], PixelDistribution::Binary, 0),
+            ([5, 4, 3], PixelDistribution::Softmax, 3),
+            ([1, 6, 1], PixelDistribution::Softmax, 0),
+            ([6, 1, 3], PixelDistribution::Binary, 0),
         ] {
-            let depends = expect_causal(&model(body, law, shape, classes, &device), &device);
+            let depends = expect_causal(&model(body, distribution, shape, classes, &device), &device);
             for (later, depends) in depends.iter().enumerate().filter(|_| body == Body::Diagonal) {
                 for (earlier, &depends) in depends.iter().enumerate() {
                     assert_eq!(depends, seen(shape, earlier, later), "{shape:?}: {earlier} from {later}");
@@ -90,7 +77,7 @@ fn no_number_depends_on_a_later_one_and_along_diagonals_on_all_it_sees() {
 fn probabilities_of_all_images_sum_to_one() {
     let device = Device::flex();
     for body in BODIES {
-        expect_sum_to_one(&model(body, PixelLaw::Binary, [2, 2, 1], 0, &device), &device);
+        expect_sum_to_one(&model(body, PixelDistribution::Binary, [2, 2, 1], 0, &device), &device);
     }
 }
 
@@ -98,23 +85,23 @@ fn probabilities_of_all_images_sum_to_one() {
 fn samples_are_those_of_the_whole_network() {
     let device = Device::flex();
     for body in BODIES {
-        for (shape, law, classes) in [
-            ([6, 5, 1], PixelLaw::Binary, 0),
-            ([1, 4, 1], PixelLaw::Softmax, 0),
-            ([5, 1, 3], PixelLaw::Softmax, 3),
-            ([4, 6, 3], PixelLaw::Softmax, 0),
+        for (shape, distribution, classes) in [
+            ([6, 5, 1], PixelDistribution::Binary, 0),
+            ([1, 4, 1], PixelDistribution::Softmax, 0),
+            ([5, 1, 3], PixelDistribution::Softmax, 3),
+            ([4, 6, 3], PixelDistribution::Softmax, 0),
         ] {
-            expect_naive_samples(&model(body, law, shape, classes, &device), classes, &device);
+            expect_naive_samples(&model(body, distribution, shape, classes, &device), classes, &device);
         }
     }
 }
 
 #[test]
-fn laws_are_the_same_to_the_bit_in_any_company_and_all_at_once() {
+fn log_probs_have_the_same_bits_in_any_batch_and_all_at_once() {
     let device = Device::flex();
     for body in BODIES {
-        expect_exact_laws(&model(body, PixelLaw::Binary, [7, 6, 1], 0, &device), 0, &device);
-        expect_exact_laws(&model(body, PixelLaw::Softmax, [4, 5, 3], 3, &device), 3, &device);
+        expect_exact_log_probs(&model(body, PixelDistribution::Binary, [7, 6, 1], 0, &device), 0, &device);
+        expect_exact_log_probs(&model(body, PixelDistribution::Softmax, [4, 5, 3], 3, &device), 3, &device);
     }
 }
 
@@ -154,19 +141,19 @@ fn both_bodies_come_near_the_entropy_of_a_source() {
     for body in BODIES {
         let config = PixelRnnConfig {
             layers: 1,
-            hidden: 16,
+            hidden_dim: 16,
             head: 16,
-            optimizer: Rule::Adam,
-            learning_rate: 5e-3,
-            ..tiny(body, PixelLaw::Binary, false)
+            ..tiny(body, PixelDistribution::Binary, false)
         };
-        let model = config.init(&spec([SIDE, SIDE, 1], 0), 1, &device).unwrap();
-        let batches = batches(&dataset, 1, &device);
-        let mut training = Training { model, optimizer: config.optimizer(), batches };
+        let optimizer = OptimizerConfig { learning_rate: 5e-3, clip: 1.0, ..OptimizerConfig::default() };
+        let spec = image_spec([SIDE, SIDE, 1], 0);
+        let mut training = learner::<PixelRnn>(&(config, optimizer), &spec, &dataset, 1, &device);
         let steps = 600;
         for step in 0..steps {
             let schedule = 1.0 - step as f64 / steps as f64;
-            training.learn(source(32, step, &device), &[0; 32], schedule);
+            training.with_step(step, schedule, |model, _, step| {
+                model.update(source(32, step.number, step.device), &[0; 32], step)
+            });
         }
         let loss = training.model.loss(source(2000, steps, &device), &[0; 2000]).into_scalar::<f32>();
         // Coins alone would cost 24.95 nats.
@@ -180,26 +167,26 @@ fn both_bodies_come_near_the_entropy_of_a_source() {
 fn three_steps_a_break_and_three_steps_are_six_steps() {
     let device = Device::flex().autodiff();
     let (_folder, dataset) = shapes(20, [8, 8]);
-    let spec = DataSpec::of(&dataset).unwrap();
-    let config = PixelRnnConfig { optimizer: Rule::Muon, ..tiny(Body::Diagonal, PixelLaw::Softmax, false) };
-    let start = || Training {
-        model: config.init(&spec, 1, &device).unwrap(),
-        optimizer: config.optimizer(),
-        batches: batches(&dataset, 4, &device),
-    };
-    expect_exact_resume(start, &device);
+    let spec = image_spec([8, 8, 3], 0);
+    let optimizer = OptimizerConfig { kind: OptimizerKind::Muon, ..(PixelRnn::ABOUT.optimizer)() };
+    let settings = (tiny(Body::Diagonal, PixelDistribution::Softmax, false), optimizer);
+    expect_exact_resume(|| Box::new(learner::<PixelRnn>(&settings, &spec, &dataset, 4, &device)), &device);
 }
 
 #[test]
 fn settings_that_do_not_fit_are_refused() {
-    let (device, colour) = (Device::flex(), spec([4, 4, 3], 0));
     let refused = |config: PixelRnnConfig, key: &str| {
-        let error = config.init(&colour, 0, &device).unwrap_err().to_string();
+        let error = refusal::<PixelRnn>(&config, &image_spec([4, 4, 3], 0));
         assert!(error.contains(&format!("pixelrnn.{key}")), "{error}");
     };
-    let good = tiny(Body::Row, PixelLaw::Softmax, false);
+    let good = tiny(Body::Row, PixelDistribution::Softmax, false);
     refused(PixelRnnConfig { layers: 0, ..good.clone() }, "layers");
-    refused(PixelRnnConfig { hidden: 2, ..good.clone() }, "hidden");
+    refused(PixelRnnConfig { hidden_dim: 2, ..good.clone() }, "hidden_dim");
     refused(PixelRnnConfig { levels: 100, ..good.clone() }, "levels");
     refused(PixelRnnConfig { conditional: true, ..good }, "conditional");
+}
+
+#[test]
+fn it_conforms() {
+    expect_conforms::<PixelRnn>("hidden_dim=6 layers=1 head=6 distribution=softmax");
 }

@@ -3,18 +3,21 @@
 use std::collections::BTreeMap;
 
 use burn::tensor::{Device, Tensor, TensorData};
-use poiesis_collect::Dataset;
 use serde_json::from_value;
 
-use crate::capability::{Code, ImageLikelihood, Sample, Scale};
-use crate::data::{Content, DataSpec, ImageShape};
-use crate::generate::Choice;
-use crate::models::autoregressive::image_model::{ImageModel, ImageNetwork, Training};
-use crate::models::autoregressive::pixels::{PixelLaw, Pixels};
-use crate::nn::Weights;
+use crate::abilities::{Autoregressive, ImageLikelihood};
+use crate::data::PixelEncoding;
+use crate::generate::{SamplingParams, Writer};
+use crate::model::{Learner, Model, Session as _};
+use crate::models::autoregressive::image_model::{ImageModel, ImageNetwork};
+use crate::models::autoregressive::pixels::{PixelDistribution, Pixels};
+use crate::nn::{Init, StateDict};
+use crate::optim::OptimizerConfig;
 use crate::rng;
-use crate::testing::{Fixture, change, distance, expect_all_close, expect_close, gradients_of};
-use crate::train::{Optimizer, Session};
+use crate::testing::{
+    Fixture, change, distance, expect_all_close, expect_close, gradients_of, image_spec, learner, settings,
+    shapes,
+};
 
 /// Outputs, losses and gradients relative to the largest, f32 here against f64 there: some twenty roundings in a row, twice as
 /// many for gradients.
@@ -24,40 +27,54 @@ const GRADIENT: f64 = 1e-5;
 /// the rounding of small ones is felt in full.
 const CHANGE: f64 = 1e-4;
 
-/// Images of `[height, width, channels]` with `classes` classes.
-pub(crate) fn spec([height, width, channels]: [usize; 3], classes: usize) -> DataSpec {
-    DataSpec { content: Content::Images(ImageShape { height, width, channels }), classes }
-}
-
-/// Reads a case of the `parity.py` of a model: the data it is for, and its settings.
-pub(crate) fn case<C: Default + serde::Serialize + serde::de::DeserializeOwned>(
-    fixture: &Fixture,
-    case: &str,
-) -> (DataSpec, C) {
-    let settings = fixture.case(case);
-    let shape: Vec<usize> = from_value(settings["shape"].clone()).unwrap();
-    let classes = settings["classes"].as_u64().unwrap() as usize;
-    (spec([shape[0], shape[1], shape[2]], classes), crate::testing::config(&settings["config"]))
-}
-
-/// Compares logits, loss, gradients and ten steps with PyTorch's. The training's batches are not used.
-pub(crate) fn expect_pytorch<N: ImageNetwork>(
-    fixture: &Fixture,
-    case: &str,
-    mut training: Training<N>,
+/// A model of images of this shape, with first weights of a seed.
+pub(crate) fn made<N: ImageNetwork>(
+    config: &N::Config,
+    shape: [usize; 3],
+    classes: usize,
+    seed: u64,
     device: &Device,
-) {
+) -> ImageModel<N> {
+    ImageModel::new(config, &image_spec(shape, classes), &mut Init::new(seed, device)).unwrap()
+}
+
+/// The same with logits far from zero.
+pub(crate) fn grown<N: ImageNetwork>(
+    config: &N::Config,
+    shape: [usize; 3],
+    classes: usize,
+    (output, other): (f32, f32),
+    device: &Device,
+) -> ImageModel<N> {
+    let model = made(config, shape, classes, 4, device);
+    let mut arrays = StateDict::of(&model).to_arrays();
+    for (name, array) in &mut arrays {
+        let grow = if name.starts_with("network.output") { output } else { other };
+        array.data.iter_mut().for_each(|x| *x *= grow);
+    }
+    StateDict::from_arrays(arrays, &device.clone().inner()).load_into(model).unwrap()
+}
+
+/// Compares logits, loss, gradients and ten steps of a case of the model's `parity.py` with PyTorch's.
+pub(crate) fn expect_pytorch<N: ImageNetwork>(fixture: &Fixture, case: &str, device: &Device) {
+    let given = fixture.case(case);
+    let shape: [usize; 3] = from_value(given["shape"].clone()).unwrap();
+    let spec = image_spec(shape, given["classes"].as_u64().unwrap() as usize);
+    let settings = settings::<ImageModel<N>>(&given["config"]);
+    // Its batches are not used.
+    let (_folder, dataset) = shapes(8, [16, 16]);
+    let mut training: Learner<ImageModel<N>> = learner(&settings, &spec, &dataset, 1, device);
     let initial = fixture.weights(&format!("{case}.initial"), device);
-    training.restore(&initial, &Weights::default()).unwrap();
-    let scale = training.model.pixels().scale();
+    training.restore(&initial, &StateDict::default()).unwrap();
+    let encoding = training.model.pixels().encoding();
     let data = |step| {
-        let on_scale = |pixel| match scale {
-            Scale::Binary => pixel,
-            Scale::EightBit => pixel / 127.5 - 1.0,
+        let encoded = |pixel| match encoding {
+            PixelEncoding::Binary => pixel,
+            PixelEncoding::EightBit => pixel / 127.5 - 1.0,
         };
         let labels: Tensor<1> = fixture.step(&format!("{case}.labels"), step, |label| label, device);
         let labels: Vec<u32> = labels.into_data().iter::<u32>().collect();
-        (fixture.step::<4>(&format!("{case}.pixels"), step, on_scale, device), labels)
+        (fixture.step::<4>(&format!("{case}.pixels"), step, encoded, device), labels)
     };
 
     let (images, classes) = data(0);
@@ -65,20 +82,22 @@ pub(crate) fn expect_pytorch<N: ImageNetwork>(
     expect_close("logits", training.model.logits(images.clone(), &classes), theirs("logits"), FORWARD);
     let loss = training.model.loss(images, &classes);
     expect_close("loss", loss.clone(), theirs("loss"), FORWARD);
-    let gradients = gradients_of("network", training.model.network(), &loss.backward());
+    let gradients = gradients_of("network", &training.model.network, &loss.backward());
     expect_all_close(&gradients, &fixture.arrays(&format!("{case}.gradient")), GRADIENT);
 
     let mut losses = Vec::new();
     for step in 0..10 {
         let (images, classes) = data(step);
-        let values: BTreeMap<_, _> = training.learn(images, &classes, 1.0).read().into_iter().collect();
+        let metrics =
+            training.with_step(step as u64, 1.0, |model, _, step| model.update(images, &classes, step));
+        let values: BTreeMap<_, _> = metrics.read().into_iter().collect();
         losses.push(values["nll"] as f32);
     }
     let losses = Tensor::<1>::from_data(TensorData::new(losses, [10]), device);
     expect_close("losses", losses, fixture.array(&format!("{case}.losses")), FORWARD);
     let (initial, theirs) =
         (fixture.arrays(&format!("{case}.initial")), fixture.arrays(&format!("{case}.final")));
-    let ours = training.weights().to_arrays();
+    let ours = training.state_dict().to_arrays();
     expect_all_close(&change(&initial, &ours), &change(&initial, &theirs), CHANGE);
 }
 
@@ -92,11 +111,11 @@ fn draw(pixels: &Pixels, count: usize) -> Vec<Vec<u32>> {
     (0..count as u64).map(image).collect()
 }
 
-/// Images of levels on the scale of the law.
-fn on_scale(pixels: &Pixels, levels: &[Vec<u32>], device: &Device) -> Tensor<4> {
-    match pixels.scale() {
-        Scale::Binary => (pixels.images(levels, device) + 1.0) * 0.5,
-        Scale::EightBit => pixels.images(levels, device),
+/// Images of levels in the encoding of the model.
+fn encoded(pixels: &Pixels, levels: &[Vec<u32>], device: &Device) -> Tensor<4> {
+    match pixels.encoding() {
+        PixelEncoding::Binary => (pixels.images(levels, device) + 1.0) * 0.5,
+        PixelEncoding::EightBit => pixels.images(levels, device),
     }
 }
 
@@ -107,13 +126,13 @@ fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
 /// Images that the order is looked at with: a rectifier that is off hides what it would have seen, but not in all of them.
 const LOOKS: usize = 8;
 
-/// No logit depends on its own number or a later one, by gradients and by change; returns for each number, whether it depends
+/// No logit depends on its own value or a later one, by gradients and by change; returns for each value whether it depends
 /// on each earlier one in any of several images.
 pub(crate) fn expect_causal<N: ImageNetwork>(model: &ImageModel<N>, device: &Device) -> Vec<Vec<bool>> {
     let pixels = model.pixels();
     let (dims, logits) = (pixels.shape.dims(), pixels.logits());
     let levels = draw(pixels, LOOKS);
-    let apply = |x: Tensor<4>| model.network().logits(x, &[1; LOOKS]).reshape([LOOKS, dims, logits]);
+    let apply = |x: Tensor<4>| model.network.logits(x, &[1; LOOKS]).reshape([LOOKS, dims, logits]);
     // Different weights, so that gradients of logits cannot cancel.
     let weights = rng::normal(&mut rng::generator(1, "test", 0), logits);
     let weights = Tensor::<3>::from_data(TensorData::new(weights, [1, 1, logits]), device);
@@ -124,7 +143,7 @@ pub(crate) fn expect_causal<N: ImageNetwork>(model: &ImageModel<N>, device: &Dev
         let gradient = values(x.grad(&own.sum().backward()).unwrap());
         let images = gradient.chunks_exact(dims);
         let later = images.clone().all(|gradient| gradient[place..].iter().all(|&g| g == 0.0));
-        assert!(later, "number {place} depends on itself or a later one");
+        assert!(later, "value {place} depends on itself or a later one");
         let seen = |before: usize| images.clone().any(|gradient| gradient[before] != 0.0);
         depends.push((0..place).map(seen).collect());
     }
@@ -137,8 +156,8 @@ pub(crate) fn expect_causal<N: ImageNetwork>(model: &ImageModel<N>, device: &Dev
         let mut pairs = before.chunks_exact(dims * logits).zip(after.chunks_exact(dims * logits));
         let until = (place + 1) * logits;
         let same = pairs.all(|(before, after)| before[..until] == after[..until]);
-        assert!(same, "a change of number {place} is seen there or before");
-        assert!(place + 1 == dims || before != after, "a change of number {place} is seen nowhere");
+        assert!(same, "a change of value {place} is seen there or before");
+        assert!(place + 1 == dims || before != after, "a change of value {place} is seen nowhere");
     }
     depends
 }
@@ -146,7 +165,7 @@ pub(crate) fn expect_causal<N: ImageNetwork>(model: &ImageModel<N>, device: &Dev
 /// The probabilities of all 2×2 images of black and white add up to one.
 pub(crate) fn expect_sum_to_one<N: ImageNetwork>(model: &ImageModel<N>, device: &Device) {
     let images: Vec<Vec<u32>> = (0..16).map(|bits| (0..4).map(|i| bits >> i & 1).collect()).collect();
-    let log_probs = model.log_prob(on_scale(model.pixels(), &images, device), &[0; 16]);
+    let log_probs = model.log_prob(encoded(model.pixels(), &images, device), &[0; 16]);
     let total: f64 = log_probs.iter().map(|log_prob| log_prob.exp()).sum();
     assert!((total - 1.0).abs() < 1e-5, "{total}");
     // Not by being indifferent.
@@ -154,39 +173,40 @@ pub(crate) fn expect_sum_to_one<N: ImageNetwork>(model: &ImageModel<N>, device: 
 }
 
 /// Samples are those of the whole network applied to the whole image for each value, with the same draws.
-pub(crate) fn expect_naive_samples<N: ImageNetwork + Sync>(
-    model: &ImageModel<N>,
-    classes: usize,
-    device: &Device,
-) {
+pub(crate) fn expect_naive_samples<N: ImageNetwork>(model: &ImageModel<N>, classes: usize, device: &Device) {
     let pixels = model.pixels();
     let count = 5;
     let labels: Vec<u32> = (0..count).map(|index| index as u32 % classes.max(1) as u32).collect();
     let mut images = vec![vec![0; pixels.shape.dims()]; count];
     let mut generators: Vec<_> = (0..count).map(|index| rng::generator(9, "value", index as u64)).collect();
     for place in 0..pixels.shape.dims() {
-        let logits = values(model.network().logits(pixels.images(&images, device), &labels));
+        let logits = values(model.network.logits(pixels.images(&images, device), &labels));
         for ((image, generator), logits) in
             images.iter_mut().zip(&mut generators).zip(logits.chunks_exact(logits.len() / count))
         {
             let logits = &logits[place * pixels.logits()..][..pixels.logits()];
-            let law = match pixels.law() {
-                PixelLaw::Binary => vec![0.0, logits[0]],
-                PixelLaw::Softmax => logits.to_vec(),
+            let log_probs = match pixels.distribution() {
+                PixelDistribution::Binary => vec![0.0, logits[0]],
+                PixelDistribution::Softmax => logits.to_vec(),
             };
-            image[place] = Choice::default().choose(&law, rng::unit_f64(generator));
+            image[place] = SamplingParams::default().sample(&log_probs, rng::unit_f64(generator));
         }
     }
-    let expected = values(pixels.images(&images, device));
-    assert_eq!(values(model.sample(9, 0..count as u64)), expected);
+    let written = |indices: std::ops::Range<u64>| -> Vec<Vec<u32>> {
+        let classes: Vec<_> = indices.clone().map(|index| Some(labels[index as usize])).collect();
+        let mut writer = Writer::new(model, 9, indices, &classes, SamplingParams::default());
+        let places: Vec<_> =
+            (0..pixels.shape.dims()).map(|_| writer.next(&vec![None; classes.len()])).collect();
+        (0..classes.len()).map(|row| places.iter().map(|values| values[row]).collect()).collect()
+    };
+    assert_eq!(written(0..count as u64), images);
     // Any of them alone is the same.
-    let dims = pixels.shape.dims();
-    assert_eq!(values(model.sample(9, 3..4)), expected[3 * dims..4 * dims]);
+    assert_eq!(written(3..4), images[3..4]);
 }
 
-/// Laws read value by value are the same to the bit in any company, on any number of threads, and all at once; and they are the
-/// likelihood.
-pub(crate) fn expect_exact_laws<N: ImageNetwork + Sync>(
+/// Log-probabilities read value by value have the same bits in a batch of any size, on any number of threads, and all at once; and
+/// they are the likelihood.
+pub(crate) fn expect_exact_log_probs<N: ImageNetwork>(
     model: &ImageModel<N>,
     classes: usize,
     device: &Device,
@@ -197,15 +217,15 @@ pub(crate) fn expect_exact_laws<N: ImageNetwork + Sync>(
     let class = |index: usize| (classes > 0).then(|| (index % classes) as u32);
     let read = |range: std::ops::Range<usize>| -> Vec<Vec<u32>> {
         let classes: Vec<_> = range.clone().map(class).collect();
-        let mut reader = model.reader(&classes);
-        let mut laws = vec![Vec::new(); range.len()];
+        let mut decoder = model.decoder(&classes);
+        let mut all = vec![Vec::new(); range.len()];
         for place in 0..dims {
-            for (laws, law) in laws.iter_mut().zip(reader.laws().chunks_exact(levels)) {
-                laws.extend(law.iter().map(|law| law.to_bits()));
+            for (all, log_probs) in all.iter_mut().zip(decoder.log_probs().chunks_exact(levels)) {
+                all.extend(log_probs.iter().map(|x| x.to_bits()));
             }
-            reader.push(&images[range.clone()].iter().map(|image| image[place]).collect::<Vec<_>>());
+            decoder.append(&images[range.clone()].iter().map(|image| image[place]).collect::<Vec<_>>());
         }
-        laws
+        all
     };
     let threads = |count: usize| rayon::ThreadPoolBuilder::new().num_threads(count).build().unwrap();
     let all: Vec<&[u32]> = images.iter().map(Vec::as_slice).collect();
@@ -215,36 +235,38 @@ pub(crate) fn expect_exact_laws<N: ImageNetwork + Sync>(
         let pool = threads(count);
         assert_eq!(pool.install(|| read(0..1)), together[..1], "alone, {count} threads");
         assert_eq!(pool.install(|| read(7..10)), together[7..10], "three, {count} threads");
-        let at_once = pool.install(|| model.all_laws(&all, &each)).unwrap();
-        let at_once: Vec<u32> = at_once.iter().map(|law| law.to_bits()).collect();
+        let at_once = pool.install(|| model.all_log_probs(&all, &each)).unwrap();
+        let at_once: Vec<u32> = at_once.iter().map(|x| x.to_bits()).collect();
         assert!(at_once == together.concat(), "all at once, {count} threads");
     }
     assert_eq!(threads(3).install(|| read(0..16)), together, "sixteen, three threads");
 
     let within = (256.0 / levels as f64).ln() * dims as f64;
-    let within = if pixels.law() == PixelLaw::Binary { 0.0 } else { within };
+    let within = if pixels.distribution() == PixelDistribution::Binary { 0.0 } else { within };
     let labels: Vec<u32> = each.iter().map(|class| class.unwrap_or(0)).collect();
-    let log_probs = model.log_prob(on_scale(pixels, &images, device), &labels);
-    let by_laws = together.iter().zip(&images).map(|(laws, image)| {
-        let law =
-            |(place, &value): (usize, &u32)| f64::from(f32::from_bits(laws[place * levels + value as usize]));
-        image.iter().enumerate().map(law).sum::<f64>() - within
+    let log_probs = model.log_prob(encoded(pixels, &images, device), &labels);
+    let by_values = together.iter().zip(&images).map(|(bits, image)| {
+        let log_prob =
+            |(place, &value): (usize, &u32)| f64::from(f32::from_bits(bits[place * levels + value as usize]));
+        image.iter().enumerate().map(log_prob).sum::<f64>() - within
     });
-    let by_laws: Vec<f32> = by_laws.map(|x| x as f32).collect();
+    let by_values: Vec<f32> = by_values.map(|x| x as f32).collect();
     let log_probs: Vec<f32> = log_probs.iter().map(|&x| x as f32).collect();
-    let distance = distance(&by_laws, &log_probs);
-    assert!(distance < 1e-5, "laws and likelihood differ by {distance:e}");
+    let distance = distance(&by_values, &log_probs);
+    assert!(distance < 1e-5, "values and likelihood differ by {distance:e}");
 }
 
 /// Learns images of 4×4 pixels whose first is fair and each later one equals the one before it in nine of ten cases; returns the
 /// nats over their entropy.
 pub(crate) fn learn_chains<N: ImageNetwork>(
-    model: ImageModel<N>,
-    optimizer: Optimizer,
-    dataset: &Dataset,
+    config: N::Config,
+    optimizer: OptimizerConfig,
     device: &Device,
 ) -> f64 {
-    let mut training = Training { model, optimizer, batches: crate::testing::batches(dataset, 1, device) };
+    // Its batches are not used.
+    let (_folder, dataset) = shapes(8, [16, 16]);
+    let spec = image_spec([4, 4, 1], 0);
+    let mut training: Learner<ImageModel<N>> = learner(&(config, optimizer), &spec, &dataset, 1, device);
     let batch = |purpose: &str, step: u64, count: usize| {
         let mut generator = rng::generator(2, purpose, step);
         let chain = |draws: &[f32]| {
@@ -256,10 +278,11 @@ pub(crate) fn learn_chains<N: ImageNetwork>(
         draws.chunks_exact(16).map(chain).collect::<Vec<_>>()
     };
     for step in 0..150 {
-        let images = on_scale(training.model.pixels(), &batch("learn", step, 32), device);
-        training.learn(images, &[0; 32], 1.0 - step as f64 / 150.0);
+        let images = encoded(training.model.pixels(), &batch("learn", step, 32), device);
+        let schedule = 1.0 - step as f64 / 150.0;
+        training.with_step(step, schedule, |model, _, step| model.update(images, &[0; 32], step));
     }
-    let held_out = on_scale(training.model.pixels(), &batch("hold out", 0, 500), device);
+    let held_out = encoded(training.model.pixels(), &batch("hold out", 0, 500), device);
     let log_probs = training.model.log_prob(held_out, &[0; 500]);
     let flip = 0.1f64;
     let entropy = 2f64.ln() - 15.0 * (flip * flip.ln() + (1.0 - flip) * (1.0 - flip).ln());

@@ -4,12 +4,12 @@ use std::slice::from_ref;
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
-use crate::capability::{Code, TokenLikelihood};
+use crate::abilities::{Autoregressive, TokenLikelihood};
 use crate::data::TokenShape;
-use crate::generate::{Choice, Writer};
+use crate::generate::{SamplingParams, Writer};
+use crate::model::Session;
 use crate::rng;
 use crate::testing::{Fixture, change, expect_all_close, expect_close};
-use crate::train::Session;
 
 /// Rows of `columns` tokens.
 pub(crate) fn tokens_of(values: Vec<u32>, columns: usize, device: &Device) -> Tensor<2, Int> {
@@ -38,7 +38,7 @@ pub(crate) fn expect_ten_steps(
     expect_close("losses", losses, fixture.array(&format!("{case}.losses")), forward);
     let (initial, theirs) =
         (fixture.arrays(&format!("{case}.initial")), fixture.arrays(&format!("{case}.final")));
-    let ours = training.weights().to_arrays();
+    let ours = training.state_dict().to_arrays();
     expect_all_close(&change(&initial, &ours), &change(&initial, &theirs), changed);
 }
 
@@ -80,58 +80,62 @@ pub(crate) fn expect_images_to_sum_to_one(model: &dyn TokenLikelihood, device: &
     }
 }
 
-/// What is written value by value is what the whole network writes with the same draws; `law` gives the law after all of a
+/// What is written value by value is what the whole network writes with the same draws; `log_probs` gives those after all of a
 /// sequence's tokens by the whole network.
 pub(crate) fn expect_naive_writing(
-    code: &dyn Code,
+    model: &dyn Autoregressive,
     shape: TokenShape,
-    choice: Choice,
+    params: SamplingParams,
     length: usize,
-    law: impl Fn(&[u32]) -> Vec<f32>,
+    log_probs: impl Fn(&[u32]) -> Vec<f32>,
 ) {
     let classes = [Some(0), Some(shape.beginnings as u32 - 1), None];
-    let mut writer = Writer::new(code, 9, 20..23, &classes, choice);
+    let mut writer = Writer::new(model, 9, 20..23, &classes, params);
     let written: Vec<Vec<u32>> = (0..length).map(|_| writer.next(&[None; 3])).collect();
     for (row, &class) in classes.iter().enumerate() {
         let mut generator = rng::generator(9, "value", 20 + row as u64);
         let mut tokens: Vec<u32> = shape.beginning(class).into_iter().collect();
         for values in &written {
-            let value = choice.choose(&law(&tokens), rng::unit_f64(&mut generator));
+            let value = params.sample(&log_probs(&tokens), rng::unit_f64(&mut generator));
             assert_eq!(values[row], value, "row {row}, value {}", tokens.len());
             tokens.push(value);
         }
     }
 }
 
-/// All laws along each of `sequences`, of equal length, as a reader gives them.
-pub(crate) fn read_all(code: &dyn Code, sequences: &[Vec<u32>], classes: &[Option<u32>]) -> Vec<Vec<f32>> {
-    let mut reader = code.reader(classes);
-    let alphabet = code.alphabet();
-    let mut laws = vec![Vec::new(); sequences.len()];
+/// All log-probabilities along each of `sequences`, of equal length, as a decoder gives them.
+pub(crate) fn read_all(
+    model: &dyn Autoregressive,
+    sequences: &[Vec<u32>],
+    classes: &[Option<u32>],
+) -> Vec<Vec<f32>> {
+    let mut decoder = model.decoder(classes);
+    let num_values = model.num_values();
+    let mut all = vec![Vec::new(); sequences.len()];
     for place in 0..sequences[0].len() {
-        for (all, law) in laws.iter_mut().zip(reader.laws().chunks_exact(alphabet)) {
-            all.extend_from_slice(law);
+        for (all, log_probs) in all.iter_mut().zip(decoder.log_probs().chunks_exact(num_values)) {
+            all.extend_from_slice(log_probs);
         }
-        reader.push(&sequences.iter().map(|values| values[place]).collect::<Vec<_>>());
+        decoder.append(&sequences.iter().map(|values| values[place]).collect::<Vec<_>>());
     }
-    laws
+    all
 }
 
-/// The laws of sixteen sequences have the same bits for each alone, three of them and all, on one, two and three threads;
+/// The log-probabilities of sixteen sequences have the same bits for each alone, three of them and all, on one, two and three threads;
 /// returns them.
-pub(crate) fn expect_same_bits_in_any_company(
-    code: &(dyn Code + Sync),
+pub(crate) fn expect_same_bits_in_any_batch(
+    model: &dyn Autoregressive,
     sequences: &[Vec<u32>],
     classes: &[Option<u32>],
 ) -> Vec<Vec<f32>> {
     assert_eq!((sequences.len(), classes.len()), (16, 16));
     let each = sequences.iter().zip(classes);
     let alone: Vec<Vec<f32>> =
-        each.flat_map(|(one, class)| read_all(code, from_ref(one), from_ref(class))).collect();
+        each.flat_map(|(one, class)| read_all(model, from_ref(one), from_ref(class))).collect();
     for threads in [1, 2, 3] {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        assert!(pool.install(|| read_all(code, &sequences[..3], &classes[..3])) == alone[..3]);
-        assert!(pool.install(|| read_all(code, sequences, classes)) == alone);
+        assert!(pool.install(|| read_all(model, &sequences[..3], &classes[..3])) == alone[..3]);
+        assert!(pool.install(|| read_all(model, sequences, classes)) == alone);
     }
     alone
 }

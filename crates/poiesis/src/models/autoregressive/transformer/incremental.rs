@@ -4,7 +4,7 @@ use poiesis_kernels::inference::{KeyValueCache, PackedLinear, Rotary, gate_halve
 use poiesis_kernels::inference::{Rows, RowsMut};
 
 use super::{BASE, Block, EPSILON, Transformer};
-use crate::capability::Reader;
+use crate::abilities::IncrementalDecoder;
 use crate::nn::{Activation, values};
 
 /// The network on slices.
@@ -66,7 +66,7 @@ impl Packed {
             width,
             heads: config.heads,
             kv_heads: config.kv_heads(),
-            hidden: config.hidden(),
+            hidden: config.hidden_dim(),
             context,
         }
     }
@@ -117,8 +117,8 @@ impl Packed {
         }
     }
 
-    /// The laws behind streams `h [rows, width]`: `out [rows, outputs]`; `x` is scratch.
-    pub(super) fn laws(&self, h: &[f32], x: &mut Vec<f32>, out: &mut [f32]) {
+    /// The log_probs behind streams `h [rows, width]`: `out [rows, outputs]`; `x` is scratch.
+    pub(super) fn log_probs(&self, h: &[f32], x: &mut Vec<f32>, out: &mut [f32]) {
         x.resize(h.len(), 0.0);
         rms_norm(h, &self.norm, EPSILON, x);
         self.head.forward(&*x, RowsMut::from(&mut *out));
@@ -137,8 +137,8 @@ pub(super) struct Scratch {
 }
 
 /// A transformer that reads several sequences at once. A new token costs one row of each matrix and one query; where the
-/// context is full, the reader begins anew from its later half, as windows of [`crate::evaluate::token_nll`] do.
-pub(super) struct TransformerReader {
+/// context is full, the decoder begins anew from its later half, as windows of [`crate::evaluate::token_nll`] do.
+pub(super) struct TransformerDecoder {
     packed: Packed,
     caches: Vec<KeyValueCache>,
     scratch: Scratch,
@@ -149,15 +149,15 @@ pub(super) struct TransformerReader {
     /// Whether a window is a whole document, after which nothing comes.
     whole: bool,
     vocabulary: usize,
-    laws: Vec<f32>,
+    log_probs: Vec<f32>,
 }
 
-impl TransformerReader {
-    pub(super) fn new(model: &Transformer, classes: &[Option<u32>]) -> TransformerReader {
+impl TransformerDecoder {
+    pub(super) fn new(model: &Transformer, classes: &[Option<u32>]) -> TransformerDecoder {
         let (rows, outputs) = (classes.len(), model.network.outputs);
         let packed = Packed::new(model);
         let begin = |&class: &Option<u32>| model.shape.beginning(class).into_iter().collect();
-        TransformerReader {
+        TransformerDecoder {
             caches: packed.caches(rows),
             packed,
             scratch: Scratch::default(),
@@ -166,7 +166,7 @@ impl TransformerReader {
             whole: model.shape.length.is_some(),
             vocabulary: model.shape.vocabulary(),
             // Before anything is read, nothing is known.
-            laws: vec![-(outputs as f32).ln(); rows * outputs],
+            log_probs: vec![-(outputs as f32).ln(); rows * outputs],
         }
     }
 
@@ -186,8 +186,8 @@ impl TransformerReader {
     }
 }
 
-impl Reader for TransformerReader {
-    fn laws(&mut self) -> &[f32] {
+impl IncrementalDecoder for TransformerDecoder {
+    fn log_probs(&mut self) -> &[f32] {
         let count = self.len() - self.read;
         if count > 0 {
             let tokens: Vec<u32> =
@@ -200,12 +200,12 @@ impl Reader for TransformerReader {
             for sequence in h.chunks_exact(count * width) {
                 up.extend_from_slice(&sequence[(count - 1) * width..]);
             }
-            self.packed.laws(up, x, &mut self.laws);
+            self.packed.log_probs(up, x, &mut self.log_probs);
         }
-        &self.laws
+        &self.log_probs
     }
 
-    fn push(&mut self, values: &[u32]) {
+    fn append(&mut self, values: &[u32]) {
         assert_eq!(values.len(), self.windows.len(), "{} values for other sequences", values.len());
         if self.len() == self.packed.context {
             if self.whole {

@@ -1,7 +1,7 @@
 //! The decoder-only transformer.
 //!
 //! Vaswani et al., "Attention is all you need", 2017, arXiv:1706.03762; as a model of sequences alone, Radford et al. 2018. A
-//! sequence of tokens (characters, bytes, pieces of words, levels of sound, numbers of an image) is predicted token by
+//! sequence of tokens (characters, bytes, pieces of words, levels of sound, values of an image) is predicted token by
 //! token: log p(x) = Σ log p(xₜ given x₁ … xₜ₋₁), and attention lets each place see all before it.
 //!
 //! | here | symbol | meaning |
@@ -15,12 +15,12 @@
 //! Sennrich 2019, arXiv:1910.07467), positions by rotation of queries and keys (Su et al. 2021, arXiv:2104.09864), a gated
 //! layer silu(a) · b instead of ReLU (Shazeer 2020, arXiv:2002.05202), no biases, grouped queries where `kv_heads` is less than
 //! `heads` (Ainslie et al. 2023, arXiv:2305.13245). Optimizers: AdamW, or Muon for the matrices inside (see
-//! [`Muon`](crate::train::Muon)).
+//! [`Muon`](crate::optim::Muon)).
 
-use std::ops::Range;
+mod incremental;
 
 use burn::module::{Module, Param};
-use burn::tensor::{Device, Int, Tensor};
+use burn::tensor::{Int, Tensor};
 use poiesis_kernels::{
     AttentionOptions, add, attention_packed, categorical_log_prob, embedding, fork, gate_halves, linear,
     rms_norm, rotary_packed,
@@ -28,21 +28,18 @@ use poiesis_kernels::{
 use serde::{Deserialize, Serialize};
 
 use super::{Dropout, outputs};
-use crate::capability::{Capability, Code, Likelihood, Model, Reader, Sample, TokenLikelihood};
-use crate::catalogue::{Domain, Entry, Footprint, Paper, Start, recipes};
-use crate::config::{Decay, RunConfig, SampleSchedule, TrainConfig};
-use crate::data::{DataSpec, ImageShape, TokenShape, Windows};
-use crate::error::{Error, Result};
-use crate::generate;
-use crate::nn::{Activation, Init, Law, Linear, Weights, num_parameters};
-use crate::train::{MuonConfig, Optimizer, OptimizerConfig, Rule, Session, Terms};
+use crate::abilities::{Abilities, Ability, Autoregressive, IncrementalDecoder, Likelihood, TokenLikelihood};
+use crate::config::{Faults, SampleSchedule, Settings, TrainConfig};
+use crate::data::{DataSpec, MediaKind, TokenShape, TokenWindows, WindowNeeds};
+use crate::error::Result;
+use crate::model::{About, Metrics, Model, Paper, Step, recipes};
+use crate::nn::{Activation, Init, Initializer, Linear};
+use crate::optim::{Decay, Optimizer, OptimizerConfig, OptimizerKind};
 
 /// Base of the wavelengths of rotated positions (Su et al. 2021, §3.2.2).
 const BASE: f64 = 10_000.0;
 /// Added to the mean square of a row before its root.
 const EPSILON: f64 = 1e-6;
-
-mod incremental;
 
 /// Settings of a [`Transformer`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -59,39 +56,13 @@ pub struct TransformerConfig {
     /// Heads of keys and values, shared by neighbouring heads of queries; 0 for as many as heads.
     pub kv_heads: usize,
     /// Features inside a gated layer; 0 for 8/3 of the width, to the next multiple of 32.
-    pub hidden: usize,
+    pub hidden_dim: usize,
     /// Whether the table of tokens is the last layer as well.
     pub tied: bool,
-    /// Part of the numbers that are set to zero in training: of the first stream and of what each layer adds.
+    /// Fraction of the values that are set to zero in training: of the first stream and of what each layer adds.
     pub dropout: f64,
-    /// Images: levels that a number is cut to, 2 to 256.
+    /// Images: levels that a value is cut to, 2 to 256.
     pub levels: usize,
-    /// What moves the weights.
-    pub optimizer: Rate,
-    /// Step size of AdamW.
-    pub learning_rate: f64,
-    /// `muon`: step size of the matrices inside.
-    pub muon_learning_rate: f64,
-    /// `muon`: how much of their momentum a step keeps.
-    pub momentum: f64,
-    /// AdamW: decay of the first moment.
-    pub beta1: f64,
-    /// AdamW: decay of the second moment.
-    pub beta2: f64,
-    /// Decoupled weight decay of all matrices.
-    pub weight_decay: f64,
-    /// AdamW: norm that gradients are scaled down to; 0 leaves them alone.
-    pub clip_norm: f64,
-}
-
-/// What moves the weights.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Rate {
-    /// AdamW for all (Loshchilov and Hutter 2019).
-    AdamW,
-    /// Muon for the matrices inside, AdamW for the table of tokens, the last layer and the gains.
-    Muon,
 }
 
 impl Default for TransformerConfig {
@@ -102,129 +73,61 @@ impl Default for TransformerConfig {
             layers: 4,
             heads: 4,
             kv_heads: 0,
-            hidden: 0,
+            hidden_dim: 0,
             tied: false,
             dropout: 0.0,
             levels: 256,
-            optimizer: Rate::Muon,
-            learning_rate: 3e-3,
-            muon_learning_rate: 0.02,
-            momentum: 0.95,
-            beta1: 0.9,
-            beta2: 0.99,
-            weight_decay: 0.1,
-            clip_norm: 1.0,
         }
     }
 }
 
 impl TransformerConfig {
-    /// Makes a network for tokens of `shape`, with first weights drawn from `seed`.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::InvalidValue`] for a size of zero, or heads that do not divide what they share.
-    pub fn init(&self, shape: TokenShape, seed: u64, device: &Device) -> Result<Transformer> {
-        self.validate()?;
-        let mut init = Init::new(seed, device);
-        let width = self.width;
-        let outputs = outputs(shape);
-        let embedding = init.weight([shape.vocabulary(), width], width, width, Law::Normal(0.02));
-        let blocks = (0..self.layers).map(|_| Block::new(self, &mut init)).collect();
-        let norm = init.constant([width], 1.0);
-        let head = (!self.tied).then(|| Linear::new(width, outputs, Law::Normal(0.02), &mut init));
-        let network = Network { embedding, blocks, norm, head, outputs };
-        Ok(Transformer { config: self.clone(), shape, image: None, network })
-    }
-
-    fn validate(&self) -> Result<()> {
-        let invalid = |key: &str, value: usize, reason: &str, remedy: &str| {
-            let key = format!("transformer.{key}");
-            Err(Error::InvalidValue {
-                key,
-                value: value.to_string(),
-                reason: reason.into(),
-                remedy: remedy.into(),
-            })
-        };
-        let sizes = [
-            ("context", self.context),
-            ("width", self.width),
-            ("layers", self.layers),
-            ("heads", self.heads),
-        ];
-        if let Some((key, _)) = sizes.iter().find(|(_, size)| *size == 0) {
-            return invalid(key, 0, "a network needs at least one", "give a positive number");
-        }
-        if !self.width.is_multiple_of(2 * self.heads) {
-            let reason = format!("{} heads do not divide a width of {} evenly", self.heads, self.width);
-            return invalid(
-                "heads",
-                self.heads,
-                &reason,
-                "give a width that is an even multiple of the heads",
-            );
-        }
-        if !self.heads.is_multiple_of(self.kv_heads()) {
-            let reason = format!("{} heads of queries cannot share them evenly", self.heads);
-            return invalid("kv_heads", self.kv_heads, &reason, "give a divisor of the heads, or 0");
-        }
-        if !(2..=256).contains(&self.levels) {
-            return invalid("levels", self.levels, "a number of an image is a byte", "give 2 to 256");
-        }
-        if !(0.0..1.0).contains(&self.dropout) {
-            return Err(Error::InvalidValue {
-                key: "transformer.dropout".into(),
-                value: self.dropout.to_string(),
-                reason: "it is a part of the numbers, and some must be left".into(),
-                remedy: "give 0 to 0.9".into(),
-            });
-        }
-        Ok(())
-    }
-
     fn kv_heads(&self) -> usize {
         if self.kv_heads == 0 { self.heads } else { self.kv_heads }
     }
 
-    fn hidden(&self) -> usize {
-        if self.hidden == 0 { (8 * self.width).div_ceil(3 * 32) * 32 } else { self.hidden }
+    fn hidden_dim(&self) -> usize {
+        if self.hidden_dim == 0 { (8 * self.width).div_ceil(3 * 32) * 32 } else { self.hidden_dim }
     }
 
     /// Tokens that a prediction can see.
     fn context(&self, shape: TokenShape) -> usize {
         shape.length.unwrap_or(self.context)
     }
+}
 
-    fn optimizer(&self) -> Optimizer {
-        let rule = Rule::Adam { beta1: self.beta1, beta2: self.beta2, epsilon: 1e-8 };
-        let adam = Optimizer::new(OptimizerConfig {
-            decoupled_weight_decay: self.weight_decay,
-            clip_norm: self.clip_norm,
-            ..OptimizerConfig::new(rule, self.learning_rate)
-        });
-        match self.optimizer {
-            Rate::AdamW => adam,
-            Rate::Muon => adam.with_muon(MuonConfig {
-                learning_rate: self.muon_learning_rate,
-                momentum: self.momentum,
-                rounds: 5,
-                weight_decay: self.weight_decay,
-                moves: |name| name.starts_with("blocks.") && name.ends_with(".weight"),
-            }),
+impl Settings for TransformerConfig {
+    fn check(&self, faults: &mut Faults) {
+        faults.positive(&[
+            ("context", self.context),
+            ("width", self.width),
+            ("layers", self.layers),
+            ("heads", self.heads),
+        ]);
+        if self.heads > 0 && !self.width.is_multiple_of(2 * self.heads) {
+            let reason = format!("{} heads do not divide a width of {} evenly", self.heads, self.width);
+            faults.add("heads", self.heads, &reason, "give a width that is an even multiple of the heads");
         }
+        if self.heads > 0 && !self.heads.is_multiple_of(self.kv_heads()) {
+            let reason = format!("{} heads of queries cannot share them evenly", self.heads);
+            faults.add("kv_heads", self.kv_heads, &reason, "give a divisor of the heads, or 0");
+        }
+        if !(2..=256).contains(&self.levels) {
+            faults.add("levels", self.levels, "a value of an image is a byte", "give 2 to 256");
+        }
+        faults.dropout("dropout", self.dropout);
     }
 }
 
-/// A transformer for tokens of one alphabet.
-#[derive(Clone, Debug)]
+/// A transformer for tokens of one vocabulary.
+#[derive(Module, Debug)]
 pub struct Transformer {
-    config: TransformerConfig,
-    shape: TokenShape,
-    /// Shape of its images, if it is a model of images.
-    image: Option<ImageShape>,
     /// Its parameters.
     pub network: Network,
+    #[module(skip)]
+    config: TransformerConfig,
+    #[module(skip)]
+    shape: TokenShape,
 }
 
 /// The parameters of a transformer.
@@ -258,17 +161,18 @@ struct Block {
 
 impl Block {
     fn new(config: &TransformerConfig, init: &mut Init) -> Block {
-        let (width, hidden, kv_heads) = (config.width, config.hidden(), config.kv_heads());
+        let (width, hidden, kv_heads) = (config.width, config.hidden_dim(), config.kv_heads());
         let all = width + 2 * kv_heads * width / config.heads;
         // What is added to the stream starts at a size that keeps its variance over all layers (Radford et al. 2019).
-        let added =
-            |inputs: usize| Law::Normal(1.0 / (3.0 * inputs as f64 * 2.0 * config.layers as f64).sqrt());
+        let added = |inputs: usize| {
+            Initializer::Normal(1.0 / (3.0 * inputs as f64 * 2.0 * config.layers as f64).sqrt())
+        };
         Block {
             attention_norm: init.constant([width], 1.0),
-            qkv: Linear::new(width, all, Law::FanIn, init),
+            qkv: Linear::new(width, all, Initializer::FanIn, init),
             attended: Linear::new(width, width, added(width), init),
             gated_norm: init.constant([width], 1.0),
-            up: Linear::new(width, 2 * hidden, Law::FanIn, init),
+            up: Linear::new(width, 2 * hidden, Initializer::FanIn, init),
             down: Linear::new(hidden, width, added(hidden), init),
             heads: config.heads,
             kv_heads,
@@ -336,187 +240,123 @@ impl TokenLikelihood for Transformer {
     }
 }
 
-impl Code for Transformer {
-    fn alphabet(&self) -> usize {
+impl Autoregressive for Transformer {
+    fn num_values(&self) -> usize {
         outputs(self.shape)
     }
 
-    fn reader(&self, classes: &[Option<u32>]) -> Box<dyn Reader + '_> {
-        Box::new(incremental::TransformerReader::new(self, classes))
+    fn num_classes(&self) -> usize {
+        self.shape.beginnings
     }
 
-    fn all_laws(&self, sequences: &[&[u32]], classes: &[Option<u32>]) -> Option<Vec<f32>> {
+    fn decoder(&self, classes: &[Option<u32>]) -> Box<dyn IncrementalDecoder + '_> {
+        Box::new(incremental::TransformerDecoder::new(self, classes))
+    }
+
+    fn all_log_probs(&self, sequences: &[&[u32]], classes: &[Option<u32>]) -> Option<Vec<f32>> {
         let length = self.shape.length?;
         assert_eq!(sequences.len(), classes.len(), "there must be a class for each sequence");
         let packed = incremental::Packed::new(self);
         let mut scratch = incremental::Scratch::default();
-        let size = length * self.alphabet();
-        let mut laws = vec![0.0; sequences.len() * size];
-        for ((sequence, &class), laws) in sequences.iter().zip(classes).zip(laws.chunks_exact_mut(size)) {
+        let size = length * self.num_values();
+        let mut log_probs = vec![0.0; sequences.len() * size];
+        for ((sequence, &class), log_probs) in
+            sequences.iter().zip(classes).zip(log_probs.chunks_exact_mut(size))
+        {
             assert_eq!(sequence.len(), length, "a sequence of another length");
             let mut tokens: Vec<u32> = self.shape.beginning(class).into_iter().collect();
             tokens.extend_from_slice(&sequence[..length - 1]);
             packed.read(&tokens, length, &mut packed.caches(1), &mut scratch);
-            packed.laws(&scratch.h, &mut scratch.x, laws);
+            packed.log_probs(&scratch.h, &mut scratch.x, log_probs);
         }
-        Some(laws)
+        Some(log_probs)
     }
 }
 
-impl Sample for Transformer {
-    /// Images of the classes in turn.
-    ///
-    /// # Panics
-    ///
-    /// When the model is not one of images.
-    fn sample(&self, seed: u64, indices: Range<u64>) -> Tensor<4> {
-        let shape = self.image.expect("a model of images has their shape");
-        generate::images(self, shape, self.shape.beginnings, seed, indices, &self.network.devices()[0])
+impl Transformer {
+    /// Makes the network for tokens of `shape`.
+    pub fn for_tokens(config: &TransformerConfig, shape: TokenShape, init: &mut Init) -> Transformer {
+        let (width, outputs, normal) = (config.width, outputs(shape), Initializer::Normal(0.02));
+        let embedding = init.weight([shape.vocabulary(), width], width, width, normal);
+        let blocks = (0..config.layers).map(|_| Block::new(config, init)).collect();
+        let norm = init.constant([width], 1.0);
+        let head = (!config.tied).then(|| Linear::new(width, outputs, normal, init));
+        let network = Network { embedding, blocks, norm, head, outputs };
+        Transformer { network, config: config.clone(), shape }
+    }
+
+    /// One step on given tokens.
+    fn update(&mut self, tokens: Tensor<2, Int>, dropout: &mut Dropout, step: &mut Step<'_>) -> Metrics {
+        let nll = self.log_probs(tokens, dropout).mean().neg();
+        step.minimize("optimizer", &mut self.network, &nll);
+        Metrics::new().with("nll", nll)
     }
 }
 
 impl Model for Transformer {
-    fn sampler(&self) -> Option<&dyn Sample> {
-        self.image.is_some().then_some(self as &dyn Sample)
-    }
-
-    fn likelihood(&self) -> Option<Likelihood<'_>> {
-        Some(Likelihood::Tokens(self))
-    }
-
-    fn code(&self) -> Option<&dyn Code> {
-        Some(self)
-    }
-}
-
-/// A transformer in training.
-struct Training {
-    model: Transformer,
-    optimizer: Optimizer,
-    windows: Windows,
-    seed: u64,
-}
-
-impl Training {
-    fn new(model: Transformer, windows: Windows, seed: u64) -> Training {
-        Training { optimizer: model.config.optimizer(), model, windows, seed }
-    }
-
-    /// One step on given tokens.
-    fn learn(&mut self, tokens: Tensor<2, Int>, dropout: &mut Dropout, schedule: f64) -> Terms {
-        let nll = self.model.log_probs(tokens, dropout).mean().neg();
-        let mut gradients = nll.backward();
-        self.model.network = self.optimizer.step(self.model.network.clone(), &mut gradients, schedule);
-        Terms::new().with("nll", nll.inner())
-    }
-}
-
-impl Session for Training {
-    fn step(&mut self, step: u64, schedule: f64) -> Terms {
-        let TransformerConfig { layers, dropout, .. } = self.model.config;
-        let mut dropout = Dropout::of_step(dropout, self.seed, step, 2 * layers + 1);
-        self.learn(self.windows.random(step), &mut dropout, schedule)
-    }
-
-    fn weights(&self) -> Weights {
-        Weights::of("network", &self.model.network)
-    }
-
-    fn optimizer_state(&self) -> Weights {
-        self.optimizer.state("optimizer")
-    }
-
-    fn restore(&mut self, weights: &Weights, optimizer_state: &Weights) -> Result<(), String> {
-        self.model.network = weights.put_into("network", self.model.network.clone())?;
-        self.optimizer.restore("optimizer", optimizer_state);
-        Ok(())
-    }
-}
-
-/// The transformer in the catalogue.
-pub struct TransformerEntry;
-
-impl Entry for TransformerEntry {
-    fn name(&self) -> &'static str {
-        "transformer"
-    }
-
-    fn summary(&self) -> &'static str {
-        "decoder-only transformer: text, sound or images token by token, with exact probabilities"
-    }
-
-    fn paper(&self) -> Paper {
-        Paper {
+    const ABOUT: About = About {
+        name: "transformer",
+        summary: "decoder-only transformer: text, sound or images token by token, with exact probabilities",
+        paper: Paper {
             title: "Attention is all you need",
             authors: "Vaswani, Shazeer, Parmar, Uszkoreit, Jones, Gomez, Kaiser, Polosukhin",
             year: 2017,
             arxiv: "1706.03762",
-        }
-    }
-
-    fn domains(&self) -> &'static [Domain] {
-        &[Domain::Text, Domain::Sound, Domain::Images]
-    }
-
-    fn capabilities(&self) -> &'static [Capability] {
-        &[Capability::Sample, Capability::Likelihood, Capability::Code, Capability::Complete]
-    }
-
-    fn recipes(&self) -> &'static [crate::catalogue::Recipe] {
-        recipes!("tinyshakespeare-fast", "tinyshakespeare", "names", "novels", "fsdd", "shapes")
-    }
-
-    fn train_defaults(&self) -> TrainConfig {
-        TrainConfig {
+        },
+        media: &[MediaKind::Text, MediaKind::Sound, MediaKind::Images],
+        abilities: &[Ability::Sample, Ability::Likelihood, Ability::Compress, Ability::Complete],
+        recipes: recipes!("tinyshakespeare-fast", "tinyshakespeare", "names", "novels", "fsdd", "shapes"),
+        train: || TrainConfig {
             batch_size: 32,
-            schedule: Decay::Trapezoid,
-            cooldown: 0.5,
             ema_decay: 0.0,
             sample_schedule: SampleSchedule::Logarithmic,
             ..TrainConfig::default()
+        },
+        optimizer: || OptimizerConfig {
+            kind: OptimizerKind::Muon,
+            learning_rate: 3e-3,
+            betas: [0.9, 0.99],
+            weight_decay: 0.1,
+            clip: 1.0,
+            schedule: Decay::Trapezoid,
+            cooldown: 0.5,
+            ..OptimizerConfig::default()
+        },
+        old_keys: &[
+            ("hidden", &["transformer.hidden_dim"]),
+            ("momentum", &["optimizer.muon_momentum"]),
+            ("weight_decay", &["optimizer.weight_decay", "optimizer.muon_weight_decay"]),
+        ],
+    };
+
+    type Config = TransformerConfig;
+    type Data = TokenWindows;
+
+    fn needs(config: &TransformerConfig, spec: &DataSpec) -> Result<WindowNeeds> {
+        let context = config.context(spec.tokens(config.levels));
+        Ok(WindowNeeds { levels: config.levels, context })
+    }
+
+    fn new(config: &TransformerConfig, spec: &DataSpec, init: &mut Init) -> Result<Transformer> {
+        Ok(Transformer::for_tokens(config, spec.tokens(config.levels), init))
+    }
+
+    fn optimizers(_config: &TransformerConfig, shared: &OptimizerConfig) -> Vec<(&'static str, Optimizer)> {
+        let inner = |name: &str| name.starts_with("blocks.") && name.ends_with(".weight");
+        vec![("optimizer", Optimizer::with_muon_for(shared, inner))]
+    }
+
+    fn train_step(&mut self, data: &mut TokenWindows, step: &mut Step<'_>) -> Metrics {
+        let mut dropout = Dropout::of_step(self.config.dropout, step, 2 * self.config.layers + 1);
+        self.update(data.windows(step.number), &mut dropout, step)
+    }
+
+    fn abilities(&self) -> Abilities<'_> {
+        Abilities {
+            autoregressive: Some(self),
+            likelihood: Some(Likelihood::Tokens(self)),
+            ..Abilities::default()
         }
-    }
-
-    fn model_defaults(&self) -> Result<toml::Table> {
-        crate::config::to_table(&TransformerConfig::default())
-    }
-
-    fn start(&self, start: Start) -> Result<Box<dyn Session>> {
-        let config: TransformerConfig = start.config.model()?;
-        let shape = start.spec.tokens(config.levels);
-        let windows = start.windows(config.levels, config.context(shape))?;
-        let model = config.init(shape, start.config.seed, &start.device)?;
-        Ok(Box::new(Training::new(model, windows, start.config.seed)))
-    }
-
-    fn load(
-        &self,
-        config: &RunConfig,
-        spec: &DataSpec,
-        weights: &Weights,
-        device: &Device,
-    ) -> Result<Box<dyn Model>> {
-        let config: TransformerConfig = config.model()?;
-        let mut model = config.init(spec.tokens(config.levels), 0, device)?;
-        model.network = weights
-            .put_into("network", model.network)
-            .map_err(|reason| Error::WeightsMismatch { model: "transformer".into(), reason })?;
-        model.image = spec.images().ok();
-        Ok(Box::new(model))
-    }
-
-    fn footprint(&self, config: &RunConfig, spec: &DataSpec) -> Result<Footprint> {
-        let config: TransformerConfig = config.model()?;
-        let shape = spec.tokens(config.levels);
-        let model = config.init(shape, 0, &Device::flex())?;
-        // A layer holds its stream and both norms' results, queries, keys and values twice, what was attended to, and the gated
-        // layer before and behind its gate.
-        let layer = 12 * config.width + 3 * config.hidden();
-        let token = config.layers * layer + 3 * config.width + outputs(shape);
-        Ok(Footprint {
-            parameters: vec![("network", num_parameters(&model.network))],
-            activations: 2 * token * config.context(shape),
-        })
     }
 }
 

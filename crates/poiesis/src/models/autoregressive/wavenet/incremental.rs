@@ -1,16 +1,16 @@
 //! Reading and writing sound with what each layer remembers.
 
 use poiesis_kernels::inference::{PackedLinear, activate, add, gate_halves, log_softmax};
-use poiesis_kernels::logistic_mixture_byte_laws;
+use poiesis_kernels::logistic_mixture_byte_log_probs;
 
-use super::{Layer, WaveNet, alphabet};
-use crate::capability::Reader;
-use crate::data::{Depth, mu_law};
+use super::{Layer, WaveNet, num_values};
+use crate::abilities::IncrementalDecoder;
+use crate::data::{SampleFormat, mu_law};
 use crate::nn::{Activation, values};
 
 /// A WaveNet that reads several sequences at once. A layer with dilation d keeps its last d inputs, so a new sample costs one
 /// row of each matrix and nothing of the past is computed again.
-pub(super) struct WaveNetReader<'a> {
+pub(super) struct WaveNetDecoder<'a> {
     model: &'a WaveNet,
     embedding: Vec<f32>,
     /// `[width]`.
@@ -40,8 +40,8 @@ pub(super) struct WaveNetReader<'a> {
     outputs: Vec<f32>,
     /// The high bytes of 16-bit samples whose low bytes are to come.
     high: Option<Vec<u32>>,
-    /// `[rows, alphabet]`.
-    laws: Vec<f32>,
+    /// `[rows, num_values]`.
+    log_probs: Vec<f32>,
 }
 
 struct PackedLayer {
@@ -69,12 +69,12 @@ impl PackedLayer {
     }
 }
 
-impl<'a> WaveNetReader<'a> {
-    pub(super) fn new(model: &'a WaveNet, classes: &[Option<u32>]) -> WaveNetReader<'a> {
+impl<'a> WaveNetDecoder<'a> {
+    pub(super) fn new(model: &'a WaveNet, classes: &[Option<u32>]) -> WaveNetDecoder<'a> {
         let (rows, width, skip) = (classes.len(), model.config.width, model.config.skip);
-        let (alphabet, outputs) = (alphabet(model.tokens), model.config.outputs(model.tokens));
+        let (num_values, outputs) = (num_values(model.tokens), model.config.outputs(model.tokens));
         let network = &model.network;
-        let mut reader = WaveNetReader {
+        let mut decoder = WaveNetDecoder {
             model,
             embedding: values(&network.embedding),
             exact: network.exact.as_ref().map(values),
@@ -93,15 +93,15 @@ impl<'a> WaveNetReader<'a> {
             outputs: vec![0.0; rows * outputs],
             high: None,
             // Before anything is read, nothing is known.
-            laws: vec![-(alphabet as f32).ln(); rows * alphabet],
+            log_probs: vec![-(num_values as f32).ln(); rows * num_values],
         };
         let beginnings: Option<Vec<u32>> =
             classes.iter().map(|&class| model.tokens.beginning(class)).collect();
         if let Some(beginnings) = beginnings.filter(|_| rows > 0) {
-            reader.read(&beginnings);
-            reader.tell();
+            decoder.read(&beginnings);
+            decoder.tell();
         }
-        reader
+        decoder
     }
 
     /// Takes the next token of each sequence.
@@ -152,12 +152,12 @@ impl<'a> WaveNetReader<'a> {
         self.times += 1;
     }
 
-    /// The laws of the next values from the network's outputs and, of low bytes, the high ones.
+    /// The log_probs of the next values from the network's outputs and, of low bytes, the high ones.
     fn tell(&mut self) {
-        let (model, alphabet) = (self.model, alphabet(self.model.tokens));
-        if model.depth() == Depth::MuLaw {
-            self.laws.copy_from_slice(&self.outputs);
-            return log_softmax(&mut self.laws, alphabet);
+        let (model, num_values) = (self.model, num_values(self.model.tokens));
+        if model.sample_format() == SampleFormat::MuLaw {
+            self.log_probs.copy_from_slice(&self.outputs);
+            return log_softmax(&mut self.log_probs, num_values);
         }
         let kinds = 1 + model.tokens.beginnings;
         let columns = model.config.outputs(model.tokens);
@@ -173,35 +173,35 @@ impl<'a> WaveNetReader<'a> {
         let high: Option<Vec<u32>> =
             self.high.as_ref().map(|high| high.iter().map(|&value| value.min(255)).collect());
         let mut bytes = vec![0.0; self.rows * mu_law::LEVELS];
-        logistic_mixture_byte_laws(&mixtures, high.as_deref(), &mut bytes);
+        logistic_mixture_byte_log_probs(&mixtures, high.as_deref(), &mut bytes);
         let mut log_kinds: Vec<f32> = rows().flat_map(|outputs| &outputs[..kinds]).copied().collect();
         log_softmax(&mut log_kinds, kinds);
-        let laws = self.laws.chunks_exact_mut(alphabet);
+        let log_probs = self.log_probs.chunks_exact_mut(num_values);
         let each = bytes.chunks_exact(mu_law::LEVELS).zip(log_kinds.chunks_exact(kinds));
-        for (law, (bytes, log_kinds)) in laws.zip(each) {
-            let (of_bytes, of_beginnings) = law.split_at_mut(mu_law::LEVELS);
+        for (of_row, (bytes, log_kinds)) in log_probs.zip(each) {
+            let (of_bytes, of_beginnings) = of_row.split_at_mut(mu_law::LEVELS);
             of_bytes.copy_from_slice(bytes);
             if high.is_some() {
                 of_beginnings.fill(f32::NEG_INFINITY);
             } else {
-                of_bytes.iter_mut().for_each(|law| *law += log_kinds[0]);
+                of_bytes.iter_mut().for_each(|log_prob| *log_prob += log_kinds[0]);
                 of_beginnings.copy_from_slice(&log_kinds[1..]);
             }
         }
     }
 }
 
-impl Reader for WaveNetReader<'_> {
-    fn laws(&mut self) -> &[f32] {
-        &self.laws
+impl IncrementalDecoder for WaveNetDecoder<'_> {
+    fn log_probs(&mut self) -> &[f32] {
+        &self.log_probs
     }
 
-    fn push(&mut self, values: &[u32]) {
+    fn append(&mut self, values: &[u32]) {
         assert_eq!(values.len(), self.rows, "{} values for {} sequences", values.len(), self.rows);
-        match (self.model.depth(), self.high.take()) {
-            (Depth::MuLaw, _) => self.read(values),
-            (Depth::Bits16, None) => self.high = Some(values.to_vec()),
-            (Depth::Bits16, Some(high)) => {
+        match (self.model.sample_format(), self.high.take()) {
+            (SampleFormat::MuLaw, _) => self.read(values),
+            (SampleFormat::Pcm16, None) => self.high = Some(values.to_vec()),
+            (SampleFormat::Pcm16, Some(high)) => {
                 let beginnings = self.model.tokens.values as u32;
                 let token = |(&high, &low): (&u32, &u32)| match high {
                     0..256 => high << 8 | low & 255,

@@ -2,7 +2,7 @@
 //!
 //! Van den Oord et al., "WaveNet: a generative model for raw audio", 2016, arXiv:1609.03499. A stack of causal convolutions
 //! whose dilation doubles from layer to layer sees a long past with few weights: p(x) = ∏ p(x_t | x_1, …, x_{t−1}) (Eq. 1),
-//! where x_t is one of the 256 levels of the μ-law (§2.2), or a 16-bit sample, whose law is a mixture of discretised logistics
+//! where x_t is one of the 256 levels of the μ-distribution (§2.2), or a 16-bit sample, whose distribution is a mixture of discretised logistics
 //! (van den Oord et al. 2018, "Parallel WaveNet", arXiv:1711.10433, §2.1; Salimans et al. 2017, arXiv:1701.05517, §2.1).
 //!
 //! | here | symbol | meaning |
@@ -16,8 +16,10 @@
 //! Differences from the paper: the first causal convolution is a table of embeddings, which a convolution of one-hot
 //! vectors is; a clip begins with a token of its class, the classes of Eq. 3 are read from the last beginning that a
 //! window holds (none is known before it), and a model can end a clip by beginning another. A 16-bit sample enters by its
-//! level of the μ-law and, added to that, its exact value; the means of its mixture are told as steps from the last sample, in
-//! units of about their own scale, so that a network need not be exact to 16 bits where its law is not narrow.
+//! level of the μ-distribution and, added to that, its exact value; the means of its mixture are told as steps from the last sample, in
+//! units of about their own scale, so that a network need not be exact to 16 bits where its distribution is not narrow.
+
+mod incremental;
 
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Int, Tensor, TensorData};
@@ -27,16 +29,13 @@ use poiesis_kernels::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::Rule;
-use crate::capability::{Capability, Code, Likelihood, Model, Reader, TokenLikelihood};
-use crate::catalogue::{Domain, Entry, Footprint, Paper, Start, recipes};
-use crate::config::{RunConfig, SampleSchedule, TrainConfig};
-use crate::data::{DataSpec, Depth, TokenShape, Windows, mu_law};
-use crate::error::{Error, Result};
-use crate::nn::{Activation, Init, Law, Linear, Weights, activate, num_parameters};
-use crate::train::{Optimizer, Session, Terms};
-
-mod incremental;
+use crate::abilities::{Abilities, Ability, Autoregressive, IncrementalDecoder, Likelihood, TokenLikelihood};
+use crate::config::{Faults, SampleSchedule, Settings, TrainConfig};
+use crate::data::{DataSpec, MediaKind, SampleFormat, TokenShape, TokenWindows, WindowNeeds, mu_law};
+use crate::error::Result;
+use crate::model::{About, Metrics, Model, Paper, Step, recipes};
+use crate::nn::{Activation, Init, Initializer, Linear, activate};
+use crate::optim::{Optimizer, OptimizerConfig};
 
 /// Settings of a [`WaveNet`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -52,88 +51,24 @@ pub struct WaveNetConfig {
     pub skip: usize,
     /// Samples of a training window.
     pub context: usize,
-    /// Levels of a sample: 256, those of the μ-law, or 65,536, all of 16 bits.
+    /// Levels of a sample: 256, those of the μ-distribution, or 65,536, all of 16 bits.
     pub levels: usize,
     /// 65,536 levels: logistic distributions in the mixture.
     pub mixtures: usize,
-    /// Rule of the optimizer: `adam`, `rmsprop` or `muon`.
-    pub optimizer: Rule,
-    /// Step size.
-    pub learning_rate: f64,
-    /// `muon`: step size of the kernels it is for.
-    pub muon_learning_rate: f64,
-    /// Norm that gradients are scaled down to; 0 leaves them alone. Those that Muon takes are not counted.
-    pub clip_norm: f64,
 }
 
 impl Default for WaveNetConfig {
     fn default() -> WaveNetConfig {
-        WaveNetConfig {
-            stacks: 2,
-            layers: 9,
-            width: 64,
-            skip: 128,
-            context: 4000,
-            levels: 256,
-            mixtures: 10,
-            optimizer: Rule::Adam,
-            learning_rate: 1e-3,
-            muon_learning_rate: 0.02,
-            clip_norm: 1.0,
-        }
+        WaveNetConfig { stacks: 2, layers: 9, width: 64, skip: 128, context: 4000, levels: 256, mixtures: 10 }
     }
 }
 
 impl WaveNetConfig {
-    /// Makes a network for an alphabet, with first weights drawn from `seed`.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::InvalidValue`] for a size of zero, or dilations beyond all sound.
-    pub fn init(&self, tokens: TokenShape, seed: u64, device: &Device) -> Result<WaveNet> {
-        let invalid = |key: &str, value: usize, reason: &str, remedy: &str| Error::InvalidValue {
-            key: format!("wavenet.{key}"),
-            value: value.to_string(),
-            reason: reason.into(),
-            remedy: remedy.into(),
-        };
-        let sizes = [
-            ("stacks", self.stacks),
-            ("layers", self.layers),
-            ("width", self.width),
-            ("skip", self.skip),
-            ("mixtures", self.mixtures),
-        ];
-        if let Some((key, _)) = sizes.iter().find(|(_, size)| *size == 0) {
-            return Err(invalid(key, 0, "a network needs at least one", "set a positive number"));
-        }
-        if self.layers > 20 {
-            let reason = "the dilation doubles with each layer of a stack";
-            return Err(invalid("layers", self.layers, reason, "set at most 20, and more stacks"));
-        }
-        if Depth::of(self.levels).levels() != self.levels {
-            let reason = "samples have the levels of the μ-law, or those of 16 bits";
-            return Err(invalid("levels", self.levels, reason, "set 256 or 65536"));
-        }
-        let exact = Depth::of(tokens.values) == Depth::Bits16;
-        let mut init = Init::new(seed, device);
-        let dilations = (0..self.stacks).flat_map(|_| (0..self.layers).map(|layer| 1 << layer));
-        let network = Network {
-            embedding: init.normal([alphabet(tokens), self.width], 0.0, 1.0),
-            // Sound is mostly quiet: a sixteenth of the greatest value counts as one.
-            exact: exact.then(|| init.normal([1, self.width], 0.0, 16.0)),
-            layers: dilations.map(|dilation| Layer::new(self, tokens, dilation, &mut init)).collect(),
-            hidden: Linear::with_bias(self.skip, self.skip, Law::FanIn, &mut init),
-            output: Linear::with_bias(self.skip, self.outputs(tokens), Law::FanIn, &mut init),
-        };
-        Ok(WaveNet { config: self.clone(), tokens, network })
-    }
-
-    /// Numbers that tell the law of the next token.
+    /// Parameters of the distribution of the next token.
     fn outputs(&self, tokens: TokenShape) -> usize {
-        match Depth::of(tokens.values) {
-            Depth::MuLaw => tokens.vocabulary(),
-            Depth::Bits16 => 1 + tokens.beginnings + 3 * self.mixtures,
+        match SampleFormat::of(tokens.values) {
+            SampleFormat::MuLaw => tokens.vocabulary(),
+            SampleFormat::Pcm16 => 1 + tokens.beginnings + 3 * self.mixtures,
         }
     }
 
@@ -141,30 +76,48 @@ impl WaveNetConfig {
     pub fn receptive_field(&self) -> usize {
         1 + self.stacks * ((1 << self.layers) - 1)
     }
+}
 
-    fn optimizer(&self) -> Optimizer {
-        self.optimizer.optimizer(self.learning_rate, self.muon_learning_rate, self.clip_norm)
+impl Settings for WaveNetConfig {
+    fn check(&self, faults: &mut Faults) {
+        faults.positive(&[
+            ("stacks", self.stacks),
+            ("layers", self.layers),
+            ("width", self.width),
+            ("skip", self.skip),
+            ("mixtures", self.mixtures),
+        ]);
+        if self.layers > 20 {
+            let reason = "the dilation doubles with each layer of a stack";
+            faults.add("layers", self.layers, reason, "set at most 20, and more stacks");
+        }
+        if SampleFormat::of(self.levels).levels() != self.levels {
+            let reason = "samples have the levels of the μ-law, or those of 16 bits";
+            faults.add("levels", self.levels, reason, "set 256 or 65536");
+        }
     }
 }
 
 /// The values below 256 that samples are split into, and the beginnings.
-fn alphabet(tokens: TokenShape) -> usize {
+fn num_values(tokens: TokenShape) -> usize {
     tokens.values.min(mu_law::LEVELS) + tokens.beginnings
 }
 
-/// The network and its alphabet.
-#[derive(Clone, Debug)]
+/// The network and its vocabulary.
+#[derive(Module, Debug)]
 pub struct WaveNet {
-    config: WaveNetConfig,
-    tokens: TokenShape,
     /// Its parameters.
     pub network: Network,
+    #[module(skip)]
+    config: WaveNetConfig,
+    #[module(skip)]
+    tokens: TokenShape,
 }
 
 /// The parameters of a [`WaveNet`].
 #[derive(Module, Debug)]
 pub struct Network {
-    /// `[levels of the μ-law + beginnings, width]`.
+    /// `[levels of the μ-distribution + beginnings, width]`.
     embedding: Param<Tensor<2>>,
     /// `[1, width]`: what the exact value of a 16-bit sample adds.
     exact: Option<Param<Tensor<2>>>,
@@ -190,10 +143,10 @@ impl Layer {
     fn new(config: &WaveNetConfig, tokens: TokenShape, dilation: usize, init: &mut Init) -> Layer {
         let width = config.width;
         Layer {
-            dilated: init.weight([1, 2, width, 2 * width], 2 * width, 4 * width, Law::FanIn),
+            dilated: init.weight([1, 2, width, 2 * width], 2 * width, 4 * width, Initializer::FanIn),
             classes: init.constant([1 + tokens.beginnings, 2 * width], 0.0),
-            residual: Linear::with_bias(width, width, Law::FanIn, init),
-            skip: Linear::with_bias(width, config.skip, Law::FanIn, init),
+            residual: Linear::with_bias(width, width, Initializer::FanIn, init),
+            skip: Linear::with_bias(width, config.skip, Initializer::FanIn, init),
             dilation,
         }
     }
@@ -216,11 +169,11 @@ impl Layer {
 }
 
 impl WaveNet {
-    /// What tells the law of the token after each one.
+    /// What tells the distribution of the token after each one.
     ///
     /// # Shapes
     ///
-    /// `tokens` is `[batch, time]`. Of levels of the μ-law the result is their logits and those of the beginnings, `[batch, time,
+    /// `tokens` is `[batch, time]`. Of levels of the μ-distribution the result is their logits and those of the beginnings, `[batch, time,
     /// vocabulary]`; of 16-bit samples the logits of a sample and of each beginning, then logits, steps and log-scales of the
     /// sample's mixture, `[batch, time, 1 + beginnings + 3 · mixtures]`.
     pub fn forward(&self, tokens: Tensor<2, Int>) -> Tensor<3> {
@@ -253,16 +206,18 @@ impl WaveNet {
         outputs.reshape([batch, time, width])
     }
 
-    fn depth(&self) -> Depth {
-        Depth::of(self.tokens.values)
+    fn sample_format(&self) -> SampleFormat {
+        SampleFormat::of(self.tokens.values)
     }
 
     /// The entry of the table of embeddings that a token has.
     fn entry(&self, token: u32) -> usize {
-        match (self.depth(), self.beginning_of(token)) {
-            (Depth::MuLaw, _) => token as usize,
-            (Depth::Bits16, Some(class)) => mu_law::LEVELS + class,
-            (Depth::Bits16, None) => mu_law::level(Depth::Bits16.join(&[token >> 8, token & 255])) as usize,
+        match (self.sample_format(), self.beginning_of(token)) {
+            (SampleFormat::MuLaw, _) => token as usize,
+            (SampleFormat::Pcm16, Some(class)) => mu_law::LEVELS + class,
+            (SampleFormat::Pcm16, None) => {
+                mu_law::level(SampleFormat::Pcm16.join(&[token >> 8, token & 255])) as usize
+            }
         }
     }
 
@@ -316,9 +271,9 @@ impl WaveNet {
         let outputs = self.forward(before.clone());
         let (rows, columns) = (batch * (length - 1), outputs.dims()[2]);
         let outputs = outputs.reshape([rows, columns]);
-        match self.depth() {
-            Depth::MuLaw => categorical_log_prob(outputs, targets.reshape([rows])),
-            Depth::Bits16 => self.mixture_log_prob(&outputs, before, targets),
+        match self.sample_format() {
+            SampleFormat::MuLaw => categorical_log_prob(outputs, targets.reshape([rows])),
+            SampleFormat::Pcm16 => self.mixture_log_prob(&outputs, before, targets),
         }
     }
 
@@ -365,102 +320,62 @@ impl TokenLikelihood for WaveNet {
     }
 }
 
-impl Code for WaveNet {
-    fn alphabet(&self) -> usize {
-        alphabet(self.tokens)
+impl Autoregressive for WaveNet {
+    fn num_values(&self) -> usize {
+        num_values(self.tokens)
     }
 
-    fn depth(&self) -> Depth {
-        WaveNet::depth(self)
+    fn num_classes(&self) -> usize {
+        self.tokens.beginnings
     }
 
-    fn reader(&self, classes: &[Option<u32>]) -> Box<dyn Reader + '_> {
-        Box::new(incremental::WaveNetReader::new(self, classes))
+    fn sample_format(&self) -> SampleFormat {
+        WaveNet::sample_format(self)
+    }
+
+    fn decoder(&self, classes: &[Option<u32>]) -> Box<dyn IncrementalDecoder + '_> {
+        Box::new(incremental::WaveNetDecoder::new(self, classes))
+    }
+}
+
+impl WaveNet {
+    /// Makes the network for tokens of a vocabulary.
+    pub fn for_tokens(config: &WaveNetConfig, tokens: TokenShape, init: &mut Init) -> WaveNet {
+        let exact = SampleFormat::of(tokens.values) == SampleFormat::Pcm16;
+        let dilations = (0..config.stacks).flat_map(|_| (0..config.layers).map(|layer| 1 << layer));
+        let network = Network {
+            embedding: init.normal([num_values(tokens), config.width], 0.0, 1.0),
+            // Sound is mostly quiet: a sixteenth of the greatest value counts as one.
+            exact: exact.then(|| init.normal([1, config.width], 0.0, 16.0)),
+            layers: dilations.map(|dilation| Layer::new(config, tokens, dilation, init)).collect(),
+            hidden: Linear::with_bias(config.skip, config.skip, Initializer::FanIn, init),
+            output: Linear::with_bias(config.skip, config.outputs(tokens), Initializer::FanIn, init),
+        };
+        WaveNet { network, config: config.clone(), tokens }
+    }
+
+    /// One step on given windows.
+    fn update(&mut self, windows: Tensor<2, Int>, step: &mut Step<'_>) -> Metrics {
+        let loss = self.loss(windows);
+        step.minimize("optimizer", &mut self.network, &loss);
+        Metrics::new().with("nll", loss)
     }
 }
 
 impl Model for WaveNet {
-    fn likelihood(&self) -> Option<Likelihood<'_>> {
-        Some(Likelihood::Tokens(self))
-    }
-
-    fn code(&self) -> Option<&dyn Code> {
-        Some(self)
-    }
-}
-
-/// A WaveNet in training.
-struct Training {
-    model: WaveNet,
-    optimizer: Optimizer,
-    windows: Windows,
-}
-
-impl Training {
-    /// One step on given windows.
-    fn learn(&mut self, windows: Tensor<2, Int>, schedule: f64) -> Terms {
-        let loss = self.model.loss(windows);
-        let mut gradients = loss.backward();
-        self.model.network = self.optimizer.step(self.model.network.clone(), &mut gradients, schedule);
-        Terms::new().with("nll", loss.inner())
-    }
-}
-
-impl Session for Training {
-    fn step(&mut self, step: u64, schedule: f64) -> Terms {
-        self.learn(self.windows.random(step), schedule)
-    }
-
-    fn weights(&self) -> Weights {
-        Weights::of("network", &self.model.network)
-    }
-
-    fn optimizer_state(&self) -> Weights {
-        self.optimizer.state("optimizer")
-    }
-
-    fn restore(&mut self, weights: &Weights, optimizer_state: &Weights) -> Result<(), String> {
-        self.model.network = weights.put_into("network", self.model.network.clone())?;
-        self.optimizer.restore("optimizer", optimizer_state);
-        Ok(())
-    }
-}
-
-/// WaveNet in the catalogue.
-pub struct WaveNetEntry;
-
-impl Entry for WaveNetEntry {
-    fn name(&self) -> &'static str {
-        "wavenet"
-    }
-
-    fn summary(&self) -> &'static str {
-        "dilated causal convolutions: sound, sample by sample, with its exact likelihood"
-    }
-
-    fn paper(&self) -> Paper {
-        Paper {
+    const ABOUT: About = About {
+        name: "wavenet",
+        summary: "dilated causal convolutions: sound, sample by sample, with its exact likelihood",
+        paper: Paper {
             title: "WaveNet: a generative model for raw audio",
             authors: "van den Oord, Dieleman, Zen, Simonyan, Vinyals, Graves, Kalchbrenner, Senior, Kavukcuoglu",
             year: 2016,
             arxiv: "1609.03499",
-        }
-    }
-
-    fn domains(&self) -> &'static [Domain] {
-        &[Domain::Sound]
-    }
-
-    fn capabilities(&self) -> &'static [Capability] {
-        &[Capability::Sample, Capability::Likelihood, Capability::Code, Capability::Complete]
-    }
-
-    fn recipes(&self) -> &'static [crate::catalogue::Recipe] {
-        recipes!("fsdd", "fsdd-16bit")
-    }
-
-    fn train_defaults(&self) -> TrainConfig {
-        TrainConfig {
+        },
+        media: &[MediaKind::Sound],
+        abilities: &[Ability::Sample, Ability::Likelihood, Ability::Compress, Ability::Complete],
+        recipes: recipes!("fsdd", "fsdd-16bit"),
+        train: || TrainConfig {
             steps: 20_000,
             batch_size: 4,
             sample_schedule: SampleSchedule::Logarithmic,
@@ -468,46 +383,36 @@ impl Entry for WaveNetEntry {
             sample_count: 4,
             sample_length: 6000,
             ..TrainConfig::default()
+        },
+        optimizer: || OptimizerConfig { clip: 1.0, ..OptimizerConfig::default() },
+        old_keys: &[],
+    };
+
+    type Config = WaveNetConfig;
+    type Data = TokenWindows;
+
+    fn needs(config: &WaveNetConfig, _spec: &DataSpec) -> Result<WindowNeeds> {
+        Ok(WindowNeeds { levels: config.levels, context: config.context })
+    }
+
+    fn new(config: &WaveNetConfig, spec: &DataSpec, init: &mut Init) -> Result<WaveNet> {
+        Ok(WaveNet::for_tokens(config, spec.tokens(config.levels), init))
+    }
+
+    fn optimizers(_config: &WaveNetConfig, shared: &OptimizerConfig) -> Vec<(&'static str, Optimizer)> {
+        vec![("optimizer", Optimizer::new(shared))]
+    }
+
+    fn train_step(&mut self, data: &mut TokenWindows, step: &mut Step<'_>) -> Metrics {
+        self.update(data.windows(step.number), step)
+    }
+
+    fn abilities(&self) -> Abilities<'_> {
+        Abilities {
+            autoregressive: Some(self),
+            likelihood: Some(Likelihood::Tokens(self)),
+            ..Abilities::default()
         }
-    }
-
-    fn model_defaults(&self) -> Result<toml::Table> {
-        crate::config::to_table(&WaveNetConfig::default())
-    }
-
-    fn start(&self, start: Start) -> Result<Box<dyn Session>> {
-        let config: WaveNetConfig = start.config.model()?;
-        let windows = start.windows(config.levels, config.context)?;
-        let model = config.init(windows.shape(), start.config.seed, &start.device)?;
-        Ok(Box::new(Training { optimizer: config.optimizer(), model, windows }))
-    }
-
-    fn load(
-        &self,
-        config: &RunConfig,
-        spec: &DataSpec,
-        weights: &Weights,
-        device: &Device,
-    ) -> Result<Box<dyn Model>> {
-        let config: WaveNetConfig = config.model()?;
-        let mut model = config.init(spec.tokens(config.levels), 0, device)?;
-        model.network = weights
-            .put_into("network", model.network)
-            .map_err(|reason| Error::WeightsMismatch { model: "wavenet".into(), reason })?;
-        Ok(Box::new(model))
-    }
-
-    fn footprint(&self, config: &RunConfig, spec: &DataSpec) -> Result<Footprint> {
-        let config: WaveNetConfig = config.model()?;
-        let tokens = spec.tokens(config.levels);
-        let model = config.init(tokens, 0, &Device::flex())?;
-        // A layer keeps its input, both filters before and after the classes, the gate and two sums.
-        let layer = 8 * config.width + 2 * config.skip;
-        let each = config.stacks * config.layers * layer + 4 * config.skip + 2 * config.outputs(tokens);
-        Ok(Footprint {
-            parameters: vec![("network", num_parameters(&model.network))],
-            activations: 2 * config.context * each,
-        })
     }
 }
 

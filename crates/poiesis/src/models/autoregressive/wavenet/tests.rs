@@ -1,13 +1,16 @@
 //! WaveNet against PyTorch, against itself read sample by sample, and on a small problem.
 
 use super::*;
-use crate::data::Tokens;
-use crate::generate::Choice;
+use crate::data::{Tokens, Windows};
+use crate::generate::SamplingParams;
+use crate::model::{Learner, Session as _};
 use crate::models::autoregressive::testing::sequences::{
-    draw, expect_naive_writing, expect_no_look_ahead, expect_same_bits_in_any_company, tokens_of,
+    draw, expect_naive_writing, expect_no_look_ahead, expect_same_bits_in_any_batch, tokens_of,
     tokens_of_steps,
 };
-use crate::testing::{Fixture, change, expect_all_close, expect_close, expect_exact_resume, gradients_of};
+use crate::testing::{
+    Fixture, change, expect_all_close, expect_close, expect_conforms, expect_exact_resume, gradients_of,
+};
 
 /// Single precision against PyTorch's double, relative to the largest value.
 const FORWARD: f64 = 2e-6;
@@ -26,7 +29,7 @@ fn small() -> WaveNetConfig {
 
 /// A network whose classes say something, which they do not at first.
 fn told_of(config: &WaveNetConfig, shape: TokenShape, seed: u64, device: &Device) -> WaveNet {
-    let mut model = config.init(shape, seed, device).unwrap();
+    let mut model = WaveNet::for_tokens(config, shape, &mut Init::new(seed, device));
     let mut init = Init::new(seed + 1, device);
     for layer in &mut model.network.layers {
         layer.classes = init.normal([4, 12], 0.0, 1.0);
@@ -50,9 +53,8 @@ fn outputs_gradients_and_ten_steps_are_those_of_pytorch() {
     let (fixture, device) = (Fixture::read("autoregressive/wavenet"), Device::flex().autodiff());
     for (case, config, shape) in [("levels", small(), TOKENS), ("exact", small_exact(), EXACT)] {
         let name = |part: &str| format!("{case}.{part}");
-        let mut model = config.init(shape, 0, &device).unwrap();
-        let initial = fixture.weights(&name("initial"), &device);
-        model.network = initial.put_into("network", model.network).unwrap();
+        let model = WaveNet::for_tokens(&config, shape, &mut Init::new(0, &device));
+        let model = fixture.weights(&name("initial"), &device).load_into(model).unwrap();
         let steps = tokens_of_steps(&fixture, case, &device);
 
         let outputs = model.forward(steps[0].clone().narrow(1, 0, 20));
@@ -64,12 +66,13 @@ fn outputs_gradients_and_ten_steps_are_those_of_pytorch() {
 
         let tokens = Tokens::of_documents(&[vec![0; 50]], None, shape);
         let windows = Windows::new(tokens, 1, 20, 0, &device).unwrap();
-        let mut training = Training { optimizer: config.optimizer(), model, windows };
-        for step in steps {
-            training.learn(step, 1.0);
+        let optimizer = (WaveNet::ABOUT.optimizer)();
+        let mut training = Learner::of(model, &config, &optimizer, windows.into(), 0, &device);
+        for (number, windows) in (0..).zip(steps) {
+            training.with_step(number, 1.0, |model, _, step| model.update(windows, step));
         }
         let (initial, theirs) = (fixture.arrays(&name("initial")), fixture.arrays(&name("final")));
-        let ours = training.weights().to_arrays();
+        let ours = training.state_dict().to_arrays();
         expect_all_close(&change(&initial, &ours), &change(&initial, &theirs), CHANGE);
     }
 }
@@ -87,7 +90,7 @@ fn no_logits_depend_on_a_later_token() {
 #[test]
 fn gradients_reach_back_as_far_as_the_receptive_field_and_not_forward() {
     let device = Device::flex().autodiff();
-    let model = small().init(TOKENS, 1, &device).unwrap();
+    let model = WaveNet::for_tokens(&small(), TOKENS, &mut Init::new(1, &device));
     let field = small().receptive_field();
     assert_eq!(field, 15);
     // Every place has a token of its own, so that the table's rows tell places apart.
@@ -105,13 +108,13 @@ fn gradients_reach_back_as_far_as_the_receptive_field_and_not_forward() {
 }
 
 #[test]
-fn reading_gives_the_laws_of_the_whole_network_in_any_company() {
+fn reading_gives_the_log_probs_of_the_whole_network_in_any_batch() {
     let device = Device::flex();
     let model = told(2, &device);
     let (rows, length) = (16, 40);
     let sequences: Vec<Vec<u32>> = (0..rows).map(|i| draw(length + i, 15)[i..].to_vec()).collect();
     let classes: Vec<Option<u32>> = (0..rows).map(|row| Some(row as u32 % 3)).collect();
-    let laws = expect_same_bits_in_any_company(&model, &sequences, &classes);
+    let log_probs = expect_same_bits_in_any_batch(&model, &sequences, &classes);
 
     let whole: Vec<Vec<u32>> = sequences
         .iter()
@@ -120,9 +123,9 @@ fn reading_gives_the_laws_of_the_whole_network_in_any_company() {
         .collect();
     let log_prob = model.log_prob(tokens_of(whole.concat(), length + 1, &device));
     let log_prob: Vec<f32> = log_prob.into_data().iter::<f32>().collect();
-    for (row, laws) in laws.iter().enumerate() {
-        for (t, law) in laws.chunks_exact(15).enumerate() {
-            let (read, naive) = (law[sequences[row][t] as usize], log_prob[row * length + t]);
+    for (row, log_probs) in log_probs.iter().enumerate() {
+        for (t, of_token) in log_probs.chunks_exact(15).enumerate() {
+            let (read, naive) = (of_token[sequences[row][t] as usize], log_prob[row * length + t]);
             assert!((read - naive).abs() < 1e-4, "row {row}, token {t}: {read} {naive}");
         }
     }
@@ -153,41 +156,41 @@ fn laws_of_bytes_in_any_company_multiply_to_the_probabilities_of_samples() {
     };
     let sequences: Vec<Vec<u32>> = (0..rows).map(bytes).collect();
     let classes: Vec<Option<u32>> = (0..rows).map(|row| Some(row as u32 % 3)).collect();
-    let laws = expect_same_bits_in_any_company(&model, &sequences, &classes);
+    let log_probs = expect_same_bits_in_any_batch(&model, &sequences, &classes);
     let each = sequences.iter().zip(&classes);
     let whole: Vec<u32> = each.flat_map(|(bytes, class)| tokens_of_bytes(bytes, *class)).collect();
     let log_prob = model.log_prob(tokens_of(whole, samples + 1, &device));
     let log_prob: Vec<f32> = log_prob.into_data().iter::<f32>().collect();
-    for (row, laws) in laws.iter().enumerate() {
-        let laws: Vec<&[f32]> = laws.chunks_exact(259).collect();
-        for law in &laws {
-            let sum: f64 = law.iter().map(|&l| f64::from(l).exp()).sum();
+    for (row, log_probs) in log_probs.iter().enumerate() {
+        let log_probs: Vec<&[f32]> = log_probs.chunks_exact(259).collect();
+        for of_token in &log_probs {
+            let sum: f64 = of_token.iter().map(|&l| f64::from(l).exp()).sum();
             assert!((sum - 1.0).abs() < 2e-5, "{sum}");
         }
         for t in 0..samples {
-            let of = |byte: usize| laws[byte][sequences[row][byte] as usize];
+            let of = |byte: usize| log_probs[byte][sequences[row][byte] as usize];
             let (read, naive) = (of(2 * t) + of(2 * t + 1), log_prob[row * samples + t]);
             assert!((read - naive).abs() < 1e-4 * naive.abs().max(1.0), "row {row}, {t}: {read} {naive}");
         }
     }
     // A clip can end only where a sample would begin.
-    assert!(laws[0][259..2 * 259][256..].iter().all(|&l| l == f32::NEG_INFINITY));
+    assert!(log_probs[0][259..2 * 259][256..].iter().all(|&l| l == f32::NEG_INFINITY));
 }
 
 #[test]
 fn a_beginning_in_place_of_a_high_byte_is_read_as_one() {
     let model = told_exact(&Device::flex());
-    let mut begun = model.reader(&[Some(2)]);
-    begun.push(&[128]);
-    begun.push(&[7]);
-    begun.push(&[256 + 1]);
-    begun.push(&[99]);
+    let mut begun = model.decoder(&[Some(2)]);
+    begun.append(&[128]);
+    begun.append(&[7]);
+    begun.append(&[256 + 1]);
+    begun.append(&[99]);
     let device = Device::flex();
     let outputs = model.forward(tokens_of(vec![65_538, 128 << 8 | 7, 65_537], 3, &device));
     let outputs: Vec<f32> = outputs.narrow(1, 2, 1).narrow(2, 0, 4).into_data().iter::<f32>().collect();
     let total = outputs.iter().map(|x| x.exp()).sum::<f32>().ln();
-    for (law, output) in begun.laws()[256..].iter().zip(&outputs[1..]) {
-        assert!((law - (output - total)).abs() < 1e-5, "{law} {output}");
+    for (row, output) in begun.log_probs()[256..].iter().zip(&outputs[1..]) {
+        assert!((row - (output - total)).abs() < 1e-5, "{row} {output}");
     }
 }
 
@@ -195,8 +198,8 @@ fn a_beginning_in_place_of_a_high_byte_is_read_as_one() {
 fn cached_writing_equals_writing_with_the_whole_network() {
     let device = Device::flex();
     let model = told(3, &device);
-    let choice = Choice { temperature: 0.8, ..Choice::default() };
-    expect_naive_writing(&model, TOKENS, choice, 60, |tokens| {
+    let params = SamplingParams { temperature: Some(0.8), ..SamplingParams::default() };
+    expect_naive_writing(&model, TOKENS, params, 60, |tokens| {
         let logits = model.forward(tokens_of(tokens.to_vec(), tokens.len(), &device));
         logits.narrow(1, tokens.len() - 1, 1).into_data().iter::<f32>().collect()
     });
@@ -216,19 +219,18 @@ fn stairs() -> Tokens {
     Tokens::of_documents(&(0..40).map(clip).collect::<Vec<_>>(), Some(classes), shape)
 }
 
-fn learner(device: &Device) -> Training {
-    let config = WaveNetConfig {
-        stacks: 1,
-        layers: 3,
-        width: 16,
-        skip: 16,
-        context: 62,
-        learning_rate: 0.01,
-        ..WaveNetConfig::default()
-    };
-    let windows = Windows::new(stairs(), 8, config.context, 0, device).unwrap();
-    let model = config.init(windows.shape(), 0, device).unwrap();
-    Training { optimizer: config.optimizer(), model, windows }
+/// A model in training on clips of its own.
+fn start(config: &WaveNetConfig, tokens: Tokens, device: &Device) -> Learner<WaveNet> {
+    let optimizer = OptimizerConfig { learning_rate: 0.01, ..(WaveNet::ABOUT.optimizer)() };
+    let windows = Windows::new(tokens, 8, config.context, 0, device).unwrap();
+    let model = WaveNet::for_tokens(config, windows.shape(), &mut Init::new(0, device));
+    Learner::of(model, config, &optimizer, windows.into(), 0, device)
+}
+
+fn learner(device: &Device) -> Learner<WaveNet> {
+    let config =
+        WaveNetConfig { stacks: 1, layers: 3, width: 16, skip: 16, context: 62, ..WaveNetConfig::default() };
+    start(&config, stairs(), device)
 }
 
 #[test]
@@ -267,12 +269,8 @@ fn rising_and_falling_lines_of_16_bit_samples_are_learned() {
         context: 52,
         levels: 1 << 16,
         mixtures: 3,
-        learning_rate: 0.01,
-        ..WaveNetConfig::default()
     };
-    let windows = Windows::new(tokens, 8, config.context, 0, &device).unwrap();
-    let model = config.init(windows.shape(), 0, &device).unwrap();
-    let mut training = Training { optimizer: config.optimizer(), model, windows };
+    let mut training = start(&config, tokens, &device);
     let schedule = |step| 1.0 - step as f64 / 600.0;
     let losses: Vec<f64> = (0..600).map(|step| training.step(step, schedule(step)).read()[0].1).collect();
     let last = losses[580..].iter().sum::<f64>() / 20.0;
@@ -283,5 +281,10 @@ fn rising_and_falling_lines_of_16_bit_samples_are_learned() {
 #[test]
 fn three_steps_a_break_and_three_steps_are_six_steps() {
     let device = Device::flex().autodiff();
-    expect_exact_resume(|| learner(&device), &device);
+    expect_exact_resume(|| Box::new(learner(&device)), &device);
+}
+
+#[test]
+fn it_conforms() {
+    expect_conforms::<WaveNet>("stacks=1 layers=3 width=8 skip=8 context=64");
 }

@@ -4,14 +4,16 @@ use burn::tensor::{Device, Tensor, TensorData};
 use poiesis_collect::Dataset;
 
 use super::*;
+use crate::model::{Learner, Session as _};
+use crate::nn::{StateDict, num_parameters};
+use crate::rng;
 use crate::testing::{
-    Fixture, batches, change, config, expect_all_close, expect_close, expect_exact_resume, gradients_of,
-    shapes,
+    Fixture, change, expect_all_close, expect_close, expect_conforms, expect_exact_resume, gradients_of,
+    image_spec, learner, settings, shapes,
 };
 
 /// The cases of `parity.py`.
 const CASES: [&str; 2] = ["popular", "paper"];
-const SHAPE: ImageShape = ImageShape { height: 16, width: 24, channels: 3 };
 /// Outputs and losses relative to the largest, f32 here against f64 there: some ten roundings in a row.
 const FORWARD: f64 = 2e-6;
 /// Gradients: twice as many roundings, and batch normalisation of few values takes differences of near ones.
@@ -23,29 +25,12 @@ const LOSSES: f64 = 1e-5;
 const CHANGE: f64 = 4e-4;
 
 /// A model in training with the first weights of `case`. Its batches are not used.
-fn training(fixture: &Fixture, case: &str, dataset: &Dataset, device: &Device) -> Training {
-    let config: DcganConfig = config(fixture.case(case));
-    let mut training = start(&config, SHAPE, dataset, 4, device);
+fn training(fixture: &Fixture, case: &str, dataset: &Dataset, device: &Device) -> Learner<Dcgan> {
+    let spec = image_spec([16, 24, 3], 0);
+    let mut training = learner::<Dcgan>(&settings::<Dcgan>(fixture.case(case)), &spec, dataset, 4, device);
     let initial = fixture.weights(&format!("{case}.initial"), device);
-    training.restore(&initial, &Weights::default()).unwrap();
+    training.restore(&initial, &StateDict::default()).unwrap();
     training
-}
-
-fn start(
-    config: &DcganConfig,
-    shape: ImageShape,
-    dataset: &Dataset,
-    batch_size: usize,
-    device: &Device,
-) -> Training {
-    Training {
-        model: config.init(shape, 1, device).unwrap(),
-        generator_adam: Optimizer::new(config.adam()),
-        discriminator_adam: Optimizer::new(config.adam()),
-        batches: batches(dataset, batch_size, device),
-        seed: 1,
-        device: device.clone(),
-    }
 }
 
 fn real(fixture: &Fixture, step: usize, device: &Device) -> Tensor<4> {
@@ -91,17 +76,18 @@ fn ten_steps_are_those_of_pytorch() {
         let mut losses = Vec::new();
         for step in 0..10 {
             let (x, z) = (real(&fixture, step, &device), latents(&fixture, case, step, &device));
-            losses.extend(training.learn(x, z, 1.0).read().iter().map(|(_, value)| *value as f32));
+            let metrics = training.with_step(step as u64, 1.0, |model, _, step| model.update(x, z, step));
+            losses.extend(metrics.read().iter().map(|(_, value)| *value as f32));
         }
         let losses = Tensor::<2>::from_data(TensorData::new(losses, [10, 4]), &device);
         expect_close("losses", losses, fixture.array(&format!("{case}.losses")), LOSSES);
 
         let (initial, theirs) =
             (fixture.arrays(&format!("{case}.initial")), fixture.arrays(&format!("{case}.final")));
-        let ours = training.weights().to_arrays();
+        let ours = training.state_dict().to_arrays();
         expect_all_close(&change(&initial, &ours), &change(&initial, &theirs), CHANGE);
 
-        let samples = training.model.decode(latents(&fixture, case, 0, &device));
+        let samples = training.model.generator.forward(latents(&fixture, case, 0, &device), Mode::Eval);
         expect_close("samples", samples, fixture.array(&format!("{case}.samples")), LOSSES);
     }
 }
@@ -109,8 +95,8 @@ fn ten_steps_are_those_of_pytorch() {
 #[test]
 fn the_popular_settings_give_the_popular_numbers_of_parameters() {
     let config = DcganConfig { kernel: 4, width: 64, ..DcganConfig::default() };
-    let shape = ImageShape { height: 64, width: 64, channels: 3 };
-    let model = config.init(shape, 0, &Device::flex()).unwrap();
+    let mut init = Init::blank(&Device::flex());
+    let model = Dcgan::new(&config, &image_spec([64, 64, 3], 0), &mut init).unwrap();
     assert_eq!(num_parameters(&model.generator), 3_576_704);
     assert_eq!(num_parameters(&model.discriminator), 2_765_568);
 }
@@ -119,9 +105,10 @@ fn the_popular_settings_give_the_popular_numbers_of_parameters() {
 fn three_steps_a_break_and_three_steps_are_six_steps() {
     let device = Device::flex().autodiff();
     let config = DcganConfig { latent_dim: 8, width: 8, kernel: 4, ..DcganConfig::default() };
-    let shape = ImageShape { height: 16, width: 16, channels: 3 };
+    let settings = (config, (Dcgan::ABOUT.optimizer)());
     let (_folder, dataset) = shapes(50, [16, 16]);
-    expect_exact_resume(|| start(&config, shape, &dataset, 8, &device), &device);
+    let spec = image_spec([16, 16, 3], 0);
+    expect_exact_resume(|| Box::new(learner::<Dcgan>(&settings, &spec, &dataset, 8, &device)), &device);
 }
 
 /// Flat images whose red is drawn from N(0.5, 0.15²), whose green is always -0.5 and whose blue is minus the red.
@@ -137,24 +124,22 @@ fn flat(count: usize, seed: u64, device: &Device) -> Tensor<4> {
 #[test]
 fn flat_images_and_the_spread_of_their_colours_are_learned() {
     let device = Device::flex().autodiff();
-    let config = DcganConfig {
-        latent_dim: 4,
-        width: 16,
-        kernel: 4,
-        learning_rate: 1e-3,
-        weight_decay: 0.0,
-        ..DcganConfig::default()
-    };
-    let shape = ImageShape { height: 8, width: 8, channels: 3 };
+    let config = DcganConfig { latent_dim: 4, width: 16, kernel: 4, ..DcganConfig::default() };
+    let optimizer = OptimizerConfig { learning_rate: 1e-3, weight_decay: 0.0, ..(Dcgan::ABOUT.optimizer)() };
     let (_folder, dataset) = shapes(8, [8, 8]);
-    let mut training = start(&config, shape, &dataset, 32, &device);
+    let spec = image_spec([8, 8, 3], 0);
+    let mut training = learner::<Dcgan>(&(config, optimizer), &spec, &dataset, 32, &device);
     for step in 0..600 {
-        let z = draw_latent(config.prior, 32 * 4, &mut rng::generator(1, "train latents", step));
-        let z = Tensor::from_data(TensorData::new(z, [32, 4]), &device);
-        training.learn(flat(32, step, &device), z, 1.0);
+        training.with_step(step, 1.0, |model, _, step| {
+            let z = draw_latent(&model.latent(), &mut step.generator("train latents"), 32);
+            let z = step.tensor(z, [32, 4]);
+            model.update(flat(32, step.number, step.device), z, step)
+        });
     }
 
-    let pixels = training.model.sample(0, 0..200).reshape([200, 64, 3]);
+    let latents: &dyn Latents = &training.model;
+    let drawn = latents.draw(0, 0..200, &device);
+    let pixels = latents.decode(drawn, &[None; 200]).reshape([200, 64, 3]);
     let colours = pixels.clone().mean_dim(1);
     let unevenness = (pixels - colours.clone()).square().mean().sqrt().into_scalar::<f32>();
     let colours: Vec<f32> = colours.into_data().iter::<f32>().collect();
@@ -174,4 +159,9 @@ fn flat_images_and_the_spread_of_their_colours_are_learned() {
     let correlation = covariance(&red, &blue) / (deviation * covariance(&blue, &blue).sqrt());
     assert!(correlation < -0.8, "red and blue are correlated by {correlation}");
     assert!(unevenness < 0.25, "pixels of an image deviate by {unevenness}");
+}
+
+#[test]
+fn it_conforms() {
+    expect_conforms::<Dcgan>("width=4 latent_dim=8");
 }

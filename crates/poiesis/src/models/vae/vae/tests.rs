@@ -7,12 +7,14 @@ use poiesis_collect::{Dataset, Split};
 use serde_json::from_value;
 
 use super::*;
-use crate::capability::Bound as _;
+use crate::abilities::Bound as _;
 use crate::evaluate::{Bound, BoundProtocol, bound};
+use crate::model::{Learner, Session as _};
+use crate::nn::StateDict;
 use crate::run::checkpoint::Array;
 use crate::testing::{
-    Fixture, batches, change, config, expect_all_close, expect_close, expect_exact_resume, gradients_of,
-    shapes,
+    Fixture, change, expect_all_close, expect_close, expect_conforms, expect_exact_resume, gradients_of,
+    image_spec, learner, settings, shapes,
 };
 
 /// The cases of `parity.py`.
@@ -22,37 +24,21 @@ const CASES: [&str; 3] = ["mlp", "conv", "levels"];
 const FORWARD: f64 = 2e-6;
 /// Gradients: twice as many roundings.
 const GRADIENT: f64 = 1e-5;
-/// Terms of ten steps, relative to the largest.
+/// Metrics of ten steps, relative to the largest.
 const TERMS: f64 = 2e-6;
 /// What ten steps changed, relative to the largest change of an array: Adam divides each gradient by its own size
 /// at first, so that the rounding of small ones is felt in full.
 const CHANGE: f64 = 5e-5;
 
-fn start(
-    config: &VaeConfig,
-    shape: ImageShape,
-    dataset: &Dataset,
-    batch: usize,
-    device: &Device,
-) -> Training {
-    Training {
-        model: config.init(shape, 1, device).unwrap(),
-        adam: Optimizer::new(config.adam()),
-        batches: batches(dataset, batch, device),
-        seed: 1,
-        device: device.clone(),
-    }
-}
-
 /// A model in training with the first weights of `case`. Its batches are not used.
-fn training(fixture: &Fixture, case: &str, device: &Device) -> Training {
-    let settings = fixture.case(case);
-    let config: VaeConfig = config(&settings["config"]);
-    let shape: Vec<usize> = from_value(settings["shape"].clone()).unwrap();
+fn training(fixture: &Fixture, case: &str, device: &Device) -> Learner<Vae> {
+    let given = fixture.case(case);
+    let shape: [usize; 3] = from_value(given["shape"].clone()).unwrap();
     let (_folder, dataset) = shapes(8, [16, 16]);
-    let mut training = start(&config, ImageShape::from_slice(&shape).unwrap(), &dataset, 1, device);
+    let settings = settings::<Vae>(&given["config"]);
+    let mut training = learner::<Vae>(&settings, &image_spec(shape, 0), &dataset, 1, device);
     let initial = fixture.weights(&format!("{case}.initial"), device);
-    training.restore(&initial, &Weights::default()).unwrap();
+    training.restore(&initial, &StateDict::default()).unwrap();
     training
 }
 
@@ -60,15 +46,15 @@ fn training(fixture: &Fixture, case: &str, device: &Device) -> Training {
 fn inputs(
     fixture: &Fixture,
     case: &str,
-    scale: Scale,
+    encoding: PixelEncoding,
     step: usize,
     device: &Device,
 ) -> (Tensor<4>, Tensor<2>) {
-    let on_scale = |pixel| match scale {
-        Scale::Binary => pixel,
-        Scale::EightBit => pixel / 127.5 - 1.0,
+    let encode = |pixel| match encoding {
+        PixelEncoding::Binary => pixel,
+        PixelEncoding::EightBit => pixel / 127.5 - 1.0,
     };
-    let x = fixture.step(&format!("{case}.pixels"), step, on_scale, device);
+    let x = fixture.step(&format!("{case}.pixels"), step, encode, device);
     (x, fixture.step(&format!("{case}.eps"), step, |eps| eps, device))
 }
 
@@ -77,7 +63,7 @@ fn first_outputs_terms_and_gradients_are_those_of_pytorch() {
     let (fixture, device) = (Fixture::read("vae/vae"), Device::flex().autodiff());
     for case in CASES {
         let vae = training(&fixture, case, &device).model;
-        let (x, eps) = inputs(&fixture, case, vae.scale(), 0, &device);
+        let (x, eps) = inputs(&fixture, case, Vae::encoding(&vae), 0, &device);
         let theirs = |name: &str| fixture.array(&format!("{case}.first.{name}"));
 
         let posterior = vae.posterior(x.clone());
@@ -111,8 +97,12 @@ fn ten_steps_are_those_of_pytorch() {
         let mut training = training(&fixture, case, &device);
         let mut terms = Vec::new();
         for step in 0..10 {
-            let (x, eps) = inputs(&fixture, case, training.model.scale(), step, &device);
-            let values: BTreeMap<_, _> = training.learn(x, eps, 1.0).read().into_iter().collect();
+            let (x, eps) = inputs(&fixture, case, Vae::encoding(&training.model), step, &device);
+            let values: BTreeMap<_, _> = training
+                .with_step(step as u64, 1.0, |model, _, step| model.update(x, eps, step))
+                .read()
+                .into_iter()
+                .collect();
             terms.extend(["bound", "reconstruction", "kl"].map(|name| values[name] as f32));
         }
         let terms = Tensor::<2>::from_data(TensorData::new(terms, [10, 3]), &device);
@@ -120,7 +110,7 @@ fn ten_steps_are_those_of_pytorch() {
 
         let (initial, theirs) =
             (fixture.arrays(&format!("{case}.initial")), fixture.arrays(&format!("{case}.final")));
-        let ours = training.weights().to_arrays();
+        let ours = training.state_dict().to_arrays();
         expect_all_close(&change(&initial, &ours), &change(&initial, &theirs), CHANGE);
     }
 }
@@ -131,22 +121,18 @@ fn blind(device: &Device) -> Vae {
     let config = VaeConfig {
         body: Body::Mlp,
         latent_dim: 2,
-        hidden: 3,
+        hidden_dim: 3,
         layers: 1,
-        likelihood: PixelLaw::Bernoulli,
+        likelihood: PixelDistribution::Bernoulli,
         ..VaeConfig::default()
     };
-    let mut vae = config.init(ImageShape { height: 2, width: 2, channels: 1 }, 0, device).unwrap();
-    let mut arrays =
-        Weights::of("encoder", &vae.encoder).with(Weights::of("decoder", &vae.decoder)).to_arrays();
+    let vae = Vae::new(&config, &image_spec([2, 2, 1], 0), &mut Init::new(0, device)).unwrap();
+    let mut arrays = StateDict::of(&vae).to_arrays();
     arrays.values_mut().for_each(|array| array.data.fill(0.0));
     arrays.insert("encoder.Mlp.output.bias".into(), Array { shape: vec![4], data: vec![0.8, 0.8, 0.3, 0.3] });
     arrays
         .insert("decoder.Mlp.output.bias".into(), Array { shape: vec![4], data: vec![0.5, -1.0, 2.0, 0.0] });
-    let weights = Weights::from_arrays(arrays, device);
-    vae.encoder = weights.put_into("encoder", vae.encoder).unwrap();
-    vae.decoder = weights.put_into("decoder", vae.decoder).unwrap();
-    vae
+    StateDict::from_arrays(arrays, device).load_into(vae).unwrap()
 }
 
 #[test]
@@ -194,21 +180,20 @@ fn a_free_dimension_costs_its_free_bits_and_no_more() {
     assert!((value(loss.kl.sum()) - kl).abs() < 1e-6, "what is reported changed");
 }
 
-fn tiny(device: &Device) -> (VaeConfig, tempfile::TempDir, Dataset, Training) {
-    let config =
-        VaeConfig { latent_dim: 8, width: 8, blocks: 1, learning_rate: 3e-3, ..VaeConfig::default() };
+fn tiny(device: &Device) -> (tempfile::TempDir, Dataset, Learner<Vae>) {
+    let config = VaeConfig { latent_dim: 8, width: 8, blocks: 1, ..VaeConfig::default() };
+    let optimizer = OptimizerConfig { learning_rate: 3e-3, ..OptimizerConfig::default() };
     let (folder, dataset) = shapes(500, [16, 16]);
-    let shape = ImageShape { height: 16, width: 16, channels: 3 };
-    let training = start(&config, shape, &dataset, 16, device);
-    (config, folder, dataset, training)
+    let training = learner::<Vae>(&(config, optimizer), &image_spec([16, 16, 3], 0), &dataset, 16, device);
+    (folder, dataset, training)
 }
 
 #[test]
 fn sixty_steps_on_shapes_lower_the_bound_and_bounds_keep_their_order() {
     let device = Device::flex().autodiff();
-    let (_, _folder, dataset, mut training) = tiny(&device);
+    let (_folder, dataset, mut training) = tiny(&device);
     let view = dataset.require(Split::Validation).unwrap();
-    let measure = |training: &Training, samples| -> Bound {
+    let measure = |training: &Learner<Vae>, samples| -> Bound {
         let protocol = BoundProtocol { images: 50, samples, seed: 5 };
         bound(&training.model, &view, training.model.shape, protocol, &device, &mut |_| ())
     };
@@ -231,5 +216,10 @@ fn sixty_steps_on_shapes_lower_the_bound_and_bounds_keep_their_order() {
 #[test]
 fn three_steps_a_break_and_three_steps_are_six_steps() {
     let device = Device::flex().autodiff();
-    expect_exact_resume(|| tiny(&device).3, &device);
+    expect_exact_resume(|| Box::new(tiny(&device).2), &device);
+}
+
+#[test]
+fn it_conforms() {
+    expect_conforms::<Vae>("width=4 latent_dim=8 blocks=0");
 }

@@ -1,0 +1,286 @@
+//! What a trained model can do. Verbs ask for abilities, never for a model by name.
+
+use std::ops::Range;
+
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use serde::{Deserialize, Serialize};
+
+use crate::data::{PixelEncoding, SampleFormat};
+use crate::rng;
+
+/// What a trained model can do: the only place where it says so.
+#[derive(Clone, Copy, Default)]
+pub struct Abilities<'a> {
+    /// It draws examples in a way of its own.
+    pub sampler: Option<&'a dyn Sampler>,
+    /// It turns latents into examples, and so draws them too.
+    pub latents: Option<&'a dyn Latents>,
+    /// It turns examples into latents.
+    pub encoder: Option<&'a dyn Encoder>,
+    /// It gives the distribution of each value given those before it, and so draws examples, completes and compresses them.
+    pub autoregressive: Option<&'a dyn Autoregressive>,
+    /// It says how probable examples are.
+    pub likelihood: Option<Likelihood<'a>>,
+}
+
+impl Abilities<'_> {
+    /// The abilities by name, as lists show them.
+    pub fn list(&self) -> Vec<Ability> {
+        let draws = self.sampler.is_some() || self.latents.is_some() || self.autoregressive.is_some();
+        let has = [
+            (Ability::Sample, draws),
+            (Ability::Decode, self.latents.is_some()),
+            (Ability::Encode, self.encoder.is_some()),
+            (Ability::Likelihood, self.likelihood.is_some()),
+            (Ability::Compress, self.autoregressive.is_some()),
+            (Ability::Complete, self.autoregressive.is_some()),
+        ];
+        has.into_iter().filter(|(_, has)| *has).map(|(ability, _)| ability).collect()
+    }
+}
+
+/// An ability by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Ability {
+    /// Draws new examples.
+    Sample,
+    /// Turns latents into examples.
+    Decode,
+    /// Turns examples into latents.
+    Encode,
+    /// Says how probable an example is.
+    Likelihood,
+    /// Codes examples without loss.
+    Compress,
+    /// Fills in what is missing of an example, or continues it.
+    Complete,
+}
+
+impl Ability {
+    /// The ability in one word, in lower case.
+    pub fn name(self) -> &'static str {
+        match self {
+            Ability::Sample => "sample",
+            Ability::Decode => "decode",
+            Ability::Encode => "encode",
+            Ability::Likelihood => "likelihood",
+            Ability::Compress => "compress",
+            Ability::Complete => "complete",
+        }
+    }
+}
+
+/// What a way of drawing accepts of a request, beside seed and count.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Accepts {
+    /// A class.
+    pub class: bool,
+    /// The beginning of the example.
+    pub prompt: bool,
+    /// Parts of the example that are kept.
+    pub keep: bool,
+    /// A temperature, and a cut to the likeliest values.
+    pub temperature: bool,
+    /// A largest length.
+    pub max_len: bool,
+    /// A number of steps.
+    pub steps: bool,
+    /// A strength of guidance.
+    pub guidance: bool,
+}
+
+/// Draws examples in a way of its own, such as by diffusion.
+pub trait Sampler: Sync {
+    /// What it accepts of a request.
+    fn accepts(&self) -> Accepts;
+
+    /// Draws the examples numbered `indices` of the sequence that `seed` starts, each of its class if the model is conditioned on
+    /// classes: example *i* depends on `(seed, i)` and its class alone. `[indices, values]`: images row by row in [-1, 1], points as
+    /// their coordinates.
+    fn sample(&self, seed: u64, indices: Range<u64>, classes: &[Option<u32>]) -> Tensor<2>;
+}
+
+/// Turns latents into examples.
+pub trait Latents: Sync {
+    /// The parts of a latent, one after another.
+    fn parts(&self) -> Vec<LatentPart>;
+
+    /// How many classes it is conditioned on; 0 for none.
+    fn num_classes(&self) -> usize {
+        0
+    }
+
+    /// The examples of `latents`, `[batch, latent_dim]` to `[batch, values]`: images row by row in [-1, 1], points as their
+    /// coordinates. `classes` has one for each example, read by a model that is conditioned on classes.
+    fn decode(&self, latents: Tensor<2>, classes: &[Option<u32>]) -> Tensor<2>;
+}
+
+impl dyn Latents + '_ {
+    /// Values in a latent.
+    pub fn latent_dim(&self) -> usize {
+        self.parts().iter().map(|part| part.size).sum()
+    }
+
+    /// The prior of each value.
+    pub fn priors(&self) -> Vec<Prior> {
+        self.parts().iter().flat_map(|part| std::iter::repeat_n(part.prior, part.size)).collect()
+    }
+
+    /// Draws latents from the prior, numbered like samples: latent *i* depends on `(seed, i)` alone. `[indices, latent_dim]`.
+    pub fn draw(&self, seed: u64, indices: Range<u64>, device: &Device) -> Tensor<2> {
+        let (parts, count) = (self.parts(), (indices.end - indices.start) as usize);
+        let draw = |index| draw_latent(&parts, &mut rng::generator(seed, "latent", index), 1);
+        let values = indices.flat_map(draw).collect();
+        Tensor::from_data(TensorData::new(values, [count, self.latent_dim()]), device)
+    }
+}
+
+/// Draws `count` latents of the given parts, one after another.
+pub fn draw_latent(parts: &[LatentPart], generator: &mut rng::Generator, count: usize) -> Vec<f32> {
+    let mut draw = |part: &LatentPart, count: usize| match part.prior {
+        Prior::Normal => rng::normal(generator, part.size * count),
+        Prior::Uniform => rng::uniform(generator, part.size * count).iter().map(|u| 2.0 * u - 1.0).collect(),
+    };
+    match parts {
+        [only] => draw(only, count),
+        parts => {
+            (0..count).flat_map(|_| parts.iter().flat_map(|part| draw(part, 1)).collect::<Vec<_>>()).collect()
+        }
+    }
+}
+
+/// Values of a latent that belong together.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LatentPart {
+    /// Its name, such as `z`.
+    pub name: String,
+    /// How many values it has.
+    pub size: usize,
+    /// The distribution that they are drawn from.
+    pub prior: Prior,
+}
+
+/// The distribution that latents are drawn from, each value independently.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Prior {
+    /// N(0, 1).
+    Normal,
+    /// Uniform on [-1, 1].
+    Uniform,
+}
+
+/// Turns examples into latents.
+pub trait Encoder: Sync {
+    /// The mean latent of each example, `[batch, values]` to `[batch, latent_dim]`; values as in [`Latents::decode`].
+    fn encode(&self, values: Tensor<2>) -> Tensor<2>;
+}
+
+/// How probable examples are: exactly, or by a bound.
+#[derive(Clone, Copy)]
+pub enum Likelihood<'a> {
+    /// log p(x) of images.
+    Images(&'a dyn ImageLikelihood),
+    /// log p of each token given those before it.
+    Tokens(&'a dyn TokenLikelihood),
+    /// A bound on log p(x) of images.
+    Bound(&'a dyn Bound),
+}
+
+/// The exact likelihood of images.
+pub trait ImageLikelihood: Sync {
+    /// How it reads pixels.
+    fn encoding(&self) -> PixelEncoding;
+
+    /// log p(x) of each image in nats, `[batch]`.
+    ///
+    /// `images` is `[batch, height, width, channels]` in the model's [`PixelEncoding`]; `classes` are those of the images, which
+    /// only a model conditioned on them reads.
+    fn log_prob(&self, images: Tensor<4>, classes: &[u32]) -> Vec<f64>;
+}
+
+/// The exact likelihood of sequences.
+pub trait TokenLikelihood: Sync {
+    /// Levels of an image's values or of a sample of sound, for a model that reads them.
+    fn levels(&self) -> usize {
+        256
+    }
+
+    /// How many tokens a window should have: those that a prediction can see, and the one that is predicted.
+    fn window(&self) -> usize;
+
+    /// log p of each token but the first, given those before it in its row, `[batch, length]` to
+    /// `[batch, length - 1]`, in nats.
+    fn log_prob(&self, tokens: Tensor<2, Int>) -> Tensor<2>;
+}
+
+/// A variational bound on the likelihood of images.
+pub trait Bound: Sync {
+    /// How it reads pixels.
+    fn encoding(&self) -> PixelEncoding;
+
+    /// The terms of `samples` draws of the bound of each image.
+    ///
+    /// `images` is `[batch, height, width, channels]` in the model's [`PixelEncoding`]; `indices` numbers them, so that
+    /// the noise of an image depends on `(seed, its number, the draw)` alone.
+    fn log_weights(&self, images: Tensor<4>, seed: u64, indices: &[u64], samples: Range<u64>) -> LogWeights;
+}
+
+/// Gives the distribution of each value of a sequence, given the values before it.
+///
+/// Text is a sequence of tokens, sound one of what its [`SampleFormat`] splits samples into; an image is a sequence of its values, row
+/// by row, the channels of a pixel one after another.
+pub trait Autoregressive: Sync {
+    /// How many different values there are: `0..num_values()`.
+    fn num_values(&self) -> usize;
+
+    /// How many classes it is conditioned on; 0 for none.
+    fn num_classes(&self) -> usize;
+
+    /// How a model of sound reads samples.
+    fn sample_format(&self) -> SampleFormat {
+        SampleFormat::MuLaw
+    }
+
+    /// Begins sequences in parallel, one for each of `classes`; a model that is not conditioned on classes
+    /// ignores them, and one that is takes `None` as class 0.
+    fn decoder(&self, classes: &[Option<u32>]) -> Box<dyn IncrementalDecoder + '_>;
+
+    /// The log-probabilities of all values of whole sequences at once, the same bits as a decoder gives one after another:
+    /// `[sequences, length, num_values]`. `None` for a model that has no faster way than its decoder.
+    fn all_log_probs(&self, sequences: &[&[u32]], classes: &[Option<u32>]) -> Option<Vec<f32>> {
+        let _ = (sequences, classes);
+        None
+    }
+}
+
+/// Sequences that are read or generated in parallel, value by value.
+///
+/// What it gives for a sequence has the same bits whatever the number of sequences in parallel and the number of
+/// threads, on the same kind of processor.
+pub trait IncrementalDecoder {
+    /// The log-probabilities of the next value of each sequence in nats, `[sequences, num_values]`, row by row.
+    fn log_probs(&mut self) -> &[f32];
+
+    /// Takes the next value of each sequence.
+    ///
+    /// # Panics
+    ///
+    /// When there is not one value for each sequence, or one is not below the number of values.
+    fn append(&mut self, values: &[u32]);
+}
+
+/// Draws of a variational bound, in nats.
+///
+/// With z drawn from q(z|x), log w = log p(x|z) + log p(z) − log q(z|x). The mean of log w is the evidence lower
+/// bound; the logarithm of the mean of w is a tighter one (Burda et al. 2016).
+#[derive(Clone, Debug)]
+pub struct LogWeights {
+    /// log w, for each image its draws in turn: `[batch][samples]`.
+    pub log_w: Vec<Vec<f64>>,
+    /// log p(x|z) of the first draw of each image.
+    pub reconstruction: Vec<f64>,
+    /// KL(q(z|x) ‖ p(z)) of each image, in closed form.
+    pub kl: Vec<f64>,
+}

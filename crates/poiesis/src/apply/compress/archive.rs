@@ -1,0 +1,169 @@
+//! The archive as a format: magic, length of the header, header in JSON, code words, CRC-32C of all before it.
+
+use poiesis_kernels::instruction_set;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::media::Framing;
+use crate::trained::Trained;
+
+/// The first bytes of an archive.
+const MAGIC: &[u8; 8] = b"POIESIS\n";
+/// The version of the format, which is read and written.
+pub(super) const FORMAT: u32 = 1;
+
+/// What an archive says of itself.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Header {
+    /// Version of the format.
+    pub format: u32,
+    /// The model's name in the catalogue.
+    pub model: String,
+    /// The run it comes from.
+    pub run: String,
+    /// Steps it was trained for.
+    pub step: u64,
+    /// Whether its weights are averages.
+    pub averaged: bool,
+    /// The model's fingerprint.
+    pub fingerprint: String,
+    /// The vector instructions that the log_probs were computed with.
+    pub instructions: String,
+    /// How many of the words are of values that the model codes; the others tell what it does not know.
+    pub words: u64,
+    /// What is inside.
+    pub entries: Vec<EntryHeader>,
+}
+
+/// What an archive says of one document.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EntryHeader {
+    /// Its name.
+    pub name: String,
+    /// Its bytes.
+    pub bytes: u64,
+    /// CRC-32C of its bytes.
+    pub crc32c: u32,
+    /// Class that it was said to be of, for a model conditioned on classes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub class: Option<u32>,
+    /// Of a text: what is around its characters.
+    #[serde(default, flatten)]
+    pub framing: Framing,
+    /// Lengths of the sequences it was read as: how many, and of how many values.
+    pub sequences: Vec<(u32, u32)>,
+}
+
+/// An archive that was read and whose checksums are right.
+#[derive(Clone, Debug)]
+pub struct Archive {
+    /// What it says of itself.
+    pub header: Header,
+    pub(super) words: Vec<u32>,
+}
+
+impl Header {
+    /// Refuses a model that would compute other probabilities.
+    pub(super) fn expect_model(&self, trained: &Trained) -> Result<()> {
+        let other = |reason: String, remedy: String| Error::ArchiveOfAnotherModel { reason, remedy };
+        if self.fingerprint != trained.fingerprint() {
+            let which = if self.averaged { "averaged" } else { "trained" };
+            let reason = format!(
+                "it was made with {} weights of `{}` at step {} ({}…), and these are others",
+                which,
+                self.run,
+                self.step,
+                self.fingerprint.get(..12).unwrap_or(&self.fingerprint),
+            );
+            let remedy = format!("open run {} at step {} with its {which} weights", self.run, self.step);
+            return Err(other(reason, remedy));
+        }
+        if self.instructions != instruction_set() {
+            let reason = format!(
+                "it was made with {} instructions, and this process computes with {}, which round differently",
+                self.instructions,
+                instruction_set()
+            );
+            return Err(other(reason, "open it on a processor of the kind it was made on".into()));
+        }
+        Ok(())
+    }
+}
+
+impl Archive {
+    /// Reads an archive.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ArchiveDamaged`] when it is not one, of another version, or damaged.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Archive> {
+        let Some((body, sum)) = bytes.split_last_chunk::<4>() else {
+            return Err(damaged("it is too short"));
+        };
+        let Some(rest) = body.strip_prefix(MAGIC) else {
+            return Err(damaged("it does not begin like an archive of Poiesis"));
+        };
+        if crc32c::crc32c(body).to_le_bytes() != *sum {
+            return Err(damaged("its checksum is wrong"));
+        }
+        let Some((length, rest)) = rest.split_first_chunk::<4>() else {
+            return Err(damaged("it ends within its header"));
+        };
+        let length = u32::from_le_bytes(*length) as usize;
+        let Some((header, words)) = rest.split_at_checked(length) else {
+            return Err(damaged("it ends within its header"));
+        };
+        let header: Header =
+            serde_json::from_slice(header).map_err(|error| damaged(&format!("its header: {error}")))?;
+        if header.format != FORMAT {
+            let reason = format!("it has format {}, and this version reads format {FORMAT}", header.format);
+            return Err(damaged(&reason));
+        }
+        let word = |four: &[u8]| u32::from_le_bytes([four[0], four[1], four[2], four[3]]);
+        Ok(Archive { header, words: words.chunks_exact(4).map(word).collect() })
+    }
+
+    /// The archive as bytes: magic, length of the header, header, words, CRC-32C of all before it.
+    pub(super) fn to_bytes(&self) -> Result<Vec<u8>> {
+        let header = serde_json::to_vec(&self.header).map_err(|error| damaged(&error.to_string()))?;
+        let mut bytes = MAGIC.to_vec();
+        bytes.extend((header.len() as u32).to_le_bytes());
+        bytes.extend(header);
+        bytes.extend(self.words.iter().flat_map(|word| word.to_le_bytes()));
+        bytes.extend(crc32c::crc32c(&bytes).to_le_bytes());
+        Ok(bytes)
+    }
+}
+
+pub(super) fn damaged(reason: &str) -> Error {
+    Error::ArchiveDamaged { reason: reason.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_damaged_archive_is_never_read() {
+        let header = Header {
+            format: FORMAT,
+            model: "m".into(),
+            run: "r".into(),
+            step: 1,
+            averaged: true,
+            fingerprint: "f".into(),
+            instructions: "portable".into(),
+            words: 3,
+            entries: Vec::new(),
+        };
+        let bytes = Archive { header: header.clone(), words: vec![1, 2, 3] }.to_bytes().unwrap();
+        let read = Archive::from_bytes(&bytes).unwrap();
+        assert_eq!((read.header, read.words), (header, vec![1, 2, 3]));
+        for place in 0..bytes.len() {
+            let mut damaged = bytes.clone();
+            damaged[place] ^= 0x10;
+            assert!(Archive::from_bytes(&damaged).is_err(), "byte {place}");
+            assert!(Archive::from_bytes(&bytes[..place]).is_err(), "cut at {place}");
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! The sections of a configuration that all models have.
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+
+/// Where examples come from and how they are prepared: the `[data]` section.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DataConfig {
+    /// A packed data set, a raw source, a built-in name (`shapes`) or the name of a known data set (`mnist`).
+    pub source: String,
+    /// Sides of the square that raw images are resized to, in pixels; 0 keeps theirs.
+    pub size: u32,
+    /// What is done with images that are not square: `center` cuts, `none` stretches.
+    pub crop: String,
+    /// 1 grey, 3 RGB, 4 RGBA; 0 keeps what the source has.
+    pub channels: u8,
+    /// Colour that transparent pixels are laid over, as `#rrggbb`.
+    pub background: String,
+    /// Part of the examples that is held out for validation when the source has no splits, in [0, 1).
+    pub holdout: f64,
+    /// Number of examples of built-in data; 0 is its own default.
+    pub count: usize,
+    /// Tokens of raw text: `bytes`, `characters` or `bpe`; empty chooses characters where there are few and bytes
+    /// otherwise.
+    pub vocabulary: String,
+    /// Most tokens of a `bpe` vocabulary; 0 is 4,096.
+    pub vocabulary_size: u32,
+    /// What of raw text is a document: `files` (in `.jsonl`, records) or `lines`; empty is what a known data set is,
+    /// otherwise files.
+    pub documents: String,
+    /// Sample rate that raw sound is brought to, in Hz; 0 keeps its own.
+    pub sample_rate: u32,
+    /// Whether the channels of raw sound are mixed into one.
+    pub mono: bool,
+    /// What gives raw files their class: `folders`, or `names` up to the first `_`; empty is what a known data set has,
+    /// otherwise folders.
+    pub labels: String,
+    /// Files held out for validation, as patterns such as `Stevenson*`, several with commas between them; empty is what a
+    /// known data set has.
+    pub validation_files: String,
+    /// Files held out for the test, likewise.
+    pub test_files: String,
+}
+
+impl Default for DataConfig {
+    fn default() -> DataConfig {
+        DataConfig {
+            source: "shapes".into(),
+            size: 0,
+            crop: "center".into(),
+            channels: 0,
+            background: "#ffffff".into(),
+            holdout: 0.1,
+            count: 0,
+            vocabulary: String::new(),
+            vocabulary_size: 0,
+            documents: String::new(),
+            sample_rate: 0,
+            mono: false,
+            labels: String::new(),
+            validation_files: String::new(),
+            test_files: String::new(),
+        }
+    }
+}
+
+/// How a model is trained: the `[train]` section.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrainConfig {
+    /// Steps in all.
+    pub steps: u64,
+    /// Examples in a batch.
+    pub batch_size: usize,
+    /// How matrix products round their factors: `f32` not at all, `bf16` to 8 bits of precision, up to twice as fast on
+    /// processors with AVX512-BF16.
+    pub precision: Precision,
+    /// How much of the averaged weights a step keeps; 0 does not average.
+    pub ema_decay: f64,
+    /// Steps between checkpoints.
+    pub checkpoint_every: u64,
+    /// How many checkpoints are kept, the newest always among them.
+    pub keep_checkpoints: usize,
+    /// Steps between lines of metrics.
+    pub log_every: u64,
+    /// When grids of samples are drawn: `linear` or `logarithmic` in the steps.
+    pub sample_schedule: SampleSchedule,
+    /// How many grids are drawn over the whole run.
+    pub sample_frames: u64,
+    /// Images in a grid; texts; clips.
+    pub sample_count: usize,
+    /// Tokens of a text and frames of a clip among the samples; images have their own size.
+    pub sample_length: usize,
+}
+
+impl Default for TrainConfig {
+    fn default() -> TrainConfig {
+        TrainConfig {
+            steps: 10_000,
+            batch_size: 64,
+            precision: Precision::F32,
+            ema_decay: 0.999,
+            checkpoint_every: 500,
+            keep_checkpoints: 3,
+            log_every: 20,
+            sample_schedule: SampleSchedule::Linear,
+            sample_frames: 40,
+            sample_count: 64,
+            sample_length: 1000,
+        }
+    }
+}
+
+/// How matrix products round their factors; see [`poiesis_kernels::Precision`]. Weights, gradients and sums are f32 with
+/// either.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// Not at all.
+    F32,
+    /// To bf16.
+    Bf16,
+}
+
+impl Precision {
+    /// Makes it the precision of all operations of this process, which computes on `device`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidValue`] when the processor has no instructions for it, and for bf16 on a GPU.
+    pub fn set(self, device: &str) -> Result<()> {
+        if self == Precision::Bf16 && !crate::device::is_cpu(device) {
+            let reason = format!("only products on the CPU round their factors, and this is {device}");
+            return Err(Error::invalid_value("train.precision", "bf16", &reason, "use f32"));
+        }
+        let precision = match self {
+            Precision::F32 => poiesis_kernels::Precision::F32,
+            Precision::Bf16 => poiesis_kernels::Precision::Bf16,
+        };
+        if !precision.is_supported() {
+            let reason = "this processor has no instructions for it (AVX512-BF16)";
+            return Err(Error::invalid_value("train.precision", "bf16", reason, "use f32"));
+        }
+        poiesis_kernels::set_precision(precision);
+        Ok(())
+    }
+}
+
+/// When grids of samples are drawn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SampleSchedule {
+    /// At equal distances: a GAN changes to the end.
+    Linear,
+    /// At equal ratios: a likelihood model changes most at the beginning.
+    Logarithmic,
+}

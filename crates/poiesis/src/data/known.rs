@@ -1,0 +1,146 @@
+//! The published data sets that are known by name: where they lie, and how each is read.
+
+use poiesis_collect::Options;
+
+/// A published data set that is known by name.
+#[derive(Clone, Copy, Debug)]
+pub struct Known {
+    /// Its name, which is also that of its folder.
+    pub name: &'static str,
+    /// Shape of its images, if it has any: height, width, channels.
+    pub shape: Option<[usize; 3]>,
+    /// Where it lies in the folder of data sets, if not in a folder of its own name: a folder or a file.
+    pub place: &'static str,
+    /// What lies there, in words.
+    pub files: &'static str,
+    /// How it is read.
+    pub reading: Reading,
+}
+
+/// How the documents, classes and splits of a data set are read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reading {
+    /// Each line of text is a document.
+    pub lines: bool,
+    /// The class of a file stands in its name, up to the first `_`.
+    pub label_from_name: bool,
+    /// Files held out for validation, as patterns with commas between them; empty for none.
+    pub validation_files: &'static str,
+    /// Files held out for the test, likewise.
+    pub test_files: &'static str,
+}
+
+const PLAIN: Reading = Reading { lines: false, label_from_name: false, validation_files: "", test_files: "" };
+
+/// All known data sets, those of images first.
+pub static KNOWN: &[Known] = &[
+    Known {
+        name: "mnist",
+        shape: Some([28, 28, 1]),
+        place: "mnist",
+        files: "train-images-idx3-ubyte.gz, train-labels-idx1-ubyte.gz and the two t10k files",
+        reading: PLAIN,
+    },
+    Known {
+        name: "fashion-mnist",
+        shape: Some([28, 28, 1]),
+        place: "fashion-mnist",
+        files: "train-images-idx3-ubyte.gz, train-labels-idx1-ubyte.gz and the two t10k files",
+        reading: PLAIN,
+    },
+    Known {
+        name: "binarized-mnist",
+        shape: Some([28, 28, 1]),
+        place: "binarized-mnist",
+        files: "binarized-train-images-idx3-ubyte.gz and those of valid and test",
+        reading: PLAIN,
+    },
+    Known {
+        name: "noto-emoji",
+        shape: Some([72, 72, 3]),
+        place: "noto-emoji",
+        files: "the PNG files, or one archive of them",
+        reading: PLAIN,
+    },
+    Known {
+        name: "cifar10",
+        shape: Some([32, 32, 3]),
+        place: "cifar10",
+        files: "data_batch_1.bin to data_batch_5.bin and test_batch.bin (the published binary version)",
+        reading: PLAIN,
+    },
+    // Its single document is cut after 90 %, as is usual.
+    Known {
+        name: "tinyshakespeare",
+        shape: None,
+        place: "text/tinyshakespeare.txt",
+        files: "the text of char-rnn",
+        reading: PLAIN,
+    },
+    Known {
+        name: "names",
+        shape: None,
+        place: "text/names.txt",
+        files: "the list of makemore, a name a line",
+        reading: Reading { lines: true, ..PLAIN },
+    },
+    // No author is in two splits.
+    Known {
+        name: "novels",
+        shape: None,
+        place: "text/novels.tar.gz",
+        files: "an archive of novels, AUTHOR_TITLE_YEAR.txt",
+        reading: Reading { validation_files: "Stevenson*", test_files: "Doyle*", ..PLAIN },
+    },
+    // The published split: the first five recordings of each digit by each speaker are the test.
+    Known {
+        name: "fsdd",
+        shape: None,
+        place: "fsdd",
+        files: "the recordings DIGIT_SPEAKER_INDEX.wav, or an archive of them",
+        reading: Reading { label_from_name: true, test_files: "*_[0-4].wav", ..PLAIN },
+    },
+];
+
+/// Returns the data set called `name`, or `None` when it is not known.
+pub fn find(name: &str) -> Option<&'static Known> {
+    KNOWN.iter().find(|known| known.name == name)
+}
+
+impl Reading {
+    /// Default options with this way of reading.
+    pub fn options(&self) -> Options {
+        Options {
+            lines: self.lines,
+            label_from_name: self.label_from_name,
+            validation_files: patterns(self.validation_files),
+            test_files: patterns(self.test_files),
+            ..Options::default()
+        }
+    }
+}
+
+/// Reads patterns with commas between them.
+pub(super) fn patterns(text: &str) -> Vec<String> {
+    text.split(',').map(|pattern| pattern.trim().to_owned()).filter(|pattern| !pattern.is_empty()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_found_once() {
+        for known in KNOWN {
+            assert_eq!(KNOWN.iter().filter(|other| other.name == known.name).count(), 1, "{}", known.name);
+            assert!(std::ptr::eq(find(known.name).unwrap(), known));
+        }
+        assert!(find("mnits").is_none());
+    }
+
+    #[test]
+    fn patterns_are_split_at_commas() {
+        assert_eq!(patterns("a*, b*,"), ["a*", "b*"]);
+        assert!(patterns("").is_empty());
+    }
+}

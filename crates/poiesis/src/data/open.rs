@@ -1,0 +1,314 @@
+//! Opens what a configuration calls data: names are looked up, and raw sources are packed into a cache.
+
+use std::path::{Path, PathBuf};
+
+use poiesis_collect::{Crop, Dataset, Options, Progress, VocabularyKind, builtin, open_or_collect};
+use serde::{Deserialize, Serialize};
+
+use super::known::{self, KNOWN, Known, Reading, patterns};
+use crate::config::DataConfig;
+use crate::error::{Error, Result, nearest};
+
+/// Built-in data sets that an error may suggest.
+const BUILT_IN: [&str; 3] = ["shapes", "rings", "grid"];
+
+/// Where data lie on this machine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Places {
+    /// The folder in which data sets are looked up by name.
+    pub data_dir: PathBuf,
+    /// The folder into which raw sources are packed.
+    pub cache: PathBuf,
+}
+
+/// Opens the data set that `config` names, and packs it into the cache first where it is not packed yet; `progress`
+/// hears how far packing is.
+///
+/// # Errors
+///
+/// Those of [`locate`] and [`options`]; [`Error::Data`] when the source cannot be read or packed.
+pub fn open(config: &DataConfig, places: &Places, progress: &(dyn Fn(Progress) + Sync)) -> Result<Dataset> {
+    let options = options(config)?;
+    let source = locate(&config.source, &places.data_dir)?;
+    Ok(open_or_collect(&source, &options, &places.cache, progress)?)
+}
+
+/// Turns the name of a source into what `poiesis_collect` opens: a path or a built-in name.
+///
+/// What lies at that path comes first, then built-in data, then a folder of that name in `data_dir`.
+///
+/// # Errors
+///
+/// [`Error::UnknownData`] for a name that means nothing; [`Error::MissingData`] for a known data set that is not there;
+/// [`Error::InvalidValue`] for an empty name.
+pub fn locate(source: &str, data_dir: &Path) -> Result<String> {
+    if source.is_empty() {
+        return Err(invalid("source", "empty", "data need a place", "give a folder, a file or a name"));
+    }
+    if Path::new(source).exists() || builtin(source).is_some() {
+        return Ok(source.to_owned());
+    }
+    let is_name = Path::new(source).components().count() == 1;
+    let known = by_name(source);
+    let mut folder = data_dir.join(source);
+    if let Some(known) = known
+        && !folder.exists()
+    {
+        folder = data_dir.join(known.place);
+    }
+    if is_name && folder.exists() {
+        let found = if source == "cifar10" { binary_version(&folder) } else { Some(folder.clone()) };
+        if let Some(found) = found {
+            return Ok(found.to_string_lossy().into_owned());
+        }
+    }
+    if let Some(known) = known {
+        return Err(Error::MissingData { name: known.name.into(), path: folder, files: known.files.into() });
+    }
+    let names: Vec<&str> = BUILT_IN.into_iter().chain(KNOWN.iter().map(|known| known.name)).collect();
+    Err(Error::UnknownData {
+        source_name: source.to_owned(),
+        nearest: nearest(source, &names).map(str::to_owned),
+        known: names.into_iter().map(str::to_owned).collect(),
+    })
+}
+
+/// The known data set that a name means, unless something of that name lies in the current folder.
+fn by_name(source: &str) -> Option<&'static Known> {
+    known::find(source).filter(|_| !Path::new(source).exists() && builtin(source).is_none())
+}
+
+/// CIFAR-10 is published in several forms, of which its folder must hold the binary one.
+fn binary_version(folder: &Path) -> Option<PathBuf> {
+    let holds = |place: &Path, name: &str| place.join(name).exists();
+    [folder.to_owned(), folder.join("cifar-10-batches-bin")].into_iter().find(|place| {
+        ["dataset.json", "data_batch_1.bin", "data_batch_1.bin.gz"].iter().any(|name| holds(place, name))
+    })
+}
+
+/// How the raw source of a configuration is prepared.
+///
+/// # Errors
+///
+/// [`Error::InvalidValue`] with the key whose value cannot be read.
+pub fn options(config: &DataConfig) -> Result<Options> {
+    let reading = reading(&config.source);
+    let unless_given = |given: &str, known: &str| patterns(if given.is_empty() { known } else { given });
+    Ok(Options {
+        size: (config.size > 0).then_some((config.size, config.size)),
+        crop: crop(&config.crop)?,
+        channels: (config.channels > 0).then_some(config.channels),
+        background: color(&config.background)?,
+        holdout: config.holdout,
+        count: (config.count > 0).then_some(config.count),
+        vocabulary: vocabulary(&config.vocabulary)?,
+        vocabulary_size: (config.vocabulary_size > 0).then_some(config.vocabulary_size),
+        lines: choice("documents", &config.documents, ["files", "lines"], reading.lines)?,
+        sample_rate: (config.sample_rate > 0).then_some(config.sample_rate),
+        mono: config.mono,
+        label_from_name: choice("labels", &config.labels, ["folders", "names"], reading.label_from_name)?,
+        validation_files: unless_given(&config.validation_files, reading.validation_files),
+        test_files: unless_given(&config.test_files, reading.test_files),
+        ..Options::default()
+    })
+}
+
+/// How the source of that name is read: a known data set in its own way, anything else plainly.
+pub fn reading(source: &str) -> Reading {
+    by_name(source).map(|known| known.reading).unwrap_or_default()
+}
+
+/// The shape that prepared images will have, `[height, width, channels]`, where that is known without reading them.
+pub fn expected_shape(config: &DataConfig, data_dir: &Path) -> Option<[usize; 3]> {
+    let source = locate(&config.source, data_dir).ok();
+    if let Some(dataset) = source.as_deref().and_then(|source| Dataset::open(Path::new(source)).ok()) {
+        return dataset.card().shape.clone().try_into().ok();
+    }
+    let own = match config.source.as_str() {
+        "shapes" => Some([32, 32, 3]),
+        name => known::find(name).and_then(|known| known.shape),
+    };
+    let size = usize::try_from(config.size).ok().filter(|&size| size > 0);
+    let channels = Some(usize::from(config.channels)).filter(|&channels| channels > 0);
+    let [height, width, own_channels] = own.map_or([None; 3], |own| own.map(Some));
+    Some([size.or(height)?, size.or(width)?, channels.or(own_channels)?])
+}
+
+/// A source as it is written into a run, so that the run finds its data from any folder: paths in full, names as they are.
+pub fn lasting(source: &str) -> String {
+    match Path::new(source).canonicalize() {
+        Ok(full) => full.to_string_lossy().into_owned(),
+        Err(_) => source.to_owned(),
+    }
+}
+
+/// The last part of a source without the endings of archives: a name for runs made from it.
+pub fn short_name(source: &str) -> String {
+    const ENDINGS: [&str; 12] = [
+        ".gz", ".tgz", ".tar", ".zip", ".parquet", ".npy", ".npz", ".txt", ".jsonl", ".ndjson", ".wav",
+        ".flac",
+    ];
+    let path = Path::new(source);
+    let name = path.file_name().map_or_else(|| source.to_owned(), |name| name.to_string_lossy().into_owned());
+    let mut short = name.as_str();
+    while let Some(stem) = ENDINGS.iter().find_map(|ending| short.strip_suffix(ending)) {
+        short = stem;
+    }
+    short.to_owned()
+}
+
+/// Reads `center` or `none`.
+///
+/// # Errors
+///
+/// [`Error::InvalidValue`] for anything else.
+pub fn crop(text: &str) -> Result<Crop> {
+    match text {
+        "center" => Ok(Crop::Center),
+        "none" => Ok(Crop::None),
+        _ => Err(invalid("crop", text, "there is no such way", "give center (cut) or none (stretch)")),
+    }
+}
+
+/// Reads a colour written as `#rrggbb`.
+///
+/// # Errors
+///
+/// [`Error::InvalidValue`] for anything else.
+pub fn color(text: &str) -> Result<[u8; 3]> {
+    let digits = text.strip_prefix('#').unwrap_or(text);
+    let number = (digits.len() == 6).then(|| u32::from_str_radix(digits, 16).ok()).flatten();
+    match number {
+        Some(number) => Ok([(number >> 16) as u8, (number >> 8) as u8, number as u8]),
+        None => {
+            Err(invalid("background", text, "it is a colour", "write #rrggbb, such as #ffffff for white"))
+        }
+    }
+}
+
+/// Reads the name of a vocabulary; an empty name leaves the choice to the text.
+///
+/// # Errors
+///
+/// [`Error::InvalidValue`] for an unknown name.
+pub fn vocabulary(text: &str) -> Result<Option<VocabularyKind>> {
+    match text {
+        "" => Ok(None),
+        "bytes" => Ok(Some(VocabularyKind::Bytes)),
+        "characters" => Ok(Some(VocabularyKind::Characters)),
+        "bpe" => Ok(Some(VocabularyKind::Bpe)),
+        _ => Err(invalid("vocabulary", text, "there is no such kind", "give bytes, characters or bpe")),
+    }
+}
+
+/// Reads which of two is chosen; an empty text leaves it as it is.
+fn choice(key: &str, text: &str, [no, yes]: [&str; 2], unless_given: bool) -> Result<bool> {
+    match text {
+        "" => Ok(unless_given),
+        text if text == no => Ok(false),
+        text if text == yes => Ok(true),
+        _ => Err(invalid(key, text, "there is no such choice", &format!("give {no} or {yes}"))),
+    }
+}
+
+fn invalid(key: &str, value: &str, reason: &str, remedy: &str) -> Error {
+    Error::InvalidValue {
+        key: format!("data.{key}"),
+        value: value.into(),
+        reason: reason.into(),
+        remedy: remedy.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn colors_are_read_with_and_without_a_hash() {
+        assert_eq!(color("#ff8000").unwrap(), [255, 128, 0]);
+        assert_eq!(color("0000ff").unwrap(), [0, 0, 255]);
+        assert!(color("#fff").is_err() && color("#gggggg").is_err() && color("ééé").is_err());
+    }
+
+    #[test]
+    fn a_misspelt_name_gets_the_nearest_and_a_known_one_its_place() {
+        let error = locate("mnits", Path::new("nowhere")).unwrap_err();
+        assert!(
+            matches!(&error, Error::UnknownData { nearest, .. } if nearest.as_deref() == Some("mnist")),
+            "{error}"
+        );
+        let error = locate("mnist", Path::new("nowhere")).unwrap_err();
+        assert!(
+            matches!(&error, Error::MissingData { path, .. } if path == Path::new("nowhere/mnist")),
+            "{error}"
+        );
+        assert!(matches!(locate("", Path::new(".")), Err(Error::InvalidValue { .. })));
+    }
+
+    #[test]
+    fn the_folder_of_cifar_holds_the_binary_version() {
+        let root = tempfile::tempdir().unwrap();
+        let below = root.path().join("cifar10/cifar-10-batches-bin");
+        std::fs::create_dir_all(&below).unwrap();
+        assert!(matches!(locate("cifar10", root.path()), Err(Error::MissingData { .. })));
+        std::fs::write(below.join("data_batch_1.bin"), "").unwrap();
+        assert_eq!(Path::new(&locate("cifar10", root.path()).unwrap()), below);
+    }
+
+    #[test]
+    fn known_data_sets_are_read_as_they_are_meant() {
+        let options = |source: &str, config: DataConfig| {
+            options(&DataConfig { source: source.into(), ..config }).unwrap()
+        };
+        let fsdd = options("fsdd", DataConfig::default());
+        assert!(fsdd.label_from_name && !fsdd.lines);
+        assert_eq!(fsdd.test_files, ["*_[0-4].wav"]);
+        assert!(options("names", DataConfig::default()).lines);
+        let config = DataConfig {
+            documents: "files".into(),
+            test_files: "a*, b*".into(),
+            vocabulary: "bpe".into(),
+            ..DataConfig::default()
+        };
+        let names = options("names", config);
+        assert!(!names.lines && names.vocabulary == Some(VocabularyKind::Bpe));
+        assert_eq!(names.test_files, ["a*", "b*"]);
+        // What images are packed into does not depend on any of this.
+        assert_eq!(options("mnist", DataConfig::default()), Options::default());
+        let bad = DataConfig { labels: "nmes".into(), ..DataConfig::default() };
+        assert!(super::options(&bad).is_err());
+    }
+
+    #[test]
+    fn names_of_runs_lose_the_endings_of_archives() {
+        assert_eq!(short_name("a/photos.tar.gz"), "photos");
+        assert_eq!(short_name("photos/"), "photos");
+        assert_eq!(short_name("shapes"), "shapes");
+    }
+
+    #[test]
+    fn shapes_are_known_before_the_data_are_read() {
+        let shape = |source: &str, size, channels| {
+            let config = DataConfig { source: source.into(), size, channels, ..DataConfig::default() };
+            expected_shape(&config, Path::new("nowhere"))
+        };
+        assert_eq!(shape("shapes", 0, 0), Some([32, 32, 3]));
+        assert_eq!(shape("noto-emoji", 64, 4), Some([64, 64, 4]));
+        assert_eq!(shape("photos", 64, 0), None);
+        assert_eq!(shape("photos", 64, 3), Some([64, 64, 3]));
+    }
+
+    #[test]
+    fn data_are_packed_once_into_the_cache() {
+        let root = tempfile::tempdir().unwrap();
+        let places = Places { data_dir: root.path().into(), cache: root.path().join("cache") };
+        let config = DataConfig { count: 20, size: 8, ..DataConfig::default() };
+        let told = std::sync::atomic::AtomicU64::new(0);
+        let open = || open(&config, &places, &|at| told.store(at.done, std::sync::atomic::Ordering::Relaxed));
+        let first = open().unwrap();
+        assert_eq!(told.swap(0, std::sync::atomic::Ordering::Relaxed), 20);
+        assert_eq!(open().unwrap().card().fingerprint, first.card().fingerprint);
+        assert_eq!(told.into_inner(), 0, "the second time it lies in the cache");
+    }
+}

@@ -1,0 +1,48 @@
+//! Where a model gets its training examples from.
+
+use burn::tensor::Device;
+
+use super::{DataSpec, Examples};
+use crate::error::Result;
+use crate::nn::StateDict;
+
+/// The training examples in the form that a model reads them, in the order of their use.
+///
+/// What a step reads depends on the seed and the step alone, so most sources have no state. One that has, such as streams that carry
+/// the state of a recurrent network, saves it with the run.
+pub trait Source: Sized + Send {
+    /// What a model says it needs.
+    type Needs;
+
+    /// Prepares the examples.
+    ///
+    /// # Errors
+    ///
+    /// [`crate::Error::InvalidValue`] when the examples are of another kind, or too few.
+    fn open(needs: &Self::Needs, options: &SourceOptions<'_>) -> Result<Self>;
+
+    /// What must be saved to continue exactly.
+    fn state(&self) -> StateDict {
+        StateDict::default()
+    }
+
+    /// Takes back what [`state`](Source::state) gave, from among all that was saved.
+    fn restore(&mut self, saved: &StateDict) {
+        let _ = saved;
+    }
+}
+
+/// What a source is made from.
+#[derive(Clone, Copy)]
+pub struct SourceOptions<'a> {
+    /// The examples.
+    pub examples: &'a Examples,
+    /// What they are.
+    pub spec: &'a DataSpec,
+    /// Examples in a batch.
+    pub batch_size: usize,
+    /// Seed of their order.
+    pub seed: u64,
+    /// Where the tensors go.
+    pub device: &'a Device,
+}

@@ -1,0 +1,185 @@
+//! What the examples of a data set are.
+
+use poiesis_collect::{Dataset, Kind, SplitBy, Vocabulary};
+use serde::{Deserialize, Serialize};
+
+use super::{ImageShape, SampleFormat, TokenShape};
+use crate::error::{Error, Result};
+
+/// What the examples of a data set are: all that a model must know to be made for them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DataSpec {
+    /// Their kind and shape.
+    pub content: Content,
+    /// How many classes they are labelled with; 0 without labels.
+    pub classes: usize,
+}
+
+/// The kind of examples, and their shape.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Content {
+    /// Images of one size.
+    Images(ImageShape),
+    /// Text.
+    Text(TextShape),
+    /// Sound.
+    Sound(SoundShape),
+    /// Points of a space of few dimensions.
+    Points(PointShape),
+}
+
+/// A kind of data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MediaKind {
+    /// Images of one size.
+    Images,
+    /// Text, as bytes, characters or learned pieces.
+    Text,
+    /// Sound.
+    Sound,
+    /// Points of a space of few dimensions.
+    Points,
+    /// What an agent saw and did.
+    Episodes,
+}
+
+impl MediaKind {
+    /// The kind in one word, in lower case.
+    pub fn name(self) -> &'static str {
+        match self {
+            MediaKind::Images => "images",
+            MediaKind::Text => "text",
+            MediaKind::Sound => "sound",
+            MediaKind::Points => "points",
+            MediaKind::Episodes => "episodes",
+        }
+    }
+}
+
+/// What a model must know of points.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PointShape {
+    /// Coordinates of a point.
+    pub dims: usize,
+}
+
+/// What a model must know of text.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TextShape {
+    /// What its tokens stand for.
+    pub vocabulary: Vocabulary,
+    /// Whether there are several documents, each of which then has a beginning; else it is one long text.
+    pub documents: bool,
+    /// Whether documents are lines.
+    pub lines: bool,
+}
+
+impl TextShape {
+    /// What stands between two documents where they are written one after another.
+    pub fn separator(&self) -> &'static [u8] {
+        if self.lines { b"\n" } else { b"\n\n" }
+    }
+}
+
+/// What a model must know of sound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SoundShape {
+    /// Frames in a second.
+    pub sample_rate: u32,
+    /// Samples in a frame: 1 mono, 2 stereo.
+    pub channels: u16,
+}
+
+impl DataSpec {
+    /// What `dataset` holds.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidValue`] for images that do not have a height, a width and channels.
+    pub fn of(dataset: &Dataset) -> Result<DataSpec> {
+        let card = dataset.card();
+        let content = match (card.kind, &card.text, &card.sound) {
+            (Kind::Text, Some(text), _) => Content::Text(TextShape {
+                vocabulary: text.vocabulary.clone(),
+                documents: card.split_by != SplitBy::Position && card.total() > 1,
+                lines: text.lines,
+            }),
+            (Kind::Sound, _, Some(sound)) => {
+                Content::Sound(SoundShape { sample_rate: sound.sample_rate, channels: sound.channels })
+            }
+            (Kind::Points, ..) => {
+                Content::Points(PointShape { dims: card.shape.first().copied().unwrap_or(2) })
+            }
+            _ => Content::Images(ImageShape::from_slice(&card.shape)?),
+        };
+        Ok(DataSpec { content, classes: card.classes.len() })
+    }
+
+    /// The kind of the data.
+    pub fn media(&self) -> MediaKind {
+        match &self.content {
+            Content::Images(_) => MediaKind::Images,
+            Content::Text(_) => MediaKind::Text,
+            Content::Sound(_) => MediaKind::Sound,
+            Content::Points(_) => MediaKind::Points,
+        }
+    }
+
+    /// The shape of the images.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidValue`] when the data are not images.
+    pub fn images(&self) -> Result<ImageShape> {
+        match &self.content {
+            Content::Images(shape) => Ok(*shape),
+            _ => Err(self.of_another_kind(MediaKind::Images)),
+        }
+    }
+
+    /// The number of coordinates of the points.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidValue`] when the data are not points.
+    pub fn points(&self) -> Result<PointShape> {
+        match &self.content {
+            Content::Points(shape) => Ok(*shape),
+            _ => Err(self.of_another_kind(MediaKind::Points)),
+        }
+    }
+
+    fn of_another_kind(&self, wanted: MediaKind) -> Error {
+        let wanted = wanted.name();
+        Error::InvalidValue {
+            key: "data.source".into(),
+            value: self.media().name().into(),
+            reason: format!("this needs {wanted}"),
+            remedy: format!("give a data set of {wanted}, or the run of a model of {wanted}"),
+        }
+    }
+
+    /// The tokens that the examples are read as: characters of text; values of an image as one of `levels`; samples of sound
+    /// as one of `levels` where a [`SampleFormat`] has that many, otherwise of the μ-law's.
+    ///
+    /// # Panics
+    ///
+    /// For points, which no model reads as tokens: [`Examples::tokens`](super::Examples::tokens) refuses them.
+    pub fn tokens(&self, levels: usize) -> TokenShape {
+        let beginnings = self.classes.max(1);
+        match &self.content {
+            Content::Images(shape) => TokenShape { values: levels, beginnings, length: Some(shape.dims()) },
+            Content::Text(text) => TokenShape {
+                values: text.vocabulary.len(),
+                beginnings: if text.documents { beginnings } else { 0 },
+                length: None,
+            },
+            Content::Sound(_) => {
+                TokenShape { values: SampleFormat::of(levels).levels(), beginnings, length: None }
+            }
+            Content::Points(_) => panic!("points are not read as tokens"),
+        }
+    }
+}

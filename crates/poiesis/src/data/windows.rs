@@ -1,0 +1,236 @@
+//! Windows of tokens for training: drawn at random, or one after another along streams.
+
+use burn::tensor::{Device, Int, Tensor, TensorData};
+
+use super::{Source, SourceOptions, TokenShape, Tokens};
+use crate::error::{Error, Result};
+use crate::nn::{StateDict, StateTensor};
+use crate::rng;
+
+/// Windows of a split in the order of their use, computed and not stored, so that the windows of a step are known
+/// without those of the steps before.
+#[derive(Clone)]
+pub struct Windows {
+    tokens: Tokens,
+    batch_size: usize,
+    context: usize,
+    seed: u64,
+    device: Device,
+}
+
+impl Windows {
+    /// Prepares batches of `batch_size` windows of `context` tokens and the one that follows them.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidValue`] when there are fewer tokens than a window has.
+    pub fn new(
+        tokens: Tokens,
+        batch_size: usize,
+        context: usize,
+        seed: u64,
+        device: &Device,
+    ) -> Result<Windows> {
+        if tokens.len() <= context as u64 {
+            return Err(Error::InvalidValue {
+                key: "data.source".into(),
+                value: format!("{} tokens for training", tokens.len()),
+                reason: format!("a window of {context} tokens and the next one does not fit"),
+                remedy: "give more data, or a smaller context".into(),
+            });
+        }
+        Ok(Windows { tokens, batch_size, context, seed, device: device.clone() })
+    }
+
+    /// Windows in a batch.
+    pub fn batch_size(&self) -> usize {
+        self.batch_size
+    }
+
+    /// Tokens of a window that have one after them.
+    pub fn context(&self) -> usize {
+        self.context
+    }
+
+    /// The alphabet.
+    pub fn shape(&self) -> TokenShape {
+        self.tokens.shape()
+    }
+
+    /// The windows of step `step`, `[batch, context + 1]`: whole documents in permuted order where each fills a window,
+    /// else from places drawn uniformly.
+    pub fn random(&self, step: u64) -> Tensor<2, Int> {
+        let width = self.context as u64 + 1;
+        if self.tokens.shape().length == Some(self.context) && self.tokens.shape().beginnings > 0 {
+            let len = self.tokens.documents() as u64;
+            let first = step * self.batch_size as u64;
+            let document = |place: u64| rng::permute(self.seed, place / len, place % len, len) * width;
+            return self.gather((first..first + self.batch_size as u64).map(document));
+        }
+        let mut generator = rng::generator(self.seed, "window", step);
+        let places = self.tokens.len() - width + 1;
+        let starts: Vec<u64> = (0..self.batch_size).map(|_| rng::below(&mut generator, places)).collect();
+        self.gather(starts.into_iter())
+    }
+
+    /// The windows of step `step` when the sequence is cut into as many streams as a batch has rows and each step
+    /// continues where the last one ended: `[batch, context + 1]`, and whether the streams start again, which they do once every
+    /// [`Windows::steps_of_streams`] steps.
+    pub fn consecutive(&self, step: u64) -> (Tensor<2, Int>, bool) {
+        let stream = (self.tokens.len() - 1) / self.batch_size as u64;
+        let within = step % self.steps_of_streams();
+        let start = |row: u64| row * stream + within * self.context as u64;
+        (self.gather((0..self.batch_size as u64).map(start)), within == 0)
+    }
+
+    /// Steps until every stream is read to its end; at least one.
+    pub fn steps_of_streams(&self) -> u64 {
+        let stream = (self.tokens.len() - 1) / self.batch_size as u64;
+        (stream / self.context as u64).max(1)
+    }
+
+    fn gather(&self, starts: impl Iterator<Item = u64>) -> Tensor<2, Int> {
+        let width = self.context as u64 + 1;
+        let last = self.tokens.len() - width;
+        let tokens: Vec<i32> = starts
+            .flat_map(|start| self.tokens.read(start.min(last)..start.min(last) + width))
+            .map(|token| token as i32)
+            .collect();
+        let rows = tokens.len() / width as usize;
+        Tensor::from_data(TensorData::new(tokens, [rows, width as usize]), &self.device)
+    }
+}
+
+/// What a model of sequences needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WindowNeeds {
+    /// Levels of an image's values or of a sample of sound; see [`super::DataSpec::tokens`].
+    pub levels: usize,
+    /// Tokens of a window that have one after them.
+    pub context: usize,
+}
+
+impl Windows {
+    fn of(needs: &WindowNeeds, options: &SourceOptions<'_>) -> Result<Windows> {
+        let SourceOptions { examples, spec, batch_size, seed, device } = *options;
+        Windows::new(examples.tokens(spec, needs.levels)?, batch_size, needs.context, seed, device)
+    }
+}
+
+/// Windows drawn at random.
+#[derive(Clone)]
+pub struct TokenWindows(Windows);
+
+impl From<Windows> for TokenWindows {
+    fn from(windows: Windows) -> TokenWindows {
+        TokenWindows(windows)
+    }
+}
+
+impl TokenWindows {
+    /// The windows of step `step`; see [`Windows::random`].
+    pub fn windows(&self, step: u64) -> Tensor<2, Int> {
+        self.0.random(step)
+    }
+}
+
+impl Source for TokenWindows {
+    type Needs = WindowNeeds;
+
+    fn open(needs: &WindowNeeds, options: &SourceOptions<'_>) -> Result<TokenWindows> {
+        Windows::of(needs, options).map(TokenWindows)
+    }
+}
+
+/// Windows that follow one another along streams, with the states that a recurrent network carries from one to the next.
+pub struct TokenStreams {
+    windows: Windows,
+    /// The states at the end of the last window: those of each layer, each part `[batch, features]`; none where streams start.
+    pub states: Vec<Vec<Tensor<2>>>,
+}
+
+impl From<Windows> for TokenStreams {
+    fn from(windows: Windows) -> TokenStreams {
+        TokenStreams { windows, states: Vec::new() }
+    }
+}
+
+impl TokenStreams {
+    /// The windows of step `step`; see [`Windows::consecutive`]. Where streams start again the states are cleared.
+    pub fn windows(&mut self, step: u64) -> Tensor<2, Int> {
+        let (tokens, begins) = self.windows.consecutive(step);
+        if begins {
+            self.states.clear();
+        }
+        tokens
+    }
+
+    /// How often the streams were read to their end before step `step`.
+    pub fn epoch(&self, step: u64) -> u64 {
+        step / self.windows.steps_of_streams()
+    }
+}
+
+impl Source for TokenStreams {
+    type Needs = WindowNeeds;
+
+    fn open(needs: &WindowNeeds, options: &SourceOptions<'_>) -> Result<TokenStreams> {
+        Windows::of(needs, options).map(TokenStreams::from)
+    }
+
+    fn state(&self) -> StateDict {
+        let mut all = StateDict::default();
+        for (layer, parts) in self.states.iter().enumerate() {
+            for (part, values) in parts.iter().enumerate() {
+                let shape = values.dims();
+                let values = values.clone().reshape([shape[0] * shape[1]]);
+                all.insert(format!("streams.{layer}.{part}"), StateTensor { shape: shape.to_vec(), values });
+            }
+        }
+        all
+    }
+
+    fn restore(&mut self, saved: &StateDict) {
+        let part = |layer: usize, part: usize| {
+            let tensor = saved.get(&format!("streams.{layer}.{part}"))?;
+            Some(tensor.values.clone().reshape([tensor.shape[0], tensor.shape[1]]))
+        };
+        let parts = |layer| (0..).map_while(|index| part(layer, index)).collect::<Vec<_>>();
+        self.states = (0..).map(parts).take_while(|parts| !parts.is_empty()).collect();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn three_documents() -> Tokens {
+        let shape = TokenShape { values: 10, beginnings: 2, length: None };
+        Tokens::of_documents(&[vec![1, 2], vec![], vec![3, 4, 5]], Some(vec![0, 1, 1]), shape)
+    }
+
+    #[test]
+    fn windows_are_functions_of_the_step_and_fit() {
+        let device = Device::flex();
+        let windows = Windows::new(three_documents(), 4, 3, 7, &device).unwrap();
+        let read = |step| windows.random(step).into_data().iter::<i32>().collect::<Vec<_>>();
+        assert_eq!(read(3), read(3));
+        assert_ne!(read(3), read(4));
+        assert_eq!(read(0).len(), 4 * 4);
+        assert!(Windows::new(three_documents(), 4, 8, 7, &device).is_err());
+    }
+
+    #[test]
+    fn streams_go_on_where_they_ended() {
+        let shape = TokenShape { values: 100, beginnings: 0, length: None };
+        let tokens = Tokens::of_documents(&[(0..21).collect()], None, shape);
+        let windows = Windows::new(tokens, 2, 5, 0, &Device::flex()).unwrap();
+        let read = |step| {
+            let (tokens, begins) = windows.consecutive(step);
+            (tokens.into_data().iter::<i32>().collect::<Vec<_>>(), begins)
+        };
+        assert_eq!(read(0), (vec![0, 1, 2, 3, 4, 5, 10, 11, 12, 13, 14, 15], true));
+        assert_eq!(read(1), (vec![5, 6, 7, 8, 9, 10, 15, 16, 17, 18, 19, 20], false));
+        assert_eq!(read(2), read(0));
+    }
+}

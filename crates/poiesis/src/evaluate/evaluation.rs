@@ -1,0 +1,204 @@
+//! How a model is measured, and what came of it: requests and results that can be saved and sent.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use poiesis_collect::Split;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::Measured;
+use crate::error::{Error, Result};
+use crate::run::{Machine, names};
+use crate::trained::Weights;
+
+/// How a model is measured.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Protocol {
+    /// The split to measure on; `None` takes the test split if there is one, else the validation split.
+    pub split: Option<Split>,
+    /// Images whose likelihood is measured, evenly spread over the split; `None` takes all.
+    pub images: Option<usize>,
+    /// Draws for each image in the importance-weighted estimate; 1 leaves it out.
+    pub importance_samples: u64,
+    /// Samples drawn from a model of images.
+    pub samples: usize,
+    /// Random directions of the sliced Wasserstein distance.
+    pub directions: usize,
+    /// Seed of samples, noise and directions.
+    pub seed: u64,
+}
+
+impl Default for Protocol {
+    fn default() -> Protocol {
+        Protocol {
+            split: None,
+            images: None,
+            importance_samples: 16,
+            samples: 2000,
+            directions: 512,
+            seed: 0,
+        }
+    }
+}
+
+impl Protocol {
+    /// Refuses numbers of which at least one is needed.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidValue`] for a zero.
+    pub fn check(&self) -> Result<()> {
+        let counts = [
+            ("images", self.images.unwrap_or(1) as u64),
+            ("importance_samples", self.importance_samples),
+            ("samples", self.samples as u64),
+            ("directions", self.directions as u64),
+        ];
+        match counts.into_iter().find(|&(_, count)| count == 0) {
+            None => Ok(()),
+            Some((key, _)) => Err(Error::InvalidValue {
+                key: key.into(),
+                value: "0".into(),
+                reason: "nothing would be measured".into(),
+                remedy: "give at least 1".into(),
+            }),
+        }
+    }
+}
+
+/// All that was measured of a model, and on what. As JSON the results stand beside the other keys, under their names.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Evaluation {
+    /// The run.
+    pub run: String,
+    /// Its model.
+    pub model: String,
+    /// Steps it was trained for.
+    pub step: u64,
+    /// Which of its weights were used.
+    pub weights: Weights,
+    /// The name of the data set.
+    pub data: String,
+    /// The fingerprint of the data set.
+    pub fingerprint: String,
+    /// The split that was held out.
+    pub split: Split,
+    /// Seed of samples, noise and directions.
+    pub seed: u64,
+    /// The version of Poiesis that measured.
+    pub version: String,
+    /// The machine that measured.
+    pub machine: Machine,
+    /// What each metric found, by its name.
+    #[serde(flatten)]
+    pub results: BTreeMap<String, Measured>,
+}
+
+impl Evaluation {
+    /// What a metric found, as its own type; `None` when it was not measured.
+    ///
+    /// ```no_run
+    /// # let evaluation: poiesis::evaluate::Evaluation = unimplemented!();
+    /// let bound: Option<poiesis::evaluate::Bound> = evaluation.read("bound");
+    /// ```
+    pub fn read<T: DeserializeOwned>(&self, metric: &str) -> Option<T> {
+        self.results.get(metric)?.read()
+    }
+
+    /// The evaluation as indented JSON that ends in a newline.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Malformed`] when it has no form in JSON, which is a bug.
+    pub fn to_json(&self) -> Result<String> {
+        let text = serde_json::to_string_pretty(self);
+        let malformed = |error: serde_json::Error| Error::Malformed {
+            path: "the evaluation".into(),
+            reason: error.to_string(),
+        };
+        Ok(text.map_err(malformed)? + "\n")
+    }
+
+    /// Writes the evaluation to `evaluation-STEP.json` in `run`, or to the first of `evaluation-STEP-2.json`, … that is
+    /// free, and returns the path.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`].
+    pub fn keep(&self, run: &Path) -> Result<PathBuf> {
+        let name = format!("evaluation-{:09}", self.step);
+        names::write_free(run, &name, "json", self.to_json()?.as_bytes())
+    }
+
+    /// Reads what [`Evaluation::keep`] wrote.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`]; [`Error::Malformed`] when the file holds something else.
+    pub fn open(path: &Path) -> Result<Evaluation> {
+        let text = std::fs::read_to_string(path).map_err(Error::io("read", path))?;
+        serde_json::from_str(&text)
+            .map_err(|error| Error::Malformed { path: path.to_owned(), reason: error.to_string() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Bound, NeighbourStatistics, SlicedWasserstein};
+    use super::*;
+
+    /// As version 0.1.0 wrote it.
+    const OLD: &str = r#"{
+        "run": "vae-mnist", "model": "vae", "step": 60, "weights": "averaged", "data": "mnist",
+        "fingerprint": "0123456789abcdef", "split": "test", "seed": 3, "version": "0.1.0",
+        "machine": { "system": "linux x86_64", "cpu": "some", "threads": 2, "memory": 1000 },
+        "bound": {
+            "protocol": { "images": 10, "samples": 4, "seed": 3 }, "scale": "binary", "nats": 98.5,
+            "nats_error": 0.25, "reconstruction": 70.5, "kl": 28.0, "weighted_nats": 95.125,
+            "bits_per_dim": 0.18, "weighted_bits_per_dim": 0.175, "seconds": 1.5
+        },
+        "sliced_wasserstein": {
+            "images": 10, "directions": 32, "seed": 3, "distance": 2.5, "floor": 1.0, "ceiling": 30.0,
+            "seconds": 0.5
+        },
+        "neighbours": {
+            "samples": 10, "held_out": 10, "searched": 100, "sample_distance": 20.0,
+            "held_out_distance": 22.0, "copied": 0.0, "variety": 0.9, "seconds": 0.25
+        }
+    }"#;
+
+    #[test]
+    fn earlier_files_are_read_and_kept_without_replacing_any() {
+        let evaluation: Evaluation = serde_json::from_str(OLD).unwrap();
+        assert_eq!((evaluation.weights, evaluation.split), (Weights::Ema, Split::Test));
+        let bound: Bound = evaluation.read("bound").unwrap();
+        assert_eq!((bound.nats, bound.protocol.samples), (98.5, 4));
+        assert_eq!(evaluation.read::<SlicedWasserstein>("sliced_wasserstein").unwrap().ceiling, 30.0);
+        assert_eq!(evaluation.read::<NeighbourStatistics>("neighbours").unwrap().searched, 100);
+        assert!(evaluation.read::<Bound>("image_nll").is_none());
+
+        let folder = tempfile::tempdir().unwrap();
+        let kept = [(); 2].map(|()| evaluation.keep(folder.path()).unwrap());
+        let names = ["evaluation-000000060.json", "evaluation-000000060-2.json"];
+        assert_eq!(kept, names.map(|name| folder.path().join(name)));
+        for path in kept {
+            assert_eq!(Evaluation::open(&path).unwrap(), evaluation);
+            let value = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
+            assert_eq!(value(&std::fs::read_to_string(path).unwrap()), value(OLD));
+        }
+    }
+
+    #[test]
+    fn a_protocol_has_defaults_and_measures_something() {
+        let protocol: Protocol = serde_json::from_str(r#"{ "samples": 50, "split": "validation" }"#).unwrap();
+        assert_eq!((protocol.samples, protocol.directions), (50, 512));
+        assert!(protocol.check().is_ok());
+        for text in [r#"{ "samples": 0 }"#, r#"{ "images": 0 }"#, r#"{ "importance_samples": 0 }"#] {
+            let protocol: Protocol = serde_json::from_str(text).unwrap();
+            assert!(protocol.check().unwrap_err().to_string().contains("cannot be 0"), "{text}");
+        }
+        assert!(serde_json::from_str::<Protocol>(r#"{ "sample": 1 }"#).is_err());
+    }
+}

@@ -1,0 +1,95 @@
+//! The exact negative log-likelihood of held-out images.
+
+use std::f64::consts::LN_2;
+
+use burn::tensor::Device;
+use poiesis_collect::{Dataset, View};
+use serde::{Deserialize, Serialize};
+
+use super::metric::{Measured, Metric, Progress, Subject};
+use super::{encoded, mean_and_error};
+use crate::abilities::{ImageLikelihood, Likelihood};
+use crate::data::{ImageShape, PixelEncoding};
+use crate::error::Result;
+use crate::trained::Trained;
+
+/// Images weighed at a time.
+const BATCH: usize = 50;
+
+/// −log p(x) of held-out images.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ImageNll {
+    /// How many of the split's images were weighed, evenly spread over it.
+    pub images: usize,
+    /// Seed of the binarisation, for models of black and white.
+    pub seed: u64,
+    /// The values that it is a distribution over.
+    #[serde(rename = "scale")]
+    pub encoding: PixelEncoding,
+    /// Mean of −log p(x), in nats for each image.
+    pub nats: f64,
+    /// Its standard error over images.
+    pub nats_error: f64,
+    /// `nats` in bits for each of the image's values.
+    pub bits_per_dim: f64,
+}
+
+/// Weighs `images` images of `view`, evenly spread over it, telling `progress` how many are done.
+///
+/// # Panics
+///
+/// When there are no images.
+pub fn image_nll(
+    model: &dyn ImageLikelihood,
+    view: &View,
+    shape: ImageShape,
+    images: usize,
+    seed: u64,
+    device: &Device,
+    progress: &mut dyn FnMut(usize),
+) -> ImageNll {
+    let images = images.min(view.len());
+    assert!(images > 0, "a likelihood needs images");
+    let mut log_probs = Vec::with_capacity(images);
+    let indices: Vec<usize> = view.spread(images).collect();
+    for indices in indices.chunks(BATCH) {
+        let classes: Vec<u32> = indices.iter().map(|&index| view.label(index).unwrap_or(0)).collect();
+        let x = encoded(model.encoding(), view, indices, shape, seed, device);
+        log_probs.extend(model.log_prob(x, &classes));
+        progress(log_probs.len());
+    }
+    let (mean, nats_error) = mean_and_error(&log_probs);
+    let bits_per_dim = -mean / (shape.dims() as f64 * LN_2);
+    ImageNll { images, seed, encoding: model.encoding(), nats: -mean, nats_error, bits_per_dim }
+}
+
+/// The metric of a model that gives the exact likelihood of images.
+pub(super) struct Measure;
+
+impl Metric for Measure {
+    fn name(&self) -> &'static str {
+        "image_nll"
+    }
+
+    fn applies(&self, trained: &Trained, _: &Dataset) -> bool {
+        likelihood(trained).is_some()
+    }
+
+    fn measure(&self, subject: &Subject<'_>, progress: &mut dyn FnMut(Progress)) -> Result<Option<Measured>> {
+        let Some(model) = likelihood(subject.trained) else { return Ok(None) };
+        let (view, shape) = (subject.held_out.images()?, subject.trained.spec.images()?);
+        let images = subject.images(view);
+        let mut report = Progress::reporter("likelihood", "images", images as u64, progress);
+        let device = &subject.trained.device;
+        let mut done = |done: usize| report(done as u64);
+        let seed = subject.protocol.seed;
+        Ok(Some(Measured::timed(|| image_nll(model, view, shape, images, seed, device, &mut done))))
+    }
+}
+
+fn likelihood(trained: &Trained) -> Option<&dyn ImageLikelihood> {
+    match trained.likelihood() {
+        Ok(Likelihood::Images(model)) => Some(model),
+        _ => None,
+    }
+}

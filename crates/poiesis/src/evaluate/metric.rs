@@ -1,0 +1,210 @@
+//! What every metric has: a name, models it applies to, a result with its protocol; and what it is measured on.
+
+use std::cell::OnceCell;
+use std::time::Instant;
+
+use poiesis_collect::{Dataset, Split, View};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::Protocol;
+use crate::data::{DataSpec, Examples};
+use crate::error::{Error, Result};
+use crate::trained::Trained;
+
+/// Samples drawn at a time.
+const PIECE: usize = 64;
+
+/// Something that can be measured of a trained model on held-out data.
+pub trait Metric: Sync {
+    /// The name of its result in an [`Evaluation`](super::Evaluation).
+    fn name(&self) -> &'static str;
+
+    /// Whether it can be measured of this model on these data.
+    fn applies(&self, trained: &Trained, dataset: &Dataset) -> bool;
+
+    /// Measures it; `None` when the model turns out to lack what it needs.
+    ///
+    /// # Errors
+    ///
+    /// Those of sampling and of reading the data.
+    fn measure(&self, subject: &Subject<'_>, progress: &mut dyn FnMut(Progress)) -> Result<Option<Measured>>;
+}
+
+/// How far a measurement has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Progress {
+    /// What is being done, such as `sampling`.
+    pub what: &'static str,
+    /// What is counted, such as `images`.
+    pub unit: &'static str,
+    /// How many are done.
+    pub done: u64,
+    /// How many there are; `None` for work that cannot say how far it has come.
+    pub total: Option<u64>,
+}
+
+impl Progress {
+    /// Work that cannot say how far it has come.
+    pub fn working(what: &'static str) -> Progress {
+        Progress { what, unit: "", done: 0, total: None }
+    }
+
+    /// Turns numbers of what is done into reports to `progress`, beginning with none.
+    pub(super) fn reporter(
+        what: &'static str,
+        unit: &'static str,
+        total: u64,
+        progress: &mut dyn FnMut(Progress),
+    ) -> impl FnMut(u64) {
+        let mut report = move |done| progress(Progress { what, unit, done, total: Some(total) });
+        report(0);
+        report
+    }
+}
+
+/// The result of a metric: a table of its values and its protocol, and how long it took.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Measured {
+    /// The values by name; a number that is not finite is null.
+    #[serde(flatten)]
+    pub values: Map<String, Value>,
+    /// Seconds it took, without drawing samples.
+    pub seconds: f64,
+}
+
+impl Measured {
+    /// Does the work of a metric and keeps what it found.
+    ///
+    /// # Panics
+    ///
+    /// When `T` is not a struct with named fields.
+    pub fn timed<T: Serialize>(work: impl FnOnce() -> T) -> Measured {
+        let began = Instant::now();
+        let found = work();
+        let seconds = began.elapsed().as_secs_f64();
+        match serde_json::to_value(found) {
+            Ok(Value::Object(values)) => Measured { values, seconds },
+            other => panic!("a metric finds a table of values, not {other:?}"),
+        }
+    }
+
+    /// The result as the type of its metric, such as [`Bound`](super::Bound); `None` when it is of another, or a number
+    /// is not finite.
+    pub fn read<T: DeserializeOwned>(&self) -> Option<T> {
+        serde_json::from_value(Value::Object(self.values.clone())).ok()
+    }
+}
+
+/// What is measured: a model, and the data it is measured on.
+pub struct Subject<'a> {
+    /// The model.
+    pub trained: &'a Trained,
+    /// The data set.
+    pub dataset: &'a Dataset,
+    /// The split that is held out.
+    pub split: Split,
+    /// The examples of that split.
+    pub held_out: Examples,
+    /// How it is measured.
+    pub protocol: &'a Protocol,
+    samples: OnceCell<Vec<u8>>,
+}
+
+impl<'a> Subject<'a> {
+    /// Finds the split that `protocol` names: by default the test split, else the validation split.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NothingHeldOut`] when there is none, [`Error::Data`] when the named one is not there;
+    /// [`Error::InvalidValue`] when the data are not of the kind the model was made for.
+    pub fn new(trained: &'a Trained, dataset: &'a Dataset, protocol: &'a Protocol) -> Result<Subject<'a>> {
+        expect_same_kind(&trained.spec, dataset)?;
+        let (split, held_out) = held_out(dataset, protocol.split)?;
+        Ok(Subject { trained, dataset, split, held_out, protocol, samples: OnceCell::new() })
+    }
+
+    /// How many images of `view` are measured.
+    pub(super) fn images(&self, view: &View) -> usize {
+        self.protocol.images.unwrap_or(view.len()).min(view.len())
+    }
+
+    /// As many samples of a model of images as the protocol says, 8-bit, one after another. They are drawn once.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::MissingCapability`] when the model cannot sample.
+    pub fn samples(&self, progress: &mut dyn FnMut(Progress)) -> Result<&[u8]> {
+        if let Some(samples) = self.samples.get() {
+            return Ok(samples);
+        }
+        let count = self.protocol.samples;
+        let mut report = Progress::reporter("sampling", "images", count as u64, progress);
+        let mut images = Vec::new();
+        for done in (0..count).step_by(PIECE) {
+            let number = PIECE.min(count - done);
+            images.extend(self.trained.images(self.protocol.seed, done as u64..(done + number) as u64)?);
+            report((done + number) as u64);
+        }
+        Ok(self.samples.get_or_init(|| images))
+    }
+}
+
+/// The examples of the wanted split, or of the one that is held out.
+fn held_out(dataset: &Dataset, wanted: Option<Split>) -> Result<(Split, Examples)> {
+    let splits = wanted.map_or(vec![Split::Test, Split::Validation], |split| vec![split]);
+    for split in splits {
+        if let Some(examples) = Examples::of(dataset, split).filter(|examples| !examples.is_empty()) {
+            return Ok((split, examples));
+        }
+    }
+    let name = dataset.card().name.clone();
+    Err(match wanted {
+        Some(split) => poiesis_collect::Error::NoSplit { name, split }.into(),
+        None => Error::NothingHeldOut { data: name },
+    })
+}
+
+/// Refuses data that a model of `spec` cannot read.
+fn expect_same_kind(spec: &DataSpec, dataset: &Dataset) -> Result<()> {
+    let found = DataSpec::of(dataset)?;
+    if found.content == spec.content && found.classes <= spec.classes {
+        return Ok(());
+    }
+    Err(Error::InvalidValue {
+        key: "data.source".into(),
+        value: dataset.card().name.clone(),
+        reason: "its examples are not of the shape, vocabulary or classes that the model was made for".into(),
+        remedy: "give data prepared like those it was trained on".into(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_are_read_as_what_they_were() {
+        #[derive(Debug, PartialEq, Serialize, Deserialize)]
+        struct Found {
+            images: usize,
+            nats: f64,
+        }
+        let found = Found { images: 3, nats: 0.1 + 0.2 };
+        let measured = Measured::timed(|| &found);
+        let text = serde_json::to_string(&measured).unwrap();
+        assert!(text.starts_with(r#"{"images":3,"nats":0.30000000000000004,"seconds":"#), "{text}");
+        let measured: Measured = serde_json::from_str(&text).unwrap();
+        assert_eq!(measured.read(), Some(found));
+        assert!(Measured::timed(|| Found { images: 1, nats: f64::NAN }).read::<Found>().is_none());
+    }
+
+    #[test]
+    fn progress_begins_with_nothing_done() {
+        let mut seen = Vec::new();
+        let mut progress = |at: Progress| seen.push((at.done, at.total));
+        Progress::reporter("sampling", "images", 9, &mut progress)(4);
+        assert_eq!(seen, [(0, Some(9)), (4, Some(9))]);
+    }
+}

@@ -1,0 +1,239 @@
+//! Generating examples: the one way to draw, complete and continue them, for every kind of data and every model.
+
+mod params;
+mod request;
+mod writer;
+
+use std::ops::{ControlFlow, Range};
+
+use burn::tensor::{Device, Tensor};
+
+pub use params::SamplingParams;
+pub use request::{Condition, Request};
+pub use writer::Writer;
+
+use crate::abilities::{Abilities, Accepts, Autoregressive, Latents, Sampler};
+use crate::data::DataSpec;
+use crate::error::Result;
+use crate::media::{Codec, Media};
+
+/// Examples are drawn in groups of this many, the last one whole too where a whole batch is computed at once: each example is then
+/// computed in a batch of the same size whatever the number asked for, and has the same bytes in every request.
+const GROUP: u64 = 16;
+
+/// Draws `count` images of the sequence that `seed` starts, from number `first`: 8-bit, one after another.
+///
+/// # Errors
+///
+/// Those of [`generate`].
+pub fn images(
+    abilities: &Abilities,
+    spec: &DataSpec,
+    device: &Device,
+    seed: u64,
+    indices: Range<u64>,
+) -> Result<Vec<u8>> {
+    let request =
+        Request { seed, first: indices.start, count: indices.end - indices.start, ..Request::default() };
+    let mut bytes = Vec::new();
+    generate(abilities, spec, device, &request, &mut |_, chunk| {
+        if let Chunk::Whole(Media::Image(picture)) = chunk {
+            bytes.extend_from_slice(picture.data());
+        }
+        ControlFlow::Continue(())
+    })?;
+    Ok(bytes)
+}
+
+/// Something that generation hands over.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Chunk {
+    /// The next part of an example that is generated piece by piece.
+    Part(Media),
+    /// A whole example.
+    Whole(Media),
+}
+
+/// Takes what is generated, with the number of the example it belongs to, as soon as it is there; it may ask to stop.
+pub type Sink<'s> = dyn FnMut(u64, Chunk) -> ControlFlow<()> + 's;
+
+/// How a model draws.
+enum Way<'a> {
+    Sampler(&'a dyn Sampler),
+    Latents(&'a dyn Latents),
+    Autoregressive(&'a dyn Autoregressive),
+}
+
+impl<'a> Way<'a> {
+    /// Its own way, else by latents, else value by value.
+    fn of(abilities: &Abilities<'a>) -> Option<Way<'a>> {
+        let sampler = abilities.sampler.map(Way::Sampler);
+        let latents = || abilities.latents.map(Way::Latents);
+        let autoregressive = || abilities.autoregressive.map(Way::Autoregressive);
+        sampler.or_else(latents).or_else(autoregressive)
+    }
+
+    fn accepts(&self, codec: &Codec) -> Accepts {
+        match self {
+            Way::Sampler(sampler) => sampler.accepts(),
+            Way::Latents(latents) => Accepts { class: latents.num_classes() > 0, ..Accepts::default() },
+            Way::Autoregressive(model) => codec.accepts(model.num_classes() > 0),
+        }
+    }
+}
+
+/// Whether a model can draw at all.
+pub fn can_generate(abilities: &Abilities) -> bool {
+    Way::of(abilities).is_some()
+}
+
+/// Generates the examples that `request` asks for, in the order of their numbers, and hands them to `sink`. Example *i* of a seed
+/// depends on `(seed, i)` and the request's condition alone, not on how many are asked for or the size of a batch. Memory does not
+/// grow with the number of examples.
+///
+/// A model that cannot draw generates nothing; see [`can_generate`].
+///
+/// # Errors
+///
+/// [`crate::Error::NotAccepted`] when the request has something that the model does not accept; [`crate::Error::Data`] when a prompt
+/// cannot be encoded.
+pub fn generate(
+    abilities: &Abilities,
+    spec: &DataSpec,
+    device: &Device,
+    request: &Request,
+    sink: &mut Sink,
+) -> Result<()> {
+    let codec = Codec::new(spec, abilities.autoregressive);
+    let Some(way) = Way::of(abilities) else { return Ok(()) };
+    request.check(&way.accepts(&codec), &codec)?;
+    let seed = request.seed;
+    match way {
+        Way::Sampler(sampler) => {
+            let classes = if sampler.accepts().class { spec.classes } else { 0 };
+            in_groups(request, classes, &codec, sink, |indices, classes| {
+                sampler.sample(seed, indices, classes)
+            });
+        }
+        Way::Latents(latents) => {
+            in_groups(request, latents.num_classes(), &codec, sink, |indices, classes| {
+                latents.decode(latents.draw(seed, indices, device), classes)
+            });
+        }
+        Way::Autoregressive(model) => value_by_value(model, request, &codec, sink)?,
+    }
+    Ok(())
+}
+
+/// Generates whole examples in groups, and hands over those that are asked for.
+fn in_groups(
+    request: &Request,
+    num_classes: usize,
+    codec: &Codec,
+    sink: &mut Sink,
+    draw: impl Fn(Range<u64>, &[Option<u32>]) -> Tensor<2>,
+) {
+    let Range { start: first, end } = request.indices();
+    for group in first / GROUP..end.div_ceil(GROUP) {
+        let indices = group * GROUP..(group + 1) * GROUP;
+        let classes: Vec<Option<u32>> =
+            indices.clone().map(|index| request.class_of(index, num_classes)).collect();
+        let values = draw(indices.clone(), &classes);
+        let width = values.dims()[1];
+        let values: Vec<f32> = values.into_data().iter::<f32>().collect();
+        for (index, row) in indices.zip(values.chunks_exact(width)) {
+            let wanted = (first..end).contains(&index);
+            if wanted && sink(index, Chunk::Whole(codec.media_of(row))).is_break() {
+                return;
+            }
+        }
+    }
+}
+
+/// Generates examples value by value, `request.batch_size` in parallel.
+fn value_by_value(
+    model: &dyn Autoregressive,
+    request: &Request,
+    codec: &Codec,
+    sink: &mut Sink,
+) -> Result<()> {
+    let prompt = request.condition.prompt.as_ref().map(|prompt| codec.values(prompt)).transpose()?;
+    let prompt = prompt.filter(|values| !values.is_empty()).unwrap_or_else(|| codec.start_values());
+    let kept = request.condition.keep.as_ref().map(|keep| codec.kept_values(keep));
+    let Range { start, end } = request.indices();
+    let mut first = start;
+    while first < end {
+        let indices = first..end.min(first + request.batch_size.max(1) as u64);
+        first = indices.end;
+        let classes: Vec<Option<u32>> =
+            indices.clone().map(|index| request.class_of(index, model.num_classes())).collect();
+        let mut writer = Writer::new(model, request.seed, indices.clone(), &classes, request.params);
+        writer.read(&prompt);
+        let mut group = Group::new(indices.clone());
+        let length = codec.num_values(request.max_len);
+        if group.hand_over_prompt(request.condition.prompt.as_ref(), sink).is_break() {
+            return Ok(());
+        }
+        for place in 0..length {
+            let kept = kept.as_ref().and_then(|kept| kept[place]);
+            let known: Vec<Option<u32>> = group
+                .ended
+                .iter()
+                .map(|&ended| if ended { Some(codec.filler(place)) } else { kept })
+                .collect();
+            let values = writer.next(&known);
+            if group.take(&values, place, codec, sink).is_break() {
+                return Ok(());
+            }
+            if group.ended.iter().all(|&ended| ended) {
+                break;
+            }
+        }
+        for (index, values) in indices.zip(&group.values) {
+            let media =
+                codec.media(values, request.condition.prompt.as_ref(), request.condition.keep.as_ref());
+            if sink(index, Chunk::Whole(media)).is_break() {
+                return Ok(());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Examples that are generated in parallel.
+struct Group {
+    indices: Range<u64>,
+    /// The values generated so far, without the prompt.
+    values: Vec<Vec<u32>>,
+    ended: Vec<bool>,
+}
+
+impl Group {
+    fn new(indices: Range<u64>) -> Group {
+        let count = (indices.end - indices.start) as usize;
+        Group { indices, values: vec![Vec::new(); count], ended: vec![false; count] }
+    }
+
+    fn hand_over_prompt(&self, prompt: Option<&Media>, sink: &mut Sink) -> ControlFlow<()> {
+        let Some(prompt) = prompt else { return ControlFlow::Continue(()) };
+        self.indices.clone().try_for_each(|index| sink(index, Chunk::Part(prompt.clone())))
+    }
+
+    /// Takes the values at `place`, and hands over what they complete.
+    fn take(&mut self, values: &[u32], place: usize, codec: &Codec, sink: &mut Sink) -> ControlFlow<()> {
+        for (row, &value) in values.iter().enumerate() {
+            if self.ended[row] {
+                continue;
+            }
+            if codec.ends(value, place) {
+                self.ended[row] = true;
+                continue;
+            }
+            self.values[row].push(value);
+            if let Some(part) = codec.part(&self.values[row]) {
+                sink(self.indices.start + row as u64, Chunk::Part(part))?;
+            }
+        }
+        ControlFlow::Continue(())
+    }
+}

@@ -1,0 +1,123 @@
+//! How values are drawn from their distributions.
+
+use serde::{Deserialize, Serialize};
+
+use crate::abilities::Accepts;
+
+/// How examples are drawn; what is not given is left to the model. A request for something that a model does not accept is refused.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SamplingParams {
+    /// What log-probabilities are divided by: below 1 the likely becomes likelier, 0 always takes the likeliest; 1 if not given.
+    pub temperature: Option<f64>,
+    /// Only this many of the likeliest values are taken (Fan et al. 2018); all if not given.
+    pub top_k: Option<usize>,
+    /// Only the fewest likeliest values that together have this probability are taken (Holtzman et al. 2019), in (0, 1]; all if not
+    /// given.
+    pub top_p: Option<f64>,
+    /// Steps of a sampler that takes several.
+    pub steps: Option<usize>,
+    /// Strength of guidance by the class.
+    pub guidance: Option<f64>,
+}
+
+impl SamplingParams {
+    /// The parameters that are given and not accepted, by name.
+    pub(super) fn refused(&self, accepts: &Accepts) -> impl Iterator<Item = &'static str> {
+        let given = [
+            ("temperature", self.temperature.is_some(), accepts.temperature),
+            ("top_k", self.top_k.is_some(), accepts.temperature),
+            ("top_p", self.top_p.is_some(), accepts.temperature),
+            ("steps", self.steps.is_some(), accepts.steps),
+            ("guidance", self.guidance.is_some(), accepts.guidance),
+        ];
+        given.into_iter().filter(|(_, given, accepted)| *given && !accepted).map(|(name, ..)| name)
+    }
+
+    /// Draws a value, given log-probabilities that need not be normalised and a number `u` drawn uniformly from [0, 1).
+    ///
+    /// # Panics
+    ///
+    /// When there are no log-probabilities.
+    pub fn sample(&self, log_probs: &[f32], u: f64) -> u32 {
+        let best = log_probs.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let likeliest = || log_probs.iter().position(|&l| l == best).unwrap_or(0) as u32;
+        let temperature = self.temperature.unwrap_or(1.0);
+        if temperature == 0.0 {
+            return likeliest();
+        }
+        let weight = |&l: &f32| (f64::from(l - best) / temperature).exp();
+        let mut weights: Vec<f64> = log_probs.iter().map(weight).collect();
+        let (top_k, top_p) = (self.top_k.unwrap_or(0), self.top_p.unwrap_or(1.0));
+        if top_k > 0 || top_p < 1.0 {
+            cut(&mut weights, top_k, top_p);
+        }
+        let mut left = u * weights.iter().sum::<f64>();
+        for (value, weight) in weights.iter().enumerate() {
+            left -= weight;
+            if left < 0.0 {
+                return value as u32;
+            }
+        }
+        // Rounding left something over; the last value that can be taken has it.
+        weights.iter().rposition(|&weight| weight > 0.0).map_or_else(likeliest, |value| value as u32)
+    }
+}
+
+/// Sets to zero what is not among the likeliest; of equally likely values the first stay.
+fn cut(weights: &mut [f64], top_k: usize, top_p: f64) {
+    let mut order: Vec<usize> = (0..weights.len()).collect();
+    order.sort_by(|&a, &b| weights[b].total_cmp(&weights[a]));
+    let total: f64 = weights.iter().sum();
+    let mut before = 0.0;
+    for (rank, &value) in order.iter().enumerate() {
+        let out_of_k = top_k > 0 && rank >= top_k;
+        let out_of_p = rank > 0 && before >= top_p * total;
+        before += weights[value];
+        if out_of_k || out_of_p {
+            weights[value] = 0.0;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How often each value is chosen over evenly spread draws.
+    fn frequencies(params: SamplingParams, log_probs: &[f32]) -> Vec<f64> {
+        let mut counts = vec![0.0; log_probs.len()];
+        for i in 0..10_000 {
+            counts[params.sample(log_probs, (f64::from(i) + 0.5) / 1e4) as usize] += 1e-4;
+        }
+        counts
+    }
+
+    #[test]
+    fn values_come_as_often_as_their_distribution_says() {
+        let log_probs = [0.5f32.ln(), 0.125f32.ln(), 0.25f32.ln(), 0.125f32.ln()];
+        let near = |params, expected: [f64; 4]| {
+            let found = frequencies(params, &log_probs);
+            let distance = found.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+            assert!(distance < 2e-4, "{params:?}: {found:?}");
+        };
+        let all = SamplingParams::default();
+        near(all, [0.5, 0.125, 0.25, 0.125]);
+        near(SamplingParams { temperature: Some(0.0), ..all }, [1.0, 0.0, 0.0, 0.0]);
+        let (a, b, c) = (0.25, 1.0 / 64.0, 1.0 / 16.0);
+        let sum = a + 2.0 * b + c;
+        near(SamplingParams { temperature: Some(0.5), ..all }, [a / sum, b / sum, c / sum, b / sum]);
+        near(SamplingParams { top_k: Some(2), ..all }, [2.0 / 3.0, 0.0, 1.0 / 3.0, 0.0]);
+        near(SamplingParams { top_p: Some(0.6), ..all }, [2.0 / 3.0, 0.0, 1.0 / 3.0, 0.0]);
+        near(SamplingParams { top_p: Some(0.5), ..all }, [1.0, 0.0, 0.0, 0.0]);
+    }
+
+    #[test]
+    fn impossible_values_are_never_chosen() {
+        let log_probs = [f32::NEG_INFINITY, 0.0, f32::NEG_INFINITY];
+        assert_eq!(
+            frequencies(SamplingParams::default(), &log_probs),
+            [0.0, frequencies(SamplingParams::default(), &[0.0])[0], 0.0]
+        );
+    }
+}

@@ -1,0 +1,92 @@
+//! What is to be generated.
+
+use std::ops::Range;
+
+use serde::{Deserialize, Serialize};
+
+use super::SamplingParams;
+use crate::abilities::Accepts;
+use crate::error::{Error, Result};
+use crate::media::{Codec, Keep, Media};
+
+/// What is to be generated.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Request {
+    /// Seed of the sequence of examples.
+    pub seed: u64,
+    /// Number of the first example in that sequence.
+    pub first: u64,
+    /// How many examples.
+    pub count: u64,
+    /// What is given of each example.
+    pub condition: Condition,
+    /// How examples are drawn.
+    pub params: SamplingParams,
+    /// Most tokens of a text or frames of a sound, the prompt not counted; a model's own length if not given.
+    pub max_len: Option<usize>,
+    /// Examples that are generated in parallel where a model generates value by value. Their bytes do not depend on it.
+    pub batch_size: usize,
+}
+
+/// What is given of each example.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Condition {
+    /// Its class; each class in turn if not given.
+    pub class: Option<u32>,
+    /// How it begins.
+    pub prompt: Option<Media>,
+    /// What of it is kept.
+    #[serde(skip)]
+    pub keep: Option<Keep>,
+}
+
+impl Default for Request {
+    /// One example of seed 0.
+    fn default() -> Request {
+        Request {
+            seed: 0,
+            first: 0,
+            count: 1,
+            condition: Condition::default(),
+            params: SamplingParams::default(),
+            max_len: None,
+            batch_size: 16,
+        }
+    }
+}
+
+impl Request {
+    /// The numbers of the examples.
+    pub fn indices(&self) -> Range<u64> {
+        self.first..self.first + self.count
+    }
+
+    /// The class of example `index` of a model conditioned on `classes` classes: the one given, or each in turn.
+    pub(super) fn class_of(&self, index: u64, classes: usize) -> Option<u32> {
+        let in_turn = || (classes > 0).then(|| (index % classes as u64) as u32);
+        self.condition.class.or_else(in_turn)
+    }
+
+    /// Refuses what is not accepted, by name.
+    pub(super) fn check(&self, accepts: &Accepts, codec: &Codec) -> Result<()> {
+        let condition = &self.condition;
+        let given = [
+            ("class", condition.class.is_some(), accepts.class),
+            ("prompt", condition.prompt.is_some(), accepts.prompt),
+            ("keep", condition.keep.is_some(), accepts.keep),
+            ("max_len", self.max_len.is_some(), accepts.max_len),
+        ];
+        let refused =
+            given.into_iter().filter(|(_, given, accepted)| *given && !accepted).map(|(name, ..)| name);
+        let refused: Vec<&str> = refused.chain(self.params.refused(accepts)).collect();
+        if !refused.is_empty() {
+            return Err(Error::NotAccepted { what: refused.join(", "), media: codec.kind().name() });
+        }
+        if let Some(keep) = &condition.keep {
+            codec.expect_picture(&keep.image, "the image")?;
+        }
+        Ok(())
+    }
+}

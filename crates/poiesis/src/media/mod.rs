@@ -1,0 +1,65 @@
+//! Examples of every kind: an image, a text, a sound, a point. How each becomes values for a model is in [`Codec`], how each is read
+//! from files and written to them in [`files`].
+
+mod codec;
+pub mod files;
+mod lossless;
+mod sheet;
+
+pub use codec::Codec;
+pub use lossless::Framing;
+
+use serde::{Deserialize, Serialize};
+
+use crate::data::SoundShape;
+use crate::picture::Picture;
+
+/// One example.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Media {
+    /// An image.
+    #[serde(skip)]
+    Image(Picture),
+    /// A text, as its bytes.
+    Text(Vec<u8>),
+    /// A sound.
+    Sound(Clip),
+    /// A point, as its coordinates.
+    Point(Vec<f32>),
+}
+
+/// Pixels of an image that are kept.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Keep {
+    /// The image.
+    pub image: Picture,
+    /// For each pixel, row by row, whether it is kept.
+    pub mask: Vec<bool>,
+}
+
+/// A sound.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Clip {
+    /// Its rate and channels.
+    pub shape: SoundShape,
+    /// 16-bit samples, the channels of a frame one after another.
+    pub samples: Vec<i16>,
+}
+
+impl Clip {
+    /// The mean of the channels of each frame.
+    pub fn mono(&self) -> Vec<i16> {
+        let channels = i32::from(self.shape.channels);
+        let mean =
+            |frame: &[i16]| (frame.iter().map(|&sample| i32::from(sample)).sum::<i32>() / channels) as i16;
+        self.samples.chunks_exact(usize::from(self.shape.channels)).map(mean).collect()
+    }
+
+    /// Clips one after another, with an eighth of a second of silence between them.
+    pub fn joined(clips: &[Clip], shape: SoundShape) -> Clip {
+        let pause = vec![0; shape.sample_rate as usize / 8 * usize::from(shape.channels)];
+        let samples: Vec<&[i16]> = clips.iter().map(|clip| clip.samples.as_slice()).collect();
+        Clip { shape, samples: samples.join(&pause[..]) }
+    }
+}

@@ -1,0 +1,82 @@
+//! Several examples in one file: a grid of images, texts one after another, clips with pauses between, a plot of points.
+
+use super::{Clip, Media};
+use crate::data::{Content, DataSpec};
+use crate::picture::{self, Picture};
+
+/// Height and width of a plot of points, in pixels.
+const PLOT: usize = 480;
+
+impl Media {
+    /// The picture of an image.
+    pub fn picture(&self) -> Option<&Picture> {
+        match self {
+            Media::Image(picture) => Some(picture),
+            _ => None,
+        }
+    }
+
+    /// Examples of `spec` as one: a grid of images or a plot of points as an image, a text, a sound. `None` without examples.
+    pub fn sheet(media: &[Media], spec: &DataSpec) -> Option<Media> {
+        if media.is_empty() {
+            return None;
+        }
+        Some(match &spec.content {
+            Content::Images(shape) => {
+                let images: Vec<&[u8]> = media.iter().filter_map(Media::picture).map(Picture::data).collect();
+                let (height, width) = (shape.height, shape.width);
+                let grid =
+                    picture::grid(&images, height, width, shape.channels, picture::columns(images.len()));
+                Media::Image(grid.enlarged(picture::viewing_factor(height, width)))
+            }
+            Content::Text(shape) => {
+                let texts = media.iter().filter_map(|media| match media {
+                    Media::Text(text) => Some([text.as_slice(), shape.separator()].concat()),
+                    _ => None,
+                });
+                Media::Text(texts.collect::<Vec<_>>().concat())
+            }
+            Content::Sound(shape) => {
+                let clips = media.iter().filter_map(|media| match media {
+                    Media::Sound(clip) => Some(clip.clone()),
+                    _ => None,
+                });
+                Media::Sound(Clip::joined(&clips.collect::<Vec<_>>(), *shape))
+            }
+            Content::Points(_) => {
+                let points = media.iter().filter_map(|media| match media {
+                    Media::Point(values) => Some([values[0], values.get(1).copied().unwrap_or(0.0)]),
+                    _ => None,
+                });
+                Media::Image(plot(&points.collect::<Vec<_>>()))
+            }
+        })
+    }
+}
+
+/// Points as dots on white, scaled so that all fit.
+fn plot(points: &[[f32; 2]]) -> Picture {
+    let reach =
+        points.iter().flatten().fold(0.0_f32, |most, x| most.max(x.abs())).max(f32::MIN_POSITIVE) * 1.1;
+    let mut picture = Picture::filled(PLOT, PLOT, &[255, 255, 255]);
+    let place = |x: f32| ((x / reach + 1.0) / 2.0 * (PLOT - 3) as f32).clamp(0.0, (PLOT - 3) as f32) as usize;
+    for &[x, y] in points {
+        picture.paste(&[31, 78, 121].repeat(9), 3, 3, place(x), place(-y));
+    }
+    picture
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn points_are_drawn_where_they_lie() {
+        let picture = plot(&[[1.0, 1.0], [-1.0, -1.0]]);
+        let (low, high) =
+            (((1.0 - 1.0 / 1.1) / 2.0 * 477.0) as usize, ((1.0 + 1.0 / 1.1) / 2.0 * 477.0) as usize);
+        assert_eq!(picture.pixel(high, low), [31, 78, 121]);
+        assert_eq!(picture.pixel(low, high), [31, 78, 121]);
+        assert_eq!(picture.pixel(low, low), [255, 255, 255]);
+    }
+}

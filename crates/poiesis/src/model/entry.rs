@@ -1,0 +1,160 @@
+//! A model without its type, as the catalogue lists it.
+
+use std::marker::PhantomData;
+
+use burn::tensor::Device;
+
+use super::{About, Learner, Model, Session};
+use crate::abilities::Abilities;
+use crate::config::{self, Defaults, RunConfig};
+use crate::data::{DataSpec, Examples, Source as _, SourceOptions};
+use crate::error::{Error, Result};
+use crate::nn::{Init, StateDict, parameters_by_part};
+
+/// A model of the catalogue.
+pub trait Entry: Sync {
+    /// What lists and help say of it.
+    fn about(&self) -> &'static About;
+
+    /// The word after `train`.
+    fn name(&self) -> &'static str {
+        self.about().name
+    }
+
+    /// The configuration when nothing else is said.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidValue`] when the defaults cannot be written as TOML, which is a bug.
+    fn defaults(&self) -> Result<Defaults>;
+
+    /// Refuses settings that no model can have, all of them at once.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidValue`] for a value of the wrong type or out of range.
+    fn check(&self, config: &RunConfig) -> Result<()>;
+
+    /// How many parameters each part of the model has, for data of `spec`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Model::new`].
+    fn parameters(&self, config: &RunConfig, spec: &DataSpec) -> Result<Vec<(String, usize)>>;
+
+    /// Makes a model in training.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidValue`] when the configuration does not fit the data.
+    fn start(&self, start: Start<'_>) -> Result<Box<dyn Session>>;
+
+    /// Makes a trained model from its weights.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::WeightsMismatch`] when the weights are not those of the model that the configuration describes.
+    fn load(
+        &self,
+        config: &RunConfig,
+        spec: &DataSpec,
+        weights: &StateDict,
+        device: &Device,
+    ) -> Result<Box<dyn TrainedModel>>;
+}
+
+/// A trained model without its type.
+pub trait TrainedModel: Send + Sync {
+    /// What it can do.
+    fn abilities(&self) -> Abilities<'_>;
+}
+
+impl<M: Model> TrainedModel for M {
+    fn abilities(&self) -> Abilities<'_> {
+        Model::abilities(self)
+    }
+}
+
+/// What a model in training is made from.
+pub struct Start<'a> {
+    /// The resolved configuration.
+    pub config: &'a RunConfig,
+    /// What the examples are.
+    pub spec: &'a DataSpec,
+    /// The examples it learns from.
+    pub examples: Examples,
+    /// Where it is trained, with autodiff.
+    pub device: Device,
+}
+
+/// The entry of a model.
+pub struct Of<M>(PhantomData<fn() -> M>);
+
+impl<M> Of<M> {
+    /// The entry.
+    pub const NEW: Of<M> = Of(PhantomData);
+}
+
+impl<M: Model> Of<M> {
+    const ABOUT: &'static About = &M::ABOUT;
+
+    fn config(config: &RunConfig) -> Result<M::Config> {
+        let model: M::Config = config.model()?;
+        config::check(M::ABOUT.name, &model)?;
+        Ok(model)
+    }
+}
+
+impl<M: Model> Entry for Of<M> {
+    fn about(&self) -> &'static About {
+        Self::ABOUT
+    }
+
+    fn defaults(&self) -> Result<Defaults> {
+        let about = Self::ABOUT;
+        Ok(Defaults {
+            model: about.name,
+            train: (about.train)(),
+            optimizer: (about.optimizer)(),
+            section: config::to_table(&M::Config::default())?,
+            old_keys: about.old_keys,
+        })
+    }
+
+    fn check(&self, config: &RunConfig) -> Result<()> {
+        Self::config(config).map(drop)
+    }
+
+    fn parameters(&self, config: &RunConfig, spec: &DataSpec) -> Result<Vec<(String, usize)>> {
+        let model = M::new(&Self::config(config)?, spec, &mut Init::blank(&Device::flex()))?;
+        Ok(parameters_by_part(&model))
+    }
+
+    fn start(&self, start: Start<'_>) -> Result<Box<dyn Session>> {
+        let Start { config, spec, examples, device } = start;
+        let model = Self::config(config)?;
+        let options = SourceOptions {
+            examples: &examples,
+            spec,
+            batch_size: config.train.batch_size,
+            seed: config.seed,
+            device: &device,
+        };
+        let data = M::Data::open(&M::needs(&model, spec)?, &options)?;
+        Ok(Box::new(Learner::<M>::new(&model, &config.optimizer, spec, data, config.seed, &device)?))
+    }
+
+    fn load(
+        &self,
+        config: &RunConfig,
+        spec: &DataSpec,
+        weights: &StateDict,
+        device: &Device,
+    ) -> Result<Box<dyn TrainedModel>> {
+        let model = M::new(&Self::config(config)?, spec, &mut Init::blank(device))?;
+        let model = weights
+            .load_into(model)
+            .map_err(|reason| Error::WeightsMismatch { model: M::ABOUT.name.into(), reason })?;
+        Ok(Box::new(model))
+    }
+}

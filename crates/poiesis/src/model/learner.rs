@@ -1,0 +1,123 @@
+//! A model in training.
+
+use std::collections::BTreeMap;
+
+use burn::tensor::Device;
+
+use super::{MetricValues, Metrics, Model, Step, Warning, WarningRule};
+use crate::data::{DataSpec, Source};
+use crate::error::Result;
+use crate::nn::{Init, StateDict};
+use crate::optim::{Optimizer, OptimizerConfig};
+
+/// A model in training, without its type.
+pub trait Session: Send {
+    /// Takes step `step`, counted from 0, with `schedule` times the learning rates.
+    fn step(&mut self, step: u64, schedule: f64) -> Metrics;
+
+    /// The weights of all networks.
+    fn state_dict(&self) -> StateDict;
+
+    /// What only training needs: the states of the optimizers and of the source of data.
+    fn training_state(&self) -> StateDict;
+
+    /// Takes back both.
+    ///
+    /// # Errors
+    ///
+    /// A sentence naming the array that does not fit.
+    fn restore(&mut self, weights: &StateDict, training_state: &StateDict) -> Result<(), String>;
+
+    /// What looks wrong in the metrics of the most recent reports, oldest first.
+    fn warnings(&self, recent: &[MetricValues]) -> Vec<Warning>;
+}
+
+/// A model with its data and its optimizers: the [`Session`] of every model.
+pub struct Learner<M: Model> {
+    /// The model.
+    pub model: M,
+    data: M::Data,
+    optimizers: BTreeMap<&'static str, Optimizer>,
+    warnings: Vec<WarningRule>,
+    seed: u64,
+    device: Device,
+}
+
+impl<M: Model> Learner<M> {
+    /// Makes a model with first weights drawn from `seed`, on `device`, to be trained on `data`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Model::new`].
+    pub fn new(
+        config: &M::Config,
+        shared: &OptimizerConfig,
+        spec: &DataSpec,
+        mut data: M::Data,
+        seed: u64,
+        device: &Device,
+    ) -> Result<Learner<M>> {
+        let mut model = M::new(config, spec, &mut Init::new(seed, device))?;
+        model.initialize(&mut data);
+        Ok(Learner::of(model, config, shared, data, seed, device))
+    }
+
+    /// Trains a model that is made already.
+    pub fn of(
+        model: M,
+        config: &M::Config,
+        shared: &OptimizerConfig,
+        data: M::Data,
+        seed: u64,
+        device: &Device,
+    ) -> Learner<M> {
+        Learner {
+            model,
+            data,
+            optimizers: M::optimizers(config, shared).into_iter().collect(),
+            warnings: M::warnings(config),
+            seed,
+            device: device.clone(),
+        }
+    }
+
+    /// Hands over all that step `number` needs; `schedule` multiplies its learning rates.
+    pub fn with_step<R>(
+        &mut self,
+        number: u64,
+        schedule: f64,
+        take: impl FnOnce(&mut M, &mut M::Data, &mut Step<'_>) -> R,
+    ) -> R {
+        let Learner { model, data, optimizers, seed, device, .. } = self;
+        let mut step = Step { number, seed: *seed, device, schedule, optimizers };
+        take(model, data, &mut step)
+    }
+}
+
+impl<M: Model> Session for Learner<M> {
+    fn step(&mut self, number: u64, schedule: f64) -> Metrics {
+        self.with_step(number, schedule, M::train_step)
+    }
+
+    fn state_dict(&self) -> StateDict {
+        StateDict::of(&self.model)
+    }
+
+    fn training_state(&self) -> StateDict {
+        let states = self.optimizers.iter().map(|(name, optimizer)| optimizer.state(name));
+        states.fold(self.data.state(), StateDict::with)
+    }
+
+    fn restore(&mut self, weights: &StateDict, training_state: &StateDict) -> Result<(), String> {
+        self.model = weights.load_into(self.model.clone())?;
+        for (name, optimizer) in &mut self.optimizers {
+            optimizer.restore(name, training_state);
+        }
+        self.data.restore(training_state);
+        Ok(())
+    }
+
+    fn warnings(&self, recent: &[MetricValues]) -> Vec<Warning> {
+        self.warnings.iter().filter_map(|rule| rule.apply(recent)).collect()
+    }
+}

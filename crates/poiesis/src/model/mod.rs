@@ -1,0 +1,179 @@
+//! What a model is to the rest of the program: the trait that each implements, and all that is written once for all of them.
+
+mod entry;
+mod learner;
+mod metrics;
+mod step;
+
+use std::ops::Deref;
+
+use burn::module::Module;
+
+pub use entry::{Entry, Of, Start, TrainedModel};
+pub use learner::{Learner, Session};
+pub use metrics::{MetricValues, Metrics};
+pub use step::Step;
+
+use crate::abilities::{Abilities, Ability};
+use crate::config::{Settings, TrainConfig};
+use crate::data::{DataSpec, MediaKind, Source};
+use crate::error::Result;
+use crate::nn::Init;
+use crate::optim::{Optimizer, OptimizerConfig};
+
+/// A model: its networks as one Burn module, and how they are made, trained and used.
+///
+/// Weights are saved under the names of the struct's fields, so these are part of the checkpoint format. Everything that is not
+/// written here is written once for all models: averages, checkpoints, schedules, resuming, loading, counting, listing.
+pub trait Model: Module + Sync + 'static {
+    /// What lists and help say of it.
+    const ABOUT: About;
+
+    /// Its section of the configuration.
+    type Config: Settings;
+
+    /// Where its training examples come from.
+    type Data: Source;
+
+    /// What it needs of its data, such as the encoding of pixels or the length of windows.
+    ///
+    /// # Errors
+    ///
+    /// [`crate::Error::InvalidValue`] when the data cannot give it.
+    fn needs(config: &Self::Config, spec: &DataSpec) -> Result<<Self::Data as Source>::Needs>;
+
+    /// Makes the model for data of `spec`, its parameters drawn or left blank by `init`.
+    ///
+    /// # Errors
+    ///
+    /// [`crate::Error::InvalidValue`] when the configuration does not fit the data.
+    fn new(config: &Self::Config, spec: &DataSpec, init: &mut Init) -> Result<Self>;
+
+    /// Its optimizers by name, made from the `[optimizer]` section. The names are part of the checkpoint format.
+    fn optimizers(config: &Self::Config, shared: &OptimizerConfig) -> Vec<(&'static str, Optimizer)>;
+
+    /// Sets first values that depend on data, before the first step of a new run.
+    fn initialize(&mut self, data: &mut Self::Data) {
+        let _ = data;
+    }
+
+    /// Takes one training step. All it draws depends on the run's seed and the number of the step.
+    fn train_step(&mut self, data: &mut Self::Data, step: &mut Step<'_>) -> Metrics;
+
+    /// Signs of trouble in its metrics.
+    fn warnings(config: &Self::Config) -> Vec<WarningRule> {
+        let _ = config;
+        Vec::new()
+    }
+
+    /// What it can do once it is trained.
+    fn abilities(&self) -> Abilities<'_>;
+}
+
+/// What lists and help say of a model.
+#[derive(Clone, Copy, Debug)]
+pub struct About {
+    /// The word after `train`.
+    pub name: &'static str,
+    /// What it is, in half a line.
+    pub summary: &'static str,
+    /// Where it was published.
+    pub paper: Paper,
+    /// The kinds of data it learns.
+    pub media: &'static [MediaKind],
+    /// What a trained one can do.
+    pub abilities: &'static [Ability],
+    /// Its recipes; the first is used when none is named.
+    pub recipes: &'static [Recipe],
+    /// The `[train]` section when nothing else is said.
+    pub train: fn() -> TrainConfig,
+    /// The `[optimizer]` section when nothing else is said.
+    pub optimizer: fn() -> OptimizerConfig,
+    /// Keys of earlier versions within its section, each with the keys that took its place.
+    pub old_keys: &'static [(&'static str, &'static [&'static str])],
+}
+
+/// A publication.
+#[derive(Clone, Copy, Debug)]
+pub struct Paper {
+    /// Its title.
+    pub title: &'static str,
+    /// Family names of its authors.
+    pub authors: &'static str,
+    /// Year of its first version.
+    pub year: u16,
+    /// Its number at arXiv.
+    pub arxiv: &'static str,
+}
+
+/// A configuration known to reach a result.
+#[derive(Clone, Copy, Debug)]
+pub struct Recipe {
+    /// Its name within its model, such as `emoji64`.
+    pub name: &'static str,
+    /// TOML with comments.
+    pub toml: &'static str,
+}
+
+impl Recipe {
+    /// The first line of its comment: what it does and how long it takes.
+    pub fn summary(&self) -> &'static str {
+        self.toml.lines().next().unwrap_or_default().trim_start_matches('#').trim()
+    }
+}
+
+/// Embeds the recipes of a model, TOML files in the folder `recipes` beside the file that names them: `recipes!("shapes", "mnist")`.
+macro_rules! recipes {
+    ($($name:literal),+) => {
+        &[$($crate::model::Recipe { name: $name, toml: include_str!(concat!("recipes/", $name, ".toml")) }),+]
+    };
+}
+pub(crate) use recipes;
+
+/// Reports in a row that must look wrong before a warning is given.
+const REPORTS: usize = 20;
+
+/// A sign of trouble that shows in the metrics of a model.
+pub struct WarningRule {
+    /// What to tell.
+    pub warning: Warning,
+    /// Whether the metrics of one report look wrong.
+    pub when: Box<dyn Fn(&MetricValues) -> bool + Send>,
+}
+
+impl WarningRule {
+    /// The warning, if the last twenty reports all look wrong; `recent` has the oldest first.
+    pub fn apply(&self, recent: &[MetricValues]) -> Option<Warning> {
+        let last = recent.get(recent.len().checked_sub(REPORTS)?..)?;
+        last.iter().all(self.when.deref()).then(|| self.warning.clone())
+    }
+}
+
+/// Something that looks wrong in training, and what to do about it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Warning {
+    /// A name to look it up by, such as `discriminator-saturated`.
+    pub name: &'static str,
+    /// What was seen.
+    pub what: String,
+    /// What to try.
+    pub remedy: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_warning_needs_twenty_reports_in_a_row() {
+        let warning = Warning { name: "high", what: "x is high".into(), remedy: "lower it".into() };
+        let rule = WarningRule { warning: warning.clone(), when: Box::new(|values| values["x"] > 1.0) };
+        let report = |x: f64| MetricValues::from([("x", x)]);
+        let mut recent: Vec<_> = (0..19).map(|_| report(2.0)).collect();
+        assert_eq!(rule.apply(&recent), None);
+        recent.insert(0, report(0.0));
+        assert_eq!(rule.apply(&recent), None);
+        recent.push(report(2.0));
+        assert_eq!(rule.apply(&recent), Some(warning));
+    }
+}

@@ -1,0 +1,76 @@
+//! One training step as a model sees it: its number, its noise and its optimizers.
+
+use std::collections::BTreeMap;
+
+use burn::module::Module;
+use burn::tensor::{Device, Tensor, TensorData};
+
+use crate::optim::Optimizer;
+use crate::rng::{self, Generator};
+
+/// One training step.
+pub struct Step<'a> {
+    /// Its number in the run, from 0.
+    pub number: u64,
+    /// The run's seed.
+    pub seed: u64,
+    /// Where the model is, with autodiff.
+    pub device: &'a Device,
+    pub(super) schedule: f64,
+    pub(super) optimizers: &'a mut BTreeMap<&'static str, Optimizer>,
+}
+
+impl<'a> Step<'a> {
+    /// A step outside a run.
+    #[cfg(test)]
+    pub(crate) fn for_test(
+        number: u64,
+        seed: u64,
+        device: &'a Device,
+        optimizers: &'a mut BTreeMap<&'static str, Optimizer>,
+    ) -> Step<'a> {
+        Step { number, seed, device, schedule: 1.0, optimizers }
+    }
+
+    /// The generator of this step for a purpose.
+    pub fn generator(&self, purpose: &str) -> Generator {
+        rng::generator(self.seed, purpose, self.number)
+    }
+
+    /// Noise from N(0, 1), one stream of values for each purpose.
+    pub fn normal<const D: usize>(&self, purpose: &str, shape: [usize; D]) -> Tensor<D> {
+        self.tensor(rng::normal(&mut self.generator(purpose), shape.iter().product()), shape)
+    }
+
+    /// Noise that is uniform on [0, 1), one stream of values for each purpose.
+    pub fn uniform<const D: usize>(&self, purpose: &str, shape: [usize; D]) -> Tensor<D> {
+        self.tensor(rng::uniform(&mut self.generator(purpose), shape.iter().product()), shape)
+    }
+
+    /// Values as a tensor on the model's device.
+    ///
+    /// # Panics
+    ///
+    /// When there are more or fewer values than `shape` has.
+    pub fn tensor<const D: usize>(&self, values: Vec<f32>, shape: [usize; D]) -> Tensor<D> {
+        Tensor::from_data(TensorData::new(values, shape), self.device)
+    }
+
+    /// Multiplies the learning rates of this step by `factor`, for a schedule of the model's own.
+    pub fn scale_learning_rate(&mut self, factor: f64) {
+        self.schedule *= factor;
+    }
+
+    /// Moves the parameters of `network` down the gradient of `loss`, by the optimizer of that name.
+    ///
+    /// # Panics
+    ///
+    /// When the model has no optimizer of that name.
+    pub fn minimize<N: Module>(&mut self, optimizer: &str, network: &mut N, loss: &Tensor<1>) {
+        let Some(optimizer) = self.optimizers.get_mut(optimizer) else {
+            panic!("the model has no optimizer called `{optimizer}`")
+        };
+        let mut gradients = loss.backward();
+        *network = optimizer.step(network.clone(), &mut gradients, self.schedule);
+    }
+}

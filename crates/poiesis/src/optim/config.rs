@@ -1,0 +1,175 @@
+//! The `[optimizer]` section: one set of keys for all models.
+
+use poiesis_kernels::OptimizerKind as UpdateKind;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+
+/// How weights are updated. Every optimizer of a run starts from these settings; a model may change them for one of its networks.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OptimizerConfig {
+    /// The algorithm: `adam`, `adamw`, `rmsprop`, `sgd`, `adamax` or `muon`.
+    pub kind: OptimizerKind,
+    /// Step size before the schedule.
+    pub learning_rate: f64,
+    /// `adam`, `adamw`, `adamax`, `muon`: decay rates of the first and second moment, each in [0, 1).
+    pub betas: [f64; 2],
+    /// `rmsprop`: decay rate of the squared gradient, in [0, 1).
+    pub alpha: f64,
+    /// `sgd`, `rmsprop`: momentum, in [0, 1).
+    pub momentum: f64,
+    /// Added to the root of the second moment.
+    pub epsilon: f64,
+    /// Weight decay: an L2 penalty with `adam`, `sgd` and `adamax`; decoupled (Loshchilov and Hutter 2019), and for parameters with
+    /// two axes or more only, with `adamw`, `rmsprop` and `muon`.
+    pub weight_decay: f64,
+    /// Gradients whose norm over all parameters exceeds this are scaled down to it; 0 turns clipping off.
+    pub clip: f64,
+    /// Each value of a gradient is clipped to ± this; 0 turns clipping off.
+    pub clip_value: f64,
+    /// `muon`: step size of the matrices that it updates; all other parameters use AdamW with the settings above.
+    pub muon_learning_rate: f64,
+    /// `muon`: momentum of these matrices, in [0, 1).
+    pub muon_momentum: f64,
+    /// `muon`: decoupled weight decay of these matrices.
+    pub muon_weight_decay: f64,
+    /// How the learning rate changes over the run: `constant`, `linear`, `cosine` or `trapezoid`.
+    pub schedule: Decay,
+    /// Steps at the start over which the learning rate rises from 0.
+    pub warmup_steps: u64,
+    /// Fraction of the learning rate that is left at the end of a schedule that falls, in [0, 1].
+    pub final_factor: f64,
+    /// `trapezoid`: fraction of the run, at its end, over which the learning rate falls, in [0, 1].
+    pub cooldown: f64,
+    /// Factor on the learning rate for every step done, in (0, 1]; 1 for none.
+    pub decay: f64,
+}
+
+/// The algorithm of an optimizer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OptimizerKind {
+    /// Adam (Kingma and Ba 2015).
+    Adam,
+    /// Adam with decoupled weight decay (Loshchilov and Hutter 2019).
+    AdamW,
+    /// RMSProp (Tieleman and Hinton 2012).
+    RmsProp,
+    /// Stochastic gradient descent, with momentum if it is not 0.
+    Sgd,
+    /// AdaMax (Kingma and Ba 2015, §7.1).
+    AdaMax,
+    /// Muon for the matrices inside a network, AdamW for all other parameters (see [`Muon`](super::Muon)).
+    Muon,
+}
+
+/// How the learning rate changes over a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Decay {
+    /// It stays the same.
+    Constant,
+    /// It falls linearly over the run.
+    Linear,
+    /// It falls along half a cosine (Loshchilov and Hutter 2017).
+    Cosine,
+    /// It stays the same, then falls linearly (Hägele et al. 2024).
+    Trapezoid,
+}
+
+impl Default for OptimizerConfig {
+    /// Adam with the settings of its paper.
+    fn default() -> OptimizerConfig {
+        OptimizerConfig {
+            kind: OptimizerKind::Adam,
+            learning_rate: 1e-3,
+            betas: [0.9, 0.999],
+            alpha: 0.95,
+            momentum: 0.0,
+            epsilon: 1e-8,
+            weight_decay: 0.0,
+            clip: 0.0,
+            clip_value: 0.0,
+            muon_learning_rate: 0.02,
+            muon_momentum: 0.95,
+            // Without it the kernels of recurrent layers grow until training diverges.
+            muon_weight_decay: 0.1,
+            schedule: Decay::Constant,
+            warmup_steps: 0,
+            final_factor: 0.0,
+            cooldown: 0.2,
+            decay: 1.0,
+        }
+    }
+}
+
+impl OptimizerConfig {
+    /// The update rule of all parameters that Muon does not take.
+    pub(super) fn update_kind(&self) -> UpdateKind {
+        let ([beta1, beta2], epsilon) = (self.betas, self.epsilon);
+        match self.kind {
+            OptimizerKind::Adam | OptimizerKind::AdamW | OptimizerKind::Muon => {
+                UpdateKind::Adam { beta1, beta2, epsilon }
+            }
+            OptimizerKind::RmsProp => {
+                UpdateKind::RmsProp { alpha: self.alpha, epsilon, momentum: self.momentum }
+            }
+            OptimizerKind::Sgd => UpdateKind::Sgd { momentum: self.momentum, nesterov: false },
+            OptimizerKind::AdaMax => UpdateKind::AdaMax { beta1, beta2, epsilon },
+        }
+    }
+
+    /// Whether weight decay is decoupled from the gradient.
+    pub(super) fn decoupled(&self) -> bool {
+        matches!(self.kind, OptimizerKind::AdamW | OptimizerKind::RmsProp | OptimizerKind::Muon)
+    }
+
+    /// Refuses settings that no optimizer can have.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidValue`] with the key and its range.
+    pub fn check(&self) -> Result<()> {
+        let decay_rates = [
+            ("betas", self.betas[0]),
+            ("betas", self.betas[1]),
+            ("alpha", self.alpha),
+            ("momentum", self.momentum),
+            ("muon_momentum", self.muon_momentum),
+        ];
+        let fractions = [("final_factor", self.final_factor), ("cooldown", self.cooldown)];
+        let sizes = [
+            ("learning_rate", self.learning_rate),
+            ("epsilon", self.epsilon),
+            ("weight_decay", self.weight_decay),
+            ("clip", self.clip),
+            ("clip_value", self.clip_value),
+            ("muon_learning_rate", self.muon_learning_rate),
+            ("muon_weight_decay", self.muon_weight_decay),
+        ];
+        let outside = |(key, value): (&str, f64), reason: &str, remedy: &str| Error::InvalidValue {
+            key: format!("optimizer.{key}"),
+            value: value.to_string(),
+            reason: reason.into(),
+            remedy: remedy.into(),
+        };
+        if let Some(&rate) = decay_rates.iter().find(|(_, rate)| !(0.0..1.0).contains(rate)) {
+            return Err(outside(rate, "it is the part of a moment that a step keeps", "give 0 to below 1"));
+        }
+        if let Some(&part) = fractions.iter().find(|(_, part)| !(0.0..=1.0).contains(part)) {
+            return Err(outside(part, "it is a fraction", "give 0 to 1"));
+        }
+        if let Some(&size) = sizes.iter().find(|(_, size)| !(size.is_finite() && *size >= 0.0)) {
+            return Err(outside(size, "it cannot be negative", "give 0 or a positive number"));
+        }
+        if !(self.decay > 0.0 && self.decay <= 1.0) {
+            return Err(outside(
+                ("decay", self.decay),
+                "it is a factor for every step",
+                "give 1, or a little less",
+            ));
+        }
+        Ok(())
+    }
+}

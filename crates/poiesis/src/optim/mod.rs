@@ -1,0 +1,11 @@
+//! What moves the weights: optimizers, their settings and the learning-rate schedule.
+
+mod config;
+mod muon;
+mod optimizer;
+mod schedule;
+
+pub use config::{Decay, OptimizerConfig, OptimizerKind};
+pub use muon::{Muon, MuonConfig, orthogonal};
+pub use optimizer::Optimizer;
+pub use schedule::learning_rate_factor;

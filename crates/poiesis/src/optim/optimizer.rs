@@ -1,0 +1,192 @@
+//! The optimizer of a network, with its state kept by parameter name so that it can be saved and restored.
+
+use std::collections::BTreeMap;
+
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::tensor::{Gradients, Tensor, TensorData};
+use poiesis_kernels::{OptimizerKind as UpdateKind, UpdateStep, squared_norm, update};
+
+use super::{Muon, MuonConfig, OptimizerConfig, OptimizerKind};
+use crate::nn::{StateDict, StateTensor};
+
+/// What the states of a kind are called where they are saved, in the kind's order.
+fn state_names(update: &UpdateKind) -> &'static [&'static str] {
+    match update {
+        UpdateKind::Sgd { momentum, .. } if *momentum == 0.0 => &[],
+        UpdateKind::Sgd { .. } => &["sum"],
+        UpdateKind::RmsProp { momentum, .. } if *momentum == 0.0 => &["second"],
+        UpdateKind::RmsProp { .. } => &["second", "sum"],
+        UpdateKind::Adam { .. } => &["first", "second"],
+        UpdateKind::AdaMax { .. } => &["first", "largest"],
+    }
+}
+
+/// The optimizer of one network: one kind for all its parameters, or [`Muon`] for some and the kind for the others.
+#[derive(Debug)]
+pub struct Optimizer {
+    config: OptimizerConfig,
+    update: UpdateKind,
+    steps: u64,
+    states: BTreeMap<String, Vec<Tensor<1>>>,
+    muon: Option<Muon>,
+}
+
+impl Optimizer {
+    /// Starts with a state of zero. Muon, if it is chosen, takes the kernels of all layers but those called `output` and `head`.
+    pub fn new(config: &OptimizerConfig) -> Optimizer {
+        Optimizer::with_muon_for(config, is_inner_kernel)
+    }
+
+    /// The same, but Muon, if it is chosen, takes the parameters that `takes` names.
+    pub fn with_muon_for(config: &OptimizerConfig, takes: fn(&str) -> bool) -> Optimizer {
+        let muon = (config.kind == OptimizerKind::Muon).then(|| {
+            Muon::new(MuonConfig {
+                learning_rate: config.muon_learning_rate,
+                momentum: config.muon_momentum,
+                rounds: 5,
+                weight_decay: config.muon_weight_decay,
+                takes,
+            })
+        });
+        Optimizer {
+            update: config.update_kind(),
+            config: config.clone(),
+            steps: 0,
+            states: BTreeMap::new(),
+            muon,
+        }
+    }
+
+    /// Moves every parameter of `network` that has a gradient, with `schedule` times the learning rate.
+    pub fn step<M: Module>(&mut self, mut network: M, gradients: &mut Gradients, schedule: f64) -> M {
+        if let Some(muon) = &mut self.muon {
+            network = muon.step(network, gradients, schedule);
+        }
+        self.steps += 1;
+        let config = &self.config;
+        let (coupled, decoupled) =
+            if config.decoupled() { (0.0, config.weight_decay) } else { (config.weight_decay, 0.0) };
+        let step = UpdateStep {
+            kind: self.update,
+            learning_rate: config.learning_rate * schedule,
+            weight_decay: coupled,
+            decoupled_weight_decay: decoupled,
+            step: self.steps,
+            gradient_scale: self.gradient_scale(&network, gradients),
+        };
+        let clip_value = config.clip_value;
+        network.map(&mut Move { path: Vec::new(), gradients, states: &mut self.states, clip_value, step })
+    }
+
+    /// The factor that brings the norm of all gradients down to the configured bound.
+    fn gradient_scale<M: Module>(&self, network: &M, gradients: &Gradients) -> f64 {
+        if self.config.clip == 0.0 {
+            return 1.0;
+        }
+        let mut norm = SquaredNorm { gradients, sum: 0.0 };
+        network.visit(&mut norm);
+        (self.config.clip / norm.sum.sqrt().max(f64::MIN_POSITIVE)).min(1.0)
+    }
+
+    /// The states and the number of steps, to be saved; each name is prefixed with `name` and a dot.
+    pub fn state(&self, name: &str) -> StateDict {
+        let mut state = StateDict::default();
+        // Two numbers that f32 holds exactly.
+        let steps = [(self.steps >> 20) as f32, (self.steps & 0xf_ffff) as f32];
+        if let Some(device) = self.states.values().flatten().next().map(Tensor::device) {
+            let values = Tensor::from_data(TensorData::new(steps.to_vec(), [2]), &device);
+            state.insert(format!("{name}.steps"), StateTensor { shape: vec![2], values });
+        }
+        for (parameter, states) in &self.states {
+            for (name_of_state, values) in state_names(&self.update).iter().zip(states) {
+                let weight = StateTensor { shape: vec![values.dims()[0]], values: values.clone() };
+                state.insert(format!("{name}.{parameter}.{name_of_state}"), weight);
+            }
+        }
+        match &self.muon {
+            Some(muon) => state.with(muon.state(&format!("{name}.muon"))),
+            None => state,
+        }
+    }
+
+    /// Takes back what [`state`](Optimizer::state) gave.
+    pub fn restore(&mut self, name: &str, state: &StateDict) {
+        let steps = state.get(&format!("{name}.steps")).map(|weight| weight.values.to_data());
+        let steps = steps.map_or(vec![0.0, 0.0], |data| data.iter::<f32>().collect());
+        self.steps = ((steps[0] as u64) << 20) + steps[1] as u64;
+        self.states.clear();
+        if let Some(muon) = &mut self.muon {
+            muon.restore(&format!("{name}.muon"), state);
+        }
+        let prefix = format!("{name}.");
+        for name_of_state in state_names(&self.update) {
+            for (key, weight) in state.iter() {
+                let Some(rest) = key.strip_prefix(&prefix).and_then(|key| key.strip_suffix(name_of_state))
+                else {
+                    continue;
+                };
+                if let Some(parameter) = rest.strip_suffix('.') {
+                    self.states.entry(parameter.to_owned()).or_default().push(weight.values.clone());
+                }
+            }
+        }
+    }
+}
+
+/// Whether a parameter is a kernel of a layer that is not the last one: tables of classes and tokens, biases and gains are not.
+fn is_inner_kernel(name: &str) -> bool {
+    let kernel = [".weight", ".state", ".dilated"].iter().any(|kind| name.ends_with(kind));
+    kernel && !name.split('.').any(|part| part == "output" || part == "head")
+}
+
+struct Move<'a> {
+    path: Vec<String>,
+    gradients: &'a mut Gradients,
+    states: &'a mut BTreeMap<String, Vec<Tensor<1>>>,
+    clip_value: f64,
+    step: UpdateStep,
+}
+
+impl ModuleMapper for Move<'_> {
+    fn enter_module(&mut self, name: &str, _container_type: &str) {
+        self.path.push(name.to_owned());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container_type: &str) {
+        self.path.pop();
+    }
+
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let Some(mut gradient) = param.val().grad_remove(self.gradients) else { return param };
+        if self.clip_value > 0.0 {
+            gradient = gradient.clamp(-self.clip_value, self.clip_value);
+        }
+        let name = self.path.join(".");
+        let mut step = self.step.clone();
+        if D < 2 {
+            step.decoupled_weight_decay = 0.0;
+        }
+        param.map(|value| {
+            let value = value.inner();
+            let zeros = || Tensor::zeros([value.dims().iter().product::<usize>()], &value.device());
+            let fresh = || (0..step.kind.states()).map(|_| zeros()).collect();
+            let states = self.states.remove(&name).unwrap_or_else(fresh);
+            let updated = update(value, gradient, states, None, &step);
+            self.states.insert(name, updated.states);
+            updated.parameter.autodiff().require_grad()
+        })
+    }
+}
+
+struct SquaredNorm<'a> {
+    gradients: &'a Gradients,
+    sum: f64,
+}
+
+impl ModuleVisitor for SquaredNorm<'_> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if let Some(gradient) = param.val().grad(self.gradients) {
+            self.sum += squared_norm(&gradient);
+        }
+    }
+}

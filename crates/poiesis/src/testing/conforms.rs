@@ -1,0 +1,154 @@
+//! What every model must keep, checked by the same code for each: the tests of a model call [`expect_conforms`] once.
+
+use std::fs;
+use std::ops::{ControlFlow, Range};
+use std::path::Path;
+
+use burn::tensor::Device;
+use poiesis_collect::{Dataset, Options, Split, VocabularyKind, collect};
+
+use super::{expect_exact_resume, image_spec, shapes};
+use crate::catalogue::expect_media;
+use crate::config::{Layer, RunConfig, resolve};
+use crate::data::{Content, DataSpec, Examples, MediaKind, PointShape, SoundShape, TextShape};
+use crate::generate::{Chunk, Request, generate};
+use crate::media::{Clip, Media, files};
+use crate::model::{Entry, Model, Of, Session, Start, TrainedModel};
+
+/// Checks a model with small `settings`, such as `"width=4 latent_dim=8"`: for each kind of data that it learns, that a resumed
+/// training equals an unbroken one, a loaded model is the trained one, an example does not depend on the others that are drawn,
+/// and the rest of what its entry in the catalogue promises.
+pub(crate) fn expect_conforms<M: Model>(settings: &str) {
+    let entry = &Of::<M>::NEW;
+    recipes_fit(entry);
+    for &media in M::ABOUT.media {
+        let (_folder, dataset) = examples(media);
+        let config = configure(entry, settings);
+        let spec = DataSpec::of(&dataset).unwrap();
+        reads_back(entry, &config);
+        let device = Device::flex().autodiff();
+        let start = || {
+            let examples = Examples::of(&dataset, Split::Train).unwrap();
+            entry.start(Start { config: &config, spec: &spec, examples, device: device.clone() }).unwrap()
+        };
+        expect_exact_resume(start, &device);
+        let mut training = start();
+        (0..3).for_each(|step| drop(training.step(step, 1.0)));
+        loads(entry, &config, &spec, &*training);
+        other_data_are_refused(entry);
+    }
+}
+
+fn configure(entry: &dyn Entry, settings: &str) -> RunConfig {
+    let common = ["train.batch_size=4"].into_iter().chain(settings.split_whitespace());
+    let layers: Vec<Layer> = common.map(|text| Layer::assignment("a test", text).unwrap()).collect();
+    resolve(&entry.defaults().unwrap(), &layers).unwrap().config
+}
+
+/// Every recipe is a configuration of its model.
+fn recipes_fit(entry: &dyn Entry) {
+    for recipe in entry.about().recipes {
+        let layer = Layer::parse(recipe.name, recipe.toml).unwrap();
+        assert_eq!(layer.values["model"].as_str(), Some(entry.name()), "recipe {}", recipe.name);
+        let resolved = resolve(&entry.defaults().unwrap(), &[layer]).unwrap();
+        entry.check(&resolved.config).unwrap();
+        assert!(!recipe.summary().is_empty(), "recipe {} says nothing of itself", recipe.name);
+    }
+}
+
+/// A configuration that is written down is read again as it was.
+fn reads_back(entry: &dyn Entry, config: &RunConfig) {
+    let read = RunConfig::from_toml(&config.to_toml(), |_| entry.defaults()).unwrap();
+    assert_eq!(&read, config);
+}
+
+/// A model made from the saved weights has all of them, can do what its entry says, and draws each example alone as among others.
+fn loads(entry: &dyn Entry, config: &RunConfig, spec: &DataSpec, training: &dyn Session) {
+    let device = Device::flex();
+    let weights = training.state_dict();
+    let counted: usize = entry.parameters(config, spec).unwrap().iter().map(|(_, count)| count).sum();
+    assert!(counted > 0 && counted <= weights.iter().map(|(_, array)| array.values.dims()[0]).sum());
+    let model = entry.load(config, spec, &weights, &device).unwrap();
+    assert_eq!(model.abilities().list(), entry.about().abilities, "the abilities that ABOUT lists");
+    let all = drawn(&*model, spec, 0..5);
+    assert_eq!(all.len(), 5);
+    assert_eq!(drawn(&*model, spec, 3..4), all[3..4], "example 3 alone");
+    assert_eq!(
+        drawn(&*entry.load(config, spec, &weights, &device).unwrap(), spec, 0..5),
+        all,
+        "loaded again"
+    );
+    let none = crate::nn::StateDict::default();
+    let error = entry.load(config, spec, &none, &device).err().unwrap().to_string();
+    assert!(error.contains(entry.name()), "{error}");
+}
+
+fn drawn(model: &dyn TrainedModel, spec: &DataSpec, indices: Range<u64>) -> Vec<Media> {
+    let text_or_sound = matches!(spec.media(), MediaKind::Text | MediaKind::Sound);
+    let max_len = text_or_sound.then_some(20);
+    let count = indices.end - indices.start;
+    let request =
+        Request { seed: 5, first: indices.start, count, max_len, batch_size: 2, ..Request::default() };
+    let mut all = Vec::new();
+    generate(&model.abilities(), spec, &Device::flex(), &request, &mut |_, chunk| {
+        if let Chunk::Whole(media) = chunk {
+            all.push(media);
+        }
+        ControlFlow::Continue(())
+    })
+    .unwrap();
+    all
+}
+
+/// Data of a kind that a model does not learn are refused, and the model is named.
+fn other_data_are_refused(entry: &dyn Entry) {
+    let text = TextShape { vocabulary: poiesis_collect::Vocabulary::Bytes, documents: false, lines: false };
+    let kinds = [
+        image_spec([16, 16, 3], 0),
+        DataSpec { content: Content::Text(text), classes: 0 },
+        DataSpec { content: Content::Sound(SoundShape { sample_rate: 8000, channels: 1 }), classes: 0 },
+        DataSpec { content: Content::Points(PointShape { dims: 2 }), classes: 0 },
+    ];
+    let learned = entry.about().media;
+    for spec in kinds.iter().filter(|spec| !learned.contains(&spec.media())) {
+        let error = expect_media(entry, spec).unwrap_err().to_string();
+        assert!(error.contains(entry.name()) && error.contains(spec.media().name()), "{error}");
+    }
+}
+
+/// A few examples of a kind; the folder goes when the first value is dropped.
+fn examples(media: MediaKind) -> (tempfile::TempDir, Dataset) {
+    let folder = tempfile::tempdir().unwrap();
+    let (source, options) = match media {
+        MediaKind::Images => return shapes(24, [16, 16]),
+        MediaKind::Text => {
+            (text(folder.path()), Options { vocabulary: Some(VocabularyKind::Bytes), ..Options::default() })
+        }
+        MediaKind::Sound => (sounds(folder.path()), Options::default()),
+        MediaKind::Points => ("rings".into(), Options { count: Some(200), ..Options::default() }),
+        MediaKind::Episodes => panic!("no model learns episodes yet"),
+    };
+    let out = folder.path().join("packed");
+    collect(source.as_ref(), &out, &options, &|_| ()).unwrap();
+    let dataset = Dataset::open(&out).unwrap();
+    (folder, dataset)
+}
+
+fn text(folder: &Path) -> std::path::PathBuf {
+    let path = folder.join("lines.txt");
+    let line = |i: usize| format!("line {i} of a text, and {} more\n", i * i % 97);
+    fs::write(&path, (0..200).map(line).collect::<String>()).unwrap();
+    path
+}
+
+fn sounds(folder: &Path) -> std::path::PathBuf {
+    let path = folder.join("clips");
+    fs::create_dir(&path).unwrap();
+    for clip in 0..8 {
+        let sample = |i: usize| ((i as f64 * 0.05 * f64::from(clip + 1)).sin() * 8000.0) as i16;
+        let samples = (0..400).map(sample).collect();
+        let shape = SoundShape { sample_rate: 8000, channels: 1 };
+        files::write_wav(&path.join(format!("{clip}.wav")), &Clip { shape, samples }).unwrap();
+    }
+    path
+}

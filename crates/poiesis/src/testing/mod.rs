@@ -1,0 +1,246 @@
+//! What tests of several models share: numbers of other implementations, and small data sets.
+//!
+//! A fixture is a safetensors file that the script `parity.py` of a model made with PyTorch; it is made anew by hand
+//! (`uv run crates/poiesis/src/models/gan/dcgan/parity.py`), not by the tests.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::tensor::{Device, Gradients, Tensor, TensorData};
+use poiesis_collect::{Dataset, Options, Split, collect};
+use safetensors::{Dtype, SafeTensors};
+
+mod conforms;
+
+pub(crate) use conforms::expect_conforms;
+
+use crate::config::{Layer, resolve};
+use crate::data::{Content, DataSpec, Examples, ImageShape, Source as _, SourceOptions};
+use crate::model::{Entry as _, Learner, Model, Of, Session};
+use crate::nn::{Init, StateDict, StateTensor};
+use crate::optim::OptimizerConfig;
+use crate::run::checkpoint::Array;
+
+/// Numbers of another implementation.
+pub(crate) struct Fixture {
+    arrays: BTreeMap<String, Array>,
+    cases: serde_json::Value,
+}
+
+impl Fixture {
+    /// Reads `models/<name>/parity.safetensors`, such as that of `gan/dcgan`.
+    pub(crate) fn read(name: &str) -> Fixture {
+        let path =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("src/models").join(name).join("parity.safetensors");
+        let bytes = std::fs::read(path).unwrap();
+        let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
+        let cases = serde_json::from_str(&header.metadata().as_ref().unwrap()["cases"]).unwrap();
+        let tensors = SafeTensors::deserialize(&bytes).unwrap();
+        let array = |view: &safetensors::tensor::TensorView| {
+            let data = match view.dtype() {
+                Dtype::U8 => view.data().iter().map(|&byte| f32::from(byte)).collect(),
+                Dtype::F32 => bytemuck::pod_collect_to_vec::<u8, f32>(view.data()),
+                other => panic!("no fixture holds {other:?}"),
+            };
+            Array { shape: view.shape().to_vec(), data }
+        };
+        let arrays = tensors.iter().map(|(name, view)| (name.to_owned(), array(&view))).collect();
+        Fixture { arrays, cases }
+    }
+
+    /// What the script says of `case`.
+    pub(crate) fn case(&self, case: &str) -> &serde_json::Value {
+        &self.cases[case]
+    }
+
+    /// The array called `name`.
+    pub(crate) fn array(&self, name: &str) -> &Array {
+        self.arrays.get(name).unwrap_or_else(|| panic!("the fixture has no `{name}`"))
+    }
+
+    /// Entry `step` of the first axis of the array called `name`, each number passed through `scale`.
+    pub(crate) fn step<const D: usize>(
+        &self,
+        name: &str,
+        step: usize,
+        scale: impl Fn(f32) -> f32,
+        device: &Device,
+    ) -> Tensor<D> {
+        let Array { shape, data } = self.array(name);
+        let len = data.len() / shape[0];
+        let values = data[step * len..(step + 1) * len].iter().map(|&x| scale(x)).collect();
+        Tensor::from_data(TensorData::new(values, shape[1..].to_vec()), device)
+    }
+
+    /// All arrays whose names begin with `prefix` and a dot, without it.
+    pub(crate) fn arrays(&self, prefix: &str) -> BTreeMap<String, Array> {
+        let strip = |name: &str| name.strip_prefix(prefix)?.strip_prefix('.').map(str::to_owned);
+        self.arrays.iter().filter_map(|(name, array)| Some((strip(name)?, array.clone()))).collect()
+    }
+
+    /// The same as weights of networks.
+    pub(crate) fn weights(&self, prefix: &str, device: &Device) -> StateDict {
+        StateDict::from_arrays(self.arrays(prefix), device)
+    }
+}
+
+/// The settings of a model given as JSON, in the keys of this version or an earlier one, with defaults for the others.
+pub(crate) fn settings<M: Model>(given: &serde_json::Value) -> (M::Config, OptimizerConfig) {
+    let defaults = Of::<M>::NEW.defaults().unwrap();
+    let mut values = toml::Table::new();
+    values.insert(defaults.model.to_owned(), toml::Value::try_from(given).unwrap());
+    let config = resolve(&defaults, &[Layer { origin: "a test".into(), values }]).unwrap().config;
+    (config.model().unwrap(), config.optimizer)
+}
+
+/// A model in training with first weights of seed 1, on the training split of `dataset`. The model is made for `spec`, which may be
+/// others than the data are where a test brings its own.
+pub(crate) fn learner<M: Model>(
+    (config, optimizer): &(M::Config, OptimizerConfig),
+    spec: &DataSpec,
+    dataset: &Dataset,
+    batch_size: usize,
+    device: &Device,
+) -> Learner<M> {
+    let data = source::<M>(config, dataset, batch_size, device);
+    Learner::new(config, optimizer, spec, data, 1, device).unwrap()
+}
+
+/// The training split of `dataset` as a model's source.
+pub(crate) fn source<M: Model>(
+    config: &M::Config,
+    dataset: &Dataset,
+    batch_size: usize,
+    device: &Device,
+) -> M::Data {
+    let examples = Examples::of(dataset, Split::Train).unwrap();
+    let spec = DataSpec::of(dataset).unwrap();
+    let options = SourceOptions { examples: &examples, spec: &spec, batch_size, seed: 0, device };
+    M::Data::open(&M::needs(config, &spec).unwrap(), &options).unwrap()
+}
+
+/// What a configuration is refused for with data of `spec`, and what is suggested.
+pub(crate) fn refusal<M: Model>(config: &M::Config, spec: &DataSpec) -> String {
+    let checked = crate::config::check(M::ABOUT.name, config);
+    let made = checked.and_then(|()| M::new(config, spec, &mut Init::blank(&Device::flex())).map(drop));
+    let error = made.unwrap_err();
+    format!("{error}; {}", error.hint().unwrap_or_default())
+}
+
+/// Images of `[height, width, channels]` with `classes` classes.
+pub(crate) fn image_spec([height, width, channels]: [usize; 3], classes: usize) -> DataSpec {
+    DataSpec { content: Content::Images(ImageShape { height, width, channels }), classes }
+}
+
+/// The largest difference, relative to the largest of `theirs`.
+pub(crate) fn distance(ours: &[f32], theirs: &[f32]) -> f64 {
+    assert_eq!(ours.len(), theirs.len());
+    let largest = theirs.iter().fold(0f64, |most, x| most.max(f64::from(*x).abs()));
+    let difference = |(a, b): (&f32, &f32)| (f64::from(*a) - f64::from(*b)).abs();
+    let most =
+        ours.iter().zip(theirs).map(difference).fold(0.0, |most: f64, d| if d <= most { most } else { d });
+    most / largest.max(f64::MIN_POSITIVE)
+}
+
+/// Refuses `ours` when it is further than `tolerance` from `theirs` (see [`distance`]) or of another shape.
+pub(crate) fn expect_close<const D: usize>(name: &str, ours: Tensor<D>, theirs: &Array, tolerance: f64) {
+    assert_eq!(ours.dims().to_vec(), theirs.shape, "{name}");
+    let ours: Vec<f32> = ours.into_data().iter::<f32>().collect();
+    let distance = distance(&ours, &theirs.data);
+    assert!(distance <= tolerance, "{name} is {distance:e} away, {tolerance:e} is allowed");
+}
+
+/// Refuses arrays of which one is further than `tolerance` from theirs, or that are not the same by name.
+pub(crate) fn expect_all_close(
+    ours: &BTreeMap<String, Array>,
+    theirs: &BTreeMap<String, Array>,
+    tolerance: f64,
+) {
+    assert_eq!(ours.keys().collect::<Vec<_>>(), theirs.keys().collect::<Vec<_>>());
+    for (name, array) in ours {
+        assert_eq!(array.shape, theirs[name].shape, "{name}");
+        let distance = distance(&array.data, &theirs[name].data);
+        assert!(distance <= tolerance, "{name} is {distance:e} away, {tolerance:e} is allowed");
+    }
+}
+
+/// How far `to` is from `from`, array by array.
+pub(crate) fn change(
+    from: &BTreeMap<String, Array>,
+    to: &BTreeMap<String, Array>,
+) -> BTreeMap<String, Array> {
+    let minus = |(name, to): (&String, &Array)| {
+        let data = to.data.iter().zip(&from[name].data).map(|(to, from)| to - from).collect();
+        (name.clone(), Array { shape: to.shape.clone(), data })
+    };
+    to.iter().map(minus).collect()
+}
+
+/// The gradients of a network's parameters, each name prefixed with `name` and a dot.
+pub(crate) fn gradients_of<M: Module>(
+    name: &str,
+    network: &M,
+    gradients: &Gradients,
+) -> BTreeMap<String, Array> {
+    let mut collect =
+        CollectGradients { path: vec![name.to_owned()], gradients, found: StateDict::default() };
+    network.visit(&mut collect);
+    collect.found.to_arrays()
+}
+
+struct CollectGradients<'a> {
+    path: Vec<String>,
+    gradients: &'a Gradients,
+    found: StateDict,
+}
+
+impl ModuleVisitor for CollectGradients<'_> {
+    fn enter_module(&mut self, name: &str, _container_type: &str) {
+        self.path.push(name.to_owned());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container_type: &str) {
+        self.path.pop();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if let Some(gradient) = param.val().grad(self.gradients) {
+            let shape = gradient.dims();
+            let values = gradient.reshape([shape.iter().product::<usize>()]);
+            self.found.insert(self.path.join("."), StateTensor { shape: shape.to_vec(), values });
+        }
+    }
+}
+
+/// Six steps, and six steps with breaks after the first, third and fourth, end with the same bytes; `start` makes the same training
+/// each time.
+pub(crate) fn expect_exact_resume(start: impl Fn() -> Box<dyn Session>, device: &Device) {
+    let mut unbroken = start();
+    (0..6).for_each(|step| drop(unbroken.step(step, 1.0)));
+
+    let place = device.clone().inner();
+    let mut broken = start();
+    for step in 0..6 {
+        if [1, 3, 4].contains(&step) {
+            let saved = (broken.state_dict().to_arrays(), broken.training_state().to_arrays());
+            broken = start();
+            let weights = StateDict::from_arrays(saved.0, &place);
+            broken.restore(&weights, &StateDict::from_arrays(saved.1, &place)).unwrap();
+            assert_ne!(broken.state_dict().to_arrays(), unbroken.state_dict().to_arrays());
+        }
+        broken.step(step, 1.0);
+    }
+    assert_eq!(broken.state_dict().to_arrays(), unbroken.state_dict().to_arrays());
+    assert_eq!(broken.training_state().to_arrays(), unbroken.training_state().to_arrays());
+}
+
+/// `count` coloured shapes of the given size; the folder goes when the first value is dropped.
+pub(crate) fn shapes(count: usize, [height, width]: [usize; 2]) -> (tempfile::TempDir, Dataset) {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("shapes");
+    let size = Some((height as u32, width as u32));
+    let options = Options { count: Some(count), size, ..Options::default() };
+    collect("shapes".as_ref(), &out, &options, &|_| ()).unwrap();
+    (folder, Dataset::open(&out).unwrap())
+}
