@@ -57,7 +57,7 @@ TRAIN = [
     ),
     (
         "gated PixelCNN 28×28×1, 8 layers of 32, Bernoulli",
-        ["train_speed", "gated-pixelcnn", "28x28x1", "law=binary", "width=32", "layers=8", "head=64"],
+        ["train_speed", "gated-pixelcnn", "28x28x1", "distribution=binary", "width=32", "layers=8", "head=64"],
         ["gated_pixelcnn.py"],
         [32],
         12,
@@ -121,7 +121,7 @@ SAMPLING = [
     (
         "16 images of 28×28 from a gated PixelCNN; PyTorch: the whole network for each pixel",
         ["gated-pixelcnn", "--data", "shapes", "--size", "28", "--channels", "1", "--batch-size", "1"],
-        ["law=binary", "width=32", "layers=8", "head=64"],
+        ["distribution=binary", "width=32", "layers=8", "head=64"],
         ["--count", "16", "--out", "{out}.png"],
         ["sample_pixels.py"],
         ["eager", "channels_last", "compile"],
