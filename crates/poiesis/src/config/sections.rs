@@ -16,7 +16,7 @@ pub struct DataConfig {
     pub crop: String,
     /// 1 grey, 3 RGB, 4 RGBA; 0 keeps what the source has.
     pub channels: u8,
-    /// Colour that transparent pixels are laid over, as `#rrggbb`.
+    /// Colour behind transparent pixels, as `#rrggbb`.
     pub background: String,
     /// Part of the examples that is held out for validation when the source has no splits, in [0, 1).
     pub holdout: f64,

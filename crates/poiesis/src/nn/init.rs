@@ -14,7 +14,7 @@ pub enum Initializer {
     Uniform(f64),
     /// Normal with mean 0 and a standard deviation of this over √fan-in.
     FanInNormal(f64),
-    /// Uniform on ±1/√fan-in, the usual params for linear and convolutional layers.
+    /// Uniform on ±1/√fan-in, the usual choice for linear and convolutional layers.
     FanIn,
     /// Uniform on ±√(6 / (fan-in + fan-out)) (Glorot and Bengio 2010).
     Glorot,

@@ -2,7 +2,7 @@
 //!
 //! Karpathy, "The unreasonable effectiveness of recurrent neural networks", 2015, with the settings of the program of the
 //! same name; its cells are those of Hochreiter and Schmidhuber 1997 (LSTM) and Cho et al. 2014, arXiv:1406.1078 (GRU). A text
-//! is cut into as many streams as a batch has rows; each step reads the next stretch of every stream and goes on from the
+//! is cut into as many streams as a batch has rows; each step reads the next stretch of every stream and continues from the
 //! state that the stretch before left, through which no gradient flows back.
 //!
 //! | here | symbol | meaning |

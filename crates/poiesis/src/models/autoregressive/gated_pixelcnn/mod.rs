@@ -1,7 +1,7 @@
 //! The gated PixelCNN.
 //!
 //! Van den Oord, Kalchbrenner, Vinyals, Espeholt, Graves and Kavukcuoglu, "Conditional image generation with PixelCNN decoders",
-//! 2016, arXiv:1606.05328. The probability of an image is a product over its numbers, row by row and the channels of a pixel one
+//! 2016, arXiv:1606.05328. The probability of an image is a product over its values, row by row and the channels of a pixel one
 //! after another, p(x) = Π p(xᵢ given x₁ … xᵢ₋₁) (Eq. 1), and one convolutional network gives all factors at once. Two stacks of
 //! layers see everything before a pixel without a blind spot: the vertical stack all rows above, the horizontal one what is left
 //! of it in its own row (§2.2, Figure 2). Each layer is gated: y = tanh(W_f ∗ x) ⊙ σ(W_g ∗ x) (Eq. 2), with a bias for each class
@@ -17,7 +17,7 @@
 //! | loss | −log p(x) | nats for each image, lower is better |
 //!
 //! Differences from the paper: Adam and Muon beside RMSProp; the vertical stack has residual connections too (the paper tried them
-//! and went without); 0 stands for what lies outside of an image, whose numbers are in [-1, 1]; all rows of a vertical kernel are
+//! and went without); 0 stands for what lies outside of an image, whose values are in [-1, 1]; all rows of a vertical kernel are
 //! computed at once instead of by n×1 and 1×n convolutions. The vertical stack is moved down by one row at the image and not at
 //! every layer, which is the same.
 
@@ -61,7 +61,7 @@ pub struct GatedPixelCnnConfig {
     pub kernel: usize,
     /// Features between the two 1×1 convolutions at the end.
     pub head: usize,
-    /// Initializer of a channel of a pixel: `binary` or `softmax`.
+    /// Distribution of a channel of a pixel: `binary` or `softmax`.
     pub distribution: PixelDistribution,
     /// `softmax`: levels of a channel, a power of two up to 256.
     pub levels: usize,

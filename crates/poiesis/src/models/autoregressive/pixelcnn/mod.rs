@@ -1,7 +1,7 @@
 //! The PixelCNN.
 //!
 //! Van den Oord, Kalchbrenner and Kavukcuoglu, "Pixel recurrent neural networks", 2016, arXiv:1601.06759, §3.3–3.5. The
-//! probability of an image is a product over its numbers, row by row and the channels of a pixel one after another,
+//! probability of an image is a product over its values, row by row and the channels of a pixel one after another,
 //! p(x) = Π p(xᵢ given x₁ … xᵢ₋₁) (Eq. 1, Eq. 2), and one convolutional network under masks gives all factors at once (Figure 2,
 //! right; Table 1).
 //!
@@ -11,8 +11,8 @@
 //! | `width` | h | features within a residual block, and half of those between blocks |
 //! | loss | −log p(x) | nats for each image, lower is better |
 //!
-//! Differences from the paper: Adam is the usual params here, beside RMSProp; 0 stands for what lies outside of an image, whose
-//! numbers are in [-1, 1]; conditioning by a bias for each class on the features of the first layer is not in this paper.
+//! Differences from the paper: Adam is the usual optimizer here, beside RMSProp; 0 stands for what lies outside of an image, whose
+//! values are in [-1, 1]; conditioning by a bias for each class on the features of the first layer is not in this paper.
 
 mod incremental;
 
@@ -54,7 +54,7 @@ pub struct PixelCnnConfig {
     pub kernel: usize,
     /// Features between the two 1×1 convolutions at the end.
     pub head: usize,
-    /// Initializer of a channel of a pixel: `binary` or `softmax`.
+    /// Distribution of a channel of a pixel: `binary` or `softmax`.
     pub distribution: PixelDistribution,
     /// `softmax`: levels of a channel, a power of two up to 256.
     pub levels: usize,

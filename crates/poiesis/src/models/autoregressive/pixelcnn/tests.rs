@@ -54,7 +54,7 @@ fn numbers_depend_on_those_before_but_for_the_blind_spot_and_on_nothing_else() {
         ([4, 4, 3], PixelDistribution::Binary, 0),
     ] {
         let depends = expect_causal(&wide(distribution, shape, classes, &device), &device);
-        // The numbers just before are seen: of the same pixel, of the one to the left, of the one above.
+        // The values just before are seen: of the same pixel, of the one to the left, of the one above.
         let [_, width, channels] = shape;
         for (number, depends) in depends.iter().enumerate() {
             let (pixel, channel) = (number / channels, number % channels);

@@ -133,7 +133,7 @@ impl Normed {
         let mut first = 0;
         let parts = inputs.into_iter().map(|x| {
             let channels = x.dims()[3];
-            // StateDict are cut apart, which are small, and not features put together.
+            // Weights are cut apart, which are small, and not features put together.
             let part = weight.clone().narrow(2, first, channels);
             first += channels;
             self.convolve(x, part, bias.take())

@@ -63,7 +63,7 @@ pub struct PixelRnnConfig {
     pub hidden_dim: usize,
     /// Features of the layer before the outputs.
     pub head: usize,
-    /// Initializer of a channel of a pixel: `binary` or `softmax`.
+    /// Distribution of a channel of a pixel: `binary` or `softmax`.
     pub distribution: PixelDistribution,
     /// `softmax`: levels of a channel, a power of two up to 256.
     pub levels: usize,

@@ -2,7 +2,7 @@
 //!
 //! Van den Oord et al., "WaveNet: a generative model for raw audio", 2016, arXiv:1609.03499. A stack of causal convolutions
 //! whose dilation doubles from layer to layer sees a long past with few weights: p(x) = ∏ p(x_t | x_1, …, x_{t−1}) (Eq. 1),
-//! where x_t is one of the 256 levels of the μ-distribution (§2.2), or a 16-bit sample, whose distribution is a mixture of discretised logistics
+//! where x_t is one of the 256 levels of the μ-law (§2.2), or a 16-bit sample, whose distribution is a mixture of discretised logistics
 //! (van den Oord et al. 2018, "Parallel WaveNet", arXiv:1711.10433, §2.1; Salimans et al. 2017, arXiv:1701.05517, §2.1).
 //!
 //! | here | symbol | meaning |
@@ -16,7 +16,7 @@
 //! Differences from the paper: the first causal convolution is a table of embeddings, which a convolution of one-hot
 //! vectors is; a clip begins with a token of its class, the classes of Eq. 3 are read from the last beginning that a
 //! window holds (none is known before it), and a model can end a clip by beginning another. A 16-bit sample enters by its
-//! level of the μ-distribution and, added to that, its exact value; the means of its mixture are told as steps from the last sample, in
+//! level of the μ-law and, added to that, its exact value; the means of its mixture are given as steps from the last sample, in
 //! units of about their own scale, so that a network need not be exact to 16 bits where its distribution is not narrow.
 
 mod incremental;
@@ -51,7 +51,7 @@ pub struct WaveNetConfig {
     pub skip: usize,
     /// Samples of a training window.
     pub context: usize,
-    /// Levels of a sample: 256, those of the μ-distribution, or 65,536, all of 16 bits.
+    /// Levels of a sample: 256, those of the μ-law, or 65,536, all of 16 bits.
     pub levels: usize,
     /// 65,536 levels: logistic distributions in the mixture.
     pub mixtures: usize,
@@ -117,7 +117,7 @@ pub struct WaveNet {
 /// The parameters of a [`WaveNet`].
 #[derive(Module, Debug)]
 pub struct Network {
-    /// `[levels of the μ-distribution + beginnings, width]`.
+    /// `[levels of the μ-law + beginnings, width]`.
     embedding: Param<Tensor<2>>,
     /// `[1, width]`: what the exact value of a 16-bit sample adds.
     exact: Option<Param<Tensor<2>>>,
@@ -173,7 +173,7 @@ impl WaveNet {
     ///
     /// # Shapes
     ///
-    /// `tokens` is `[batch, time]`. Of levels of the μ-distribution the result is their logits and those of the beginnings, `[batch, time,
+    /// `tokens` is `[batch, time]`. Of levels of the μ-law the result is their logits and those of the beginnings, `[batch, time,
     /// vocabulary]`; of 16-bit samples the logits of a sample and of each beginning, then logits, steps and log-scales of the
     /// sample's mixture, `[batch, time, 1 + beginnings + 3 · mixtures]`.
     pub fn forward(&self, tokens: Tensor<2, Int>) -> Tensor<3> {

@@ -42,7 +42,7 @@ const STD: f64 = 0.02;
 pub struct DcganConfig {
     /// Values in a latent (§3.1: 100).
     pub latent_dim: usize,
-    /// Initializer of the latents: `uniform` on [-1, 1] (the paper) or `normal` (popular ports).
+    /// Distribution of the latents: `uniform` on [-1, 1] (the paper) or `normal` (popular ports).
     pub prior: Prior,
     /// Height and width of the kernels: 5 (the paper's code) or 4 (popular ports, faster).
     pub kernel: usize,
