@@ -2,7 +2,7 @@
 """Draws docs/pictures/speed.png from the first two tables of training in bench/RESULTS.md.
 
 Needs matplotlib: `python bench/chart.py`.
-A work that a table lacks, or a ratio that cannot be read, is an error, so that the chart never shows old numbers.
+A missing row, or a ratio that cannot be read, is an error, so that the chart never shows old numbers.
 """
 
 import re
@@ -55,7 +55,7 @@ def ratios(text, heading):
 def main():
     text = (ROOT / "bench/RESULTS.md").read_text()
     f32, bf16 = ratios(text, "## Training"), ratios(text, "## Training with bf16")
-    # A light card of its own, which reads the same on a white and on a dark page.
+    # A light background, readable on white and dark pages.
     paper, ink, faint = "#fafafa", "#24292f", "#8c959f"
     plt.rcParams.update({"font.size": 11, "font.family": "DejaVu Sans", "text.color": ink, "axes.labelcolor": ink, "xtick.color": ink, "ytick.color": ink})
     figure, axes = plt.subplots(figsize=(9, 5.6), facecolor=paper)

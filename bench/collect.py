@@ -1,11 +1,11 @@
-"""Collecting with Pillow and a pool of processes: what one would write without Poiesis.
+"""Packs images with Pillow and a pool of processes, as one would without Poiesis.
 
     python bench/collect.py SOURCE OUT --size 64 [--draft]
 
-Decodes every image of a folder or a tar, turns it upright, lays it over white, crops its centre, resizes it with an
-antialiasing cubic filter and writes it to one array on disk, in the order of the source. `--draft` lets the JPEG
-decoder shrink by a power of two while decoding, which is faster and blurs. Hashes, splits and statistics, which
-`poiesis collect` adds, are left out.
+Decodes every image of a folder or a tar, applies its EXIF orientation, puts a white background behind transparent
+pixels, crops the centre, resizes with an antialiasing cubic filter and appends the result to one file, in the order of
+the source. `--draft` lets the JPEG decoder shrink by a power of two while decoding, which is faster and blurs. Unlike
+`poiesis collect` it computes no hashes, splits or statistics.
 """
 
 import argparse
@@ -23,7 +23,7 @@ SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tiff"}
 
 
 def prepare(size, draft, source):
-    """The pixels of one image: a path, or the bytes of a file."""
+    """The pixels of one image, given its path or the bytes of its file."""
     with Image.open(source if isinstance(source, str) else io.BytesIO(source)) as image:
         if draft:
             image.draft("RGB", (size, size))
@@ -70,7 +70,7 @@ def main():
         waiting = []
         for chunk in chunks(sources_of(given.source), 64):
             waiting.append(pool.submit(work, chunk))
-            # A bounded number of chunks is under way, so that memory stays bounded too.
+            # The number of pending chunks is bounded, and so is memory.
             if len(waiting) > 4 * workers:
                 count += write(waiting.pop(0).result(), out, given.size)
         for future in waiting:

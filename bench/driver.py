@@ -1,8 +1,8 @@
-"""Runs Poiesis and its peers in alternation on the same work and writes RESULTS.md. Started by bench/run.
+"""Runs Poiesis and other programs in alternation on the same work and writes RESULTS.md. Started by bench/run.
 
-Each contender is a process of its own. PyTorch first runs once in each of its modes, and its best mode goes on to
-the alternation A B A B ...; what is reported is the median over the rounds. Peak memory is that of the process, or of
-the process and its children where it has some.
+Each program runs in its own process. PyTorch first runs once in each of its modes; its fastest mode is then compared
+with Poiesis in alternation, A B A B …, and the median over the rounds is reported. Peak memory is that of the process
+and its children.
 """
 
 import argparse
@@ -25,85 +25,78 @@ DATA = BENCH / ".data"
 TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release"
 EMOJI = ROOT.parent / "shared" / "data" / "noto-emoji"
 
-# name, our example and its words, PyTorch's script and its words, batches, more batches for --all, steps of a run of each
+# Names of the training steps, our example and its arguments, PyTorch's script and its arguments, batches, steps of each process.
+SMALL, LARGE = "--layers 4 --width 128 --heads 4 --context 64", "--layers 6 --width 384 --heads 6 --context 256"
 TRAIN = [
     (
         "DCGAN 64×64×3, width 64, kernel 4",
-        ["train_speed", "dcgan", "64x64x3", "kernel=4", "width=64", "prior=normal", "weight_decay=0"],
-        ["dcgan.py"],
+        "train_speed dcgan 64x64x3 kernel=4 width=64 prior=normal weight_decay=0",
+        "dcgan.py",
         [16, 64, 128],
         6,
     ),
     (
         "VAE MLP 784-500-500-50, Bernoulli",
-        ["train_speed", "vae", "28x28x1", "body=mlp", "latent_dim=50", "likelihood=bernoulli"],
-        ["vae.py", "--body", "mlp", "--latent", "50"],
+        "train_speed vae 28x28x1 body=mlp latent_dim=50 likelihood=bernoulli",
+        "vae.py --body mlp --latent 50",
         [128],
         200,
     ),
     (
         "VAE MLP 784-400-20, Bernoulli",
-        ["train_speed", "vae", "28x28x1", "body=mlp", "hidden=400", "layers=1", "latent_dim=20", "likelihood=bernoulli"],
-        ["vae.py", "--body", "mlp", "--hidden", "400", "--layers", "1", "--latent", "20"],
+        "train_speed vae 28x28x1 body=mlp hidden=400 layers=1 latent_dim=20 likelihood=bernoulli",
+        "vae.py --body mlp --hidden 400 --layers 1 --latent 20",
         [128],
         300,
     ),
     (
         "VAE convolutional 28×28×1, width 32, Bernoulli",
-        ["train_speed", "vae", "28x28x1", "body=conv", "latent_dim=40", "width=32", "likelihood=bernoulli"],
-        ["vae.py", "--body", "conv", "--latent", "40", "--width", "32"],
+        "train_speed vae 28x28x1 body=conv latent_dim=40 width=32 likelihood=bernoulli",
+        "vae.py --body conv --latent 40 --width 32",
         [128],
         20,
     ),
     (
         "gated PixelCNN 28×28×1, 8 layers of 32, Bernoulli",
-        ["train_speed", "gated-pixelcnn", "28x28x1", "distribution=binary", "width=32", "layers=8", "head=64"],
-        ["gated_pixelcnn.py"],
+        "train_speed gated-pixelcnn 28x28x1 distribution=binary width=32 layers=8 head=64",
+        "gated_pixelcnn.py",
         [32],
         12,
     ),
     (
         "char-rnn, LSTM 2 × 128, 50 characters, Adam",
-        ["train_speed", "char-rnn", "text", "optimizer=adamw", "width=128"],
-        ["lstm.py", "--hidden", "128"],
+        "train_speed char-rnn text optimizer=adamw width=128",
+        "lstm.py --hidden 128",
         [50],
         100,
     ),
-    (
-        "the same, 2 × 512",
-        ["train_speed", "char-rnn", "text", "optimizer=adamw", "width=512"],
-        ["lstm.py"],
-        [50],
-        8,
-    ),
+    ("the same, 2 × 512", "train_speed char-rnn text optimizer=adamw width=512", "lstm.py", [50], 8),
     (
         "transformer 4 × 128, context 64, AdamW; PyTorch's with layer norms and GELU",
-        ["train_speed", "transformer", "text", "optimizer=adamw", "layers=4", "width=128", "heads=4", "context=64"],
-        ["transformer.py", "--layers", "4", "--width", "128", "--heads", "4", "--context", "64"],
+        "train_speed transformer text optimizer=adamw layers=4 width=128 heads=4 context=64",
+        f"transformer.py {SMALL}",
         [12],
         40,
     ),
     (
         "the same, 6 × 384, context 256",
-        ["train_speed", "transformer", "text", "optimizer=adamw", "layers=6", "width=384", "heads=6", "context=256"],
-        ["transformer.py", "--layers", "6", "--width", "384", "--heads", "6", "--context", "256"],
+        "train_speed transformer text optimizer=adamw layers=6 width=384 heads=6 context=256",
+        f"transformer.py {LARGE}",
         [16],
         4,
     ),
 ]
-SMALL = ["--layers", "4", "--width", "128", "--heads", "4", "--context", "64"]
-LARGE = ["--layers", "6", "--width", "384", "--heads", "6", "--context", "256"]
 KERNELS = [
-    ("PixelCNN body: 7 residual 3×3 layers, 64 channels, 28×28, mask B", ["pixelcnn_body"], ["pixelcnn.py"], [64], 8),
-    ("the same without a mask", ["pixelcnn_body", "full"], ["pixelcnn.py", "--full"], [64], 8),
-    ("transformer 4 × 128, context 64", ["transformer_step", *SMALL], ["transformer.py", *SMALL], [12], 40),
-    ("transformer 6 × 384, context 256", ["transformer_step", *LARGE], ["transformer.py", *LARGE], [16], 4),
-    ("LSTM 2 × 512, 50 steps", ["lstm_step"], ["lstm.py"], [50], 8),
+    ("PixelCNN body: 7 residual 3×3 layers, 64 channels, 28×28, mask B", "pixelcnn_body", "pixelcnn.py", [64], 8),
+    ("the same without a mask", "pixelcnn_body full", "pixelcnn.py --full", [64], 8),
+    ("transformer 4 × 128, context 64", f"transformer_step {SMALL}", f"transformer.py {SMALL}", [12], 40),
+    ("transformer 6 × 384, context 256", f"transformer_step {LARGE}", f"transformer.py {LARGE}", [16], 4),
+    ("LSTM 2 × 512, 50 steps", "lstm_step", "lstm.py", [50], 8),
 ]
-# Milliseconds of a thousand forward passes: microseconds of one.
+# Each process runs a thousand forward passes in a step, so its milliseconds are microseconds of one pass.
 FORWARD = [
-    ("policy 17-64-64-6, tanh, `Mlp`", ["policy", "mlp"], ["policy.py"]),
-    ("the same through tensors", ["policy", "tensor"], ["policy.py"]),
+    ("policy 17-64-64-6, tanh, `Mlp`", "policy mlp", "policy.py", [1], 20),
+    ("the same through tensors", "policy tensor", "policy.py", [1], 20),
 ]
 MODES = {
     "dcgan.py": ["eager", "channels_last", "compile"],
@@ -115,8 +108,8 @@ MODES = {
     "gated_pixelcnn.py": ["eager", "channels_last", "compile"],
 }
 
-# What is drawn with caches: name, a model trained for a step, settings, words of `poiesis sample`, PyTorch's script and words,
-# its modes.
+# What is generated with caches: name, arguments of `poiesis train` for one step, settings of the model, arguments of
+# `poiesis sample`, PyTorch's script and its arguments, its modes.
 SAMPLING = [
     (
         "16 images of 28×28 from a gated PixelCNN; PyTorch: the whole network for each pixel",
@@ -143,7 +136,7 @@ SAMPLING = [
         [None],
     ),
 ]
-# Validation loss, in nats for a character, that nanoGPT's recipe for a CPU ends at.
+# The validation loss, in nats per character, at which nanoGPT's recipe for a CPU ends.
 QUALITY = 1.88
 SHAKESPEARE = ROOT.parent / "shared" / "data" / "text" / "tinyshakespeare.txt"
 
@@ -151,10 +144,10 @@ SHAKESPEARE = ROOT.parent / "shared" / "data" / "text" / "tinyshakespeare.txt"
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", default=",".join(PARTS), help=f"parts to run, of {','.join(PARTS)}")
-    parser.add_argument("--work", default="", help="of train and kernels, only works whose commands have one of these words, as dcgan,char-rnn")
-    parser.add_argument("--rounds", type=int, default=3, help="times each contender runs in the alternation")
+    parser.add_argument("--work", default="", help="only training steps whose commands have one of these words, such as dcgan,char-rnn")
+    parser.add_argument("--rounds", type=int, default=3, help="how often each program runs in the alternation")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
-    parser.add_argument("--quick", action="store_true", help="a few steps and images, to see that all works")
+    parser.add_argument("--quick", action="store_true", help="a few steps and images, to check that everything works")
     parser.add_argument("--out", type=Path, default=BENCH / "RESULTS.md")
     given = parser.parse_args()
     parts = given.only.split(",")
@@ -165,15 +158,15 @@ def main():
 
 
 def train(given):
-    works = [(f"{name}, batch {batch}", ours, theirs, batch, steps) for name, ours, theirs, batches, steps in TRAIN for batch in batches]
-    rows, notes = compare(given, works)
+    rows, notes = compare(given, TRAIN)
     return "\n".join(
         [
             "## Training",
             "",
-            "Milliseconds of a whole training step (fetch a batch, forward, backward, optimizer), f32. Every mode of",
-            "PyTorch has its fused Adam; `channels_last` and `compile` use channels-last tensors. Ratio: PyTorch's",
-            "time over ours, above 1 we are faster. Memory: peak of the process, MiB.",
+            "Milliseconds of a whole training step (fetch a batch, forward, backward, optimizer), f32.",
+            "Every mode of PyTorch has its fused Adam; `channels_last` and `compile` use channels-last tensors.",
+            "The ratio is PyTorch's time divided by ours, so above 1 we are faster.",
+            "Memory is the peak of the process in MiB.",
             "",
             *table("ms", rows),
             "",
@@ -183,18 +176,13 @@ def train(given):
 
 
 def bf16(given):
-    works = [
-        (f"{name}, batch {batch}", [*ours, "precision=bf16"], [*theirs, "--precision", "bf16"], batch, steps)
-        for name, ours, theirs, batches, steps in TRAIN
-        for batch in batches
-    ]
-    rows, notes = compare(given, works)
+    rows, notes = compare(given, TRAIN, "precision=bf16", "--precision bf16")
     return "\n".join(
         [
             "## Training with bf16",
             "",
-            "Training steps as above with `train.precision = bf16`, where matrix products round their factors, those of",
-            "Winograd's F(2, 2) and F(2, 3) among them, against PyTorch's autocast to bf16 of the forward pass and the loss.",
+            "Training steps as above with `train.precision = bf16`, against PyTorch's autocast to bf16 of the forward pass and the loss.",
+            "Matrix products round their factors, including those of Winograd's F(2, 2) and F(2, 3).",
             "",
             *table("ms", rows),
             "",
@@ -204,21 +192,21 @@ def bf16(given):
 
 
 def kernels(given):
-    works = [(f"{name}, batch {batch}", ours, theirs, batch, steps) for name, ours, theirs, batches, steps in KERNELS for batch in batches]
-    rows, notes = compare(given, works)
-    forward = [(name, ours, theirs, 1, 20) for name, ours, theirs in FORWARD]
-    forward_rows, forward_notes = compare(given, forward, repeats=1000)
+    rows, notes = compare(given, KERNELS)
+    forward_rows, forward_notes = compare(given, FORWARD, repeats=1000)
     return "\n".join(
         [
             "## Training steps of the kernels alone",
             "",
-            "Bodies of models on `poiesis-kernels` without the rest of Poiesis: forward, backward and Adam. Columns as above.",
+            "Bodies of models on `poiesis-kernels` without the rest of Poiesis: forward, backward and Adam.",
+            "The columns are as above.",
             "",
             *table("ms", rows),
             "",
             *notes,
             "",
-            "One forward pass for one input, without gradients, in microseconds. `Mlp` takes slices, PyTorch a tensor.",
+            "One forward pass for one input, without gradients, in microseconds.",
+            "`Mlp` takes slices, PyTorch a tensor.",
             "",
             *table("µs", forward_rows),
             "",
@@ -227,23 +215,26 @@ def kernels(given):
     )
 
 
-def compare(given, works, repeats=1):
-    """Rows of a table and notes for works (name, our words, their words, batch, steps), each step `repeats` times its work."""
+def compare(given, works, our_option="", their_option="", repeats=1):
+    """Rows of a table and notes for each batch of `works`; a step does `repeats` times its work."""
     rows, notes = [], []
-    for work, ours, theirs, batch, steps in works:
+    batches = [(*work, batch) for work in works for batch in work[3]]
+    for name, ours, theirs, _, steps, batch in batches:
+        ours, theirs = ours.split() + our_option.split(), theirs.split() + their_option.split()
         if given.work and not set(given.work.split(",")) & set(ours):
             continue
+        work = name if repeats > 1 else f"{name}, batch {batch}"
         common = ["--batch", batch, "--steps", 2 if given.quick else steps, "--threads", given.threads]
         us = [TARGET / "examples" / ours[0], *ours[1:], *common]
         them = [sys.executable, BENCH / "pytorch" / theirs[0], *theirs[1:], *common]
         say(work)
-        modes = {mode: contender([*them, "--mode", mode], given) for mode in MODES[theirs[0]]}
+        modes = {mode: measured([*them, "--mode", mode], given) for mode in MODES[theirs[0]]}
         worked = {mode: run for mode, run in modes.items() if run is not None}
         best = min(worked, key=lambda mode: worked[mode]["ms"])
         runs = {"us": [], "them": []}
         for _ in range(1 if given.quick else given.rounds):
-            runs["us"].append(expect(contender(us, given), us))
-            runs["them"].append(expect(contender([*them, "--mode", best], given), them))
+            runs["us"].append(expect(measured(us, given), us))
+            runs["them"].append(expect(measured([*them, "--mode", best], given), them))
         ms = {who: statistics.median(run["ms"] for run in them) for who, them in runs.items()}
         peak = {who: max(run["peak"] for run in them) for who, them in runs.items()}
         spread = {who: f"{min(r['ms'] for r in rs):.4g}–{max(r['ms'] for r in rs):.4g}" for who, rs in runs.items()}
@@ -257,7 +248,7 @@ def compare(given, works, repeats=1):
             f"{mode} {run['ms']:.4g}" if run else f"{mode} did not run" for mode, run in modes.items()
         )
         idle = statistics.median(run["idle"] for run in runs["them"])
-        notes.append(f"- {work}: PyTorch's modes once each: {tried}; {idle:.0f} MiB of its peak are there after its import.")
+        notes.append(f"- {work}: each of PyTorch's modes once: {tried}; {idle:.0f} MiB of its peak are there after the import.")
     return rows, notes
 
 
@@ -272,12 +263,12 @@ def table(unit, rows):
 def sampling(given):
     text = DATA / "letters.txt"
     DATA.mkdir(exist_ok=True)
-    draw = random.Random(0)
-    text.write_text("".join(chr(draw.randrange(48, 113)) for _ in range(100_000)))
+    generator = random.Random(0)
+    text.write_text("".join(chr(generator.randrange(48, 113)) for _ in range(100_000)))
     rows = []
     for name, train_words, settings, words, theirs, modes in SAMPLING:
         say(name)
-        run, out = DATA / "run", DATA / "drawn"
+        run, out = DATA / "run", DATA / "generated"
         discard(run)
         fill = lambda words: [word.format(text=text, out=out) for word in words]
         sets = [part for setting in settings for part in ("--set", setting)]
@@ -290,12 +281,12 @@ def sampling(given):
         mode = lambda mode: [*them, "--mode", mode] if mode else them
         best = modes[0]
         if len(modes) > 1:
-            tried = {one: contender([*mode(one), "--pixels", 4 if given.quick else 40], given) for one in modes}
+            tried = {one: measured([*mode(one), "--pixels", 4 if given.quick else 40], given) for one in modes}
             best = min((one for one in tried if tried[one]), key=lambda one: tried[one]["seconds"])
         runs = {"us": [], "them": []}
         for _ in range(1 if given.quick else given.rounds):
             runs["us"].append(expect(tree(us), us)["seconds"])
-            runs["them"].append(expect(contender(mode(best), given), them)["seconds"])
+            runs["them"].append(expect(measured(mode(best), given), them)["seconds"])
         ours, others = (statistics.median(runs[who]) for who in ("us", "them"))
         spread = {who: f"{min(rs):.3g}–{max(rs):.3g}" for who, rs in runs.items()}
         rows.append(
@@ -303,10 +294,12 @@ def sampling(given):
         )
     return "\n".join(
         [
-            "## Drawing value by value",
+            "## Generating",
             "",
-            "Seconds. Ours is the whole command `poiesis sample`, with its start, the reading of the weights and the writing of",
-            "the result; PyTorch's is the loop alone. Weights are random on both sides.",
+            "Seconds.",
+            "Ours is the whole command `poiesis sample`, including its start, reading the weights and writing the result.",
+            "PyTorch's is the loop alone.",
+            "Weights are random on both sides.",
             "",
             "| work | ours, s | PyTorch, s | its best mode | ratio |",
             "|---|---|---|---|---|",
@@ -329,15 +322,15 @@ def quality(given):
             discard(run)
             command = [TARGET / "poiesis", "train", *recipe, "--out", run, "--steps", 5 if given.quick else steps]
             times.append(expect(tree(command), command)["seconds"])
-            judge = [TARGET / "poiesis", "evaluate", run, "--data", SHAKESPEARE, "--json"]
-            judged = subprocess.run([str(word) for word in judge], capture_output=True, text=True, check=True, cwd=ROOT)
-            nats = json.loads(judged.stdout)["token_nll"]["nats"]
+            command = [TARGET / "poiesis", "evaluate", run, "--data", SHAKESPEARE, "--json"]
+            evaluated = subprocess.run([str(word) for word in command], capture_output=True, text=True, check=True, cwd=ROOT)
+            nats = json.loads(evaluated.stdout)["token_nll"]["nats"]
         rows.append(f"| `poiesis train transformer --recipe tinyshakespeare-fast --steps {steps}`, whole command | {statistics.median(times):.1f} | {nats:.3f} |")
     for mode in MODES["transformer.py"]:
         say(f"nanoGPT's recipe, {mode}")
         command = [sys.executable, BENCH / "pytorch" / "shakespeare.py", SHAKESPEARE, "--mode", mode, "--threads", given.threads]
         command += ["--steps", 100] if given.quick else []
-        result = expect(contender(command, given), command)
+        result = expect(measured(command, given), command)
         reached = result["reached"]
         if reached:
             rows.append(f"| nanoGPT's recipe in PyTorch, {mode}, to {QUALITY}: step {reached[0]} | {reached[1]:.1f} | {reached[2]:.3f} |")
@@ -345,9 +338,9 @@ def quality(given):
     return "\n".join(
         [
             *title,
-            "A transformer of 4 × 128 on the characters of tinyshakespeare, context 64: seconds of training, and nats for a",
-            "character of the whole held-out tenth in windows that overlap by half. PyTorch runs the published settings of",
-            "nanoGPT for a CPU; its clock stops while it validates.",
+            "A transformer of 4 × 128 on the characters of tinyshakespeare, context 64.",
+            "The table has seconds of training, and nats per character of the whole held-out tenth in windows that overlap by half.",
+            "PyTorch runs nanoGPT's published settings for a CPU; its clock stops while it validates.",
             "",
             "| what | seconds | nats |",
             "|---|---|---|",
@@ -364,8 +357,8 @@ def convolutions(given):
     runs = {"us": [], "them": []}
     for _ in range(1 if given.quick else given.rounds):
         say("convolutions")
-        runs["us"].append(expect(contender(us, given), us)["times"])
-        runs["them"].append(expect(contender(them, given), them)["times"])
+        runs["us"].append(expect(measured(us, given), us)["times"])
+        runs["them"].append(expect(measured(them, given), them)["times"])
     rows = []
     for i, line in enumerate(line for line in file.read_text().splitlines() if not line.startswith("#")):
         kind, kernel, stride, padding, size, channels, out, batch = line.split()
@@ -379,8 +372,9 @@ def convolutions(given):
         [
             "## Single convolutions",
             "",
-            "Milliseconds of the result, of the gradient of the input and of that of the weights. PyTorch: the better of its two",
-            "layouts, chosen for each direction. The size is that of the input.",
+            "Milliseconds of the result, of the gradient of the input and of the gradient of the weights.",
+            "PyTorch uses the better of its two layouts, chosen for each direction.",
+            "The size is that of the input.",
             "",
             "| kernel/stride, channels, size | ours | PyTorch | ratio | input's gradient | PyTorch | ratio | weights' gradient | PyTorch | ratio |",
             "|---|---|---|---|---|---|---|---|---|---|",
@@ -406,15 +400,15 @@ def collect(given):
     for name, source, jpeg in sources:
         say(name)
         read_through(source)
-        contenders = {
+        programs = {
             "poiesis collect": lambda out: [TARGET / "poiesis", "collect", source, out, "--size", "64"],
             "Pillow, process pool": lambda out: [sys.executable, BENCH / "collect.py", source, out],
         }
         if jpeg:
-            contenders["Pillow with draft"] = lambda out: [*contenders["Pillow, process pool"](out), "--draft"]
-        runs = {who: [] for who in contenders}
+            programs["Pillow with draft"] = lambda out: [*programs["Pillow, process pool"](out), "--draft"]
+        runs = {who: [] for who in programs}
         for _ in range(1 if given.quick else given.rounds):
-            for who, command in contenders.items():
+            for who, command in programs.items():
                 out = DATA / "out"
                 discard(out)
                 runs[who].append(expect(tree(command(out)), command(out)))
@@ -428,10 +422,11 @@ def collect(given):
         [
             "## Collecting",
             "",
-            "Decode, lay over white, crop the centre, resize to 64×64 with an antialiasing cubic filter, write. Files",
-            "are in the page cache. Poiesis also hashes each image, splits, finds duplicates and takes statistics. `draft`",
-            "lets the JPEG decoder shrink while decoding, which blurs. Memory: peak of all processes together, MiB,",
-            "shared pages counted once.",
+            "Each program decodes, puts a white background behind transparent pixels, crops the centre, resizes to 64×64 with an antialiasing cubic filter, and writes.",
+            "The files are in the page cache.",
+            "Poiesis also hashes each image, splits, finds duplicates and computes statistics.",
+            "`draft` lets the JPEG decoder reduce the size while decoding, which blurs.",
+            "Memory is the peak of all processes together in MiB, with shared pages counted once.",
             "",
             "| source | with | seconds | peak | time over ours |",
             "|---|---|---|---|---|",
@@ -440,8 +435,8 @@ def collect(given):
     )
 
 
-def contender(command, given):
-    """Runs a contender that ends with a line of JSON, and adds its peak memory in bytes; None when it fails."""
+def measured(command, given):
+    """Runs a program that ends with a line of JSON, and adds its peak memory in bytes; None when it fails."""
     threads = str(given.threads)
     environment = os.environ | {"RAYON_NUM_THREADS": threads, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
     command = [str(word) for word in command]
@@ -455,7 +450,7 @@ def contender(command, given):
 
 
 def tree(command):
-    """Runs a contender and watches the memory of it and its children together; None when it fails."""
+    """Runs a program and watches the memory of it and its children together; None when it fails."""
     began = time.perf_counter()
     process = subprocess.Popen([str(word) for word in command], stdout=subprocess.DEVNULL, cwd=ROOT)
     peak = 0
@@ -466,7 +461,7 @@ def tree(command):
 
 
 def memory_of_tree(pid):
-    """Memory of a process and all below it in bytes, each shared page once (PSS)."""
+    """Memory of a process and its descendants in bytes, with shared pages counted once (PSS)."""
     total = 0
     try:
         for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
@@ -490,7 +485,7 @@ def discard(path):
 
 
 def read_through(path):
-    """Brings files into the page cache."""
+    """Reads files, so that they are in the page cache."""
     for file in [path] if path.is_file() else path.rglob("*"):
         if file.is_file():
             file.read_bytes()
@@ -517,13 +512,13 @@ def heading(given):
         [
             "# Results",
             "",
-            f"Measured {datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC by `{command}`; written by it, not by hand.",
+            f"Measured on {datetime.now(timezone.utc):%Y-%m-%d} at {datetime.now(timezone.utc):%H:%M} UTC with `{command}`.",
             "",
             f"- Poiesis {commit}, {run('rustc', '--version')}",
             f"- {peers}, Python {platform.python_version()}",
-            f"- {cpu} (family {family}), {os.cpu_count()} cores, {given.threads} threads for every contender; {platform.system()} {platform.release()}",
+            f"- {cpu} (family {family}), {os.cpu_count()} cores, {given.threads} threads for every program; {platform.system()} {platform.release()}",
             f"- medians of {1 if given.quick else given.rounds} processes each, in alternation"
-            + ("; QUICK: too short to mean anything" if given.quick else ""),
+            + ("; with `--quick`, too short to compare" if given.quick else ""),
         ]
     )
 

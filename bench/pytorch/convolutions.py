@@ -23,7 +23,7 @@ def main():
             measure(kind == "transposed", [int(n) for n in numbers], layout, given.steps)
             for layout in (torch.contiguous_format, torch.channels_last)
         ]
-        # The better layout, chosen anew for each direction.
+        # The better layout, chosen for each direction.
         times.append([min(pair) for pair in zip(*layouts)])
     print(json.dumps({"times": times}))
 

@@ -1,7 +1,7 @@
-"""A DCGAN step in PyTorch: 64x64x3, kernels of 4, 64 features, like the popular ports.
+"""A DCGAN step in PyTorch: 64x64x3, kernels of 4, 64 features, as in common PyTorch implementations.
 
-A whole step: fetch a batch, discriminator on data and on generated images, then the generator, with the
-discriminator's parameters frozen, which spares PyTorch their gradients. Adam is PyTorch's fused one in every mode.
+A whole step: fetch a batch, discriminator on data and on generated images, then the generator with the
+discriminator's parameters frozen, so that PyTorch computes no gradients for them. Fused Adam in every mode.
 """
 
 import torch
@@ -30,14 +30,14 @@ def discriminator():
 
 
 def main():
-    given, _ = arguments(MODES)
+    given = arguments(MODES)
     layout = torch.contiguous_format if given.mode == "eager" else torch.channels_last
     g, d = (network.to(memory_format=layout) for network in (generator(), discriminator()))
     for parameter in [*g.parameters(), *d.parameters()]:
         nn.init.normal_(parameter, 1.0 if parameter.dim() == 1 else 0.0, 0.02)
     adam = lambda network: torch.optim.Adam(network.parameters(), lr=2e-4, betas=(0.5, 0.999), fused=True)
     g_adam, d_adam = adam(g), adam(d)
-    make, judge = (torch.compile(g), torch.compile(d)) if given.mode == "compile" else (g, d)
+    make, score = (torch.compile(g), torch.compile(d)) if given.mode == "compile" else (g, d)
     data = torch.randint(0, 256, (2048, SIZE, SIZE, CHANNELS), dtype=torch.uint8)
 
     def step(i):
@@ -46,13 +46,13 @@ def main():
         d.requires_grad_(True)
         with autocast(given):
             fake = make(torch.randn(given.batch, LATENT, 1, 1))
-            d_loss = softplus(-judge(real)).mean() + softplus(judge(fake.detach())).mean()
+            d_loss = softplus(-score(real)).mean() + softplus(score(fake.detach())).mean()
         d_adam.zero_grad()
         d_loss.backward()
         d_adam.step()
         d.requires_grad_(False)
         with autocast(given):
-            g_loss = softplus(-judge(fake)).mean()
+            g_loss = softplus(-score(fake)).mean()
         g_adam.zero_grad()
         g_loss.backward()
         g_adam.step()

@@ -1,13 +1,11 @@
-"""A training step of a gated PixelCNN in PyTorch, the network of recipes/gated-pixelcnn/mnist.toml by default: two stacks,
-7×7 then 3×3 kernels cut to what lies before, black and white images of 28×28.
+"""A training step of a gated PixelCNN in PyTorch, by default the network of the model's recipe mnist: two stacks,
+causal 7×7 then 3×3 kernels, binary images of 28×28.
 
-A whole step: fetch a batch, forward, Bernoulli log-likelihood, backward, Adam, which is PyTorch's fused one in every mode.
+A whole step: fetch a batch, forward, Bernoulli log-likelihood, backward, fused Adam in every mode.
 """
 
-import argparse
-
 import torch
-from measure import arguments, autocast, measure
+from measure import arguments, train
 from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits, conv2d, pad, relu
 
@@ -16,7 +14,7 @@ SIDE, LAYERS, WIDTH, HEAD, FIRST, KERNEL = 28, 8, 32, 64, 7, 3
 
 
 class Causal(nn.Conv2d):
-    """A convolution over what `padding` [left, right, top, bottom] lets it see; `live` elements of a row take part."""
+    """A convolution of an input padded by `padding` [left, right, top, bottom]; the kernel's first `live` weights are kept."""
 
     def __init__(self, inputs, outputs, size, padding, live=None):
         super().__init__(inputs, outputs, size)
@@ -35,7 +33,7 @@ class Layer(nn.Module):
         kernel, inputs = (FIRST, 1) if first else (KERNEL, width)
         reach, self.first = kernel // 2, first
         rows = [reach, reach, reach, 0]
-        # The first layer sees the rows above in the image, the others also the row they stand in.
+        # The first layer sees only the rows above, the others also the current row.
         self.vertical = Causal(inputs, 2 * width, (reach + 1, kernel), rows, reach * kernel if first else None)
         self.link = nn.Conv2d(2 * width, 2 * width, 1, bias=False)
         self.horizontal = Causal(inputs, 2 * width, (1, reach + 1), [reach, 0, 0, 0], reach if first else None)
@@ -67,13 +65,8 @@ class GatedPixelCnn(nn.Module):
 
 
 def main():
-    given, model = arguments(MODES)
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--layers", type=int, default=LAYERS)
-    parser.add_argument("--width", type=int, default=WIDTH)
-    parser.add_argument("--head", type=int, default=HEAD)
-    model = parser.parse_args(model)
-    network = GatedPixelCnn(model.layers, model.width, model.head)
+    given = arguments(MODES, layers=LAYERS, width=WIDTH, head=HEAD)
+    network = GatedPixelCnn(given.layers, given.width, given.head)
     images = torch.randint(0, 2, (2048, 1, SIDE, SIDE)).float()
     if given.mode != "eager":
         network = network.to(memory_format=torch.channels_last)
@@ -84,16 +77,7 @@ def main():
         return binary_cross_entropy_with_logits(network(2 * x - 1), x, reduction="sum") / len(x)
 
     objective = torch.compile(bound) if given.mode == "compile" else bound
-
-    def step(i):
-        with autocast(given):
-            loss = objective(images[torch.randint(0, len(images), (given.batch,))])
-        adam.zero_grad()
-        loss.backward()
-        adam.step()
-        return loss.detach()
-
-    measure(given, step)
+    train(given, adam, lambda: objective(images[torch.randint(0, len(images), (given.batch,))]))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Characters generated one after another in PyTorch with its caches: an LSTM's state, a decoder's keys and values.
 
 `lstm`: embedding, 2 × 128 LSTM, linear head. `transformer`: 4 × 128, context 256, keys and values kept in buffers and
-written in place. Batch 1, softmax, one draw for each character. Prints microseconds for a character.
+written in place. Batch 1, softmax, one draw per character. Prints microseconds per character.
 """
 
 import argparse
@@ -29,7 +29,7 @@ class Lstm(nn.Module):
 
 
 class Cached(nn.Module):
-    """The decoder read one token at a time; where the context is full it begins anew."""
+    """The decoder, one token at a time; when the context is full it starts again with an empty cache."""
 
     def __init__(self, layers, width, heads, context):
         super().__init__()

@@ -1,13 +1,11 @@
 """A training step of a character model in PyTorch: LSTM layers on one-hot characters, linear head, cross-entropy.
 
-A whole step: one-hot, forward, backward, Adam, which is PyTorch's fused one in every mode. The state goes on to the
-next step without its gradient. `loop` writes the LSTM out in elementary operations, compiled.
+A whole step: one-hot, forward, backward, fused Adam in every mode. The next step begins with the state of this one,
+detached. `loop` is the LSTM in elementary operations, compiled.
 """
 
-import argparse
-
 import torch
-from measure import arguments, autocast, measure
+from measure import arguments, train
 from torch import nn
 from torch.nn.functional import cross_entropy, linear, one_hot
 
@@ -37,45 +35,35 @@ class Loop(nn.Module):
 
 
 def main():
-    given, model = arguments(MODES)
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--characters", type=int, default=65)
-    parser.add_argument("--time", type=int, default=50)
-    parser.add_argument("--hidden", type=int, default=512)
-    parser.add_argument("--layers", type=int, default=2)
-    model = parser.parse_args(model)
-    lstm = nn.LSTM(model.characters, model.hidden, model.layers, batch_first=True)
-    head = nn.Linear(model.hidden, model.characters)
+    given = arguments(MODES, characters=65, time=50, hidden=512, layers=2)
+    lstm = nn.LSTM(given.characters, given.hidden, given.layers, batch_first=True)
+    head = nn.Linear(given.hidden, given.characters)
     # PyTorch has two biases for each gate where one would do: the second stays 0 and untrained.
     for name, parameter in lstm.named_parameters():
         if name.startswith("bias_hh"):
             parameter.requires_grad_(False).zero_()
     trained = [p for p in [*lstm.parameters(), *head.parameters()] if p.requires_grad]
     adam = torch.optim.Adam(trained, lr=1e-3, fused=True)
-    text = torch.randint(0, model.characters, (given.batch * (model.time + 1),))
-    zeros = torch.zeros(model.layers, given.batch, model.hidden)
+    text = torch.randint(0, given.characters, (given.batch * (given.time + 1),))
+    zeros = torch.zeros(given.layers, given.batch, given.hidden)
     state = (zeros, zeros)
     body = Loop(lstm) if given.mode == "loop" else lstm
 
     def forward(inputs, targets, state):
-        x = one_hot(inputs, model.characters).float()
+        x = one_hot(inputs, given.characters).float()
         y, state = body(x, state)
         return cross_entropy(head(y).flatten(0, 1), targets), state
 
     objective = forward if given.mode == "eager" else torch.compile(forward)
 
-    def step(i):
+    def loss():
         nonlocal state
-        inputs = text[: given.batch * model.time].view(given.batch, model.time)
-        with autocast(given):
-            loss, new = objective(inputs, text[given.batch :], state)
-        adam.zero_grad()
-        loss.backward()
-        adam.step()
+        inputs = text[: given.batch * given.time].view(given.batch, given.time)
+        loss, new = objective(inputs, text[given.batch :], state)
         state = tuple(part.detach() for part in new)
-        return loss.detach()
+        return loss
 
-    measure(given, step)
+    train(given, adam, loss)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""One operation forward and backward in PyTorch, or one update, as `operation_times` does it.
+"""One operation forward and backward in PyTorch, or one update, as the example `operation_times` does.
 
-A work and its sizes, as there: `operation_times.py --batch 1 layer_norm 768 128`.
+Takes an operation and its sizes: `operation_times.py --batch 1 layer_norm 768 128`.
 """
 
 import torch
@@ -39,7 +39,7 @@ def work_of(name, sizes):
         return leaves[:2], dy, lambda x, gamma: rms_norm(x, [channels], gamma, 1e-5)
     if name == "group_norm":
         batch, positions, channels = sizes
-        # Channels first, which PyTorch's is made for.
+        # Channels first, PyTorch's own layout.
         leaves = [torch.randn(batch, channels, positions), torch.ones(channels), torch.zeros(channels)]
         return leaves, torch.randn(leaves[0].shape), lambda x, g, b: silu(group_norm(x, 32, g, b, 1e-5))
     if name == "categorical":
@@ -57,8 +57,8 @@ def work_of(name, sizes):
 
 
 def main():
-    given, words = arguments(MODES)
-    name, sizes = words[0], [int(word) for word in words[1:]]
+    given = arguments(MODES, work="an operation and its sizes")
+    name, sizes = given.work[0], [int(size) for size in given.work[1:]]
     if name in ("uniform", "normal"):
         make = torch.rand if name == "uniform" else torch.randn
         measure(given, lambda i: make(sizes[0])[0])

@@ -1,8 +1,6 @@
 """A training step of the body of a PixelCNN in PyTorch: seven residual layers of masked 3×3 convolutions (mask B)
-with 64 channels on 28×28 images, Adam, which is PyTorch's fused one in every mode. `--full` leaves the mask out.
+with 64 channels on 28×28 images, fused Adam in every mode. `--full` leaves the mask out.
 """
-
-import argparse
 
 import torch
 from measure import arguments, measure
@@ -26,11 +24,8 @@ class Layer(nn.Conv2d):
 
 
 def main():
-    given, model = arguments(MODES)
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--full", action="store_true")
-    model = parser.parse_args(model)
-    body = nn.Sequential(*(Layer(not model.full) for _ in range(LAYERS)))
+    given = arguments(MODES, full=False)
+    body = nn.Sequential(*(Layer(not given.full) for _ in range(LAYERS)))
     x = torch.randn(given.batch, CHANNELS, SIDE, SIDE)
     if given.mode != "eager":
         body, x = body.to(memory_format=torch.channels_last), x.to(memory_format=torch.channels_last)

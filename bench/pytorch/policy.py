@@ -1,4 +1,4 @@
-"""1000 answers of a small policy network in PyTorch to one observation each, without gradients."""
+"""1000 forward passes of a small policy network in PyTorch, for one observation each, without gradients."""
 
 import warnings
 
@@ -8,11 +8,11 @@ from torch import nn
 
 MODES = ["eager", "compile", "script"]
 SIZES = [17, 64, 64, 6]
-ANSWERS = 1000
+PASSES = 1000
 
 
 def main():
-    given, _ = arguments(MODES)
+    given = arguments(MODES)
     layers = [layer for a, b in zip(SIZES, SIZES[1:]) for layer in (nn.Linear(a, b), nn.Tanh())]
     policy = nn.Sequential(*layers[:-1]).eval()
     observation = torch.randn(given.batch, SIZES[0])
@@ -24,9 +24,9 @@ def main():
             policy = torch.jit.optimize_for_inference(torch.jit.freeze(torch.jit.trace(policy, observation)))
 
         def step(i):
-            for _ in range(ANSWERS):
-                answer = policy(observation)
-            return answer.sum()
+            for _ in range(PASSES):
+                action = policy(observation)
+            return action.sum()
 
         measure(given, step)
 

@@ -1,6 +1,6 @@
-"""Sampling from a gated PixelCNN in PyTorch as it is usually done: the whole network again for every pixel.
+"""Sampling from a gated PixelCNN in PyTorch without a cache: the whole network for every pixel.
 
-The network of gated_pixelcnn.py, 16 images of 28×28. Prints the seconds of all 784 pixels.
+The network of gated_pixelcnn.py, 16 images of 28×28. Prints the seconds for all 784 pixels.
 """
 
 import argparse

@@ -1,11 +1,11 @@
-"""The published CPU recipe of nanoGPT for tinyshakespeare in PyTorch: how many seconds of training to a validation loss.
+"""nanoGPT's published CPU recipe for tinyshakespeare in PyTorch: seconds of training until a validation loss.
 
 4 layers × 128, 4 heads, context 64, batches of 12 windows from random places, 2,000 steps, no dropout, AdamW (β 0.9 and
-0.99, weight decay 0.1 on matrices, gradients clipped to norm 1), learning rate up to 1e-3 in 100 steps, then along a
-cosine to 1e-4. Characters; the first 90 % train, the rest validate. The output layer shares the weights of the input's.
+0.99, weight decay 0.1 on matrices, gradients clipped to norm 1), learning rate warmed up to 1e-3 in 100 steps, then
+cosine decay to 1e-4. Characters; the first 90 % are for training, the rest for validation. Tied embeddings.
 
-Every `--every` steps the clock stops and the validation loss is taken over the whole held-out text, in windows of the
-context that overlap by half, of which the second half counts.
+Every `--every` steps the clock stops and the validation loss is computed on the whole held-out text, in windows of the
+context that overlap by half, whose second halves count.
 """
 
 import argparse
@@ -74,7 +74,7 @@ def main():
 
 
 def initialise(decoder):
-    """Weights from N(0, 0.02²), those that end a residual branch smaller by √(2 layers); one matrix for both ends."""
+    """Weights from N(0, 0.02²), divided by √(2 layers) at the end of a residual branch; tied embeddings."""
     for name, parameter in decoder.named_parameters():
         if parameter.dim() > 1:
             ends = name.endswith(("attended.weight", "down.weight"))

@@ -1,12 +1,10 @@
-"""A training step of a small decoder in PyTorch: nanoGPT's shape, with learned positions, norms in front, no dropout.
+"""A training step of a small decoder in PyTorch: nanoGPT's architecture, with learned positions, pre-norm, no dropout.
 
-A whole step: fetch a batch of text, forward, cross-entropy, backward, AdamW, which is PyTorch's fused one in every mode.
+A whole step: fetch a batch of text, forward, cross-entropy, backward, fused AdamW in every mode.
 """
 
-import argparse
-
 import torch
-from measure import arguments, autocast, measure
+from measure import arguments, train
 from torch import nn
 from torch.nn.functional import cross_entropy, gelu, scaled_dot_product_attention
 
@@ -48,17 +46,11 @@ class Decoder(nn.Module):
 
 
 def main():
-    given, model = arguments(MODES)
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--layers", type=int, default=4)
-    parser.add_argument("--width", type=int, default=128)
-    parser.add_argument("--heads", type=int, default=4)
-    parser.add_argument("--context", type=int, default=64)
-    model = parser.parse_args(model)
-    decoder = Decoder(model.layers, model.width, model.heads, model.context)
+    given = arguments(MODES, layers=4, width=128, heads=4, context=64)
+    decoder = Decoder(given.layers, given.width, given.heads, given.context)
     adam = torch.optim.AdamW(decoder.parameters(), lr=1e-3, weight_decay=0.1, fused=True)
     text = torch.randint(0, VOCABULARY, (100_000,))
-    offsets = torch.arange(model.context + 1)
+    offsets = torch.arange(given.context + 1)
 
     def bound(window):
         logits = decoder(window[:, :-1])
@@ -66,16 +58,11 @@ def main():
 
     objective = torch.compile(bound) if given.mode == "compile" else bound
 
-    def step(i):
-        starts = torch.randint(0, len(text) - model.context, (given.batch, 1))
-        with autocast(given):
-            loss = objective(text[starts + offsets])
-        adam.zero_grad()
-        loss.backward()
-        adam.step()
-        return loss.detach()
+    def loss():
+        starts = torch.randint(0, len(text) - given.context, (given.batch, 1))
+        return objective(text[starts + offsets])
 
-    measure(given, step)
+    train(given, adam, loss)
 
 
 if __name__ == "__main__":

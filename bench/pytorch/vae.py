@@ -1,12 +1,10 @@
 """A VAE step in PyTorch: the fully connected and the convolutional body of our MNIST recipes.
 
-A whole step: fetch a batch, binarise it anew, forward, backward, Adam, which is PyTorch's fused one in every mode.
+A whole step: fetch a batch, binarise it, forward, backward, fused Adam in every mode.
 """
 
-import argparse
-
 import torch
-from measure import arguments, autocast, measure
+from measure import arguments, train
 from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits, elu
 
@@ -58,21 +56,14 @@ def conv_decoder(width, inputs):
 
 
 def main():
-    given, model = arguments(MODES)
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--body", choices=["mlp", "conv"], required=True)
-    parser.add_argument("--latent", type=int, default=50)
-    parser.add_argument("--hidden", type=int, default=500)
-    parser.add_argument("--layers", type=int, default=2)
-    parser.add_argument("--width", type=int, default=32)
-    model = parser.parse_args(model)
+    given = arguments(MODES, body=["mlp", "conv"], latent=50, hidden=500, layers=2, width=32)
     layout = torch.contiguous_format if given.mode == "eager" else torch.channels_last
-    if model.body == "mlp":
-        encoder = nn.Sequential(nn.Flatten(), mlp(SIDE * SIDE, 2 * model.latent, model.hidden, model.layers))
-        decoder = mlp(model.latent, SIDE * SIDE, model.hidden, model.layers)
+    if given.body == "mlp":
+        encoder = nn.Sequential(nn.Flatten(), mlp(SIDE * SIDE, 2 * given.latent, given.hidden, given.layers))
+        decoder = mlp(given.latent, SIDE * SIDE, given.hidden, given.layers)
     else:
-        encoder = conv_encoder(model.width, 2 * model.latent)
-        decoder = conv_decoder(model.width, model.latent)
+        encoder = conv_encoder(given.width, 2 * given.latent)
+        decoder = conv_decoder(given.width, given.latent)
     networks = nn.ModuleList([encoder, decoder]).to(memory_format=layout)
     adam = torch.optim.Adam(networks.parameters(), lr=1e-3, fused=True)
     data = torch.randint(0, 256, (10_000, 1, SIDE, SIDE), dtype=torch.uint8)
@@ -86,17 +77,12 @@ def main():
 
     objective = torch.compile(bound) if given.mode == "compile" else bound
 
-    def step(i):
+    def loss():
         pixels = data[torch.randint(0, len(data), (given.batch,))]
         x = (pixels.float() / 255 > torch.rand(pixels.shape)).float().contiguous(memory_format=layout)
-        with autocast(given):
-            loss = objective(x, torch.randn(given.batch, model.latent))
-        adam.zero_grad()
-        loss.backward()
-        adam.step()
-        return loss.detach()
+        return objective(x, torch.randn(given.batch, given.latent))
 
-    measure(given, step)
+    train(given, adam, loss)
 
 
 if __name__ == "__main__":
