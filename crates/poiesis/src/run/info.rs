@@ -1,4 +1,4 @@
-//! `run.json`: what a run is, where it stands, and everything needed to say how it came about.
+//! `run.json`: what a run is, its state, and how it was made.
 
 use std::fmt;
 use std::thread;
@@ -9,9 +9,9 @@ use serde::{Deserialize, Serialize};
 use crate::data::{Content, DataSpec, ImageShape};
 use crate::error::Result;
 
-/// What `run.json` holds.
+/// The content of `run.json`.
 ///
-/// [`crate::run::Run::create`] fills in `id`, `created` and `updated`; `version` and `machine` have the right values by default.
+/// [`crate::run::Run::create`] sets `id`, `created` and `updated`; `version` is right by default.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct RunInfo {
@@ -21,7 +21,7 @@ pub struct RunInfo {
     pub id: String,
     /// The model's name in the catalogue.
     pub model: String,
-    /// Where the run stands.
+    /// The state of the run.
     pub state: State,
     /// Why the run failed, in the state [`State::Failed`].
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -32,13 +32,13 @@ pub struct RunInfo {
     pub device: String,
     /// The seed of every random number of the run.
     pub seed: u64,
-    /// The number of steps the run should take.
+    /// The number of steps to train.
     pub steps: u64,
     /// The last step known to be done; may lag behind `metrics.jsonl` in a run that was killed.
     pub last_step: u64,
-    /// The data the run learns from.
+    /// The data the run is trained on.
     pub data: DataInfo,
-    /// The run and step this one took its weights from.
+    /// The run and step that the initial weights are from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub parent: Option<Parent>,
     /// When the run was made, in seconds since 1970 (UTC).
@@ -51,7 +51,7 @@ pub struct RunInfo {
     pub machine: Machine,
 }
 
-/// Where a run stands.
+/// The state of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
@@ -66,13 +66,13 @@ pub enum State {
     Failed,
 }
 
-/// The data set of a run, enough to recognise it again.
+/// The data set of a run, with what is needed to recognise it.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct DataInfo {
     /// The name shown to people.
     pub name: String,
-    /// What `--data` named: a path or a built-in name.
+    /// The source given: a path or a name.
     pub source: String,
     /// The fingerprint of the packed data set.
     pub fingerprint: String,
@@ -80,10 +80,10 @@ pub struct DataInfo {
     pub shape: Vec<usize>,
     /// The class names; empty without labels.
     pub classes: Vec<String>,
-    /// What the examples are; absent in runs of version 0.1.0 on images, whose `shape` says it.
+    /// What the examples are; absent in runs of version 0.1.0 on images, where `shape` is enough.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub spec: Option<DataSpec>,
-    /// Examples in each split, in the order of the data set: images, or tokens of text, or samples of sound.
+    /// The size of each split, in the order of the data set: images, tokens of text, or samples of sound.
     pub counts: Vec<(String, u64)>,
 }
 
@@ -92,7 +92,7 @@ impl DataInfo {
     ///
     /// # Errors
     ///
-    /// [`crate::Error::InvalidValue`] when neither the description nor the shape tells.
+    /// [`crate::Error::InvalidValue`] when there is no description and the shape is not that of an image.
     pub fn spec(&self) -> Result<DataSpec> {
         match &self.spec {
             Some(spec) => Ok(spec.clone()),
@@ -104,7 +104,7 @@ impl DataInfo {
     }
 }
 
-/// Where a run's first weights came from.
+/// Where a run's initial weights are from.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Parent {
     /// The other run's folder, as it was given.
@@ -113,22 +113,22 @@ pub struct Parent {
     pub step: u64,
 }
 
-/// The machine a run is computed on.
+/// The machine on which a run is trained.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Machine {
     /// Operating system and architecture, such as `linux x86_64`.
     pub system: String,
-    /// The processor's name as it gives it itself.
+    /// The processor's name.
     pub cpu: String,
-    /// Threads that may run at once.
+    /// Number of hardware threads.
     pub threads: usize,
     /// Memory in bytes.
     pub memory: u64,
 }
 
 impl Machine {
-    /// Returns a description of this machine; what the system does not tell is empty or 0.
+    /// Returns a description of this machine; what the system does not report is empty or 0.
     pub fn this() -> Self {
         let mut machine = Self {
             system: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
@@ -192,7 +192,7 @@ pub fn utc(seconds: u64) -> String {
     format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02} UTC")
 }
 
-/// The Gregorian date a number of days after 1970-01-01.
+/// The Gregorian date of a number of days after 1970-01-01.
 ///
 /// Years are counted from 1 March, so that the leap day is the last of its year.
 fn civil(days: u64) -> (u64, u64, u64) {

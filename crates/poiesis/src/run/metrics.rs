@@ -13,19 +13,19 @@ use serde_json::{Map, Value};
 use crate::atomic;
 use crate::error::{Error, Result};
 
-/// The numbers of one logged step.
+/// The metrics of one logged step.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Row {
     /// The step, from 1.
     pub step: u64,
     /// Seconds of training so far, over all starts of the run.
     pub elapsed: f64,
-    /// The numbers by name, in the order in which they are written. One that is not finite is written as `null` and
-    /// read as NaN, because JSON has no such numbers.
+    /// The values by name, in the order in which they are written. One that is not finite is written as `null` and read as
+    /// NaN, because JSON has no such numbers.
     pub values: Vec<(String, f64)>,
 }
 
-/// The open end of a `metrics.jsonl`.
+/// A `metrics.jsonl`, open for appending.
 #[derive(Debug)]
 pub struct Log {
     path: PathBuf,
@@ -34,7 +34,7 @@ pub struct Log {
 }
 
 impl Row {
-    /// The number called `name`.
+    /// The value called `name`.
     pub fn value(&self, name: &str) -> Option<f64> {
         self.values.iter().find(|(key, _)| key == name).map(|&(_, value)| value)
     }
@@ -84,17 +84,17 @@ impl Log {
         Ok(Self { path: path.to_owned(), file, length })
     }
 
-    /// Appends a row, which is in the hands of the system on return: a kill loses no row.
+    /// Appends a row. The system has it on return, so that a kill loses no row.
     ///
     /// # Errors
     /// [`Error::Io`]; no part of the row is then left in the file.
     ///
     /// # Panics
-    /// When a number is called "step" or "elapsed".
+    /// When a value is called "step" or "elapsed".
     pub fn append(&mut self, row: &Row) -> Result<()> {
         let line = row.to_line();
         if let Err(error) = self.file.write_all(line.as_bytes()) {
-            // The write error is the one to tell.
+            // The error of the write is the one to report.
             let _ = self.file.set_len(self.length);
             return Err(Error::io("write", &self.path)(error));
         }
@@ -124,7 +124,7 @@ pub fn truncate_after(path: &Path, step: u64) -> Result<()> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(Error::io("read", path)(error)),
     };
-    // Lines are only ever left out, so the same length means the same text.
+    // Lines are only left out, so the same length means the same text.
     if kept.len() as u64 == length { Ok(()) } else { atomic::write(path, kept.as_bytes()) }
 }
 

@@ -1,25 +1,41 @@
-//! Names for new files, so that nothing is replaced: `NAME.EXT`, then `NAME-2.EXT`, `NAME-3.EXT`, …
+//! Names in a folder: those that are there, and free ones, so that nothing is replaced: `NAME.EXT`, then `NAME-2.EXT`,
+//! `NAME-3.EXT`, … for new files, and `NAME.old-1`, `NAME.old-2`, … for what is set aside.
 
-use std::fs::{self, OpenOptions};
-use std::io::{ErrorKind, Write};
+use std::fs::{self, DirEntry, OpenOptions};
+use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 
 /// Returns the first of `NAME.EXT`, `NAME-2.EXT`, … that does not exist in `folder`.
 pub fn free(folder: &Path, name: &str, extension: &str) -> PathBuf {
-    let mut number = 1;
-    loop {
-        let path = numbered(folder, name, extension, number);
-        if !path.exists() {
-            return path;
-        }
-        number += 1;
-    }
+    first_free(|number| numbered(folder, name, extension, number))
+}
+
+/// Returns the first of `NAME.old-1`, `NAME.old-2`, … beside `path` that does not exist, to rename `path` to.
+pub(super) fn aside(path: &Path) -> PathBuf {
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    first_free(|number| path.with_file_name(format!("{name}.old-{number}")))
+}
+
+/// Returns the path of everything directly in `folder`, sorted; nothing when `folder` does not exist.
+///
+/// # Errors
+/// [`Error::Io`].
+pub(super) fn in_folder(folder: &Path) -> Result<Vec<PathBuf>> {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(Error::io("read", folder)(error)),
+    };
+    let path = |entry: io::Result<DirEntry>| entry.map(|entry| entry.path());
+    let mut paths = entries.map(path).collect::<io::Result<Vec<_>>>().map_err(Error::io("read", folder))?;
+    paths.sort();
+    Ok(paths)
 }
 
 /// Writes `bytes` to the first of `NAME.EXT`, `NAME-2.EXT`, … that does not exist in `folder`, and returns its path. Of
-/// processes that do so at once, each gets a file of its own.
+/// several processes that do so at once, each gets its own file.
 ///
 /// # Errors
 ///
@@ -31,7 +47,7 @@ pub fn write_free(folder: &Path, name: &str, extension: &str, bytes: &[u8]) -> R
         match OpenOptions::new().write(true).create_new(true).open(&path) {
             Ok(mut file) => {
                 file.write_all(bytes).map_err(|error| {
-                    // The failed write is what the user must hear of.
+                    // The error of the write is the one to report.
                     let _ = fs::remove_file(&path);
                     Error::io("write", &path)(error)
                 })?;
@@ -41,6 +57,14 @@ pub fn write_free(folder: &Path, name: &str, extension: &str, bytes: &[u8]) -> R
             Err(error) => return Err(Error::io("write", &path)(error)),
         }
     }
+}
+
+fn first_free(path: impl Fn(u64) -> PathBuf) -> PathBuf {
+    let mut number = 1;
+    while path(number).exists() {
+        number += 1;
+    }
+    path(number)
 }
 
 fn numbered(folder: &Path, name: &str, extension: &str, number: u64) -> PathBuf {

@@ -1,35 +1,24 @@
-//! Samples of a run, `samples/step-NNNNNNNNN.png` or `.txt` or `.wav`, all from the same noise, so that the eye can follow.
+//! Samples of a run, `samples/step-NNNNNNNNN.png`, `.txt` or `.wav`, all from the same noise, so that they can be compared.
 
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 
 use super::checkpoint::folder_name;
-use crate::error::{Error, Result};
+use super::names;
+use crate::error::Result;
 
 /// Returns the path of the samples of a step below `folder`: `step-000000123.png` for the extension `png`.
 pub fn path_of(folder: &Path, step: u64, extension: &str) -> PathBuf {
     folder.join(format!("{}.{extension}", folder_name(step)))
 }
 
-/// Returns step and path of all samples with that extension in `folder`, in the order of the steps; none when it does not
-/// exist.
+/// Returns step and path of all samples with that extension in `folder`, in the order of the steps; none when `folder`
+/// does not exist.
 ///
 /// # Errors
-/// [`Error::Io`].
+/// [`crate::Error::Io`].
 pub fn list(folder: &Path, extension: &str) -> Result<Vec<(u64, PathBuf)>> {
-    let entries = match fs::read_dir(folder) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(Error::io("read", folder)(error)),
-    };
-    let mut samples = Vec::new();
-    for entry in entries {
-        let path = entry.map_err(Error::io("read", folder))?.path();
-        if let Some(step) = step_of(&path, extension) {
-            samples.push((step, path));
-        }
-    }
+    let step = |path: PathBuf| step_of(&path, extension).map(|step| (step, path));
+    let mut samples: Vec<_> = names::in_folder(folder)?.into_iter().filter_map(step).collect();
     samples.sort();
     Ok(samples)
 }
@@ -37,7 +26,7 @@ pub fn list(folder: &Path, extension: &str) -> Result<Vec<(u64, PathBuf)>> {
 /// Returns the path of the newest samples of any kind in `folder`.
 ///
 /// # Errors
-/// [`Error::Io`].
+/// [`crate::Error::Io`].
 pub fn newest(folder: &Path) -> Result<Option<PathBuf>> {
     let mut all = Vec::new();
     for extension in ["png", "txt", "wav"] {
@@ -54,6 +43,8 @@ fn step_of(path: &Path, extension: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

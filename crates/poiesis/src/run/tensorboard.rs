@@ -1,4 +1,4 @@
-//! TensorBoard event files, written from the format.
+//! TensorBoard event files.
 //!
 //! A file is a sequence of records: length (8 bytes, little endian), masked CRC-32C of those, the event, masked
 //! CRC-32C of the event. An event is a protocol-buffer message (`tensorflow/core/util/event.proto`), of which only
@@ -21,9 +21,9 @@ pub struct EventWriter {
 }
 
 impl EventWriter {
-    /// Opens a new event file in `folder`, beside those of earlier starts.
+    /// Opens a new event file in `folder`, next to those of earlier starts.
     ///
-    /// With `resumed_at`, the last step that is kept, TensorBoard drops what earlier files say of later steps.
+    /// With `resumed_at`, the last step that is kept, TensorBoard drops later steps from earlier files.
     ///
     /// # Errors
     /// [`Error::Io`].
@@ -41,7 +41,7 @@ impl EventWriter {
         if let Some(step) = resumed_at {
             let mut session = Message::default();
             session.varint(1, SESSION_START);
-            // What is dropped is this step and all later ones.
+            // The step from which TensorBoard drops.
             let mut event = Message::event(wall_time(), step + 1);
             event.bytes(event_field::SESSION_LOG, &session.0);
             writer.record(&event.0)?;
@@ -54,7 +54,7 @@ impl EventWriter {
         &self.path
     }
 
-    /// Writes numbers of a step under their tags, such as `loss/generator`; part of a tag before `/` groups charts.
+    /// Writes scalars of a step under their tags, such as `loss/generator`. Charts are grouped by the part before `/`.
     ///
     /// # Errors
     /// [`Error::Io`].
@@ -93,7 +93,7 @@ impl EventWriter {
         self.record(&event.0)
     }
 
-    /// Writes a whole record at once, so that a kill cannot cut the file between its parts except inside the system.
+    /// Writes a whole record at once, so that a kill does not leave a part of it.
     fn record(&mut self, event: &[u8]) -> Result<()> {
         let length = (event.len() as u64).to_le_bytes();
         let mut record = Vec::with_capacity(event.len() + 16);
@@ -102,7 +102,7 @@ impl EventWriter {
         record.extend(event);
         record.extend(masked_crc(event).to_le_bytes());
         if let Err(error) = self.file.write_all(&record) {
-            // The write error is the one to tell.
+            // The error of the write is the one to report.
             let _ = self.file.set_len(self.length);
             return Err(Error::io("write", &self.path)(error));
         }
@@ -141,7 +141,7 @@ impl Message {
         event
     }
 
-    /// A field's number and the way its value is encoded: 0 varint, 1 eight bytes, 2 length and bytes, 5 four bytes.
+    /// A field's number and wire type: 0 varint, 1 eight bytes, 2 length and bytes, 5 four bytes.
     fn key(&mut self, field: u64, wire_type: u64) {
         self.raw_varint(field << 3 | wire_type);
     }
@@ -171,7 +171,7 @@ impl Message {
     }
 }
 
-/// The checksum of the format: CRC-32C, rotated and shifted so that checksums of checksums stay good ones.
+/// The checksum of the format: CRC-32C, masked so that checksums of data with checksums in it stay good.
 fn masked_crc(bytes: &[u8]) -> u32 {
     crc32c::crc32c(bytes).rotate_right(15).wrapping_add(0xa282_ead8)
 }
@@ -180,7 +180,7 @@ fn wall_time() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
 }
 
-/// A name after those of all earlier event files in the folder, since TensorBoard reads them in the order of their names.
+/// A name that sorts after those of all earlier event files in the folder, since TensorBoard reads them in that order.
 fn new_path(folder: &Path) -> Result<PathBuf> {
     const PREFIX: &str = "events.out.tfevents.";
     let mut newest = 0;
@@ -206,7 +206,7 @@ fn new_path(folder: &Path) -> Result<PathBuf> {
 mod tests {
     use super::*;
 
-    /// A field as it stands on the wire.
+    /// A field in wire format.
     #[derive(Debug, PartialEq)]
     enum Field<'a> {
         Varint(u64),
@@ -253,7 +253,7 @@ mod tests {
         fields
     }
 
-    /// The checksum bit by bit, sharing nothing with the writer.
+    /// The checksum bit by bit, independent of the writer.
     fn slow_masked_crc(bytes: &[u8]) -> u32 {
         let mut crc = !0u32;
         for byte in bytes {

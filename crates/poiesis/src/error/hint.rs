@@ -1,0 +1,97 @@
+//! What can be done about each error.
+
+use std::io;
+
+use super::Error;
+
+impl Error {
+    /// What can be done about it, if something is known to help: one line, without a full stop.
+    pub fn hint(&self) -> Option<String> {
+        let fixed: &str = match self {
+            Error::Io { r#source, .. } => remedy_of(r#source.kind())?,
+            Error::UnknownName { nearest, known, .. } => return suggestion(nearest.as_deref(), known),
+            Error::UnknownData { nearest: Some(nearest), .. } => {
+                return Some(format!("did you mean `{nearest}`?"));
+            }
+            Error::UnknownData { known, .. } => {
+                return Some(format!("give a folder, a file, or one of the names {}", known.join(", ")));
+            }
+            Error::MissingData { files, .. } => {
+                return Some(format!("put {files} there, or say in which folder data sets are"));
+            }
+            Error::MissingCapability { models_that_have_it: able, .. } => {
+                let some = !able.is_empty();
+                return Some(if some {
+                    format!("these can: {}", able.join(", "))
+                } else {
+                    "no model can yet".into()
+                });
+            }
+            Error::CheckpointDamaged { older: Some(older), .. } => {
+                return Some(format!("move that folder away to resume from {}", older.display()));
+            }
+            Error::CheckpointDamaged { older: None, .. } => {
+                "no older one is left, so restore it from a backup or start the run over"
+            }
+            Error::NoDevice { remedy, .. }
+            | Error::InvalidValue { remedy, .. }
+            | Error::OutOfMemory { remedy, .. }
+            | Error::NotOfTheModel { remedy, .. }
+            | Error::ArchiveOfAnotherModel { remedy, .. } => remedy,
+            Error::Malformed { .. } => "restore it from a backup, or start the run over",
+            Error::NotARun { .. } => "give the folder of a run",
+            Error::RunExists { .. } | Error::ConfigDiffers { .. } => {
+                "give another folder, or set this one aside and start over"
+            }
+            Error::DataChanged { .. } => {
+                "restore the data, say where they are now, or start another run on the new data"
+            }
+            Error::NoCheckpoint { .. } => "train it first, or save checkpoints more often",
+            Error::CheckpointOfAnotherModel { .. } => "give a run of that model",
+            Error::WeightsMismatch { .. } => "use the config.toml the weights were trained with",
+            Error::Diverged { .. } => "lower the learning rate or clip gradients, and start a new run",
+            Error::RunInUse { .. } => "wait for it or stop it, or give another folder",
+            Error::Picture { .. } => "make it again, or give another file",
+            Error::Sound { .. } => "convert it, or give another file",
+            Error::ArchiveDamaged { .. } => "restore it from a backup",
+            Error::RunData { .. } => "restore the data, or say where they are now",
+            Error::NothingHeldOut { .. } => {
+                "collect the data again with a part held out, or choose the train split"
+            }
+            Error::InvalidValues { faults } => {
+                let remedies: Vec<String> =
+                    faults.iter().map(|fault| format!("{}: {}", fault.key, fault.remedy)).collect();
+                return Some(remedies.join("; "));
+            }
+            Error::NotAccepted { .. } => "leave it out",
+            Error::Config { .. } | Error::Data(_) => return None,
+        };
+        Some(fixed.to_owned())
+    }
+}
+
+/// What a user can do about a failed operation on a file.
+fn remedy_of(kind: io::ErrorKind) -> Option<&'static str> {
+    Some(match kind {
+        io::ErrorKind::StorageFull => "free some space on that disk, then run the same command again",
+        io::ErrorKind::QuotaExceeded => "free some of your quota, then run the same command again",
+        io::ErrorKind::FileTooLarge => "raise the limit on file sizes, or choose another disk",
+        io::ErrorKind::PermissionDenied => "check the permissions of the folder, or choose another",
+        io::ErrorKind::ReadOnlyFilesystem => "choose a folder on a disk that can be written",
+        io::ErrorKind::NotFound => "check the path",
+        io::ErrorKind::NotADirectory => "choose another path: one of the folders in this one is a file",
+        _ => return None,
+    })
+}
+
+fn suggestion(nearest: Option<&str>, known: &[String]) -> Option<String> {
+    const SHOWN: usize = 12;
+    match nearest {
+        Some(nearest) => Some(format!("did you mean `{nearest}`?")),
+        None if known.is_empty() => None,
+        None if known.len() > SHOWN => {
+            Some(format!("choose one of {} and {} more", known[..SHOWN].join(", "), known.len() - SHOWN))
+        }
+        None => Some(format!("choose one of {}", known.join(", "))),
+    }
+}

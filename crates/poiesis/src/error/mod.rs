@@ -1,0 +1,381 @@
+//! The error type, for everything that can go wrong and is not a bug. The message says what happened to which file or key
+//! and why; the [`hint`](Error::hint) says what to do about it.
+//!
+//! The message includes the reason given by the system, so [`std::error::Error::source`] is empty and printing the chain
+//! repeats nothing (thiserror does not treat a field written `r#source` as the source). Neither names flags of the command
+//! line, which adds them itself. Wrong shapes are bugs and panic instead.
+
+mod hint;
+mod nearest;
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+pub use nearest::nearest;
+
+/// The result of everything in this crate that can fail because of the user, a file or the machine.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What went wrong, with the file or key it concerns.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A file or folder could not be read, written, made, renamed or removed.
+    #[error("cannot {doing} {}: {}", path.display(), r#source)]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// The verb, such as "read" or "write".
+        doing: &'static str,
+        /// What the system said.
+        r#source: io::Error,
+    },
+
+    /// A name is not one of the valid ones.
+    #[error("there is no {kind} called `{name}`")]
+    UnknownName {
+        /// What is named: "model", "recipe", "key" or "device".
+        kind: &'static str,
+        /// The name that was given.
+        name: String,
+        /// The valid name most like it, where one is close enough.
+        nearest: Option<String>,
+        /// All valid names, in the order in which they should be shown.
+        known: Vec<String>,
+    },
+
+    /// A device is not in this build or not in this machine.
+    #[error("there is no device `{name}`: {reason}")]
+    NoDevice {
+        /// The device as it was written, such as `cuda:1`.
+        name: String,
+        /// Why it is not there.
+        reason: String,
+        /// What to do about it.
+        remedy: String,
+    },
+
+    /// A key of the configuration has a value that cannot be used.
+    #[error("`{key}` cannot be {value}: {reason}")]
+    InvalidValue {
+        /// The dotted key, such as `optimizer.learning_rate`.
+        key: String,
+        /// The value as it was written.
+        value: String,
+        /// Why it cannot be used.
+        reason: String,
+        /// What to write instead.
+        remedy: String,
+    },
+
+    /// Several keys of the configuration have values that cannot be used.
+    #[error("{}", lines_of(faults))]
+    InvalidValues {
+        /// Each of them.
+        faults: Vec<Fault>,
+    },
+
+    /// A configuration file is not valid TOML, or a key has the wrong type.
+    #[error("{} is not a valid configuration\n{}", path.display(), r#source.to_string().trim_end())]
+    Config {
+        /// The file, or a name for text that came from the command line.
+        path: PathBuf,
+        /// What the parser said, with line and caret.
+        r#source: Box<toml::de::Error>,
+    },
+
+    /// A file of a run does not have the right format.
+    #[error("{} is not in the format of Poiesis: {reason}", path.display())]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it, with the line where there is one.
+        reason: String,
+    },
+
+    /// The folder holds no run.
+    #[error("{} is not a run: it has no run.json", path.display())]
+    NotARun {
+        /// The folder.
+        path: PathBuf,
+    },
+
+    /// The folder for a new run is not empty.
+    #[error("{} already contains {what}", path.display())]
+    RunExists {
+        /// The folder.
+        path: PathBuf,
+        /// "a run", or the name of a file that does not belong to one.
+        what: String,
+    },
+
+    /// A run was resumed with another configuration.
+    #[error("{} was started with another configuration ({})", run.display(), differing(differences))]
+    ConfigDiffers {
+        /// The run's folder.
+        run: PathBuf,
+        /// Each key that differs, with the value saved in the run and the value now given.
+        differences: Vec<(String, String, String)>,
+    },
+
+    /// The data set is not the one the run was started on.
+    #[error(
+        "the data set of {} has changed since the run began (fingerprint {expected} then, {found} now)",
+        run.display()
+    )]
+    DataChanged {
+        /// The run's folder.
+        run: PathBuf,
+        /// The fingerprint saved in the run.
+        expected: String,
+        /// The fingerprint of the data now given.
+        found: String,
+    },
+
+    /// A checkpoint was once complete and no longer verifies.
+    #[error("the checkpoint {} is damaged: {reason}", path.display())]
+    CheckpointDamaged {
+        /// The checkpoint's folder.
+        path: PathBuf,
+        /// Which file differs from its record, and how.
+        reason: String,
+        /// The newest older checkpoint that does verify.
+        older: Option<PathBuf>,
+    },
+
+    /// The run has not saved a checkpoint yet.
+    #[error("{} has no checkpoint yet", run.display())]
+    NoCheckpoint {
+        /// The run's folder.
+        run: PathBuf,
+    },
+
+    /// A checkpoint belongs to a model other than the one asked for.
+    #[error("{} was made by the model `{found}`, not `{expected}`", path.display())]
+    CheckpointOfAnotherModel {
+        /// The checkpoint's folder.
+        path: PathBuf,
+        /// The model asked for.
+        expected: String,
+        /// The model the checkpoint belongs to.
+        found: String,
+    },
+
+    /// Weights do not fit the model that the configuration describes.
+    #[error("the weights do not fit the model `{model}` as it is configured: {reason}")]
+    WeightsMismatch {
+        /// The model's name.
+        model: String,
+        /// Which array is missing, unknown, or of another shape.
+        reason: String,
+    },
+
+    /// A loss term became NaN or infinite.
+    #[error("training diverged: `{term}` is no longer finite at step {step}; the last checkpoint is kept")]
+    Diverged {
+        /// The step, from 1, at which the term was not finite.
+        step: u64,
+        /// The name of the term.
+        term: String,
+    },
+
+    /// The work would need more memory than the machine has free.
+    #[error("this needs about {} of memory and {} is available", in_bytes(*needed), in_bytes(*available))]
+    OutOfMemory {
+        /// The estimate, in bytes.
+        needed: u64,
+        /// What is free, in bytes.
+        available: u64,
+        /// What to change.
+        remedy: String,
+    },
+
+    /// A request has something that the model does not accept.
+    #[error("this model of {media} does not accept {what}")]
+    NotAccepted {
+        /// The parts of the request, with commas between them.
+        what: String,
+        /// The kind of data of the model.
+        media: &'static str,
+    },
+
+    /// The model cannot do what was asked.
+    #[error("the model `{model}` cannot {capability}")]
+    MissingCapability {
+        /// The model of the run.
+        model: String,
+        /// What was asked, as a verb, such as "sample" or "encode".
+        capability: String,
+        /// The models that can.
+        models_that_have_it: Vec<String>,
+    },
+
+    /// Another process is training in the run.
+    #[error("{} is being trained by another process", run.display())]
+    RunInUse {
+        /// The run's folder.
+        run: PathBuf,
+    },
+
+    /// A picture could not be encoded or decoded.
+    #[error("cannot {doing} the picture {}: {reason}", path.display())]
+    Picture {
+        /// The file.
+        path: PathBuf,
+        /// "read" or "write".
+        doing: &'static str,
+        /// What the codec said.
+        reason: String,
+    },
+
+    /// A sound could not be encoded or decoded.
+    #[error("cannot {doing} the sound {}: {reason}", path.display())]
+    Sound {
+        /// The file.
+        path: PathBuf,
+        /// "read" or "write".
+        doing: &'static str,
+        /// What the codec said, or how it differs from what is needed.
+        reason: String,
+    },
+
+    /// A document or picture does not fit the model.
+    #[error("`{name}` cannot be compressed by this model: {reason}")]
+    NotOfTheModel {
+        /// Its name.
+        name: String,
+        /// What does not fit.
+        reason: String,
+        /// What to do instead.
+        remedy: String,
+    },
+
+    /// An archive is not what was written, or was not written by Poiesis.
+    #[error("the archive is damaged: {reason}")]
+    ArchiveDamaged {
+        /// What is wrong with it.
+        reason: String,
+    },
+
+    /// An archive can only be opened with another model, or on another processor.
+    #[error("the archive cannot be opened: {reason}")]
+    ArchiveOfAnotherModel {
+        /// Why not.
+        reason: String,
+        /// What to do.
+        remedy: String,
+    },
+
+    /// A name of data is neither a path nor built-in data nor a known data set.
+    #[error("there is no data at `{source_name}`")]
+    UnknownData {
+        /// The name that was given.
+        source_name: String,
+        /// The valid name most like it, where one is close enough.
+        nearest: Option<String>,
+        /// All valid names.
+        known: Vec<String>,
+    },
+
+    /// A known data set is not where it should be.
+    #[error("there is no data set `{name}` at {}", path.display())]
+    MissingData {
+        /// Its name.
+        name: String,
+        /// Where it was looked for.
+        path: PathBuf,
+        /// The files that belong there, in words.
+        files: String,
+    },
+
+    /// The data that a run was trained on cannot be opened.
+    #[error("cannot open the data of {}: {reason}", run.display())]
+    RunData {
+        /// The run's folder.
+        run: PathBuf,
+        /// Why not.
+        reason: Box<Error>,
+    },
+
+    /// A data set has no held-out examples.
+    #[error("{data} has no held-out examples")]
+    NothingHeldOut {
+        /// The name of the data set.
+        data: String,
+    },
+
+    /// Reading or packing data failed.
+    #[error(transparent)]
+    Data(#[from] poiesis_collect::Error),
+}
+
+/// A key whose value cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// The dotted key.
+    pub key: String,
+    /// Its value.
+    pub value: String,
+    /// Why it cannot be used.
+    pub reason: String,
+    /// What to write instead.
+    pub remedy: String,
+}
+
+impl Error {
+    /// Returns a closure for `map_err` that adds what was being done to which path.
+    pub fn io<'a>(doing: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> Self + 'a {
+        move |source| Self::Io { path: path.to_owned(), doing, source }
+    }
+
+    /// Returns the error for a value of a configuration key that cannot be used.
+    pub fn invalid_value(key: &str, value: &str, reason: &str, remedy: &str) -> Self {
+        Self::InvalidValue {
+            key: key.into(),
+            value: value.into(),
+            reason: reason.into(),
+            remedy: remedy.into(),
+        }
+    }
+
+    /// Returns the error for a name that is not among `known`, with the nearest of them.
+    pub fn unknown<'a>(kind: &'static str, name: &str, known: impl IntoIterator<Item = &'a str>) -> Self {
+        let known: Vec<&str> = known.into_iter().collect();
+        Self::UnknownName {
+            kind,
+            name: name.to_owned(),
+            nearest: nearest(name, &known).map(str::to_owned),
+            known: known.into_iter().map(str::to_owned).collect(),
+        }
+    }
+}
+
+/// Formats a size in bytes: `512 B`, `1.5 kB`, `2.3 GB` (powers of ten).
+pub fn in_bytes(size: u64) -> String {
+    const UNITS: [&str; 4] = ["kB", "MB", "GB", "TB"];
+    if size < 1000 {
+        return format!("{size} B");
+    }
+    let mut value = size as f64 / 1000.0;
+    let mut unit = 0;
+    while value >= 999.95 && unit + 1 < UNITS.len() {
+        value /= 1000.0;
+        unit += 1;
+    }
+    format!("{value:.1} {}", UNITS[unit])
+}
+
+fn differing(differences: &[(String, String, String)]) -> String {
+    let each =
+        |(key, saved, given): &(String, String, String)| format!("{key} is {saved} there and {given} here");
+    differences.iter().map(each).collect::<Vec<_>>().join(", ")
+}
+
+/// One line for each fault.
+fn lines_of(faults: &[Fault]) -> String {
+    let lines =
+        faults.iter().map(|fault| format!("\n  {} cannot be {}: {}", fault.key, fault.value, fault.reason));
+    format!("{} keys have values that cannot be used:{}", faults.len(), lines.collect::<String>())
+}

@@ -1,0 +1,120 @@
+//! Making, opening, locking, listing and comparing runs.
+
+use std::fs;
+
+use super::*;
+
+fn info() -> RunInfo {
+    RunInfo {
+        model: "vae".into(),
+        data: DataInfo { fingerprint: "abc".into(), ..DataInfo::default() },
+        ..RunInfo::default()
+    }
+}
+
+#[test]
+fn a_run_is_made_opened_and_moves_through_its_states() {
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().join("first");
+    let mut run = Run::create(&path, "steps = 3\n", info()).unwrap();
+    assert_eq!(run.info().id, "first");
+    assert!(run.info().created > 1_400_000_000 && run.info().updated >= run.info().created);
+    assert!(path.join("checkpoints").is_dir() && path.join("samples").is_dir());
+    run.set_state(State::Stopped).unwrap();
+    run.update(|info| info.last_step = 2).unwrap();
+
+    let again = Run::open(&path).unwrap();
+    assert_eq!(again.info(), run.info());
+    assert_eq!((again.info().state, again.info().last_step), (State::Stopped, 2));
+    assert_eq!(again.config().unwrap(), "steps = 3\n");
+    assert!(again.expect_data("abc").is_ok());
+    assert!(matches!(again.expect_data("abd"), Err(Error::DataChanged { .. })));
+}
+
+#[test]
+fn nothing_is_ever_written_over() {
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().join("a");
+    Run::create(&path, "", info()).unwrap();
+    assert!(matches!(Run::create(&path, "", info()), Err(Error::RunExists { .. })));
+    let photos = root.path().join("photos");
+    fs::create_dir(&photos).unwrap();
+    fs::write(photos.join("cat.png"), "").unwrap();
+    let error = Run::create(&photos, "", info()).unwrap_err();
+    assert!(error.to_string().contains("`cat.png`"), "{error}");
+
+    fs::write(path.join("CARD.md"), "mine").unwrap();
+    assert_eq!(Run::set_aside(&path).unwrap(), Some(root.path().join("a.old-1")));
+    Run::create(&path, "", info()).unwrap();
+    assert_eq!(Run::set_aside(&path).unwrap(), Some(root.path().join("a.old-2")));
+    assert_eq!(Run::set_aside(&path).unwrap(), None);
+    assert_eq!(fs::read_to_string(root.path().join("a.old-1/CARD.md")).unwrap(), "mine");
+}
+
+#[test]
+fn an_attempt_killed_before_run_json_is_taken_over() {
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().join("a");
+    fs::create_dir_all(path.join("checkpoints")).unwrap();
+    fs::write(path.join("config.toml"), "half").unwrap();
+    fs::write(path.join(".run.json.77-0.tmp"), "{").unwrap();
+    assert!(matches!(Run::open(&path), Err(Error::NotARun { .. })));
+    assert_eq!(Run::create(&path, "whole = 1", info()).unwrap().config().unwrap(), "whole = 1");
+}
+
+#[test]
+fn two_cannot_train_in_one_run() {
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().join("a");
+    let run = Run::create(&path, "", info()).unwrap();
+    assert!(!run.in_use());
+    let lock = run.lock().unwrap();
+    assert!(run.in_use());
+    assert!(matches!(Run::open(&path).unwrap().lock(), Err(Error::RunInUse { .. })));
+    assert!(matches!(Run::set_aside(&path), Err(Error::RunInUse { .. })));
+    assert!(list(root.path()).unwrap().runs[0].in_use);
+    drop(lock);
+    assert!(run.lock().is_ok());
+}
+
+#[test]
+fn listing_shows_runs_newest_first_and_says_what_it_cannot_read() {
+    let root = tempfile::tempdir().unwrap();
+    for (name, created) in [("old", 10), ("new", 30), ("mid", 20)] {
+        let mut run = Run::create(&root.path().join(name), "", info()).unwrap();
+        run.update(|info| info.created = created).unwrap();
+    }
+    fs::create_dir(root.path().join("other")).unwrap();
+    fs::create_dir(root.path().join("broken")).unwrap();
+    fs::write(root.path().join("broken/run.json"), "{\n  nonsense").unwrap();
+    let listing = list(root.path()).unwrap();
+    let names: Vec<_> = listing.runs.iter().map(|run| run.info.id.as_str()).collect();
+    assert_eq!(names, ["new", "mid", "old"]);
+    assert_eq!(listing.unreadable.len(), 1);
+    let message = listing.unreadable[0].to_string();
+    assert!(message.contains("broken/run.json") && message.contains("line 2"), "{message}");
+    assert!(list(&root.path().join("absent")).unwrap().runs.is_empty());
+}
+
+#[test]
+fn a_configuration_that_differs_is_named_key_by_key() {
+    let root = tempfile::tempdir().unwrap();
+    let saved = "seed = 1\nsteps = 10\n[optimizer]\nrate = 0.1\nname = \"adam\"\n";
+    let run = Run::create(&root.path().join("a"), saved, info()).unwrap();
+    run.expect_config(saved, saved, &[]).unwrap();
+    run.expect_config(saved, &saved.replace("10", "20"), &["steps"]).unwrap();
+    run.expect_config(saved, &saved.replace("0.1", "0.2"), &["optimizer"]).unwrap();
+    let given = "seed = 1\nsteps = 10\nextra = true\n[optimizer]\nrate = 0.2\n";
+    let Err(Error::ConfigDiffers { differences, .. }) = run.expect_config(saved, given, &["steps", "opt"])
+    else {
+        panic!("the configurations differ");
+    };
+    let expected = [
+        ("optimizer.rate", "0.1", "0.2"),
+        ("optimizer.name", "\"adam\"", "nothing"),
+        ("extra", "nothing", "true"),
+    ]
+    .map(|(key, saved, given)| (key.to_owned(), saved.to_owned(), given.to_owned()));
+    assert_eq!(differences, expected);
+    assert!(matches!(run.expect_config(saved, "= 1", &[]), Err(Error::Config { .. })));
+}
