@@ -14,7 +14,7 @@ Usage: cargo xtask <TASK>
 
 Tasks:
   dist   Builds the release program for Linux x86-64 and packs it with the README and the licences into
-         dist/poiesis-VERSION-x86_64-unknown-linux-gnu.tar.gz, with its SHA-256 checksum in a file beside it
+         dist/poiesis-VERSION-x86_64-unknown-linux-gnu.tar.gz, with its SHA-256 checksum in a file next to it
   help   Prints this text
 
 `dist` must run on Linux x86-64 and needs the programs strip, tar, gzip and sha256sum. The same commit and compiler
@@ -100,7 +100,7 @@ fn root() -> Result<PathBuf> {
     Ok(here.parent().ok_or("xtask lies outside the workspace")?.to_owned())
 }
 
-/// Where cargo puts what it builds.
+/// Cargo's target folder.
 fn target(root: &Path) -> PathBuf {
     env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), |folder| root.join(folder))
 }

@@ -1,4 +1,4 @@
-//! The command line as clap sees it: one variant a verb, and the arguments that several verbs share.
+//! The command line: one variant per verb, and the arguments that several verbs share.
 
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -25,7 +25,7 @@ use crate::render::failure;
   poiesis sample runs/dcgan-photos --seed 7             draw from what was learned
   poiesis evaluate runs/dcgan-photos                    measure it")]
 pub(crate) struct Cli {
-    /// Threads to compute with [default: one for each core]. Results do not depend on it.
+    /// Number of threads [default: one per core]. Results do not depend on it.
     #[arg(
         long,
         global = true,
@@ -84,7 +84,7 @@ impl Cli {
     }
 }
 
-/// Where data sets that are called by a name lie.
+/// The folder of data sets.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct DataDir {
     /// Folder in which data sets are looked up by name, such as `mnist`, `fashion-mnist`, `binarized-mnist`,
@@ -93,7 +93,7 @@ pub(crate) struct DataDir {
     pub(crate) data_dir: PathBuf,
 }
 
-/// Which trained model is used, and where.
+/// The trained model to use.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct OfRun {
     /// Folder of the run.
@@ -103,28 +103,28 @@ pub(crate) struct OfRun {
 }
 
 impl OfRun {
-    /// Opens the model, and says which checkpoints were passed over.
+    /// Opens the model and prints which checkpoints were skipped.
     pub(crate) fn open(&self) -> Result<Trained> {
         self.which.open(&self.run)
     }
 }
 
-/// Which of a run's weights are used, and where.
+/// The weights of a run to use, and the device.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct WhichWeights {
     /// Use the checkpoint of this step [default: the newest].
     #[arg(long, value_name = "N")]
     step: Option<u64>,
-    /// Use the weights as trained, not their averages.
+    /// Use the trained weights, not their moving averages.
     #[arg(long)]
     raw: bool,
-    /// Where to compute: `cpu`, or `vulkan` for a GPU, `vulkan:1` for the second, in a build with that feature.
+    /// Device: `cpu`, or in a build with that feature `vulkan` for a GPU and `vulkan:1` for the second one.
     #[arg(long, value_name = "DEVICE", default_value = "cpu")]
     device: String,
 }
 
 impl WhichWeights {
-    /// Opens the model of a run, and says which checkpoints were passed over.
+    /// Opens the model of a run and prints which checkpoints were skipped.
     pub(crate) fn open(&self, run: &Path) -> Result<Trained> {
         let mut open = Trained::builder().device(&self.device);
         if let Some(step) = self.step {
@@ -141,16 +141,16 @@ impl WhichWeights {
     }
 }
 
-/// How values are drawn from their distributions.
+/// Sampling parameters.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Chosen {
-    /// Below 1 the likely becomes likelier; 0 always takes the likeliest [default: 1].
+    /// Sampling temperature; below 1 favours likely values, 0 always takes the likeliest [default: 1].
     #[arg(long, value_name = "T")]
     temperature: Option<f64>,
-    /// Take only this many of the likeliest values [default: all].
+    /// Sample among this many of the likeliest values [default: all].
     #[arg(long, value_name = "K")]
     top_k: Option<usize>,
-    /// Take only the fewest likeliest values that together have this probability [default: 1].
+    /// Sample among the fewest likeliest values that together have this probability [default: 1].
     #[arg(long, value_name = "P")]
     top_p: Option<f64>,
 }
@@ -171,7 +171,7 @@ impl Chosen {
     }
 }
 
-/// A picture to be written.
+/// A picture to write.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Out {
     /// File to write [default: a new one in the current folder, named after the run].
@@ -180,7 +180,7 @@ pub(crate) struct Out {
     /// Replace the file if it exists.
     #[arg(long)]
     pub(crate) force: bool,
-    /// Enlarge pixels by this factor [default: small images in a grid until they can be looked at].
+    /// Enlarge pixels by this factor [default: small images are enlarged].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=32))]
     pub(crate) scale: Option<u8>,
 }

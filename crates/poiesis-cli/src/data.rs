@@ -1,4 +1,4 @@
-//! Where data lie on this machine, which the library is told, and how far packing them is, which the user is told.
+//! Finds the folders for data on this machine, and shows the progress of packing.
 
 use std::path::{Path, PathBuf};
 
@@ -18,7 +18,7 @@ impl DataDir {
         Ok(Places { data_dir: self.data_dir.clone(), cache: cache()? })
     }
 
-    /// Opens the data set that a configuration names, packing it into the cache where it is not packed yet.
+    /// Opens the data set that a configuration names, packing it into the cache if it is not packed yet.
     pub(crate) fn open(&self, config: &DataConfig, quiet: bool) -> Result<Dataset> {
         let places = self.places()?;
         packing(&config.source, quiet, |progress| poiesis::data::open(config, &places, progress))
@@ -31,7 +31,7 @@ impl DataDir {
         packing(name, false, |progress| trained.dataset(source, &places, progress))
     }
 
-    /// The flags that find a run's data again: none for a path or built-in data, which need no help.
+    /// The flags that are needed to find a run's data again; none for a path or built-in data.
     pub(crate) fn flags(&self, source: &str) -> String {
         if Path::new(source).exists() || builtin(source).is_some() || self.data_dir == Path::new("data") {
             return String::new();
@@ -40,7 +40,7 @@ impl DataDir {
     }
 }
 
-/// Shows how far packing is.
+/// Shows the progress of packing.
 fn packing(
     source: &str,
     quiet: bool,
@@ -52,7 +52,7 @@ fn packing(
     Ok(dataset?)
 }
 
-/// Where raw sources are packed: `POIESIS_CACHE`, or the folder for caches of this system.
+/// The folder into which raw sources are packed: `POIESIS_CACHE`, or the cache folder of this system.
 fn cache() -> Result<PathBuf> {
     if let Some(folder) = std::env::var_os("POIESIS_CACHE").filter(|folder| !folder.is_empty()) {
         return Ok(folder.into());

@@ -1,8 +1,8 @@
-//! Which flag sets what: the library names keys, the command line alone knows their flags.
+//! The flags for keys. The library only knows keys, and only this file knows their flags.
 
 use poiesis::Error;
 
-/// Flags with the keys of a configuration, or the values of a request, that they set.
+/// Flags with the configuration keys, or the values of a request, that they set.
 const FLAGS: [(&str, &str, &str); 19] = [
     ("data.source", "--data", "SOURCE"),
     ("data.size", "--size", "PIXELS"),
@@ -30,7 +30,7 @@ pub(crate) fn flag(key: &str) -> &'static str {
     FLAGS.iter().find(|(known, ..)| *known == key).map_or("--set", |&(_, flag, _)| flag)
 }
 
-/// The flag that sets `key`, with the place of its value; every key of a configuration has one.
+/// The flag that sets `key`, with a placeholder for its value; every key of a configuration has one.
 fn usage(key: &str) -> Option<String> {
     match FLAGS.iter().find(|(known, ..)| *known == key) {
         Some((_, flag, value)) => Some(format!("{flag} {value}")),
@@ -38,7 +38,7 @@ fn usage(key: &str) -> Option<String> {
     }
 }
 
-/// What can be done about an error, and the flags that do it.
+/// The hint for an error, with the flags to use.
 pub(crate) fn hint(error: &Error) -> Option<String> {
     let flags = match error {
         Error::InvalidValue { key, .. } => usage(key),

@@ -1,7 +1,7 @@
-//! The binary `poiesis`: parses the command line, calls the library, renders what comes back.
+//! The binary `poiesis`: parses the command line, calls the library, shows the results.
 //!
-//! It exits with 0 when the work is done (or stopped on request and saved), 1 when it failed, 2 when the command
-//! line was wrong and 130 when it was stopped at once.
+//! It exits with 0 when the work is done (or stopped on request and saved), 1 when it failed, 2 when the command line was
+//! wrong and 130 when it was stopped at once.
 
 mod args;
 mod commands;
@@ -21,7 +21,7 @@ fn main() -> ExitCode {
     panic::set_hook(Box::new(report_bug));
     match panic::catch_unwind(|| cli.run()) {
         Ok(Ok(())) => ExitCode::SUCCESS,
-        // Whoever read the output has seen enough of it.
+        // The reader of the output has closed it.
         Ok(Err(error)) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Ok(Err(error)) => {
             render::error(&error);
@@ -35,7 +35,7 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
 }
 
-/// Tells of a fault of the program in one sentence; `RUST_BACKTRACE=1` adds where it came from.
+/// Reports a panic in one sentence; `RUST_BACKTRACE=1` adds where it came from.
 fn report_bug(info: &PanicHookInfo) {
     let place = info.location().map(|place| format!(" ({}:{})", place.file(), place.line()));
     render::note(&format!(
@@ -50,5 +50,5 @@ fn report_bug(info: &PanicHookInfo) {
 
 fn message(payload: &dyn Any) -> &str {
     let text = payload.downcast_ref::<String>().map(String::as_str);
-    text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("it does not say which")
+    text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("no message")
 }

@@ -1,6 +1,6 @@
-//! What the terminal shows: text, tables, numbers as people write them, and how far long work has come.
+//! Output to the terminal: text, tables, readable numbers, and progress.
 //!
-//! Results go to standard output, everything about the way there to standard error.
+//! Results go to standard output, everything else to standard error.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is the file that prints")]
 
 use std::fmt::Write as _;
@@ -12,10 +12,10 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-/// Seconds between lines about work in progress where there is no terminal to draw on.
+/// Seconds between progress lines where there is no terminal.
 pub(crate) const PAUSE: Duration = Duration::from_secs(10);
 
-/// Prints a result, which ends in a newline already.
+/// Prints a result, which already ends in a newline.
 pub(crate) fn result(text: &str) -> Result<()> {
     let mut out = io::stdout().lock();
     out.write_all(text.as_bytes())?;
@@ -27,12 +27,12 @@ pub(crate) fn json(value: &serde_json::Value) -> Result<()> {
     result(&format!("{value:#}\n"))
 }
 
-/// Prints a line about the work; a terminal that is gone must not stop it.
+/// Prints a line to standard error; a closed terminal does not stop the work.
 pub(crate) fn note(line: &str) {
     let _ = writeln!(io::stderr().lock(), "{line}");
 }
 
-/// Prints an error with its causes, each once, then on a line of its own what can be done about it.
+/// Prints an error with its causes, each once, then the hint on its own line.
 pub(crate) fn error(error: &anyhow::Error) {
     let (said, hint) = (message(error), hint(error));
     note(&format!("error: {said}"));
@@ -55,7 +55,7 @@ fn message(error: &anyhow::Error) -> String {
     said
 }
 
-/// What can be done about an error.
+/// The hint for an error.
 fn hint(error: &anyhow::Error) -> Option<String> {
     error.chain().find_map(|cause| match cause.downcast_ref::<Failure>() {
         Some(failure) => Some(failure.hint.clone()),
@@ -63,7 +63,7 @@ fn hint(error: &anyhow::Error) -> Option<String> {
     })
 }
 
-/// A fault of the command line that only this crate knows of.
+/// An error that only this crate can detect.
 #[derive(Debug)]
 struct Failure {
     what: String,
@@ -78,17 +78,17 @@ impl std::fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
-/// An error that says what went wrong and what can be done about it.
+/// An error with a message and a hint.
 pub(crate) fn failure(what: impl Into<String>, hint: impl Into<String>) -> anyhow::Error {
     Failure { what: what.into(), hint: hint.into() }.into()
 }
 
-/// The error for a file that `flag` names and that would be replaced.
+/// The error for a file, named by `flag`, that would be replaced.
 pub(crate) fn exists(path: &Path, flag: &str) -> anyhow::Error {
     failure(format!("{} exists", path.display()), format!("give another {flag}, or --force to replace it"))
 }
 
-/// Whether standard error is a terminal that can be drawn on.
+/// Whether standard error is a terminal.
 pub(crate) fn can_draw() -> bool {
     io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
 }
@@ -104,7 +104,7 @@ pub(crate) fn free(name: &str, extension: &str) -> PathBuf {
     poiesis::run::names::free(Path::new(""), name, extension)
 }
 
-/// Lays out rows in columns; the names in `header` that begin with `>` are of columns of numbers, aligned right.
+/// Formats a table; columns whose name in `header` begins with `>` are aligned right.
 pub(crate) fn table(header: &[&str], rows: &[Vec<String>]) -> String {
     let right: Vec<bool> = header.iter().map(|name| name.starts_with('>')).collect();
     let header = header.iter().map(|name| name.trim_start_matches('>').to_owned()).collect();
@@ -123,7 +123,7 @@ pub(crate) fn table(header: &[&str], rows: &[Vec<String>]) -> String {
     text
 }
 
-/// Lays out names with their values, one a line.
+/// Formats names with their values, one per line.
 pub(crate) fn facts(facts: &[(&str, String)]) -> String {
     let width = facts.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
     let mut text = String::new();
@@ -137,7 +137,7 @@ pub(crate) fn facts(facts: &[(&str, String)]) -> String {
     text
 }
 
-/// A count with its digits in groups: `60,000`.
+/// A count with grouped digits: `60,000`.
 pub(crate) fn count(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
@@ -150,7 +150,7 @@ pub(crate) fn count(number: u64) -> String {
     text
 }
 
-/// A length of time: `0.8 s`, `42 s`, `3 min 20 s`, `2 h 5 min`.
+/// A duration: `0.8 s`, `42 s`, `3 min 20 s`, `2 h 5 min`.
 pub(crate) fn duration(seconds: f64) -> String {
     if seconds < 9.95 {
         return format!("{:.1} s", seconds.max(0.0));
@@ -163,7 +163,7 @@ pub(crate) fn duration(seconds: f64) -> String {
     }
 }
 
-/// A number with about four digits, however large or small.
+/// A number with about four significant digits.
 pub(crate) fn number(value: f64) -> String {
     let size = value.abs();
     if value != 0.0 && !(1e-3..1e6).contains(&size) {
@@ -173,7 +173,7 @@ pub(crate) fn number(value: f64) -> String {
     format!("{value:.places$}")
 }
 
-/// The shape of images as people write it: width × height, then channels.
+/// The shape of images: width × height, then channels.
 pub(crate) fn shape(shape: &[usize]) -> String {
     match shape {
         [height, width, 1] => format!("{width}×{height} grey"),
@@ -184,7 +184,7 @@ pub(crate) fn shape(shape: &[usize]) -> String {
     }
 }
 
-/// How far a long piece of work has come: a bar on a terminal, a line every few seconds elsewhere.
+/// Progress of long work: a bar on a terminal, a line every few seconds elsewhere.
 pub(crate) struct Meter {
     bar: ProgressBar,
     what: String,
@@ -194,7 +194,7 @@ pub(crate) struct Meter {
 }
 
 impl Meter {
-    /// Starts measuring `what`, counted in `unit`.
+    /// Starts showing the progress of `what`, counted in `unit`.
     pub(crate) fn new(what: &str, unit: &'static str, total: Option<u64>, quiet: bool) -> Meter {
         let target =
             if quiet || !can_draw() { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
@@ -206,7 +206,7 @@ impl Meter {
         Meter { bar, what: what.to_owned(), unit, began: now, last }
     }
 
-    /// Starts measuring work that cannot say how far it is.
+    /// Starts showing work without known progress.
     pub(crate) fn working(what: &str, quiet: bool) -> Meter {
         let meter = Meter::new(what, "", None, quiet);
         if let Ok(style) = ProgressStyle::with_template("{prefix} {spinner} {elapsed}") {
@@ -216,7 +216,7 @@ impl Meter {
         meter
     }
 
-    /// Says that `done` are done, of `total` where that is known.
+    /// Shows that `done` are done, of `total` if that is known.
     pub(crate) fn at(&self, done: u64, total: Option<u64>) {
         if self.bar.length() != total {
             self.bar.set_style(style(total.is_some()));
@@ -239,7 +239,7 @@ impl Meter {
         }
     }
 
-    /// Takes the bar away and returns how many seconds the work took.
+    /// Removes the bar and returns how many seconds the work took.
     pub(crate) fn end(self) -> f64 {
         self.bar.finish_and_clear();
         self.began.elapsed().as_secs_f64()

@@ -1,4 +1,4 @@
-//! Training as it is shown: a bar on a terminal, plain lines elsewhere, JSON events for programs, or nothing.
+//! Shows training: a bar on a terminal, plain lines elsewhere, JSON events for programs, or only warnings.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -15,23 +15,23 @@ use crate::render::{PAUSE, can_draw, count, duration, note, number, result};
 pub(crate) enum Show {
     /// A bar, or lines where there is no terminal.
     Progress,
-    /// One JSON object a line on standard output.
+    /// One JSON object per line on standard output.
     Json,
-    /// Warnings alone.
+    /// Only warnings.
     Quiet,
 }
 
-/// Shows the events of one training.
+/// Shows the events of training.
 pub(crate) struct Watch {
     show: Show,
     bar: ProgressBar,
     drawn: bool,
     batch_size: u64,
     steps: u64,
-    /// Examples in a second, smoothed.
+    /// Examples per second, smoothed.
     rate: f64,
     metrics: String,
-    /// The last measurement on held-out data.
+    /// The last held-out metric.
     measured: String,
     /// The last checkpoint: its step, and when it was written.
     saved: Option<(u64, Instant)>,
@@ -65,13 +65,13 @@ impl Watch {
         }
     }
 
-    /// Takes one event.
+    /// Shows one event.
     pub(crate) fn see(&mut self, event: &Event) {
         self.remember(event);
         match self.show {
             Show::Json => {
                 if let Some(object) = to_json(event) {
-                    // Training goes on when nobody reads any more.
+                    // Training continues when the output is closed.
                     let _ = result(&format!("{object}\n"));
                 }
             }
@@ -89,7 +89,7 @@ impl Watch {
         }
     }
 
-    /// Takes the bar away.
+    /// Removes the bar.
     pub(crate) fn end(&self) {
         self.bar.finish_and_clear();
     }
@@ -143,7 +143,7 @@ impl Watch {
         }
     }
 
-    /// Time left, speed, terms, last measurement and last checkpoint.
+    /// Time left, speed, metrics, last held-out metric and last checkpoint.
     fn summary(&self, step: u64) -> String {
         if self.rate == 0.0 {
             return String::new();
@@ -163,7 +163,7 @@ impl Watch {
     }
 }
 
-/// How old a checkpoint is, where that is worth saying.
+/// The age of a checkpoint, unless it is recent.
 fn ago(age: Duration) -> String {
     if age < Duration::from_secs(60) {
         String::new()

@@ -18,7 +18,7 @@ use crate::source::{self, Media};
 use crate::staging::Staging;
 use crate::text::collect_text;
 
-/// What came of collecting.
+/// The result of collecting.
 #[derive(Clone, Debug)]
 pub struct Report {
     /// The content of `dataset.json`.
@@ -102,7 +102,7 @@ fn collect_into(
     Ok(Report { card, folder: out.to_owned(), progress })
 }
 
-/// Raised whenever built-in data change, so that what an older build has put into the cache is not taken for them.
+/// Raised whenever built-in data change, so that the cache of an older build is not used.
 const REVISION: u32 = 2;
 
 /// The folder in the cache for a source: its name, then a hash of all that decides the result.

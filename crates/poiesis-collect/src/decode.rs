@@ -27,7 +27,7 @@ pub(crate) fn is_image_name(name: &str) -> bool {
 
 /// Decodes an image file. The error is a reason for the list of skipped files.
 pub(crate) fn decode(bytes: &[u8], limits: &Limits) -> Result<Pixels, String> {
-    // A decoder that trips over a crafted file must not take a million good ones with it.
+    // A malformed file on which the decoder panics must not stop the collection.
     catch_unwind(AssertUnwindSafe(|| decode_any(bytes, limits)))
         .unwrap_or_else(|_| Err("its decoder gave up on it".to_owned()))
 }

@@ -18,8 +18,7 @@ pub(crate) struct Duplicates {
     count: u64,
 }
 
-/// Fifteen bytes of the hash, then the split: short enough for memory, long enough that no two examples meet by
-/// chance.
+/// Fifteen bytes of the hash, then the split: short enough for memory, long enough that collisions do not occur.
 type Record = [u8; 16];
 
 impl Duplicates {

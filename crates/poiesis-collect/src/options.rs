@@ -33,7 +33,7 @@ pub struct Options {
     /// Whether each line of text is a document of its own.
     #[serde(skip_serializing_if = "is_false")]
     pub lines: bool,
-    /// The sample rate to which sound is brought, in Hz. `None` keeps that of the first clip and skips clips of another.
+    /// The sample rate to which sound is resampled, in Hz. `None` keeps that of the first clip and skips clips with others.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sample_rate: Option<u32>,
     /// Whether the channels of sound are mixed into one. Otherwise clips with another number than the first are
@@ -145,7 +145,7 @@ impl Default for Options {
 const MAX_LENGTH: u32 = 8192;
 /// Most tokens of a learned vocabulary.
 const MAX_VOCABULARY: u32 = 1 << 20;
-/// Sample rates that sound may be brought to, in Hz.
+/// Sample rates that sound may be resampled to, in Hz.
 const MIN_RATE: u32 = 1000;
 const MAX_RATE: u32 = 384_000;
 

@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 
 const LOCK_FILE: &str = "lock";
 
-/// A folder in the making. Dropping it without [`Staging::commit`] removes what was written.
+/// A folder being written. Dropping it without [`Staging::commit`] removes what was written.
 pub(crate) struct Staging {
     out: PathBuf,
     folder: PathBuf,

@@ -1,5 +1,5 @@
-//! Streams: text and sound of a split as one long row of elements, cut into documents (clips). A document may go on
-//! in the next shard, so neither documents nor shards limit each other.
+//! Streams: text and sound of a split as one long sequence of elements, cut into documents (clips). A document can
+//! continue in the next shard, so it can be larger than a shard.
 //!
 //! A shard holds `tokens` (u8, u16 or u32, `[n]`) or `samples` (i16, `[n, channels]`), then `starts` (u64), the offsets
 //! in the shard at which documents begin, and `labels` (u32) of these documents where there are classes.

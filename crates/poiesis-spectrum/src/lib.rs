@@ -1,7 +1,7 @@
-//! Fourier transforms and sample rates behind plain functions.
+//! Fourier transforms and resampling.
 //!
-//! The transforms of `rustfft` are generic, so every crate that plans one compiles all of them. This crate compiles them
-//! once, and the crates that use it are quick to rebuild.
+//! The transforms of `rustfft` are generic, so every crate that uses one compiles all of them. This crate compiles them
+//! once, so that the crates that use it are quick to rebuild.
 
 use std::sync::Arc;
 
@@ -19,13 +19,13 @@ const CHUNK: usize = 1024;
 ///
 /// # Panics
 ///
-/// When a buffer that it is given does not have a multiple of `size` numbers.
+/// The transform panics when the length of a buffer is not a multiple of `size`.
 pub fn forward(size: usize) -> Arc<dyn Fft<f64>> {
     FftPlanner::new().plan_fft_forward(size)
 }
 
-/// Brings sound from one sample rate, in Hz, to another, by way of its spectrum: the best method for a whole recording,
-/// with nothing to choose. How long it lasts stays the same to within a frame.
+/// Resamples sound from one sample rate, in Hz, to another in the frequency domain, which needs no choice of a filter. Its
+/// duration stays the same to within a frame.
 ///
 /// # Shapes
 ///

@@ -8,23 +8,23 @@ use serde::{Deserialize, Serialize};
 use crate::data::{PixelEncoding, SampleFormat};
 use crate::rng;
 
-/// What a trained model can do: the only place where it says so.
+/// The abilities of a trained model. Nothing else says what it can do.
 #[derive(Clone, Copy, Default)]
 pub struct Abilities<'a> {
-    /// It draws examples in a way of its own.
+    /// Its own way of sampling.
     pub sampler: Option<&'a dyn Sampler>,
-    /// It turns latents into examples, and so draws them too.
+    /// It decodes latents, and so samples too.
     pub latents: Option<&'a dyn Latents>,
-    /// It turns examples into latents.
+    /// It encodes examples as latents.
     pub encoder: Option<&'a dyn Encoder>,
-    /// It gives the distribution of each value given those before it, and so draws examples, completes and compresses them.
+    /// It gives the distribution of each value given those before it, and so samples, completes and compresses examples.
     pub autoregressive: Option<&'a dyn Autoregressive>,
-    /// It says how probable examples are.
+    /// It gives the likelihood of examples.
     pub likelihood: Option<Likelihood<'a>>,
 }
 
 impl Abilities<'_> {
-    /// The abilities by name, as lists show them.
+    /// The abilities in the order in which lists show them.
     pub fn list(&self) -> Vec<Ability> {
         let draws = self.sampler.is_some() || self.latents.is_some() || self.autoregressive.is_some();
         let has = [
@@ -49,11 +49,11 @@ pub enum Ability {
     Decode,
     /// Turns examples into latents.
     Encode,
-    /// Says how probable an example is.
+    /// Gives the likelihood of examples.
     Likelihood,
-    /// Codes examples without loss.
+    /// Compresses examples losslessly.
     Compress,
-    /// Fills in what is missing of an example, or continues it.
+    /// Fills in missing parts of an example, or continues it.
     Complete,
 }
 
@@ -71,7 +71,7 @@ impl Ability {
     }
 }
 
-/// What a way of drawing accepts of a request, beside seed and count.
+/// What a way of sampling accepts in a request, besides seed and count.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Accepts {
     /// A class.
@@ -80,9 +80,9 @@ pub struct Accepts {
     pub prompt: bool,
     /// Parts of the example that are kept.
     pub keep: bool,
-    /// A temperature, and a cut to the likeliest values.
+    /// A temperature, top-k and top-p.
     pub temperature: bool,
-    /// A largest length.
+    /// A maximum length.
     pub max_len: bool,
     /// A number of steps.
     pub steps: bool,
@@ -90,9 +90,9 @@ pub struct Accepts {
     pub guidance: bool,
 }
 
-/// Draws examples in a way of its own, such as by diffusion.
+/// Samples in the model's own way, such as by diffusion.
 pub trait Sampler: Sync {
-    /// What it accepts of a request.
+    /// What it accepts in a request.
     fn accepts(&self) -> Accepts;
 
     /// Draws the examples numbered `indices` of the sequence that `seed` starts, each of its class if the model is conditioned on
@@ -103,7 +103,7 @@ pub trait Sampler: Sync {
 
 /// Turns latents into examples.
 pub trait Latents: Sync {
-    /// The parts of a latent, one after another.
+    /// The parts of a latent, in order.
     fn parts(&self) -> Vec<LatentPart>;
 
     /// How many classes it is conditioned on; 0 for none.
@@ -136,7 +136,7 @@ impl dyn Latents + '_ {
     }
 }
 
-/// Draws `count` latents of the given parts, one after another.
+/// Draws `count` latents of the given parts, concatenated.
 pub fn draw_latent(parts: &[LatentPart], generator: &mut rng::Generator, count: usize) -> Vec<f32> {
     let mut draw = |part: &LatentPart, count: usize| match part.prior {
         Prior::Normal => rng::normal(generator, part.size * count),
@@ -153,11 +153,11 @@ pub fn draw_latent(parts: &[LatentPart], generator: &mut rng::Generator, count: 
 /// Values of a latent that belong together.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct LatentPart {
-    /// Its name, such as `z`.
+    /// The name, such as `z`.
     pub name: String,
-    /// How many values it has.
+    /// The number of values.
     pub size: usize,
-    /// The distribution that they are drawn from.
+    /// The distribution they are drawn from.
     pub prior: Prior,
 }
 
@@ -177,7 +177,7 @@ pub trait Encoder: Sync {
     fn encode(&self, values: Tensor<2>) -> Tensor<2>;
 }
 
-/// How probable examples are: exactly, or by a bound.
+/// The likelihood of examples, exact or as a bound.
 #[derive(Clone, Copy)]
 pub enum Likelihood<'a> {
     /// log p(x) of images.
@@ -202,12 +202,12 @@ pub trait ImageLikelihood: Sync {
 
 /// The exact likelihood of sequences.
 pub trait TokenLikelihood: Sync {
-    /// Levels of an image's values or of a sample of sound, for a model that reads them.
+    /// The number of levels of an image's values or of sound samples, for a model that reads them.
     fn levels(&self) -> usize {
         256
     }
 
-    /// How many tokens a window should have: those that a prediction can see, and the one that is predicted.
+    /// How many tokens a window should have: the context of a prediction, and the token that is predicted.
     fn window(&self) -> usize;
 
     /// log p of each token but the first, given those before it in its row, `[batch, length]` to
@@ -220,19 +220,19 @@ pub trait Bound: Sync {
     /// How it reads pixels.
     fn encoding(&self) -> PixelEncoding;
 
-    /// The terms of `samples` draws of the bound of each image.
+    /// The bound's terms for each image, from `samples` draws of z.
     ///
-    /// `images` is `[batch, height, width, channels]` in the model's [`PixelEncoding`]; `indices` numbers them, so that
-    /// the noise of an image depends on `(seed, its number, the draw)` alone.
+    /// `images` is `[batch, height, width, channels]` in the model's [`PixelEncoding`]. `indices` are their numbers: the
+    /// noise of an image depends only on the seed, its number and the number of the draw.
     fn log_weights(&self, images: Tensor<4>, seed: u64, indices: &[u64], samples: Range<u64>) -> LogWeights;
 }
 
 /// Gives the distribution of each value of a sequence, given the values before it.
 ///
-/// Text is a sequence of tokens, sound one of what its [`SampleFormat`] splits samples into; an image is a sequence of its values, row
-/// by row, the channels of a pixel one after another.
+/// Text is a sequence of tokens; sound is a sequence of the values into which its [`SampleFormat`] splits samples; an image
+/// is a sequence of its values, row by row, with the channels of a pixel next to each other.
 pub trait Autoregressive: Sync {
-    /// How many different values there are: `0..num_values()`.
+    /// The number of possible values, which are `0..num_values()`.
     fn num_values(&self) -> usize;
 
     /// How many classes it is conditioned on; 0 for none.
@@ -255,10 +255,10 @@ pub trait Autoregressive: Sync {
     }
 }
 
-/// Sequences that are read or generated in parallel, value by value.
+/// Reads or generates sequences in parallel, value by value.
 ///
-/// What it gives for a sequence has the same bits whatever the number of sequences in parallel and the number of
-/// threads, on the same kind of processor.
+/// The results for a sequence are bit-identical for any number of parallel sequences and any number of threads, on the
+/// same kind of processor.
 pub trait IncrementalDecoder {
     /// The log-probabilities of the next value of each sequence in nats, `[sequences, num_values]`, row by row.
     fn log_probs(&mut self) -> &[f32];
@@ -271,13 +271,13 @@ pub trait IncrementalDecoder {
     fn append(&mut self, values: &[u32]);
 }
 
-/// Draws of a variational bound, in nats.
+/// The terms of a variational bound, in nats.
 ///
 /// With z drawn from q(z|x), log w = log p(x|z) + log p(z) − log q(z|x). The mean of log w is the evidence lower
 /// bound; the logarithm of the mean of w is a tighter one (Burda et al. 2016).
 #[derive(Clone, Debug)]
 pub struct LogWeights {
-    /// log w, for each image its draws in turn: `[batch][samples]`.
+    /// log w of each draw of each image: `[batch][samples]`.
     pub log_w: Vec<Vec<f64>>,
     /// log p(x|z) of the first draw of each image.
     pub reconstruction: Vec<f64>,

@@ -1,4 +1,4 @@
-//! Files that are there whole or not at all: written beside under another name, synced, then renamed.
+//! Files that appear whole: written under a temporary name in the same folder, synced, then renamed.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -18,8 +18,7 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     file.commit()
 }
 
-/// Removes what processes that were killed left of files they were writing in `folder`. For the one process that
-/// writes there.
+/// Removes the temporary files that killed processes have left in `folder`. Only the process that writes there may call it.
 ///
 /// # Errors
 /// [`Error::Io`].
@@ -34,7 +33,7 @@ pub fn sweep(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// A file being written that takes its name only on [`AtomicFile::commit`], and vanishes when dropped before it.
+/// A file being written. It gets its name on [`AtomicFile::commit`], and is removed when it is dropped before that.
 #[derive(Debug)]
 pub struct AtomicFile {
     target: PathBuf,
@@ -43,7 +42,7 @@ pub struct AtomicFile {
 }
 
 impl AtomicFile {
-    /// Opens an empty file beside `target`, making the folder above it where it is missing.
+    /// Opens an empty temporary file in the folder of `target`, which is made where it is missing.
     ///
     /// # Errors
     /// [`Error::Io`] when the folder cannot be made or written.
@@ -94,13 +93,13 @@ impl Drop for AtomicFile {
     fn drop(&mut self) {
         if !self.temporary.as_os_str().is_empty() {
             self.file = None;
-            // Nothing can be done about a temporary file that cannot be removed either.
+            // If the temporary file cannot be removed, nothing more can be done.
             let _ = fs::remove_file(&self.temporary);
         }
     }
 }
 
-/// Makes the names in `folder` (files made, renamed, removed) last through a power cut, where the system can.
+/// Syncs `folder`, so that files made, renamed or removed in it stay so after a power cut, where the system supports it.
 ///
 /// # Errors
 /// [`Error::Io`] when the folder cannot be opened or synced.
@@ -111,7 +110,7 @@ pub fn sync_folder(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The folder a path lies in; the current one for a bare file name.
+/// The parent folder of a path; the current one for a bare file name.
 pub(crate) fn folder_of(path: &Path) -> &Path {
     match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,

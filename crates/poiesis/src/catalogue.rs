@@ -58,7 +58,7 @@ pub fn read_config(text: &str) -> Result<RunConfig> {
     RunConfig::from_toml(text, |name| find(name)?.defaults())
 }
 
-/// Refuses data of a kind that a model does not learn, and says which models do.
+/// Returns an error for data of a kind that a model does not learn, naming the models that do.
 ///
 /// # Errors
 ///

@@ -1,9 +1,9 @@
-//! Entropy coding of sequences by a model's probabilities: the fewer nats a model gives to data, the fewer bytes they take.
+//! Entropy coding of sequences with a model's probabilities: the fewer nats data have under the model, the fewer bytes they take.
 //!
-//! A range coder (Martin 1979; the crate `constriction`) narrows an interval by the probability of each value, −log₂ p bits at a time. The decoder
-//! must know the same probabilities to the last bit, so they are rounded to whole numbers of 2⁻²⁴, and [`Autoregressive`] promises the
-//! same bits however sequences are read. Sequences are coded in parallel, in groups, because a model reads many faster
-//! than one; the probabilities of a value do not depend on the other sequences.
+//! A range coder (Martin 1979; the crate `constriction`) spends −log₂ p bits on each value. The decoder needs bit-identical
+//! probabilities, so they are rounded to multiples of 2⁻²⁴, and [`Autoregressive`] guarantees the same bits however
+//! sequences are read. Sequences are coded in groups, because a model reads several in parallel faster than one by one; the
+//! probabilities of a value do not depend on the other sequences.
 
 use std::f64::consts::LN_2;
 
@@ -14,9 +14,9 @@ use constriction::stream::{Decode as _, Encode as _};
 
 use crate::abilities::Autoregressive;
 
-/// Bits of the rounded probabilities.
+/// Precision of the rounded probabilities in bits.
 const PRECISION: usize = 24;
-/// All of them together.
+/// The sum of the rounded probabilities of a distribution.
 const WHOLE: u32 = 1 << PRECISION;
 /// Sequences that are coded in parallel.
 const GROUP: usize = 64;
@@ -26,11 +26,11 @@ const GROUP: usize = 64;
 pub struct Coded {
     /// The words of the range coder.
     pub words: Vec<u32>,
-    /// −Σ log₂ p of all values under the model's own probabilities, before they are rounded: no code can do with fewer.
+    /// −Σ log₂ p of all values under the model's probabilities before rounding: a lower bound for any code, in bits.
     pub bits: f64,
 }
 
-/// Codes `sequences` of classes `classes`; `progress` is told how many values are done.
+/// Codes `sequences` of classes `classes`; `progress` receives the number of values done.
 ///
 /// # Panics
 ///
@@ -64,10 +64,10 @@ pub fn encode(
     Coded { words, bits: coder.bits }
 }
 
-/// Decodes sequences of `lengths` and `classes` that [`encode`] made; `progress` is told how many values are done.
+/// Decodes sequences of `lengths` and `classes` that [`encode`] coded; `progress` receives the number of values done.
 ///
-/// `None` when the words end early or fit no value: they are damaged, or of another model. Words that are
-/// damaged otherwise decode to other values.
+/// `None` when the words end early or fit no value: they are damaged, or were made with another model. Other damage is
+/// not detected here and gives wrong values.
 ///
 /// # Panics
 ///
@@ -104,7 +104,7 @@ pub fn decode(
     Some(sequences)
 }
 
-/// Codes numbers that nothing is known of but how many they could be: each is `(number, how many)`.
+/// Codes numbers that are uniformly distributed: each is `(number, how many there could be)`.
 ///
 /// # Panics
 ///
@@ -122,7 +122,7 @@ pub fn encode_uniform(numbers: impl IntoIterator<Item = (u32, u32)>) -> Coded {
     Coded { words, bits }
 }
 
-/// Decodes numbers that [`encode_uniform`] coded, given how many each could be; `None` when the words end early.
+/// Decodes numbers that [`encode_uniform`] coded, given how many there could be of each; `None` when the words end early.
 pub fn decode_uniform(many: impl IntoIterator<Item = u32>, words: &[u32]) -> Option<Vec<u32>> {
     let mut coder = DefaultRangeDecoder::from_compressed(words.to_vec()).ok()?;
     let mut number = |many: u32| match many {
@@ -190,14 +190,14 @@ impl Encoder {
         assert!((value as usize) < log_probs.len(), "value {value} of {}", log_probs.len());
         self.bits -= f64::from(log_probs[value as usize]) / LN_2;
         self.rounded.round(log_probs);
-        // The interval of every value has a width, and memory does not refuse words.
+        // Every value has an interval of positive width, and writing words to memory does not fail.
         if let Err(fault) = self.coder.encode_symbol(value as usize, &self.rounded) {
             panic!("value {value} could not be coded: {fault:?}");
         }
     }
 }
 
-/// A distribution rounded to whole numbers, every value with at least one: where the interval of each value begins.
+/// A distribution rounded to whole numbers, at least one for each value, as the start of each value's interval.
 struct Rounded {
     starts: Vec<u32>,
 }
@@ -208,7 +208,7 @@ impl Rounded {
         Rounded { starts: vec![0; num_values + 1] }
     }
 
-    /// Takes log-probabilities. What rounding leaves over goes to the likeliest value.
+    /// Rounds log-probabilities. The remainder goes to the likeliest value.
     fn round(&mut self, log_probs: &[f32]) {
         let best = log_probs.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         assert!(best.is_finite(), "a distribution without a likeliest value: {log_probs:?}");

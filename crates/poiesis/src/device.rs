@@ -1,21 +1,21 @@
-//! Where tensors live: the one place that turns the text of `--device` into a Burn device.
+//! Devices: the one place that turns the text of `--device` into a Burn device.
 
 use burn::tensor::{Device, DeviceType};
 use poiesis_kernels::{SimdLimit, limit_simd};
 
 use crate::error::{Error, Result};
 
-/// The kinds of device this build has code for: the CPU always, GPUs with the feature `vulkan`.
+/// The kinds of device in this build: always the CPU, and GPUs with the feature `vulkan`.
 const KINDS: &[(&str, DeviceType)] = &[
     ("cpu", DeviceType::Flex),
     #[cfg(feature = "vulkan")]
     ("vulkan", DeviceType::Vulkan),
 ];
 
-/// All kinds that a build can have code for.
+/// The kinds of device that a build can have.
 const ALL: &[&str] = &["cpu", "vulkan"];
 
-/// The kinds of device this build knows, as they are written after `--device`.
+/// The kinds of device in this build, as they are written after `--device`.
 pub fn kinds() -> impl Iterator<Item = &'static str> {
     KINDS.iter().map(|(kind, _)| *kind)
 }
@@ -41,7 +41,7 @@ pub fn device(name: &str) -> Result<Device> {
     wanted.cloned().ok_or_else(|| not_found(name, kind, found.len()))
 }
 
-/// Whether a device so called is the CPU.
+/// Whether the device with this name is the CPU.
 pub fn is_cpu(name: &str) -> bool {
     name.split(':').next() == Some("cpu")
 }
@@ -49,31 +49,30 @@ pub fn is_cpu(name: &str) -> bool {
 fn not_built(name: &str, kind: &str) -> Error {
     Error::NoDevice {
         name: name.into(),
-        reason: "this build has no code for it".into(),
+        reason: "this build does not support it".into(),
         remedy: format!("build with `--features {kind}`, or take {}", kinds().collect::<Vec<_>>().join(", ")),
     }
 }
 
 fn not_found(name: &str, kind: &str, count: usize) -> Error {
     let reason = match count {
-        0 => format!("this machine shows no {kind} device"),
+        0 => format!("this machine has no {kind} device"),
         1 => format!("this machine has one {kind} device, number 0"),
         _ => format!("this machine has {count} {kind} devices, numbers 0 to {}", count - 1),
     };
     let remedy = match count {
-        0 => "see that its driver is installed, or take cpu".into(),
+        0 => "check that its driver is installed, or use cpu".into(),
         _ => format!("write {kind}:0"),
     };
     Error::NoDevice { name: name.into(), reason, remedy }
 }
 
-/// Keeps the processor to the vector instructions of that name (see [`poiesis_kernels::instruction_set`]), where it would
-/// otherwise use better ones, so that it computes the same numbers as one that has no better. Does nothing for a name it
-/// does not know.
+/// Limits this process to the vector instructions with that name (see [`poiesis_kernels::instruction_set`]), so that it
+/// computes the same numbers as on a processor that has no better ones. Does nothing for an unknown name.
 ///
 /// # Panics
 ///
-/// When something was computed already with other instructions.
+/// When something has already been computed with other instructions.
 pub fn compute_with(instructions: &str) {
     match instructions {
         "avx2" => limit_simd(SimdLimit::Avx2),
@@ -108,7 +107,7 @@ mod tests {
         if !cfg!(feature = "vulkan") {
             assert_eq!(
                 message("vulkan:1"),
-                "there is no device `vulkan:1`: this build has no code for it; build with `--features vulkan`, or take cpu"
+                "there is no device `vulkan:1`: this build does not support it; build with `--features vulkan`, or use cpu"
             );
         }
     }

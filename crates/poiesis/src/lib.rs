@@ -1,12 +1,11 @@
 //! Poiesis trains generative models on your data, shows what they learned, and puts them to work.
 //!
-//! The library follows four steps. **Collect**: `poiesis_collect` packs images, text or sound into a data
-//! set. **Train**:
-//! [`train::train`] runs any model of the [`catalogue`] on it, and writes a [`run`]. **Discover** and **apply**:
-//! a [`Trained`] model is opened from a run and asked for its [`abilities`], by the verbs of [`discover`],
-//! [`apply`] and [`evaluate`]. All of them draw through [`generate`].
+//! The library has four steps. **Collect**: `poiesis_collect` packs images, text or sound into a data set. **Train**:
+//! [`train::train`] trains any model of the [`catalogue`] on it and writes a [`run`]. **Discover** and **apply**:
+//! a [`Trained`] model is opened from a run, and [`discover`], [`apply`] and [`evaluate`] use its [`abilities`].
+//! All of them sample through [`generate`].
 //!
-//! Images are `[batch, height, width, channels]` in [-1, 1], binarised ones in {0, 1}. Likelihoods are nats for each
+//! Images are `[batch, height, width, channels]` in [-1, 1], binarised ones in {0, 1}. Likelihoods are in nats per
 //! example. Randomness is keyed ([`rng`]): the same numbers for any batch size and any number of threads.
 //! The library never prints, never reads the environment and never exits.
 

@@ -1,9 +1,8 @@
-//! Randomness: one counter-based generator, keyed by (seed, purpose, index).
+//! Random numbers: one counter-based generator, keyed by (seed, purpose, index).
 //!
-//! A draw depends on its key alone, never on what was drawn before it, so sample *i* is the same whatever
-//! the batch size, the number of threads or the device that asked, and a resumed run draws what an unbroken
-//! one would have drawn. The generator is ChaCha with 8 rounds; the purpose is part of its key in plain text
-//! and the index selects its stream.
+//! A draw depends on its key alone, never on earlier draws. So sample *i* is the same for any batch size, number of threads
+//! and device, and a resumed run draws the same numbers as an unbroken one. The generator is ChaCha with 8 rounds; the
+//! purpose is part of its key in plain text, and the index selects its stream.
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -16,7 +15,7 @@ pub type Generator = ChaCha8Rng;
 ///
 /// # Panics
 ///
-/// When `purpose` is longer than 24 bytes: it would no longer fit into the key beside the seed.
+/// When `purpose` is longer than 24 bytes, as the key also has the seed.
 pub fn generator(seed: u64, purpose: &str, index: u64) -> Generator {
     let mut generator = ChaCha8Rng::from_seed(key(seed, purpose));
     generator.set_stream(index);
@@ -46,8 +45,8 @@ pub fn uniform(generator: &mut Generator, len: usize) -> Vec<f32> {
     (0..len).map(|_| unit(generator.next_u32())).collect()
 }
 
-/// Draws a whole number uniformly from `0..bound`, by the high half of a product (Lemire 2019, without its
-/// rejection: the bias is below `bound` in 2⁶⁴).
+/// Draws an integer uniformly from `0..bound`, as the high half of a product (Lemire 2019, without rejection: the bias is
+/// below `bound` in 2⁶⁴).
 pub fn below(generator: &mut Generator, bound: u64) -> u64 {
     ((u128::from(generator.next_u64()) * u128::from(bound)) >> 64) as u64
 }
@@ -61,10 +60,10 @@ fn unit(bits: u32) -> f32 {
     (bits >> 8) as f32 * (1.0 / 16_777_216.0)
 }
 
-/// Returns where position `index` of `0..len` goes in the permutation keyed by `(seed, epoch)`.
+/// Returns the image of `index` under the permutation of `0..len` keyed by `(seed, epoch)`.
 ///
 /// The permutation is computed, not stored: four rounds of a Feistel network over the smallest even number of
-/// bits that covers `len`, applied again while the result lies outside (cycle walking, Black and Rogaway 2002).
+/// bits that covers `len`, applied again while the result is out of range (cycle walking, Black and Rogaway 2002).
 ///
 /// # Panics
 ///

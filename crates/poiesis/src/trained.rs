@@ -32,7 +32,7 @@ pub enum Weights {
 }
 
 impl Weights {
-    /// What they are, in one word.
+    /// Their name, in one word.
     pub fn name(self) -> &'static str {
         match self {
             Weights::Ema => "averaged",
@@ -41,7 +41,7 @@ impl Weights {
     }
 }
 
-/// What to open of a run, and where; made by [`Trained::builder`].
+/// Options for opening a run; made by [`Trained::builder`].
 ///
 /// ```no_run
 /// use poiesis::{Trained, Weights};
@@ -65,7 +65,7 @@ impl Default for Open {
 }
 
 impl Open {
-    /// Uses the checkpoint of this step, not the newest.
+    /// Uses the checkpoint of this step instead of the newest.
     pub fn step(self, step: u64) -> Open {
         Open { step: Some(step), ..self }
     }
@@ -133,7 +133,7 @@ impl Open {
     }
 }
 
-/// The model's name and its own settings as the run has written them down.
+/// The model's name and its own settings as they are saved in the run.
 fn own_settings(config: &str, model: &str) -> String {
     let mut table: toml::Table = toml::from_str(config).unwrap_or_default();
     let section: toml::Table =
@@ -147,7 +147,7 @@ pub struct Trained {
     pub entry: &'static dyn Entry,
     /// The configuration it was trained with.
     pub config: RunConfig,
-    /// What the run says of itself.
+    /// The run's `run.json`.
     pub info: RunInfo,
     /// What its examples are.
     pub spec: DataSpec,
@@ -155,9 +155,9 @@ pub struct Trained {
     pub step: u64,
     /// Whether the weights are averages.
     pub averaged: bool,
-    /// Where it lives.
+    /// The device it is on.
     pub device: burn::tensor::Device,
-    /// What was passed over while looking for the checkpoint.
+    /// What was skipped while looking for the checkpoint.
     pub notes: Vec<String>,
     path: PathBuf,
     settings: String,
@@ -180,7 +180,7 @@ impl Trained {
         Open::default().open(path)
     }
 
-    /// Opens a model with other choices than those of [`Trained::open`].
+    /// Opens a model with other options than [`Trained::open`].
     pub fn builder() -> Open {
         Open::default()
     }
@@ -190,12 +190,12 @@ impl Trained {
         if self.averaged { Weights::Ema } else { Weights::Raw }
     }
 
-    /// Opens the data that the run was trained on, and checks that they have not changed. They are looked for where they
-    /// were, or at `source` if they have moved; `progress` hears how far packing raw data is.
+    /// Opens the data that the run was trained on, and checks that they have not changed. They are opened where they were, or
+    /// at `source` if they have moved; `progress` receives the progress of packing raw data.
     ///
     /// # Errors
     ///
-    /// [`Error::RunData`] when they are not where they were, those of [`data::open()`] for `source`;
+    /// [`Error::RunData`] when they are not where they were, the errors of [`data::open()`] for `source`,
     /// [`Error::DataChanged`].
     pub fn dataset(
         &self,
@@ -219,8 +219,8 @@ impl Trained {
         Err(Error::DataChanged { run: self.path.clone(), expected, found })
     }
 
-    /// A fingerprint of all that decides what the model computes: its name, its settings, the kind of its data and its
-    /// weights; blake3 in hexadecimal.
+    /// A fingerprint of everything that decides what the model computes: its name, its settings, the kind of its data and its
+    /// weights. BLAKE3 in hexadecimal.
     pub fn fingerprint(&self) -> String {
         let mut hasher = blake3::Hasher::new();
         hasher.update(self.settings.as_bytes());
@@ -261,7 +261,7 @@ impl Trained {
     ///
     /// # Errors
     ///
-    /// [`Error::MissingCapability`] when the model cannot draw, and those of [`generate::generate`].
+    /// [`Error::MissingCapability`] when the model cannot sample, and the errors of [`generate::generate`].
     pub fn generate(&self, request: &Request, sink: &mut Sink) -> Result<()> {
         let abilities = self.abilities();
         if !generate::can_generate(&abilities) {
@@ -286,7 +286,7 @@ impl Trained {
         Ok(all)
     }
 
-    /// Draws the images numbered `indices` of the sequence that `seed` starts: 8-bit, one after another.
+    /// Draws the images of `seed` with the numbers `indices`: 8-bit, concatenated.
     ///
     /// # Errors
     ///
@@ -300,7 +300,7 @@ impl Trained {
         generate::images(&abilities, &self.spec, &self.device, seed, indices)
     }
 
-    /// How it turns latents into examples.
+    /// Its decoder of latents.
     ///
     /// # Errors
     ///
@@ -309,7 +309,7 @@ impl Trained {
         self.abilities().latents.ok_or_else(|| self.cannot(Ability::Decode))
     }
 
-    /// How it turns examples into latents.
+    /// Its encoder.
     ///
     /// # Errors
     ///
@@ -318,7 +318,7 @@ impl Trained {
         self.abilities().encoder.ok_or_else(|| self.cannot(Ability::Encode))
     }
 
-    /// How probable it finds examples.
+    /// Its likelihood.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! `poiesis animate`: the samples drawn during training as a moving picture.
+//! `poiesis animate`: the samples drawn during training as an animation.
 
 use std::path::PathBuf;
 
@@ -14,17 +14,17 @@ use crate::render::{exists, failure, free, result};
 #[command(after_long_help = "Examples:
   poiesis animate runs/dcgan-shapes
   poiesis animate runs/vae-mnist --out learning.gif --fps 8 --hold 3
-  poiesis animate runs/dcgan-emoji64 --out learning.png      APNG: larger, without loss")]
+  poiesis animate runs/dcgan-emoji64 --out learning.png      APNG: larger, lossless")]
 pub(crate) struct Animate {
     /// Folder of the run.
     run: PathBuf,
     /// File to write: .gif, or .png for an APNG [default: a new GIF in the current folder].
     #[arg(long, short, value_name = "FILE")]
     out: Option<PathBuf>,
-    /// Frames in a second.
+    /// Frames per second.
     #[arg(long, value_name = "N", default_value = "10", value_parser = clap::value_parser!(u32).range(1..=50))]
     fps: u32,
-    /// Seconds that the last frame stays.
+    /// Seconds to show the last frame.
     #[arg(long, value_name = "SECONDS", default_value = "2", value_parser = clap::value_parser!(u32).range(0..=60))]
     hold: u32,
     /// Enlarge pixels by this factor.

@@ -1,4 +1,4 @@
-//! `poiesis collect`: any source becomes a packed data set.
+//! `poiesis collect`: packs a source into a data set.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,58 +12,57 @@ use poiesis_collect::{Card, Kind, Options, SplitBy, Vocabulary, collect};
 use crate::args::DataDir;
 use crate::render::{Meter, count, duration, facts, note, program, result, shape};
 
-/// Skipped files that the summary names.
+/// How many skipped files the summary names.
 const NAMED: usize = 5;
 
-/// Pack images, text or sound into a data set that trains fast and remembers where it came from
+/// Pack images, text or sound into a data set for training
 #[derive(Args, Debug)]
 #[command(after_long_help = "Examples:
   poiesis collect photos/ data/photos --size 64
       a folder of images; folders inside it become classes, or splits if called train, valid or test
   poiesis collect emoji.tar.gz data/emoji --size 64 --background '#ffffff' --licence Apache-2.0
-      an archive of PNG files, transparent parts laid over white
+      an archive of PNG files, with white behind transparent parts
   poiesis collect mnist data/mnist-packed --data-dir ../shared/data
       a data set looked up by name
   poiesis collect shapes data/shapes --size 32 --count 50000 --seed 1
       data made by code
   poiesis collect book.txt data/book --vocabulary bpe --vocabulary-size 2048
-      a text, the last tenth of it held out; tokens learned by byte-pair encoding
+      a text whose last tenth is held out, with tokens learned by byte-pair encoding
   poiesis collect novels.tar.gz data/novels --validation-files 'Stevenson*' --test-files 'Doyle*'
-      texts of which some are held out by name
+      texts, some of them held out by name
   poiesis collect names.txt data/names --lines
-      each line a document
+      each line is a document
   poiesis collect recordings/ data/voices --sample-rate 16000 --mono
-      sound of any sample rate, brought to one; folders become classes
+      sound, resampled to one rate; folders become classes
 
-Images (PNG, JPEG, WebP, BMP, GIF, TIFF), sound (WAV of 8 to 32 bits and floating point, FLAC) and text (.txt, and .jsonl
-with a `text`; UTF-8, also gzipped) in folders, zip and tar(.gz); WebDataset shards, Hugging Face parquet, IDX, CIFAR
-binary, npy and npz of images. A file that cannot be read is skipped, counted and listed.")]
+Images (PNG, JPEG, WebP, BMP, GIF, TIFF), sound (WAV with 8 to 32 bits or floating point, FLAC) and text (.txt, \
+or .jsonl with a `text`; UTF-8, also gzipped) in folders, zip and tar(.gz); WebDataset shards, Hugging Face \
+parquet, IDX, CIFAR binary, npy and npz images. A file that cannot be read is skipped, counted and listed.")]
 pub(crate) struct Collect {
     /// Folder, archive or data file, built-in data (shapes, rings, grid) or a name below --data-dir.
     source: String,
-    /// Folder to make.
+    /// Folder to create.
     out: PathBuf,
-    /// Sides of the prepared images in pixels, N or WIDTHxHEIGHT [default: those of the source].
+    /// Size of the prepared images in pixels, N or WIDTHxHEIGHT [default: that of the source].
     #[arg(long, value_name = "N|WxH", value_parser = size)]
     size: Option<(u32, u32)>,
-    /// What to do with images of another shape: cut the centre out, or stretch them.
+    /// What to do with images of another aspect ratio: crop the centre, or stretch them.
     #[arg(long, value_name = "HOW", default_value = "center", value_parser = ["center", "none"])]
     crop: String,
     /// Channels of the prepared images: 1 grey, 3 RGB, 4 RGBA [default: those of the first image].
     #[arg(long, value_name = "N")]
     channels: Option<u8>,
-    /// Colour that transparent pixels are laid over.
+    /// Background colour behind transparent pixels.
     #[arg(long, value_name = "#RRGGBB", default_value = "#ffffff", value_parser = color)]
     background: [u8; 3],
-    /// Part of the examples that is held out for validation when the source has no splits; of a single text or clip, its
-    /// end.
+    /// Fraction of the examples held out for validation when the source has no splits; the end of a single text or clip.
     #[arg(long, value_name = "PART", default_value = "0.1")]
     holdout: f64,
-    /// Files to hold out for validation: a pattern with *, ? and [a-z] for their names, or for their paths if it has a /;
-    /// may be given several times.
+    /// Files to hold out for validation: a pattern with *, ? and [a-z] for their names, or for their paths if it has a /; can
+    /// be given several times.
     #[arg(long, value_name = "PATTERN")]
     validation_files: Vec<String>,
-    /// Files to hold out for the test, likewise; all others are for training.
+    /// Files to hold out for testing, likewise; all others are for training.
     #[arg(long, value_name = "PATTERN")]
     test_files: Vec<String>,
     /// Take the class of a file from its name, up to the first `_`, instead of from its folder.
@@ -73,25 +72,25 @@ pub(crate) struct Collect {
     /// [default: characters if there are at most 1,024, otherwise bytes].
     #[arg(long, value_name = "KIND", value_parser = ["bytes", "characters", "bpe"])]
     vocabulary: Option<String>,
-    /// Most tokens of a learned vocabulary [default: 4096].
+    /// Maximum size of a learned vocabulary [default: 4096].
     #[arg(long, value_name = "N")]
     vocabulary_size: Option<u32>,
-    /// Take each line of text for a document, not each file.
+    /// Treat each line of text as a document, not each file.
     #[arg(long)]
     lines: bool,
-    /// Bring sound to this sample rate [default: that of the first clip; clips of another are skipped].
+    /// Resample sound to this rate [default: that of the first clip; clips with other rates are skipped].
     #[arg(long, value_name = "HZ")]
     sample_rate: Option<u32>,
-    /// Mix the channels of sound into one.
+    /// Mix sound to mono.
     #[arg(long)]
     mono: bool,
     /// Name of the data set [default: that of the source].
     #[arg(long, value_name = "TEXT")]
     name: Option<String>,
-    /// Licence of the data, to be kept with them.
+    /// Licence of the data, saved with them.
     #[arg(long, value_name = "TEXT", visible_alias = "license")]
     licence: Option<String>,
-    /// How many examples of built-in data to make.
+    /// Number of examples of built-in data.
     #[arg(long, value_name = "N")]
     count: Option<usize>,
     /// Seed of built-in data.
@@ -170,7 +169,7 @@ fn color(text: &str) -> Result<[u8; 3], String> {
     open::color(text).map_err(|error| error.hint().unwrap_or_default())
 }
 
-/// The facts of a packed data set, as text.
+/// A summary of a packed data set.
 pub(crate) fn summary(card: &Card, folder: &Path) -> String {
     let splits: Vec<String> =
         card.splits.iter().map(|split| format!("{} {}", count(split.count as u64), split.split)).collect();
@@ -246,7 +245,7 @@ fn plural(kind: Kind) -> &'static str {
     }
 }
 
-/// The elements of a stream in all, then in each split.
+/// The number of elements of a stream, in total and in each split.
 fn elements(card: &Card, show: impl Fn(u64) -> String) -> String {
     let total = card.splits.iter().map(|split| split.elements).sum();
     let each: Vec<String> =
@@ -267,7 +266,7 @@ fn vocabulary(vocabulary: &Vocabulary) -> String {
     }
 }
 
-/// The classes with how often they occur in the train split; the first of them where there are many.
+/// The classes with their counts in the train split; only the first ones where there are many.
 fn classes(card: &Card) -> String {
     const SHOWN: usize = 20;
     let train = card.splits.first().map(|split| split.class_counts.as_slice()).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! `poiesis complete`: what is missing of an image, or comes after a text or a sound, drawn by a model.
+//! `poiesis complete`: fills in missing parts of images, or continues a text or a sound.
 
 use std::path::{Path, PathBuf};
 
@@ -19,18 +19,19 @@ use super::sample::Sample;
 use crate::args::{Chosen, OfRun, Out};
 use crate::render::{Meter, failure, result};
 
-/// Fill in what is missing of images, or continue a text or a sound
+/// Fill in missing parts of images, or continue a text or a sound
 #[derive(Args, Debug)]
 #[command(after_long_help = "Examples:
-  poiesis complete runs/gated-pixelcnn-mnist                            held-out images without their lower halves
+  poiesis complete runs/gated-pixelcnn-mnist                            the lower halves of held-out images
   poiesis complete runs/gated-pixelcnn-mnist --missing 10,10,8,8 --images 4 --count 6
   poiesis complete runs/pixelcnn-pp-cifar10 --image photo.png --mask hole.png
   poiesis complete runs/transformer-tinyshakespeare --text 'ROMEO:' --length 400
   poiesis complete runs/wavenet-fsdd --sound begun.wav --length 1
 
-A row of the picture holds an image, what the model sees of it, and its completions. Known pixels are never altered. An
-autoregressive model draws row by row, so it knows what lies above and left of a missing pixel. A text or sound begins exactly as
-given and continues as with `poiesis sample --prime` and `--prime-sound`.")]
+A row of the picture has an image, the part that the model sees, and its completions. Known pixels are never \
+changed. An autoregressive model generates row by row, so it uses only the known pixels above and left of a \
+missing one. A text or sound begins exactly as given and continues as with `poiesis sample --prime` and \
+`--prime-sound`.")]
 pub(crate) struct Complete {
     #[command(flatten)]
     of: OfRun,
@@ -40,13 +41,13 @@ pub(crate) struct Complete {
     /// Split that images come from [default: test if there is one, else validation].
     #[arg(long, value_name = "SPLIT", value_parser = split, conflicts_with = "image")]
     split: Option<Split>,
-    /// How many images of the split.
+    /// Number of images of the split.
     #[arg(long, value_name = "N", default_value = "8", value_parser = pictures::positive)]
     images: usize,
-    /// Number of the first of them, which the others follow [default: spread over the split].
+    /// Number of the first image; the others follow it [default: spread over the split].
     #[arg(long, value_name = "N")]
     first: Option<usize>,
-    /// What is missing: `lower`, `upper`, `left` or `right` half, or a rectangle LEFT,TOP,WIDTH,HEIGHT.
+    /// Missing part: the `lower`, `upper`, `left` or `right` half, or a rectangle LEFT,TOP,WIDTH,HEIGHT.
     #[arg(long, value_name = "PART", default_value = "lower")]
     missing: String,
     /// A PNG image of the model's size that is white where pixels are missing.
@@ -58,10 +59,10 @@ pub(crate) struct Complete {
     /// WAV file to continue, for a model of sound.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["image", "split", "mask"])]
     sound: Option<PathBuf>,
-    /// Tokens of a text, at most [default: 1000]; seconds of a sound, at most [default: 2].
+    /// Maximum tokens of a text [default: 1000], or seconds of a sound [default: 2].
     #[arg(long, value_name = "N")]
     length: Option<f64>,
-    /// Completions of each image, or of the text or sound [default: 8 of an image, 1 of a text, 4 of a sound].
+    /// Completions of each image, or of the text or sound [default: 8 for an image, 1 for a text, 4 for a sound].
     #[arg(long, short = 'n', value_name = "N", value_parser = pictures::positive)]
     count: Option<usize>,
     /// Class of the images, for a model conditioned on classes: its name or number [default: that of each image of the split].
@@ -133,7 +134,7 @@ impl Complete {
             let request = Request {
                 seed: self.seed + done as u64,
                 count: count as u64,
-                // An image of a split has its own class.
+                // An image from a split has its own class.
                 condition: Condition { class: class.or(*label), prompt: None, keep },
                 params,
                 ..Request::default()
@@ -158,7 +159,7 @@ impl Complete {
         let dataset = self.data.open(trained)?;
         let wanted = self.split.map_or(vec![Split::Test, Split::Validation], |split| vec![split]);
         let Some(view) = wanted.iter().find_map(|&split| dataset.split(split)) else {
-            let what = format!("{} has nothing held out", dataset.card().name);
+            let what = format!("{} has no held-out examples", dataset.card().name);
             return Err(failure(what, "give --split train, or --image"));
         };
         let indices: Vec<usize> = match self.first {
@@ -177,7 +178,7 @@ impl Complete {
         Ok(indices.into_iter().map(original).collect())
     }
 
-    /// What is missing of the images.
+    /// The missing part of the images.
     fn mask(&self) -> Result<Mask> {
         Ok(match &self.mask {
             Some(file) => Mask::from_picture(&Picture::read_png(file)?.0),

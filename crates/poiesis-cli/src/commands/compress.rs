@@ -1,4 +1,4 @@
-//! `poiesis compress`: files made small by what a model knows of their kind.
+//! `poiesis compress`: lossless compression with a trained model.
 
 use std::path::PathBuf;
 
@@ -16,7 +16,7 @@ use super::pictures::positive;
 use crate::args::WhichWeights;
 use crate::render::{Meter, count, duration, exists, facts, failure, json, result};
 
-/// Compress files without loss, by a model that knows their kind
+/// Compress files losslessly with a trained model
 #[derive(Args, Debug)]
 #[command(after_long_help = "Examples:
   poiesis compress letter.txt --model runs/transformer-novels -o letter.poi
@@ -25,12 +25,13 @@ use crate::render::{Meter, count, duration, exists, facts, failure, json, result
   poiesis compress seven.wav --class 7 --model runs/wavenet-fsdd -o seven.poi
   poiesis decompress letter.poi --model runs/transformer-novels
 
-What the model finds likely becomes small. The archive can only be opened with the very weights it was made with: keep the
-run. Images are kept as pixels, in PNG files; texts byte for byte. Any number of threads gives the same archive.")]
+The likelier a file is under the model, the smaller it becomes. The archive can only be opened with exactly the \
+weights it was made with, so keep the run. Images are restored as PNG files with the same pixels, texts byte for \
+byte. Any number of threads gives the same archive.")]
 pub(crate) struct Compress {
     /// Files of the model's kind: PNG images of its size, texts, or 16-bit WAV files of its rate.
     files: Vec<PathBuf>,
-    /// Folder of the run whose model compresses.
+    /// Folder of the run with the model.
     #[arg(long, value_name = "RUN")]
     model: PathBuf,
     #[command(flatten)]
@@ -44,10 +45,10 @@ pub(crate) struct Compress {
     /// Compress images of this split of the run's data instead of files.
     #[arg(long, value_name = "SPLIT", value_parser = split, conflicts_with = "files")]
     split: Option<Split>,
-    /// With --split, how many images, from its beginning [default: all].
+    /// With --split, the number of images, from its beginning [default: all].
     #[arg(long, value_name = "N", value_parser = positive, requires = "split")]
     images: Option<usize>,
-    /// Class of all that is compressed, for a model conditioned on classes: its name or number [default: the first].
+    /// Class of the files, for a model conditioned on classes: its name or number [default: the first].
     #[arg(long, value_name = "CLASS")]
     class: Option<String>,
     #[command(flatten)]
@@ -94,7 +95,7 @@ impl Compress {
             (
                 "to",
                 format!(
-                    "{} in {}: {:.3} bits a byte, {:.2} times smaller",
+                    "{} in {}: {:.3} bits per byte, {:.2} times smaller",
                     in_bytes(size as u64),
                     duration(seconds),
                     8.0 * size as f64 / compressed.original.max(1) as f64,
@@ -104,7 +105,7 @@ impl Compress {
             (
                 "of which",
                 format!(
-                    "code words {} ({over:+.3} % on the model's −log₂ p), header {}",
+                    "code words {} ({over:+.3} % over the model's −log₂ p), header {}",
                     in_bytes(words as u64),
                     in_bytes(compressed.header as u64)
                 ),

@@ -1,4 +1,4 @@
-//! `poiesis decompress`: what `compress` made small, given back.
+//! `poiesis decompress`: restores the files of an archive.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,19 +11,19 @@ use poiesis::error::in_bytes;
 use crate::args::WhichWeights;
 use crate::render::{Meter, count, duration, exists, facts, note, result, table};
 
-/// Give back the files in an archive that compress made
+/// Restore the files of an archive made by compress
 #[derive(Args, Debug)]
 #[command(after_long_help = "Examples:
   poiesis decompress letter.poi --model runs/transformer-novels
   poiesis decompress digits.poi --model runs/gated-pixelcnn-mnist --out digits/
   poiesis decompress digits.poi --list
 
-Everything is checked before anything is written: the archive's checksum, the model's fingerprint, and the checksum of each
-document.")]
+Everything is checked before anything is written: the archive's checksum, the model's fingerprint, and the \
+checksum of each document.")]
 pub(crate) struct Decompress {
     /// The archive.
     archive: PathBuf,
-    /// Folder of the run whose model compressed it [default: the one the archive names, below runs/].
+    /// Folder of the run with the model that compressed it [default: the one named in the archive, below runs/].
     #[arg(long, value_name = "RUN")]
     model: Option<PathBuf>,
     #[command(flatten)]
@@ -31,10 +31,10 @@ pub(crate) struct Decompress {
     /// Folder to write to.
     #[arg(long, short, value_name = "FOLDER", default_value = ".")]
     out: PathBuf,
-    /// Replace files that exist.
+    /// Replace existing files.
     #[arg(long)]
     force: bool,
-    /// Show what is inside, without a model.
+    /// List the content, without a model.
     #[arg(long)]
     list: bool,
 }

@@ -1,4 +1,4 @@
-//! `poiesis discover`: what a model learned, as pictures and numbers.
+//! `poiesis discover`: shows what a model has learned.
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
@@ -13,10 +13,10 @@ use super::pictures;
 use crate::args::{DataDir, OfRun, Out};
 use crate::render::{failure, number, result, table};
 
-/// Held-out images that show how near new images of this kind lie to the training data.
+/// Number of held-out images whose distance to the training data is measured for comparison.
 const HELD_OUT: usize = 500;
 
-/// Show what a model learned: walks between samples, what a latent dimension means, whether it copies
+/// Show what a model has learned: interpolations, latent traversals, nearest training images
 #[derive(Args, Debug)]
 #[command(after_long_help = "Examples:
   poiesis discover interpolate runs/vae-shapes --rows 4
@@ -44,17 +44,17 @@ impl Discover {
     }
 }
 
-/// Walk between samples: smooth changes mean that features were learned, not examples
+/// Interpolate between samples: smooth changes mean that the model has learned features, not examples
 #[derive(Args, Debug)]
 #[command(after_long_help = "Example:
-  poiesis discover interpolate runs/dcgan-shapes --rows 8 --steps 12 --seed 3 --out walk.png")]
+  poiesis discover interpolate runs/dcgan-shapes --rows 8 --steps 12 --seed 3 --out path.png")]
 struct Interpolate {
     #[command(flatten)]
     of: OfRun,
-    /// Walks, each between two samples of its own.
+    /// Number of interpolations, each between two samples.
     #[arg(long, value_name = "N", default_value = "8", value_parser = pictures::positive)]
     rows: usize,
-    /// Images in a walk.
+    /// Images per interpolation.
     #[arg(long, value_name = "N", default_value = "10", value_parser = pictures::several)]
     steps: usize,
     /// Seed of the samples.
@@ -79,27 +79,27 @@ impl Interpolate {
     }
 }
 
-/// Move one latent dimension at a time: a row changes in one way when its dimension means one thing
+/// Change one latent dimension at a time, one per row, to see what it means
 #[derive(Args, Debug)]
 #[command(after_long_help = "Examples:
-  poiesis discover traverse runs/vae-shapes                   the dimensions that move the image furthest
+  poiesis discover traverse runs/vae-shapes                   the dimensions that change the image most
   poiesis discover traverse runs/vae-shapes --dims 0,3 --index 5")]
 struct Traverse {
     #[command(flatten)]
     of: OfRun,
-    /// Dimensions to move, from 0 [default: those that move the image furthest].
+    /// Dimensions to change, counted from 0 [default: those that change the image most].
     #[arg(long, value_name = "N,N,…", value_delimiter = ',')]
     dims: Vec<usize>,
-    /// How many dimensions are shown where none are named.
+    /// Number of dimensions to show without --dims.
     #[arg(long, value_name = "N", default_value = "10", value_parser = pictures::positive)]
     rows: usize,
-    /// Images in a row.
+    /// Images per row.
     #[arg(long, value_name = "N", default_value = "9", value_parser = pictures::several)]
     steps: usize,
-    /// Seed of the sample that is moved.
+    /// Seed of the sample.
     #[arg(long, value_name = "N", default_value = "0")]
     seed: u64,
-    /// Number of the sample that is moved.
+    /// Number of the sample.
     #[arg(long, value_name = "N", default_value = "0", value_parser = clap::value_parser!(u64).range(..1 << 40))]
     index: u64,
     #[command(flatten)]
@@ -136,18 +136,18 @@ impl Traverse {
     }
 }
 
-/// Put each sample beside the training image nearest to it: is the model copying?
+/// Show each sample next to its nearest training image, to see whether the model copies
 #[derive(Args, Debug)]
 #[command(after_long_help = "Examples:
   poiesis discover neighbors runs/dcgan-shapes
   poiesis discover neighbors runs/dcgan-photos --data /new/place/photos --count 32
 
-The picture holds pairs: a sample, then its nearest training image. Distances are root mean square differences
-in grey levels of 255. Held-out images, which nobody copied, give the scale.")]
+The picture has pairs: a sample, then its nearest training image. Distances are root mean square differences in \
+grey levels of 255. The distances of held-out images are shown for comparison.")]
 struct Neighbors {
     #[command(flatten)]
     of: OfRun,
-    /// Samples to look at.
+    /// Number of samples.
     #[arg(long, short = 'n', value_name = "N", default_value = "32", value_parser = pictures::positive)]
     count: usize,
     /// Seed of the samples.
@@ -186,16 +186,16 @@ impl Neighbors {
                 let images: Vec<u8> = view.spread(HELD_OUT).flat_map(|i| view.image(i)).copied().collect();
                 verdict(&neighbour_statistics(&samples, &images, &train, dims))
             }
-            None => "no images were held out, so there is no scale to measure copying by".into(),
+            None => "no images were held out, so there is nothing to compare with".into(),
         };
         result(&format!("{table}{verdict}\n{}\n", out.display()))
     }
 }
 
-/// Whether samples look like copies, in words.
+/// The verdict on copying, in words.
 pub(crate) fn verdict(statistics: &NeighbourStatistics) -> String {
     format!(
-        "samples lie {} grey levels from their nearest training image, held-out images {}\n{} of {} samples lie nearer \
+        "samples are {} grey levels from their nearest training image, held-out images {}\n{} of {} samples are closer \
          than 99 % of the held-out images: {}",
         number(statistics.sample_distance),
         number(statistics.held_out_distance),
@@ -205,10 +205,10 @@ pub(crate) fn verdict(statistics: &NeighbourStatistics) -> String {
     )
 }
 
-/// The data that a run was trained on, opened again.
+/// The data that a run was trained on.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct OfData {
-    /// Where the run's data are now, if not where they were.
+    /// Where the run's data are now, if they have moved.
     #[arg(long, value_name = "SOURCE")]
     data: Option<String>,
     #[command(flatten)]

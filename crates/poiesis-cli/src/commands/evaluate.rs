@@ -1,4 +1,4 @@
-//! `poiesis evaluate`: one evaluation for every model, each number with how it was measured.
+//! `poiesis evaluate`: measures a model on held-out data, each number with its protocol.
 
 use std::path::PathBuf;
 
@@ -24,10 +24,10 @@ use crate::render::{Meter, count, duration, failure, note, number, result};
   poiesis evaluate runs/vae-mnist --importance-samples 5000
   poiesis evaluate runs/vae-mnist --split validation --images 1000 --json
 
-A model with a likelihood is measured by it, in nats and in bits: exactly, or by its bound on log p with an
-importance-weighted estimate. A model of images is measured by the sliced Wasserstein distance of its
-samples from held-out images, beside that of training images (the floor) and of images with shuffled pixels (the
-ceiling), and by how near samples lie to training images. Results are kept in the run as evaluation-STEP.json.")]
+The likelihood is measured in nats and in bits, exactly or as a bound on log p with an importance-weighted \
+estimate. A model of images is also measured by the sliced Wasserstein distance of its samples to held-out \
+images, next to that of training images (the floor) and of images with shuffled pixels (the ceiling), and by how \
+close samples are to training images. Results are saved in the run as evaluation-STEP.json.")]
 pub(crate) struct Evaluate {
     #[command(flatten)]
     of: OfRun,
@@ -39,19 +39,19 @@ pub(crate) struct Evaluate {
     /// Images whose likelihood is measured, evenly spread over the split [default: all].
     #[arg(long, value_name = "N", value_parser = positive)]
     images: Option<usize>,
-    /// Draws for each image in the importance-weighted estimate; 1 leaves it out.
+    /// Draws per image for the importance-weighted estimate; 1 leaves it out.
     #[arg(long, value_name = "N", default_value = "16", value_parser = positive)]
     importance_samples: usize,
-    /// Samples drawn from the model.
+    /// Number of samples to draw from the model.
     #[arg(long, value_name = "N", default_value = "2000", value_parser = positive)]
     samples: usize,
-    /// Random directions of the sliced Wasserstein distance.
+    /// Number of random directions of the sliced Wasserstein distance.
     #[arg(long, value_name = "N", default_value = "512", value_parser = positive)]
     directions: usize,
     /// Seed of samples, noise and directions.
     #[arg(long, value_name = "N", default_value = "0")]
     seed: u64,
-    /// Write the results to this file too.
+    /// Also write the results to this file.
     #[arg(long, short, value_name = "FILE")]
     out: Option<PathBuf>,
     /// Print the results as JSON.
@@ -94,7 +94,7 @@ impl Evaluate {
     }
 }
 
-/// The meter of what is being done now.
+/// The progress of the current work.
 struct Meters {
     now: Option<(&'static str, Meter)>,
     quiet: bool,
@@ -131,7 +131,7 @@ fn render(evaluation: &Evaluation) -> String {
     );
     let has = |metric: &str| evaluation.results.contains_key(metric);
     if !["bound", "image_nll", "token_nll"].into_iter().any(has) {
-        text.push_str(&format!("\nno likelihood: {} does not say how probable data are\n", evaluation.model));
+        text.push_str(&format!("\nno likelihood: {} does not give one\n", evaluation.model));
     }
     for metric in METRICS {
         if let Some(measured) = evaluation.results.get(metric.name()) {
@@ -141,7 +141,7 @@ fn render(evaluation: &Evaluation) -> String {
     text
 }
 
-/// What a metric found, in words; its values by name for one that there are no words for.
+/// The result of a metric as text; its values by name for a metric without a text of its own.
 fn section(name: &str, measured: &Measured) -> String {
     let took = duration(measured.seconds);
     let words = match name {
@@ -195,7 +195,7 @@ fn render_image_nll(nll: &ImageNll, took: &str) -> String {
 fn render_token_nll(nll: &TokenNll, took: &str) -> String {
     format!(
         "\nnegative log-likelihood (exact; {} tokens in windows of {}, {} apart, {took})\n  {:.4} ± {:.4} nats = {:.4} \
-         bits for each token\n",
+         bits per token\n",
         count(nll.tokens),
         count(nll.window as u64),
         count(nll.stride as u64),
@@ -207,7 +207,7 @@ fn render_token_nll(nll: &TokenNll, took: &str) -> String {
 
 fn render_distance(distance: &SlicedWasserstein, took: &str) -> String {
     format!(
-        "\nsliced Wasserstein distance, grey levels ({} images a side, {} directions, {took})\n  {} samples   {} floor \
+        "\nsliced Wasserstein distance, grey levels ({} images per set, {} directions, {took})\n  {} samples   {} floor \
          (training images)   {} ceiling (shuffled pixels)\n",
         count(distance.images as u64),
         count(distance.directions as u64),
@@ -220,7 +220,7 @@ fn render_distance(distance: &SlicedWasserstein, took: &str) -> String {
 fn render_neighbours(near: &NeighbourStatistics, took: &str) -> String {
     format!(
         "\nnearest training images ({} samples, {} held-out, {} searched, {took})\n  {}\n  {:.2} different training \
-         images for each sample\n",
+         images per sample\n",
         count(near.samples as u64),
         count(near.held_out as u64),
         count(near.searched as u64),

@@ -1,4 +1,4 @@
-//! `poiesis inspect`: what a data set holds.
+//! `poiesis inspect`: shows a data set.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -14,17 +14,17 @@ use super::collect::{skipped, summary};
 use crate::args::DataDir;
 use crate::render::{count, duration, exists, facts, failure, json, note, program, result};
 
-/// Examples in a preview.
+/// Number of examples in a preview.
 const PREVIEWED: usize = 64;
-/// Skipped files that are named.
+/// How many skipped files are named.
 const NAMED: usize = 20;
 
-/// Show what a data set holds
+/// Show a data set
 #[derive(Args, Debug)]
 #[command(after_long_help = "Examples:
   poiesis inspect data/photos
   poiesis inspect data/photos --preview photos.png --split validation
-  poiesis inspect tinyshakespeare --data-dir ../shared/data      text: how it begins, what it is made of
+  poiesis inspect tinyshakespeare --data-dir ../shared/data      text: its beginning and its characters
   poiesis inspect fsdd --data-dir ../shared/data --preview digits.png      sound: waveforms and spectrograms
   poiesis inspect mnist --data-dir ../shared/data      a raw source, packed into the cache first
   poiesis inspect data/photos --verify        read all of it and compare its fingerprint")]
@@ -37,7 +37,7 @@ pub(crate) struct Inspect {
     /// Write a picture of examples: a grid of images, or waveforms and spectrograms of clips.
     #[arg(long, visible_alias = "out", value_name = "FILE")]
     preview: Option<PathBuf>,
-    /// Split that the preview shows.
+    /// Split for the preview.
     #[arg(long, value_name = "SPLIT", default_value = "train", value_parser = split)]
     split: Split,
     /// Replace the preview if it exists.
@@ -52,7 +52,7 @@ pub(crate) struct Inspect {
 
 impl Inspect {
     pub(crate) fn run(self) -> Result<()> {
-        // A raw source is prepared as it comes.
+        // A raw source is prepared with the default options.
         let config = DataConfig { source: self.data.clone(), ..DataConfig::default() };
         let dataset = self.data_dir.open(&config, self.json)?;
         let (card, folder) = (dataset.card(), dataset.folder());
@@ -68,7 +68,7 @@ impl Inspect {
         }
         match &self.preview {
             Some(file) => self.write_preview(&dataset, file),
-            // Text is seen already.
+            // The beginning of a text has been shown already.
             None if card.kind == Kind::Text => Ok(()),
             None => {
                 let name = short_name(&self.data);
@@ -98,7 +98,7 @@ impl Inspect {
     }
 }
 
-/// Clips in a picture, and how many stand side by side.
+/// Clips in a picture, and how many are side by side.
 const CLIPS: usize = 8;
 const COLUMNS: usize = 2;
 /// Seconds of a clip that are drawn.
@@ -122,7 +122,7 @@ fn clips(dataset: &Dataset, split: Split) -> Result<Picture> {
     Ok(grid(&pixels, first.height(), first.width(), first.channels(), COLUMNS))
 }
 
-/// Up to `wanted` numbers below `count`, at equal distances.
+/// Up to `wanted` evenly spaced numbers below `count`.
 fn spread(count: usize, wanted: usize) -> impl Iterator<Item = usize> {
     let wanted = wanted.min(count);
     (0..wanted).map(move |i| i * count / wanted)
@@ -136,7 +136,7 @@ fn mono(samples: &[i16], channels: usize) -> Vec<i16> {
     samples.chunks_exact(channels.max(1)).map(mean).collect()
 }
 
-/// What a look into a split of text or sound shows; nothing for other kinds.
+/// Statistics of a split of text or sound; empty for other kinds.
 fn stream(dataset: &Dataset, split: Split) -> String {
     let card = dataset.card();
     let Some(stream) = dataset.stream(split) else { return String::new() };
@@ -149,11 +149,11 @@ fn stream(dataset: &Dataset, split: Split) -> String {
     }
 }
 
-/// Tokens that are looked at to count characters.
+/// How many tokens are read to count characters.
 const COUNTED: u64 = 8 << 20;
-/// Characters that are named.
+/// How many characters are named.
 const FREQUENT: usize = 16;
-/// Lines of the beginning that are shown, and characters of each.
+/// How many lines of the beginning are shown, and how many characters of each.
 const LINES: usize = 8;
 const LINE: usize = 100;
 
@@ -188,7 +188,7 @@ fn text_facts(stream: &Stream, vocabulary: &Vocabulary, split: Split) -> String 
     text
 }
 
-/// The beginning of the split: its first lines, or its first documents where these are shorter.
+/// The beginning of the split: its first lines, or its first documents if they are shorter.
 fn first_lines(stream: &Stream, vocabulary: &Vocabulary, begins: &[u32]) -> Vec<String> {
     let mut lines = Vec::new();
     for document in 0..stream.documents() {
@@ -237,7 +237,7 @@ fn characters(stream: &Stream, vocabulary: &Vocabulary) -> (Vec<(char, u64)>, u6
     (counts, bytes)
 }
 
-/// Documents or clips that are measured.
+/// How many documents or clips are measured.
 const MEASURED: usize = 10_000;
 
 /// Lengths of documents spread evenly over a split, sorted.
@@ -251,7 +251,7 @@ fn lengths(stream: &Stream) -> Vec<u64> {
     lengths
 }
 
-/// Smallest, middle and largest of sorted numbers; one of them alone where they are equal.
+/// Smallest, median and largest of sorted numbers; a single number where they are equal.
 fn spread_of<T: PartialOrd + Copy>(sorted: &[T], show: impl Fn(T) -> String) -> String {
     let (Some(&low), Some(&high)) = (sorted.first(), sorted.last()) else { return "none".into() };
     if low < high {

@@ -1,4 +1,4 @@
-//! The verbs, one a file: the arguments of each and what it does with them.
+//! The verbs, one file each: the arguments and what is done with them.
 
 pub(crate) mod animate;
 pub(crate) mod collect;

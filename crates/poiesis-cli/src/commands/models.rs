@@ -1,4 +1,4 @@
-//! `poiesis models`: what can be trained.
+//! `poiesis models`: lists the models.
 
 use anyhow::Result;
 use clap::Args;
@@ -27,7 +27,7 @@ impl Models {
         let mut text: Vec<String> = CATALOGUE.iter().map(|entry| to_text(entry.about())).collect();
         let program = program();
         text.push(format!(
-            "train one with {program} train MODEL; {program} recipes MODEL lists settings tried\n"
+            "train one with {program} train MODEL; {program} recipes MODEL lists its recipes\n"
         ));
         result(&text.join("\n"))
     }

@@ -1,19 +1,19 @@
-//! What verbs that write pictures share: grids, their parameters, and the checks of their numbers.
+//! What verbs that write pictures share: grids, their parameters, and checks of numbers.
 
 use poiesis::Trained;
 use poiesis::data::ImageShape;
 use poiesis::picture::{self, Picture};
 use serde_json::Value;
 
-/// Lays out images, one after another in `images`, in rows of `columns`, and enlarges their pixels by `scale`, or
-/// until they can be looked at.
+/// Makes a grid with `columns` columns of the images concatenated in `images`, enlarged by `scale`, or by default as much
+/// as small images need.
 pub(crate) fn grid(images: &[u8], shape: ImageShape, columns: usize, scale: Option<u8>) -> Picture {
     let images: Vec<&[u8]> = images.chunks_exact(shape.dims()).collect();
     let grid = picture::grid(&images, shape.height, shape.width, shape.channels, columns);
     grid.enlarged(scale.map_or_else(|| picture::viewing_factor(shape.height, shape.width), usize::from))
 }
 
-/// What a picture says of itself: the model it came from, then how it was made.
+/// The parameters in a picture: the model it came from, then how it was made.
 pub(crate) fn parameters(trained: &Trained, made: Value) -> Value {
     let mut all = serde_json::json!({
         "poiesis": env!("CARGO_PKG_VERSION"),
@@ -30,7 +30,7 @@ pub(crate) fn parameters(trained: &Trained, made: Value) -> Value {
     all
 }
 
-/// Which weights were used, in one word.
+/// The weights that were used, in one word.
 pub(crate) fn weights(trained: &Trained) -> &'static str {
     trained.weights().name()
 }

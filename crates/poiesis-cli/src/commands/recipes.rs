@@ -1,4 +1,4 @@
-//! `poiesis recipes`: settings that are known to reach a result.
+//! `poiesis recipes`: lists configurations that are known to reach a result.
 
 use anyhow::Result;
 use clap::Args;
@@ -13,9 +13,9 @@ use crate::render::{json, program, result, table};
 #[command(after_long_help = "Examples:
   poiesis recipes
   poiesis recipes vae
-  poiesis recipes vae mnist > mine.toml      a start for a configuration of your own")]
+  poiesis recipes vae mnist > mine.toml      a start for your own configuration")]
 pub(crate) struct Recipes {
-    /// Only those of this model.
+    /// Only list those of this model.
     model: Option<String>,
     /// Print this recipe.
     name: Option<String>,
@@ -52,6 +52,6 @@ impl Recipes {
             })
             .collect();
         let table = table(&["MODEL", "RECIPE", "WHAT IT DOES"], &rows);
-        result(&format!("{table}\nfollow one with {} train MODEL --recipe RECIPE\n", program()))
+        result(&format!("{table}\nuse one with {} train MODEL --recipe RECIPE\n", program()))
     }
 }

@@ -1,4 +1,4 @@
-//! `poiesis resume`: a run continues where it was.
+//! `poiesis resume`: continues a run.
 
 use std::path::PathBuf;
 
@@ -19,21 +19,22 @@ use crate::flags::flag;
   poiesis resume runs/dcgan-shapes --steps 20000                train a finished run further
   poiesis resume runs/dcgan-photos --data /new/place/photos     the data have moved
 
-The run's own configuration is used; `poiesis train … --out RUN` with the same settings does the same. The number of steps, the device,
-and how often checkpoints, metrics and samples are written may change; all else is part of what the run is.")]
+The run's own configuration is used; `poiesis train … --out RUN` with the same settings does the same. The \
+number of steps, the device, and how often checkpoints, metrics and samples are written may change, but no other \
+settings.")]
 pub(crate) struct Resume {
     /// Folder of the run.
     run: PathBuf,
-    /// Steps in all [default: as before].
+    /// Total number of steps [default: as before].
     #[arg(long, value_name = "N")]
     steps: Option<u32>,
-    /// Change a setting that may change, such as train.checkpoint_every; may be given again.
+    /// Change a setting that may change, such as train.checkpoint_every; can be given several times.
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
-    /// Where the data are now, if not where they were.
+    /// Where the data are now, if they have moved.
     #[arg(long, value_name = "SOURCE")]
     data: Option<String>,
-    /// Where to compute [default: as before].
+    /// Device [default: as before].
     #[arg(long, value_name = "DEVICE")]
     device: Option<String>,
     #[command(flatten)]

@@ -1,4 +1,4 @@
-//! `poiesis runs`: what has been trained, and how far.
+//! `poiesis runs`: lists runs and their progress.
 
 use std::path::PathBuf;
 
@@ -9,13 +9,13 @@ use serde_json::{Value, json};
 
 use crate::render::{count, error, json, note, program, result, table};
 
-/// List runs and how far they are
+/// List runs and their progress
 #[derive(Args, Debug)]
 #[command(after_long_help = "Examples:
   poiesis runs
   poiesis runs /archive/runs --json")]
 pub(crate) struct Runs {
-    /// Folder that holds the runs.
+    /// Folder with the runs.
     #[arg(default_value = "runs")]
     root: PathBuf,
     /// Print as JSON.
@@ -66,7 +66,7 @@ fn to_json(run: &RunSummary) -> Value {
     })
 }
 
-/// Where a run stands; one that says it is running while nobody trains it was killed.
+/// The state of a run; one whose state is running while no process trains it was killed.
 fn state(run: &RunSummary) -> &'static str {
     match run.info.state {
         State::Running if run.in_use => "running",

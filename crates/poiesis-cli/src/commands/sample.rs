@@ -18,7 +18,7 @@ use super::pictures;
 use crate::args::{Chosen, OfRun, Out};
 use crate::render::{Meter, count, exists, failure, note, result};
 
-/// Clips that are shown as pictures.
+/// How many clips are drawn as pictures.
 const DRAWN: usize = 16;
 
 /// Draw new images, texts or sounds from a trained model
@@ -26,27 +26,28 @@ const DRAWN: usize = 16;
 #[command(after_long_help = "Examples:
   poiesis sample runs/dcgan-shapes
   poiesis sample runs/dcgan-shapes --count 16 --seed 7 --out grid.png
-  poiesis sample runs/dcgan-shapes --count 10000 --out samples/      a folder of single files
+  poiesis sample runs/dcgan-shapes --count 10000 --out samples/      a folder with one file per sample
   poiesis sample runs/transformer-tinyshakespeare --prime 'ROMEO:' --length 2000 --temperature 0.8
   poiesis sample runs/char-rnn-names --count 20
   poiesis sample runs/wavenet-fsdd --class 7 --count 4 --out seven.wav
 
-Sample i of a seed is the same whatever --count is. Text goes to the terminal as it comes, or to --out; sound becomes one WAV
-file with pauses between clips, and a picture of it. A folder as --out gets a file for each sample. The PNG of a grid holds what it
-was made with; --no-metadata leaves it out.")]
+Sample i of a seed is the same for any --count. Text goes to the terminal while it is generated, or to --out. \
+Sound becomes one WAV file with pauses between clips, and a picture of it. If --out is a folder, each sample \
+becomes a file in it. The PNG of a grid has its sampling parameters as metadata, unless --no-metadata is \
+given.")]
 pub(crate) struct Sample {
     #[command(flatten)]
     pub(crate) of: OfRun,
-    /// How many [default: 64 images, 1 text, 4 sounds].
+    /// Number of samples [default: 64 images, 1 text, 4 sounds].
     #[arg(long, short = 'n', value_name = "N", value_parser = pictures::positive)]
     pub(crate) count: Option<usize>,
-    /// Seed of the sequence they come from.
+    /// Seed of the samples.
     #[arg(long, value_name = "N", default_value = "0")]
     pub(crate) seed: u64,
-    /// Number of the first sample in that sequence.
+    /// Number of the first sample.
     #[arg(long, value_name = "N", default_value = "0", value_parser = clap::value_parser!(u64).range(..1 << 40))]
     pub(crate) first: u64,
-    /// Class to draw, for a model conditioned on classes: its name or number [default: each in turn].
+    /// Class of the samples, for a model conditioned on classes: its name or number [default: each in turn].
     #[arg(long, value_name = "CLASS")]
     pub(crate) class: Option<String>,
     /// Text to continue.
@@ -55,7 +56,7 @@ pub(crate) struct Sample {
     /// WAV file to continue.
     #[arg(long, value_name = "FILE", conflicts_with = "prime")]
     pub(crate) prime_sound: Option<PathBuf>,
-    /// Tokens of a text, at most [default: 1000]; seconds of a sound, at most [default: 2].
+    /// Maximum tokens of a text [default: 1000], or seconds of a sound [default: 2].
     #[arg(long, value_name = "N")]
     pub(crate) length: Option<f64>,
     #[command(flatten)]
@@ -63,7 +64,7 @@ pub(crate) struct Sample {
     /// Columns of the grid [default: as many as rows].
     #[arg(long, value_name = "N", value_parser = pictures::positive)]
     pub(crate) columns: Option<usize>,
-    /// Leave out of the PNG what it was made with.
+    /// Do not save the sampling parameters in the PNG.
     #[arg(long)]
     pub(crate) no_metadata: bool,
     #[command(flatten)]
@@ -75,7 +76,7 @@ impl Sample {
         self.of_model(&self.of.open()?)
     }
 
-    /// Samples of a model that is open.
+    /// Samples of an open model.
     pub(crate) fn of_model(&self, trained: &Trained) -> Result<()> {
         let request = self.request(trained)?;
         let ending = files::sheet_extension(&trained.spec);
@@ -108,7 +109,7 @@ impl Sample {
         })
     }
 
-    /// Texts as they come, one after another, to the terminal or a file.
+    /// Texts, written to the terminal or a file while they are generated.
     fn text(&self, trained: &Trained, request: &Request, out: Option<&Path>) -> Result<()> {
         let mut writer: Box<dyn Write> = match out {
             Some(path) if path.exists() && !self.out.force => return Err(exists(path, "--out")),
@@ -117,7 +118,7 @@ impl Sample {
             }
             None => Box::new(std::io::stdout()),
         };
-        // One at a time, so that each can be read while it comes.
+        // One at a time, so that each can be read while it is generated.
         let request = Request { batch_size: 1, ..request.clone() };
         let last = request.indices().end - 1;
         let separator = Codec::new(&trained.spec, None).separator();
@@ -137,7 +138,7 @@ impl Sample {
         }
     }
 
-    /// All samples in one file: a grid of images, clips one after another.
+    /// All samples in one file: a grid of images, or joined clips.
     fn sheet(&self, trained: &Trained, request: &Request, ending: &str) -> Result<()> {
         let out = self.out.resolve(trained, &format!("samples-seed{}", self.seed), ending)?;
         let beside = out.with_extension("png");
@@ -204,7 +205,7 @@ impl Sample {
         result(&format!("{}\n", folder.display()))
     }
 
-    /// Draws the samples, each handed over whole with its number.
+    /// Generates the samples, and passes on each with its number.
     fn draw(
         &self,
         trained: &Trained,
@@ -224,7 +225,7 @@ impl Sample {
         taken
     }
 
-    /// What a picture of `count` samples from number `first` says of itself.
+    /// The parameters in a picture of `count` samples from number `first`.
     fn note(&self, trained: &Trained, first: u64, count: usize) -> Option<Value> {
         let made = json!({ "verb": "sample", "seed": self.seed, "first": first, "count": count });
         (!self.no_metadata).then(|| pictures::parameters(trained, made))
@@ -243,7 +244,7 @@ fn drawing(clip: &Clip) -> Picture {
 }
 
 impl Out {
-    /// The file to write, with this ending; an error if it may not be replaced.
+    /// The file to write, with this extension; an error if it may not be replaced.
     pub(crate) fn resolve(&self, trained: &Trained, what: &str, ending: &str) -> Result<PathBuf> {
         let Some(out) = &self.out else {
             return Ok(crate::render::free(&format!("{}-{what}", trained.info.id), ending));

@@ -1,4 +1,4 @@
-//! `poiesis train`: a model, data and a configuration become a run.
+//! `poiesis train`: trains a model.
 
 use std::path::{Path, PathBuf};
 use std::process;
@@ -25,11 +25,11 @@ use crate::watch::{Show, Watch, networks};
 #[derive(Args, Debug)]
 #[command(after_long_help = "Examples:
   poiesis train dcgan
-      the first recipe of the model, on data made by code
+      the first recipe of the model, on built-in data
   poiesis train vae --recipe mnist --data-dir ../shared/data
       another recipe, on a data set looked up by name
   poiesis train dcgan --data photos/ --size 64 --channels 3 --steps 5000
-      the model's defaults on a folder of your own
+      the model's defaults on your own images
   poiesis train vae --recipe mnist --set kl_weight=4 --seed 1 --out runs/beta4
       a recipe with a value changed
   poiesis train dcgan --recipe emoji64 --dry-run
@@ -40,7 +40,7 @@ Ctrl-C once finishes the step, saves and prints the command that continues; twic
 pub(crate) struct Train {
     /// The model to train; `poiesis models` lists them.
     model: String,
-    /// Recipe to follow; `poiesis recipes MODEL` lists them [default: the first, unless --data is given].
+    /// Recipe to use; `poiesis recipes MODEL` lists them [default: the first, unless --data is given].
     #[arg(long, value_name = "NAME")]
     recipe: Option<String>,
     /// Read settings from this TOML file instead of a recipe.
@@ -49,7 +49,7 @@ pub(crate) struct Train {
     /// Packed data set, raw source (folder, archive, data file), built-in name or name below --data-dir.
     #[arg(long, value_name = "SOURCE")]
     data: Option<String>,
-    /// Sides that raw images are resized to, in pixels.
+    /// Height and width to resize raw images to, in pixels.
     #[arg(long, value_name = "PIXELS", value_parser = clap::value_parser!(u32).range(1..=8192))]
     size: Option<u32>,
     /// Channels of raw images: 1 grey, 3 RGB, 4 RGBA.
@@ -58,25 +58,25 @@ pub(crate) struct Train {
     /// Folder of the run [default: runs/MODEL-DATA].
     #[arg(long, short, value_name = "FOLDER")]
     out: Option<PathBuf>,
-    /// Steps in all.
+    /// Total number of steps.
     #[arg(long, value_name = "N")]
     steps: Option<u32>,
     /// Examples in a batch.
     #[arg(long, value_name = "N")]
     batch_size: Option<u32>,
-    /// Seed of all randomness.
+    /// Seed of all random numbers.
     #[arg(long, value_name = "N")]
     seed: Option<u32>,
     /// Steps between checkpoints.
     #[arg(long, value_name = "N")]
     checkpoint_every: Option<u32>,
-    /// Change any setting; may be given again. The section may be left out where the key is clear.
+    /// Change any setting; can be given several times. The section can be left out where the key is unambiguous.
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
-    /// Where to compute: `cpu`, or `vulkan` for a GPU, `vulkan:1` for the second, in a build with that feature.
+    /// Device: `cpu`, or in a build with that feature `vulkan` for a GPU and `vulkan:1` for the second one.
     #[arg(long, value_name = "DEVICE")]
     device: Option<String>,
-    /// Set an existing run aside, under a name beside its own, and start over.
+    /// Rename an existing run to NAME.old-1 (the first free number) and start over.
     #[arg(long)]
     new: bool,
     /// Show every setting with its origin, and the size of the model, without training.
@@ -86,24 +86,24 @@ pub(crate) struct Train {
     how: How,
 }
 
-/// How training is done and shown, for `train` and `resume`.
+/// What `train` and `resume` share: data, memory and output.
 #[derive(Args, Debug)]
 pub(crate) struct How {
     #[command(flatten)]
     pub(crate) data_dir: DataDir,
-    /// Print events as JSON, one object a line.
+    /// Print events as JSON, one object per line.
     #[arg(long)]
     json: bool,
-    /// Print warnings and errors alone.
+    /// Print only warnings and errors.
     #[arg(long, short, conflicts_with = "json")]
     quiet: bool,
-    /// Train even if the memory may not suffice.
+    /// Train even if there may not be enough memory.
     #[arg(long)]
     ignore_memory: bool,
 }
 
 impl How {
-    /// Whether the way there is shown.
+    /// Whether progress is hidden.
     pub(crate) fn hidden(&self) -> bool {
         self.json || self.quiet
     }
@@ -135,7 +135,7 @@ impl Train {
         train(&out, config, &dataset, existing, &self.how)
     }
 
-    /// The recipe that is followed: the one named, or the first when neither data nor a file is given.
+    /// The recipe to use: the one named, or the first when neither data nor a file is given.
     fn recipe(&self, entry: &'static dyn Entry) -> Result<Option<&'static Recipe>> {
         Ok(match &self.recipe {
             Some(name) if Path::new(name).is_file() => {
@@ -191,18 +191,18 @@ impl Train {
         self.out.clone().unwrap_or_else(default)
     }
 
-    /// Says so when there are tried settings for the data given.
+    /// Prints a note when there is a recipe for the given data.
     fn mention_recipe(&self, entry: &dyn Entry) {
         let Some(source) = self.data.as_ref().filter(|_| self.recipe.is_none() && self.config.is_none())
         else {
             return;
         };
         if entry.about().recipes.iter().any(|recipe| recipe.name == source) && !self.how.hidden() {
-            note(&format!("note: there are tried settings for this data: --recipe {source}"));
+            note(&format!("note: there is a recipe for these data: --recipe {source}"));
         }
     }
 
-    /// Shows what would be done.
+    /// Prints what would be done.
     fn describe(&self, entry: &dyn Entry, resolved: &Resolved, out: &Path) -> Result<()> {
         let config = &resolved.config;
         poiesis::device::device(&config.device)?;
@@ -230,8 +230,7 @@ impl Train {
                 "sample_steps": samples, "settings": settings.collect::<Vec<_>>(),
             }));
         }
-        let unknown =
-            || "known once the data are packed; give --size and --channels to know before".to_owned();
+        let unknown = || "unknown until the data are packed; give --size and --channels".to_owned();
         let about = entry.about();
         let paper = about.paper;
         let head = facts(&[
@@ -278,7 +277,7 @@ fn first_and_last(steps: &[u64]) -> String {
     }
 }
 
-/// Trains, shows how it goes and what to do next.
+/// Trains, showing progress and what to do next.
 pub(crate) fn train(
     out: &Path,
     config: RunConfig,
@@ -325,7 +324,7 @@ pub(crate) fn train(
     }
 }
 
-/// Lets the first Ctrl-C (or a request of the system to end) finish the step and save, and the second end at once.
+/// Lets the first Ctrl-C (or SIGTERM) finish the step and save, and the second end at once.
 fn stop_on_signals(stop: &Arc<Stop>) -> Result<()> {
     let stop = Arc::clone(stop);
     ctrlc::set_handler(move || {
@@ -338,7 +337,7 @@ fn stop_on_signals(stop: &Arc<Stop>) -> Result<()> {
     .context("cannot watch for Ctrl-C")
 }
 
-/// What a data set holds, in a line.
+/// A data set in one line.
 pub(crate) fn data_line(dataset: &Dataset) -> String {
     let card = dataset.card();
     let splits: Vec<String> = Split::ALL
@@ -358,7 +357,7 @@ pub(crate) fn data_line(dataset: &Dataset) -> String {
     format!("{}: {}; {form}{classes}", card.name, splits.join(", "))
 }
 
-/// Says how training ended and what can be done now; `flags` are those that find the data again.
+/// Prints how training ended and what can be done next; `flags` are those that find the data again.
 fn conclude(
     out: &Path,
     outcome: &Outcome,

@@ -157,8 +157,8 @@ fn remember(places: &mut HashMap<Pair, Vec<usize>>, pair: Pair, word: usize) {
     }
 }
 
-/// Puts `token` in the place of a pair everywhere in a word, and says of its neighbours which pairs are gone (-1) and
-/// which are new (1).
+/// Replaces a pair with `token` everywhere in a word, and returns the neighbouring pairs that are gone (-1) and those that
+/// are new (1).
 fn merge(word: &mut Vec<u32>, pair: Pair, token: u32, change: &mut dyn FnMut(Pair, i64)) {
     let (mut read, mut written) = (0, 0);
     while read < word.len() {

@@ -176,7 +176,7 @@ impl fmt::Debug for Bpe {
     }
 }
 
-/// How a BPE stands in `dataset.json`.
+/// How a BPE is stored in `dataset.json`.
 #[derive(Serialize, Deserialize)]
 struct InCard {
     tokenizer: String,

@@ -22,7 +22,7 @@ pub(crate) struct Clip {
     pub(crate) samples: Vec<i16>,
     /// Whether the recording was too loud: runs of samples at full scale.
     pub(crate) clipped: bool,
-    /// Samples beyond full scale that were brought to it.
+    /// Samples beyond full scale that were clipped to it.
     pub(crate) limited: u64,
 }
 
@@ -49,7 +49,7 @@ impl Clip {
 /// Decodes a file; also returns how many bytes were read. The error is a reason for the list of skipped files.
 pub(crate) fn decode(payload: Payload, limits: &Limits) -> (u64, Result<Clip, String>) {
     match payload.read(limits) {
-        // A decoder that trips over a crafted file must not take a million good ones with it.
+        // A malformed file on which the decoder panics must not stop the collection.
         Ok(encoded) => {
             let bytes = encoded.len() as u64;
             let decoded = catch_unwind(AssertUnwindSafe(|| decode_any(encoded, limits)));

@@ -4,7 +4,7 @@ use poiesis_spectrum::resample;
 
 use super::clip::Clip;
 
-/// Brings a clip to another sample rate. How long it lasts stays the same to within a frame.
+/// Resamples a clip. Its duration stays the same to within a frame.
 pub(crate) fn resampled(clip: &Clip, rate: u32) -> Result<Clip, String> {
     let samples = clip.samples.iter().map(|&sample| f64::from(sample)).collect();
     let output = resample(samples, usize::from(clip.channels), clip.rate, rate)

@@ -7,7 +7,7 @@ use super::Payload;
 use super::names::escapes;
 use crate::options::Limits;
 
-/// Reads an image out of an archive, or says why not. `size` is what the archive claims, which may be a lie.
+/// Reads an image out of an archive, or says why not. `size` is what the archive claims, which may be wrong.
 pub(crate) fn read_entry(path: &str, size: u64, reader: &mut dyn Read, limits: &Limits) -> Payload {
     if escapes(path) {
         return Payload::Refused("its path leads out of the archive".to_owned());

@@ -57,7 +57,7 @@ impl Idx {
                 labels_next_to(images, files).map(|path| read_labels(path, header.count)).transpose()?;
             parts.push(Part { images: (*images).clone(), header, labels, split: split_of(images) });
         }
-        // Train first, whatever the alphabet says.
+        // The train split first, not in alphabetical order.
         parts.sort_by_key(|part| part.split);
         let binary = brightest == 1;
         let has_splits = splits_differ(parts.iter().map(|part| &part.images));

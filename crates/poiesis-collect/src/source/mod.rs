@@ -105,7 +105,7 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// Why nothing came of the source at `path`. What is wrong with a single file is an error of that file.
+    /// Why no example of the source at `path` could be used. What is wrong with a single file is an error of that file.
     pub(crate) fn nothing_usable(&self, path: &Path, kind: Kind, skipped: Skipped) -> Error {
         let path = path.to_owned();
         match skipped.list.into_iter().next() {
@@ -221,7 +221,7 @@ pub(crate) fn open(source: &Path, options: &Options) -> Result<Box<dyn Source>> 
     }
 }
 
-/// A folder holds files of one of the formats that name themselves, or images, or archives of images.
+/// A folder has files of a format that is recognised by names, or images, or archives of images.
 fn open_folder(folder: &Path, options: &Options) -> Result<Box<dyn Source>> {
     if dataset::is_packed(folder) {
         return Err(Error::AlreadyPacked { path: folder.to_owned() });
@@ -265,7 +265,7 @@ fn open_folder(folder: &Path, options: &Options) -> Result<Box<dyn Source>> {
     }
 }
 
-/// A file is known by its first bytes; only raw batches of CIFAR have none that tell.
+/// A file is recognised by its first bytes, except for raw CIFAR batches.
 fn open_file(file: &Path, options: &Options) -> Result<Box<dyn Source>> {
     let limits = &options.limits;
     let folder = file.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -310,7 +310,7 @@ fn open_file(file: &Path, options: &Options) -> Result<Box<dyn Source>> {
 fn head(file: &Path) -> Result<Vec<u8>> {
     let read = |reader: &mut dyn Read| {
         let mut head = Vec::new();
-        // A broken beginning is as good as none: the format stays unknown.
+        // If the beginning cannot be read, the format stays unknown.
         let _ = reader.take(512).read_to_end(&mut head);
         head
     };
@@ -346,12 +346,12 @@ fn has_ending(file: &Path, endings: &[&str]) -> bool {
     endings.iter().any(|ending| name.ends_with(ending))
 }
 
-/// The split that a file name speaks of in one of its words.
+/// The split that is one of the words of a file name.
 pub(crate) fn split_of(path: &Path) -> Option<Split> {
     split_of_name(&file_name(path))
 }
 
-/// The split of which the last part of a path speaks in one of its words.
+/// The split that is one of the words in the last part of a path.
 pub(crate) fn split_of_name(path: &str) -> Option<Split> {
     let name = path.rsplit_once('/').map_or(path, |(_, name)| name);
     name.split(|c: char| !c.is_alphanumeric()).find_map(Split::parse)

@@ -16,7 +16,7 @@ pub(crate) struct Names {
     folders: BTreeSet<Vec<String>>,
     /// How many files there are.
     pub(crate) files: u64,
-    /// What stands before the first `_` of the names of files, where that is asked for.
+    /// The parts of file names before the first `_`, if they are classes.
     prefixes: Option<BTreeSet<String>>,
 }
 
@@ -46,7 +46,7 @@ impl Names {
     /// The rules that all paths together imply. With `by_file`, the names of files tell their splits where no folders
     /// do; `patterns` come before both.
     pub(crate) fn rules(&self, by_file: bool, patterns: Vec<(Split, Pattern)>) -> Rules {
-        // Folders that hold everything say nothing, be it the name of the set or a lone `train`.
+        // A folder that has everything in it has no meaning, such as one named after the data set or a lone `train`.
         let depth = common_depth(&self.folders);
         let below: Vec<&[String]> = self.folders.iter().map(|folder| &folder[depth..]).collect();
         let firsts: BTreeSet<&str> = below.iter().filter_map(|f| f.first()).map(String::as_str).collect();
@@ -82,7 +82,7 @@ pub(crate) struct Rules {
 enum ClassAt {
     /// The part of its path at this depth.
     Folder(usize),
-    /// What stands before the first `_` of its name.
+    /// The part of its name before the first `_`.
     Name,
 }
 
@@ -126,7 +126,7 @@ impl Rules {
     }
 }
 
-/// Whether a path belongs to the housekeeping of some program: hidden files and macOS resource forks.
+/// Whether a path is a hidden file or a macOS resource fork.
 pub(crate) fn is_hidden(path: &str) -> bool {
     path.split('/').any(|part| part == "__MACOSX" || (part.starts_with('.') && part != "." && part != ".."))
 }
@@ -138,7 +138,7 @@ pub(crate) fn escapes(path: &str) -> bool {
     drive || path.starts_with(['/', '\\']) || path.split(['/', '\\']).any(|part| part == "..")
 }
 
-/// What stands before the first `_` of the name of a file.
+/// The part of a file name before the first `_`.
 fn prefix_of(path: &str) -> Option<&str> {
     let name = path.rsplit_once('/').map_or(path, |(_, name)| name);
     name.split_once('_').map(|(prefix, _)| prefix).filter(|prefix| !prefix.is_empty())

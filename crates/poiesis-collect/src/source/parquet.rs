@@ -172,8 +172,7 @@ fn open_table(table: &Path) -> Result<SerializedFileReader<File>> {
     guarded(table, || SerializedFileReader::new(file))
 }
 
-/// Does a piece of reading. The parquet crate panics on some damaged tables, which is the table's fault and must
-/// not end the program.
+/// Runs a read. The parquet crate panics on some damaged tables, which is made an error here.
 fn guarded<T, E: Display>(table: &Path, read: impl FnOnce() -> Result<T, E>) -> Result<T> {
     match catch_unwind(AssertUnwindSafe(read)) {
         Ok(result) => result.map_err(|e| Error::malformed(table, format!("{e}; fetch it again"))),
@@ -270,7 +269,7 @@ fn label(value: &Field) -> Option<Label> {
     Label::number(number)
 }
 
-/// The split that the name of a table, or of a folder between it and the source, speaks of.
+/// The split in the name of a table, or of a folder between it and the source.
 fn split_in_path(source: &Path, table: &Path) -> Option<Split> {
     let folders = table.parent().and_then(|parent| parent.strip_prefix(source).ok());
     let folders = folders.into_iter().flat_map(|folders| folders.components().rev());

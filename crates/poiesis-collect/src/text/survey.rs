@@ -10,7 +10,7 @@ use crate::progress::Progress;
 use crate::source::Plan;
 use crate::split::Split;
 
-/// Which characters have occurred. Those of a text that turns out to be of no use are taken back.
+/// Which characters have occurred. Those of a text that cannot be used are removed again.
 pub(super) struct Characters {
     seen: Vec<bool>,
     fresh: Vec<char>,

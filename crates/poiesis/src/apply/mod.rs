@@ -1,3 +1,3 @@
-//! Putting trained models to work, one verb a file, written against abilities.
+//! Applies trained models: one file per verb, each written against abilities.
 
 pub mod compress;

@@ -8,7 +8,7 @@ use crate::error::{Error, Fault, Result};
 
 /// A section of the configuration: a model's own settings.
 pub trait Settings: Default + Serialize + DeserializeOwned {
-    /// Adds to `faults` what cannot be, whatever the data.
+    /// Adds to `faults` the settings that are invalid for any data.
     fn check(&self, faults: &mut Faults) {
         let _ = faults;
     }
@@ -25,7 +25,7 @@ pub fn check(name: &str, settings: &impl Settings) -> Result<()> {
     faults.into_result()
 }
 
-/// The faults of a configuration.
+/// The faults found in a configuration.
 #[derive(Clone, Debug, Default)]
 pub struct Faults {
     section: String,
@@ -59,7 +59,7 @@ impl Faults {
         }
     }
 
-    /// No faults, or all of them as an error.
+    /// Returns all faults as an error, if there are any.
     ///
     /// # Errors
     ///

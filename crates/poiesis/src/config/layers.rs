@@ -1,4 +1,4 @@
-//! A configuration put together from layers: defaults, a recipe, what the user gives.
+//! A configuration built from layers: defaults, a recipe, the user's settings.
 
 use super::{Defaults, RunConfig};
 use crate::error::{Error, Result};
@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 /// Values from one place, with the name of that place.
 #[derive(Clone, Debug)]
 pub struct Layer {
-    /// Where the values come from, such as `recipe dcgan/emoji64` or the name of a flag.
+    /// Where the values come from, such as `recipe dcgan/emoji64` or a flag.
     pub origin: String,
     /// Some of the keys of a configuration.
     pub values: toml::Table,
@@ -82,7 +82,7 @@ const OLD_MODEL_KEYS: &[(&str, &[&str])] = &[
     ("muon_learning_rate", &["optimizer.muon_learning_rate"]),
 ];
 
-/// Puts `layers` over the defaults of a model, each over those before it.
+/// Applies `layers` to the defaults of a model, later ones last.
 ///
 /// # Errors
 ///
@@ -117,8 +117,8 @@ pub fn resolve(defaults: &Defaults, layers: &[Layer]) -> Result<Resolved> {
     Ok(Resolved { config, origins })
 }
 
-/// The keys of this version that `key` stands for: itself; the one key that ends so, if the section is left out; those that took the
-/// place of a key of an earlier version.
+/// The keys of this version that `key` stands for: itself; the only key with that name, if the section is left out; those
+/// that replaced a key of an earlier version.
 fn present_keys(
     defaults: &Defaults,
     values: &[(String, toml::Value, String)],
@@ -146,7 +146,7 @@ fn present_keys(
     }
 }
 
-/// Gives a key, or an element of it such as `optimizer.betas.0`, a value.
+/// Sets a key, or an element of it such as `optimizer.betas.0`.
 fn assign(
     values: &mut [(String, toml::Value, String)],
     key: &str,
@@ -194,7 +194,7 @@ fn insert(table: &mut toml::Table, key: &str, value: toml::Value) {
     }
 }
 
-/// Gives `value` the type of `default`, if it has a form of that type.
+/// Converts `value` to the type of `default`, if it can be.
 fn same_type(default: &toml::Value, value: toml::Value) -> Option<toml::Value> {
     use toml::Value::{Array, Boolean, Float, Integer, String};
     match (default, value) {

@@ -1,4 +1,4 @@
-//! The configuration of a run: five sections of TOML, put together from defaults, a recipe and what the user gives.
+//! The configuration of a run in TOML, built from defaults, a recipe and the user's settings.
 //!
 //! ```toml
 //! model = "dcgan"
@@ -41,11 +41,11 @@ pub struct RunConfig {
     pub train: TrainConfig,
     /// How weights are updated.
     pub optimizer: OptimizerConfig,
-    /// The section named after the model.
+    /// The section of the model's own settings.
     section: toml::Table,
 }
 
-/// The configuration of a model when nothing else is said.
+/// The default configuration of a model.
 #[derive(Clone, Debug)]
 pub struct Defaults {
     /// Name of the model.
@@ -54,9 +54,9 @@ pub struct Defaults {
     pub train: TrainConfig,
     /// Its `[optimizer]` section.
     pub optimizer: OptimizerConfig,
-    /// The section named after it, with every key.
+    /// The section of its own settings, with every key.
     pub section: toml::Table,
-    /// Keys of earlier versions within that section, each with the full keys that took its place.
+    /// Keys of earlier versions in that section, each with the full keys that replaced it.
     pub old_keys: &'static [(&'static str, &'static [&'static str])],
 }
 
@@ -127,7 +127,7 @@ impl RunConfig {
         })
     }
 
-    /// Refuses values that no run can have.
+    /// Returns an error for values that are invalid for every run.
     fn check(&self) -> Result<()> {
         let mut faults = Faults::default();
         let train = &self.train;
@@ -148,7 +148,7 @@ impl RunConfig {
             faults.add(
                 "train.ema_decay",
                 train.ema_decay,
-                "an average keeps part of itself",
+                "it is the decay of a moving average",
                 "give 0 to 0.9999",
             );
         }

@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 pub struct DataConfig {
     /// A packed data set, a raw source, a built-in name (`shapes`) or the name of a known data set (`mnist`).
     pub source: String,
-    /// Sides of the square that raw images are resized to, in pixels; 0 keeps theirs.
+    /// Height and width that raw images are resized to, in pixels; 0 keeps their size.
     pub size: u32,
     /// What is done with images that are not square: `center` cuts, `none` stretches.
     pub crop: String,
@@ -18,29 +18,28 @@ pub struct DataConfig {
     pub channels: u8,
     /// Colour behind transparent pixels, as `#rrggbb`.
     pub background: String,
-    /// Part of the examples that is held out for validation when the source has no splits, in [0, 1).
+    /// Fraction of the examples held out for validation when the source has no splits, in [0, 1).
     pub holdout: f64,
-    /// Number of examples of built-in data; 0 is its own default.
+    /// Number of examples of built-in data; 0 for the default of that data.
     pub count: usize,
-    /// Tokens of raw text: `bytes`, `characters` or `bpe`; empty chooses characters where there are few and bytes
-    /// otherwise.
+    /// Tokens of raw text: `bytes`, `characters` or `bpe`; empty for characters where there are few and bytes otherwise.
     pub vocabulary: String,
-    /// Most tokens of a `bpe` vocabulary; 0 is 4,096.
+    /// Maximum size of a `bpe` vocabulary; 0 for 4,096.
     pub vocabulary_size: u32,
-    /// What of raw text is a document: `files` (in `.jsonl`, records) or `lines`; empty is what a known data set is,
+    /// What is a document in raw text: `files` (in `.jsonl`, records) or `lines`; empty for the setting of a known data set,
     /// otherwise files.
     pub documents: String,
-    /// Sample rate that raw sound is brought to, in Hz; 0 keeps its own.
+    /// Sample rate that raw sound is resampled to, in Hz; 0 keeps its own.
     pub sample_rate: u32,
-    /// Whether the channels of raw sound are mixed into one.
+    /// Whether the channels of raw sound are mixed to mono.
     pub mono: bool,
-    /// What gives raw files their class: `folders`, or `names` up to the first `_`; empty is what a known data set has,
-    /// otherwise folders.
+    /// Where the class of a raw file comes from: `folders`, or `names` up to the first `_`; empty for the setting of a known
+    /// data set, otherwise folders.
     pub labels: String,
-    /// Files held out for validation, as patterns such as `Stevenson*`, several with commas between them; empty is what a
-    /// known data set has.
+    /// Files held out for validation, as comma-separated patterns such as `Stevenson*`; empty for the setting of a known
+    /// data set.
     pub validation_files: String,
-    /// Files held out for the test, likewise.
+    /// Files held out for testing, likewise.
     pub test_files: String,
 }
 
@@ -70,18 +69,18 @@ impl Default for DataConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TrainConfig {
-    /// Steps in all.
+    /// Total number of steps.
     pub steps: u64,
     /// Examples in a batch.
     pub batch_size: usize,
     /// How matrix products round their factors: `f32` not at all, `bf16` to 8 bits of precision, up to twice as fast on
     /// processors with AVX512-BF16.
     pub precision: Precision,
-    /// How much of the averaged weights a step keeps; 0 does not average.
+    /// Decay of the moving average of the weights; 0 for no average.
     pub ema_decay: f64,
     /// Steps between checkpoints.
     pub checkpoint_every: u64,
-    /// How many checkpoints are kept, the newest always among them.
+    /// How many of the newest checkpoints are kept.
     pub keep_checkpoints: usize,
     /// Steps between lines of metrics.
     pub log_every: u64,
@@ -89,9 +88,9 @@ pub struct TrainConfig {
     pub sample_schedule: SampleSchedule,
     /// How many grids are drawn over the whole run.
     pub sample_frames: u64,
-    /// Images in a grid; texts; clips.
+    /// Images in a grid, or number of texts or clips.
     pub sample_count: usize,
-    /// Tokens of a text and frames of a clip among the samples; images have their own size.
+    /// Length of the samples of text in tokens and of sound in frames.
     pub sample_length: usize,
 }
 
@@ -125,7 +124,7 @@ pub enum Precision {
 }
 
 impl Precision {
-    /// Makes it the precision of all operations of this process, which computes on `device`.
+    /// Sets the precision of all operations in this process, which computes on `device`.
     ///
     /// # Errors
     ///
@@ -152,8 +151,8 @@ impl Precision {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SampleSchedule {
-    /// At equal distances: a GAN changes to the end.
+    /// Evenly spaced, for a GAN, whose samples change until the end.
     Linear,
-    /// At equal ratios: a likelihood model changes most at the beginning.
+    /// Geometrically spaced, for a likelihood model, whose samples change most at the beginning.
     Logarithmic,
 }

@@ -20,7 +20,7 @@ impl Examples {
         dataset.split(split).map(Examples::Images).or_else(|| dataset.stream(split).map(Examples::Stream))
     }
 
-    /// How many there are: images or points, tokens of text, or samples of sound.
+    /// The number of images, points, tokens of text, or samples of sound.
     pub fn len(&self) -> u64 {
         match self {
             Examples::Images(view) => view.len() as u64,

@@ -42,11 +42,11 @@ impl ImageShape {
         self.height * self.width * self.channels
     }
 
-    /// How often both sides can be halved until the shorter has 4 to 7 pixels, and the sides then.
+    /// How often both sides can be halved until the shorter has 4 to 7 pixels, and the resulting sides.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidValue`] when a side is odd on the way or the image is smaller than 8 pixels.
+    /// [`Error::InvalidValue`] when a side becomes odd before that or the image is smaller than 8 pixels.
     pub fn halvings(&self) -> Result<(usize, [usize; 2])> {
         let (mut count, mut sides) = (0, [self.height, self.width]);
         while sides[0].min(sides[1]) >= 8 {
@@ -98,7 +98,7 @@ impl ImageBatches {
             return Err(Error::InvalidValue {
                 key: "data.source".into(),
                 value: "no training examples".into(),
-                reason: "a model cannot learn from nothing".into(),
+                reason: "a model needs examples to train on".into(),
                 remedy: "give a data set with a train split".into(),
             });
         }
@@ -119,7 +119,7 @@ impl ImageBatches {
             .collect()
     }
 
-    /// The images of step `step`, `[batch, height, width, channels]`: in [-1, 1], or drawn anew as black and white in {0, 1}.
+    /// The images of step `step`, `[batch, height, width, channels]`: in [-1, 1], or binarised at random to {0, 1}.
     pub fn images(&self, step: u64) -> Tensor<4> {
         let indices = self.indices(step);
         match self.encoding {
@@ -132,7 +132,7 @@ impl ImageBatches {
         }
     }
 
-    /// The classes of the images of step `step`; an image without one counts as of class 0.
+    /// The classes of the images of step `step`; 0 for an image without one.
     pub fn classes(&self, step: u64) -> Vec<u32> {
         self.indices(step).into_iter().map(|index| self.view.label(index).unwrap_or(0)).collect()
     }
@@ -148,18 +148,18 @@ impl Source for ImageBatches {
     }
 }
 
-/// What a model needs of images.
+/// What a model of images needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ImageNeeds {
     /// How it reads pixels.
     pub encoding: PixelEncoding,
 }
 
-/// The values that pixels have for a model.
+/// How a model reads pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PixelEncoding {
-    /// Black and white: {0, 1}.
+    /// Binarised: {0, 1}.
     Binary,
     /// 256 levels, spread over [-1, 1].
     EightBit,
@@ -191,7 +191,7 @@ pub fn binarized(
     to_tensor(values, indices.len(), shape, device)
 }
 
-/// The 8-bit images of a tensor in [-1, 1], one after another, each row by row; values outside are clipped.
+/// The 8-bit images of a tensor in [-1, 1], concatenated, each row by row; values outside are clipped.
 pub fn to_bytes<const D: usize>(images: Tensor<D>) -> Vec<u8> {
     let byte = |x: f32| ((x + 1.0) * 127.5).round().clamp(0.0, 255.0) as u8;
     images.into_data().iter::<f32>().map(byte).collect()

@@ -1,4 +1,4 @@
-//! The published data sets that are known by name: where they lie, and how each is read.
+//! The published data sets that are known by name: where they are, and how each is read.
 
 use poiesis_collect::Options;
 
@@ -9,9 +9,9 @@ pub struct Known {
     pub name: &'static str,
     /// Shape of its images, if it has any: height, width, channels.
     pub shape: Option<[usize; 3]>,
-    /// Where it lies in the folder of data sets, if not in a folder of its own name: a folder or a file.
+    /// Its folder or file in the folder of data sets, if that does not have its name.
     pub place: &'static str,
-    /// What lies there, in words.
+    /// The files that belong there, in words.
     pub files: &'static str,
     /// How it is read.
     pub reading: Reading,
@@ -22,11 +22,11 @@ pub struct Known {
 pub struct Reading {
     /// Each line of text is a document.
     pub lines: bool,
-    /// The class of a file stands in its name, up to the first `_`.
+    /// The class of a file is its name up to the first `_`.
     pub label_from_name: bool,
-    /// Files held out for validation, as patterns with commas between them; empty for none.
+    /// Files held out for validation, as comma-separated patterns; empty for none.
     pub validation_files: &'static str,
-    /// Files held out for the test, likewise.
+    /// Files held out for testing, likewise.
     pub test_files: &'static str,
 }
 
@@ -69,7 +69,7 @@ pub static KNOWN: &[Known] = &[
         files: "data_batch_1.bin to data_batch_5.bin and test_batch.bin (the published binary version)",
         reading: PLAIN,
     },
-    // Its single document is cut after 90 %, as is usual.
+    // Its single document is cut after 90 %, the usual split.
     Known {
         name: "tinyshakespeare",
         shape: None,
@@ -108,7 +108,7 @@ pub fn find(name: &str) -> Option<&'static Known> {
 }
 
 impl Reading {
-    /// Default options with this way of reading.
+    /// Default options for this way of reading.
     pub fn options(&self) -> Options {
         Options {
             lines: self.lines,
@@ -120,7 +120,7 @@ impl Reading {
     }
 }
 
-/// Reads patterns with commas between them.
+/// Splits comma-separated patterns.
 pub(super) fn patterns(text: &str) -> Vec<String> {
     text.split(',').map(|pattern| pattern.trim().to_owned()).filter(|pattern| !pattern.is_empty()).collect()
 }

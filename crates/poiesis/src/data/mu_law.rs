@@ -1,4 +1,4 @@
-//! The μ-law: 16-bit samples as 256 levels that lie closer together where sound is quiet (ITU-T G.711; van den Oord et al.
+//! The μ-law: 16-bit samples as 256 levels, which are closer together for quiet sound (ITU-T G.711; van den Oord et al.
 //! 2016, "WaveNet", §2.2).
 
 use std::ops::RangeInclusive;

@@ -1,4 +1,4 @@
-//! Opens what a configuration calls data: names are looked up, and raw sources are packed into a cache.
+//! Opens the data that a configuration names: names are looked up, and raw sources are packed into a cache.
 
 use std::path::{Path, PathBuf};
 
@@ -12,7 +12,7 @@ use crate::error::{Error, Result, nearest};
 /// Built-in data sets that an error may suggest.
 const BUILT_IN: [&str; 3] = ["shapes", "rings", "grid"];
 
-/// Where data lie on this machine.
+/// The folders for data on this machine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Places {
     /// The folder in which data sets are looked up by name.
@@ -21,8 +21,8 @@ pub struct Places {
     pub cache: PathBuf,
 }
 
-/// Opens the data set that `config` names, and packs it into the cache first where it is not packed yet; `progress`
-/// hears how far packing is.
+/// Opens the data set that `config` names, packing it into the cache first where it is not packed yet. `progress`
+/// receives the progress of packing.
 ///
 /// # Errors
 ///
@@ -35,7 +35,7 @@ pub fn open(config: &DataConfig, places: &Places, progress: &(dyn Fn(Progress) +
 
 /// Turns the name of a source into what `poiesis_collect` opens: a path or a built-in name.
 ///
-/// What lies at that path comes first, then built-in data, then a folder of that name in `data_dir`.
+/// An existing path comes first, then built-in data, then a folder of that name in `data_dir`.
 ///
 /// # Errors
 ///
@@ -43,7 +43,7 @@ pub fn open(config: &DataConfig, places: &Places, progress: &(dyn Fn(Progress) +
 /// [`Error::InvalidValue`] for an empty name.
 pub fn locate(source: &str, data_dir: &Path) -> Result<String> {
     if source.is_empty() {
-        return Err(invalid("source", "empty", "data need a place", "give a folder, a file or a name"));
+        return Err(invalid("source", "empty", "it must name the data", "give a folder, a file or a name"));
     }
     if Path::new(source).exists() || builtin(source).is_some() {
         return Ok(source.to_owned());
@@ -73,12 +73,12 @@ pub fn locate(source: &str, data_dir: &Path) -> Result<String> {
     })
 }
 
-/// The known data set that a name means, unless something of that name lies in the current folder.
+/// The known data set with that name, unless a file or folder with that name is in the current folder.
 fn by_name(source: &str) -> Option<&'static Known> {
     known::find(source).filter(|_| !Path::new(source).exists() && builtin(source).is_none())
 }
 
-/// CIFAR-10 is published in several forms, of which its folder must hold the binary one.
+/// CIFAR-10 is published in several formats; its folder must have the binary one.
 fn binary_version(folder: &Path) -> Option<PathBuf> {
     let holds = |place: &Path, name: &str| place.join(name).exists();
     [folder.to_owned(), folder.join("cifar-10-batches-bin")].into_iter().find(|place| {
@@ -113,7 +113,7 @@ pub fn options(config: &DataConfig) -> Result<Options> {
     })
 }
 
-/// How the source of that name is read: a known data set in its own way, anything else plainly.
+/// How the source with that name is read: a known data set as its entry says, anything else by default.
 pub fn reading(source: &str) -> Reading {
     by_name(source).map(|known| known.reading).unwrap_or_default()
 }
@@ -134,7 +134,7 @@ pub fn expected_shape(config: &DataConfig, data_dir: &Path) -> Option<[usize; 3]
     Some([size.or(height)?, size.or(width)?, channels.or(own_channels)?])
 }
 
-/// A source as it is written into a run, so that the run finds its data from any folder: paths in full, names as they are.
+/// A source as it is saved in a run, so that the run finds its data from any folder: absolute paths, names unchanged.
 pub fn lasting(source: &str) -> String {
     match Path::new(source).canonicalize() {
         Ok(full) => full.to_string_lossy().into_owned(),
@@ -142,7 +142,7 @@ pub fn lasting(source: &str) -> String {
     }
 }
 
-/// The last part of a source without the endings of archives: a name for runs made from it.
+/// The last part of a source without archive extensions, to name runs after.
 pub fn short_name(source: &str) -> String {
     const ENDINGS: [&str; 12] = [
         ".gz", ".tgz", ".tar", ".zip", ".parquet", ".npy", ".npz", ".txt", ".jsonl", ".ndjson", ".wav",
@@ -166,7 +166,7 @@ pub fn crop(text: &str) -> Result<Crop> {
     match text {
         "center" => Ok(Crop::Center),
         "none" => Ok(Crop::None),
-        _ => Err(invalid("crop", text, "there is no such way", "give center (cut) or none (stretch)")),
+        _ => Err(invalid("crop", text, "there is no such option", "give center (crop) or none (stretch)")),
     }
 }
 
@@ -181,12 +181,12 @@ pub fn color(text: &str) -> Result<[u8; 3]> {
     match number {
         Some(number) => Ok([(number >> 16) as u8, (number >> 8) as u8, number as u8]),
         None => {
-            Err(invalid("background", text, "it is a colour", "write #rrggbb, such as #ffffff for white"))
+            Err(invalid("background", text, "it is not a colour", "write #rrggbb, such as #ffffff for white"))
         }
     }
 }
 
-/// Reads the name of a vocabulary; an empty name leaves the choice to the text.
+/// Reads the name of a vocabulary; with an empty name the text decides.
 ///
 /// # Errors
 ///
@@ -197,11 +197,11 @@ pub fn vocabulary(text: &str) -> Result<Option<VocabularyKind>> {
         "bytes" => Ok(Some(VocabularyKind::Bytes)),
         "characters" => Ok(Some(VocabularyKind::Characters)),
         "bpe" => Ok(Some(VocabularyKind::Bpe)),
-        _ => Err(invalid("vocabulary", text, "there is no such kind", "give bytes, characters or bpe")),
+        _ => Err(invalid("vocabulary", text, "there is no such vocabulary", "give bytes, characters or bpe")),
     }
 }
 
-/// Reads which of two is chosen; an empty text leaves it as it is.
+/// Reads a choice between two names; an empty text keeps the default.
 fn choice(key: &str, text: &str, [no, yes]: [&str; 2], unless_given: bool) -> Result<bool> {
     match text {
         "" => Ok(unless_given),

@@ -42,7 +42,7 @@ impl Source for PointBatches {
             return Err(Error::invalid_value(
                 "data.source",
                 "no training examples",
-                "a model cannot learn from nothing",
+                "a model needs examples to train on",
                 "give a data set with a train split",
             ));
         }

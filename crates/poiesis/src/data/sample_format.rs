@@ -12,7 +12,7 @@ pub enum SampleFormat {
 }
 
 impl SampleFormat {
-    /// The format that has so many levels; [`SampleFormat::MuLaw`] where none has.
+    /// The format with that many levels; [`SampleFormat::MuLaw`] if there is none.
     pub fn of(levels: usize) -> SampleFormat {
         if levels == SampleFormat::Pcm16.levels() { SampleFormat::Pcm16 } else { SampleFormat::MuLaw }
     }
@@ -25,7 +25,7 @@ impl SampleFormat {
         }
     }
 
-    /// The level of a sample; a lower sample has no higher level.
+    /// The level of a sample; levels never fall as samples rise.
     pub fn level(self, sample: i16) -> u32 {
         match self {
             SampleFormat::MuLaw => mu_law::level(sample),
@@ -33,7 +33,7 @@ impl SampleFormat {
         }
     }
 
-    /// How many values an [`IncrementalDecoder`](crate::abilities::IncrementalDecoder) takes for a sample, each below 256.
+    /// How many values, each below 256, an [`IncrementalDecoder`](crate::abilities::IncrementalDecoder) takes per sample.
     pub fn values(self) -> usize {
         match self {
             SampleFormat::MuLaw => 1,
@@ -50,7 +50,7 @@ impl SampleFormat {
         }
     }
 
-    /// The sample that has `values`: of the μ-law that in the middle of its level.
+    /// The sample with these `values`; for the μ-law, the one in the middle of its level.
     ///
     /// # Panics
     ///

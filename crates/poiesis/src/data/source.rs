@@ -6,7 +6,7 @@ use super::{DataSpec, Examples};
 use crate::error::Result;
 use crate::nn::StateDict;
 
-/// The training examples in the form that a model reads them, in the order of their use.
+/// The training examples in the form in which a model reads them, in the order of training.
 ///
 /// What a step reads depends on the seed and the step alone, so most sources have no state. One that has, such as streams that carry
 /// the state of a recurrent network, saves it with the run.
@@ -21,12 +21,12 @@ pub trait Source: Sized + Send {
     /// [`crate::Error::InvalidValue`] when the examples are of another kind, or too few.
     fn open(needs: &Self::Needs, options: &SourceOptions<'_>) -> Result<Self>;
 
-    /// What must be saved to continue exactly.
+    /// The state that must be saved to resume exactly.
     fn state(&self) -> StateDict {
         StateDict::default()
     }
 
-    /// Takes back what [`state`](Source::state) gave, from among all that was saved.
+    /// Restores what [`state`](Source::state) returned, from all saved arrays.
     fn restore(&mut self, saved: &StateDict) {
         let _ = saved;
     }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::{ImageShape, SampleFormat, TokenShape};
 use crate::error::{Error, Result};
 
-/// What the examples of a data set are: all that a model must know to be made for them.
+/// What the examples of a data set are: everything a model must know to be made for them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DataSpec {
     /// Their kind and shape.
@@ -41,12 +41,12 @@ pub enum MediaKind {
     Sound,
     /// Points of a space of few dimensions.
     Points,
-    /// What an agent saw and did.
+    /// Observations and actions of an agent.
     Episodes,
 }
 
 impl MediaKind {
-    /// The kind in one word, in lower case.
+    /// The kind as one lower-case word.
     pub fn name(self) -> &'static str {
         match self {
             MediaKind::Images => "images",
@@ -58,32 +58,32 @@ impl MediaKind {
     }
 }
 
-/// What a model must know of points.
+/// What a model must know about points.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PointShape {
     /// Coordinates of a point.
     pub dims: usize,
 }
 
-/// What a model must know of text.
+/// What a model must know about text.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TextShape {
     /// What its tokens stand for.
     pub vocabulary: Vocabulary,
-    /// Whether there are several documents, each of which then has a beginning; else it is one long text.
+    /// Whether there are several documents, each with a token at its beginning, or one long text.
     pub documents: bool,
     /// Whether documents are lines.
     pub lines: bool,
 }
 
 impl TextShape {
-    /// What stands between two documents where they are written one after another.
+    /// What separates two documents where they are written one after another.
     pub fn separator(&self) -> &'static [u8] {
         if self.lines { b"\n" } else { b"\n\n" }
     }
 }
 
-/// What a model must know of sound.
+/// What a model must know about sound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SoundShape {
     /// Frames in a second.
@@ -161,8 +161,8 @@ impl DataSpec {
         }
     }
 
-    /// The tokens that the examples are read as: characters of text; values of an image as one of `levels`; samples of sound
-    /// as one of `levels` where a [`SampleFormat`] has that many, otherwise of the μ-law's.
+    /// The tokens that the examples are read as: characters of text; values of an image in `levels` levels; samples of sound
+    /// in `levels` levels where a [`SampleFormat`] has that many, otherwise in those of the μ-law.
     ///
     /// # Panics
     ///

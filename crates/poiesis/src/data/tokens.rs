@@ -1,8 +1,8 @@
 //! Data as sequences of tokens: characters of text, levels of sound, the values of an image row by row.
 //!
-//! Documents (texts, clips, images) lie one after another. Where there are several, each begins with a token of its
-//! own, which tells its class where the data have classes; so a model learns where documents end and can be asked for
-//! one of a class.
+//! Documents (texts, clips, images) are concatenated. Where there are several, each begins with a start token, which
+//! depends on its class where the data have classes. So a model learns where documents end, and can generate one of a
+//! given class.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -14,12 +14,12 @@ use super::SampleFormat;
 /// The alphabet of a sequence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TokenShape {
-    /// Tokens that stand for values: characters, levels of sound, levels of a pixel; numbered from 0.
+    /// Number of tokens for values: characters, levels of sound, levels of a pixel; numbered from 0.
     pub values: usize,
-    /// Tokens that begin a document: one for each class, or one without classes, numbered after the values. 0 where all
-    /// is one document without a beginning.
+    /// Number of start tokens: one for each class, or one without classes, numbered after the values. 0 for a single document
+    /// without a start token.
     pub beginnings: usize,
-    /// Values in each document, where all have the same.
+    /// Values in each document, where all have the same number.
     pub length: Option<usize>,
 }
 
@@ -29,7 +29,7 @@ impl TokenShape {
         self.values + self.beginnings
     }
 
-    /// The token that begins a document of `class`; documents without a class begin with the first.
+    /// The start token of a document of `class`; the first one for documents without a class.
     ///
     /// # Panics
     ///
@@ -41,7 +41,7 @@ impl TokenShape {
     }
 }
 
-/// A split read as one sequence of tokens, the beginnings of documents included.
+/// A split read as one sequence of tokens, start tokens included.
 #[derive(Clone)]
 pub struct Tokens {
     source: Source,
@@ -56,7 +56,7 @@ enum Source {
     Images(View),
     /// Texts.
     Text(Stream),
-    /// Clips of sound; samples of a frame follow one another.
+    /// Clips of sound, with the samples of a frame interleaved.
     Sound { stream: Stream, channels: u64 },
 }
 
@@ -65,7 +65,7 @@ impl Tokens {
     ///
     /// # Panics
     ///
-    /// When a value is not below `shape.values`, or there are several documents without beginnings.
+    /// When a value is not below `shape.values`, or there are several documents without start tokens.
     pub fn of_documents(documents: &[Vec<u32>], classes: Option<Vec<u32>>, shape: TokenShape) -> Tokens {
         let values = documents.concat();
         assert!(values.iter().all(|&value| (value as usize) < shape.values), "a value outside of {shape:?}");
@@ -80,8 +80,8 @@ impl Tokens {
         Tokens { source, shape }
     }
 
-    /// Images read row by row, the channels of a pixel one after another; 256 levels are cut to those of `shape`, so with
-    /// two the upper half is 1.
+    /// Images read row by row, with the channels of a pixel next to each other. The 256 levels are reduced to those of
+    /// `shape`; with two levels, the upper half becomes 1.
     pub fn of_images(view: View, shape: TokenShape) -> Tokens {
         Tokens { source: Source::Images(view), shape }
     }
@@ -91,7 +91,7 @@ impl Tokens {
         Tokens { source: Source::Text(stream), shape }
     }
 
-    /// Clips of sound, as levels of the format that has the values of `shape`, the channels of a frame one after another.
+    /// Clips of sound, as levels of the format with the values of `shape`, with the channels of a frame interleaved.
     pub fn of_sound(stream: Stream, channels: u16, shape: TokenShape) -> Tokens {
         Tokens { source: Source::Sound { stream, channels: u64::from(channels) }, shape }
     }
@@ -101,7 +101,7 @@ impl Tokens {
         self.shape
     }
 
-    /// How many tokens there are, beginnings included.
+    /// The number of tokens, start tokens included.
     pub fn len(&self) -> u64 {
         self.values() + if self.shape.beginnings > 0 { self.documents() as u64 } else { 0 }
     }
@@ -130,7 +130,7 @@ impl Tokens {
         }
     }
 
-    /// The places of document `index` among the tokens, its beginning included.
+    /// The positions of document `index` among the tokens, its start token included.
     pub fn document(&self, index: usize) -> Range<u64> {
         let extra = u64::from(self.shape.beginnings > 0);
         let start = |index: usize| {
@@ -169,7 +169,7 @@ impl Tokens {
                 tokens.extend(self.shape.beginning(self.class(index)));
                 place += 1;
             }
-            // Before the values of document `index` lie as many beginnings as documents, its own included.
+            // The values of document `index` come after the start tokens of all documents up to and including this one.
             let end = document.end.min(places.end);
             let before = index as u64 + 1;
             if place < end {

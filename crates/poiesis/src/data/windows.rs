@@ -1,4 +1,4 @@
-//! Windows of tokens for training: drawn at random, or one after another along streams.
+//! Windows of tokens for training, random or consecutive.
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
@@ -7,8 +7,8 @@ use crate::error::{Error, Result};
 use crate::nn::{StateDict, StateTensor};
 use crate::rng;
 
-/// Windows of a split in the order of their use, computed and not stored, so that the windows of a step are known
-/// without those of the steps before.
+/// Windows of a split in the order of training, computed and not stored, so that the windows of a step do not depend on
+/// earlier steps.
 #[derive(Clone)]
 pub struct Windows {
     tokens: Tokens,
@@ -19,7 +19,7 @@ pub struct Windows {
 }
 
 impl Windows {
-    /// Prepares batches of `batch_size` windows of `context` tokens and the one that follows them.
+    /// Prepares batches of `batch_size` windows of `context` tokens and the next one.
     ///
     /// # Errors
     ///
@@ -47,7 +47,7 @@ impl Windows {
         self.batch_size
     }
 
-    /// Tokens of a window that have one after them.
+    /// The context: tokens of a window, without the last, which is only predicted.
     pub fn context(&self) -> usize {
         self.context
     }
@@ -58,7 +58,7 @@ impl Windows {
     }
 
     /// The windows of step `step`, `[batch, context + 1]`: whole documents in permuted order where each fills a window,
-    /// else from places drawn uniformly.
+    /// otherwise windows from uniformly drawn positions.
     pub fn random(&self, step: u64) -> Tensor<2, Int> {
         let width = self.context as u64 + 1;
         if self.tokens.shape().length == Some(self.context) && self.tokens.shape().beginnings > 0 {
@@ -73,8 +73,8 @@ impl Windows {
         self.gather(starts.into_iter())
     }
 
-    /// The windows of step `step` when the sequence is cut into as many streams as a batch has rows and each step
-    /// continues where the last one ended: `[batch, context + 1]`, and whether the streams start again, which they do once every
+    /// The windows of step `step`, `[batch, context + 1]`, when the sequence is cut into one stream per row of the batch and
+    /// each step continues where the last one ended. Also returns whether the streams start again, as they do every
     /// [`Windows::steps_of_streams`] steps.
     pub fn consecutive(&self, step: u64) -> (Tensor<2, Int>, bool) {
         let stream = (self.tokens.len() - 1) / self.batch_size as u64;
@@ -83,7 +83,7 @@ impl Windows {
         (self.gather((0..self.batch_size as u64).map(start)), within == 0)
     }
 
-    /// Steps until every stream is read to its end; at least one.
+    /// Steps in which all streams are read to the end; at least one.
     pub fn steps_of_streams(&self) -> u64 {
         let stream = (self.tokens.len() - 1) / self.batch_size as u64;
         (stream / self.context as u64).max(1)
@@ -106,7 +106,7 @@ impl Windows {
 pub struct WindowNeeds {
     /// Levels of an image's values or of a sample of sound; see [`super::DataSpec::tokens`].
     pub levels: usize,
-    /// Tokens of a window that have one after them.
+    /// The context: tokens of a window, without the last, which is only predicted.
     pub context: usize,
 }
 
@@ -142,10 +142,10 @@ impl Source for TokenWindows {
     }
 }
 
-/// Windows that follow one another along streams, with the states that a recurrent network carries from one to the next.
+/// Consecutive windows of streams, with the states that a recurrent network carries from one to the next.
 pub struct TokenStreams {
     windows: Windows,
-    /// The states at the end of the last window: those of each layer, each part `[batch, features]`; none where streams start.
+    /// The states of each layer at the end of the last window, each part `[batch, features]`; empty where the streams start.
     pub states: Vec<Vec<Tensor<2>>>,
 }
 
@@ -156,7 +156,7 @@ impl From<Windows> for TokenStreams {
 }
 
 impl TokenStreams {
-    /// The windows of step `step`; see [`Windows::consecutive`]. Where streams start again the states are cleared.
+    /// The windows of step `step`; see [`Windows::consecutive`]. The states are cleared where the streams start again.
     pub fn windows(&mut self, step: u64) -> Tensor<2, Int> {
         let (tokens, begins) = self.windows.consecutive(step);
         if begins {
@@ -165,7 +165,7 @@ impl TokenStreams {
         tokens
     }
 
-    /// How often the streams were read to their end before step `step`.
+    /// How often the streams have been read to the end before step `step`.
     pub fn epoch(&self, step: u64) -> u64 {
         step / self.windows.steps_of_streams()
     }

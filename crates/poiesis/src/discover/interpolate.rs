@@ -1,14 +1,14 @@
-//! Walks between latents: smooth changes of the image mean that the model learned features, not examples.
+//! Interpolation between latents. Images that change smoothly mean that the model has learned features, not examples.
 
 use burn::tensor::Device;
 
 use super::{decode_rows, latent};
 use crate::abilities::{LatentPart, Latents, Prior};
 
-/// Decodes `rows` walks of `steps` images each, from one sample of the sequence `seed` starts to the next.
+/// Decodes `rows` interpolations of `steps` images, each between two consecutive samples of `seed`.
 ///
-/// Between latents of a normal prior the walk follows the great circle, because a straight line would pass through
-/// lengths that the prior never draws (White 2016, "Sampling generative networks"); between uniform ones it is straight.
+/// Latents with a normal prior are interpolated spherically, because a straight line would pass through norms that are
+/// improbable under the prior (White 2016, "Sampling generative networks"); those with a uniform prior linearly.
 ///
 /// # Panics
 ///
@@ -27,7 +27,7 @@ pub fn interpolate(latents: &dyn Latents, seed: u64, rows: usize, steps: usize, 
     decode_rows(latents, &walks, device)
 }
 
-/// A latent on the way from one to another, each part along the path that its prior asks for.
+/// A latent between two others, each part interpolated as its prior requires.
 fn between(parts: &[LatentPart], from: &[f32], to: &[f32], place: f32) -> Vec<f32> {
     let mut first = 0;
     let mut latent = Vec::with_capacity(from.len());
@@ -46,7 +46,7 @@ fn along_line(from: &[f32], to: &[f32], part: f32) -> Vec<f32> {
     from.iter().zip(to).map(|(a, b)| a + part * (b - a)).collect()
 }
 
-/// Spherical interpolation (Shoemake 1985); a straight line when the directions are the same or opposite.
+/// Spherical interpolation (Shoemake 1985); linear when the directions are equal or opposite.
 fn along_circle(from: &[f32], to: &[f32], part: f32) -> Vec<f32> {
     let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(x, y)| x * y).sum::<f32>();
     let cosine = dot(from, to) / (dot(from, from) * dot(to, to)).sqrt().max(f32::MIN_POSITIVE);

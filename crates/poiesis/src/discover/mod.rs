@@ -1,6 +1,6 @@
-//! What a model learned, one verb a file, written against abilities.
+//! Shows what a model has learned: one file per verb, each written against abilities.
 //!
-//! Each verb returns 8-bit images one after another, to be laid out as a grid.
+//! Each verb returns 8-bit images, concatenated, for a grid.
 
 mod interpolate;
 mod neighbors;
@@ -15,7 +15,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use crate::abilities::Latents;
 use crate::data::to_bytes;
 
-/// Latents are decoded in groups of this many, to bound memory.
+/// Latents are decoded in batches of this size, to bound memory.
 const GROUP: usize = 64;
 
 /// Decodes latents given as rows of values.

@@ -1,4 +1,4 @@
-//! Each sample beside its nearest training images: is the model copying?
+//! Each sample next to its nearest training image, which shows whether the model copies.
 
 use poiesis_collect::View;
 
@@ -6,20 +6,20 @@ use crate::error::Result;
 use crate::evaluate::{Nearest, nearest};
 use crate::trained::Trained;
 
-/// Samples with what lies nearest to them.
+/// Samples with their nearest training images.
 #[derive(Clone, Debug)]
 pub struct Neighbors {
     /// For each sample, its nearest training image.
     pub nearest: Vec<Nearest>,
-    /// Pairs, 8-bit: a sample, then its nearest training image.
+    /// Pairs of 8-bit images: a sample, then its nearest training image.
     pub images: Vec<u8>,
 }
 
-/// Draws `count` samples of the sequence that `seed` starts and finds the nearest image of `train` to each.
+/// Draws `count` samples of `seed` and finds the nearest image of `train` to each.
 ///
 /// # Errors
 ///
-/// [`crate::Error::MissingCapability`] when the model cannot draw.
+/// [`crate::Error::MissingCapability`] when the model cannot sample.
 pub fn neighbors(trained: &Trained, train: &View, seed: u64, count: usize) -> Result<Neighbors> {
     let samples = trained.images(seed, 0..count as u64)?;
     let dims = samples.len() / count.max(1);

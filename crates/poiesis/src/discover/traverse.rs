@@ -1,4 +1,4 @@
-//! Moves one latent dimension at a time: does a dimension mean one thing?
+//! Latent traversal: changes one latent dimension at a time, which shows what it means.
 
 use burn::tensor::Device;
 
@@ -12,16 +12,16 @@ pub struct Traversal {
     pub dims: Vec<usize>,
     /// The value of each column, for the prior of the first row.
     pub values: Vec<f32>,
-    /// How far each row's dimension moves the image: root mean square difference of its ends, in grey levels.
+    /// How much each row's dimension changes the image: root mean square difference of its ends, in grey levels.
     pub effects: Vec<f64>,
-    /// Row after row, 8-bit.
+    /// 8-bit images, row by row.
     pub images: Vec<u8>,
 }
 
-/// Moves latent dimensions of sample `index` of the sequence `seed` starts over `steps` values.
+/// Changes latent dimensions of sample `index` of `seed` over `steps` values.
 ///
-/// The dimensions are `dims`, or where that is empty the `rows` that move the image furthest. Values run over ±2 under
-/// a normal prior and over ±1 under a uniform one.
+/// The dimensions are `dims`, or, where that is empty, the `rows` that change the image most. Values range over ±2 for a
+/// normal prior and over ±1 for a uniform one.
 ///
 /// # Panics
 ///

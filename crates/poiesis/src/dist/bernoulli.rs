@@ -1,4 +1,4 @@
-//! Independent coins, one for each pixel of a black-and-white image.
+//! Independent Bernoulli variables, one for each pixel of a binary image.
 
 use burn::tensor::{Tensor, activation::sigmoid};
 use poiesis_kernels::bernoulli_log_prob;

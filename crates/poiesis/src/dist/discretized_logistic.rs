@@ -1,12 +1,12 @@
-//! The logistic distribution cut into the 256 bins of an 8-bit pixel (Salimans et al. 2017, §2.1).
+//! The logistic distribution discretised into the 256 bins of an 8-bit pixel (Salimans et al. 2017, §2.1).
 
 use burn::tensor::{Tensor, activation::softplus};
 
 /// Half the width of a bin when 256 values are spread over [-1, 1].
 const HALF_BIN: f64 = 1.0 / 255.0;
 
-/// Independent logistic variables, each read as the 8-bit value whose bin it falls into. The first and the
-/// last bin are open to their side.
+/// Independent logistic variables, each discretised to the 8-bit value of its bin. The first and the last bin extend to
+/// infinity.
 #[derive(Clone, Debug)]
 pub struct DiscretizedLogistic {
     /// Location, `[batch, dims]`, in the units of images: [-1, 1].
@@ -19,7 +19,7 @@ impl DiscretizedLogistic {
     /// log p(x) of each example, summed over its dimensions, in nats.
     ///
     /// With a and b the standardised upper and lower edge of a bin, its mass is
-    /// σ(a) − σ(b) = σ(a) σ(−b) (1 − e^(b−a)), whose logarithm never cancels.
+    /// σ(a) − σ(b) = σ(a) σ(−b) (1 − e^(b−a)), whose logarithm has no cancellation.
     ///
     /// # Shapes
     ///

@@ -1,4 +1,4 @@
-//! Distributions as mathematics: log-probabilities and divergences in nats, sampling from given noise.
+//! Distributions: log-probabilities and divergences in nats, and sampling from given noise.
 
 mod bernoulli;
 mod discretized_logistic;

@@ -1,4 +1,4 @@
-//! The evidence lower bound of held-out data, and the tighter bound of importance weighting.
+//! The evidence lower bound of held-out data, and the tighter importance-weighted bound.
 
 use burn::tensor::Device;
 use poiesis_collect::{Dataset, View};
@@ -11,15 +11,15 @@ use crate::data::{ImageShape, PixelEncoding};
 use crate::error::Result;
 use crate::trained::Trained;
 
-/// Images weighed at a time.
+/// Images in a batch.
 const BATCH: usize = 100;
 
 /// How a bound is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BoundProtocol {
-    /// How many of the split's images are weighed, evenly spread over it.
+    /// How many of the split's images are measured, evenly spread over it.
     pub images: usize,
-    /// Draws of the importance-weighted bound for each image; 1 measures the evidence lower bound alone.
+    /// Draws for each image of the importance-weighted bound; 1 measures only the evidence lower bound.
     pub samples: u64,
     /// Seed of binarisation and noise.
     pub seed: u64,
@@ -30,10 +30,10 @@ pub struct BoundProtocol {
 pub struct Bound {
     /// How it was measured.
     pub protocol: BoundProtocol,
-    /// The values that it is a distribution over.
+    /// How pixels are read, which the likelihood depends on.
     #[serde(rename = "scale")]
     pub encoding: PixelEncoding,
-    /// −E log w, the negative evidence lower bound, over all draws, in nats for each image.
+    /// −E log w, the negative evidence lower bound, averaged over all draws, in nats per image.
     pub nats: f64,
     /// Standard error of `nats` over images.
     pub nats_error: f64,
@@ -43,17 +43,17 @@ pub struct Bound {
     pub kl: f64,
     /// −E log mean w, the importance-weighted bound (Burda et al. 2016, Eq. 8), in nats.
     pub weighted_nats: f64,
-    /// `nats` in bits for each of the image's values.
+    /// `nats` as bits per dimension.
     pub bits_per_dim: f64,
-    /// `weighted_nats` in bits for each of the image's values.
+    /// `weighted_nats` as bits per dimension.
     pub weighted_bits_per_dim: f64,
 }
 
-/// Measures the bound on the images of `view`, telling `progress` how many are done.
+/// Measures the bound on the images of `view`; `progress` receives the number done.
 ///
 /// # Panics
 ///
-/// When the view is empty or a protocol of no images or no samples is asked for.
+/// When the view is empty, or the protocol has no images or no samples.
 pub fn bound(
     model: &dyn abilities::Bound,
     view: &View,

@@ -1,4 +1,4 @@
-//! How a model is measured, and what came of it: requests and results that can be saved and sent.
+//! The protocol of an evaluation and its results.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -44,7 +44,7 @@ impl Default for Protocol {
 }
 
 impl Protocol {
-    /// Refuses numbers of which at least one is needed.
+    /// Returns an error for a zero where at least one is needed.
     ///
     /// # Errors
     ///
@@ -68,7 +68,7 @@ impl Protocol {
     }
 }
 
-/// All that was measured of a model, and on what. As JSON the results stand beside the other keys, under their names.
+/// Everything measured of a model, and on what. In JSON the results are at the top level, under their names.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Evaluation {
     /// The run.
@@ -87,17 +87,17 @@ pub struct Evaluation {
     pub split: Split,
     /// Seed of samples, noise and directions.
     pub seed: u64,
-    /// The version of Poiesis that measured.
+    /// The version of Poiesis.
     pub version: String,
-    /// The machine that measured.
+    /// The machine it was measured on.
     pub machine: Machine,
-    /// What each metric found, by its name.
+    /// The result of each metric, by its name.
     #[serde(flatten)]
     pub results: BTreeMap<String, Measured>,
 }
 
 impl Evaluation {
-    /// What a metric found, as its own type; `None` when it was not measured.
+    /// The result of a metric, as its own type; `None` when it was not measured.
     ///
     /// ```no_run
     /// # let evaluation: poiesis::evaluate::Evaluation = unimplemented!();
@@ -111,7 +111,7 @@ impl Evaluation {
     ///
     /// # Errors
     ///
-    /// [`Error::Malformed`] when it has no form in JSON, which is a bug.
+    /// [`Error::Malformed`] when it cannot be written as JSON, which is a bug.
     pub fn to_json(&self) -> Result<String> {
         let text = serde_json::to_string_pretty(self);
         let malformed = |error: serde_json::Error| Error::Malformed {
@@ -121,8 +121,8 @@ impl Evaluation {
         Ok(text.map_err(malformed)? + "\n")
     }
 
-    /// Writes the evaluation to `evaluation-STEP.json` in `run`, or to the first of `evaluation-STEP-2.json`, … that is
-    /// free, and returns the path.
+    /// Writes the evaluation to `evaluation-STEP.json` in `run`, or to the first free one of `evaluation-STEP-2.json`, …, and
+    /// returns the path.
     ///
     /// # Errors
     ///

@@ -13,28 +13,28 @@ use crate::data::{ImageShape, PixelEncoding};
 use crate::error::Result;
 use crate::trained::Trained;
 
-/// Images weighed at a time.
+/// Images in a batch.
 const BATCH: usize = 50;
 
 /// −log p(x) of held-out images.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ImageNll {
-    /// How many of the split's images were weighed, evenly spread over it.
+    /// How many of the split's images were measured, evenly spread over it.
     pub images: usize,
-    /// Seed of the binarisation, for models of black and white.
+    /// Seed of the binarisation, for models of binary images.
     pub seed: u64,
-    /// The values that it is a distribution over.
+    /// How pixels are read, which the likelihood depends on.
     #[serde(rename = "scale")]
     pub encoding: PixelEncoding,
-    /// Mean of −log p(x), in nats for each image.
+    /// Mean of −log p(x), in nats per image.
     pub nats: f64,
     /// Its standard error over images.
     pub nats_error: f64,
-    /// `nats` in bits for each of the image's values.
+    /// `nats` as bits per dimension.
     pub bits_per_dim: f64,
 }
 
-/// Weighs `images` images of `view`, evenly spread over it, telling `progress` how many are done.
+/// Measures `images` images of `view`, evenly spread over it; `progress` receives the number done.
 ///
 /// # Panics
 ///

@@ -1,4 +1,4 @@
-//! What every metric has: a name, models it applies to, a result with its protocol; and what it is measured on.
+//! Metrics: each has a name, the models it applies to, and a result with its protocol. Also what they are measured on.
 
 use std::cell::OnceCell;
 use std::time::Instant;
@@ -13,7 +13,7 @@ use crate::data::{DataSpec, Examples};
 use crate::error::{Error, Result};
 use crate::trained::Trained;
 
-/// Samples drawn at a time.
+/// Samples in a batch.
 const PIECE: usize = 64;
 
 /// Something that can be measured of a trained model on held-out data.
@@ -32,7 +32,7 @@ pub trait Metric: Sync {
     fn measure(&self, subject: &Subject<'_>, progress: &mut dyn FnMut(Progress)) -> Result<Option<Measured>>;
 }
 
-/// How far a measurement has come.
+/// The progress of a measurement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Progress {
     /// What is being done, such as `sampling`.
@@ -41,17 +41,17 @@ pub struct Progress {
     pub unit: &'static str,
     /// How many are done.
     pub done: u64,
-    /// How many there are; `None` for work that cannot say how far it has come.
+    /// How many there are; `None` for work without a known total.
     pub total: Option<u64>,
 }
 
 impl Progress {
-    /// Work that cannot say how far it has come.
+    /// Work without a known total.
     pub fn working(what: &'static str) -> Progress {
         Progress { what, unit: "", done: 0, total: None }
     }
 
-    /// Turns numbers of what is done into reports to `progress`, beginning with none.
+    /// Returns a function that reports the number done to `progress`; it starts with a report of none.
     pub(super) fn reporter(
         what: &'static str,
         unit: &'static str,
@@ -67,15 +67,15 @@ impl Progress {
 /// The result of a metric: a table of its values and its protocol, and how long it took.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Measured {
-    /// The values by name; a number that is not finite is null.
+    /// The values by name; null for a number that is not finite.
     #[serde(flatten)]
     pub values: Map<String, Value>,
-    /// Seconds it took, without drawing samples.
+    /// Seconds it took, without sampling.
     pub seconds: f64,
 }
 
 impl Measured {
-    /// Does the work of a metric and keeps what it found.
+    /// Runs `work` and times it.
     ///
     /// # Panics
     ///
@@ -90,7 +90,7 @@ impl Measured {
         }
     }
 
-    /// The result as the type of its metric, such as [`Bound`](super::Bound); `None` when it is of another, or a number
+    /// The result as the type of its metric, such as [`Bound`](super::Bound); `None` when it is of another metric, or a number
     /// is not finite.
     pub fn read<T: DeserializeOwned>(&self) -> Option<T> {
         serde_json::from_value(Value::Object(self.values.clone())).ok()
@@ -103,7 +103,7 @@ pub struct Subject<'a> {
     pub trained: &'a Trained,
     /// The data set.
     pub dataset: &'a Dataset,
-    /// The split that is held out.
+    /// The held-out split.
     pub split: Split,
     /// The examples of that split.
     pub held_out: Examples,
@@ -130,7 +130,7 @@ impl<'a> Subject<'a> {
         self.protocol.images.unwrap_or(view.len()).min(view.len())
     }
 
-    /// As many samples of a model of images as the protocol says, 8-bit, one after another. They are drawn once.
+    /// The samples of a model of images that the protocol asks for, 8-bit, concatenated. They are drawn once.
     ///
     /// # Errors
     ///
@@ -151,7 +151,7 @@ impl<'a> Subject<'a> {
     }
 }
 
-/// The examples of the wanted split, or of the one that is held out.
+/// The examples of the requested split, or of the held-out one.
 fn held_out(dataset: &Dataset, wanted: Option<Split>) -> Result<(Split, Examples)> {
     let splits = wanted.map_or(vec![Split::Test, Split::Validation], |split| vec![split]);
     for split in splits {
@@ -166,7 +166,7 @@ fn held_out(dataset: &Dataset, wanted: Option<Split>) -> Result<(Split, Examples
     })
 }
 
-/// Refuses data that a model of `spec` cannot read.
+/// Returns an error for data that a model of `spec` cannot read.
 fn expect_same_kind(spec: &DataSpec, dataset: &Dataset) -> Result<()> {
     let found = DataSpec::of(dataset)?;
     if found.content == spec.content && found.classes <= spec.classes {

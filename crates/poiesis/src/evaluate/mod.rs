@@ -1,4 +1,4 @@
-//! One evaluation for all families, a metric a file, all of them in [`METRICS`]. Every number carries the protocol it was
+//! One evaluation for all models: one file per metric, all listed in [`METRICS`]. Every number has the protocol it was
 //! measured with.
 
 mod bound;
@@ -38,7 +38,7 @@ pub static METRICS: &[&dyn Metric] = &[
     &nearest::Measure,
 ];
 
-/// Measures by every metric that applies to the model and the data; `progress` hears how far each has come.
+/// Measures every metric that applies to the model and the data; `progress` receives the progress of each.
 ///
 /// # Errors
 ///
@@ -72,16 +72,16 @@ pub fn evaluate(
     })
 }
 
-/// Images, and tokens, that the check during training looks at.
+/// Images, or tokens, of the held-out metric during training.
 const VALIDATION_IMAGES: usize = 1000;
 const VALIDATION_TOKENS: u64 = 1 << 16;
 
-/// A measurement on held-out data that is cheap enough to follow in training: its name and its value in nats, for each
-/// image or for each token.
+/// A held-out metric that is cheap enough to measure during training: its name and its value in nats, per image or per
+/// token.
 ///
 /// # Errors
 ///
-/// [`crate::Error::InvalidValue`] when the examples are not of the kind the likelihood is of.
+/// [`crate::Error::InvalidValue`] when the examples are not of the kind that the likelihood needs.
 pub fn validation(
     likelihood: Likelihood,
     examples: &Examples,
@@ -108,7 +108,7 @@ pub fn validation(
     })
 }
 
-/// Images in the encoding of a likelihood. Image *i* is binarised with thresholds that depend on `(seed, i)` alone.
+/// Images as a likelihood reads them. Image *i* is binarised with thresholds that depend on `(seed, i)` alone.
 fn encoded(
     encoding: PixelEncoding,
     view: &View,
@@ -129,14 +129,14 @@ fn encoded(
     }
 }
 
-/// Whether the model draws images that can be compared with those of `dataset`.
+/// Whether the model samples images that can be compared with those of `dataset`.
 fn are_sampled_images(trained: &Trained, dataset: &Dataset) -> bool {
     trained.spec.images().is_ok()
         && crate::generate::can_generate(&trained.abilities())
         && dataset.split(Split::Train).is_some()
 }
 
-/// `count` images, or all if there are fewer, spread over the whole of a split, one after another.
+/// `count` images, or all if there are fewer, spread over the whole split, concatenated.
 fn bytes(view: &View, count: usize) -> Vec<u8> {
     view.spread(count).flat_map(|index| view.image(index)).copied().collect()
 }

@@ -1,4 +1,4 @@
-//! Nearest neighbours in pixel space: does the model copy what it was trained on?
+//! Nearest neighbours in pixel space, which show whether the model copies training images.
 
 use std::fmt;
 
@@ -11,20 +11,20 @@ use super::{are_sampled_images, bytes};
 use crate::error::Result;
 use crate::trained::Trained;
 
-/// Samples, and held-out images, whose nearest neighbours are searched.
+/// Number of samples, and of held-out images, whose nearest neighbours are searched.
 const SEARCHED_FOR: usize = 1000;
 
 /// The nearest image of a data set.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Nearest {
-    /// Which image it is.
+    /// The image's index.
     pub index: usize,
     /// Root mean square difference, in grey levels of 255.
     pub distance: f64,
 }
 
-/// Finds the nearest image of `view` for each of `queries`, which holds images of `dims` bytes one after another;
-/// of equally near ones the first.
+/// Finds the nearest image of `view` for each of `queries`, which holds images of `dims` bytes, concatenated. Ties go to
+/// the first.
 pub fn nearest(queries: &[u8], view: &View, dims: usize) -> Vec<Nearest> {
     queries.par_chunks_exact(dims).map(|query| nearest_of(query, view)).collect()
 }
@@ -52,7 +52,7 @@ fn squared_distance(a: &[u8], b: &[u8]) -> u64 {
     a.chunks(4096).zip(b.chunks(4096)).map(part).sum()
 }
 
-/// How near samples lie to the training data, with how near held-out data lie for comparison.
+/// How close samples are to the training data, compared with held-out data.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct NeighbourStatistics {
     /// Samples compared.
@@ -63,12 +63,12 @@ pub struct NeighbourStatistics {
     pub searched: usize,
     /// Mean distance from a sample to its nearest training image, in grey levels.
     pub sample_distance: f64,
-    /// The same for held-out images: what new images of this kind are like.
+    /// The same for held-out images, for comparison.
     pub held_out_distance: f64,
-    /// Part of the samples that lie nearer to a training image than all but one in a hundred held-out images do:
-    /// much more than 0.01 means copies.
+    /// Fraction of the samples that are closer to a training image than 99 % of held-out images are. Much more than 0.01
+    /// means copies.
     pub copied: f64,
-    /// How many different training images are somebody's nearest, for each sample: near 0 means few modes.
+    /// Number of distinct nearest training images, divided by the number of samples. Close to 0 means few modes.
     pub variety: f64,
 }
 
@@ -76,9 +76,9 @@ pub struct NeighbourStatistics {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
-    /// No more of them are near training images than new images of this kind are.
+    /// As few of them are close to training images as of held-out images.
     NoSign,
-    /// Too many of them are.
+    /// Too many of them are close to training images.
     Copies,
 }
 
@@ -92,12 +92,12 @@ impl fmt::Display for Verdict {
 }
 
 impl NeighbourStatistics {
-    /// How many samples lie nearer to a training image than all but one in a hundred held-out images do.
+    /// How many samples are closer to a training image than 99 % of held-out images are.
     pub fn near(&self) -> usize {
         (self.copied * self.samples as f64).round() as usize
     }
 
-    /// Whether the samples look like copies: of a hundred honest ones one is expected that near, and by chance a few more.
+    /// Whether the samples look like copies. Without copying, one in a hundred is expected to be that close, or a few by chance.
     pub fn verdict(&self) -> Verdict {
         let expected = 0.01 * self.samples as f64;
         let limit = expected + 3.0 * expected.sqrt().max(1.0);
@@ -136,7 +136,7 @@ pub fn neighbour_statistics(
     }
 }
 
-/// The metric of a model that draws images.
+/// The metric of a model that samples images.
 pub(super) struct Measure;
 
 impl Metric for Measure {

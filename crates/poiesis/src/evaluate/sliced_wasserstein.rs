@@ -1,4 +1,4 @@
-//! The sliced Wasserstein distance between sets of images (Rabin et al. 2011): no network, no weights, any size.
+//! The sliced Wasserstein distance between sets of images (Rabin et al. 2011), which needs no network and works for any size.
 
 use poiesis_collect::{Dataset, Split};
 use rayon::prelude::*;
@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::rng;
 use crate::trained::Trained;
 
-/// A distance with the distance of real data from real data beside it.
+/// A distance with reference distances for scale.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SlicedWasserstein {
     /// Images on each side.
@@ -19,17 +19,17 @@ pub struct SlicedWasserstein {
     pub directions: usize,
     /// Seed of the directions.
     pub seed: u64,
-    /// Distance of samples from held-out data, in grey levels of 255 for each pixel.
+    /// Distance of samples from held-out data, in grey levels of 255 per pixel.
     pub distance: f64,
-    /// Distance of training data from the same held-out data: what a perfect model would score.
+    /// Distance of training data from the same held-out data: the score of a perfect model.
     pub floor: f64,
-    /// Distance of images with the held-out data's pixels shuffled: what knows colours but no structure.
+    /// Distance of the held-out data with shuffled pixels: the score of a model that knows colours but no structure.
     pub ceiling: f64,
 }
 
 /// Measures how far `samples` are from `held_out`, with `train` and shuffled pixels for scale.
 ///
-/// All hold images of `dims` bytes one after another; as many of each are compared as the smallest set has.
+/// Each has images of `dims` bytes, concatenated; as many of each are compared as the smallest set has.
 ///
 /// # Panics
 ///
@@ -67,7 +67,7 @@ pub fn sliced_wasserstein(
     SlicedWasserstein { images, directions, seed, distance: mean(0), floor: mean(1), ceiling: mean(2) }
 }
 
-/// The metric of a model that draws images.
+/// The metric of a model that samples images.
 pub(super) struct Measure;
 
 impl Metric for Measure {
@@ -83,7 +83,7 @@ impl Metric for Measure {
         let dims = subject.trained.spec.images()?.dims();
         let (held_out, train) = (subject.held_out.images()?, subject.dataset.require(Split::Train)?);
         let samples = subject.samples(progress)?;
-        // Equal numbers from the whole of both splits: a beginning may be of one class alone.
+        // Equal numbers from the whole of each split, since the beginning may have a single class.
         let count = subject.protocol.samples.min(held_out.len()).min(train.len());
         let (held_out, train) = (bytes(held_out, count), bytes(&train, count));
         let (directions, seed) = (subject.protocol.directions, subject.protocol.seed);
@@ -99,7 +99,7 @@ fn unit(mut direction: Vec<f32>) -> Vec<f32> {
     direction
 }
 
-/// The images' places along `direction`, sorted.
+/// The projections of the images onto `direction`, sorted.
 fn project(images: &[u8], direction: &[f32]) -> Vec<f32> {
     let place = |image: &[u8]| image.iter().zip(direction).map(|(&x, d)| f32::from(x) * d).sum::<f32>();
     let mut places: Vec<f32> = images.chunks_exact(direction.len()).map(place).collect();

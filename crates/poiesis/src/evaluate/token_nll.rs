@@ -11,29 +11,29 @@ use crate::data::Tokens;
 use crate::error::Result;
 use crate::trained::Trained;
 
-/// Tokens weighed at a time, about.
+/// About how many tokens are in a batch.
 const TOKENS: usize = 8192;
 
 /// −log p of held-out tokens, each given those before it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TokenNll {
-    /// Tokens that were predicted.
+    /// Number of predicted tokens.
     pub tokens: u64,
-    /// Tokens in a window: those a prediction can see, and the one that is predicted.
+    /// Tokens in a window: the context of a prediction, and the token that is predicted.
     pub window: usize,
-    /// Windows begin a multiple of this many tokens after one another; the predictions that a window `stride` before makes are
-    /// not counted again. So all but the first window's have at least `window - stride` tokens to see.
+    /// Windows begin at multiples of this many tokens. Tokens that a window `stride` before has predicted are not counted
+    /// again, so all predictions but those of the first window have a context of at least `window - stride` tokens.
     pub stride: usize,
-    /// Mean of −log p, in nats for each token, beginnings of documents included.
+    /// Mean of −log p, in nats per token, start tokens of documents included.
     pub nats: f64,
-    /// Its standard error, with windows taken as independent.
+    /// Its standard error, treating windows as independent.
     pub nats_error: f64,
 }
 
-/// Weighs about `limit` tokens, in windows that overlap by half, or, where there are more tokens, in every so many of these,
-/// from the beginning to the end; `progress` is told how many are done.
+/// Measures about `limit` tokens in windows that overlap by half. Where there are more tokens, some of these windows are
+/// used, evenly spread from the beginning to the end. `progress` receives the number done.
 ///
-/// Where each document fills a window of its own, windows are documents.
+/// Where each document fills exactly one window, windows are documents.
 ///
 /// # Panics
 ///
@@ -60,7 +60,7 @@ pub fn token_nll(
         let log_prob = model.log_prob(Tensor::<2, Int>::from_data(data, device));
         let log_prob: Vec<f32> = log_prob.into_data().iter::<f32>().collect();
         for (row, &start) in log_prob.chunks_exact(window as usize - 1).zip(starts) {
-            // Predictions of the overlap belong to the window before.
+            // The overlap was predicted in the window before.
             let seen = if start == 0 || whole { 0 } else { (window - stride - 1) as usize };
             sums.push((row[seen..].iter().map(|&x| f64::from(x)).sum::<f64>(), row.len() - seen));
             counted += (row.len() - seen) as u64;
@@ -89,7 +89,7 @@ impl Metric for Measure {
     fn measure(&self, subject: &Subject<'_>, progress: &mut dyn FnMut(Progress)) -> Result<Option<Measured>> {
         let Some(model) = likelihood(subject.trained) else { return Ok(None) };
         let tokens = subject.held_out.tokens(&subject.trained.spec, model.levels())?;
-        // For images, as many tokens as the asked number of images has.
+        // For images, as many tokens as the requested number of images has.
         let limit = subject.protocol.images.map_or(tokens.len(), |images| {
             let images = images.min(tokens.documents());
             if images == 0 { 0 } else { tokens.document(images - 1).end }

@@ -1,4 +1,4 @@
-//! Generating examples: the one way to draw, complete and continue them, for every kind of data and every model.
+//! Generates examples: the one way to sample, complete and continue them, for every kind of data and every model.
 
 mod params;
 mod request;
@@ -17,11 +17,11 @@ use crate::data::DataSpec;
 use crate::error::Result;
 use crate::media::{Codec, Media};
 
-/// Examples are drawn in groups of this many, the last one whole too where a whole batch is computed at once: each example is then
-/// computed in a batch of the same size whatever the number asked for, and has the same bytes in every request.
+/// Samplers and latents compute examples in batches of this size, the last one included, so that the bytes of an example
+/// do not depend on how many are requested.
 const GROUP: u64 = 16;
 
-/// Draws `count` images of the sequence that `seed` starts, from number `first`: 8-bit, one after another.
+/// Draws the images of `seed` with the numbers `indices`: 8-bit, concatenated.
 ///
 /// # Errors
 ///
@@ -45,7 +45,7 @@ pub fn images(
     Ok(bytes)
 }
 
-/// Something that generation hands over.
+/// Something that was generated.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Chunk {
     /// The next part of an example that is generated piece by piece.
@@ -54,10 +54,10 @@ pub enum Chunk {
     Whole(Media),
 }
 
-/// Takes what is generated, with the number of the example it belongs to, as soon as it is there; it may ask to stop.
+/// Receives each piece as soon as it is generated, with the number of its example; it can stop the generation.
 pub type Sink<'s> = dyn FnMut(u64, Chunk) -> ControlFlow<()> + 's;
 
-/// How a model draws.
+/// How a model generates.
 enum Way<'a> {
     Sampler(&'a dyn Sampler),
     Latents(&'a dyn Latents),
@@ -65,7 +65,7 @@ enum Way<'a> {
 }
 
 impl<'a> Way<'a> {
-    /// Its own way, else by latents, else value by value.
+    /// Its own sampler, else by latents, else value by value.
     fn of(abilities: &Abilities<'a>) -> Option<Way<'a>> {
         let sampler = abilities.sampler.map(Way::Sampler);
         let latents = || abilities.latents.map(Way::Latents);
@@ -82,21 +82,21 @@ impl<'a> Way<'a> {
     }
 }
 
-/// Whether a model can draw at all.
+/// Whether a model can generate at all.
 pub fn can_generate(abilities: &Abilities) -> bool {
     Way::of(abilities).is_some()
 }
 
-/// Generates the examples that `request` asks for, in the order of their numbers, and hands them to `sink`. Example *i* of a seed
-/// depends on `(seed, i)` and the request's condition alone, not on how many are asked for or the size of a batch. Memory does not
-/// grow with the number of examples.
+/// Generates the examples that `request` asks for, in the order of their numbers, and passes them to `sink`. Example *i*
+/// of a seed depends on `(seed, i)` and the request's condition alone, not on the number of examples or the size of a
+/// batch. Memory does not grow with the number of examples.
 ///
-/// A model that cannot draw generates nothing; see [`can_generate`].
+/// A model that cannot generate produces nothing; see [`can_generate`].
 ///
 /// # Errors
 ///
-/// [`crate::Error::NotAccepted`] when the request has something that the model does not accept; [`crate::Error::Data`] when a prompt
-/// cannot be encoded.
+/// [`crate::Error::NotAccepted`] when the model does not accept something in the request; [`crate::Error::Data`] when a
+/// prompt cannot be encoded.
 pub fn generate(
     abilities: &Abilities,
     spec: &DataSpec,
@@ -125,7 +125,7 @@ pub fn generate(
     Ok(())
 }
 
-/// Generates whole examples in groups, and hands over those that are asked for.
+/// Generates examples in whole batches, and passes on those that were requested.
 fn in_groups(
     request: &Request,
     num_classes: usize,
@@ -219,7 +219,7 @@ impl Group {
         self.indices.clone().try_for_each(|index| sink(index, Chunk::Part(prompt.clone())))
     }
 
-    /// Takes the values at `place`, and hands over what they complete.
+    /// Takes the values at `place`, and passes on what they complete.
     fn take(&mut self, values: &[u32], place: usize, codec: &Codec, sink: &mut Sink) -> ControlFlow<()> {
         for (row, &value) in values.iter().enumerate() {
             if self.ended[row] {

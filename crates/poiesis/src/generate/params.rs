@@ -1,28 +1,28 @@
-//! How values are drawn from their distributions.
+//! How values are sampled from their distributions.
 
 use serde::{Deserialize, Serialize};
 
 use crate::abilities::Accepts;
 
-/// How examples are drawn; what is not given is left to the model. A request for something that a model does not accept is refused.
+/// Sampling parameters. The model has a default for each that is not given; one that it does not accept is an error.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SamplingParams {
-    /// What log-probabilities are divided by: below 1 the likely becomes likelier, 0 always takes the likeliest; 1 if not given.
+    /// Temperature, by which log-probabilities are divided: below 1 favours likely values, 0 takes the likeliest; 1 if not given.
     pub temperature: Option<f64>,
-    /// Only this many of the likeliest values are taken (Fan et al. 2018); all if not given.
+    /// Top-k: samples among this many of the likeliest values (Fan et al. 2018); all if not given.
     pub top_k: Option<usize>,
-    /// Only the fewest likeliest values that together have this probability are taken (Holtzman et al. 2019), in (0, 1]; all if not
-    /// given.
+    /// Top-p: samples among the fewest likeliest values that together have this probability (Holtzman et al. 2019), in (0, 1];
+    /// all if not given.
     pub top_p: Option<f64>,
-    /// Steps of a sampler that takes several.
+    /// Steps of an iterative sampler.
     pub steps: Option<usize>,
-    /// Strength of guidance by the class.
+    /// Strength of class guidance.
     pub guidance: Option<f64>,
 }
 
 impl SamplingParams {
-    /// The parameters that are given and not accepted, by name.
+    /// The names of the parameters that are given but not accepted.
     pub(super) fn refused(&self, accepts: &Accepts) -> impl Iterator<Item = &'static str> {
         let given = [
             ("temperature", self.temperature.is_some(), accepts.temperature),
@@ -34,7 +34,7 @@ impl SamplingParams {
         given.into_iter().filter(|(_, given, accepted)| *given && !accepted).map(|(name, ..)| name)
     }
 
-    /// Draws a value, given log-probabilities that need not be normalised and a number `u` drawn uniformly from [0, 1).
+    /// Samples a value from log-probabilities, which need not be normalised, with `u` uniform on [0, 1).
     ///
     /// # Panics
     ///
@@ -59,12 +59,12 @@ impl SamplingParams {
                 return value as u32;
             }
         }
-        // Rounding left something over; the last value that can be taken has it.
+        // What rounding leaves over goes to the last possible value.
         weights.iter().rposition(|&weight| weight > 0.0).map_or_else(likeliest, |value| value as u32)
     }
 }
 
-/// Sets to zero what is not among the likeliest; of equally likely values the first stay.
+/// Sets the probability of all but the likeliest values to zero; of equally likely values the first are kept.
 fn cut(weights: &mut [f64], top_k: usize, top_p: f64) {
     let mut order: Vec<usize> = (0..weights.len()).collect();
     order.sort_by(|&a, &b| weights[b].total_cmp(&weights[a]));

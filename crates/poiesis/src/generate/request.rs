@@ -1,4 +1,4 @@
-//! What is to be generated.
+//! Requests for examples.
 
 use std::ops::Range;
 
@@ -9,7 +9,7 @@ use crate::abilities::Accepts;
 use crate::error::{Error, Result};
 use crate::media::{Codec, Keep, Media};
 
-/// What is to be generated.
+/// A request for examples.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Request {
@@ -19,25 +19,25 @@ pub struct Request {
     pub first: u64,
     /// How many examples.
     pub count: u64,
-    /// What is given of each example.
+    /// The condition of each example.
     pub condition: Condition,
-    /// How examples are drawn.
+    /// Sampling parameters.
     pub params: SamplingParams,
-    /// Most tokens of a text or frames of a sound, the prompt not counted; a model's own length if not given.
+    /// Maximum tokens of a text or frames of a sound, without the prompt; the model's own length if not given.
     pub max_len: Option<usize>,
-    /// Examples that are generated in parallel where a model generates value by value. Their bytes do not depend on it.
+    /// Examples generated in parallel by an autoregressive model. Their bytes do not depend on it.
     pub batch_size: usize,
 }
 
-/// What is given of each example.
+/// What is given for each example.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Condition {
     /// Its class; each class in turn if not given.
     pub class: Option<u32>,
-    /// How it begins.
+    /// Its beginning.
     pub prompt: Option<Media>,
-    /// What of it is kept.
+    /// The parts of it that are kept.
     #[serde(skip)]
     pub keep: Option<Keep>,
 }
@@ -63,13 +63,13 @@ impl Request {
         self.first..self.first + self.count
     }
 
-    /// The class of example `index` of a model conditioned on `classes` classes: the one given, or each in turn.
+    /// The class of example `index` for a model conditioned on `classes` classes: the one given, or each in turn.
     pub(super) fn class_of(&self, index: u64, classes: usize) -> Option<u32> {
         let in_turn = || (classes > 0).then(|| (index % classes as u64) as u32);
         self.condition.class.or_else(in_turn)
     }
 
-    /// Refuses what is not accepted, by name.
+    /// Returns an error that names what is not accepted.
     pub(super) fn check(&self, accepts: &Accepts, codec: &Codec) -> Result<()> {
         let condition = &self.condition;
         let given = [

@@ -15,7 +15,7 @@ pub struct Writer<'a> {
 }
 
 impl<'a> Writer<'a> {
-    /// Begins the sequences numbered `indices` of those that `seed` starts, one for each of `classes`.
+    /// Begins the sequences of `seed` with the numbers `indices`, one for each of `classes`.
     ///
     /// # Panics
     ///
@@ -33,7 +33,7 @@ impl<'a> Writer<'a> {
         Writer { decoder: model.decoder(classes), generators, num_values: model.num_values(), params }
     }
 
-    /// Generates the next value of each sequence: the known one, or one that is drawn. A known value uses up its draw.
+    /// Generates the next value of each sequence: the known one, or a sampled one. A known value advances the generator too.
     ///
     /// # Panics
     ///
@@ -51,7 +51,7 @@ impl<'a> Writer<'a> {
         values
     }
 
-    /// Takes values that all sequences have, without draws.
+    /// Feeds values that all sequences share, without sampling.
     pub fn read(&mut self, values: &[u32]) {
         for &value in values {
             self.decoder.append(&vec![value; self.generators.len()]);

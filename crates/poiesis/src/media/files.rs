@@ -1,4 +1,4 @@
-//! Examples as files: PNG for images, text as it is, 16-bit WAV for sound.
+//! Examples as files: PNG for images, plain text, 16-bit WAV for sound.
 
 use std::io::Cursor;
 use std::path::Path;
@@ -9,7 +9,7 @@ use crate::data::{Content, DataSpec, SoundShape};
 use crate::error::{Error, Result};
 use crate::picture::Picture;
 
-/// The ending of the files that examples of `spec` are kept in.
+/// The extension of a file with one example of `spec`.
 pub fn extension(spec: &DataSpec) -> &'static str {
     match spec.content {
         Content::Images(_) => "png",
@@ -19,7 +19,7 @@ pub fn extension(spec: &DataSpec) -> &'static str {
     }
 }
 
-/// The ending of the file that several examples of `spec` are written to as one sheet.
+/// The extension of a file with several examples of `spec` as one sheet.
 pub fn sheet_extension(spec: &DataSpec) -> &'static str {
     match spec.content {
         Content::Points(_) => "png",
@@ -27,7 +27,7 @@ pub fn sheet_extension(spec: &DataSpec) -> &'static str {
     }
 }
 
-/// Reads the example in a file of the kind that `spec` says.
+/// Reads the example in a file of the kind in `spec`.
 ///
 /// # Errors
 ///
@@ -45,7 +45,7 @@ pub fn read(path: &Path, spec: &DataSpec) -> Result<Media> {
     }
 }
 
-/// The bytes of the file that an example is kept in; `path` is for messages.
+/// The bytes of a file with this example; `path` is for messages.
 ///
 /// # Errors
 ///
@@ -62,7 +62,7 @@ pub fn to_bytes(media: &Media, path: &Path) -> Result<Vec<u8>> {
     }
 }
 
-/// Writes a 16-bit WAV file, whole or not at all.
+/// Writes a 16-bit WAV file atomically.
 ///
 /// # Errors
 ///
@@ -101,7 +101,7 @@ pub fn to_wav(path: &Path, clip: &Clip) -> Result<Vec<u8>> {
 ///
 /// # Errors
 ///
-/// [`Error::Sound`] when it cannot be read or is of another form.
+/// [`Error::Sound`] when it cannot be read or has another format.
 pub fn read_wav(path: &Path, shape: SoundShape) -> Result<Clip> {
     let fail = |reason: String| Error::Sound { path: path.to_owned(), doing: "read", reason };
     let mut reader = hound::WavReader::open(path).map_err(|error| fail(error.to_string()))?;
@@ -113,7 +113,7 @@ pub fn read_wav(path: &Path, shape: SoundShape) -> Result<Clip> {
         let form = |rate, channels| format!("{rate} Hz with {channels} channels");
         let (found, wanted) =
             (form(spec.sample_rate, spec.channels), form(shape.sample_rate, shape.channels));
-        return Err(fail(format!("it has {found}, and the model knows {wanted}")));
+        return Err(fail(format!("it has {found}, and the model needs {wanted}")));
     }
     let samples: Result<Vec<i16>, _> = reader.samples::<i16>().collect();
     Ok(Clip { shape, samples: samples.map_err(|error| fail(error.to_string()))? })

@@ -1,4 +1,4 @@
-//! Whole documents as sequences of values and back, without loss: what compression needs of each kind of data.
+//! Whole documents as sequences of values and back, losslessly, for compression.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,7 +8,7 @@ use crate::data::{SampleFormat, mu_law};
 use crate::error::{Error, Result};
 use crate::picture::Picture;
 
-/// What a text file may have that collecting takes away, so that no model knows it.
+/// What collecting removes from a text file, so that models do not see it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Framing {
     /// Whether it begins with a byte order mark.
@@ -45,13 +45,13 @@ impl Framing {
     }
 }
 
-/// Values of a stream of text or sound: a long document is cut into streams that are coded side by side, which the
-/// model does faster. Each costs what the model does not yet know at its beginning.
+/// Values in a stream. A long text or sound is cut into streams that are coded in parallel, which is faster. Each stream
+/// begins without context, which costs some bits.
 const STREAM: usize = 16_384;
-/// Streams of one document at most.
+/// Maximum number of streams of a document.
 const STREAMS: usize = 64;
 
-/// Cuts a document into streams of almost equal length; of `each` values that belong together none are parted.
+/// Cuts a document into streams of almost equal length, without splitting groups of `each` values.
 fn streams(values: &[u32], each: usize) -> Vec<Vec<u32>> {
     let count = (values.len() / STREAM).clamp(1, STREAMS);
     let length = values.len().div_ceil(count * each).max(1) * each;
@@ -64,8 +64,8 @@ fn samples_of(content: &[u8]) -> Vec<i16> {
 }
 
 impl Codec<'_> {
-    /// The bytes of an example as an archive counts them: a text as it is; the 8-bit values of an image; 16-bit samples, low byte
-    /// first. `name` is for messages.
+    /// The bytes of an example in an archive: those of a text; the 8-bit values of an image; 16-bit samples, low byte first.
+    /// `name` is for messages.
     ///
     /// # Errors
     ///
@@ -82,7 +82,7 @@ impl Codec<'_> {
         })
     }
 
-    /// The examples in such bytes: one, or several images.
+    /// The examples in these bytes: one, or several images.
     pub(crate) fn media_of_content(&self, content: &[u8]) -> Vec<Media> {
         match &self.kind {
             Kind::Image { shape, .. } => {
@@ -97,7 +97,7 @@ impl Codec<'_> {
         }
     }
 
-    /// What is around the characters of a text and not known to a model.
+    /// The byte order mark and line ends of a text, which a model does not see.
     pub(crate) fn framing(&self, content: &[u8]) -> Framing {
         match self.kind {
             Kind::Text { .. } => Framing::of(content),
@@ -105,11 +105,11 @@ impl Codec<'_> {
         }
     }
 
-    /// The sequences of values that a document is coded as. `name` is for messages.
+    /// The sequences of values of a document. `name` is for messages.
     ///
     /// # Errors
     ///
-    /// [`Error::NotOfTheModel`] when the model does not know all of its values.
+    /// [`Error::NotOfTheModel`] when it has values that the model does not have.
     pub(crate) fn sequences(&self, content: &[u8], framing: Framing, name: &str) -> Result<Vec<Vec<u32>>> {
         let refuse = |reason: String, remedy: &str| Error::NotOfTheModel {
             name: name.to_owned(),
@@ -125,7 +125,7 @@ impl Codec<'_> {
                 let value = |&byte: &u8| {
                     level_of(byte, *levels).ok_or_else(|| {
                         let reason =
-                            format!("it holds the value {byte}, and the model knows {levels} values only");
+                            format!("it has the value {byte}, and the model has {levels} values only");
                         refuse(reason, "give images of black (0) and white (255) pixels")
                     })
                 };
@@ -134,7 +134,7 @@ impl Codec<'_> {
             }
             Kind::Text { shape, .. } => {
                 let tokens = shape.vocabulary.encode(&framing.take_off(content)).map_err(|error| {
-                    refuse(error.to_string(), "train a model on bytes, which knows every file")
+                    refuse(error.to_string(), "train a model on bytes, which can compress every file")
                 })?;
                 Ok(streams(&tokens, 1))
             }
@@ -142,14 +142,15 @@ impl Codec<'_> {
                 let values = samples_of(content).into_iter().flat_map(|sample| format.split(sample));
                 Ok(streams(&values.collect::<Vec<_>>(), format.values()))
             }
-            Kind::Point => {
-                Err(refuse("points have no values of one by one".into(), "give images, text or sound"))
-            }
+            Kind::Point => Err(refuse(
+                "a model of points does not generate value by value".into(),
+                "give images, text or sound",
+            )),
         }
     }
 
-    /// What the model does not know of a document: for each value, which of how many things it stands for. Of a level of the μ-law
-    /// that is the sample's place among those of its level.
+    /// Side information that the values of a document lack, as pairs `(number, how many there could be)`. For a level of the
+    /// μ-law it is the sample's position among the samples of that level.
     pub(crate) fn side_values(&self, content: &[u8]) -> Vec<(u32, u32)> {
         match self.kind {
             Kind::Sound { format: SampleFormat::MuLaw, .. } => {
@@ -159,10 +160,10 @@ impl Codec<'_> {
         }
     }
 
-    /// How many things a value stands for, where that is coded.
+    /// How many samples a value stands for, where this is coded.
     pub(crate) fn side_choices(&self, value: u32) -> Option<u32> {
         match self.kind {
-            // A value that is no level comes from a damaged archive, which its checksum will tell.
+            // A value that is no level comes from a damaged archive, which the checksum detects.
             Kind::Sound { format: SampleFormat::MuLaw, .. } => {
                 Some(if (value as usize) < mu_law::LEVELS { many(value) } else { 1 })
             }
@@ -170,7 +171,7 @@ impl Codec<'_> {
         }
     }
 
-    /// The document that was coded as `values`; `side` has the side values of this and the documents after it.
+    /// The document with these `values`; `side` has the side information of this and the following documents.
     pub(crate) fn restore(
         &self,
         values: &[u32],
@@ -185,7 +186,7 @@ impl Codec<'_> {
                 framing.put_back(&vocabulary.decode(&known.collect::<Vec<_>>()))
             }
             Kind::Sound { format: SampleFormat::Pcm16, .. } => {
-                // A value that is no byte comes from a damaged archive, which its checksum will tell.
+                // A value that is no byte comes from a damaged archive, which the checksum detects.
                 let byte = |value: u32| value.min(255);
                 let sample =
                     |two: &[u32]| SampleFormat::Pcm16.join(&[byte(two[0]), byte(two[1])]).to_le_bytes();
@@ -204,7 +205,7 @@ impl Codec<'_> {
     }
 }
 
-/// The place of a sample among those of its level, and how many those are.
+/// The position of a sample among those of its level, and how many there are.
 fn place(sample: i16) -> (u32, u32) {
     let level = mu_law::level(sample);
     ((i32::from(sample) - i32::from(*mu_law::samples(level).start())) as u32, many(level))

@@ -1,5 +1,5 @@
-//! Examples of every kind: an image, a text, a sound, a point. How each becomes values for a model is in [`Codec`], how each is read
-//! from files and written to them in [`files`].
+//! Examples of every kind: an image, a text, a sound, a point. [`Codec`] converts them to values of a model, and [`files`]
+//! reads and writes them.
 
 mod codec;
 pub mod files;
@@ -29,7 +29,7 @@ pub enum Media {
     Point(Vec<f32>),
 }
 
-/// Pixels of an image that are kept.
+/// An image of which some pixels are kept.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Keep {
     /// The image.
@@ -41,9 +41,9 @@ pub struct Keep {
 /// A sound.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Clip {
-    /// Its rate and channels.
+    /// Rate and channels.
     pub shape: SoundShape,
-    /// 16-bit samples, the channels of a frame one after another.
+    /// 16-bit samples, with the channels of a frame interleaved.
     pub samples: Vec<i16>,
 }
 
@@ -56,7 +56,7 @@ impl Clip {
         self.samples.chunks_exact(usize::from(self.shape.channels)).map(mean).collect()
     }
 
-    /// Clips one after another, with an eighth of a second of silence between them.
+    /// Clips joined with an eighth of a second of silence between them.
     pub fn joined(clips: &[Clip], shape: SoundShape) -> Clip {
         let pause = vec![0; shape.sample_rate as usize / 8 * usize::from(shape.channels)];
         let samples: Vec<&[i16]> = clips.iter().map(|clip| clip.samples.as_slice()).collect();

@@ -1,4 +1,4 @@
-//! Several examples in one file: a grid of images, texts one after another, clips with pauses between, a plot of points.
+//! Several examples in one file: a grid of images, joined texts, clips with pauses between them, a plot of points.
 
 use super::{Clip, Media};
 use crate::data::{Content, DataSpec};
@@ -8,7 +8,7 @@ use crate::picture::{self, Picture};
 const PLOT: usize = 480;
 
 impl Media {
-    /// The picture of an image.
+    /// An image as a picture.
     pub fn picture(&self) -> Option<&Picture> {
         match self {
             Media::Image(picture) => Some(picture),
@@ -16,7 +16,8 @@ impl Media {
         }
     }
 
-    /// Examples of `spec` as one: a grid of images or a plot of points as an image, a text, a sound. `None` without examples.
+    /// Combines examples of `spec` into one: a grid of images or a plot of points as an image, a text, a sound. `None` without
+    /// examples.
     pub fn sheet(media: &[Media], spec: &DataSpec) -> Option<Media> {
         if media.is_empty() {
             return None;

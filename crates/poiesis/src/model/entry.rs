@@ -1,4 +1,4 @@
-//! A model without its type, as the catalogue lists it.
+//! A model behind a trait object, as the catalogue lists it.
 
 use std::marker::PhantomData;
 
@@ -13,43 +13,43 @@ use crate::nn::{Init, StateDict, parameters_by_part};
 
 /// A model of the catalogue.
 pub trait Entry: Sync {
-    /// What lists and help say of it.
+    /// What lists and help show.
     fn about(&self) -> &'static About;
 
-    /// The word after `train`.
+    /// Its name, the word after `train`.
     fn name(&self) -> &'static str {
         self.about().name
     }
 
-    /// The configuration when nothing else is said.
+    /// The default configuration.
     ///
     /// # Errors
     ///
     /// [`Error::InvalidValue`] when the defaults cannot be written as TOML, which is a bug.
     fn defaults(&self) -> Result<Defaults>;
 
-    /// Refuses settings that no model can have, all of them at once.
+    /// Returns an error with all invalid settings.
     ///
     /// # Errors
     ///
     /// [`Error::InvalidValue`] for a value of the wrong type or out of range.
     fn check(&self, config: &RunConfig) -> Result<()>;
 
-    /// How many parameters each part of the model has, for data of `spec`.
+    /// The number of parameters of each part of the model, for data of `spec`.
     ///
     /// # Errors
     ///
     /// Those of [`Model::new`].
     fn parameters(&self, config: &RunConfig, spec: &DataSpec) -> Result<Vec<(String, usize)>>;
 
-    /// Makes a model in training.
+    /// Makes a model to train.
     ///
     /// # Errors
     ///
     /// [`Error::InvalidValue`] when the configuration does not fit the data.
     fn start(&self, start: Start<'_>) -> Result<Box<dyn Session>>;
 
-    /// Makes a trained model from its weights.
+    /// Makes a trained model from weights.
     ///
     /// # Errors
     ///
@@ -63,7 +63,7 @@ pub trait Entry: Sync {
     ) -> Result<Box<dyn TrainedModel>>;
 }
 
-/// A trained model without its type.
+/// A trained model behind a trait object.
 pub trait TrainedModel: Send + Sync {
     /// What it can do.
     fn abilities(&self) -> Abilities<'_>;
@@ -75,15 +75,15 @@ impl<M: Model> TrainedModel for M {
     }
 }
 
-/// What a model in training is made from.
+/// What a session is made from.
 pub struct Start<'a> {
     /// The resolved configuration.
     pub config: &'a RunConfig,
     /// What the examples are.
     pub spec: &'a DataSpec,
-    /// The examples it learns from.
+    /// The training examples.
     pub examples: Examples,
-    /// Where it is trained, with autodiff.
+    /// The device it is trained on, with autodiff.
     pub device: Device,
 }
 

@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::nn::{Init, StateDict};
 use crate::optim::{Optimizer, OptimizerConfig};
 
-/// A model in training, without its type.
+/// A model in training, behind a trait object.
 pub trait Session: Send {
     /// Takes step `step`, counted from 0, with `schedule` times the learning rates.
     fn step(&mut self, step: u64, schedule: f64) -> Metrics;
@@ -18,17 +18,17 @@ pub trait Session: Send {
     /// The weights of all networks.
     fn state_dict(&self) -> StateDict;
 
-    /// What only training needs: the states of the optimizers and of the source of data.
+    /// The training state: that of the optimizers and of the data source.
     fn training_state(&self) -> StateDict;
 
-    /// Takes back both.
+    /// Restores weights and training state.
     ///
     /// # Errors
     ///
     /// A sentence naming the array that does not fit.
     fn restore(&mut self, weights: &StateDict, training_state: &StateDict) -> Result<(), String>;
 
-    /// What looks wrong in the metrics of the most recent reports, oldest first.
+    /// Warnings about the metrics of recent reports, which are given oldest first.
     fn warnings(&self, recent: &[MetricValues]) -> Vec<Warning>;
 }
 
@@ -62,7 +62,7 @@ impl<M: Model> Learner<M> {
         Ok(Learner::of(model, config, shared, data, seed, device))
     }
 
-    /// Trains a model that is made already.
+    /// Trains a model that has been made already.
     pub fn of(
         model: M,
         config: &M::Config,
@@ -81,7 +81,7 @@ impl<M: Model> Learner<M> {
         }
     }
 
-    /// Hands over all that step `number` needs; `schedule` multiplies its learning rates.
+    /// Calls `take` with the model, its data and step `number`; `schedule` multiplies the step's learning rates.
     pub fn with_step<R>(
         &mut self,
         number: u64,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use burn::tensor::Tensor;
 
-/// The metrics of one step, each a tensor of one value that stays on its device until it is read.
+/// The metrics of one step, each a tensor of one value, which stays on its device until it is read.
 #[derive(Debug, Default)]
 pub struct Metrics(Vec<(&'static str, Tensor<1>)>);
 
@@ -17,14 +17,14 @@ impl Metrics {
         Metrics::default()
     }
 
-    /// Adds a metric, of shape `[1]`; it is taken without its gradient.
+    /// Adds a metric, of shape `[1]`; it is detached.
     pub fn with(mut self, name: &'static str, value: Tensor<1>) -> Metrics {
         let value = if value.is_autodiff() { value.inner() } else { value };
         self.0.push((name, value));
         self
     }
 
-    /// Reads the metrics, in the order they were added.
+    /// Reads the metrics, in the order in which they were added.
     pub fn read(self) -> Vec<(&'static str, f64)> {
         self.0.into_iter().map(|(name, value)| (name, f64::from(value.into_scalar::<f32>()))).collect()
     }

@@ -1,4 +1,4 @@
-//! What a model is to the rest of the program: the trait that each implements, and all that is written once for all of them.
+//! The trait that every model implements, and what is written once for all models.
 
 mod entry;
 mod learner;
@@ -26,7 +26,7 @@ use crate::optim::{Optimizer, OptimizerConfig};
 /// Weights are saved under the names of the struct's fields, so these are part of the checkpoint format. Everything that is not
 /// written here is written once for all models: averages, checkpoints, schedules, resuming, loading, counting, listing.
 pub trait Model: Module + Sync + 'static {
-    /// What lists and help say of it.
+    /// What lists and help show.
     const ABOUT: About;
 
     /// Its section of the configuration.
@@ -35,7 +35,7 @@ pub trait Model: Module + Sync + 'static {
     /// Where its training examples come from.
     type Data: Source;
 
-    /// What it needs of its data, such as the encoding of pixels or the length of windows.
+    /// What it needs from its data, such as the encoding of pixels or the length of windows.
     ///
     /// # Errors
     ///
@@ -52,28 +52,28 @@ pub trait Model: Module + Sync + 'static {
     /// Its optimizers by name, made from the `[optimizer]` section. The names are part of the checkpoint format.
     fn optimizers(config: &Self::Config, shared: &OptimizerConfig) -> Vec<(&'static str, Optimizer)>;
 
-    /// Sets first values that depend on data, before the first step of a new run.
+    /// Initialises parameters that depend on data, before the first step of a new run.
     fn initialize(&mut self, data: &mut Self::Data) {
         let _ = data;
     }
 
-    /// Takes one training step. All it draws depends on the run's seed and the number of the step.
+    /// Does one training step. All its random numbers depend only on the run's seed and the number of the step.
     fn train_step(&mut self, data: &mut Self::Data, step: &mut Step<'_>) -> Metrics;
 
-    /// Signs of trouble in its metrics.
+    /// Signs in its metrics that training goes wrong.
     fn warnings(config: &Self::Config) -> Vec<WarningRule> {
         let _ = config;
         Vec::new()
     }
 
-    /// What it can do once it is trained.
+    /// What a trained model can do.
     fn abilities(&self) -> Abilities<'_>;
 }
 
-/// What lists and help say of a model.
+/// What lists and help show about a model.
 #[derive(Clone, Copy, Debug)]
 pub struct About {
-    /// The word after `train`.
+    /// Its name, the word after `train`.
     pub name: &'static str,
     /// What it is, in half a line.
     pub summary: &'static str,
@@ -81,15 +81,15 @@ pub struct About {
     pub paper: Paper,
     /// The kinds of data it learns.
     pub media: &'static [MediaKind],
-    /// What a trained one can do.
+    /// What a trained model can do.
     pub abilities: &'static [Ability],
     /// Its recipes; the first is used when none is named.
     pub recipes: &'static [Recipe],
-    /// The `[train]` section when nothing else is said.
+    /// Defaults of the `[train]` section.
     pub train: fn() -> TrainConfig,
-    /// The `[optimizer]` section when nothing else is said.
+    /// Defaults of the `[optimizer]` section.
     pub optimizer: fn() -> OptimizerConfig,
-    /// Keys of earlier versions within its section, each with the keys that took its place.
+    /// Keys of earlier versions in its section, each with the keys that replaced it.
     pub old_keys: &'static [(&'static str, &'static [&'static str])],
 }
 
@@ -102,21 +102,21 @@ pub struct Paper {
     pub authors: &'static str,
     /// Year of its first version.
     pub year: u16,
-    /// Its number at arXiv.
+    /// Its arXiv identifier.
     pub arxiv: &'static str,
 }
 
 /// A configuration known to reach a result.
 #[derive(Clone, Copy, Debug)]
 pub struct Recipe {
-    /// Its name within its model, such as `emoji64`.
+    /// Its name, such as `emoji64`, unique among the model's recipes.
     pub name: &'static str,
     /// TOML with comments.
     pub toml: &'static str,
 }
 
 impl Recipe {
-    /// The first line of its comment: what it does and how long it takes.
+    /// The first line of its comment, which says what it does and how long it takes.
     pub fn summary(&self) -> &'static str {
         self.toml.lines().next().unwrap_or_default().trim_start_matches('#').trim()
     }
@@ -130,12 +130,12 @@ macro_rules! recipes {
 }
 pub(crate) use recipes;
 
-/// Reports in a row that must look wrong before a warning is given.
+/// How many consecutive reports must look wrong before a warning is given.
 const REPORTS: usize = 20;
 
-/// A sign of trouble that shows in the metrics of a model.
+/// A sign in the metrics of a model that training goes wrong.
 pub struct WarningRule {
-    /// What to tell.
+    /// The warning to give.
     pub warning: Warning,
     /// Whether the metrics of one report look wrong.
     pub when: Box<dyn Fn(&MetricValues) -> bool + Send>,

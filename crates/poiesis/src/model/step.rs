@@ -21,7 +21,7 @@ pub struct Step<'a> {
 }
 
 impl<'a> Step<'a> {
-    /// A step outside a run.
+    /// A step outside of a run.
     #[cfg(test)]
     pub(crate) fn for_test(
         number: u64,
@@ -32,17 +32,17 @@ impl<'a> Step<'a> {
         Step { number, seed, device, schedule: 1.0, optimizers }
     }
 
-    /// The generator of this step for a purpose.
+    /// The random generator of this step for a purpose.
     pub fn generator(&self, purpose: &str) -> Generator {
         rng::generator(self.seed, purpose, self.number)
     }
 
-    /// Noise from N(0, 1), one stream of values for each purpose.
+    /// Noise from N(0, 1), a separate stream for each purpose.
     pub fn normal<const D: usize>(&self, purpose: &str, shape: [usize; D]) -> Tensor<D> {
         self.tensor(rng::normal(&mut self.generator(purpose), shape.iter().product()), shape)
     }
 
-    /// Noise that is uniform on [0, 1), one stream of values for each purpose.
+    /// Uniform noise on [0, 1), a separate stream for each purpose.
     pub fn uniform<const D: usize>(&self, purpose: &str, shape: [usize; D]) -> Tensor<D> {
         self.tensor(rng::uniform(&mut self.generator(purpose), shape.iter().product()), shape)
     }
@@ -56,12 +56,12 @@ impl<'a> Step<'a> {
         Tensor::from_data(TensorData::new(values, shape), self.device)
     }
 
-    /// Multiplies the learning rates of this step by `factor`, for a schedule of the model's own.
+    /// Multiplies the learning rates of this step by `factor`, for the model's own schedule.
     pub fn scale_learning_rate(&mut self, factor: f64) {
         self.schedule *= factor;
     }
 
-    /// Moves the parameters of `network` down the gradient of `loss`, by the optimizer of that name.
+    /// Updates the parameters of `network` to reduce `loss`, with the optimizer of that name.
     ///
     /// # Panics
     ///

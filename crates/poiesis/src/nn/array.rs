@@ -1,4 +1,4 @@
-//! Arrays of numbers without a device, as files hold them.
+//! Arrays in memory, as they are saved in files.
 
 use std::collections::BTreeMap;
 
@@ -25,7 +25,7 @@ impl Array {
         array
     }
 
-    /// Refuses an array whose number of values is not the product of its shape.
+    /// Checks that the number of values is the product of the shape.
     ///
     /// # Panics
     /// With `name`, the shape and the number of values.

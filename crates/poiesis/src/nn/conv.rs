@@ -18,8 +18,8 @@ pub struct Conv2d {
 }
 
 impl Conv2d {
-    /// Makes a convolution without bias that divides height and width by `stride`, for sides that `stride`
-    /// divides: the padding is `(kernel - 1) / 2`.
+    /// Makes a convolution without bias that divides height and width by `stride`, where `stride` divides them. The padding
+    /// is `(kernel - 1) / 2`.
     pub fn new(
         inputs: usize,
         outputs: usize,
@@ -72,7 +72,7 @@ impl ConvTranspose2d {
     ///
     /// # Panics
     ///
-    /// When `kernel` is below `stride`: some pixels would receive nothing.
+    /// When `kernel` is below `stride`, which would leave gaps in the output.
     pub fn new(
         inputs: usize,
         outputs: usize,
@@ -83,7 +83,7 @@ impl ConvTranspose2d {
     ) -> ConvTranspose2d {
         assert!(kernel >= stride, "a kernel of {kernel} leaves gaps at stride {stride}");
         let padding = (kernel - 1) / 2;
-        // out = (in - 1) stride - 2 padding + kernel + output padding, which is to be stride · in.
+        // out = (in - 1) stride - 2 padding + kernel + output padding, which must be stride · in.
         let output_padding = stride + 2 * padding - kernel;
         let fan_in = kernel * kernel * inputs / (stride * stride);
         let fan_out = kernel * kernel * outputs;

@@ -1,11 +1,11 @@
-//! The first values of parameters, drawn from the keyed generator, or left blank where they will be loaded.
+//! Initialisation of parameters: drawn from the keyed generator, or zero where they will be loaded.
 
 use burn::module::{Param, ParamId};
 use burn::tensor::{Device, Tensor, TensorData};
 
 use crate::rng;
 
-/// The distribution that a weight's first values are drawn from.
+/// The distribution that a weight is initialised from.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Initializer {
     /// Normal with mean 0 and this standard deviation.
@@ -20,33 +20,33 @@ pub enum Initializer {
     Glorot,
 }
 
-/// Draws the first values of a network's parameters, one stream of the generator for each parameter in the
-/// order of their making.
+/// Initialises the parameters of a network. Each parameter has its own stream of the generator, in the order in which they
+/// are made.
 #[derive(Debug)]
 pub struct Init {
-    /// No values are drawn without a seed.
+    /// Without a seed nothing is drawn.
     seed: Option<u64>,
     made: u64,
     device: Device,
 }
 
 impl Init {
-    /// Starts the parameters of one network. Networks of one run take different `seed`s or one `Init` in turn.
+    /// Initialises from `seed`. Networks of the same run use different seeds, or share one `Init`.
     pub fn new(seed: u64, device: &Device) -> Init {
         Init { seed: Some(seed), made: 0, device: device.clone() }
     }
 
-    /// Makes all parameters zero, without drawing: for a network whose values are loaded, or that is only counted.
+    /// Makes all parameters zero, for a network whose parameters will be loaded or only counted.
     pub fn blank(device: &Device) -> Init {
         Init { seed: None, made: 0, device: device.clone() }
     }
 
-    /// The device parameters are made on.
+    /// The device on which parameters are made.
     pub fn device(&self) -> &Device {
         &self.device
     }
 
-    /// Draws a weight of `shape` that maps `fan_in` inputs to each output and each input to `fan_out` outputs.
+    /// Makes a weight of `shape` with the given fan-in and fan-out.
     pub fn weight<const D: usize>(
         &mut self,
         shape: [usize; D],
@@ -79,7 +79,7 @@ impl Init {
         self.parameter(draws, shape)
     }
 
-    /// Makes a parameter that is `value` everywhere.
+    /// Makes a parameter filled with `value`.
     pub fn constant<const D: usize>(&mut self, shape: [usize; D], value: f64) -> Param<Tensor<D>> {
         self.parameter(vec![value as f32; shape.iter().product()], shape)
     }
@@ -91,7 +91,7 @@ impl Init {
 
     fn parameter<const D: usize>(&self, values: Vec<f32>, shape: [usize; D]) -> Param<Tensor<D>> {
         let tensor = Tensor::from_data(TensorData::new(values, shape), &self.device);
-        // A model that is only used is made without autodiff, where nothing has gradients.
+        // A model for inference is made without autodiff, where nothing has gradients.
         let tensor = if tensor.is_autodiff() { tensor.require_grad() } else { tensor };
         Param::initialized(ParamId::new(), tensor)
     }

@@ -30,7 +30,7 @@ impl Linear {
         }
     }
 
-    /// The layer on slices, for generating.
+    /// The layer on slices, for incremental decoding.
     pub fn packed(&self) -> PackedLinear {
         let [inputs, outputs] = self.weight.dims();
         let bias = self.bias.as_ref().map(values);

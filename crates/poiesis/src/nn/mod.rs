@@ -1,6 +1,6 @@
-//! Layers shared by the models, channels last, each a thin shell of parameters over `poiesis_kernels`.
+//! Layers shared by the models, channels last: parameters, with the operations of `poiesis_kernels`.
 //!
-//! A layer is made by `new(.., &mut Init)`, which draws its parameters, and applied by `forward`.
+//! A layer is made by `new(.., &mut Init)`, which initialises its parameters, and applied by `forward`.
 
 mod array;
 mod conv;
@@ -18,7 +18,7 @@ pub use norm::{BatchNorm, Mode};
 pub use poiesis_kernels::{Activation, activate};
 pub use state_dict::{StateDict, StateTensor, num_parameters, parameters_by_part, values};
 
-/// Images `[batch, height, width, channels]` as rows, `[batch, height · width · channels]`.
+/// Flattens images, `[batch, height, width, channels]` to `[batch, height · width · channels]`.
 pub fn flatten(images: Tensor<4>) -> Tensor<2> {
     let [batch, height, width, channels] = images.dims();
     images.reshape([batch, height * width * channels])

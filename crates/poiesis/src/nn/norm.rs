@@ -6,19 +6,19 @@ use poiesis_kernels::{Activation, batch_norm, batch_norm_eval};
 
 use super::Init;
 
-/// How fast the running statistics follow the batches.
+/// The weight of a batch in the running statistics.
 const MOMENTUM: f64 = 0.1;
 
-/// Whether a network is being trained or used.
+/// Training or inference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// Normalise with the batch's own statistics and let the running ones follow.
+    /// Normalise with the statistics of the batch, and update the running ones.
     Train,
-    /// Normalise with the running statistics: each example alone.
+    /// Normalise with the running statistics, so that examples do not depend on each other.
     Eval,
 }
 
-/// Normalises the last axis over all others, then scales and shifts it.
+/// Normalises each channel over all axes but the last, then scales and shifts it.
 #[derive(Module, Debug)]
 pub struct BatchNorm {
     gamma: Param<Tensor<1>>,
@@ -67,6 +67,6 @@ impl BatchNorm {
 
 fn follow(running: &RunningState<Tensor<1>>, batch: Tensor<1>) {
     running.update(running.value() * (1.0 - MOMENTUM) + batch * MOMENTUM);
-    // The state shows an update only once it is asked for; ask now, so that whoever reads it next sees it.
+    // The running state returns an update only after it was read once, so read it here.
     running.value_sync();
 }

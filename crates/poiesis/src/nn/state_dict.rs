@@ -1,4 +1,4 @@
-//! The parameters and running statistics of a network by name, without its type.
+//! The parameters and running statistics of a network by name.
 //!
 //! The trainer averages, saves and restores networks as [`StateDict`]s.
 
@@ -9,10 +9,10 @@ use burn::tensor::{Device, Tensor, TensorData};
 
 use super::{Array, Arrays};
 
-/// One named array: its shape and its values, flat in row-major order.
+/// One array: its shape and its values, flat in row-major order.
 #[derive(Clone, Debug)]
 pub struct StateTensor {
-    /// Length of each axis.
+    /// The length of each axis.
     pub shape: Vec<usize>,
     /// `[product of shape]`, without autodiff.
     pub values: Tensor<1>,
@@ -23,7 +23,7 @@ pub struct StateTensor {
 pub struct StateDict(BTreeMap<String, StateTensor>);
 
 impl StateDict {
-    /// Collects the arrays of `network`, named by the path of fields that leads to them.
+    /// Collects the arrays of `network`, named by their field paths.
     pub fn of<M: Module>(network: &M) -> StateDict {
         StateDict::prefixed(Vec::new(), network)
     }
@@ -45,7 +45,7 @@ impl StateDict {
         self
     }
 
-    /// Returns `network` with these arrays in place of its own.
+    /// Returns `network` with these arrays instead of its own.
     ///
     /// # Errors
     ///
@@ -71,23 +71,23 @@ impl StateDict {
         self.0.iter()
     }
 
-    /// All arrays in the order of their names, to be changed.
+    /// All arrays, mutable, in the order of their names.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = (&String, &mut StateTensor)> {
         self.0.iter_mut()
     }
 
-    /// How many values there are in all.
+    /// The total number of values.
     pub fn numel(&self) -> usize {
         self.0.values().map(|weight| weight.shape.iter().product::<usize>()).sum()
     }
 
-    /// Returns the name of an array that holds a NaN or an infinity.
+    /// Returns the name of an array that contains a NaN or an infinity.
     pub fn not_finite(&self) -> Option<&str> {
         let bad = |weight: &StateTensor| !weight.values.to_data().iter::<f32>().all(f32::is_finite);
         self.0.iter().find(|(_, weight)| bad(weight)).map(|(name, _)| name.as_str())
     }
 
-    /// Copies the arrays to memory, to be saved.
+    /// Copies the arrays to memory, for saving.
     pub fn to_arrays(&self) -> Arrays {
         let array = |weight: &StateTensor| Array {
             shape: weight.shape.clone(),
@@ -112,12 +112,12 @@ pub fn values<const D: usize>(param: &Param<Tensor<D>>) -> Vec<f32> {
     param.val().into_data().iter::<f32>().collect()
 }
 
-/// How many values training changes in `network`: all but the running statistics of batch normalisation.
+/// The number of parameters of `network`, without the running statistics of batch normalisation.
 pub fn num_parameters<M: Module>(network: &M) -> usize {
     parameters_by_part(network).into_iter().map(|(_, count)| count).sum()
 }
 
-/// The same for each part of `network`, by the name of its field and in the order of the fields.
+/// The number of parameters of each part of `network`, by the name of its field and in the order of the fields.
 pub fn parameters_by_part<M: Module>(network: &M) -> Vec<(String, usize)> {
     let mut count = Count { path: Vec::new(), parts: Vec::new() };
     network.visit(&mut count);

@@ -5,13 +5,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 
-/// How weights are updated. Every optimizer of a run starts from these settings; a model may change them for one of its networks.
+/// How weights are updated. All optimizers of a run use these settings; a model may change them for one of its networks.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OptimizerConfig {
     /// The algorithm: `adam`, `adamw`, `rmsprop`, `sgd`, `adamax` or `muon`.
     pub kind: OptimizerKind,
-    /// Step size before the schedule.
+    /// Learning rate before the schedule.
     pub learning_rate: f64,
     /// `adam`, `adamw`, `adamax`, `muon`: decay rates of the first and second moment, each in [0, 1).
     pub betas: [f64; 2],
@@ -28,7 +28,7 @@ pub struct OptimizerConfig {
     pub clip: f64,
     /// Each value of a gradient is clipped to ± this; 0 turns clipping off.
     pub clip_value: f64,
-    /// `muon`: step size of the matrices that it updates; all other parameters use AdamW with the settings above.
+    /// `muon`: learning rate of the matrices that it updates; all other parameters use AdamW with the settings above.
     pub muon_learning_rate: f64,
     /// `muon`: momentum of these matrices, in [0, 1).
     pub muon_momentum: f64,
@@ -36,17 +36,17 @@ pub struct OptimizerConfig {
     pub muon_weight_decay: f64,
     /// How the learning rate changes over the run: `constant`, `linear`, `cosine` or `trapezoid`.
     pub schedule: Decay,
-    /// Steps at the start over which the learning rate rises from 0.
+    /// Warm-up: steps at the start in which the learning rate rises from 0.
     pub warmup_steps: u64,
-    /// Fraction of the learning rate that is left at the end of a schedule that falls, in [0, 1].
+    /// Fraction of the learning rate that is left at the end of a decaying schedule, in [0, 1].
     pub final_factor: f64,
-    /// `trapezoid`: fraction of the run, at its end, over which the learning rate falls, in [0, 1].
+    /// `trapezoid`: fraction of the run, at its end, in which the learning rate decays, in [0, 1].
     pub cooldown: f64,
-    /// Factor on the learning rate for every step done, in (0, 1]; 1 for none.
+    /// Factor by which the learning rate is multiplied at every step, in (0, 1]; 1 for none.
     pub decay: f64,
 }
 
-/// The algorithm of an optimizer.
+/// An optimization algorithm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OptimizerKind {
@@ -56,7 +56,7 @@ pub enum OptimizerKind {
     AdamW,
     /// RMSProp (Tieleman and Hinton 2012).
     RmsProp,
-    /// Stochastic gradient descent, with momentum if it is not 0.
+    /// Stochastic gradient descent, with `momentum` if it is not 0.
     Sgd,
     /// AdaMax (Kingma and Ba 2015, §7.1).
     AdaMax,
@@ -68,13 +68,13 @@ pub enum OptimizerKind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Decay {
-    /// It stays the same.
+    /// Constant.
     Constant,
-    /// It falls linearly over the run.
+    /// Linear decay over the run.
     Linear,
-    /// It falls along half a cosine (Loshchilov and Hutter 2017).
+    /// Cosine decay over the run (Loshchilov and Hutter 2017).
     Cosine,
-    /// It stays the same, then falls linearly (Hägele et al. 2024).
+    /// Constant, then linear decay (Hägele et al. 2024).
     Trapezoid,
 }
 
@@ -105,7 +105,7 @@ impl Default for OptimizerConfig {
 }
 
 impl OptimizerConfig {
-    /// The update rule of all parameters that Muon does not take.
+    /// The update rule of all parameters that Muon does not update.
     pub(super) fn update_kind(&self) -> UpdateKind {
         let ([beta1, beta2], epsilon) = (self.betas, self.epsilon);
         match self.kind {
@@ -125,7 +125,7 @@ impl OptimizerConfig {
         matches!(self.kind, OptimizerKind::AdamW | OptimizerKind::RmsProp | OptimizerKind::Muon)
     }
 
-    /// Refuses settings that no optimizer can have.
+    /// Returns an error for invalid settings.
     ///
     /// # Errors
     ///
@@ -155,7 +155,7 @@ impl OptimizerConfig {
             remedy: remedy.into(),
         };
         if let Some(&rate) = decay_rates.iter().find(|(_, rate)| !(0.0..1.0).contains(rate)) {
-            return Err(outside(rate, "it is the part of a moment that a step keeps", "give 0 to below 1"));
+            return Err(outside(rate, "it is a decay rate", "give 0 to below 1"));
         }
         if let Some(&part) = fractions.iter().find(|(_, part)| !(0.0..=1.0).contains(part)) {
             return Err(outside(part, "it is a fraction", "give 0 to 1"));
@@ -166,8 +166,8 @@ impl OptimizerConfig {
         if !(self.decay > 0.0 && self.decay <= 1.0) {
             return Err(outside(
                 ("decay", self.decay),
-                "it is a factor for every step",
-                "give 1, or a little less",
+                "it multiplies the learning rate at every step",
+                "give 1, or slightly less",
             ));
         }
         Ok(())

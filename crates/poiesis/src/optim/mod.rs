@@ -1,4 +1,4 @@
-//! What moves the weights: optimizers, their settings and the learning-rate schedule.
+//! Optimizers, their settings and the learning-rate schedule.
 
 mod config;
 mod muon;

@@ -1,9 +1,9 @@
-//! Muon: momentum whose matrices are made orthogonal before they move a weight.
+//! Muon: momentum that is orthogonalised before it updates a weight matrix.
 //!
 //! Jordan et al. 2024, "Muon: an optimizer for hidden layers in neural networks"
-//! (<https://kellerjordan.github.io/posts/muon/>). The momentum of a matrix is replaced by about the nearest matrix whose
-//! singular values are all one, so that every direction of its gradient is followed alike. Only matrices inside of a network gain
-//! from it; tables of tokens, heads, biases and gains are left to another rule.
+//! (<https://kellerjordan.github.io/posts/muon/>). The momentum of a matrix is replaced by approximately the nearest matrix
+//! whose singular values are all one, so that every direction gets a step of the same size. It is meant for the matrices
+//! inside of a network; embeddings, heads, biases and gains are updated by another rule.
 //!
 //! | here | symbol | meaning |
 //! |---|---|---|
@@ -17,19 +17,19 @@ use burn::tensor::{Gradients, Tensor};
 
 use crate::nn::{StateDict, StateTensor};
 
-/// Coefficients of x ← a x + b x³ + c x⁵, which drives singular values from anywhere in (0, 1] into about 0.7 to 1.2 in five
-/// rounds (Jordan et al. 2024).
+/// Coefficients of x ← a x + b x³ + c x⁵, which brings singular values in (0, 1] to about 0.7 to 1.2 in five iterations
+/// (Jordan et al. 2024).
 const COEFFICIENTS: [f64; 3] = [3.4445, -4.7750, 2.0315];
 
 /// Settings of [`Muon`].
 #[derive(Clone, Copy, Debug)]
 pub struct MuonConfig {
-    /// Step size before the schedule, for a square matrix; one with more outputs than inputs moves by √(outputs / inputs)
-    /// as much.
+    /// Learning rate before the schedule, for a square matrix; it is multiplied by √(outputs / inputs) for a matrix with more
+    /// outputs than inputs.
     pub learning_rate: f64,
-    /// How much of the momentum a step keeps.
+    /// Decay of the momentum.
     pub momentum: f64,
-    /// Rounds of the Newton–Schulz iteration.
+    /// Number of Newton–Schulz iterations.
     pub rounds: usize,
     /// Decoupled weight decay.
     pub weight_decay: f64,
@@ -38,7 +38,7 @@ pub struct MuonConfig {
     pub takes: fn(&str) -> bool,
 }
 
-/// The optimizer of the matrices inside one network.
+/// The optimizer of the matrices inside of one network.
 #[derive(Debug)]
 pub struct Muon {
     config: MuonConfig,
@@ -51,14 +51,14 @@ impl Muon {
         Muon { config, momentum: BTreeMap::new() }
     }
 
-    /// Moves the matrices it is for, with `schedule` times the learning rate, and takes their gradients out of
-    /// `gradients`; what is left is for another optimizer.
+    /// Updates its matrices, with `schedule` times the learning rate, and removes their gradients from `gradients`. The
+    /// remaining gradients are for another optimizer.
     pub fn step<M: Module>(&mut self, network: M, gradients: &mut Gradients, schedule: f64) -> M {
         let (config, momentum) = (self.config, &mut self.momentum);
         network.map(&mut Move { path: Vec::new(), gradients, momentum, config, schedule })
     }
 
-    /// The momenta, to be saved; each name is prefixed with `name` and a dot.
+    /// The momenta, for saving; each name is prefixed with `name` and a dot.
     pub fn state(&self, name: &str) -> StateDict {
         let mut state = StateDict::default();
         for (parameter, momentum) in &self.momentum {
@@ -67,7 +67,7 @@ impl Muon {
         state
     }
 
-    /// Takes back what [`state`](Muon::state) gave.
+    /// Restores what [`state`](Muon::state) returned.
     pub fn restore(&mut self, name: &str, state: &StateDict) {
         self.momentum.clear();
         let prefix = format!("{name}.");
@@ -123,11 +123,11 @@ impl ModuleMapper for Move<'_> {
     }
 }
 
-/// About the orthogonal matrix nearest to `x [rows, columns]`: its singular values all become about one, by Newton–Schulz
-/// iterations of degree five.
+/// Approximately the nearest orthogonal matrix to `x [rows, columns]`: Newton–Schulz iterations of degree five bring all
+/// its singular values close to one.
 ///
-/// The iterations run on the Gram matrix of the shorter side alone: with A = X Xᵀ and M = a + b A + c A², a round is X ← M X
-/// and so A ← M A M, and all of these commute.
+/// The iterations only use the Gram matrix of the shorter side: with A = X Xᵀ and M = a + b A + c A², an iteration is
+/// X ← M X and so A ← M A M, and all of these commute.
 pub fn orthogonal(x: Tensor<2>, rounds: usize) -> Tensor<2> {
     let [rows, columns] = x.dims();
     if rows > columns {

@@ -9,7 +9,7 @@ use poiesis_kernels::{OptimizerKind as UpdateKind, UpdateStep, squared_norm, upd
 use super::{Muon, MuonConfig, OptimizerConfig, OptimizerKind};
 use crate::nn::{StateDict, StateTensor};
 
-/// What the states of a kind are called where they are saved, in the kind's order.
+/// The names under which the state of an algorithm is saved, in its order.
 fn state_names(update: &UpdateKind) -> &'static [&'static str] {
     match update {
         UpdateKind::Sgd { momentum, .. } if *momentum == 0.0 => &[],
@@ -21,7 +21,7 @@ fn state_names(update: &UpdateKind) -> &'static [&'static str] {
     }
 }
 
-/// The optimizer of one network: one kind for all its parameters, or [`Muon`] for some and the kind for the others.
+/// The optimizer of one network: one algorithm for all its parameters, or [`Muon`] for some and the algorithm for the rest.
 #[derive(Debug)]
 pub struct Optimizer {
     config: OptimizerConfig,
@@ -32,12 +32,12 @@ pub struct Optimizer {
 }
 
 impl Optimizer {
-    /// Starts with a state of zero. Muon, if it is chosen, takes the kernels of all layers but those called `output` and `head`.
+    /// Starts with a state of zero. Muon, if chosen, updates the kernels of all layers but those called `output` and `head`.
     pub fn new(config: &OptimizerConfig) -> Optimizer {
         Optimizer::with_muon_for(config, is_inner_kernel)
     }
 
-    /// The same, but Muon, if it is chosen, takes the parameters that `takes` names.
+    /// The same, but Muon, if chosen, updates the parameters for whose names `takes` returns true.
     pub fn with_muon_for(config: &OptimizerConfig, takes: fn(&str) -> bool) -> Optimizer {
         let muon = (config.kind == OptimizerKind::Muon).then(|| {
             Muon::new(MuonConfig {
@@ -57,7 +57,7 @@ impl Optimizer {
         }
     }
 
-    /// Moves every parameter of `network` that has a gradient, with `schedule` times the learning rate.
+    /// Updates every parameter of `network` that has a gradient, with `schedule` times the learning rate.
     pub fn step<M: Module>(&mut self, mut network: M, gradients: &mut Gradients, schedule: f64) -> M {
         if let Some(muon) = &mut self.muon {
             network = muon.step(network, gradients, schedule);
@@ -78,7 +78,7 @@ impl Optimizer {
         network.map(&mut Move { path: Vec::new(), gradients, states: &mut self.states, clip_value, step })
     }
 
-    /// The factor that brings the norm of all gradients down to the configured bound.
+    /// The factor that clips the norm of all gradients to the configured maximum.
     fn gradient_scale<M: Module>(&self, network: &M, gradients: &Gradients) -> f64 {
         if self.config.clip == 0.0 {
             return 1.0;
@@ -88,10 +88,10 @@ impl Optimizer {
         (self.config.clip / norm.sum.sqrt().max(f64::MIN_POSITIVE)).min(1.0)
     }
 
-    /// The states and the number of steps, to be saved; each name is prefixed with `name` and a dot.
+    /// The state and the number of steps, for saving; each name is prefixed with `name` and a dot.
     pub fn state(&self, name: &str) -> StateDict {
         let mut state = StateDict::default();
-        // Two numbers that f32 holds exactly.
+        // Two numbers that f32 represents exactly.
         let steps = [(self.steps >> 20) as f32, (self.steps & 0xf_ffff) as f32];
         if let Some(device) = self.states.values().flatten().next().map(Tensor::device) {
             let values = Tensor::from_data(TensorData::new(steps.to_vec(), [2]), &device);
@@ -109,7 +109,7 @@ impl Optimizer {
         }
     }
 
-    /// Takes back what [`state`](Optimizer::state) gave.
+    /// Restores what [`state`](Optimizer::state) returned.
     pub fn restore(&mut self, name: &str, state: &StateDict) {
         let steps = state.get(&format!("{name}.steps")).map(|weight| weight.values.to_data());
         let steps = steps.map_or(vec![0.0, 0.0], |data| data.iter::<f32>().collect());
@@ -133,7 +133,7 @@ impl Optimizer {
     }
 }
 
-/// Whether a parameter is a kernel of a layer that is not the last one: tables of classes and tokens, biases and gains are not.
+/// Whether a parameter is a kernel of a layer that is not the last one; embeddings, biases and gains are not.
 fn is_inner_kernel(name: &str) -> bool {
     let kernel = [".weight", ".state", ".dilated"].iter().any(|kind| name.ends_with(kind));
     kernel && !name.split('.').any(|part| part == "output" || part == "head")

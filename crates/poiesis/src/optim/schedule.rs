@@ -4,7 +4,7 @@ use std::f64::consts::PI;
 
 use super::{Decay, OptimizerConfig};
 
-/// The factor that step `step` of `steps`, counted from 0, multiplies learning rates by.
+/// The factor by which learning rates are multiplied in step `step` of `steps`, counted from 0.
 pub fn learning_rate_factor(config: &OptimizerConfig, step: u64, steps: u64) -> f64 {
     config.decay.powf(step as f64) * schedule(config, step, steps)
 }

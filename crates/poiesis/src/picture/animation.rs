@@ -1,4 +1,4 @@
-//! Animations from frames of one size: GIF with one palette for all frames, and APNG without loss.
+//! Animations from frames of one size: GIF with one palette for all frames, and lossless APNG.
 //!
 //! Frames are asked for one at a time, so that hundreds need not be in memory at once.
 
@@ -15,16 +15,16 @@ use crate::error::{Error, Result};
 /// How long frames are shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timing {
-    /// Milliseconds for each frame. GIF counts in steps of 10, and viewers slow down what is faster than 20.
+    /// Milliseconds per frame. GIF counts in steps of 10, and viewers slow down animations that are faster than 20.
     pub delay: u32,
-    /// Milliseconds for the last frame: what came out of it all.
+    /// Milliseconds for the last frame.
     pub hold: u32,
-    /// How often it plays; 0 for ever.
+    /// How often it plays; 0 for forever.
     pub plays: u16,
 }
 
 impl Default for Timing {
-    /// Ten frames a second, the last for two seconds, for ever.
+    /// Ten frames a second, the last for two seconds, repeated forever.
     fn default() -> Self {
         Self { delay: 100, hold: 2000, plays: 0 }
     }
@@ -32,8 +32,8 @@ impl Default for Timing {
 
 /// Writes `count` frames as a GIF. `frame` is called twice for some indices: once to choose the colours, once to draw.
 ///
-/// Grey frames keep all of their values. Of coloured ones the 256 colours that suit all frames best are chosen (NeuQuant,
-/// Dekker 1994), so that colours do not flicker; transparent parts show black.
+/// Grey frames keep all their values. For coloured ones a palette of 256 colours is chosen for all frames together
+/// (NeuQuant, Dekker 1994), so that colours do not flicker. Transparent parts become black.
 ///
 /// # Errors
 /// What `frame` returns, [`Error::Picture`] when frames differ in size or are too large for the format, [`Error::Io`].
@@ -63,7 +63,7 @@ pub fn write_gif(
     };
     let file = BufWriter::new(AtomicFile::create(path)?);
     let mut encoder = gif::Encoder::new(file, width, height, &palette.colors).map_err(fail)?;
-    // The format counts repetitions after the first showing, and one showing needs no word about it.
+    // The format counts repetitions after the first play, and playing once is the default.
     match timing.plays {
         0 => encoder.set_repeat(gif::Repeat::Infinite).map_err(fail)?,
         1 => {}
@@ -87,7 +87,7 @@ pub fn write_gif(
     file.into_inner().map_err(|error| Error::io("write", path)(error.into_error()))?.commit()
 }
 
-/// Writes `count` frames as an animated PNG, every pixel as it is. Viewers that do not know of animation show the first frame.
+/// Writes `count` frames as an animated PNG, losslessly. Viewers without support for animation show the first frame.
 ///
 /// # Errors
 /// What `frame` returns, [`Error::Picture`] when frames differ in size or channels, [`Error::Io`].
@@ -157,9 +157,9 @@ fn same_size(path: &Path, index: usize, size: (usize, usize), picture: &Picture)
 struct Palette {
     /// Three bytes a colour.
     colors: Vec<u8>,
-    /// `None` when all frames are grey and a value is its own index.
+    /// `None` when all frames are grey, where a value is its own index.
     quantizer: Option<NeuQuant>,
-    /// The index for every colour at 6 bits a channel that has come up; -1 for one that has not.
+    /// Cached index of every colour with 6 bits per channel; -1 for one that has not occurred yet.
     known: Vec<i16>,
 }
 

@@ -2,14 +2,14 @@
 
 use super::Picture;
 
-/// Pixels between two images, and around the whole.
+/// Pixels between two images, and around the grid.
 pub const PADDING: usize = 2;
 
-/// The grey between images, on which both dark and bright ones stand out. Pictures with alpha have a transparent one.
+/// The grey between images, which differs from dark and bright ones. It is transparent in pictures with alpha.
 pub const BACKGROUND: u8 = 48;
 
-/// Returns images in rows of `columns`, left to right and top to bottom. Cells left over in the last row are
-/// empty, and fewer images than columns make a narrower picture.
+/// Returns images in rows of `columns`, left to right and top to bottom. Unused cells of the last row are empty, and fewer
+/// images than columns make a narrower picture.
 ///
 /// # Shapes
 /// Each image is `[height, width, channels]`, row-major, as in [`Picture::new`].
@@ -22,8 +22,8 @@ pub fn grid(images: &[&[u8]], height: usize, width: usize, channels: usize, colu
     lay_out(&rows, height, width, channels, PADDING)
 }
 
-/// Returns one row of images for each item, with a wider gap between rows than within: what belongs together, such as a
-/// traversal of one latent dimension or a sample with its neighbours, reads as one line.
+/// Returns one row of images for each item, with a wider gap between rows than within them, for images that belong
+/// together, such as the traversal of a latent dimension or a sample and its neighbours.
 ///
 /// # Shapes
 /// As for [`grid`]. Rows may differ in length.
@@ -54,7 +54,7 @@ fn lay_out(rows: &[&[&[u8]]], height: usize, width: usize, channels: usize, gap:
     picture
 }
 
-/// The columns of a grid of `count` images: as many as the rows of the smallest square that holds them.
+/// The number of columns of a grid of `count` images: the side of the smallest square grid that holds them.
 pub fn columns(count: usize) -> usize {
     (1..).find(|side| side * side >= count).unwrap_or(1)
 }

@@ -36,7 +36,7 @@ pub enum Mask {
         width: usize,
         /// Rows of the image.
         height: usize,
-        /// For each pixel, row by row, whether it is missing.
+        /// Whether each pixel is missing, row by row.
         missing: Vec<bool>,
     },
 }
@@ -55,18 +55,18 @@ impl Mask {
             "right" => Ok(Mask::Right),
             other => rectangle(other).ok_or_else(|| {
                 let remedy = "give lower, upper, left, right or LEFT,TOP,WIDTH,HEIGHT in pixels";
-                invalid("missing", text, "that is no part of an image", remedy)
+                invalid("missing", text, "it is not a part of an image", remedy)
             }),
         }
     }
 
-    /// The mask that a picture shows: pixels are missing where its first channel is light, at least 128.
+    /// The mask in a picture: pixels are missing where its first channel is at least 128.
     pub fn from_picture(picture: &Picture) -> Mask {
         let missing = picture.data().chunks_exact(picture.channels()).map(|pixel| pixel[0] >= 128).collect();
         Mask::Pixels { width: picture.width(), height: picture.height(), missing }
     }
 
-    /// For each pixel of an image of this size, row by row, whether it is known.
+    /// Whether each pixel of an image of this size is known, row by row.
     ///
     /// # Errors
     ///
@@ -81,8 +81,8 @@ impl Mask {
                 let within = left.checked_add(wide).is_some_and(|right| right <= width)
                     && top.checked_add(high).is_some_and(|bottom| bottom <= height);
                 if !within || wide == 0 || high == 0 {
-                    let reason = format!("that does not lie in images of {width}×{height}");
-                    let remedy = "give a rectangle inside of the image";
+                    let reason = format!("it does not lie within images of {width}×{height}");
+                    let remedy = "give a rectangle inside the image";
                     return Err(invalid("missing", &format!("{left},{top},{wide},{high}"), &reason, remedy));
                 }
                 (top..top + high, left..left + wide)
@@ -100,7 +100,7 @@ impl Mask {
     }
 }
 
-/// For each pixel, whether it lies outside of these rows and columns.
+/// Whether each pixel is outside of these rows and columns.
 fn outside(rows: Range<usize>, columns: Range<usize>, height: usize, width: usize) -> Vec<bool> {
     (0..height * width)
         .map(|place| !(rows.contains(&(place / width)) && columns.contains(&(place % width))))

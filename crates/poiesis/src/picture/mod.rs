@@ -1,7 +1,7 @@
-//! Pictures for people: grids of images, sound as waveform and spectrogram, PNG files that say how they were made, and
-//! animations. No tensors.
+//! Pictures to look at: grids of images, sound as waveform and spectrogram, PNG files with their parameters, animations. No
+//! tensors.
 //!
-//! A pixel is one byte a channel, gamma-encoded as in the files: 0 is dark.
+//! A pixel has one byte per channel, gamma-encoded as in files; 0 is dark.
 
 pub mod animation;
 mod grid;
@@ -30,7 +30,7 @@ impl Picture {
     /// RGBA with straight alpha.
     ///
     /// # Panics
-    /// When a side is 0, the number of channels is another, or the number of bytes is not their product.
+    /// When a side is 0, the number of channels is not 1, 3 or 4, or the number of bytes is not their product.
     pub fn new(width: usize, height: usize, channels: usize, data: Vec<u8>) -> Self {
         assert!(width > 0 && height > 0, "a picture cannot be {width}×{height}");
         assert!(matches!(channels, 1 | 3 | 4), "a picture cannot have {channels} channels");
@@ -114,7 +114,7 @@ impl Picture {
     }
 }
 
-/// A pixel with alpha laid over an opaque one.
+/// Composites a pixel with alpha over an opaque one.
 fn over(pixel: &[u8], background: [u8; 3]) -> [u8; 3] {
     let alpha = u32::from(pixel[3]);
     std::array::from_fn(|i| {

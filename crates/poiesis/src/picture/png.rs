@@ -1,4 +1,4 @@
-//! PNG files, with an `iTXt` chunk called "poiesis" that holds the parameters a picture was made with, as JSON.
+//! PNG files, with an `iTXt` chunk called "poiesis" that has the parameters of the picture as JSON.
 
 use std::fs;
 use std::io::{Cursor, Write};
@@ -11,7 +11,7 @@ use crate::atomic::AtomicFile;
 use crate::error::{Error, Result};
 
 impl Picture {
-    /// Writes the picture as a PNG file, whole or not at all. Same pixels and parameters give the same bytes.
+    /// Writes the picture as a PNG file atomically. The same pixels and parameters give the same bytes.
     ///
     /// # Errors
     /// [`Error::Io`], [`Error::Picture`]; what was at `path` before is then untouched.
@@ -42,7 +42,7 @@ impl Picture {
         Self::from_png(&bytes, path)
     }
 
-    /// Reads the bytes of a PNG file; `path` is for messages. Palettes are resolved, 16 bits become 8, and grey with
+    /// Reads the bytes of a PNG file; `path` is for messages. Palettes are expanded, 16 bits are reduced to 8, and grey with
     /// alpha becomes RGBA.
     ///
     /// # Errors
@@ -90,7 +90,7 @@ impl Picture {
 
 const KEYWORD: &str = "poiesis";
 
-/// Far more than any grid needs, and little enough that a hostile header cannot exhaust the memory.
+/// Far more than any grid needs, but small enough that a malicious header cannot exhaust the memory.
 const MEMORY_LIMIT: usize = 1 << 30;
 
 pub(super) fn color_type(channels: usize) -> png::ColorType {
@@ -101,7 +101,7 @@ pub(super) fn color_type(channels: usize) -> png::ColorType {
     }
 }
 
-/// A side as the format stores it; one beyond its range becomes 0, which the encoder refuses.
+/// A side as the format stores it; one out of range becomes 0, which the encoder rejects.
 pub(super) fn side(length: usize) -> u32 {
     u32::try_from(length).unwrap_or(0)
 }

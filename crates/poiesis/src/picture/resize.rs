@@ -1,16 +1,16 @@
-//! Enlarging pictures, so that 28×28 pixels can be looked at.
+//! Enlarges pictures, such as those of 28×28 pixels.
 
 use super::Picture;
 
-/// Returns the whole factor by which images of this size should be enlarged to be looked at: the smallest that makes
-/// the shorter side 64 pixels or more, and at most 8.
+/// Returns the integer factor by which images of this size should be enlarged for viewing: the smallest that makes the
+/// shorter side 64 pixels or more, and at most 8.
 pub fn viewing_factor(height: usize, width: usize) -> usize {
     const COMFORTABLE: usize = 64;
     COMFORTABLE.div_ceil(height.min(width).max(1)).clamp(1, 8)
 }
 
 impl Picture {
-    /// Returns the picture with every pixel repeated `factor` times along both sides: nothing is invented.
+    /// Returns the picture with every pixel repeated `factor` times along both sides.
     ///
     /// # Panics
     /// When `factor` is 0.
@@ -32,8 +32,8 @@ impl Picture {
         Self::new(self.width * factor, self.height * factor, self.channels, data)
     }
 
-    /// Returns the picture at another size by bilinear interpolation between pixel centres, for enlarging smoothly.
-    /// It does not average, so it is not for making pictures much smaller.
+    /// Returns the picture at another size by bilinear interpolation between pixel centres, for smooth enlarging. It does not
+    /// average, so it is not suited for making pictures much smaller.
     ///
     /// # Panics
     /// When a side is 0.
@@ -55,7 +55,7 @@ impl Picture {
     }
 }
 
-/// The two source pixels along one side between which a target pixel's centre lies, and the weight of the second.
+/// The two source pixels along one side around the centre of a target pixel, and the weight of the second.
 struct Tap {
     low: usize,
     high: usize,

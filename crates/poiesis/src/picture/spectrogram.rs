@@ -1,4 +1,4 @@
-//! Sound to look at: the waveform over time, and below it the spectrogram, how strong each frequency is at each moment.
+//! Pictures of sound: the waveform over time, and below it the spectrogram.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use poiesis_spectrum::{Complex, Fft};
 
 use super::Picture;
 
-/// Pixels of the plots across, and of each down.
+/// Width of the plots, and height of each, in pixels.
 const WIDTH: usize = 512;
 const WAVE: usize = 64;
 const SPECTRUM: usize = 128;
@@ -20,17 +20,17 @@ const AXIS: [u8; 3] = [72, 72, 80];
 const INK: [u8; 3] = [168, 168, 176];
 const WAVEFORM: [u8; 3] = [110, 190, 230];
 
-/// How long a window of the spectrogram is, in seconds, to the next power of two of samples: long enough to part the
-/// overtones of a voice, short enough to part its syllables.
+/// Length of a window of the spectrogram in seconds, rounded to a power of two of samples: long enough to resolve the
+/// overtones of a voice, short enough to resolve its syllables.
 const WINDOW: f64 = 0.032;
-/// Decibels from the strongest part of the spectrogram down to the darkest colour.
+/// Range of the colours in decibels, down from the strongest part of the spectrogram.
 const RANGE: f64 = 70.0;
 
 /// Returns a picture of one channel of sound: the waveform, scaled to its peak, and the spectrogram from 0 to half the
-/// sample rate, both over time. All such pictures have one size, so they fit into a [`grid`](super::grid()).
+/// sample rate, both over time. All such pictures have the same size, so they fit into a [`grid`](super::grid()).
 ///
-/// The marks are the peak in decibels of full scale, kHz, and seconds. The colours span 70 dB from the strongest part of the
-/// spectrogram down.
+/// The axes show the peak in decibels of full scale, kHz, and seconds. The colours span 70 dB, down from the strongest part
+/// of the spectrogram.
 ///
 /// # Shapes
 /// `samples`: `[time]`, 16 bits, full scale ±32,768; `rate` in Hz. Without samples the plots are empty.
@@ -51,7 +51,7 @@ pub fn waveform_and_spectrogram(samples: &[i16], rate: u32) -> Picture {
     Picture::new(width, height, 3, canvas.data)
 }
 
-/// The columns of the waveform reach from the smallest to the largest sample.
+/// Each column of the waveform ranges from the smallest to the largest sample.
 fn draw_waveform(canvas: &mut Canvas, samples: &[i16]) {
     let middle = GAP + WAVE / 2;
     canvas.fill(LEFT, middle, WIDTH, 1, AXIS);
@@ -72,7 +72,7 @@ fn draw_waveform(canvas: &mut Canvas, samples: &[i16]) {
     canvas.text_before(LEFT - 4, GAP, &format!("{:.0}dB", decibels.round() + 0.0));
 }
 
-/// The samples that a column stands for; at least one.
+/// The samples of a column; at least one.
 fn part(count: usize, column: usize) -> std::ops::Range<usize> {
     let start = (column * count / WIDTH).min(count.saturating_sub(1));
     start..((column + 1) * count / WIDTH).clamp(start + 1, count.max(start + 1)).min(count)
@@ -86,7 +86,7 @@ fn power(samples: &[i16], rate: u32) -> Vec<[f64; SPECTRUM]> {
         (0..size).map(|i| 0.5 - 0.5 * (std::f64::consts::TAU * i as f64 / size as f64).cos()).collect();
     let column = |column| {
         let part = part(samples.len(), column);
-        // Enough windows, overlapping by half, for nothing to be passed over; a long recording shows a choice of moments.
+        // Enough windows, overlapping by half, to cover every sample; a long recording is sampled at some moments.
         let windows = part.len().div_ceil(size / 2).clamp(1, 8);
         let mut rows = [0.0; SPECTRUM];
         for window in 0..windows {
@@ -107,7 +107,7 @@ fn add_window(
     fft: &Arc<dyn Fft<f64>>,
 ) {
     let size = hann.len();
-    // Beyond the ends there is silence.
+    // Silence beyond the ends.
     let sample = |i: usize| (middle + i).checked_sub(size / 2).and_then(|at| samples.get(at));
     let mut bins: Vec<Complex<f64>> = hann
         .iter()
@@ -132,7 +132,7 @@ fn draw_spectrum(canvas: &mut Canvas, columns: &[[f64; SPECTRUM]], top: usize) {
     }
 }
 
-/// A colour from black by violet and orange to pale yellow, ever lighter.
+/// A colour map of rising lightness, from black through violet and orange to pale yellow.
 fn heat(strength: f64) -> [u8; 3] {
     const STOPS: [[f64; 3]; 6] = [
         [6.0, 5.0, 14.0],
@@ -176,30 +176,30 @@ fn mark_times(canvas: &mut Canvas, seconds: f64, bottom: usize) {
     }
 }
 
-/// The marks of an axis from 0 to `end`.
+/// The ticks of an axis from 0 to `end`.
 fn marks(end: f64, step: f64) -> impl Iterator<Item = f64> {
     (0..).map(move |i| f64::from(i) * step).take_while(move |mark| *mark <= end * (1.0 + 1e-9))
 }
 
-/// A distance of 1, 2 or 5 times a power of ten that makes about `wanted` marks.
+/// A distance of 1, 2 or 5 times a power of ten that gives about `wanted` ticks.
 fn step(end: f64, wanted: f64) -> f64 {
     let least = end / wanted;
     let power = 10_f64.powf(least.log10().floor());
     [1.0, 2.0, 5.0, 10.0].map(|times| times * power).into_iter().find(|step| *step >= least).unwrap_or(least)
 }
 
-/// A mark with as many decimals as its step has.
+/// The label of a tick, with as many decimals as the step has.
 fn short(mark: f64, step: f64) -> String {
     let decimals = (-step.log10()).ceil().max(0.0) as usize;
     format!("{mark:.decimals$}")
 }
 
-/// Pixels of a letter down; across it is 3 of its 5 dots.
+/// Height of a letter in pixels; its width is 3/5 of that.
 const LETTER: usize = 5 * DOT;
-/// Pixels of a dot.
+/// Size of a dot in pixels.
 const DOT: usize = 2;
 
-/// An RGB picture in the making.
+/// An RGB picture being drawn.
 struct Canvas {
     data: Vec<u8>,
     width: usize,
@@ -207,7 +207,7 @@ struct Canvas {
 }
 
 impl Canvas {
-    /// Fills a rectangle, or what of it lies inside.
+    /// Fills the part of a rectangle that is inside.
     fn fill(&mut self, x: usize, y: usize, width: usize, height: usize, color: [u8; 3]) {
         for y in y..(y + height).min(self.height) {
             for x in x..(x + width).min(self.width) {
@@ -217,12 +217,12 @@ impl Canvas {
         }
     }
 
-    /// Writes so that the text ends at `right`.
+    /// Writes text that ends at `right`.
     fn text_before(&mut self, right: usize, top: usize, text: &str) {
         self.text(right.saturating_sub(text_width(text)), top, text);
     }
 
-    /// Writes so that `middle` is the middle of the text, as far as there is room.
+    /// Writes text centred at `middle`, as far as there is room.
     fn text_around(&mut self, middle: usize, top: usize, text: &str) {
         let wide = text_width(text);
         let left = middle.saturating_sub(wide / 2).min(self.width.saturating_sub(wide + 1));
@@ -245,7 +245,7 @@ fn text_width(text: &str) -> usize {
     (text.chars().count() * 4).saturating_sub(1) * DOT
 }
 
-/// A letter in three by five dots, a row a number.
+/// A letter of three by five dots, with one number per row.
 fn dots(letter: char) -> [u8; 5] {
     match letter {
         '0' => [7, 5, 5, 5, 7],

@@ -1,4 +1,4 @@
-//! What every model must keep, checked by the same code for each: the tests of a model call [`expect_conforms`] once.
+//! What every model must satisfy: the tests of each model call [`expect_conforms`] once.
 
 use std::fs;
 use std::ops::{ControlFlow, Range};
@@ -15,9 +15,9 @@ use crate::generate::{Chunk, Request, generate};
 use crate::media::{Clip, Media, files};
 use crate::model::{Entry, Model, Of, Session, Start, TrainedModel};
 
-/// Checks a model with small `settings`, such as `"width=4 latent_dim=8"`: for each kind of data that it learns, that a resumed
-/// training equals an unbroken one, a loaded model is the trained one, an example does not depend on the others that are drawn,
-/// and the rest of what its entry in the catalogue promises.
+/// Checks a model with small `settings`, such as `"width=4 latent_dim=8"`. For each kind of data that it learns, resumed
+/// training must equal unbroken training, a loaded model must equal the trained one, an example must not depend on the
+/// others in a request, and the model must do what its entry in the catalogue says.
 pub(crate) fn expect_conforms<M: Model>(settings: &str) {
     let entry = &Of::<M>::NEW;
     recipes_fit(entry);
@@ -45,7 +45,7 @@ fn configure(entry: &dyn Entry, settings: &str) -> RunConfig {
     resolve(&entry.defaults().unwrap(), &layers).unwrap().config
 }
 
-/// Every recipe is a configuration of its model.
+/// Every recipe is a valid configuration of its model.
 fn recipes_fit(entry: &dyn Entry) {
     for recipe in entry.about().recipes {
         let layer = Layer::parse(recipe.name, recipe.toml).unwrap();
@@ -56,13 +56,14 @@ fn recipes_fit(entry: &dyn Entry) {
     }
 }
 
-/// A configuration that is written down is read again as it was.
+/// A saved configuration is read back unchanged.
 fn reads_back(entry: &dyn Entry, config: &RunConfig) {
     let read = RunConfig::from_toml(&config.to_toml(), |_| entry.defaults()).unwrap();
     assert_eq!(&read, config);
 }
 
-/// A model made from the saved weights has all of them, can do what its entry says, and draws each example alone as among others.
+/// A model loaded from saved weights has all of them, has the abilities of its entry, and samples each example the same
+/// alone as among others.
 fn loads(entry: &dyn Entry, config: &RunConfig, spec: &DataSpec, training: &dyn Session) {
     let device = Device::flex();
     let weights = training.state_dict();

@@ -1,6 +1,6 @@
-//! What tests of several models share: numbers of other implementations, and small data sets.
+//! What tests of several models share: fixtures from other implementations, and small data sets.
 //!
-//! A fixture is a safetensors file that the script `parity.py` of a model made with PyTorch; it is made anew by hand
+//! A fixture is a safetensors file that the script `parity.py` of a model has made with PyTorch. It is made by hand
 //! (`uv run crates/poiesis/src/models/gan/dcgan/parity.py`), not by the tests.
 
 use std::collections::BTreeMap;
@@ -22,7 +22,7 @@ use crate::nn::{Init, StateDict, StateTensor};
 use crate::optim::OptimizerConfig;
 use crate::run::checkpoint::Array;
 
-/// Numbers of another implementation.
+/// Arrays from another implementation.
 pub(crate) struct Fixture {
     arrays: BTreeMap<String, Array>,
     cases: serde_json::Value,
@@ -49,7 +49,7 @@ impl Fixture {
         Fixture { arrays, cases }
     }
 
-    /// What the script says of `case`.
+    /// The JSON that the script has saved for `case`.
     pub(crate) fn case(&self, case: &str) -> &serde_json::Value {
         &self.cases[case]
     }
@@ -59,7 +59,7 @@ impl Fixture {
         self.arrays.get(name).unwrap_or_else(|| panic!("the fixture has no `{name}`"))
     }
 
-    /// Entry `step` of the first axis of the array called `name`, each number passed through `scale`.
+    /// Entry `step` of the first axis of the array called `name`, each value passed through `scale`.
     pub(crate) fn step<const D: usize>(
         &self,
         name: &str,
@@ -73,7 +73,7 @@ impl Fixture {
         Tensor::from_data(TensorData::new(values, shape[1..].to_vec()), device)
     }
 
-    /// All arrays whose names begin with `prefix` and a dot, without it.
+    /// All arrays whose names begin with `prefix` and a dot, by the rest of their names.
     pub(crate) fn arrays(&self, prefix: &str) -> BTreeMap<String, Array> {
         let strip = |name: &str| name.strip_prefix(prefix)?.strip_prefix('.').map(str::to_owned);
         self.arrays.iter().filter_map(|(name, array)| Some((strip(name)?, array.clone()))).collect()
@@ -94,8 +94,8 @@ pub(crate) fn settings<M: Model>(given: &serde_json::Value) -> (M::Config, Optim
     (config.model().unwrap(), config.optimizer)
 }
 
-/// A model in training with first weights of seed 1, on the training split of `dataset`. The model is made for `spec`, which may be
-/// others than the data are where a test brings its own.
+/// A model in training, initialised from seed 1, on the training split of `dataset`. It is made for `spec`, which may differ
+/// from that of the data where a test has its own batches.
 pub(crate) fn learner<M: Model>(
     (config, optimizer): &(M::Config, OptimizerConfig),
     spec: &DataSpec,
@@ -120,7 +120,7 @@ pub(crate) fn source<M: Model>(
     M::Data::open(&M::needs(config, &spec).unwrap(), &options).unwrap()
 }
 
-/// What a configuration is refused for with data of `spec`, and what is suggested.
+/// Why a configuration is rejected for data of `spec`, and the hint.
 pub(crate) fn refusal<M: Model>(config: &M::Config, spec: &DataSpec) -> String {
     let checked = crate::config::check(M::ABOUT.name, config);
     let made = checked.and_then(|()| M::new(config, spec, &mut Init::blank(&Device::flex())).map(drop));
@@ -143,7 +143,7 @@ pub(crate) fn distance(ours: &[f32], theirs: &[f32]) -> f64 {
     most / largest.max(f64::MIN_POSITIVE)
 }
 
-/// Refuses `ours` when it is further than `tolerance` from `theirs` (see [`distance`]) or of another shape.
+/// Panics when `ours` is further than `tolerance` from `theirs` (see [`distance`]) or of another shape.
 pub(crate) fn expect_close<const D: usize>(name: &str, ours: Tensor<D>, theirs: &Array, tolerance: f64) {
     assert_eq!(ours.dims().to_vec(), theirs.shape, "{name}");
     let ours: Vec<f32> = ours.into_data().iter::<f32>().collect();
@@ -151,7 +151,7 @@ pub(crate) fn expect_close<const D: usize>(name: &str, ours: Tensor<D>, theirs: 
     assert!(distance <= tolerance, "{name} is {distance:e} away, {tolerance:e} is allowed");
 }
 
-/// Refuses arrays of which one is further than `tolerance` from theirs, or that are not the same by name.
+/// Panics when an array is further than `tolerance` from theirs, or when their names differ.
 pub(crate) fn expect_all_close(
     ours: &BTreeMap<String, Array>,
     theirs: &BTreeMap<String, Array>,
@@ -213,8 +213,8 @@ impl ModuleVisitor for CollectGradients<'_> {
     }
 }
 
-/// Six steps, and six steps with breaks after the first, third and fourth, end with the same bytes; `start` makes the same training
-/// each time.
+/// Six steps, and six steps with resumes after the first, third and fourth, end with the same bytes; `start` starts the
+/// same training each time.
 pub(crate) fn expect_exact_resume(start: impl Fn() -> Box<dyn Session>, device: &Device) {
     let mut unbroken = start();
     (0..6).for_each(|step| drop(unbroken.step(step, 1.0)));

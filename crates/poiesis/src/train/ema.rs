@@ -2,7 +2,7 @@
 
 use crate::nn::StateDict;
 
-/// Averaged weights, which follow the trained ones at a distance and give better samples.
+/// Averaged weights, which give better samples.
 #[derive(Clone, Debug)]
 pub struct Ema {
     decay: f64,
@@ -20,8 +20,8 @@ impl Ema {
         &self.weights
     }
 
-    /// Moves the averages towards `weights`, as they are after `steps` steps. The first steps move further, by
-    /// 9 / (10 + steps), so that the first weights are soon forgotten.
+    /// Updates the averages with `weights` after `steps` steps. The first steps have a larger weight, 9 / (10 + steps), so
+    /// that the initial weights are soon forgotten.
     ///
     /// # Panics
     ///

@@ -1,10 +1,10 @@
-//! What the loop reports.
+//! The events that the training loop reports.
 
 use std::path::PathBuf;
 
 use crate::model::Warning;
 
-/// Something that happened in training.
+/// Something that happened during training.
 #[derive(Clone, Debug)]
 pub enum Event {
     /// The first step is about to begin.
@@ -13,16 +13,16 @@ pub enum Event {
         run: PathBuf,
         /// Steps already done.
         step: u64,
-        /// Steps in all.
+        /// Total number of steps.
         steps: u64,
         /// Parameters of each network.
         parameters: Vec<(String, usize)>,
         /// What was skipped while looking for the newest checkpoint, and what has changed since the run was made.
         notes: Vec<String>,
     },
-    /// The first step of this start is done, and its memory is known.
+    /// The first step of this start is done, so the memory that training needs is known.
     Memory {
-        /// The most that the process has held so far, in bytes.
+        /// The process's peak memory so far, in bytes.
         peak: u64,
     },
     /// A step is done.
@@ -36,10 +36,10 @@ pub enum Event {
         step: u64,
         /// The metrics by name, in the model's order.
         metrics: Vec<(&'static str, f64)>,
-        /// Examples seen in a second, since the last report.
+        /// Examples per second since the last report.
         examples_per_second: f64,
     },
-    /// A metric was measured on held-out data.
+    /// A held-out metric was measured.
     Evaluated {
         /// Steps done.
         step: u64,
@@ -66,7 +66,7 @@ pub enum Event {
     Warning {
         /// Steps done.
         step: u64,
-        /// What, and what to do.
+        /// What looks wrong, and what to try.
         warning: Warning,
     },
 }

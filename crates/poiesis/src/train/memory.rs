@@ -1,24 +1,24 @@
-//! How much memory training takes.
+//! The memory that training needs.
 
 use crate::config::TrainConfig;
 use crate::data::{Content, DataSpec};
 use crate::error::{Error, Result};
 
-/// Refuses training whose weights alone, with what is kept of each, and one batch of images need more memory than is free.
-/// Activations are not known before the first step.
+/// Returns an error when the weights, with what is kept for each, and one batch of images alone need more memory than is
+/// free. Activations are not known before the first step.
 ///
 /// # Errors
 ///
 /// [`Error::OutOfMemory`].
 pub(super) fn expect_room_for(parameters: usize, config: &TrainConfig, spec: &DataSpec) -> Result<()> {
-    // A weight, its gradient, two moments, and an average.
+    // A weight, its gradient, two moments and an average.
     let of_weights = parameters * if config.ema_decay > 0.0 { 5 } else { 4 };
     let of_example = match &spec.content {
         Content::Images(shape) => shape.dims(),
         Content::Text(_) | Content::Sound(_) | Content::Points(_) => 1,
     };
     let needed = 4 * (of_weights as u64).saturating_add(config.batch_size as u64 * of_example as u64);
-    // Where the system does not say what is free, nothing is refused.
+    // Where the system does not report free memory, there is no error.
     let Ok(mut system) = sysinfo::System::new() else { return Ok(()) };
     system.refresh_memory();
     let available = system.available_memory();
@@ -29,7 +29,7 @@ pub(super) fn expect_room_for(parameters: usize, config: &TrainConfig, spec: &Da
     Err(Error::OutOfMemory { needed, available, remedy })
 }
 
-/// The most memory that this process has held, in bytes, where the system says it.
+/// The peak memory of this process in bytes, where the system reports it.
 pub(super) fn peak() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;

@@ -1,4 +1,4 @@
-//! The loop around every model: steps, schedule, averages, checkpoints, samples, metrics, interruption.
+//! The training loop of every model: steps, schedule, averages, checkpoints, samples, metrics, interruption.
 
 mod ema;
 mod events;

@@ -2,14 +2,14 @@
 
 use crate::config::{SampleSchedule, TrainConfig};
 
-/// The numbers of done steps after which samples are drawn, rising, from 0 to the last.
+/// The steps after which samples are drawn, ascending, from 0 to the last.
 pub fn sample_steps(config: &TrainConfig) -> Vec<u64> {
     let (steps, frames) = (config.steps, config.sample_frames);
     let at = |frame: u64| {
         let part = frame as f64 / frames as f64;
         match config.sample_schedule {
             SampleSchedule::Linear => (steps as f64 * part).round() as u64,
-            // From 1 to the last in equal ratios.
+            // Geometrically spaced from 1 to the last.
             SampleSchedule::Logarithmic => (steps as f64).powf(part).round() as u64,
         }
     };

@@ -16,10 +16,10 @@ use crate::media::{Media, files};
 use crate::picture::Picture;
 use crate::run::samples;
 
-/// The samples drawn in training are those of this seed, whatever the run's.
+/// The seed of the samples during training, whatever the run's seed.
 const SEED: u64 = 0;
 
-/// What is written into a picture of samples, so that they can be drawn again.
+/// The parameters in a picture of samples, so that they can be drawn again.
 #[derive(Clone, Debug, Serialize)]
 struct Note {
     /// The run's name.
@@ -76,9 +76,9 @@ impl Training {
         serde_json::json!(Note { run, step: self.step, seed: SEED, first: 0, count })
     }
 
-    /// Warns where samples of images are all alike.
+    /// Warns when samples of images are nearly equal.
     fn look_for_collapse(&mut self, drawn: &[Media], watch: &mut dyn FnMut(Event)) -> Result<()> {
-        // At the beginning all samples are grey, which is no collapse.
+        // At the beginning all samples are grey, which is not a collapse.
         if self.step < (self.config.train.steps / 20).max(200) {
             return Ok(());
         }

@@ -1,4 +1,4 @@
-//! Starting a run, or continuing one: what is checked and made before the first step.
+//! Starts or resumes a run: what is checked and made before the first step.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -16,7 +16,7 @@ use crate::model::Start;
 use crate::optim::Decay;
 use crate::run::{DataInfo, Machine, Run, RunInfo, State};
 
-/// Keys that may change between one start of a run and the next; what was trained before stays as it is.
+/// Keys that may change when a run is resumed.
 const CHANGEABLE: &[&str] = &[
     "device",
     "train.steps",
@@ -29,7 +29,7 @@ const CHANGEABLE: &[&str] = &[
     "train.sample_length",
 ];
 
-/// What is to be trained.
+/// A run to train.
 pub struct Request<'a> {
     /// The run's folder.
     pub out: PathBuf,
@@ -39,22 +39,22 @@ pub struct Request<'a> {
     pub dataset: &'a Dataset,
     /// What happens when the folder exists.
     pub existing: Existing,
-    /// The command line, to be kept with the run.
+    /// The command line, which is saved with the run.
     pub command: Vec<String>,
-    /// Whether to train even if the memory may not suffice.
+    /// Whether to train even if there may not be enough memory.
     pub ignore_memory: bool,
 }
 
 /// What happens when the run's folder exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Existing {
-    /// Continue it.
+    /// Resume it.
     Resume,
-    /// Set it aside, under a name beside its own, and start over.
+    /// Rename it and start over.
     SetAside,
 }
 
-/// The wish to stop, shared between the loop and whoever may wish it.
+/// A request to stop, shared with the loop.
 #[derive(Debug, Default)]
 pub struct Stop(AtomicU8);
 
@@ -83,7 +83,7 @@ pub struct Outcome {
     pub samples: Option<PathBuf>,
 }
 
-/// Trains until all steps are done or `stop` is requested, telling `watch` what happens.
+/// Trains until all steps are done or `stop` is requested; `watch` receives the events.
 ///
 /// # Errors
 ///
@@ -93,7 +93,7 @@ pub struct Outcome {
 pub fn train(request: Request, stop: &Stop, watch: &mut (dyn FnMut(Event) + Send)) -> Result<Outcome> {
     let before = poiesis_kernels::precision();
     request.config.train.precision.set(&request.config.device)?;
-    // On one of the threads that do the arithmetic, which then takes part instead of waiting for the others.
+    // On a thread of the pool, which then computes too instead of waiting for the others.
     let outcome = rayon::scope(|_| train_here(request, stop, watch));
     poiesis_kernels::set_precision(before);
     outcome
@@ -151,7 +151,7 @@ fn train_here(request: Request, stop: &Stop, watch: &mut dyn FnMut(Event)) -> Re
         (info.state, info.reason, info.last_step) = (state, reason, last_step);
     });
     drop(lock);
-    // An error of the loop says more than one of writing it down.
+    // The error of the loop says more than an error of saving it.
     outcome.and_then(|outcome| written.map(|()| outcome))
 }
 
@@ -159,7 +159,7 @@ fn held_out(dataset: &Dataset) -> Option<Examples> {
     [Split::Validation, Split::Test].into_iter().find_map(|split| Examples::of(dataset, split))
 }
 
-/// Writes down what changes in a run that is continued, each key with its old and new value; returns notes on it.
+/// Saves the keys that change in a resumed run; returns notes with their old and new values.
 fn continue_run(
     training: &mut Training,
     saved: &RunConfig,

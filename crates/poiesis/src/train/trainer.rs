@@ -1,4 +1,4 @@
-//! The loop.
+//! The training loop.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -18,10 +18,10 @@ use crate::optim::learning_rate_factor;
 use crate::run::tensorboard::EventWriter;
 use crate::run::{Machine, Run, State, checkpoint, metrics, samples};
 
-/// How many reports the search for trouble looks back.
+/// How many recent reports the warnings look at.
 const REMEMBERED: usize = 50;
 
-/// A run in training.
+/// A run being trained.
 pub(super) struct Training {
     pub(super) entry: &'static dyn Entry,
     pub(super) config: RunConfig,
@@ -78,7 +78,7 @@ impl Training {
         }
     }
 
-    /// Goes back to the newest checkpoint, or to the beginning when there is none yet.
+    /// Restores the newest checkpoint, or starts at the beginning when there is none yet.
     pub(super) fn resume(&mut self) -> Result<Vec<String>> {
         atomic::sweep(self.run.path())?;
         atomic::sweep(&self.run.samples_path())?;
@@ -195,7 +195,7 @@ impl Training {
         Ok(())
     }
 
-    /// Writes values to `metrics.jsonl` and to the TensorBoard file, where `group` is put before their names.
+    /// Writes values to `metrics.jsonl` and to the TensorBoard file, with `group` before their names.
     pub(super) fn write(&mut self, group: &str, values: &[(String, f64)]) -> Result<()> {
         if let Some(log) = &mut self.log
             && group != "speed"
@@ -210,7 +210,7 @@ impl Training {
         Ok(())
     }
 
-    /// Gives a warning, once in a start.
+    /// Gives a warning, once per start.
     pub(super) fn warn(&mut self, warning: Warning, watch: &mut dyn FnMut(Event)) {
         if !self.warned.contains(&warning.name) {
             self.warned.push(warning.name);
@@ -228,7 +228,7 @@ impl Training {
         }
     }
 
-    /// Measures the model on data held out, then saves it.
+    /// Measures the held-out metric, then saves a checkpoint.
     fn save(&mut self, watch: &mut dyn FnMut(Event)) -> Result<()> {
         let weights = self.session.state_dict();
         if let Some(name) = weights.not_finite() {

@@ -1,13 +1,13 @@
-//! Signs of trouble that show in the samples of any model.
+//! Signs in the samples of any model that training goes wrong.
 
 use crate::model::Warning;
 
-/// Samples closer together than this part of the data's own distance have collapsed.
+/// Samples whose distance is below this fraction of the data's have collapsed.
 const COLLAPSED: f64 = 0.2;
 
-/// Compares how far apart samples are with how far apart data are.
+/// Compares the distance between samples with the distance between images of the data.
 ///
-/// `samples` and `data` hold images of `dims` bytes one after another.
+/// `samples` and `data` hold images of `dims` bytes, concatenated.
 pub(super) fn collapse(samples: &[u8], data: &[u8], dims: usize) -> Option<Warning> {
     let (samples, data) = (mean_distance(samples, dims)?, mean_distance(data, dims)?);
     (samples < COLLAPSED * data).then(|| Warning {

@@ -1,4 +1,4 @@
-//! The archive as a format: magic, length of the header, header in JSON, code words, CRC-32C of all before it.
+//! The format of an archive: magic, length of the header, header in JSON, code words, CRC-32C of everything before it.
 
 use poiesis_kernels::instruction_set;
 use serde::{Deserialize, Serialize};
@@ -9,10 +9,10 @@ use crate::trained::Trained;
 
 /// The first bytes of an archive.
 const MAGIC: &[u8; 8] = b"POIESIS\n";
-/// The version of the format, which is read and written.
+/// The version of the format that is written and read.
 pub(super) const FORMAT: u32 = 1;
 
-/// What an archive says of itself.
+/// The header of an archive.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Header {
     /// Version of the format.
@@ -29,35 +29,35 @@ pub struct Header {
     pub fingerprint: String,
     /// The vector instructions that the log_probs were computed with.
     pub instructions: String,
-    /// How many of the words are of values that the model codes; the others tell what it does not know.
+    /// How many of the words code values of the model; the others code what the model does not know.
     pub words: u64,
-    /// What is inside.
+    /// The documents in the archive.
     pub entries: Vec<EntryHeader>,
 }
 
-/// What an archive says of one document.
+/// One document in the header of an archive.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EntryHeader {
     /// Its name.
     pub name: String,
-    /// Its bytes.
+    /// Its size in bytes.
     pub bytes: u64,
     /// CRC-32C of its bytes.
     pub crc32c: u32,
-    /// Class that it was said to be of, for a model conditioned on classes.
+    /// The class given for it, for a model conditioned on classes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub class: Option<u32>,
-    /// Of a text: what is around its characters.
+    /// For a text: its byte order mark and line ends.
     #[serde(default, flatten)]
     pub framing: Framing,
-    /// Lengths of the sequences it was read as: how many, and of how many values.
+    /// The lengths of the sequences it was split into, as pairs: how many sequences, and how many values each has.
     pub sequences: Vec<(u32, u32)>,
 }
 
-/// An archive that was read and whose checksums are right.
+/// An archive that was read and whose checksum is right.
 #[derive(Clone, Debug)]
 pub struct Archive {
-    /// What it says of itself.
+    /// Its header.
     pub header: Header,
     pub(super) words: Vec<u32>,
 }
@@ -84,7 +84,7 @@ impl Header {
                 self.instructions,
                 instruction_set()
             );
-            return Err(other(reason, "open it on a processor of the kind it was made on".into()));
+            return Err(other(reason, "open it on the same kind of processor".into()));
         }
         Ok(())
     }
@@ -123,7 +123,7 @@ impl Archive {
         Ok(Archive { header, words: words.chunks_exact(4).map(word).collect() })
     }
 
-    /// The archive as bytes: magic, length of the header, header, words, CRC-32C of all before it.
+    /// The archive as bytes.
     pub(super) fn to_bytes(&self) -> Result<Vec<u8>> {
         let header = serde_json::to_vec(&self.header).map_err(|error| damaged(&error.to_string()))?;
         let mut bytes = MAGIC.to_vec();

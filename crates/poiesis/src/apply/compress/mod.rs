@@ -1,9 +1,9 @@
-//! Lossless compression by a model: what it finds likely becomes small.
+//! Lossless compression with a model: the likelier the data, the smaller the archive.
 //!
-//! An archive is a header in JSON (the model's fingerprint, what is inside, a checksum of each content), then the words of
-//! one range coder. The probabilities behind the words come from the model, so an archive can only be opened with the very weights it
-//! was made with, on a processor with the same vector instructions; both are checked first, and the checksum of the content
-//! last, so that nothing wrong is ever returned.
+//! An archive is a header in JSON (the model's fingerprint, the documents, a checksum of each), then the words of one range
+//! coder. The model gives the probabilities for the words, so an archive can only be opened with exactly the weights it was
+//! made with, on a processor with the same vector instructions. Both are checked first, and the checksum of the content last,
+//! so that wrong content is never returned.
 
 mod archive;
 
@@ -22,10 +22,10 @@ use crate::error::{Error, Result};
 use crate::media::{Codec, Media, files};
 use crate::trained::Trained;
 
-/// One thing that is compressed.
+/// A document to compress.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Document {
-    /// Its name, that of a file.
+    /// The name of its file.
     pub name: String,
     /// Its bytes: a text as it is; the 8-bit values of one or several images of the model's shape, row by row; the 16-bit
     /// samples of a clip, low byte first.
@@ -33,7 +33,7 @@ pub struct Document {
 }
 
 impl Document {
-    /// Reads a file of the kind that `spec` says: a PNG image, a text, a 16-bit WAV file.
+    /// Reads a file of the kind in `spec`: a PNG image, a text or a 16-bit WAV file.
     ///
     /// # Errors
     ///
@@ -45,13 +45,13 @@ impl Document {
         Ok(Document { name, content })
     }
 
-    /// The files that the document becomes below `folder`: one, or a folder of them for several images.
+    /// The files of the document in `folder`: one, or a folder of files for several images.
     ///
     /// # Errors
     ///
     /// [`crate::Error::Picture`] and [`crate::Error::Sound`] when a file cannot be made.
     pub fn files(&self, folder: &Path, spec: &DataSpec) -> Result<Vec<OutputFile>> {
-        // A name with folders in it would lead out of the one that was asked for.
+        // A name with folders in it could point outside `folder`.
         let name = Path::new(&self.name).file_name().unwrap_or("document".as_ref());
         let all = Codec::new(spec, None).media_of_content(&self.content);
         let single = all.len() == 1;
@@ -68,17 +68,17 @@ impl Document {
     }
 }
 
-/// A file that is to be written.
+/// A file to write.
 #[derive(Clone, Debug)]
 pub struct OutputFile {
-    /// Where.
+    /// Its path.
     pub path: PathBuf,
-    /// What.
+    /// Its content.
     pub bytes: Vec<u8>,
 }
 
 impl OutputFile {
-    /// Writes it, whole or not at all, and the folders it lies in.
+    /// Writes it atomically, making its parent folders.
     ///
     /// # Errors
     ///
@@ -91,26 +91,26 @@ impl OutputFile {
     }
 }
 
-/// What compressing gave.
+/// The result of compressing.
 #[derive(Clone, Debug)]
 pub struct Compressed {
     /// The archive.
     pub bytes: Vec<u8>,
-    /// Bytes of all but its code words.
+    /// Bytes of everything but the code words.
     pub header: usize,
     /// Bytes of the documents.
     pub original: u64,
-    /// −Σ log₂ p of all values under the model: what the code words should take.
+    /// −Σ log₂ p of all values under the model: the ideal length of the code words in bits.
     pub bits: f64,
 }
 
-/// Compresses `documents`, all of class `class` to a model conditioned on classes; `progress` is told how many values of how many
-/// are done.
+/// Compresses `documents`, all of class `class` for a model conditioned on classes. `progress` receives the number of
+/// values done and their total.
 ///
 /// # Errors
 ///
-/// [`Error::MissingCapability`] when the model does not give the probabilities of single values; [`Error::NotOfTheModel`] when a document is not
-/// of the kind it knows.
+/// [`Error::MissingCapability`] when the model is not autoregressive; [`Error::NotOfTheModel`] when a document is not of
+/// the model's kind.
 pub fn compress(
     trained: &Trained,
     documents: &[Document],
@@ -158,12 +158,12 @@ pub fn compress(
     Ok(Compressed { bytes, header, original, bits })
 }
 
-/// Gives back the documents of `archive`; `progress` is told how many values of how many are done.
+/// Returns the documents of `archive`. `progress` receives the number of values done and their total.
 ///
 /// # Errors
 ///
 /// [`Error::ArchiveOfAnotherModel`] when it was made with other weights or needs vector instructions that this processor
-/// lacks; [`Error::ArchiveDamaged`] when what comes out is not what went in.
+/// lacks; [`Error::ArchiveDamaged`] when a document does not have its checksum.
 pub fn decompress(
     trained: &Trained,
     archive: &Archive,
@@ -200,14 +200,14 @@ pub fn decompress(
         let sequences: Vec<Vec<u32>> = decoded.by_ref().take(lengths.len()).collect();
         let content = codec.restore(&sequences.concat(), entry.framing, &mut places);
         if content.len() as u64 != entry.bytes || crc32c::crc32c(&content) != entry.crc32c {
-            return Err(damaged(&format!("the content of `{}` does not have its checksum", entry.name)));
+            return Err(damaged(&format!("the content of `{}` does not match its checksum", entry.name)));
         }
         documents.push(Document { name: entry.name.clone(), content });
     }
     Ok(documents)
 }
 
-/// Numbers that follow one another, as how often and which.
+/// Run-length encoding: each pair is a count and the number that is repeated.
 fn runs(lengths: impl Iterator<Item = usize>) -> Vec<(u32, u32)> {
     let mut runs: Vec<(u32, u32)> = Vec::new();
     for length in lengths {
