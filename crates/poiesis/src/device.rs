@@ -50,7 +50,7 @@ fn not_built(name: &str, kind: &str) -> Error {
     Error::NoDevice {
         name: name.into(),
         reason: "this build does not support it".into(),
-        remedy: format!("build with `--features {kind}`, or take {}", kinds().collect::<Vec<_>>().join(", ")),
+        remedy: format!("build with `--features {kind}`, or use {}", kinds().collect::<Vec<_>>().join(", ")),
     }
 }
 
