@@ -1,6 +1,5 @@
 //! Generating examples: the one way to draw, complete and continue them, for every kind of data and every model.
 
-mod params;
 mod request;
 mod writer;
 
@@ -8,11 +7,11 @@ use std::ops::{ControlFlow, Range};
 
 use burn::tensor::{Device, Tensor};
 
-pub use params::SamplingParams;
 pub use request::{Condition, Request};
 pub use writer::Writer;
 
-use crate::abilities::{Abilities, Accepts, Autoregressive, Latents, Sampler};
+pub use crate::abilities::SamplingParams;
+use crate::abilities::{Abilities, Accepts, Autoregressive, Draws, Latents, OnStep, Prior, Sampler};
 use crate::data::DataSpec;
 use crate::error::Result;
 use crate::media::{Codec, Media};
@@ -48,13 +47,21 @@ pub fn images(
 /// Something that generation hands over.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Chunk {
+    /// How far examples are that come whole: that of this number, and those that are computed together with it.
+    Progress {
+        /// Steps of the sampler, or values of the example.
+        done: usize,
+        /// How many there are.
+        total: usize,
+    },
     /// The next part of an example that is generated piece by piece.
     Part(Media),
     /// A whole example.
     Whole(Media),
 }
 
-/// Takes what is generated, with the number of the example it belongs to, as soon as it is there; it may ask to stop.
+/// Takes what is generated, with the number of the example it belongs to, as soon as it is there; it may ask to stop. It is called often
+/// enough that a request can be cancelled before its first example is there.
 pub type Sink<'s> = dyn FnMut(u64, Chunk) -> ControlFlow<()> + 's;
 
 /// How a model draws.
@@ -76,8 +83,22 @@ impl<'a> Way<'a> {
     fn accepts(&self, codec: &Codec) -> Accepts {
         match self {
             Way::Sampler(sampler) => sampler.accepts(),
-            Way::Latents(latents) => Accepts { class: latents.num_classes() > 0, ..Accepts::default() },
+            Way::Latents(latents) => Accepts {
+                class: latents.num_classes() > 0,
+                temperature: latents.priors().iter().all(|&prior| prior == Prior::Normal),
+                ..Accepts::default()
+            },
             Way::Autoregressive(model) => codec.accepts(model.num_classes() > 0),
+        }
+    }
+
+    /// How many classes it is conditioned on, for data of `spec`.
+    fn num_classes(&self, spec: &DataSpec) -> usize {
+        match self {
+            Way::Sampler(sampler) if sampler.accepts().class => spec.classes,
+            Way::Sampler(_) => 0,
+            Way::Latents(latents) => latents.num_classes(),
+            Way::Autoregressive(model) => model.num_classes(),
         }
     }
 }
@@ -95,8 +116,8 @@ pub fn can_generate(abilities: &Abilities) -> bool {
 ///
 /// # Errors
 ///
-/// [`crate::Error::NotAccepted`] when the request has something that the model does not accept; [`crate::Error::Data`] when a prompt
-/// cannot be encoded.
+/// [`crate::Error::NotAccepted`] when the request has something that the model does not accept; [`crate::Error::InvalidValue`] for a
+/// value that cannot be, such as a class that the model does not know; [`crate::Error::Data`] when a prompt cannot be encoded.
 pub fn generate(
     abilities: &Abilities,
     spec: &DataSpec,
@@ -106,18 +127,23 @@ pub fn generate(
 ) -> Result<()> {
     let codec = Codec::new(spec, abilities.autoregressive);
     let Some(way) = Way::of(abilities) else { return Ok(()) };
-    request.check(&way.accepts(&codec), &codec)?;
-    let seed = request.seed;
+    let num_classes = way.num_classes(spec);
+    request.check(&way.accepts(&codec), num_classes, &codec)?;
+    let Request { seed, params, .. } = *request;
     match way {
         Way::Sampler(sampler) => {
-            let classes = if sampler.accepts().class { spec.classes } else { 0 };
-            in_groups(request, classes, &codec, sink, |indices, classes| {
-                sampler.sample(seed, indices, classes)
+            in_groups(request, num_classes, &codec, sink, |indices, classes, on_step| {
+                sampler.sample(&Draws { seed, indices, classes, params, device }, on_step)
             });
         }
         Way::Latents(latents) => {
-            in_groups(request, latents.num_classes(), &codec, sink, |indices, classes| {
-                latents.decode(latents.draw(seed, indices, device), classes)
+            in_groups(request, num_classes, &codec, sink, |indices, classes, _| {
+                let drawn = latents.draw(seed, indices, device);
+                let latent = match params.temperature {
+                    Some(temperature) => drawn * temperature,
+                    None => drawn,
+                };
+                ControlFlow::Continue(latents.decode(latent, classes))
             });
         }
         Way::Autoregressive(model) => value_by_value(model, request, &codec, sink)?,
@@ -131,14 +157,15 @@ fn in_groups(
     num_classes: usize,
     codec: &Codec,
     sink: &mut Sink,
-    draw: impl Fn(Range<u64>, &[Option<u32>]) -> Tensor<2>,
+    draw: impl Fn(Range<u64>, &[Option<u32>], &mut OnStep<'_>) -> ControlFlow<(), Tensor<2>>,
 ) {
     let Range { start: first, end } = request.indices();
     for group in first / GROUP..end.div_ceil(GROUP) {
         let indices = group * GROUP..(group + 1) * GROUP;
         let classes: Vec<Option<u32>> =
             indices.clone().map(|index| request.class_of(index, num_classes)).collect();
-        let values = draw(indices.clone(), &classes);
+        let mut on_step = |done, total| sink(first.max(indices.start), Chunk::Progress { done, total });
+        let ControlFlow::Continue(values) = draw(indices.clone(), &classes, &mut on_step) else { return };
         let width = values.dims()[1];
         let values: Vec<f32> = values.into_data().iter::<f32>().collect();
         for (index, row) in indices.zip(values.chunks_exact(width)) {
@@ -163,7 +190,7 @@ fn value_by_value(
     let Range { start, end } = request.indices();
     let mut first = start;
     while first < end {
-        let indices = first..end.min(first + request.batch_size.max(1) as u64);
+        let indices = first..end.min(first.saturating_add(request.batch_size.max(1) as u64));
         first = indices.end;
         let classes: Vec<Option<u32>> =
             indices.clone().map(|index| request.class_of(index, model.num_classes())).collect();
@@ -183,6 +210,10 @@ fn value_by_value(
                 .collect();
             let values = writer.next(&known);
             if group.take(&values, place, codec, sink).is_break() {
+                return Ok(());
+            }
+            let progress = Chunk::Progress { done: place + 1, total: length };
+            if !codec.comes_in_parts() && sink(indices.start, progress).is_break() {
                 return Ok(());
             }
             if group.ended.iter().all(|&ended| ended) {
@@ -237,3 +268,6 @@ impl Group {
         ControlFlow::Continue(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -78,6 +78,7 @@ fn loads(entry: &dyn Entry, config: &RunConfig, spec: &DataSpec, training: &dyn 
         all,
         "loaded again"
     );
+    can_be_cancelled(&*model, spec);
     let none = crate::nn::StateDict::default();
     let error = entry.load(config, spec, &none, &device).err().unwrap().to_string();
     assert!(error.contains(entry.name()), "{error}");
@@ -100,6 +101,17 @@ fn drawn(model: &dyn TrainedModel, spec: &DataSpec, indices: Range<u64>) -> Vec<
     })
     .unwrap();
     all
+}
+
+/// A request that is cancelled hands over nothing more.
+fn can_be_cancelled(model: &dyn TrainedModel, spec: &DataSpec) {
+    let mut handed_over = 0;
+    generate(&model.abilities(), spec, &Device::flex(), &request(spec, 0..5), &mut |_, _| {
+        handed_over += 1;
+        ControlFlow::Break(())
+    })
+    .unwrap();
+    assert_eq!(handed_over, 1, "after a request was cancelled");
 }
 
 /// Data of a kind that a model does not learn are refused, and the model is named.

@@ -1,14 +1,16 @@
-//! How values are drawn from their distributions.
+//! How examples are drawn.
 
 use serde::{Deserialize, Serialize};
 
-use crate::abilities::Accepts;
+use super::Accepts;
+use crate::config::Faults;
 
 /// How examples are drawn; what is not given is left to the model. A request for something that a model does not accept is refused.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SamplingParams {
-    /// What log-probabilities are divided by: below 1 the likely becomes likelier, 0 always takes the likeliest; 1 if not given.
+    /// Below 1 the likely becomes likelier, 0 always takes the likeliest; 1 if not given. Log-probabilities are divided by it, latents
+    /// with a normal prior multiplied.
     pub temperature: Option<f64>,
     /// Only this many of the likeliest values are taken (Fan et al. 2018); all if not given.
     pub top_k: Option<usize>,
@@ -23,15 +25,31 @@ pub struct SamplingParams {
 
 impl SamplingParams {
     /// The parameters that are given and not accepted, by name.
-    pub(super) fn refused(&self, accepts: &Accepts) -> impl Iterator<Item = &'static str> {
+    pub(crate) fn refused(&self, accepts: &Accepts) -> impl Iterator<Item = &'static str> {
         let given = [
             ("temperature", self.temperature.is_some(), accepts.temperature),
-            ("top_k", self.top_k.is_some(), accepts.temperature),
-            ("top_p", self.top_p.is_some(), accepts.temperature),
+            ("top_k", self.top_k.is_some(), accepts.top),
+            ("top_p", self.top_p.is_some(), accepts.top),
             ("steps", self.steps.is_some(), accepts.steps),
             ("guidance", self.guidance.is_some(), accepts.guidance),
         ];
         given.into_iter().filter(|(_, given, accepted)| *given && !accepted).map(|(name, ..)| name)
+    }
+
+    /// Adds to `faults` the values that cannot be.
+    pub(crate) fn check(&self, faults: &mut Faults) {
+        if let Some(temperature) = self.temperature.filter(|t| !(t.is_finite() && *t >= 0.0)) {
+            faults.add("temperature", temperature, "it is a factor", "give 0 or more");
+        }
+        if let Some(top_p) = self.top_p.filter(|p| !(*p > 0.0 && *p <= 1.0)) {
+            faults.add("top_p", top_p, "it is a probability", "give more than 0, at most 1");
+        }
+        if self.steps == Some(0) {
+            faults.add("steps", 0, "a sampler takes at least one", "give 1 or more");
+        }
+        if let Some(guidance) = self.guidance.filter(|guidance| !guidance.is_finite()) {
+            faults.add("guidance", guidance, "it is a factor", "give a number such as 2");
+        }
     }
 
     /// Draws a value, given log-probabilities that need not be normalised and a number `u` drawn uniformly from [0, 1).

@@ -1,9 +1,15 @@
 //! What a trained model can do. Verbs ask for abilities, never for a model by name.
 
+mod params;
+mod sampler;
+
 use std::ops::Range;
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
+
+pub use params::SamplingParams;
+pub use sampler::{Draws, OnStep, Sampler};
 
 use crate::data::{PixelEncoding, SampleFormat};
 use crate::rng;
@@ -80,25 +86,16 @@ pub struct Accepts {
     pub prompt: bool,
     /// Parts of the example that are kept.
     pub keep: bool,
-    /// A temperature, and a cut to the likeliest values.
+    /// A temperature.
     pub temperature: bool,
+    /// A cut to the likeliest values.
+    pub top: bool,
     /// A largest length.
     pub max_len: bool,
     /// A number of steps.
     pub steps: bool,
     /// A strength of guidance.
     pub guidance: bool,
-}
-
-/// Draws examples in a way of its own, such as by diffusion.
-pub trait Sampler: Sync {
-    /// What it accepts of a request.
-    fn accepts(&self) -> Accepts;
-
-    /// Draws the examples numbered `indices` of the sequence that `seed` starts, each of its class if the model is conditioned on
-    /// classes: example *i* depends on `(seed, i)` and its class alone. `[indices, values]`: images row by row in [-1, 1], points as
-    /// their coordinates.
-    fn sample(&self, seed: u64, indices: Range<u64>, classes: &[Option<u32>]) -> Tensor<2>;
 }
 
 /// Turns latents into examples.
