@@ -6,6 +6,7 @@ mod writer;
 use std::ops::{ControlFlow, Range};
 
 use burn::tensor::{Device, Tensor};
+use serde::{Deserialize, Serialize};
 
 pub use request::{Condition, Request};
 pub use writer::Writer;
@@ -45,7 +46,8 @@ pub fn images(
 }
 
 /// Something that generation hands over.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Chunk {
     /// How far examples are that come whole: that of this number, and those that are computed together with it.
     Progress {

@@ -41,7 +41,6 @@ pub struct Condition {
     /// How it begins.
     pub prompt: Option<Media>,
     /// What of it is kept.
-    #[serde(skip)]
     pub keep: Option<Keep>,
 }
 
