@@ -179,6 +179,8 @@ pub trait Encoder: Sync {
 pub enum Likelihood<'a> {
     /// log p(x) of images.
     Images(&'a dyn ImageLikelihood),
+    /// log p(x) of points.
+    Points(&'a dyn PointLikelihood),
     /// log p of each token given those before it.
     Tokens(&'a dyn TokenLikelihood),
     /// A bound on log p(x) of images.
@@ -195,6 +197,14 @@ pub trait ImageLikelihood: Sync {
     /// `images` is `[batch, height, width, channels]` in the model's [`PixelEncoding`]; `classes` are those of the images, which
     /// only a model conditioned on them reads.
     fn log_prob(&self, images: Tensor<4>, classes: &[u32]) -> Vec<f64>;
+}
+
+/// The exact likelihood of points.
+pub trait PointLikelihood: Sync {
+    /// log p(x) of each point in nats, `[batch]`: a density, so it may be positive.
+    ///
+    /// `points` is `[batch, dims]`; `classes` are those of the points, which only a model conditioned on them reads.
+    fn log_prob(&self, points: Tensor<2>, classes: &[u32]) -> Vec<f64>;
 }
 
 /// The exact likelihood of sequences.
