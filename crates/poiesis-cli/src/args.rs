@@ -12,7 +12,6 @@ use crate::commands::{
     animate, collect, complete, compress, decompress, discover, evaluate, inspect, models, recipes, resume,
     runs, sample, train,
 };
-use crate::render::failure;
 
 /// Train generative models on your data, discover what they learned, and put them to work.
 #[derive(Debug, Parser)]
@@ -156,18 +155,9 @@ pub(crate) struct Chosen {
 }
 
 impl Chosen {
-    pub(crate) fn params(&self) -> Result<SamplingParams> {
+    pub(crate) fn params(&self) -> SamplingParams {
         let Chosen { temperature, top_k, top_p } = *self;
-        if let Some(temperature) = temperature.filter(|t| !(t.is_finite() && *t >= 0.0)) {
-            return Err(failure(format!("--temperature {temperature} is negative"), "give 0 or more"));
-        }
-        if let Some(top_p) = top_p.filter(|p| !(*p > 0.0 && *p <= 1.0)) {
-            return Err(failure(
-                format!("--top-p {top_p} is not a probability"),
-                "give more than 0, at most 1",
-            ));
-        }
-        Ok(SamplingParams { temperature, top_k, top_p, ..SamplingParams::default() })
+        SamplingParams { temperature, top_k, top_p, ..SamplingParams::default() }
     }
 }
 

@@ -10,7 +10,7 @@ use poiesis::data::{self, Places};
 use poiesis::evaluate::{
     Bound, Evaluation, METRICS, NeighbourStatistics, Protocol, SlicedWasserstein, evaluate,
 };
-use poiesis::train::{Existing, Request, Stop, train};
+use poiesis::train::{Existing, Request, Stop, TrainingData, train};
 use poiesis::{Error, Trained, Weights};
 use poiesis_collect::{Dataset, Split};
 
@@ -35,7 +35,7 @@ fn trained_on(dataset: &Dataset, config: DataConfig, run: &Path) {
     let request = Request {
         out: run.to_owned(),
         config: resolved,
-        dataset,
+        data: TrainingData::of(dataset).unwrap(),
         existing: Existing::Resume,
         command: Vec::new(),
         ignore_memory: true,

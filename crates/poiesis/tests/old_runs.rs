@@ -17,7 +17,7 @@ use poiesis::generate::Request;
 use poiesis::media::Media;
 use poiesis::picture::{self, Picture};
 use poiesis::run::checkpoint::{self, Arrays, Checkpoint};
-use poiesis::train::{self, Existing, Stop, train};
+use poiesis::train::{self, Existing, Stop, TrainingData, train};
 use poiesis::{Trained, catalogue};
 use poiesis_collect::Dataset;
 use poiesis_kernels::instruction_set;
@@ -123,7 +123,7 @@ fn a_run_trained_on_ends_with_the_bytes_that_it_ended_with_then() {
         let request = train::Request {
             out: run.clone(),
             config,
-            dataset: &dataset,
+            data: TrainingData::of(&dataset).unwrap(),
             existing: Existing::Resume,
             command: Vec::new(),
             ignore_memory: true,

@@ -124,7 +124,7 @@ impl Complete {
         let known = self.mask()?.known(shape.height, shape.width)?;
         let class = self.class.as_deref().map(|class| trained.class(class)).transpose()?;
         let images = self.originals(trained, shape)?;
-        let params = self.chosen.params()?;
+        let params = self.chosen.params();
         let meter = Meter::new("completing", "images", Some(images.len() as u64), false);
         let mut row = Vec::new();
         for (done, (image, label)) in images.iter().enumerate() {

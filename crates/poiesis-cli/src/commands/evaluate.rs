@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::Args;
 use poiesis::atomic;
 use poiesis::evaluate::{
-    Bound, Evaluation, ImageNll, METRICS, Measured, NeighbourStatistics, Progress, Protocol,
+    Bound, Evaluation, ImageNll, METRICS, Measured, NeighbourStatistics, PointNll, Progress, Protocol,
     SlicedWasserstein, TokenNll, evaluate,
 };
 use poiesis_collect::Split;
@@ -130,7 +130,7 @@ fn render(evaluation: &Evaluation) -> String {
         fingerprint.get(..12).unwrap_or(fingerprint)
     );
     let has = |metric: &str| evaluation.results.contains_key(metric);
-    if !["bound", "image_nll", "token_nll"].into_iter().any(has) {
+    if !["bound", "image_nll", "point_nll", "token_nll"].into_iter().any(has) {
         text.push_str(&format!("\nno likelihood: {} does not give one\n", evaluation.model));
     }
     for metric in METRICS {
@@ -147,6 +147,7 @@ fn section(name: &str, measured: &Measured) -> String {
     let words = match name {
         "bound" => measured.read().map(|bound| render_bound(&bound, &took)),
         "image_nll" => measured.read().map(|nll| render_image_nll(&nll, &took)),
+        "point_nll" => measured.read().map(|nll| render_point_nll(&nll, &took)),
         "token_nll" => measured.read().map(|nll| render_token_nll(&nll, &took)),
         "sliced_wasserstein" => measured.read().map(|distance| render_distance(&distance, &took)),
         "neighbours" => measured.read().map(|near| render_neighbours(&near, &took)),
@@ -189,6 +190,15 @@ fn render_image_nll(nll: &ImageNll, took: &str) -> String {
         nll.nats,
         nll.nats_error,
         nll.bits_per_dim,
+    )
+}
+
+fn render_point_nll(nll: &PointNll, took: &str) -> String {
+    format!(
+        "\nnegative log-likelihood (exact, of a density; {} points, {took})\n  {:.4} ± {:.4} nats\n",
+        count(nll.points as u64),
+        nll.nats,
+        nll.nats_error,
     )
 }
 

@@ -103,7 +103,7 @@ impl Sample {
             first: self.first,
             count: self.count.unwrap_or(usual) as u64,
             condition: Condition { class, prompt, keep: None },
-            params: self.chosen.params()?,
+            params: self.chosen.params(),
             max_len: self.length.map(|length| codec.max_len(length)),
             ..Request::default()
         })
@@ -126,7 +126,7 @@ impl Sample {
         trained.generate(&request, &mut |index, chunk| {
             written = match chunk {
                 Chunk::Part(Media::Text(part)) => writer.write_all(&part).and_then(|()| writer.flush()),
-                Chunk::Part(_) => Ok(()),
+                Chunk::Part(_) | Chunk::Progress { .. } => Ok(()),
                 Chunk::Whole(_) => writer.write_all(if index < last { separator } else { b"\n" }),
             };
             if written.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }

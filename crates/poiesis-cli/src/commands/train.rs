@@ -12,7 +12,7 @@ use poiesis::config::{Layer, Resolved, RunConfig, resolve};
 use poiesis::data::{Content, DataSpec, ImageShape, open};
 use poiesis::model::{Entry, Recipe};
 use poiesis::run::{Run, State};
-use poiesis::train::{self, Existing, Outcome, Request, Stop, sample_steps};
+use poiesis::train::{self, Existing, Outcome, Request, Stop, TrainingData, sample_steps};
 use poiesis_collect::{Dataset, Kind, Split};
 use serde_json::json;
 
@@ -303,7 +303,7 @@ pub(crate) fn train(
     let request = Request {
         out: out.to_owned(),
         config,
-        dataset,
+        data: TrainingData::of(dataset)?,
         existing,
         command: std::env::args().collect(),
         ignore_memory: how.ignore_memory,

@@ -15,7 +15,7 @@ mod windows;
 pub use examples::Examples;
 pub use images::{ImageBatches, ImageNeeds, ImageShape, PixelEncoding, binarized, images, to_bytes};
 pub use open::{Places, open};
-pub use points::PointBatches;
+pub use points::{PointBatches, points};
 pub use sample_format::SampleFormat;
 pub use source::{Source, SourceOptions};
 pub use spec::{Content, DataSpec, MediaKind, PointShape, SoundShape, TextShape};

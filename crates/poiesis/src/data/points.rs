@@ -27,9 +27,16 @@ impl PointBatches {
         let len = self.view.len() as u64;
         let first = step * self.batch_size as u64;
         let index = |place: u64| rng::permute(self.seed, place / len, place % len, len) as usize;
-        let values = (first..first + self.batch_size as u64).flat_map(|place| self.view.point(index(place)));
-        Tensor::from_data(TensorData::new(values.collect(), [self.batch_size, 2]), &self.device)
+        let indices: Vec<usize> = (first..first + self.batch_size as u64).map(index).collect();
+        points(&self.view, &indices, &self.device)
     }
+}
+
+/// Gathers points, `[indices, dims]`.
+pub fn points(view: &View, indices: &[usize], device: &Device) -> Tensor<2> {
+    let values: Vec<f32> = indices.iter().flat_map(|&index| view.point(index).to_vec()).collect();
+    let dims = values.len() / indices.len().max(1);
+    Tensor::from_data(TensorData::new(values, [indices.len(), dims]), device)
 }
 
 impl Source for PointBatches {

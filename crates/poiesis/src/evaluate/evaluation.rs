@@ -18,7 +18,7 @@ use crate::trained::Weights;
 pub struct Protocol {
     /// The split to measure on; `None` takes the test split if there is one, else the validation split.
     pub split: Option<Split>,
-    /// Images whose likelihood is measured, evenly spread over the split; `None` takes all.
+    /// Images or points whose likelihood is measured, evenly spread over the split; `None` takes all.
     pub images: Option<usize>,
     /// Draws for each image in the importance-weighted estimate; 1 leaves it out.
     pub importance_samples: u64,

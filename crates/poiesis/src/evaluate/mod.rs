@@ -6,6 +6,7 @@ mod evaluation;
 mod image_nll;
 mod metric;
 mod nearest;
+mod point_nll;
 mod sliced_wasserstein;
 mod token_nll;
 
@@ -19,6 +20,7 @@ pub use evaluation::{Evaluation, Protocol};
 pub use image_nll::{ImageNll, image_nll};
 pub use metric::{Measured, Metric, Progress, Subject};
 pub use nearest::{Nearest, NeighbourStatistics, Verdict, nearest, neighbour_statistics};
+pub use point_nll::{PointNll, point_nll};
 pub use sliced_wasserstein::{SlicedWasserstein, sliced_wasserstein};
 pub use token_nll::{TokenNll, token_nll};
 
@@ -33,6 +35,7 @@ use crate::trained::Trained;
 pub static METRICS: &[&dyn Metric] = &[
     &bound::Measure,
     &image_nll::Measure,
+    &point_nll::Measure,
     &token_nll::Measure,
     &sliced_wasserstein::Measure,
     &nearest::Measure,
@@ -72,11 +75,11 @@ pub fn evaluate(
     })
 }
 
-/// Images, or tokens, of the held-out metric during training.
+/// Images or points, and tokens, of the held-out metric during training.
 const VALIDATION_IMAGES: usize = 1000;
 const VALIDATION_TOKENS: u64 = 1 << 16;
 
-/// A held-out metric that is cheap enough to measure during training: its name and its value in nats, per image or per
+/// A held-out metric that is cheap enough to measure during training: its name and its value in nats, per image, point or
 /// token.
 ///
 /// # Errors
@@ -98,6 +101,10 @@ pub fn validation(
         Likelihood::Images(model) => {
             let (view, shape) = (examples.images()?, spec.images()?);
             let measured = image_nll(model, view, shape, VALIDATION_IMAGES, 0, device, &mut silent);
+            ("validation_nll", measured.nats)
+        }
+        Likelihood::Points(model) => {
+            let measured = point_nll(model, examples.images()?, VALIDATION_IMAGES, device, &mut silent);
             ("validation_nll", measured.nats)
         }
         Likelihood::Tokens(model) => {

@@ -1,18 +1,18 @@
 //! Generates examples: the one way to sample, complete and continue them, for every kind of data and every model.
 
-mod params;
 mod request;
 mod writer;
 
 use std::ops::{ControlFlow, Range};
 
 use burn::tensor::{Device, Tensor};
+use serde::{Deserialize, Serialize};
 
-pub use params::SamplingParams;
 pub use request::{Condition, Request};
 pub use writer::Writer;
 
-use crate::abilities::{Abilities, Accepts, Autoregressive, Latents, Sampler};
+pub use crate::abilities::SamplingParams;
+use crate::abilities::{Abilities, Accepts, Autoregressive, Draws, Latents, OnStep, Prior, Sampler};
 use crate::data::DataSpec;
 use crate::error::Result;
 use crate::media::{Codec, Media};
@@ -45,16 +45,25 @@ pub fn images(
     Ok(bytes)
 }
 
-/// Something that was generated.
-#[derive(Clone, Debug, PartialEq)]
+/// Something that was generated, or how far it has come.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Chunk {
+    /// How far a sampler has come with this example, and with those that are computed in the same batch.
+    Progress {
+        /// Steps of the sampler, or values of the example.
+        done: usize,
+        /// How many there are.
+        total: usize,
+    },
     /// The next part of an example that is generated piece by piece.
     Part(Media),
     /// A whole example.
     Whole(Media),
 }
 
-/// Receives each piece as soon as it is generated, with the number of its example; it can stop the generation.
+/// Receives each piece as soon as it is generated, with the number of its example; it can stop the generation, even before the first
+/// example is complete.
 pub type Sink<'s> = dyn FnMut(u64, Chunk) -> ControlFlow<()> + 's;
 
 /// How a model generates.
@@ -76,8 +85,22 @@ impl<'a> Way<'a> {
     fn accepts(&self, codec: &Codec) -> Accepts {
         match self {
             Way::Sampler(sampler) => sampler.accepts(),
-            Way::Latents(latents) => Accepts { class: latents.num_classes() > 0, ..Accepts::default() },
+            Way::Latents(latents) => Accepts {
+                class: latents.num_classes() > 0,
+                temperature: latents.priors().iter().all(|&prior| prior == Prior::Normal),
+                ..Accepts::default()
+            },
             Way::Autoregressive(model) => codec.accepts(model.num_classes() > 0),
+        }
+    }
+
+    /// How many classes it is conditioned on, for data of `spec`.
+    fn num_classes(&self, spec: &DataSpec) -> usize {
+        match self {
+            Way::Sampler(sampler) if sampler.accepts().class => spec.classes,
+            Way::Sampler(_) => 0,
+            Way::Latents(latents) => latents.num_classes(),
+            Way::Autoregressive(model) => model.num_classes(),
         }
     }
 }
@@ -95,8 +118,8 @@ pub fn can_generate(abilities: &Abilities) -> bool {
 ///
 /// # Errors
 ///
-/// [`crate::Error::NotAccepted`] when the model does not accept something in the request; [`crate::Error::Data`] when a
-/// prompt cannot be encoded.
+/// [`crate::Error::NotAccepted`] when the model does not accept something in the request; [`crate::Error::InvalidValue`] for an invalid
+/// value, such as a class that the model does not know; [`crate::Error::Data`] when a prompt cannot be encoded.
 pub fn generate(
     abilities: &Abilities,
     spec: &DataSpec,
@@ -106,18 +129,23 @@ pub fn generate(
 ) -> Result<()> {
     let codec = Codec::new(spec, abilities.autoregressive);
     let Some(way) = Way::of(abilities) else { return Ok(()) };
-    request.check(&way.accepts(&codec), &codec)?;
-    let seed = request.seed;
+    let num_classes = way.num_classes(spec);
+    request.check(&way.accepts(&codec), num_classes, &codec)?;
+    let Request { seed, params, .. } = *request;
     match way {
         Way::Sampler(sampler) => {
-            let classes = if sampler.accepts().class { spec.classes } else { 0 };
-            in_groups(request, classes, &codec, sink, |indices, classes| {
-                sampler.sample(seed, indices, classes)
+            in_groups(request, num_classes, &codec, sink, |indices, classes, on_step| {
+                sampler.sample(&Draws { seed, indices, classes, params, device }, on_step)
             });
         }
         Way::Latents(latents) => {
-            in_groups(request, latents.num_classes(), &codec, sink, |indices, classes| {
-                latents.decode(latents.draw(seed, indices, device), classes)
+            in_groups(request, num_classes, &codec, sink, |indices, classes, _| {
+                let drawn = latents.draw(seed, indices, device);
+                let latent = match params.temperature {
+                    Some(temperature) => drawn * temperature,
+                    None => drawn,
+                };
+                ControlFlow::Continue(latents.decode(latent, classes))
             });
         }
         Way::Autoregressive(model) => value_by_value(model, request, &codec, sink)?,
@@ -131,14 +159,15 @@ fn in_groups(
     num_classes: usize,
     codec: &Codec,
     sink: &mut Sink,
-    draw: impl Fn(Range<u64>, &[Option<u32>]) -> Tensor<2>,
+    draw: impl Fn(Range<u64>, &[Option<u32>], &mut OnStep<'_>) -> ControlFlow<(), Tensor<2>>,
 ) {
     let Range { start: first, end } = request.indices();
     for group in first / GROUP..end.div_ceil(GROUP) {
         let indices = group * GROUP..(group + 1) * GROUP;
         let classes: Vec<Option<u32>> =
             indices.clone().map(|index| request.class_of(index, num_classes)).collect();
-        let values = draw(indices.clone(), &classes);
+        let mut on_step = |done, total| sink(first.max(indices.start), Chunk::Progress { done, total });
+        let ControlFlow::Continue(values) = draw(indices.clone(), &classes, &mut on_step) else { return };
         let width = values.dims()[1];
         let values: Vec<f32> = values.into_data().iter::<f32>().collect();
         for (index, row) in indices.zip(values.chunks_exact(width)) {
@@ -163,7 +192,7 @@ fn value_by_value(
     let Range { start, end } = request.indices();
     let mut first = start;
     while first < end {
-        let indices = first..end.min(first + request.batch_size.max(1) as u64);
+        let indices = first..end.min(first.saturating_add(request.batch_size.max(1) as u64));
         first = indices.end;
         let classes: Vec<Option<u32>> =
             indices.clone().map(|index| request.class_of(index, model.num_classes())).collect();
@@ -183,6 +212,10 @@ fn value_by_value(
                 .collect();
             let values = writer.next(&known);
             if group.take(&values, place, codec, sink).is_break() {
+                return Ok(());
+            }
+            let progress = Chunk::Progress { done: place + 1, total: length };
+            if !codec.comes_in_parts() && sink(indices.start, progress).is_break() {
                 return Ok(());
             }
             if group.ended.iter().all(|&ended| ended) {
@@ -237,3 +270,6 @@ impl Group {
         ControlFlow::Continue(())
     }
 }
+
+#[cfg(test)]
+mod tests;

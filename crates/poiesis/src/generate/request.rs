@@ -4,10 +4,13 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
-use super::SamplingParams;
-use crate::abilities::Accepts;
+use crate::abilities::{Accepts, SamplingParams};
+use crate::config::Faults;
 use crate::error::{Error, Result};
 use crate::media::{Codec, Keep, Media};
+
+/// Example numbers are below this: they are part of the key of the random streams.
+const NUMBERS: u64 = 1 << 40;
 
 /// A request for examples.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -38,7 +41,6 @@ pub struct Condition {
     /// Its beginning.
     pub prompt: Option<Media>,
     /// The parts of it that are kept.
-    #[serde(skip)]
     pub keep: Option<Keep>,
 }
 
@@ -69,8 +71,8 @@ impl Request {
         self.condition.class.or_else(in_turn)
     }
 
-    /// Returns an error that names what is not accepted.
-    pub(super) fn check(&self, accepts: &Accepts, codec: &Codec) -> Result<()> {
+    /// Returns an error that names what is not accepted, or the invalid values; the model is conditioned on `num_classes` classes.
+    pub(super) fn check(&self, accepts: &Accepts, num_classes: usize, codec: &Codec) -> Result<()> {
         let condition = &self.condition;
         let given = [
             ("class", condition.class.is_some(), accepts.class),
@@ -87,6 +89,27 @@ impl Request {
         if let Some(keep) = &condition.keep {
             codec.expect_picture(&keep.image, "the image")?;
         }
-        Ok(())
+        self.faults(num_classes).into_result()
+    }
+
+    /// Values that no request to a model conditioned on `num_classes` classes can have.
+    fn faults(&self, num_classes: usize) -> Faults {
+        let mut faults = Faults::default();
+        self.params.check(&mut faults);
+        if let Some(class) = self.condition.class.filter(|&class| class as usize >= num_classes) {
+            let reason = format!("the model knows {num_classes} classes");
+            faults.add("class", class, &reason, "give one of them, from 0");
+        }
+        if self.first.checked_add(self.count).is_none_or(|end| end > NUMBERS) {
+            faults.add("first", self.first, "numbers of examples are below 2^40", "give a smaller one");
+        }
+        if let Some(Keep { image, mask }) = &self.condition.keep {
+            let pixels = image.width() * image.height();
+            if mask.len() != pixels {
+                let reason = format!("the image has {pixels} pixels");
+                faults.add("mask", mask.len(), &reason, "give one value for each");
+            }
+        }
+        faults
     }
 }

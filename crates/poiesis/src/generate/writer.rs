@@ -2,8 +2,7 @@
 
 use std::ops::Range;
 
-use super::SamplingParams;
-use crate::abilities::{Autoregressive, IncrementalDecoder};
+use crate::abilities::{Autoregressive, IncrementalDecoder, SamplingParams};
 use crate::rng::{self, Generator};
 
 /// Generates sequences in parallel. Value *t* of sequence *i* depends on `(seed, i, t)` and the values before it alone.

@@ -92,6 +92,7 @@ impl<'a> Codec<'a> {
             max_len: stream,
             keep: matches!(self.kind, Kind::Image { .. }),
             temperature: true,
+            top: true,
             ..Accepts::default()
         }
     }
@@ -175,6 +176,11 @@ impl<'a> Codec<'a> {
         }
     }
 
+    /// Whether examples are streamed in parts while they are generated.
+    pub(crate) fn comes_in_parts(&self) -> bool {
+        matches!(self.kind, Kind::Text { .. } | Kind::Sound { .. })
+    }
+
     /// The part that the last of `values` completes, for data that are streamed.
     pub(crate) fn part(&self, values: &[u32]) -> Option<Media> {
         match &self.kind {
@@ -213,7 +219,7 @@ impl<'a> Codec<'a> {
             Kind::Text { .. } => max_len.unwrap_or(TEXT_LEN),
             Kind::Sound { shape, format } => {
                 let frames = max_len.unwrap_or(SOUND_SECONDS * shape.sample_rate as usize);
-                frames * usize::from(shape.channels) * format.values()
+                frames.saturating_mul(usize::from(shape.channels) * format.values())
             }
             Kind::Point => 0,
         }

@@ -33,10 +33,19 @@ pub fn sheet_extension(spec: &DataSpec) -> &'static str {
 ///
 /// [`Error::Picture`], [`Error::Sound`] and [`Error::Io`] when it cannot be read, [`Error::NotOfTheModel`] for points.
 pub fn read(path: &Path, spec: &DataSpec) -> Result<Media> {
+    from_bytes(&std::fs::read(path).map_err(Error::io("read", path))?, path, spec)
+}
+
+/// Reads the example in the bytes of a file of the kind that `spec` says; `path` is for messages.
+///
+/// # Errors
+///
+/// As for [`read`].
+pub fn from_bytes(bytes: &[u8], path: &Path, spec: &DataSpec) -> Result<Media> {
     match &spec.content {
-        Content::Images(_) => Ok(Media::Image(Picture::read_png(path)?.0)),
-        Content::Text(_) => Ok(Media::Text(std::fs::read(path).map_err(Error::io("read", path))?)),
-        Content::Sound(shape) => Ok(Media::Sound(read_wav(path, *shape)?)),
+        Content::Images(_) => Ok(Media::Image(Picture::from_png(bytes, path)?.0)),
+        Content::Text(_) => Ok(Media::Text(bytes.to_vec())),
+        Content::Sound(shape) => Ok(Media::Sound(from_wav(bytes, path, *shape)?)),
         Content::Points(_) => Err(Error::NotOfTheModel {
             name: path.display().to_string(),
             reason: "points are not read from files of their own".into(),
@@ -97,14 +106,14 @@ pub fn to_wav(path: &Path, clip: &Clip) -> Result<Vec<u8>> {
     Ok(bytes.into_inner())
 }
 
-/// Reads a 16-bit WAV file of the model's rate and channels.
+/// Reads the bytes of a 16-bit WAV file of the model's rate and channels; `path` is for messages.
 ///
 /// # Errors
 ///
 /// [`Error::Sound`] when it cannot be read or has another format.
-pub fn read_wav(path: &Path, shape: SoundShape) -> Result<Clip> {
+pub fn from_wav(bytes: &[u8], path: &Path, shape: SoundShape) -> Result<Clip> {
     let fail = |reason: String| Error::Sound { path: path.to_owned(), doing: "read", reason };
-    let mut reader = hound::WavReader::open(path).map_err(|error| fail(error.to_string()))?;
+    let mut reader = hound::WavReader::new(bytes).map_err(|error| fail(error.to_string()))?;
     let spec = reader.spec();
     if spec.bits_per_sample != 16 || spec.sample_format != hound::SampleFormat::Int {
         return Err(fail("it does not have 16-bit samples".into()));

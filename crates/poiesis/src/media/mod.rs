@@ -3,6 +3,7 @@
 
 mod codec;
 pub mod files;
+mod json;
 mod lossless;
 mod sheet;
 
@@ -14,15 +15,14 @@ use serde::{Deserialize, Serialize};
 use crate::data::SoundShape;
 use crate::picture::Picture;
 
-/// One example.
+/// One example. In JSON an image is a PNG in base64, a text a string (or its bytes, where it is not UTF-8).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Media {
     /// An image.
-    #[serde(skip)]
-    Image(Picture),
+    Image(#[serde(with = "json::picture")] Picture),
     /// A text, as its bytes.
-    Text(Vec<u8>),
+    Text(#[serde(with = "json::text")] Vec<u8>),
     /// A sound.
     Sound(Clip),
     /// A point, as its coordinates.
@@ -30,9 +30,11 @@ pub enum Media {
 }
 
 /// An image of which some pixels are kept.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Keep {
     /// The image.
+    #[serde(with = "json::picture")]
     pub image: Picture,
     /// For each pixel, row by row, whether it is kept.
     pub mask: Vec<bool>,

@@ -5,15 +5,16 @@ use std::ops::{ControlFlow, Range};
 use std::path::Path;
 
 use burn::tensor::Device;
-use poiesis_collect::{Dataset, Options, Split, VocabularyKind, collect};
+use poiesis_collect::{Dataset, Options, VocabularyKind, collect};
 
 use super::{expect_exact_resume, image_spec, shapes};
 use crate::catalogue::expect_media;
 use crate::config::{Layer, RunConfig, resolve};
-use crate::data::{Content, DataSpec, Examples, MediaKind, PointShape, SoundShape, TextShape};
+use crate::data::{Content, DataSpec, MediaKind, PointShape, SoundShape, TextShape};
 use crate::generate::{Chunk, Request, generate};
 use crate::media::{Clip, Media, files};
 use crate::model::{Entry, Model, Of, Session, Start, TrainedModel};
+use crate::train::TrainingData;
 
 /// Checks a model with small `settings`, such as `"width=4 latent_dim=8"`. For each kind of data that it learns, resumed
 /// training must equal unbroken training, a loaded model must equal the trained one, an example must not depend on the
@@ -22,13 +23,12 @@ pub(crate) fn expect_conforms<M: Model>(settings: &str) {
     let entry = &Of::<M>::NEW;
     recipes_fit(entry);
     for &media in M::ABOUT.media {
-        let (_folder, dataset) = examples(media);
-        let config = configure(entry, settings);
-        let spec = DataSpec::of(&dataset).unwrap();
+        let (_folder, data) = examples(media);
+        let (config, spec) = (configure(entry, settings), data.spec);
         reads_back(entry, &config);
         let device = Device::flex().autodiff();
         let start = || {
-            let examples = Examples::of(&dataset, Split::Train).unwrap();
+            let examples = data.train.clone();
             entry.start(Start { config: &config, spec: &spec, examples, device: device.clone() }).unwrap()
         };
         expect_exact_resume(start, &device);
@@ -79,19 +79,22 @@ fn loads(entry: &dyn Entry, config: &RunConfig, spec: &DataSpec, training: &dyn 
         all,
         "loaded again"
     );
+    can_be_cancelled(&*model, spec);
     let none = crate::nn::StateDict::default();
     let error = entry.load(config, spec, &none, &device).err().unwrap().to_string();
     assert!(error.contains(entry.name()), "{error}");
 }
 
-fn drawn(model: &dyn TrainedModel, spec: &DataSpec, indices: Range<u64>) -> Vec<Media> {
+fn request(spec: &DataSpec, indices: Range<u64>) -> Request {
     let text_or_sound = matches!(spec.media(), MediaKind::Text | MediaKind::Sound);
     let max_len = text_or_sound.then_some(20);
     let count = indices.end - indices.start;
-    let request =
-        Request { seed: 5, first: indices.start, count, max_len, batch_size: 2, ..Request::default() };
+    Request { seed: 5, first: indices.start, count, max_len, batch_size: 2, ..Request::default() }
+}
+
+fn drawn(model: &dyn TrainedModel, spec: &DataSpec, indices: Range<u64>) -> Vec<Media> {
     let mut all = Vec::new();
-    generate(&model.abilities(), spec, &Device::flex(), &request, &mut |_, chunk| {
+    generate(&model.abilities(), spec, &Device::flex(), &request(spec, indices), &mut |_, chunk| {
         if let Chunk::Whole(media) = chunk {
             all.push(media);
         }
@@ -99,6 +102,17 @@ fn drawn(model: &dyn TrainedModel, spec: &DataSpec, indices: Range<u64>) -> Vec<
     })
     .unwrap();
     all
+}
+
+/// A request that is cancelled hands over nothing more.
+fn can_be_cancelled(model: &dyn TrainedModel, spec: &DataSpec) {
+    let mut handed_over = 0;
+    generate(&model.abilities(), spec, &Device::flex(), &request(spec, 0..5), &mut |_, _| {
+        handed_over += 1;
+        ControlFlow::Break(())
+    })
+    .unwrap();
+    assert_eq!(handed_over, 1, "after a request was cancelled");
 }
 
 /// Data of a kind that a model does not learn are refused, and the model is named.
@@ -118,7 +132,12 @@ fn other_data_are_refused(entry: &dyn Entry) {
 }
 
 /// A few examples of a kind; the folder goes when the first value is dropped.
-fn examples(media: MediaKind) -> (tempfile::TempDir, Dataset) {
+fn examples(media: MediaKind) -> (tempfile::TempDir, TrainingData) {
+    let (folder, dataset) = dataset(media);
+    (folder, TrainingData::of(&dataset).unwrap())
+}
+
+fn dataset(media: MediaKind) -> (tempfile::TempDir, Dataset) {
     let folder = tempfile::tempdir().unwrap();
     let (source, options) = match media {
         MediaKind::Images => return shapes(24, [16, 16]),

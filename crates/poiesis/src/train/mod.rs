@@ -1,5 +1,6 @@
 //! The training loop of every model: steps, schedule, averages, checkpoints, samples, metrics, interruption.
 
+mod data;
 mod ema;
 mod events;
 mod memory;
@@ -9,6 +10,7 @@ mod start;
 mod trainer;
 mod watchdog;
 
+pub use data::TrainingData;
 pub use ema::Ema;
 pub use events::Event;
 pub use sample_steps::sample_steps;

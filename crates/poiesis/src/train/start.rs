@@ -3,13 +3,10 @@
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use poiesis_collect::{Dataset, Split};
-
 use super::trainer::Training;
-use super::{Event, memory};
+use super::{Event, TrainingData, memory};
 use crate::catalogue;
 use crate::config::RunConfig;
-use crate::data::{DataSpec, Examples};
 use crate::device;
 use crate::error::{Error, Result};
 use crate::model::Start;
@@ -30,13 +27,13 @@ const CHANGEABLE: &[&str] = &[
 ];
 
 /// A run to train.
-pub struct Request<'a> {
+pub struct Request {
     /// The run's folder.
     pub out: PathBuf,
     /// The resolved configuration.
     pub config: RunConfig,
     /// The data it names.
-    pub dataset: &'a Dataset,
+    pub data: TrainingData,
     /// What happens when the folder exists.
     pub existing: Existing,
     /// The command line, which is saved with the run.
@@ -100,9 +97,9 @@ pub fn train(request: Request, stop: &Stop, watch: &mut (dyn FnMut(Event) + Send
 }
 
 fn train_here(request: Request, stop: &Stop, watch: &mut dyn FnMut(Event)) -> Result<Outcome> {
-    let Request { out, config, dataset, existing, command, ignore_memory } = request;
+    let Request { out, config, data, existing, command, ignore_memory } = request;
+    let TrainingData { spec, train, held_out, info } = data;
     let entry = catalogue::find(&config.model)?;
-    let spec = DataSpec::of(dataset)?;
     catalogue::expect_media(entry, &spec)?;
     let device = device::device(&config.device)?.autodiff();
     let parameters = entry.parameters(&config, &spec)?;
@@ -110,7 +107,6 @@ fn train_here(request: Request, stop: &Stop, watch: &mut dyn FnMut(Event)) -> Re
         let all = parameters.iter().map(|(_, count)| count).sum();
         memory::expect_room_for(all, &config.train, &spec)?;
     }
-    let train = Examples::of(dataset, Split::Train).ok_or_else(|| no_split(dataset))?;
     let start = Start { config: &config, spec: &spec, examples: train.clone(), device: device.clone() };
     let session = entry.start(start)?;
 
@@ -121,15 +117,15 @@ fn train_here(request: Request, stop: &Stop, watch: &mut dyn FnMut(Event)) -> Re
     let run = if resumed {
         Run::open(&out)?
     } else {
-        Run::create(&out, &config.to_toml(), info(&config, &spec, dataset, command))?
+        Run::create(&out, &config.to_toml(), run_info(&config, info.clone(), command))?
     };
     let lock = run.lock()?;
-    let mut training = Training::new(entry, config, spec, device, session, train, held_out(dataset), run);
+    let mut training = Training::new(entry, config, spec, device, session, train, held_out, run);
     let mut notes = Vec::new();
     if resumed {
         let saved = catalogue::read_config(&training.run.config()?)?;
         let changes = training.run.expect_config(&saved.to_toml(), &training.config.to_toml(), CHANGEABLE)?;
-        training.run.expect_data(&dataset.card().fingerprint)?;
+        training.run.expect_data(&info.fingerprint)?;
         notes = training.resume()?;
         notes.extend(continue_run(&mut training, &saved, &changes)?);
     }
@@ -153,10 +149,6 @@ fn train_here(request: Request, stop: &Stop, watch: &mut dyn FnMut(Event)) -> Re
     drop(lock);
     // The error of the loop says more than an error of saving it.
     outcome.and_then(|outcome| written.map(|()| outcome))
-}
-
-fn held_out(dataset: &Dataset) -> Option<Examples> {
-    [Split::Validation, Split::Test].into_iter().find_map(|split| Examples::of(dataset, split))
 }
 
 /// Saves the keys that change in a resumed run; returns notes with their old and new values.
@@ -189,32 +181,13 @@ fn continue_run(
     Ok(notes)
 }
 
-fn no_split(dataset: &Dataset) -> Error {
-    Error::InvalidValue {
-        key: "data.source".into(),
-        value: dataset.card().name.clone(),
-        reason: "it has no train split".into(),
-        remedy: "collect it from a source with training examples".into(),
-    }
-}
-
-fn info(config: &RunConfig, spec: &DataSpec, dataset: &Dataset, command: Vec<String>) -> RunInfo {
-    let card = dataset.card();
-    let count = |split: Split| Examples::of(dataset, split).map(|all| (split.to_string(), all.len()));
+fn run_info(config: &RunConfig, data: DataInfo, command: Vec<String>) -> RunInfo {
     RunInfo {
         model: config.model.clone(),
         device: config.device.clone(),
         seed: config.seed,
         steps: config.train.steps,
-        data: DataInfo {
-            name: card.name.clone(),
-            source: config.data.source.clone(),
-            fingerprint: card.fingerprint.clone(),
-            shape: card.shape.clone(),
-            classes: card.classes.clone(),
-            spec: Some(spec.clone()),
-            counts: [Split::Train, Split::Validation, Split::Test].into_iter().filter_map(count).collect(),
-        },
+        data: DataInfo { source: config.data.source.clone(), ..data },
         command,
         machine: Machine::this(),
         ..RunInfo::default()

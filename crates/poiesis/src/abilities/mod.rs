@@ -1,9 +1,15 @@
 //! What a trained model can do. Verbs ask for abilities, never for a model by name.
 
+mod params;
+mod sampler;
+
 use std::ops::Range;
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
+
+pub use params::SamplingParams;
+pub use sampler::{Draws, OnStep, Sampler};
 
 use crate::data::{PixelEncoding, SampleFormat};
 use crate::rng;
@@ -80,25 +86,16 @@ pub struct Accepts {
     pub prompt: bool,
     /// Parts of the example that are kept.
     pub keep: bool,
-    /// A temperature, top-k and top-p.
+    /// A temperature.
     pub temperature: bool,
+    /// Top-k and top-p.
+    pub top: bool,
     /// A maximum length.
     pub max_len: bool,
     /// A number of steps.
     pub steps: bool,
     /// A strength of guidance.
     pub guidance: bool,
-}
-
-/// Samples in the model's own way, such as by diffusion.
-pub trait Sampler: Sync {
-    /// What it accepts in a request.
-    fn accepts(&self) -> Accepts;
-
-    /// Draws the examples numbered `indices` of the sequence that `seed` starts, each of its class if the model is conditioned on
-    /// classes: example *i* depends on `(seed, i)` and its class alone. `[indices, values]`: images row by row in [-1, 1], points as
-    /// their coordinates.
-    fn sample(&self, seed: u64, indices: Range<u64>, classes: &[Option<u32>]) -> Tensor<2>;
 }
 
 /// Turns latents into examples.
@@ -182,6 +179,8 @@ pub trait Encoder: Sync {
 pub enum Likelihood<'a> {
     /// log p(x) of images.
     Images(&'a dyn ImageLikelihood),
+    /// log p(x) of points.
+    Points(&'a dyn PointLikelihood),
     /// log p of each token given those before it.
     Tokens(&'a dyn TokenLikelihood),
     /// A bound on log p(x) of images.
@@ -198,6 +197,14 @@ pub trait ImageLikelihood: Sync {
     /// `images` is `[batch, height, width, channels]` in the model's [`PixelEncoding`]; `classes` are those of the images, which
     /// only a model conditioned on them reads.
     fn log_prob(&self, images: Tensor<4>, classes: &[u32]) -> Vec<f64>;
+}
+
+/// The exact likelihood of points.
+pub trait PointLikelihood: Sync {
+    /// log p(x) of each point in nats, `[batch]`: a density, so it may be positive.
+    ///
+    /// `points` is `[batch, dims]`; `classes` are those of the points, which only a model conditioned on them reads.
+    fn log_prob(&self, points: Tensor<2>, classes: &[u32]) -> Vec<f64>;
 }
 
 /// The exact likelihood of sequences.

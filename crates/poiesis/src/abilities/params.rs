@@ -1,14 +1,16 @@
-//! How values are sampled from their distributions.
+//! How examples are sampled.
 
 use serde::{Deserialize, Serialize};
 
-use crate::abilities::Accepts;
+use super::Accepts;
+use crate::config::Faults;
 
 /// Sampling parameters. The model has a default for each that is not given; one that it does not accept is an error.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SamplingParams {
-    /// Temperature, by which log-probabilities are divided: below 1 favours likely values, 0 takes the likeliest; 1 if not given.
+    /// Temperature: log-probabilities are divided by it, latents with a normal prior multiplied. Below 1 favours likely values, 0 takes
+    /// the likeliest; 1 if not given.
     pub temperature: Option<f64>,
     /// Top-k: samples among this many of the likeliest values (Fan et al. 2018); all if not given.
     pub top_k: Option<usize>,
@@ -23,15 +25,31 @@ pub struct SamplingParams {
 
 impl SamplingParams {
     /// The names of the parameters that are given but not accepted.
-    pub(super) fn refused(&self, accepts: &Accepts) -> impl Iterator<Item = &'static str> {
+    pub(crate) fn refused(&self, accepts: &Accepts) -> impl Iterator<Item = &'static str> {
         let given = [
             ("temperature", self.temperature.is_some(), accepts.temperature),
-            ("top_k", self.top_k.is_some(), accepts.temperature),
-            ("top_p", self.top_p.is_some(), accepts.temperature),
+            ("top_k", self.top_k.is_some(), accepts.top),
+            ("top_p", self.top_p.is_some(), accepts.top),
             ("steps", self.steps.is_some(), accepts.steps),
             ("guidance", self.guidance.is_some(), accepts.guidance),
         ];
         given.into_iter().filter(|(_, given, accepted)| *given && !accepted).map(|(name, ..)| name)
+    }
+
+    /// Adds the invalid values to `faults`.
+    pub(crate) fn check(&self, faults: &mut Faults) {
+        if let Some(temperature) = self.temperature.filter(|t| !(t.is_finite() && *t >= 0.0)) {
+            faults.add("temperature", temperature, "it is a factor", "give 0 or more");
+        }
+        if let Some(top_p) = self.top_p.filter(|p| !(*p > 0.0 && *p <= 1.0)) {
+            faults.add("top_p", top_p, "it is a probability", "give more than 0, at most 1");
+        }
+        if self.steps == Some(0) {
+            faults.add("steps", 0, "a sampler takes at least one", "give 1 or more");
+        }
+        if let Some(guidance) = self.guidance.filter(|guidance| !guidance.is_finite()) {
+            faults.add("guidance", guidance, "it is a factor", "give a number such as 2");
+        }
     }
 
     /// Samples a value from log-probabilities, which need not be normalised, with `u` uniform on [0, 1).

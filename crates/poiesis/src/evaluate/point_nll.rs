@@ -1,0 +1,124 @@
+//! The exact negative log-likelihood of held-out points.
+
+use burn::tensor::Device;
+use poiesis_collect::{Dataset, View};
+use serde::{Deserialize, Serialize};
+
+use super::mean_and_error;
+use super::metric::{Measured, Metric, Progress, Subject};
+use crate::abilities::{Likelihood, PointLikelihood};
+use crate::data;
+use crate::error::Result;
+use crate::trained::Trained;
+
+/// Points weighed at a time.
+const BATCH: usize = 1000;
+
+/// −log p(x) of held-out points.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PointNll {
+    /// How many of the split's points were weighed, evenly spread over it.
+    pub points: usize,
+    /// Mean of −log p(x), a density, in nats for each point.
+    pub nats: f64,
+    /// Its standard error over points.
+    pub nats_error: f64,
+}
+
+/// Weighs `count` points of `view`, evenly spread over it, telling `progress` how many are done.
+///
+/// # Panics
+///
+/// When there are no points.
+pub fn point_nll(
+    model: &dyn PointLikelihood,
+    view: &View,
+    count: usize,
+    device: &Device,
+    progress: &mut dyn FnMut(usize),
+) -> PointNll {
+    let count = count.min(view.len());
+    assert!(count > 0, "a likelihood needs points");
+    let mut log_probs = Vec::with_capacity(count);
+    let indices: Vec<usize> = view.spread(count).collect();
+    for indices in indices.chunks(BATCH) {
+        let classes: Vec<u32> = indices.iter().map(|&index| view.label(index).unwrap_or(0)).collect();
+        log_probs.extend(model.log_prob(data::points(view, indices, device), &classes));
+        progress(log_probs.len());
+    }
+    let (mean, nats_error) = mean_and_error(&log_probs);
+    PointNll { points: count, nats: -mean, nats_error }
+}
+
+/// The metric of a model that gives the exact likelihood of points.
+pub(super) struct Measure;
+
+impl Metric for Measure {
+    fn name(&self) -> &'static str {
+        "point_nll"
+    }
+
+    fn applies(&self, trained: &Trained, _: &Dataset) -> bool {
+        likelihood(trained).is_some()
+    }
+
+    fn measure(&self, subject: &Subject<'_>, progress: &mut dyn FnMut(Progress)) -> Result<Option<Measured>> {
+        let Some(model) = likelihood(subject.trained) else { return Ok(None) };
+        let view = subject.held_out.images()?;
+        let count = subject.images(view);
+        let mut report = Progress::reporter("likelihood", "points", count as u64, progress);
+        let device = &subject.trained.device;
+        let mut done = |done: usize| report(done as u64);
+        Ok(Some(Measured::timed(|| point_nll(model, view, count, device, &mut done))))
+    }
+}
+
+fn likelihood(trained: &Trained) -> Option<&dyn PointLikelihood> {
+    match trained.likelihood() {
+        Ok(Likelihood::Points(model)) => Some(model),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::Tensor;
+    use poiesis_collect::{Options, Split, collect};
+
+    use super::super::validation;
+    use super::*;
+    use crate::dist::standard_normal_log_prob;
+    use crate::train::TrainingData;
+
+    /// N(0, 1) in each coordinate.
+    struct Normal;
+
+    impl PointLikelihood for Normal {
+        fn log_prob(&self, points: Tensor<2>, _classes: &[u32]) -> Vec<f64> {
+            standard_normal_log_prob(points).into_data().iter::<f64>().collect()
+        }
+    }
+
+    #[test]
+    fn a_ring_under_a_normal_distribution_has_the_nats_of_its_radius() {
+        let folder = tempfile::tempdir().unwrap();
+        let out = folder.path().join("rings");
+        collect("rings".as_ref(), &out, &Options { count: Some(2000), ..Options::default() }, &|_| ())
+            .unwrap();
+        let dataset = Dataset::open(&out).unwrap();
+        let view = dataset.split(Split::Train).unwrap();
+        let mut done = 0;
+        let nll = point_nll(&Normal, &view, usize::MAX, &Device::flex(), &mut |count| done = count);
+        assert_eq!((nll.points, done), (view.len(), view.len()));
+        // Modes at radius 2, of deviation 0.02: log 2π + (2² + 2 · 0.02²) / 2 on average.
+        let expected = std::f64::consts::TAU.ln() + (4.0 + 2.0 * 0.0004) / 2.0;
+        assert!((nll.nats - expected).abs() < 0.01, "{nll:?}");
+        assert!(nll.nats_error < 0.002, "{nll:?}");
+
+        let data = TrainingData::of(&dataset).unwrap();
+        let of_points = Likelihood::Points(&Normal);
+        let (name, nats) = validation(of_points, &data.train, &data.spec, &Device::flex()).unwrap();
+        assert_eq!(name, "validation_nll");
+        assert!((nats - expected).abs() < 0.01, "{nats}");
+    }
+}
