@@ -33,20 +33,10 @@ pub(crate) fn default<const D: usize>(x: Tensor<D>, activation: Activation) -> T
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{assert_close, assert_same_for_any_threads, numbers, tensor, values};
+    use crate::testing::{
+        ACTIVATIONS, assert_all_close, assert_same_for_any_threads, numbers, tensor, values,
+    };
     use burn::tensor::Device;
-
-    const ALL: [Activation; 9] = [
-        Activation::Identity,
-        Activation::Relu,
-        Activation::LeakyRelu(0.2),
-        Activation::Tanh,
-        Activation::Sigmoid,
-        Activation::Softplus,
-        Activation::Elu,
-        Activation::Silu,
-        Activation::Gelu,
-    ];
 
     fn run(
         function: impl Fn(Tensor<2>, Activation) -> Tensor<2>,
@@ -63,15 +53,12 @@ mod tests {
 
     #[test]
     fn equals_the_default_implementation() {
-        for activation in [Activation::LeakyRelu(-0.5)].into_iter().chain(ALL) {
+        for activation in [Activation::LeakyRelu(-0.5)].into_iter().chain(ACTIVATIONS) {
             let x: Vec<f32> = numbers(7 * 5000, 1).iter().map(|x| x * 6.0).collect();
             let dy = numbers(x.len(), 2);
             let got = run(activate, activation, &x, &dy);
             let expected = run(default, activation, &x, &dy);
-            for (got, expected) in got.iter().zip(&expected) {
-                let expected: Vec<f64> = expected.iter().map(|&x| f64::from(x)).collect();
-                assert_close(got, &expected, 2e-6, &format!("{activation:?}"));
-            }
+            assert_all_close(&got, &expected, 2e-6, &format!("{activation:?}"));
         }
     }
 

@@ -33,7 +33,7 @@ pub fn batch_norm<const D: usize>(
         x.dims(),
     );
     flex::norm::batch_norm(&x, &gamma, &beta, epsilon, activation)
-        .unwrap_or_else(|| default(x, gamma, beta, epsilon, activation))
+        .unwrap_or_else(|| default(x, [gamma, beta], epsilon, activation))
 }
 
 /// The same with given statistics `mean` and `var`, `[channels]` each, as in evaluation.
@@ -50,10 +50,10 @@ pub fn batch_norm_eval<const D: usize>(
     epsilon: f64,
     activation: Activation,
 ) -> Tensor<D> {
-    let shapes = [gamma.dims(), beta.dims(), mean.dims(), var.dims()];
-    check("batch_norm_eval", &x.dims(), &shapes);
-    flex::norm::batch_norm_eval(&x, [&gamma, &beta, &mean, &var], epsilon, activation)
-        .unwrap_or_else(|| default_eval(x, gamma, beta, mean, var, epsilon, activation))
+    let parameters = [gamma, beta, mean, var];
+    check("batch_norm_eval", &x.dims(), &parameters.each_ref().map(Tensor::dims));
+    flex::norm::batch_norm_eval(&x, parameters.each_ref(), epsilon, activation)
+        .unwrap_or_else(|| default_eval(x, parameters, epsilon, activation))
 }
 
 fn check(name: &str, x: &[usize], channels: &[[usize; 1]]) {
@@ -64,10 +64,9 @@ fn check(name: &str, x: &[usize], channels: &[[usize; 1]]) {
     );
 }
 
-pub(crate) fn default<const D: usize>(
+fn default<const D: usize>(
     x: Tensor<D>,
-    gamma: Tensor<1>,
-    beta: Tensor<1>,
+    [gamma, beta]: [Tensor<1>; 2],
     epsilon: f64,
     activation: Activation,
 ) -> Normalized<D> {
@@ -94,12 +93,9 @@ fn constant(tensor: Tensor<1>) -> Tensor<1> {
     if tensor.is_autodiff() { tensor.inner().autodiff() } else { tensor }
 }
 
-pub(crate) fn default_eval<const D: usize>(
+fn default_eval<const D: usize>(
     x: Tensor<D>,
-    gamma: Tensor<1>,
-    beta: Tensor<1>,
-    mean: Tensor<1>,
-    var: Tensor<1>,
+    [gamma, beta, mean, var]: [Tensor<1>; 4],
     epsilon: f64,
     activation: Activation,
 ) -> Tensor<D> {
@@ -111,12 +107,18 @@ pub(crate) fn default_eval<const D: usize>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{assert_close, assert_same_for_any_threads, numbers, tensor, values};
+    use crate::testing::{
+        assert_all_close, assert_close, assert_same_for_any_threads, numbers, tensor, values, wide,
+        with_gradients,
+    };
     use burn::tensor::{Device, Distribution};
 
     type BatchNorm = fn(Tensor<3>, Tensor<1>, Tensor<1>, f64, Activation) -> Normalized<3>;
 
-    /// Result, statistics and every gradient.
+    const BY_DEFAULT: BatchNorm =
+        |x, gamma, beta, epsilon, activation| default(x, [gamma, beta], epsilon, activation);
+
+    /// Statistics, result and every gradient.
     fn run(batch_norm: BatchNorm, shape: [usize; 3], activation: Activation) -> Vec<Vec<f32>> {
         let device = Device::flex().autodiff();
         let count = shape.iter().product();
@@ -125,16 +127,9 @@ mod tests {
         let gamma = tensor(&numbers(shape[2], 2), [shape[2]], &device).require_grad();
         let beta = tensor(&numbers(shape[2], 3), [shape[2]], &device).require_grad();
         let normalized = batch_norm(x.clone(), gamma.clone(), beta.clone(), 1e-3, activation);
-        let y = normalized.y;
-        let gradients = (y.clone() * tensor(&numbers(count, 4), shape, &device)).sum().backward();
-        vec![
-            values(y),
-            values(normalized.mean),
-            values(normalized.var),
-            values(x.grad(&gradients).unwrap()),
-            values(gamma.grad(&gradients).unwrap()),
-            values(beta.grad(&gradients).unwrap()),
-        ]
+        let mut all = vec![values(normalized.mean), values(normalized.var)];
+        all.extend(with_gradients(normalized.y, &numbers(count, 4), (&x, &gamma, &beta)));
+        all
     }
 
     #[test]
@@ -150,12 +145,8 @@ mod tests {
                 Activation::Silu,
             ] {
                 let got = run(batch_norm, shape, activation);
-                let expected = run(default, shape, activation);
-                for (i, (got, expected)) in got.iter().zip(&expected).enumerate() {
-                    let expected: Vec<f64> = expected.iter().map(|&x| f64::from(x)).collect();
-                    let what = format!("{shape:?} {activation:?}, output {i}");
-                    assert_close(got, &expected, 3e-5, &what);
-                }
+                let expected = run(BY_DEFAULT, shape, activation);
+                assert_all_close(&got, &expected, 3e-5, &format!("{shape:?} {activation:?}"));
             }
         }
     }
@@ -185,14 +176,11 @@ mod tests {
         let device = Device::flex();
         let vector = |seed| tensor(&numbers(5, seed), [5], &device);
         let x = tensor(&numbers(35, 1), [7, 5], &device);
-        let arguments = (vector(2), vector(3), vector(4), vector(5).abs());
-        let (gamma, beta, mean, var) = arguments;
-        let run = |f: fn(Tensor<2>, _, _, _, _, f64, Activation) -> Tensor<2>| {
-            let (gamma, beta) = (gamma.clone(), beta.clone());
-            values(f(x.clone(), gamma, beta, mean.clone(), var.clone(), 1e-5, Activation::Elu))
-        };
-        let expected: Vec<f64> = run(default_eval).iter().map(|&x| f64::from(x)).collect();
-        assert_close(&run(batch_norm_eval), &expected, 1e-5, "evaluation");
+        let parameters = [vector(2), vector(3), vector(4), vector(5).abs()];
+        let [gamma, beta, mean, var] = parameters.clone();
+        let got = values(batch_norm_eval(x.clone(), gamma, beta, mean, var, 1e-5, Activation::Elu));
+        let expected = values(default_eval(x, parameters, 1e-5, Activation::Elu));
+        assert_close(&got, &wide(&expected), 1e-5, "evaluation");
     }
 
     #[test]

@@ -1,11 +1,16 @@
 //! Two-dimensional convolution, channels last.
 
+use std::fmt::Debug;
+
 use burn::tensor::Tensor;
 use burn::tensor::module;
 use burn::tensor::ops;
 
 use crate::flex;
 use crate::flex::convolution::Geometry;
+
+/// The shape of images and weights.
+pub(crate) type Shape = [usize; 4];
 
 /// The options of a [`conv2d`]. The default is stride 1, no padding, dilation 1
 /// and one group.
@@ -62,42 +67,57 @@ impl ConvOptions {
 /// When the shapes do not fit each other, the kernel does not fit into the padded input, or it has fewer taps
 /// than `options.active_taps`.
 pub fn conv2d(x: Tensor<4>, weight: Tensor<4>, bias: Option<Tensor<1>>, options: &ConvOptions) -> Tensor<4> {
-    let bias_shape = bias.as_ref().map(Tensor::dims);
-    let shape = output_shape(x.dims(), weight.dims(), bias_shape, options);
-    let geometry = geometry(x.dims(), weight.dims(), shape, options);
+    let shape = output_shape(x.dims(), weight.dims(), bias.as_ref().map(Tensor::dims), options);
+    let geometry = geometry(x.dims(), shape, weight.dims(), options, false);
     flex::convolution::convolve(&x, &weight, bias.as_ref(), geometry)
         .unwrap_or_else(|| default(x, weight, bias, options))
 }
 
-fn geometry(
-    [batch, height, width, channels]: [usize; 4],
-    weight: [usize; 4],
-    shape: [usize; 4],
+/// The geometry of a convolution from a `large` to a `small` image, or of the transposed one back, with these shapes.
+pub(crate) fn geometry(
+    [batch, height, width, channels]: Shape,
+    small: Shape,
+    weight: Shape,
     options: &ConvOptions,
+    transposed: bool,
 ) -> Geometry {
     Geometry {
         batch,
         large: [height, width],
         channels,
-        small: [shape[1], shape[2]],
-        out: shape[3],
+        small: [small[1], small[2]],
+        out: small[3],
         kernel: [weight[0], weight[1]],
         stride: options.stride,
         padding: options.padding.map(|[begin, _]| begin),
         dilation: options.dilation,
         groups: options.groups,
         active_taps: options.active_taps.unwrap_or(weight[0] * weight[1]),
-        transposed: false,
+        transposed,
     }
 }
 
-/// The shape of the result, after checking that the arguments fit each other.
-pub(crate) fn output_shape(
-    x: [usize; 4],
-    weight: [usize; 4],
+/// Panics unless the bias has the `out` channels of the result, and stride and dilation are at least 1.
+pub(crate) fn check(
+    name: &str,
+    weight: Shape,
     bias: Option<[usize; 1]>,
-    options: &ConvOptions,
-) -> [usize; 4] {
+    out: usize,
+    steps: [[usize; 2]; 2],
+    options: &impl Debug,
+) {
+    assert!(
+        bias.is_none_or(|bias| bias == [out]),
+        "{name}: bias {bias:?} does not fit weight {weight:?}: it must be [{out}]",
+    );
+    assert!(
+        steps.iter().flatten().all(|&step| step > 0),
+        "{name}: stride and dilation must be at least 1: {options:?}",
+    );
+}
+
+/// The shape of the result, after checking that the arguments fit each other.
+fn output_shape(x: Shape, weight: Shape, bias: Option<[usize; 1]>, options: &ConvOptions) -> Shape {
     let [batch, height, width, channels] = x;
     let [kernel_height, kernel_width, group_channels, out] = weight;
     let groups = options.groups;
@@ -106,14 +126,7 @@ pub(crate) fn output_shape(
         "conv2d: input {x:?} does not fit weight {weight:?} with {groups} groups: \
          the weight is [kernel_height, kernel_width, in / groups, out]",
     );
-    assert!(
-        bias.is_none_or(|bias| bias == [out]),
-        "conv2d: bias {bias:?} does not fit weight {weight:?}: it must be [{out}]",
-    );
-    assert!(
-        options.stride.iter().all(|&s| s > 0) && options.dilation.iter().all(|&d| d > 0),
-        "conv2d: stride and dilation must be at least 1: {options:?}",
-    );
+    check("conv2d", weight, bias, out, [options.stride, options.dilation], options);
     assert!(
         options.active_taps.is_none_or(|active_taps| active_taps <= kernel_height * kernel_width),
         "conv2d: weight {weight:?} has fewer taps than the {:?} active ones",
@@ -132,12 +145,7 @@ pub(crate) fn output_shape(
 }
 
 /// The same by Burn's own convolution on permuted tensors.
-pub(crate) fn default(
-    x: Tensor<4>,
-    weight: Tensor<4>,
-    bias: Option<Tensor<1>>,
-    options: &ConvOptions,
-) -> Tensor<4> {
+fn default(x: Tensor<4>, weight: Tensor<4>, bias: Option<Tensor<1>>, options: &ConvOptions) -> Tensor<4> {
     let shape = output_shape(x.dims(), weight.dims(), bias.as_ref().map(Tensor::dims), options);
     if shape[0] == 0 || shape[3] == 0 {
         return Tensor::zeros(shape, &x.device());

@@ -124,7 +124,9 @@ fn unskew(x: Tensor<4>, width: usize) -> Tensor<4> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{Fixture, assert_close, assert_same_for_any_threads, numbers, tensor, values};
+    use crate::testing::{
+        Fixture, assert_all_close, assert_close, assert_same_for_any_threads, numbers, tensor, values,
+    };
     use burn::tensor::Device;
 
     const ALL: [Lines; 3] = [Lines::Rows, Lines::Diagonals, Lines::MirroredDiagonals];
@@ -170,10 +172,8 @@ mod tests {
         for size in SIZES {
             for lines in ALL {
                 let expected = run(default, size, lines);
-                for (i, got) in run(conv_lstm, size, lines).iter().enumerate() {
-                    let expected: Vec<f64> = expected[i].iter().map(|&x| f64::from(x)).collect();
-                    assert_close(got, &expected, 1e-5, &format!("{size:?} {lines:?}, number {i}"));
-                }
+                let got = run(conv_lstm, size, lines);
+                assert_all_close(&got, &expected, 1e-5, &format!("{size:?} {lines:?}"));
             }
         }
     }

@@ -4,8 +4,8 @@ use burn::tensor::Tensor;
 use burn::tensor::module;
 use burn::tensor::ops;
 
+use crate::conv2d::{ConvOptions, Shape, check, geometry};
 use crate::flex;
-use crate::flex::convolution::Geometry;
 
 /// The options of a [`conv_transpose2d`]. The default is stride 1, no padding,
 /// dilation 1 and one group.
@@ -25,13 +25,7 @@ pub struct ConvTransposeOptions {
 
 impl Default for ConvTransposeOptions {
     fn default() -> Self {
-        Self {
-            stride: [1, 1],
-            padding: [[0, 0], [0, 0]],
-            output_padding: [0, 0],
-            dilation: [1, 1],
-            groups: 1,
-        }
+        Self::new([1, 1], [0, 0])
     }
 }
 
@@ -39,7 +33,8 @@ impl ConvTransposeOptions {
     /// A transposed convolution with this stride and the same padding on opposite sides,
     /// `[vertical, horizontal]` each.
     pub fn new(stride: [usize; 2], padding: [usize; 2]) -> Self {
-        Self { stride, padding: padding.map(|p| [p, p]), ..Self::default() }
+        let padding = padding.map(|p| [p, p]);
+        Self { stride, padding, output_padding: [0, 0], dilation: [1, 1], groups: 1 }
     }
 }
 
@@ -60,42 +55,16 @@ pub fn conv_transpose2d(
     bias: Option<Tensor<1>>,
     options: &ConvTransposeOptions,
 ) -> Tensor<4> {
-    let bias_shape = bias.as_ref().map(Tensor::dims);
-    let shape = output_shape(x.dims(), weight.dims(), bias_shape, options);
-    let geometry = geometry(x.dims(), weight.dims(), shape, options);
+    let shape = output_shape(x.dims(), weight.dims(), bias.as_ref().map(Tensor::dims), options);
+    let &ConvTransposeOptions { stride, padding, dilation, groups, .. } = options;
+    let adjoint = ConvOptions { stride, padding, dilation, groups, active_taps: None };
+    let geometry = geometry(shape, x.dims(), weight.dims(), &adjoint, true);
     flex::convolution::convolve(&x, &weight, bias.as_ref(), geometry)
-        .unwrap_or_else(|| default(x, weight, bias, options))
-}
-
-fn geometry(
-    [batch, height, width, channels]: [usize; 4],
-    weight: [usize; 4],
-    shape: [usize; 4],
-    options: &ConvTransposeOptions,
-) -> Geometry {
-    Geometry {
-        batch,
-        large: [shape[1], shape[2]],
-        channels: shape[3],
-        small: [height, width],
-        out: channels,
-        kernel: [weight[0], weight[1]],
-        stride: options.stride,
-        padding: options.padding.map(|[begin, _]| begin),
-        dilation: options.dilation,
-        groups: options.groups,
-        active_taps: weight[0] * weight[1],
-        transposed: true,
-    }
+        .unwrap_or_else(|| default((x, weight, bias), shape, options))
 }
 
 /// The shape of the result, after checking that the arguments fit each other.
-pub(crate) fn output_shape(
-    x: [usize; 4],
-    weight: [usize; 4],
-    bias: Option<[usize; 1]>,
-    options: &ConvTransposeOptions,
-) -> [usize; 4] {
+fn output_shape(x: Shape, weight: Shape, bias: Option<[usize; 1]>, options: &ConvTransposeOptions) -> Shape {
     let [batch, height, width, channels] = x;
     let [kernel_height, kernel_width, weight_channels, group_out] = weight;
     let groups = options.groups;
@@ -105,14 +74,7 @@ pub(crate) fn output_shape(
          the weight is [kernel_height, kernel_width, in, out / groups]",
     );
     let out = group_out * groups;
-    assert!(
-        bias.is_none_or(|bias| bias == [out]),
-        "conv_transpose2d: bias {bias:?} does not fit weight {weight:?}: it must be [{out}]",
-    );
-    assert!(
-        options.stride.iter().all(|&s| s > 0) && options.dilation.iter().all(|&d| d > 0),
-        "conv_transpose2d: stride and dilation must be at least 1: {options:?}",
-    );
+    check("conv_transpose2d", weight, bias, out, [options.stride, options.dilation], options);
     let size = |input: usize, kernel: usize, axis: usize| {
         assert!(
             input > 0 && kernel > 0,
@@ -132,14 +94,12 @@ pub(crate) fn output_shape(
     [batch, size(height, kernel_height, 0), size(width, kernel_width, 1), out]
 }
 
-/// The same by Burn's own transposed convolution on permuted tensors.
-pub(crate) fn default(
-    x: Tensor<4>,
-    weight: Tensor<4>,
-    bias: Option<Tensor<1>>,
+/// The same by Burn's own transposed convolution on permuted tensors. `shape` is that of the result.
+fn default(
+    (x, weight, bias): (Tensor<4>, Tensor<4>, Option<Tensor<1>>),
+    shape: Shape,
     options: &ConvTransposeOptions,
 ) -> Tensor<4> {
-    let shape = output_shape(x.dims(), weight.dims(), bias.as_ref().map(Tensor::dims), options);
     if shape[0] == 0 || shape[3] == 0 {
         return Tensor::zeros(shape, &x.device());
     }
@@ -171,9 +131,7 @@ mod tests {
 
     #[test]
     fn shape_follows_the_formula() {
-        let device = Device::flex();
-        let x = Tensor::<4>::ones([2, 4, 3, 4], &device);
-        let weight = Tensor::<4>::ones([4, 3, 4, 3], &device);
+        let ones = |shape| Tensor::ones(shape, &Device::flex());
         let options = ConvTransposeOptions {
             stride: [2, 1],
             padding: [[1, 0], [0, 2]],
@@ -181,16 +139,15 @@ mod tests {
             dilation: [1, 2],
             groups: 2,
         };
-        let bias = Some(Tensor::ones([6], &device));
-        let y = conv_transpose2d(x, weight, bias, &options);
+        let bias = Some(Tensor::ones([6], &Device::flex()));
+        let y = conv_transpose2d(ones([2, 4, 3, 4]), ones([4, 3, 4, 3]), bias, &options);
         assert_eq!(y.dims(), [2, 10, 5, 6]);
     }
 
     #[test]
     #[should_panic(expected = "[1, 4, 4, 3] does not fit weight [3, 3, 2, 8]")]
     fn wrong_channels_panic_with_both_shapes() {
-        let device = Device::flex();
-        let x = Tensor::<4>::ones([1, 4, 4, 3], &device);
-        conv_transpose2d(x, Tensor::ones([3, 3, 2, 8], &device), None, &ConvTransposeOptions::default());
+        let ones = |shape| Tensor::ones(shape, &Device::flex());
+        conv_transpose2d(ones([1, 4, 4, 3]), ones([3, 3, 2, 8]), None, &ConvTransposeOptions::default());
     }
 }

@@ -74,7 +74,7 @@ pub(crate) fn default_halves<const D: usize>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{Fixture, assert_close, assert_same_for_any_threads, numbers, tensor, values};
+    use crate::testing::{Fixture, assert_close, assert_same_for_any_threads, numbers, tensor, values, wide};
     use burn::tensor::Device;
 
     use Activation::{Elu, Gelu, Identity, LeakyRelu, Relu, Sigmoid, Silu, Softplus, Tanh};
@@ -135,7 +135,7 @@ mod tests {
                 let results = [run(gate, shape, pair), run_halves(gate_halves, shape, pair)];
                 let halves = run_halves(default_halves, shape, pair);
                 for (i, expected) in expected.iter().enumerate() {
-                    let expected: Vec<f64> = expected.iter().map(|&x| f64::from(x)).collect();
+                    let expected = wide(expected);
                     for got in [&results[0][i], &results[1][i], &halves[i]] {
                         assert_close(got, &expected, 2e-6, &format!("{shape:?} {pair:?}, output {i}"));
                     }

@@ -31,7 +31,7 @@ pub fn group_norm<const D: usize>(
         return x;
     }
     flex::group_norm::group_norm(&x, groups, [&gamma, &beta], epsilon, activation)
-        .unwrap_or_else(|| default(x, groups, gamma, beta, epsilon, activation))
+        .unwrap_or_else(|| default(x, groups, [gamma, beta], epsilon, activation))
 }
 
 fn check(x: &[usize], groups: usize, gamma: [usize; 1], beta: [usize; 1]) {
@@ -47,11 +47,10 @@ fn check(x: &[usize], groups: usize, gamma: [usize; 1], beta: [usize; 1]) {
     );
 }
 
-pub(crate) fn default<const D: usize>(
+fn default<const D: usize>(
     x: Tensor<D>,
     groups: usize,
-    gamma: Tensor<1>,
-    beta: Tensor<1>,
+    [gamma, beta]: [Tensor<1>; 2],
     epsilon: f64,
     activation: Activation,
 ) -> Tensor<D> {
@@ -69,10 +68,13 @@ pub(crate) fn default<const D: usize>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{Fixture, assert_close, assert_same_for_any_threads, numbers, tensor, values};
+    use crate::testing::{Fixture, assert_all_close, assert_same_for_any_threads, run_norm};
     use burn::tensor::Device;
 
     type GroupNorm = fn(Tensor<3>, usize, Tensor<1>, Tensor<1>, f64, Activation) -> Tensor<3>;
+
+    const BY_DEFAULT: GroupNorm =
+        |x, groups, gamma, beta, epsilon, activation| default(x, groups, [gamma, beta], epsilon, activation);
 
     /// Result and every gradient.
     fn run(
@@ -82,23 +84,7 @@ mod tests {
         activation: Activation,
         transposed: bool,
     ) -> Vec<Vec<f32>> {
-        let device = Device::flex().autodiff();
-        let [batch, positions, channels] = shape;
-        let count = shape.iter().product();
-        let x: Vec<f32> = numbers(count, 1).iter().map(|x| x * 2.0 + 0.5).collect();
-        let memory = if transposed { [batch, channels, positions] } else { shape };
-        let leaf = tensor(&x, memory, &device).require_grad();
-        let x = if transposed { leaf.clone().swap_dims(1, 2) } else { leaf.clone() };
-        let gamma = tensor(&numbers(channels, 2), [channels], &device).require_grad();
-        let beta = tensor(&numbers(channels, 3), [channels], &device).require_grad();
-        let y = norm(x, groups, gamma.clone(), beta.clone(), 1e-3, activation);
-        let gradients = (y.clone() * tensor(&numbers(count, 4), shape, &device)).sum().backward();
-        vec![
-            values(y),
-            values(leaf.grad(&gradients).unwrap()),
-            values(gamma.grad(&gradients).unwrap()),
-            values(beta.grad(&gradients).unwrap()),
-        ]
+        run_norm(|x, gamma, beta| norm(x, groups, gamma, beta, 1e-3, activation), shape, transposed)
     }
 
     #[test]
@@ -114,13 +100,9 @@ mod tests {
         for (shape, groups) in cases {
             for activation in [Activation::Identity, Activation::LeakyRelu(0.2), Activation::Silu] {
                 for transposed in [false, true] {
-                    let expected = run(default, shape, groups, activation, transposed);
+                    let expected = run(BY_DEFAULT, shape, groups, activation, transposed);
                     let got = run(group_norm, shape, groups, activation, transposed);
-                    for (i, (got, expected)) in got.iter().zip(&expected).enumerate() {
-                        let expected: Vec<f64> = expected.iter().map(|&x| f64::from(x)).collect();
-                        let what = format!("{shape:?} in {groups} {activation:?}, output {i}");
-                        assert_close(got, &expected, 3e-5, &what);
-                    }
+                    assert_all_close(&got, &expected, 3e-5, &format!("{shape:?} in {groups} {activation:?}"));
                 }
             }
         }
@@ -133,17 +115,11 @@ mod tests {
 
     #[test]
     fn equals_pytorch() {
-        let device = Device::flex().autodiff();
+        let names = ["x", "gamma", "beta"];
         let fixture = Fixture::read("norm");
-        let x = fixture.tensor::<4>("group.x", &device).require_grad();
-        let gamma = fixture.tensor::<1>("group.gamma", &device).require_grad();
-        let beta = fixture.tensor::<1>("group.beta", &device).require_grad();
-        let y = group_norm(x.clone(), 3, gamma.clone(), beta.clone(), 1e-5, Activation::Silu);
-        let gradients = (y.clone() * fixture.tensor("group.dy", &device)).sum().backward();
-        fixture.assert_close("group.y", y, 1e-6);
-        fixture.assert_close("group.dx", x.grad(&gradients).unwrap(), 2e-6);
-        fixture.assert_close("group.dgamma", gamma.grad(&gradients).unwrap(), 2e-6);
-        fixture.assert_close("group.dbeta", beta.grad(&gradients).unwrap(), 2e-6);
+        fixture.assert_operation(["group."; 2], names, [1e-6, 2e-6], |x: Tensor<4>, gamma, beta| {
+            group_norm(x, 3, gamma, beta, 1e-5, Activation::Silu)
+        });
     }
 
     #[test]

@@ -83,7 +83,10 @@ pub(crate) fn default_rms<const D: usize>(x: Tensor<D>, gamma: Tensor<1>, epsilo
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{Fixture, assert_close, assert_same_for_any_threads, numbers, tensor, values};
+    use crate::testing::{
+        Fixture, assert_all_close, assert_close, assert_same_for_any_threads, numbers, run_norm, tensor,
+        values,
+    };
     use burn::tensor::Device;
 
     type Norm = fn(Tensor<3>, Tensor<1>, Tensor<1>) -> Tensor<3>;
@@ -102,37 +105,18 @@ mod tests {
         |x, gamma, beta| default_rms(x, gamma, 1e-3) + beta.unsqueeze(),
     ];
 
-    /// Result and every gradient.
-    fn run(norm: Norm, shape: [usize; 3], transposed: bool) -> Vec<Vec<f32>> {
-        let device = Device::flex().autodiff();
-        let [a, b, channels] = shape;
-        let count = shape.iter().product();
-        let x: Vec<f32> = numbers(count, 1).iter().map(|x| x * 2.0 + 0.5).collect();
-        let memory = if transposed { [a, channels, b] } else { shape };
-        let leaf = tensor(&x, memory, &device).require_grad();
-        let x = if transposed { leaf.clone().swap_dims(1, 2) } else { leaf.clone() };
-        let gamma = tensor(&numbers(channels, 2), [channels], &device).require_grad();
-        let beta = tensor(&numbers(channels, 3), [channels], &device).require_grad();
-        let y = norm(x, gamma.clone(), beta.clone());
-        let gradients = (y.clone() * tensor(&numbers(count, 4), shape, &device)).sum().backward();
-        vec![
-            values(y),
-            values(leaf.grad(&gradients).unwrap()),
-            values(gamma.grad(&gradients).unwrap()),
-            values(beta.grad(&gradients).unwrap()),
-        ]
-    }
-
     #[test]
     fn equals_the_default_implementation() {
         for [norm, default] in [LAYER, WITHOUT_BETA, RMS] {
             for shape in [[3, 70, 128], [1, 1, 1], [2, 5, 37], [1, 300, 3], [40, 30, 33], [1, 3, 9001]] {
                 for transposed in [false, true] {
-                    let expected = run(default, shape, transposed);
-                    for (i, got) in run(norm, shape, transposed).iter().enumerate() {
-                        let expected: Vec<f64> = expected[i].iter().map(|&x| f64::from(x)).collect();
-                        assert_close(got, &expected, 1e-5, &format!("{shape:?}, output {i}"));
-                    }
+                    let expected = run_norm(default, shape, transposed);
+                    assert_all_close(
+                        &run_norm(norm, shape, transposed),
+                        &expected,
+                        1e-5,
+                        &format!("{shape:?}"),
+                    );
                 }
             }
         }
@@ -141,7 +125,7 @@ mod tests {
     #[test]
     fn the_same_for_any_number_of_threads() {
         for [norm, _] in [LAYER, RMS] {
-            assert_same_for_any_threads(|| run(norm, [9, 333, 130], false));
+            assert_same_for_any_threads(|| run_norm(norm, [9, 333, 130], false));
         }
     }
 

@@ -88,6 +88,7 @@ mod mlp;
 mod noise;
 mod optimizer;
 mod precision;
+mod recurrent;
 mod rotary;
 mod types;
 // The code that all tests share refers to this crate by its name.

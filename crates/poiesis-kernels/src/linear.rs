@@ -62,7 +62,9 @@ pub(crate) fn default<const D: usize>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{assert_close, assert_same_for_any_threads, numbers, tensor, values};
+    use crate::testing::{
+        assert_all_close, assert_same_for_any_threads, numbers, tensor, values, with_gradients,
+    };
     use burn::tensor::Device;
 
     type Linear = fn(Tensor<3>, Tensor<2>, Option<Tensor<1>>, Activation) -> Tensor<3>;
@@ -76,14 +78,7 @@ mod tests {
         let weight = weight.require_grad();
         let bias = tensor(&numbers(outputs, 3), [outputs], &device).require_grad();
         let y = linear(x.clone(), weight.clone(), Some(bias.clone()), activation);
-        let dy = tensor(&numbers(a * b * outputs, 4), y.dims(), &device);
-        let gradients = (y.clone() * dy).sum().backward();
-        vec![
-            values(y),
-            values(x.grad(&gradients).unwrap()),
-            values(weight.grad(&gradients).unwrap()),
-            values(bias.grad(&gradients).unwrap()),
-        ]
+        with_gradients(y, &numbers(a * b * outputs, 4), (&x, &weight, &bias))
     }
 
     #[test]
@@ -103,13 +98,10 @@ mod tests {
         for shape in shapes {
             for activation in [Activation::Identity, Activation::Relu, Activation::Tanh, Activation::Gelu] {
                 let expected = run(default, shape, activation);
-                for (i, got) in run(linear, shape, activation).iter().enumerate() {
-                    let expected: Vec<f64> = expected[i].iter().map(|&x| f64::from(x)).collect();
-                    let what = format!("{shape:?} {activation:?}, output {i}");
-                    // A sum just above 0 in one and just below 0 in the other has another derivative.
-                    let tolerance = if activation == Activation::Relu { 1e-4 } else { 3e-5 };
-                    assert_close(got, &expected, tolerance, &what);
-                }
+                let got = run(linear, shape, activation);
+                // A sum just above 0 in one and just below 0 in the other has another derivative.
+                let tolerance = if activation == Activation::Relu { 1e-4 } else { 3e-5 };
+                assert_all_close(&got, &expected, tolerance, &format!("{shape:?} {activation:?}"));
             }
         }
     }

@@ -154,7 +154,9 @@ fn log_sum_exp(x: Tensor<2>) -> Tensor<2> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{Fixture, assert_close, assert_same_for_any_threads, numbers, tensor, values};
+    use crate::testing::{
+        Fixture, assert_all_close, assert_close, assert_same_for_any_threads, numbers, tensor, values,
+    };
     use burn::tensor::Device;
 
     type LogProb = fn(Tensor<2>, Tensor<2>, Grid) -> Tensor<1>;
@@ -221,10 +223,7 @@ mod tests {
                 for transposed in [false, true] {
                     let expected = run(by_default, pixels, layout, transposed);
                     let got = run(logistic_mixture_log_prob, pixels, layout, transposed);
-                    for (i, (got, expected)) in got.iter().zip(&expected).enumerate() {
-                        let expected: Vec<f64> = expected.iter().map(|&x| f64::from(x)).collect();
-                        assert_close(got, &expected, 2e-6, &format!("{pixels} {layout:?}, output {i}"));
-                    }
+                    assert_all_close(&got, &expected, 2e-6, &format!("{pixels} {layout:?}"));
                 }
             }
         }

@@ -35,7 +35,7 @@ pub fn update<const D: usize>(
         && states.iter().all(optimizer::fits)
         && average.as_ref().is_none_or(|(average, _)| optimizer::fits(average));
     if on_flex {
-        optimizer::update(parameter, gradient, states, average, step)
+        optimizer::update([parameter, gradient], states, average, step)
     } else {
         default(parameter, gradient, states, average, step)
     }
@@ -126,7 +126,7 @@ pub(crate) fn default<const D: usize>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{Fixture, assert_close, assert_same_for_any_threads, numbers, tensor, values};
+    use crate::testing::{Fixture, assert_all_close, assert_same_for_any_threads, numbers, tensor, values};
     use burn::tensor::Device;
 
     type Update =
@@ -181,10 +181,7 @@ mod tests {
                 let expected = steps(default, kind, shape, averaged);
                 let got = steps(update, kind, shape, averaged);
                 assert_eq!(got.len(), 1 + kind.states() + usize::from(averaged));
-                for (i, (got, expected)) in got.iter().zip(&expected).enumerate() {
-                    let expected: Vec<f64> = expected.iter().map(|&x| f64::from(x)).collect();
-                    assert_close(got, &expected, 1e-6, &format!("{kind:?} {shape:?}, output {i}"));
-                }
+                assert_all_close(&got, &expected, 1e-6, &format!("{kind:?} {shape:?}"));
             }
         }
     }

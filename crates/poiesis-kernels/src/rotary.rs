@@ -73,7 +73,9 @@ pub(crate) fn default(x: Tensor<4>, first_position: usize, base: f64) -> Tensor<
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{Fixture, assert_close, assert_same_for_any_threads, numbers, tensor, values};
+    use crate::testing::{
+        Fixture, assert_all_close, assert_close, assert_same_for_any_threads, numbers, tensor, values,
+    };
     use burn::tensor::Device;
 
     type Rotary = fn(Tensor<4>, usize, f64) -> Tensor<4>;
@@ -95,10 +97,7 @@ mod tests {
     fn equals_the_default_implementation() {
         for shape in SHAPES {
             let expected = run(default, shape, 11);
-            for (got, expected) in run(rotary, shape, 11).iter().zip(&expected) {
-                let expected: Vec<f64> = expected.iter().map(|&x| f64::from(x)).collect();
-                assert_close(got, &expected, 2e-7, &format!("{shape:?}"));
-            }
+            assert_all_close(&run(rotary, shape, 11), &expected, 2e-7, &format!("{shape:?}"));
         }
     }
 
@@ -107,10 +106,8 @@ mod tests {
         let ours: Rotary = |x, first, base| rotary_packed(x, 1, first, base);
         let theirs: Rotary = |x, first, base| default_packed(x, 1, first, base);
         for shape in SHAPES.into_iter().filter(|shape| shape[2] > 1) {
-            for (got, expected) in run(ours, shape, 11).iter().zip(&run(theirs, shape, 11)) {
-                let expected: Vec<f64> = expected.iter().map(|&x| f64::from(x)).collect();
-                assert_close(got, &expected, 2e-7, &format!("{shape:?}"));
-            }
+            let expected = run(theirs, shape, 11);
+            assert_all_close(&run(ours, shape, 11), &expected, 2e-7, &format!("{shape:?}"));
         }
     }
 

@@ -11,7 +11,7 @@ mod common;
 use burn::tensor::{Device, Tensor};
 use common::{
     assert_close, assert_right_with_every_instruction_set, assert_same_for_any_threads, numbers, tensor,
-    values,
+    values, with_gradients,
 };
 use poiesis_kernels::{ConvOptions, ConvTransposeOptions, conv_transpose2d, conv2d};
 use proptest::prelude::*;
@@ -137,13 +137,7 @@ fn convolve(case: &Case, x: &[f32], weight: &[f32], bias: &[f32], dy: &[f32]) ->
     };
     let y = conv2d(x.clone(), weight.clone(), Some(bias.clone()), &options);
     assert_eq!(y.dims(), [case.batch, h, w, case.out]);
-    let gradients = (y.clone() * tensor(dy, y.dims(), &device)).sum().backward();
-    vec![
-        values(y),
-        values(x.grad(&gradients).unwrap()),
-        values(weight.grad(&gradients).unwrap()),
-        values(bias.grad(&gradients).unwrap()),
-    ]
+    with_gradients(y, dy, (&x, &weight, &bias))
 }
 
 /// The same of the transposed convolution from the small image to the large one.
@@ -163,14 +157,11 @@ fn convolve_transposed(case: &Case, x: &[f32], weight: &[f32], bias: &[f32], dy:
     };
     let y = conv_transpose2d(x.clone(), weight.clone(), Some(bias.clone()), &options);
     assert_eq!(y.dims(), [case.batch, case.large[0], case.large[1], case.channels]);
-    let gradients = (y.clone() * tensor(dy, y.dims(), &device)).sum().backward();
-    vec![
-        values(y),
-        values(x.grad(&gradients).unwrap()),
-        values(weight.grad(&gradients).unwrap()),
-        values(bias.grad(&gradients).unwrap()),
-    ]
+    with_gradients(y, dy, (&x, &weight, &bias))
 }
+
+/// What [`convolve`] and [`convolve_transposed`] return.
+const NAMES: [&str; 4] = ["y", "dx", "dw", "db"];
 
 fn check(case: &Case) {
     let large = numbers(case.large_len(), 1);
@@ -185,48 +176,38 @@ fn check(case: &Case) {
     let tolerance = if case.channels.is_multiple_of(16) { 1e-5 } else { 3e-6 };
     let bias_tolerance = 1e-6 * (large.len() as f64).sqrt().max(4.0);
 
-    let got = convolve(case, &large, &weight, &small_bias, &small);
-    let mut y: Vec<f64> = (0..case.small_len()).map(|i| f(small_bias[i % case.out])).collect();
-    let mut dx = vec![0.0; large.len()];
-    let mut dw = vec![0.0; weight.len()];
-    case.products(|l, s, tap, c, o| {
-        let w = (tap * group_channels + c) * case.out + o;
-        y[s] += f(large[l]) * f(weight[w]);
-        dx[l] += f(small[s]) * f(weight[w]);
-        dw[w] += f(small[s]) * f(large[l]);
-    });
-    let mut db = vec![0.0; case.out];
-    for (i, &value) in small.iter().enumerate() {
-        db[i % case.out] += f(value);
-    }
-    let name = format!("conv2d {case:?}");
-    assert_close(&got[0], &y, tolerance, &format!("y of {name}"));
-    assert_close(&got[1], &dx, tolerance, &format!("dx of {name}"));
-    assert_close(&got[2], &dw, 2.0 * tolerance, &format!("dw of {name}"));
-    assert_close(&got[3], &db, bias_tolerance, &format!("db of {name}"));
+    // Compares result and gradients, where product `(from, to, weight)` is of a value of `x` and adds to one of the result.
+    let compare = |name: &str,
+                   got: Vec<Vec<f32>>,
+                   [x, dy, bias]: [&[f32]; 3],
+                   products: &dyn Fn(&mut dyn FnMut(usize, usize, usize))| {
+        let mut y: Vec<f64> = (0..dy.len()).map(|i| f(bias[i % bias.len()])).collect();
+        let (mut dx, mut dw, mut db) = (vec![0.0; x.len()], vec![0.0; weight.len()], vec![0.0; bias.len()]);
+        products(&mut |from, to, w| {
+            y[to] += f(x[from]) * f(weight[w]);
+            dx[from] += f(dy[to]) * f(weight[w]);
+            dw[w] += f(dy[to]) * f(x[from]);
+        });
+        for (i, &value) in dy.iter().enumerate() {
+            db[i % bias.len()] += f(value);
+        }
+        let tolerances = [tolerance, tolerance, 2.0 * tolerance, bias_tolerance];
+        for (i, expected) in [y, dx, dw, db].iter().enumerate() {
+            assert_close(&got[i], expected, tolerances[i], &format!("{} of {name} {case:?}", NAMES[i]));
+        }
+    };
 
+    let got = convolve(case, &large, &weight, &small_bias, &small);
+    compare("conv2d", got, [&large, &small, &small_bias], &|visit| {
+        case.products(|l, s, tap, c, o| visit(l, s, (tap * group_channels + c) * case.out + o));
+    });
     if case.output_padding().is_none() || case.active_taps.is_some() {
         return;
     }
     let got = convolve_transposed(case, &small, &weight, &large_bias, &large);
-    let mut y: Vec<f64> = (0..large.len()).map(|i| f(large_bias[i % case.channels])).collect();
-    let mut dx = vec![0.0; small.len()];
-    let mut dw = vec![0.0; weight.len()];
-    case.products(|l, s, tap, c, o| {
-        let w = (tap * case.out + o) * group_channels + c;
-        y[l] += f(small[s]) * f(weight[w]);
-        dx[s] += f(large[l]) * f(weight[w]);
-        dw[w] += f(small[s]) * f(large[l]);
+    compare("conv_transpose2d", got, [&small, &large, &large_bias], &|visit| {
+        case.products(|l, s, tap, c, o| visit(s, l, (tap * case.out + o) * group_channels + c));
     });
-    let mut db = vec![0.0; case.channels];
-    for (i, &value) in large.iter().enumerate() {
-        db[i % case.channels] += f(value);
-    }
-    let name = format!("conv_transpose2d {case:?}");
-    assert_close(&got[0], &y, tolerance, &format!("y of {name}"));
-    assert_close(&got[1], &dx, tolerance, &format!("dx of {name}"));
-    assert_close(&got[2], &dw, 2.0 * tolerance, &format!("dw of {name}"));
-    assert_close(&got[3], &db, bias_tolerance, &format!("db of {name}"));
 }
 
 #[test]

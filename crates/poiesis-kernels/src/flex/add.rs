@@ -1,13 +1,11 @@
 //! The sum of two tensors on all threads.
 
-#![expect(unsafe_code, reason = "tasks write their own part of one array through `Shared`")]
-
 use burn::tensor::Tensor;
 use burn_flex::FlexTensor;
 
 use super::autodiff::{BackwardPass, Inputs};
 use super::operand::{self, Operand};
-use super::parallel::{self, Shared};
+use super::parallel;
 use super::pool::Buffer;
 use super::simd;
 
@@ -26,12 +24,8 @@ pub(crate) fn add<const D: usize>(x: &Tensor<D>, y: &Tensor<D>) -> Option<Tensor
 /// The sums of `x` and `y`, element by element.
 pub(crate) fn sum(x: &[f32], y: &[f32]) -> Buffer {
     let mut total = Buffer::take(x.len());
-    let shared = Shared::new(&mut total);
-    parallel::tasks(parallel::parts(x.len(), PART), |task| {
-        let range = parallel::part(x.len(), PART, task);
-        let (x, y) = (&x[range.clone()], &y[range.clone()]);
-        // SAFETY: the tasks' ranges are disjoint.
-        let total = unsafe { shared.part(range) };
+    parallel::chunks(&mut total, PART, |part, total| {
+        let (x, y) = (&x[part * PART..][..total.len()], &y[part * PART..][..total.len()]);
         simd::dispatch(
             #[inline(always)]
             || {
@@ -48,6 +42,8 @@ pub(crate) fn sum(x: &[f32], y: &[f32]) -> Buffer {
 struct Add;
 
 impl BackwardPass<2> for Add {
+    const CONTIGUOUS: bool = false;
+
     fn gradients(self, dy: FlexTensor, _needed: [bool; 2]) -> [Option<FlexTensor>; 2] {
         [Some(dy.clone()), Some(dy)]
     }

@@ -14,6 +14,9 @@ use super::operand::{self, Operand};
 
 /// The backward pass of an operation with `N` inputs. The value itself is what the forward pass saves for it.
 pub(crate) trait BackwardPass<const N: usize>: Clone + Debug + Send + 'static {
+    /// Whether the gradient of the result is made contiguous first.
+    const CONTIGUOUS: bool = true;
+
     /// The gradients of the inputs from `dy`, that of the result. Only those that are `needed` are used.
     fn gradients(self, dy: FlexTensor, needed: [bool; N]) -> [Option<FlexTensor>; N];
 }
@@ -98,6 +101,7 @@ impl<B: BackwardPass<N>, const N: usize> Backward<Flex, N> for Node<B> {
 
     fn backward(self, ops: Ops<B, N>, gradients: &mut Gradients, _checkpointer: &mut Checkpointer) {
         let dy = gradients.consume::<Flex>(&ops.node);
+        let dy = if B::CONTIGUOUS { operand::contiguous(&dy) } else { dy };
         let needed = ops.parents.each_ref().map(Option::is_some);
         for (node, gradient) in ops.parents.into_iter().zip(ops.state.gradients(dy, needed)) {
             if let (Some(node), Some(gradient)) = (node, gradient) {

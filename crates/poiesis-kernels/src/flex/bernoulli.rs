@@ -1,14 +1,12 @@
 //! Bernoulli log probability from logits: one pass over logits and data, one for the gradient.
 
-#![expect(unsafe_code, reason = "tasks write their own part of one array through `Shared`")]
-
 use burn::tensor::Tensor;
 use burn_flex::FlexTensor;
 
 use super::autodiff::{BackwardPass, Inputs};
 use super::function;
 use super::operand::{self, Operand, values};
-use super::parallel::{self, Shared};
+use super::parallel;
 use super::pool::Buffer;
 use super::simd;
 
@@ -25,20 +23,16 @@ pub(crate) fn log_prob<const D: usize>(logits: &Tensor<D>, x: &Tensor<D>) -> Opt
     let inputs = Inputs::new([logits]);
     let [logits] = inputs.values();
     let y = operand::tensor(sums(logits, values(&x), batch), &[batch]);
-    Some(inputs.finish(y, |[logits], _| LogProb { logits, x }))
+    Some(inputs.finish(y, |[logits], _| LogProb([logits, x])))
 }
 
 fn sums(logits: &[f32], x: &[f32], batch: usize) -> Buffer {
     let each = logits.len() / batch;
     let mut result = Buffer::take(batch);
-    let shared = Shared::new(&mut result);
     let rows = PART.div_ceil(each);
-    parallel::tasks(parallel::parts(batch, rows), |task| {
-        let range = parallel::part(batch, rows, task);
-        // SAFETY: the tasks' ranges are disjoint.
-        let result = unsafe { shared.part(range.clone()) };
+    parallel::chunks(&mut result, rows, |part, result| {
         let examples = logits.chunks_exact(each).zip(x.chunks_exact(each));
-        for (result, (logits, x)) in result.iter_mut().zip(examples.skip(range.start)) {
+        for (result, (logits, x)) in result.iter_mut().zip(examples.skip(part * rows)) {
             *result = simd::run(
                 #[inline(always)]
                 || sum(logits, x),
@@ -64,27 +58,22 @@ fn sum(logits: &[f32], x: &[f32]) -> f32 {
     sums.iter().map(|&sum| f64::from(sum)).sum::<f64>() as f32
 }
 
+/// The logits and the data.
 #[derive(Clone, Debug)]
-struct LogProb {
-    logits: FlexTensor,
-    x: FlexTensor,
-}
+struct LogProb([FlexTensor; 2]);
 
 impl BackwardPass<1> for LogProb {
     fn gradients(self, dy: FlexTensor, _needed: [bool; 1]) -> [Option<FlexTensor>; 1] {
-        let dy = operand::contiguous(&dy);
-        let gradient = values(&dy);
-        let (logits, x) = (values(&self.logits), values(&self.x));
-        let each = logits.len() / gradient.len();
+        let Self(arguments) = self;
+        let dy = values(&dy);
+        let [logits, x] = arguments.each_ref().map(values);
+        let each = logits.len() / dy.len();
         let mut result = Buffer::take(logits.len());
-        let shared = Shared::new(&mut result);
         let rows = PART.div_ceil(each);
-        parallel::tasks(parallel::parts(gradient.len(), rows), |task| {
-            for row in parallel::part(gradient.len(), rows, task) {
+        parallel::chunks(&mut result, rows * each, |part, result| {
+            for (row, result) in (part * rows..).zip(result.chunks_exact_mut(each)) {
                 let range = row * each..(row + 1) * each;
-                // SAFETY: every row belongs to one task.
-                let result = unsafe { shared.part(range.clone()) };
-                let (logits, x, gradient) = (&logits[range.clone()], &x[range], gradient[row]);
+                let (logits, x, gradient) = (&logits[range.clone()], &x[range], dy[row]);
                 simd::run(
                     #[inline(always)]
                     || {
@@ -95,6 +84,6 @@ impl BackwardPass<1> for LogProb {
                 );
             }
         });
-        [Some(operand::tensor(result, self.logits.layout().shape()))]
+        [Some(operand::tensor(result, arguments[0].layout().shape()))]
     }
 }

@@ -150,7 +150,6 @@ struct LogProb {
 
 impl BackwardPass<1> for LogProb {
     fn gradients(self, dy: FlexTensor, _needed: [bool; 1]) -> [Option<FlexTensor>; 1] {
-        let dy = operand::contiguous(&dy);
         let gradient = values(&dy);
         let Self { logits, targets, denominators } = &self;
         let shape = logits.layout().shape();

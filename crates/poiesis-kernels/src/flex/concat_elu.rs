@@ -87,7 +87,6 @@ struct ConcatElu {
 impl BackwardPass<1> for ConcatElu {
     fn gradients(self, dy: FlexTensor, _needed: [bool; 1]) -> [Option<FlexTensor>; 1] {
         let Self { y, width } = self;
-        let dy = operand::contiguous(&dy);
         let mut shape = y.layout().shape().to_vec();
         if let Some(last) = shape.last_mut() {
             *last = width;

@@ -10,7 +10,6 @@ use std::ops::Range;
 
 use burn::tensor::Tensor;
 use burn_flex::FlexTensor;
-use pulp::{Simd, WithSimd};
 
 use super::autodiff::{BackwardPass, Inputs};
 use super::function::{Function, Sigmoid, Tanh};
@@ -19,7 +18,7 @@ use super::linear;
 use super::operand::{self, Operand, values};
 use super::parallel::{self, Shared};
 use super::pool::Buffer;
-use super::simd;
+use super::simd::{self, Loops};
 use crate::types::Lines;
 
 /// Input, forget, cell and output gate.
@@ -119,28 +118,29 @@ fn forward(size: &Size, x: &[f32], weight: &[f32]) -> Forward {
         let (y, cells, gates) = (Shared::new(&mut y), Shared::new(&mut cells), Shared::new(&mut gates));
         parallel::tasks(batch, |image| {
             // SAFETY: every image has its own parts.
-            let (y, cells, gates) = unsafe {
-                (
-                    y.part(image * len..(image + 1) * len),
-                    cells.part(image * len..(image + 1) * len),
-                    gates.part(image * GATES * len..(image + 1) * GATES * len),
-                )
+            let results = unsafe {
+                ImageResults {
+                    y: y.part(image * len..(image + 1) * len),
+                    cells: cells.part(image * len..(image + 1) * len),
+                    gates: gates.part(image * GATES * len..(image + 1) * GATES * len),
+                }
             };
-            forward_image(size, &x[image * GATES * len..][..GATES * len], (gemm, &weights), y, cells, gates);
+            forward_image(size, &x[image * GATES * len..][..GATES * len], (gemm, &weights), results);
         });
     }
     Forward { y, gates, cells }
 }
 
+/// What the forward pass writes for an image.
+struct ImageResults<'a> {
+    y: &'a mut [f32],
+    cells: &'a mut [f32],
+    gates: &'a mut [f32],
+}
+
 /// One image. `weights` are packed `[taps · hidden, gates · hidden]`.
-fn forward_image(
-    size: &Size,
-    x: &[f32],
-    (gemm, weights): (Gemm, &[f32]),
-    y: &mut [f32],
-    cells: &mut [f32],
-    gates: &mut [f32],
-) {
+fn forward_image(size: &Size, x: &[f32], (gemm, weights): (Gemm, &[f32]), results: ImageResults<'_>) {
+    let ImageResults { y, cells, gates } = results;
     let Size { hidden, taps, .. } = *size;
     let [before, _] = size.sides();
     // The previous line, with zeros around it, and the cells of all places.
@@ -161,7 +161,8 @@ fn forward_image(
         };
         gemm.multiply(product, sums, GATES * hidden);
         let (states, carried) = (&mut *states, &mut *carried);
-        simd::dispatch(LineForward { size, line, x, sums, states, carried, y, cells, gates });
+        let results = ImageResults { y: &mut *y, cells: &mut *cells, gates: &mut *gates };
+        simd::run_loops(LineForward { size, line, states, carried, x, sums, results });
         states[..(before + inside.start) * hidden].fill(0.0);
         states[(before + inside.end) * hidden..].fill(0.0);
     }
@@ -171,38 +172,29 @@ fn forward_image(
 struct LineForward<'a> {
     size: &'a Size,
     line: usize,
-    x: &'a [f32],
-    sums: &'a [f32],
     states: &'a mut [f32],
     carried: &'a mut [f32],
-    y: &'a mut [f32],
-    cells: &'a mut [f32],
-    gates: &'a mut [f32],
+    x: &'a [f32],
+    sums: &'a [f32],
+    results: ImageResults<'a>,
 }
 
-impl WithSimd for LineForward<'_> {
-    type Output = ();
-
+impl Loops for LineForward<'_> {
     #[inline(always)]
-    fn with_simd<S: Simd>(self, _simd: S) {
+    fn run(self) {
+        let ImageResults { y, cells, gates } = self.results;
         let Size { hidden, .. } = *self.size;
         let wide = GATES * hidden;
         let [before, _] = self.size.sides();
         for (place, sums) in self.size.inside(self.line).zip(self.sums.chunks_exact(wide)) {
             let at = self.size.at(self.line, place);
             let x = &self.x[at * wide..][..wide];
-            let gates = &mut self.gates[at * wide..][..wide];
+            let gates = &mut gates[at * wide..][..wide];
             let carried = &mut self.carried[place * hidden..][..hidden];
-            let y = &mut self.y[at * hidden..][..hidden];
+            let y = &mut y[at * hidden..][..hidden];
             let mut units = UnitsForward { hidden, x, sums, gates, carried, y };
-            let whole = hidden / PIECE * PIECE;
-            for unit in (0..whole).step_by(PIECE) {
-                units.compute::<PIECE>(unit);
-            }
-            for unit in whole..hidden {
-                units.compute::<1>(unit);
-            }
-            self.cells[at * hidden..][..hidden].copy_from_slice(units.carried);
+            units.compute_all(hidden);
+            cells[at * hidden..][..hidden].copy_from_slice(units.carried);
             self.states[(before + place) * hidden..][..hidden].copy_from_slice(units.y);
         }
     }
@@ -213,17 +205,33 @@ impl WithSimd for LineForward<'_> {
 const PIECE: usize = 16;
 
 /// The units of one place.
+trait Units {
+    /// Computes `N` units from `unit` on. Must be `#[inline(always)]`.
+    fn compute<const N: usize>(&mut self, unit: usize);
+
+    #[inline(always)]
+    fn compute_all(&mut self, hidden: usize) {
+        let whole = hidden / PIECE * PIECE;
+        for unit in (0..whole).step_by(PIECE) {
+            self.compute::<PIECE>(unit);
+        }
+        for unit in whole..hidden {
+            self.compute::<1>(unit);
+        }
+    }
+}
+
+/// The units of one place, forward.
 struct UnitsForward<'a> {
     hidden: usize,
-    x: &'a [f32],
-    sums: &'a [f32],
     gates: &'a mut [f32],
     carried: &'a mut [f32],
     y: &'a mut [f32],
+    x: &'a [f32],
+    sums: &'a [f32],
 }
 
-impl UnitsForward<'_> {
-    /// Computes `N` units from `unit` on.
+impl Units for UnitsForward<'_> {
     #[inline(always)]
     fn compute<const N: usize>(&mut self, unit: usize) {
         let mut activated = [[0.0f32; N]; GATES];
@@ -256,7 +264,6 @@ struct ConvLstm {
 
 impl BackwardPass<2> for ConvLstm {
     fn gradients(mut self, dy: FlexTensor, needed: [bool; 2]) -> [Option<FlexTensor>; 2] {
-        let dy = operand::contiguous(&dy);
         let Size { batch, hidden, taps, .. } = self.size;
         let [x_needed, weight_needed] = needed;
         backward(&mut self, values(&dy));
@@ -324,7 +331,7 @@ fn backward_image(
         };
         gemm.multiply(product, dh, hidden);
         let (later, carried) = (&mut *later, &mut *carried);
-        simd::dispatch(LineBackward { size, line, dy, dh, cells, later, carried, gates });
+        simd::run_loops(LineBackward { size, line, dy, dh, cells, later, carried, gates });
         later[..(after + inside.start) * wide].fill(0.0);
         later[(after + inside.end) * wide..].fill(0.0);
     }
@@ -342,11 +349,9 @@ struct LineBackward<'a> {
     gates: &'a mut [f32],
 }
 
-impl WithSimd for LineBackward<'_> {
-    type Output = ();
-
+impl Loops for LineBackward<'_> {
     #[inline(always)]
-    fn with_simd<S: Simd>(self, _simd: S) {
+    fn run(self) {
         let (size, line) = (self.size, self.line);
         let hidden = size.hidden;
         let wide = GATES * hidden;
@@ -361,13 +366,7 @@ impl WithSimd for LineBackward<'_> {
             let previous = if first { None } else { Some(size.at(line - 1, place)) };
             let previous = previous.map(|at| &self.cells[at * hidden..][..hidden]);
             let mut units = UnitsBackward { hidden, dy, dh, cells, previous, carried, gates };
-            let whole = hidden / PIECE * PIECE;
-            for unit in (0..whole).step_by(PIECE) {
-                units.compute::<PIECE>(unit);
-            }
-            for unit in whole..hidden {
-                units.compute::<1>(unit);
-            }
+            units.compute_all(hidden);
             self.later[(after + place) * wide..][..wide].copy_from_slice(units.gates);
         }
     }
@@ -385,8 +384,7 @@ struct UnitsBackward<'a> {
     gates: &'a mut [f32],
 }
 
-impl UnitsBackward<'_> {
-    /// Computes `N` units from `unit` on.
+impl Units for UnitsBackward<'_> {
     #[inline(always)]
     fn compute<const N: usize>(&mut self, unit: usize) {
         let hidden = self.hidden;

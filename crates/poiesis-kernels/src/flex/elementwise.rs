@@ -1,14 +1,12 @@
 //! Elementwise functions of whole arrays, on all threads.
 
-#![expect(unsafe_code, reason = "tasks write their own part of one array through `Shared`")]
-
 use burn::tensor::Tensor;
 use burn_flex::FlexTensor;
 
 use super::autodiff::{BackwardPass, Inputs};
 use super::function::{self, Function, with_function};
 use super::operand::{self, Operand, values};
-use super::parallel::{self, Shared};
+use super::parallel;
 use super::pool::Buffer;
 use super::simd;
 use crate::types::Activation;
@@ -31,12 +29,8 @@ pub(crate) fn activate<const D: usize>(x: &Tensor<D>, activation: Activation) ->
 /// The activation of every value.
 pub(crate) fn map(x: &[f32], activation: Activation) -> Buffer {
     let mut y = Buffer::take(x.len());
-    let shared = Shared::new(&mut y);
-    parallel::tasks(parallel::parts(x.len(), PART), |task| {
-        let range = parallel::part(x.len(), PART, task);
-        let x = &x[range.clone()];
-        // SAFETY: the tasks' ranges are disjoint.
-        let y = unsafe { shared.part(range) };
+    parallel::chunks(&mut y, PART, |part, y| {
+        let x = &x[part * PART..][..y.len()];
         with_function!(activation, function => simd::run(#[inline(always)] || {
             for (y, &x) in y.iter_mut().zip(x) {
                 *y = function.value(x);
@@ -61,13 +55,9 @@ pub(crate) fn activate_in_place(x: &mut [f32], activation: Activation) {
 /// [`function::derivative_from_value`]) is `saved`.
 pub(crate) fn map_backward(gradient: &[f32], saved: &[f32], activation: Activation) -> Buffer {
     let mut dx = Buffer::take(gradient.len());
-    let shared = Shared::new(&mut dx);
-    parallel::tasks(parallel::parts(gradient.len(), PART), |task| {
-        let range = parallel::part(gradient.len(), PART, task);
-        let gradient = &gradient[range.clone()];
-        let saved = &saved[range.clone()];
-        // SAFETY: the tasks' ranges are disjoint.
-        let dx = unsafe { shared.part(range) };
+    parallel::chunks(&mut dx, PART, |part, dx| {
+        let gradient = &gradient[part * PART..][..dx.len()];
+        let saved = &saved[part * PART..][..dx.len()];
         with_function!(activation, function => simd::run(#[inline(always)] || {
             for ((dx, &gradient), &saved) in dx.iter_mut().zip(gradient).zip(saved) {
                 *dx = gradient * function.derivative(saved, saved);
@@ -85,7 +75,6 @@ struct Elementwise {
 
 impl BackwardPass<1> for Elementwise {
     fn gradients(self, dy: FlexTensor, _needed: [bool; 1]) -> [Option<FlexTensor>; 1] {
-        let dy = operand::contiguous(&dy);
         let dx = map_backward(values(&dy), values(&self.saved), self.activation);
         [Some(operand::tensor(dx, dy.layout().shape()))]
     }

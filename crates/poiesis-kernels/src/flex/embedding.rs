@@ -60,7 +60,6 @@ struct Embedding {
 
 impl BackwardPass<1> for Embedding {
     fn gradients(self, dy: FlexTensor, _needed: [bool; 1]) -> [Option<FlexTensor>; 1] {
-        let dy = operand::contiguous(&dy);
         [Some(operand::tensor(scatter(values(&dy), &self.indices, self.weight), &self.weight))]
     }
 }

@@ -31,6 +31,8 @@ pub(crate) fn fork<const D: usize>(x: &Tensor<D>) -> Option<[Tensor<D>; 2]> {
 struct First(Pending);
 
 impl BackwardPass<1> for First {
+    const CONTIGUOUS: bool = false;
+
     fn gradients(self, dy: FlexTensor, _needed: [bool; 1]) -> [Option<FlexTensor>; 1] {
         let other = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(other) = other else { return [Some(dy)] };
@@ -43,6 +45,8 @@ impl BackwardPass<1> for First {
 struct Second(Pending);
 
 impl BackwardPass<1> for Second {
+    const CONTIGUOUS: bool = false;
+
     fn gradients(self, dy: FlexTensor, _needed: [bool; 1]) -> [Option<FlexTensor>; 1] {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(dy);
         [None]

@@ -7,7 +7,6 @@ use std::ops::Range;
 
 use burn::tensor::Tensor;
 use burn_flex::FlexTensor;
-use pulp::{Simd, WithSimd};
 
 use super::autodiff::{BackwardPass, Inputs};
 use super::elementwise;
@@ -15,7 +14,7 @@ use super::function::{Function, with_function};
 use super::operand::{self, Operand, values};
 use super::parallel::{self, Shared};
 use super::pool::Buffer;
-use super::simd;
+use super::simd::{self, Loops};
 use crate::types::Activation;
 
 /// Values of a task, about.
@@ -102,8 +101,12 @@ fn write_product(y: &mut [f32], layout: Layout, [a, b]: [&[f32]; 2], activations
             // SAFETY: pieces are disjoint.
             let y = unsafe { shared.part(result) };
             let (a, b) = (&a[argument.clone()], &b[argument]);
-            with_function!(activations[0], function => simd::dispatch(Values { y: &mut *y, x: a, function }));
-            with_function!(activations[1], function => simd::dispatch(Scale { y, x: b, function }));
+            with_function!(activations[0], function => simd::run(#[inline(always)] || {
+                for (y, &x) in y.iter_mut().zip(a) {
+                    *y = function.value(x);
+                }
+            }));
+            with_function!(activations[1], function => simd::run_loops(Scale { y, x: b, function }));
         },
     );
 }
@@ -114,7 +117,7 @@ pub(crate) fn in_place(a: &mut [f32], b: &[f32], activations: [Activation; 2]) {
         let b = &b[part * PART..][..a.len()];
         for (a, b) in a.chunks_mut(PIECE).zip(b.chunks(PIECE)) {
             elementwise::activate_in_place(a, activations[0]);
-            with_function!(activations[1], function => simd::dispatch(Scale { y: a, x: b, function }));
+            with_function!(activations[1], function => simd::run_loops(Scale { y: a, x: b, function }));
         }
     });
 }
@@ -145,10 +148,10 @@ fn write_gradients(
         let da = piece(da, &argument, da_scratch);
         let db = piece(db, &argument, db_scratch);
         with_function!(activations[0], function => {
-            simd::dispatch(First { dy, a, value: &mut *value, da: &mut *da, function });
+            simd::run_loops(First { dy, a, value: &mut *value, da: &mut *da, function });
         });
         with_function!(activations[1], function => {
-            simd::dispatch(Second { dy, b, value, da, db, function });
+            simd::run_loops(Second { dy, b, value, gradients: [da, db], function });
         });
     });
 }
@@ -162,24 +165,6 @@ fn piece<'a>(target: Target<'a>, argument: &Range<usize>, scratch: &'a mut [f32]
     }
 }
 
-/// `y = f(x)`
-struct Values<'a, F> {
-    y: &'a mut [f32],
-    x: &'a [f32],
-    function: F,
-}
-
-impl<F: Function> WithSimd for Values<'_, F> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, _simd: S) {
-        for (y, &x) in self.y.iter_mut().zip(self.x) {
-            *y = self.function.value(x);
-        }
-    }
-}
-
 /// `y = y · f(x)`
 struct Scale<'a, F> {
     y: &'a mut [f32],
@@ -187,11 +172,9 @@ struct Scale<'a, F> {
     function: F,
 }
 
-impl<F: Function> WithSimd for Scale<'_, F> {
-    type Output = ();
-
+impl<F: Function> Loops for Scale<'_, F> {
     #[inline(always)]
-    fn with_simd<S: Simd>(self, _simd: S) {
+    fn run(self) {
         for (y, &x) in self.y.iter_mut().zip(self.x) {
             *y *= self.function.value(x);
         }
@@ -207,11 +190,9 @@ struct First<'a, F> {
     function: F,
 }
 
-impl<F: Function> WithSimd for First<'_, F> {
-    type Output = ();
-
+impl<F: Function> Loops for First<'_, F> {
     #[inline(always)]
-    fn with_simd<S: Simd>(self, _simd: S) {
+    fn run(self) {
         let Self { dy, a, value, da, function } = self;
         let (a, value, da) = (&a[..dy.len()], &mut value[..dy.len()], &mut da[..dy.len()]);
         for i in 0..dy.len() {
@@ -227,19 +208,17 @@ struct Second<'a, F> {
     dy: &'a [f32],
     b: &'a [f32],
     value: &'a [f32],
-    da: &'a mut [f32],
-    db: &'a mut [f32],
+    /// `da` and `db`.
+    gradients: [&'a mut [f32]; 2],
     function: F,
 }
 
-impl<F: Function> WithSimd for Second<'_, F> {
-    type Output = ();
-
+impl<F: Function> Loops for Second<'_, F> {
     #[inline(always)]
-    fn with_simd<S: Simd>(self, _simd: S) {
-        let Self { dy, b, value, da, db, function } = self;
+    fn run(self) {
+        let Self { dy, b, value, gradients, function } = self;
         let (b, value) = (&b[..dy.len()], &value[..dy.len()]);
-        let (da, db) = (&mut da[..dy.len()], &mut db[..dy.len()]);
+        let [da, db] = gradients.map(|gradient| &mut gradient[..dy.len()]);
         for i in 0..dy.len() {
             let y = function.value(b[i]);
             da[i] *= y;
@@ -259,7 +238,6 @@ struct Gate {
 impl BackwardPass<2> for Gate {
     fn gradients(self, dy: FlexTensor, needed: [bool; 2]) -> [Option<FlexTensor>; 2] {
         let Self { a, b, layout, activations } = self;
-        let dy = operand::contiguous(&dy);
         let mut buffers = needed.map(|needed| needed.then(|| Buffer::take(layout.width)));
         let shared = buffers.each_mut().map(|buffer| buffer.as_mut().map(|buffer| Shared::new(buffer)));
         let targets = shared.each_ref().map(|shared| shared.as_ref().map(|shared| (shared, 0)));
@@ -278,7 +256,6 @@ struct GateHalves {
 impl BackwardPass<1> for GateHalves {
     fn gradients(self, dy: FlexTensor, _needed: [bool; 1]) -> [Option<FlexTensor>; 1] {
         let Self { x, layout, activations } = self;
-        let dy = operand::contiguous(&dy);
         let mut dx = Buffer::take(layout.rows * layout.stride);
         let shared = Shared::new(&mut dx);
         let targets = [Some((&shared, 0)), Some((&shared, layout.width))];

@@ -10,6 +10,7 @@ use burn_flex::FlexTensor;
 
 use super::autodiff::{BackwardPass, Inputs};
 use super::function::{Function, with_function};
+use super::norm::Saved;
 use super::operand::{self, Operand, values};
 use super::parallel::{self, Shared};
 use super::pool::Buffer;
@@ -36,7 +37,7 @@ pub(crate) fn group_norm<const D: usize>(
     let affine = Affine::new(&statistics, gamma, beta);
     let y = with_function!(activation, function => affine.apply(x, function));
     let y = operand::tensor(y, &shape);
-    Some(inputs.finish(y, |[x, gamma, beta], _| GroupNorm { x, gamma, beta, statistics, activation }))
+    Some(inputs.finish(y, |arguments, _| Saved::new(arguments, statistics, activation)))
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -72,17 +73,7 @@ impl Statistics {
         let sums = sums::examples(sizes.batch, each, channels, 2 * channels, |range, sums| {
             let start = range.start / each * each;
             let pivot = &x[start..start + channels];
-            let (first, second) = sums.split_at_mut(channels);
-            for row in x[range].chunks_exact(channels) {
-                let first = &mut first[..row.len()];
-                let second = &mut second[..row.len()];
-                let pivot = &pivot[..row.len()];
-                for c in 0..row.len() {
-                    let d = row[c] - pivot[c];
-                    first[c] += d;
-                    second[c] += d * d;
-                }
-            }
+            sums::add_differences(&x[range], pivot, sums);
         });
         let mut result = Self { sizes, mean: Vec::new(), inverse: Vec::new() };
         for (example, sums) in sums.chunks_exact(2 * channels).enumerate() {
@@ -242,18 +233,8 @@ impl<'a> Affine<'a> {
     }
 }
 
-#[derive(Clone, Debug)]
-struct GroupNorm {
-    x: FlexTensor,
-    gamma: FlexTensor,
-    beta: FlexTensor,
-    statistics: Statistics,
-    activation: Activation,
-}
-
-impl BackwardPass<3> for GroupNorm {
+impl BackwardPass<3> for Saved<Statistics> {
     fn gradients(self, dy: FlexTensor, needed: [bool; 3]) -> [Option<FlexTensor>; 3] {
-        let dy = operand::contiguous(&dy);
         let dy = values(&dy);
         let [x_needed, gamma_needed, beta_needed] = needed;
         let (x, gamma, statistics) = (values(&self.x), values(&self.gamma), &self.statistics);

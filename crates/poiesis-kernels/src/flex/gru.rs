@@ -9,18 +9,15 @@
 use burn::backend::Flex;
 use burn::tensor::Tensor;
 use burn_flex::FlexTensor;
-use pulp::{Simd, WithSimd};
 
 use super::autodiff::{BackwardPass, Inputs};
 use super::function::{Function, Sigmoid, Tanh};
 use super::linear;
 use super::operand::{self, Operand, values};
-use super::packed::Packed;
 use super::parallel::Shared;
 use super::pool::Buffer;
-use super::recurrent::{self, Size, last, zeros};
-use super::simd;
-use super::sums;
+use super::recurrent::{self, Saved, Size, last};
+use super::simd::{self, Loops};
 
 /// Reset gate, update gate and new state.
 const GATES: usize = 3;
@@ -28,41 +25,21 @@ const GATES: usize = 3;
 /// [`crate::gru`] of tensors on Flex; `None` for others. No size may be 0.
 pub(crate) fn gru(
     x: &Tensor<3>,
-    w_input: &Tensor<2>,
-    w_hidden: &Tensor<2>,
-    bias_input: &Tensor<1>,
-    bias_hidden: &Tensor<1>,
+    weights: [&Tensor<2>; 2],
+    [bias_input, bias_hidden]: [&Tensor<1>; 2],
     state: Option<&Tensor<2>>,
 ) -> Option<(Tensor<3>, Tensor<2>)> {
-    let [batch, time, inputs] = x.dims();
-    let hidden = w_hidden.dims()[0];
-    let size = Size { batch, time, inputs, hidden, gates: GATES };
-    let h = match state {
-        Some(h) => Operand::new(h)?,
-        None => zeros(batch, hidden),
-    };
-    let inputs = Inputs::new([
-        Operand::new(x)?,
-        Operand::new(w_input)?,
-        Operand::new(w_hidden)?,
-        Operand::new(bias_input)?,
-        Operand::new(bias_hidden)?,
-        h,
-    ]);
+    let size = Size::new(x.dims(), weights[1].dims());
+    let rest = [Operand::new(bias_hidden)?, recurrent::state(state, &size)?];
+    let inputs = Inputs::new(recurrent::operands(x, weights, bias_input, rest)?);
     let [x, w_input, w_hidden, bias_input, bias_hidden, h] = inputs.values();
     let layer = linear::Layer::new(w_input).with_bias(bias_input);
     let gates = linear::product(size.input_product(), x, layer);
     let Forward { y, gates, from_state } = forward(&size, gates, w_hidden, bias_hidden, h);
-    let y = operand::tensor(y, &[batch, time, hidden]);
+    let y = operand::tensor(y, &size.states());
     let y = inputs.finish(y, |[x, w_input, w_hidden, _, _, h], y| Gru {
-        size,
-        x,
-        w_input,
-        w_hidden,
-        h,
-        y: y.clone(),
-        gates: operand::tensor(gates, &[batch, time, GATES * hidden]),
-        from_state: operand::tensor(from_state, &[batch, time, hidden]),
+        saved: Saved::new(size, [x, w_input, w_hidden, h], y, gates),
+        from_state: operand::tensor(from_state, &size.states()),
     });
     Some((y.clone(), last(y)))
 }
@@ -70,26 +47,15 @@ pub(crate) fn gru(
 /// [`crate::gru_step`] of tensors on Flex without autodiff; `None` for others. No size may be 0.
 pub(crate) fn step(
     x: &Tensor<2>,
-    w_input: &Tensor<2>,
-    w_hidden: &Tensor<2>,
-    bias_input: &Tensor<1>,
-    bias_hidden: &Tensor<1>,
+    weights: [&Tensor<2>; 2],
+    [bias_input, bias_hidden]: [&Tensor<1>; 2],
     h: &Tensor<2>,
 ) -> Option<Tensor<2>> {
     let [rows, inputs] = x.dims();
-    let hidden = w_hidden.dims()[0];
-    let operands = [
-        Operand::new(x)?,
-        Operand::new(w_input)?,
-        Operand::new(w_hidden)?,
-        Operand::new(bias_input)?,
-        Operand::new(bias_hidden)?,
-        Operand::new(h)?,
-    ];
-    if operands.iter().any(Operand::is_autodiff) {
-        return None;
-    }
-    let [x, w_input, w_hidden, bias_input, bias_hidden, h] = operands.map(Operand::into_values);
+    let hidden = h.dims()[1];
+    let rest = [Operand::new(bias_hidden)?, Operand::new(h)?];
+    let operands = recurrent::operands(x, weights, bias_input, rest)?;
+    let [x, w_input, w_hidden, bias_input, bias_hidden, h] = operand::constants(operands)?;
     let product = |inputs, x, weight, bias| {
         let size = linear::Size { rows, inputs, outputs: GATES * hidden };
         linear::product(size, values(x), linear::Layer::new(values(weight)).with_bias(values(bias)))
@@ -110,7 +76,7 @@ pub(crate) fn cells(from_input: &mut [f32], from_state: &[f32], h: &mut [f32], h
         let (reset, rest) = gates.split_at_mut(hidden);
         let (update, candidate) = rest.split_at_mut(hidden);
         let sums = [0, 1, 2].map(|gate| &sums[gate * hidden..(gate + 1) * hidden]);
-        simd::dispatch(Unit { gates: [reset, update, candidate], sums, h });
+        simd::run_loops(Unit { gates: [reset, update, candidate], sums, h });
     }
 }
 
@@ -124,46 +90,20 @@ struct Forward {
 
 /// All steps; `gates` holds the inputs' part of the pre-activations, with its bias.
 fn forward(size: &Size, mut gates: Buffer, w_hidden: &[f32], bias: &[f32], h: &[f32]) -> Forward {
-    let Size { batch, time, hidden, .. } = *size;
-    let weights = Packed::gates::<GATES>(w_hidden, hidden);
-    let mut y = Buffer::take(batch * time * hidden);
-    let mut from_state = Buffer::take(batch * time * hidden);
-    let mut state = Buffer::take(batch * hidden);
-    state.copy_from_slice(h);
-    {
-        let (gates, y) = (Shared::new(&mut gates), Shared::new(&mut y));
-        let from_state = Shared::new(&mut from_state);
-        recurrent::steps(size, 0..time, &mut state, |step, rows, units, state, new| {
-            let width = units.len();
-            let mut sums = Buffer::take(GATES * rows.len() * width);
-            for (weights, sums) in weights.iter().zip(sums.chunks_exact_mut(rows.len() * width)) {
-                weights.multiply(state, rows.clone(), units.clone(), sums);
+    let mut from_state = Buffer::take(size.states().iter().product());
+    let y = {
+        let (gates, from_state) = (Shared::new(&mut gates), Shared::new(&mut from_state));
+        recurrent::forward(size, w_hidden, h, |place, mut sums: [&mut [f32]; GATES], old, h| {
+            // SAFETY: every task has its own examples and units.
+            let (gates, from_state) = unsafe { (place.gates(&gates), from_state.part(place.states())) };
+            for (gate, sums) in sums.iter_mut().enumerate() {
+                recurrent::add(sums, &bias[place.columns(gate)]);
             }
-            for (i, row) in rows.clone().enumerate() {
-                let at = row * time + step;
-                let here = row * hidden + units.start..row * hidden + units.end;
-                let there = at * hidden + units.start..at * hidden + units.end;
-                let gate = |gate: usize| {
-                    let start = (at * GATES + gate) * hidden + units.start;
-                    // SAFETY: every task has its own examples and units.
-                    unsafe { gates.part(start..start + width) }
-                };
-                for gate in 0..GATES {
-                    let sums = &mut sums[(gate * rows.len() + i) * width..][..width];
-                    recurrent::add(sums, &bias[gate * hidden + units.start..][..width]);
-                }
-                let sum = |gate: usize| &sums[(gate * rows.len() + i) * width..][..width];
-                // SAFETY: as above.
-                let (h, from_state, y) =
-                    unsafe { (new.part(here.clone()), from_state.part(there.clone()), y.part(there)) };
-                from_state.copy_from_slice(sum(2));
-                h.copy_from_slice(&state[here]);
-                let gates = [gate(0), gate(1), gate(2)];
-                simd::dispatch(Unit { gates, sums: [sum(0), sum(1), sum(2)], h: &mut *h });
-                y.copy_from_slice(h);
-            }
-        });
-    }
+            from_state.copy_from_slice(sums[2]);
+            h.copy_from_slice(old);
+            simd::run_loops(Unit { gates, sums: sums.map(|sums| &*sums), h });
+        })
+    };
     Forward { y, gates, from_state }
 }
 
@@ -176,15 +116,13 @@ struct Unit<'a> {
     h: &'a mut [f32],
 }
 
-impl WithSimd for Unit<'_> {
-    type Output = ();
-
+impl Loops for Unit<'_> {
     #[inline(always)]
-    fn with_simd<S: Simd>(self, _simd: S) {
-        let len = self.h.len();
-        let [reset, update, new] = self.gates.map(|gate| &mut gate[..len]);
-        let [reset_sum, update_sum, new_sum] = self.sums.map(|sums| &sums[..len]);
-        let h = self.h;
+    fn run(self) {
+        let Self { gates, sums, h } = self;
+        let len = h.len();
+        let [reset, update, new] = gates.map(|gate| &mut gate[..len]);
+        let [reset_sum, update_sum, new_sum] = sums.map(|sums| &sums[..len]);
         for j in 0..len {
             reset[j] = Sigmoid.value(reset[j] + reset_sum[j]);
         }
@@ -203,9 +141,7 @@ impl WithSimd for Unit<'_> {
 /// Turns the gates of some units into the gradients of their pre-activations, and the gradient of the state after the
 /// step into the part of the gradient of the state before it that does not go through the gates.
 struct UnitBackward<'a> {
-    reset: &'a mut [f32],
-    update: &'a mut [f32],
-    new: &'a mut [f32],
+    gates: [&'a mut [f32]; GATES],
     from_state: &'a [f32],
     previous: &'a [f32],
     dh: &'a mut [f32],
@@ -213,16 +149,14 @@ struct UnitBackward<'a> {
     d_from_state: &'a mut [f32],
 }
 
-impl WithSimd for UnitBackward<'_> {
-    type Output = ();
-
+impl Loops for UnitBackward<'_> {
     #[inline(always)]
-    fn with_simd<S: Simd>(self, _simd: S) {
-        let dh = self.dh;
+    fn run(self) {
+        let Self { gates, from_state, previous, dh, d_from_state } = self;
         let len = dh.len();
-        let (reset, update, new) = (&mut self.reset[..len], &mut self.update[..len], &mut self.new[..len]);
-        let (from_state, previous) = (&self.from_state[..len], &self.previous[..len]);
-        let d_from_state = &mut self.d_from_state[..len];
+        let [reset, update, new] = gates.map(|gate| &mut gate[..len]);
+        let (from_state, previous) = (&from_state[..len], &previous[..len]);
+        let d_from_state = &mut d_from_state[..len];
         for j in 0..len {
             let (r, u, n, d) = (reset[j], update[j], new[j], dh[j]);
             let dn = d * (1.0 - u) * Tanh.derivative(0.0, n);
@@ -237,47 +171,22 @@ impl WithSimd for UnitBackward<'_> {
 
 #[derive(Clone, Debug)]
 struct Gru {
-    size: Size,
-    x: FlexTensor,
-    w_input: FlexTensor,
-    w_hidden: FlexTensor,
-    h: FlexTensor,
-    y: FlexTensor,
-    gates: FlexTensor,
+    saved: Saved,
     from_state: FlexTensor,
 }
 
 impl BackwardPass<6> for Gru {
     fn gradients(mut self, dy: FlexTensor, needed: [bool; 6]) -> [Option<FlexTensor>; 6] {
-        let dy = operand::contiguous(&dy);
-        let size = self.size;
-        let Size { batch, inputs, hidden, .. } = size;
-        let outputs = GATES * hidden;
         let Sums { hidden: dz_hidden, first, mut dh } = backward(&mut self, values(&dy));
-        let dz_input = values(&self.gates);
-        let [x_needed, w_input_needed, w_hidden_needed, bias_input_needed, bias_hidden_needed, h_needed] =
-            needed;
-        let dw_input = w_input_needed.then(|| {
-            let dw = linear::weight_gradient(size.input_product(), values(&self.x), dz_input);
-            operand::tensor(dw, &[inputs, outputs])
-        });
-        let dw_hidden = w_hidden_needed.then(|| {
-            let previous = recurrent::previous(&size, values(&self.h), values(&self.y));
-            let dw = linear::weight_gradient(size.hidden_product(), &previous, &dz_hidden);
-            operand::tensor(dw, &[hidden, outputs])
-        });
-        let bias = |dz: &[f32]| operand::tensor(sums::columns(dz, outputs), &[outputs]);
-        let dbias_input = bias_input_needed.then(|| bias(dz_input));
-        let dbias_hidden = bias_hidden_needed.then(|| bias(&dz_hidden));
-        let dx = x_needed.then(|| {
-            let dx = recurrent::input_gradient(size.input_product(), dz_input, values(&self.w_input));
-            operand::tensor(dx, self.x.layout().shape())
-        });
-        let dh = h_needed.then(|| {
-            let size = linear::Size { rows: batch, ..size.hidden_product() };
-            let through_gates = recurrent::input_gradient(size, &first, values(&self.w_hidden));
-            recurrent::add(&mut dh, &through_gates);
-            operand::tensor(dh, &[batch, hidden])
+        let saved = &self.saved;
+        let dz_input = values(&saved.gates);
+        let [x, w_input, w_hidden, bias_input, bias_hidden, h] = needed;
+        let [dx, dw_input, dw_hidden] = saved.gradients([dz_input, &dz_hidden], [x, w_input, w_hidden]);
+        let dbias_input = bias_input.then(|| saved.bias_gradient(dz_input));
+        let dbias_hidden = bias_hidden.then(|| saved.bias_gradient(&dz_hidden));
+        let dh = h.then(|| {
+            recurrent::add(&mut dh, &saved.first_state_gradient(&first));
+            operand::tensor(dh, &saved.size.state())
         });
         [dx, dw_input, dw_hidden, dbias_input, dbias_hidden, dh]
     }
@@ -295,66 +204,38 @@ struct Sums {
 
 /// Turns the gates of all steps into gradients of their pre-activations.
 fn backward(state: &mut Gru, dy: &[f32]) -> Sums {
-    let size = state.size;
-    let Size { batch, time, hidden, .. } = size;
-    let weights = Packed::transposed(values(&state.w_hidden), hidden, GATES);
-    let mut sums = Buffer::take(batch * time * GATES * hidden);
-    let mut dh = Buffer::zeros(batch * hidden);
-    let mut later = Buffer::take(batch * GATES * hidden);
-    let (y, h, from_state) = (values(&state.y), values(&state.h), values(&state.from_state));
-    {
-        let gates = Shared::new(state.gates.storage_mut());
-        let sums = Shared::new(&mut sums);
-        let dh = Shared::new(&mut dh);
-        recurrent::steps(&size, (0..time).rev(), &mut later, |step, rows, units, later, new| {
-            let width = units.len();
-            let mut through_gates = Buffer::zeros(rows.len() * width);
-            if step + 1 < time {
-                weights.multiply(later, rows.clone(), units.clone(), &mut through_gates);
-            }
-            for (row, through_gates) in rows.zip(through_gates.chunks_exact(width)) {
-                let at = row * time + step;
-                let here = row * hidden + units.start..row * hidden + units.end;
-                let there = at * hidden + units.start..at * hidden + units.end;
-                let previous = match step {
-                    0 => &h[here.clone()],
-                    _ => &y[there.start - hidden..there.end - hidden],
-                };
-                let gate = |row: usize, gate: usize| {
-                    let start = (row * GATES + gate) * hidden + units.start;
-                    start..start + width
-                };
+    let saved = &mut state.saved;
+    let size = saved.size;
+    let mut sums = Buffer::take(size.gates().iter().product());
+    let mut dh = Buffer::zeros(size.state().iter().product());
+    let (y, h, from_state) = (values(&saved.y), values(&saved.h), values(&state.from_state));
+    let first = {
+        let gates = Shared::new(saved.gates.storage_mut());
+        let (sums, dh) = (Shared::new(&mut sums), Shared::new(&mut dh));
+        recurrent::backward(
+            &size,
+            values(&saved.w_hidden),
+            |place, through_gates, later: [&mut [f32]; GATES]| {
                 // SAFETY: every task has its own examples and units.
-                let (dh, reset, update, candidate, d_from_state) = unsafe {
-                    (
-                        dh.part(here),
-                        gates.part(gate(at, 0)),
-                        gates.part(gate(at, 1)),
-                        gates.part(gate(at, 2)),
-                        sums.part(gate(at, 2)),
-                    )
-                };
+                let (dh, mut gates, sums): (_, [_; GATES], [_; GATES]) =
+                    unsafe { (dh.part(place.state()), place.gates(&gates), place.gates(&sums)) };
                 recurrent::add(dh, through_gates);
-                recurrent::add(dh, &dy[there.clone()]);
-                simd::dispatch(UnitBackward {
-                    reset: &mut *reset,
-                    update: &mut *update,
-                    new: candidate,
-                    from_state: &from_state[there],
-                    previous,
+                recurrent::add(dh, &dy[place.states()]);
+                let [reset_sum, update_sum, d_from_state] = sums;
+                simd::run_loops(UnitBackward {
+                    gates: gates.each_mut().map(|gate| &mut **gate),
+                    from_state: &from_state[place.states()],
+                    previous: place.previous(h, y),
                     dh,
                     d_from_state: &mut *d_from_state,
                 });
-                // SAFETY: as above.
-                unsafe {
-                    sums.part(gate(at, 0)).copy_from_slice(reset);
-                    sums.part(gate(at, 1)).copy_from_slice(update);
-                    new.part(gate(row, 0)).copy_from_slice(reset);
-                    new.part(gate(row, 1)).copy_from_slice(update);
-                    new.part(gate(row, 2)).copy_from_slice(d_from_state);
+                reset_sum.copy_from_slice(gates[0]);
+                update_sum.copy_from_slice(gates[1]);
+                for (later, sum) in later.into_iter().zip([reset_sum, update_sum, d_from_state]) {
+                    later.copy_from_slice(sum);
                 }
-            }
-        });
-    }
-    Sums { hidden: sums, first: later, dh }
+            },
+        )
+    };
+    Sums { hidden: sums, first, dh }
 }

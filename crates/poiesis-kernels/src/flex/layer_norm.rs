@@ -147,7 +147,6 @@ struct LayerNorm {
 
 impl BackwardPass<3> for LayerNorm {
     fn gradients(self, dy: FlexTensor, needed: [bool; 3]) -> [Option<FlexTensor>; 3] {
-        let dy = operand::contiguous(&dy);
         let [x_needed, gamma_needed, beta_needed] = needed;
         let (dx, dgamma, dbeta) = backward(values(&dy), &self, x_needed, gamma_needed || beta_needed);
         let vector = |gradient: Buffer| {

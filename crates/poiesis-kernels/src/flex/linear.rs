@@ -7,7 +7,6 @@ use std::ops::Range;
 
 use burn::tensor::Tensor;
 use burn_flex::FlexTensor;
-use pulp::{Simd, WithSimd};
 
 use super::autodiff::{BackwardPass, Inputs};
 use super::convolution::{self, Geometry};
@@ -19,7 +18,7 @@ use super::packed;
 use super::parallel::{self, Shared};
 use super::pool::Buffer;
 use super::row;
-use super::simd;
+use super::simd::{self, Loops};
 use super::sums;
 use crate::types::Activation;
 
@@ -37,12 +36,6 @@ const TASKS: usize = 32;
 
 /// Products of fewer multiplications than this stay on the calling thread.
 const SMALL: usize = 1 << 15;
-
-/// Up to this many rows, packing the weights takes longer than it saves.
-const FEW_ROWS: usize = 4;
-
-/// Columns of a task with few rows.
-const COLUMNS: usize = 256;
 
 /// [`crate::linear`] of tensors on Flex; `None` for others.
 pub(crate) fn linear<const D: usize>(
@@ -197,6 +190,12 @@ pub(crate) fn product(size: Size, x: &[f32], layer: Layer<'_>) -> Buffer {
     y
 }
 
+/// Up to this many rows, packing the weights takes longer than it saves.
+const FEW_ROWS: usize = 4;
+
+/// Columns of a task with few rows.
+const COLUMNS: usize = 256;
+
 /// [`product`] without packing.
 fn few_rows(size: Size, x: &[f32], layer: Layer<'_>) -> Buffer {
     let Size { rows, inputs, outputs } = size;
@@ -226,21 +225,18 @@ fn few_rows(size: Size, x: &[f32], layer: Layer<'_>) -> Buffer {
 /// Adds the bias to products and activates the sums.
 #[inline(always)]
 pub(crate) fn finish_row<F: Function>(y: &mut [f32], bias: Option<&[f32]>, function: F) {
-    simd::dispatch(FinishRow { y, bias, function });
+    simd::run_loops(FinishRow { y, bias, function });
 }
 
-/// A type and not a closure: the call of a closure is only inlined if it is small, and otherwise compiled without SIMD.
 struct FinishRow<'a, F> {
     y: &'a mut [f32],
     bias: Option<&'a [f32]>,
     function: F,
 }
 
-impl<F: Function> WithSimd for FinishRow<'_, F> {
-    type Output = ();
-
+impl<F: Function> Loops for FinishRow<'_, F> {
     #[inline(always)]
-    fn with_simd<S: Simd>(self, _simd: S) {
+    fn run(self) {
         let Self { y, bias, function } = self;
         match bias {
             Some(bias) => {
@@ -291,7 +287,7 @@ struct Linear {
 impl BackwardPass<3> for Linear {
     fn gradients(self, dy: FlexTensor, [_, _, bias_needed]: [bool; 3]) -> [Option<FlexTensor>; 3] {
         let Size { rows, inputs, outputs } = self.size;
-        let mut dz = operand::contiguous(&dy);
+        let mut dz = dy;
         if let Some(y) = &self.y {
             let gradient = elementwise::map_backward(values(&dz), values(y), self.activation);
             dz = operand::tensor(gradient, dz.layout().shape());

@@ -2,7 +2,7 @@
 //! for the gradients. The normalised values are not stored; the backward pass computes them again from
 //! the input.
 
-#![expect(unsafe_code, reason = "tasks write their own rows of one array through `Shared`")]
+use std::ops::Range;
 
 use burn::backend::Flex;
 use burn::tensor::Tensor;
@@ -11,7 +11,7 @@ use burn_flex::FlexTensor;
 use super::autodiff::{BackwardPass, Inputs};
 use super::function::{Function, with_function};
 use super::operand::{self, Operand, values};
-use super::parallel::{self, Shared};
+use super::parallel;
 use super::pool::Buffer;
 use super::simd;
 use super::sums;
@@ -38,14 +38,8 @@ pub(crate) fn batch_norm<const D: usize>(
     let y = operand::tensor(statistics.affine(gamma, beta).apply(x, activation), &shape);
     let mean = inputs.constant(vector(&statistics.mean));
     let var = inputs.constant(vector(&statistics.variance));
-    let save = |[x, gamma, beta]: [FlexTensor; 3], _: &FlexTensor| BatchNorm {
-        x,
-        gamma,
-        beta,
-        statistics,
-        activation,
-    };
-    Some(Normalized { y: inputs.finish(y, save), mean, var, count })
+    let y = inputs.finish(y, |arguments, _| Saved::new(arguments, statistics, activation));
+    Some(Normalized { y, mean, var, count })
 }
 
 /// Mean and variance of the channels of one batch.
@@ -61,17 +55,7 @@ impl Statistics {
     fn new(x: &[f32], channels: usize, epsilon: f64) -> Self {
         let pivot = &x[..channels];
         let sums = sums::blocks(x.len(), channels, 2 * channels, |range, sums| {
-            let (first, second) = sums.split_at_mut(channels);
-            for row in x[range].chunks_exact(channels) {
-                let first = &mut first[..row.len()];
-                let second = &mut second[..row.len()];
-                let pivot = &pivot[..row.len()];
-                for c in 0..row.len() {
-                    let d = row[c] - pivot[c];
-                    first[c] += d;
-                    second[c] += d * d;
-                }
-            }
+            sums::add_differences(&x[range], pivot, sums);
         });
         let count = (x.len() / channels) as f64;
         let offset = |c: usize| sums[c] / count;
@@ -108,14 +92,8 @@ struct Affine {
 impl Affine {
     fn apply(&self, x: &[f32], activation: Activation) -> Buffer {
         let channels = self.scale.len();
-        let mut y = Buffer::take(x.len());
-        let shared = Shared::new(&mut y);
-        let part = rows_of(channels) * channels;
-        parallel::tasks(parallel::parts(x.len(), part), |task| {
-            let range = parallel::part(x.len(), part, task);
-            let x = &x[range.clone()];
-            // SAFETY: the tasks' ranges are disjoint.
-            let y = unsafe { shared.part(range) };
+        by_rows(x.len(), channels, |range, y| {
+            let x = &x[range];
             with_function!(activation, function => simd::run(#[inline(always)] || {
                 for (y, x) in y.chunks_exact_mut(channels).zip(x.chunks_exact(channels)) {
                     let x = &x[..y.len()];
@@ -126,13 +104,16 @@ impl Affine {
                     }
                 }
             }));
-        });
-        y
+        })
     }
 }
 
-fn rows_of(channels: usize) -> usize {
-    PART.div_ceil(channels)
+/// An array of `len` values that `work(range, part)` writes, some rows of `channels` values at a time, on all threads.
+fn by_rows(len: usize, channels: usize, work: impl Fn(Range<usize>, &mut [f32]) + Send + Sync) -> Buffer {
+    let mut y = Buffer::take(len);
+    let size = PART.div_ceil(channels) * channels;
+    parallel::chunks(&mut y, size, |part, y| work(part * size..part * size + y.len(), y));
+    y
 }
 
 fn vector(values: &[f64]) -> FlexTensor {
@@ -143,18 +124,24 @@ fn vector(values: &[f64]) -> FlexTensor {
     operand::tensor(buffer, &[values.len()])
 }
 
+/// What the backward pass of a norm with the statistics `S` needs.
 #[derive(Clone, Debug)]
-struct BatchNorm {
-    x: FlexTensor,
-    gamma: FlexTensor,
-    beta: FlexTensor,
-    statistics: Statistics,
-    activation: Activation,
+pub(super) struct Saved<S> {
+    pub(super) statistics: S,
+    pub(super) activation: Activation,
+    pub(super) x: FlexTensor,
+    pub(super) gamma: FlexTensor,
+    pub(super) beta: FlexTensor,
 }
 
-impl BackwardPass<3> for BatchNorm {
+impl<S> Saved<S> {
+    pub(super) fn new([x, gamma, beta]: [FlexTensor; 3], statistics: S, activation: Activation) -> Self {
+        Self { statistics, activation, x, gamma, beta }
+    }
+}
+
+impl BackwardPass<3> for Saved<Statistics> {
     fn gradients(self, dy: FlexTensor, needed: [bool; 3]) -> [Option<FlexTensor>; 3] {
-        let dy = operand::contiguous(&dy);
         let dy = values(&dy);
         let [x_needed, gamma_needed, beta_needed] = needed;
         let (x, statistics) = (values(&self.x), &self.statistics);
@@ -230,15 +217,8 @@ fn input_gradient<F: Function>(
     function: F,
 ) -> Buffer {
     let channels = affine.scale.len();
-    let mut dx = Buffer::take(x.len());
-    let shared = Shared::new(&mut dx);
-    let part = rows_of(channels) * channels;
-    parallel::tasks(parallel::parts(x.len(), part), |task| {
-        let range = parallel::part(x.len(), part, task);
-        let x = &x[range.clone()];
-        let dy = &dy[range.clone()];
-        // SAFETY: the tasks' ranges are disjoint.
-        let dx = unsafe { shared.part(range) };
+    by_rows(x.len(), channels, |range, dx| {
+        let (x, dy) = (&x[range.clone()], &dy[range]);
         simd::run(
             #[inline(always)]
             || {
@@ -260,8 +240,7 @@ fn input_gradient<F: Function>(
                 }
             },
         );
-    });
-    dx
+    })
 }
 
 /// [`crate::batch_norm_eval`] of tensors on Flex and take no gradient; `None` for others.
@@ -272,16 +251,17 @@ pub(crate) fn batch_norm_eval<const D: usize>(
     activation: Activation,
 ) -> Option<Tensor<D>> {
     let shape = x.dims();
-    let x = Operand::new(x)?;
     let [gamma, beta, mean, var] = parameters;
-    let parameters = [Operand::new(gamma)?, Operand::new(beta)?, Operand::new(mean)?, Operand::new(var)?];
-    if x.is_autodiff() || parameters.iter().any(Operand::is_autodiff) {
-        return None;
-    }
-    let [gamma, beta, mean, var] = parameters.map(Operand::into_values);
+    let [x, gamma, beta, mean, var] = operand::constants([
+        Operand::new(x)?,
+        Operand::new(gamma)?,
+        Operand::new(beta)?,
+        Operand::new(mean)?,
+        Operand::new(var)?,
+    ])?;
     let wide = |tensor: &FlexTensor| values(tensor).iter().map(|&v| f64::from(v)).collect();
     let statistics = Statistics { mean: wide(&mean), variance: wide(&var), epsilon };
     let affine = statistics.affine(values(&gamma), values(&beta));
-    let y = affine.apply(values(&x.into_values()), activation);
+    let y = affine.apply(values(&x), activation);
     Some(Tensor::from_primitive::<Flex>(operand::tensor(y, &shape)))
 }

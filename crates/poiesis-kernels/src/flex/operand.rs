@@ -65,6 +65,12 @@ impl Operand {
     }
 }
 
+/// The values of arguments without autodiff, contiguous; `None` if one of them is in a graph.
+pub(crate) fn constants<const N: usize>(operands: [Operand; N]) -> Option<[FlexTensor; N]> {
+    let constant = !operands.iter().any(Operand::is_autodiff);
+    constant.then(|| operands.map(Operand::into_values))
+}
+
 /// The values of an i64 or i32 tensor of the Flex backend in row-major order; `None` for any other.
 pub(crate) fn integers<const D: usize>(tensor: &Tensor<D, Int>) -> Option<Vec<i64>> {
     let tensor = tensor.clone();

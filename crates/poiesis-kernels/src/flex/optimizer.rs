@@ -27,8 +27,7 @@ pub(crate) fn fits<const D: usize>(tensor: &Tensor<D>) -> bool {
 
 /// [`crate::update`] of tensors that [`fits`] accepts.
 pub(crate) fn update<const D: usize>(
-    parameter: Tensor<D>,
-    gradient: Tensor<D>,
+    [parameter, gradient]: [Tensor<D>; 2],
     states: Vec<Tensor<1>>,
     average: Option<(Tensor<1>, f64)>,
     step: &UpdateStep,
@@ -137,12 +136,8 @@ pub(crate) fn ema(average: Tensor<1>, value: Tensor<1>, decay: f64) -> Tensor<1>
     let value = operand::contiguous(&primitive(value));
     {
         let value = values(&value);
-        let average = Shared::new(average.storage_mut());
-        parallel::tasks(parallel::parts(value.len(), PART), |task| {
-            let range = parallel::part(value.len(), PART, task);
-            // SAFETY: the tasks' ranges are disjoint.
-            let average = unsafe { average.part(range.clone()) };
-            let value = &value[range];
+        parallel::chunks(average.storage_mut(), PART, |part, average| {
+            let value = &value[part * PART..][..average.len()];
             simd::run(
                 #[inline(always)]
                 || move_average(average, value, decay),

@@ -6,13 +6,12 @@ use std::sync::{Mutex, PoisonError};
 
 use burn::tensor::Tensor;
 use burn_flex::FlexTensor;
-use pulp::{Simd, WithSimd};
 
 use super::autodiff::{BackwardPass, Inputs};
 use super::operand::{self, Operand, values};
 use super::parallel::{self, Shared};
 use super::pool::Buffer;
-use super::simd;
+use super::simd::{self, Loops};
 
 /// Values of a task, about.
 const PART: usize = 1 << 14;
@@ -95,7 +94,7 @@ fn rotate(
         let x = &x[range.clone()];
         // SAFETY: the tasks' ranges are disjoint.
         let y = unsafe { shared.part(range) };
-        simd::dispatch(Rotate { first: rows.start, time, heads, rotated, dim, x, table, sign, y });
+        simd::run_loops(Rotate { first: rows.start, time, heads, rotated, dim, x, table, sign, y });
     });
     y
 }
@@ -113,11 +112,9 @@ struct Rotate<'a> {
     y: &'a mut [f32],
 }
 
-impl WithSimd for Rotate<'_> {
-    type Output = ();
-
+impl Loops for Rotate<'_> {
     #[inline(always)]
-    fn with_simd<S: Simd>(self, _simd: S) {
+    fn run(self) {
         let Self { first, time, heads, rotated, dim, x, table, sign, y } = self;
         let rows = y.chunks_exact_mut(heads * dim).zip(x.chunks_exact(heads * dim));
         for (row, (y, x)) in rows.enumerate() {
@@ -177,7 +174,6 @@ struct Rotary {
 impl BackwardPass<1> for Rotary {
     fn gradients(self, dy: FlexTensor, _needed: [bool; 1]) -> [Option<FlexTensor>; 1] {
         let Self { shape, rotated, table } = self;
-        let dy = operand::contiguous(&dy);
         [Some(operand::tensor(rotate(shape, rotated, values(&dy), values(&table), -1.0), &shape))]
     }
 }

@@ -56,19 +56,43 @@ pub(crate) fn dispatch<O: WithSimd>(operation: O) -> O::Output {
 /// Runs plain loops, compiled for the current instruction set. `work` must be marked `#[inline(always)]`.
 #[inline(always)]
 pub(crate) fn run<R>(work: impl FnMut() -> R) -> R {
-    dispatch(Loops(work))
+    dispatch(Closure(work))
 }
 
 /// Called through `FnMut`: the call of a closure through `FnOnce` may use a function that the compiler does not
 /// inline and therefore compiles without SIMD.
-struct Loops<F>(F);
+struct Closure<F>(F);
 
-impl<R, F: FnMut() -> R> WithSimd for Loops<F> {
+impl<R, F: FnMut() -> R> WithSimd for Closure<F> {
     type Output = R;
 
     #[inline(always)]
     fn with_simd<S: pulp::Simd>(mut self, _simd: S) -> R {
         (self.0)()
+    }
+}
+
+/// Plain loops that are a type and not a closure: the call of a closure is only inlined if it is small, and otherwise
+/// compiled without SIMD.
+pub(crate) trait Loops {
+    /// Must be marked `#[inline(always)]`.
+    fn run(self);
+}
+
+/// Runs loops, compiled for the current instruction set.
+#[inline(always)]
+pub(crate) fn run_loops(loops: impl Loops) {
+    dispatch(Plain(loops));
+}
+
+struct Plain<L>(L);
+
+impl<L: Loops> WithSimd for Plain<L> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: pulp::Simd>(self, _simd: S) {
+        self.0.run();
     }
 }
 

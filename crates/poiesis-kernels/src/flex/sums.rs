@@ -123,3 +123,20 @@ pub(crate) fn of_lanes(mut sums: [f32; LANES]) -> f32 {
     }
     sums[0]
 }
+
+/// Adds to `sums`, for each channel of some rows, its differences from `pivot`, followed by their squares.
+#[inline(always)]
+pub(crate) fn add_differences(rows: &[f32], pivot: &[f32], sums: &mut [f32]) {
+    let channels = pivot.len();
+    let (first, second) = sums.split_at_mut(channels);
+    for row in rows.chunks_exact(channels) {
+        let first = &mut first[..row.len()];
+        let second = &mut second[..row.len()];
+        let pivot = &pivot[..row.len()];
+        for c in 0..row.len() {
+            let d = row[c] - pivot[c];
+            first[c] += d;
+            second[c] += d * d;
+        }
+    }
+}

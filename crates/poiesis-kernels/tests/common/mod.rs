@@ -3,9 +3,22 @@
 
 use std::path::Path;
 
-use burn::tensor::{Device, Tensor, TensorData};
-use poiesis_kernels::SimdLimit;
+use burn::tensor::{Device, Gradients, Tensor, TensorData};
+use poiesis_kernels::{Activation, SimdLimit};
 use safetensors::SafeTensors;
+
+/// Every activation, with one slope.
+pub(crate) const ACTIVATIONS: [Activation; 9] = [
+    Activation::Identity,
+    Activation::Relu,
+    Activation::LeakyRelu(0.2),
+    Activation::Tanh,
+    Activation::Sigmoid,
+    Activation::Softplus,
+    Activation::Elu,
+    Activation::Silu,
+    Activation::Gelu,
+];
 
 /// The best instruction set that this test process may use.
 pub(crate) fn asked_limit() -> SimdLimit {
@@ -54,6 +67,53 @@ pub(crate) fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
     tensor.into_data().try_to_vec::<f32>().unwrap()
 }
 
+/// The same values in f64.
+pub(crate) fn wide(values: &[f32]) -> Vec<f64> {
+    values.iter().map(|&x| f64::from(x)).collect()
+}
+
+/// The gradient of a leaf that has one.
+pub(crate) fn gradient<const D: usize>(leaf: &Tensor<D>, gradients: &Gradients) -> Vec<f32> {
+    values(leaf.grad(gradients).unwrap())
+}
+
+/// The result `y` of an operation, and the gradients of its input and of two parameters if that of `y` is `dy`.
+pub(crate) fn with_gradients<const X: usize, const W: usize, const Y: usize>(
+    y: Tensor<Y>,
+    dy: &[f32],
+    (x, weight, bias): (&Tensor<X>, &Tensor<W>, &Tensor<1>),
+) -> Vec<Vec<f32>> {
+    let dy = tensor(dy, y.dims(), &y.device());
+    let gradients = (y.clone() * dy).sum().backward();
+    let [dweight, dbias] = [gradient(weight, &gradients), gradient(bias, &gradients)];
+    vec![values(y), gradient(x, &gradients), dweight, dbias]
+}
+
+/// Result and every gradient of a normalisation of the last axis of `shape`, with an input that is transposed in memory or not.
+pub(crate) fn run_norm(
+    norm: impl FnOnce(Tensor<3>, Tensor<1>, Tensor<1>) -> Tensor<3>,
+    shape: [usize; 3],
+    transposed: bool,
+) -> Vec<Vec<f32>> {
+    let device = Device::flex().autodiff();
+    let [a, b, channels] = shape;
+    let count = shape.iter().product();
+    let x: Vec<f32> = numbers(count, 1).iter().map(|x| x * 2.0 + 0.5).collect();
+    let memory = if transposed { [a, channels, b] } else { shape };
+    let leaf = tensor(&x, memory, &device).require_grad();
+    let x = if transposed { leaf.clone().swap_dims(1, 2) } else { leaf.clone() };
+    let [gamma, beta] =
+        [2, 3].map(|seed| tensor(&numbers(channels, seed), [channels], &device).require_grad());
+    let y = norm(x, gamma.clone(), beta.clone());
+    with_gradients(y, &numbers(count, 4), (&leaf, &gamma, &beta))
+}
+
+/// A device with autodiff. Also limits the instruction set of this process before anything is computed, if the test asks for it.
+pub(crate) fn autodiff_device() -> Device {
+    poiesis_kernels::limit_simd(asked_limit());
+    Device::flex().autodiff()
+}
+
 /// Asserts that `got` is within `tolerance` of `expected`, relative to the largest expected value.
 pub(crate) fn assert_close(got: &[f32], expected: &[f64], tolerance: f64, what: &str) {
     assert_eq!(got.len(), expected.len(), "{what}: lengths");
@@ -63,6 +123,14 @@ pub(crate) fn assert_close(got: &[f32], expected: &[f64], tolerance: f64, what: 
             (f64::from(g) - e).abs() <= tolerance * scale,
             "{what}: element {i} is {g}, expected {e} (scale {scale})"
         );
+    }
+}
+
+/// [`assert_close`] for each of several outputs.
+pub(crate) fn assert_all_close(got: &[Vec<f32>], expected: &[Vec<f32>], tolerance: f64, what: &str) {
+    assert_eq!(got.len(), expected.len(), "{what}: outputs");
+    for (i, (got, expected)) in got.iter().zip(expected).enumerate() {
+        assert_close(got, &wide(expected), tolerance, &format!("{what}, output {i}"));
     }
 }
 
@@ -104,5 +172,29 @@ impl Fixture {
         assert_eq!(got.dims(), expected.dims(), "{name}: shapes");
         let expected: Vec<f64> = values(expected).into_iter().map(f64::from).collect();
         assert_close(&values(got), &expected, tolerance, name);
+    }
+
+    /// Runs `operation` on the arrays `names`, an input and two parameters, and asserts that the result is the array `y` and that
+    /// the gradients of its sum with `dy` are those called `d` and the name, within `tolerances` of result and gradients. The names
+    /// of arguments and results begin with `prefixes`.
+    pub(crate) fn assert_operation<const X: usize, const W: usize, const Y: usize>(
+        &self,
+        prefixes: [&str; 2],
+        names: [&str; 3],
+        tolerances: [f64; 2],
+        operation: impl FnOnce(Tensor<X>, Tensor<W>, Tensor<1>) -> Tensor<Y>,
+    ) {
+        let device = autodiff_device();
+        let argument = |name: &str| format!("{}{name}", prefixes[0]);
+        let gradient = |name: &str| format!("{}d{name}", prefixes[1]);
+        let x = self.tensor::<X>(&argument(names[0]), &device).require_grad();
+        let weight = self.tensor::<W>(&argument(names[1]), &device).require_grad();
+        let bias = self.tensor::<1>(&argument(names[2]), &device).require_grad();
+        let y = operation(x.clone(), weight.clone(), bias.clone());
+        let gradients = (y.clone() * self.tensor(&argument("dy"), &device)).sum().backward();
+        self.assert_close(&format!("{}y", prefixes[1]), y, tolerances[0]);
+        self.assert_close(&gradient(names[0]), x.grad(&gradients).unwrap(), tolerances[1]);
+        self.assert_close(&gradient(names[1]), weight.grad(&gradients).unwrap(), tolerances[1]);
+        self.assert_close(&gradient(names[2]), bias.grad(&gradients).unwrap(), tolerances[1]);
     }
 }

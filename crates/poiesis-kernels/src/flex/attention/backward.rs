@@ -52,9 +52,9 @@ fn backward_head(saved: &Saved<'_>, [dq_target, dk_target, dv_target]: [Target<'
         let k_columns = &mut k_columns[..gemm.packed_len(dim, count)];
         let v_columns = &mut v_columns[..gemm.packed_len(dim, count)];
         let k_rows = &mut k_rows[..gemm.packed_len(count, dim)];
-        k.pack_transposed(gemm, k_columns, b, &block, kv);
-        v.pack_transposed(gemm, v_columns, b, &block, kv);
-        k.pack(gemm, k_rows, b, &block, kv);
+        gemm.pack(k_columns, &k.columns(b, &block, kv));
+        gemm.pack(v_columns, &v.columns(b, &block, kv));
+        gemm.pack(k_rows, &k.rows(b, &block, kv));
         dk.fill(0.0);
         dv.fill(0.0);
         for (h, tile) in tiles(group, queries) {
@@ -94,13 +94,13 @@ fn backward_head(saved: &Saved<'_>, [dq_target, dk_target, dv_target]: [Target<'
             );
             if dv_target.is_some() {
                 let packed = &mut dy_rows[..gemm.packed_len(rows, dim)];
-                saved.dy.pack(gemm, packed, b, &tile, head);
+                gemm.pack(packed, &saved.dy.rows(b, &tile, head));
                 let right = PackedRows { gemm, packed, rows, first: 0, columns: dim };
                 right.add_product(Left::new(&weights, 1, STRIDE), most, rows, &mut dv);
             }
             if dk_target.is_some() {
                 let packed = &mut q_rows[..gemm.packed_len(rows, dim)];
-                q.pack(gemm, packed, b, &tile, head);
+                gemm.pack(packed, &q.rows(b, &tile, head));
                 let right = PackedRows { gemm, packed, rows, first: 0, columns: dim };
                 right.add_product(Left::new(&dscores, 1, STRIDE), most, rows, &mut dk);
             }

@@ -34,8 +34,8 @@ pub(super) fn forward(size: Size, [q, k, v]: [View<'_>; 3]) -> (Buffer, Buffer) 
             let count = block.len();
             let packed_k = &mut packed_k[..gemm.packed_len(dim, count)];
             let packed_v = &mut packed_v[..gemm.packed_len(count, dim)];
-            k.pack_transposed(gemm, packed_k, b, &block, kv);
-            v.pack(gemm, packed_v, b, &block, kv);
+            gemm.pack(packed_k, &k.columns(b, &block, kv));
+            gemm.pack(packed_v, &v.rows(b, &block, kv));
             for (h, tile) in tiles(group, len) {
                 let first = chunk.start + tile.start;
                 let own = h * len + tile.start..h * len + tile.end;

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::Size;
-use crate::flex::gemm::{Gemm, Left, Matrix};
+use crate::flex::gemm::{Left, Matrix};
 
 /// The layout of heads in an array: row `t` of head `h` of example `b` starts at `start + b · batch + t · time + h · dim`.
 #[derive(Clone, Copy, Debug)]
@@ -55,31 +55,15 @@ impl<'a> View<'a> {
         Left::new(self.from(batch, time, head), self.layout.time, 1)
     }
 
-    /// Packs the rows `times`.
-    pub(super) fn pack(
-        &self,
-        gemm: Gemm,
-        packed: &mut [f32],
-        batch: usize,
-        times: &Range<usize>,
-        head: usize,
-    ) {
-        let source = self.from(batch, times.start, head);
+    /// The rows `times` as a matrix to pack.
+    pub(super) fn rows(&self, batch: usize, times: &Range<usize>, head: usize) -> Matrix<'a> {
         let HeadLayout { time, dim, .. } = self.layout;
-        gemm.pack(packed, &Matrix::strided(source, [times.len(), dim], [time, 1]));
+        Matrix::strided(self.from(batch, times.start, head), [times.len(), dim], [time, 1])
     }
 
-    /// Packs the rows `times` as columns.
-    pub(super) fn pack_transposed(
-        &self,
-        gemm: Gemm,
-        packed: &mut [f32],
-        batch: usize,
-        times: &Range<usize>,
-        head: usize,
-    ) {
-        let source = self.from(batch, times.start, head);
+    /// The rows `times` as the columns of a matrix to pack.
+    pub(super) fn columns(&self, batch: usize, times: &Range<usize>, head: usize) -> Matrix<'a> {
         let HeadLayout { time, dim, .. } = self.layout;
-        gemm.pack(packed, &Matrix::strided(source, [dim, times.len()], [1, time]));
+        Matrix::strided(self.from(batch, times.start, head), [dim, times.len()], [1, time])
     }
 }

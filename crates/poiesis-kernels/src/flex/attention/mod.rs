@@ -162,7 +162,6 @@ struct Attention(State<3>);
 impl BackwardPass<3> for Attention {
     fn gradients(self, dy: FlexTensor, needed: [bool; 3]) -> [Option<FlexTensor>; 3] {
         let Self(state) = self;
-        let dy = operand::contiguous(&dy);
         let Size { batch, queries, keys, heads, kv_heads, dim, .. } = state.size;
         let shapes =
             [[batch, queries, heads, dim], [batch, keys, kv_heads, dim], [batch, keys, kv_heads, dim]];
@@ -186,7 +185,6 @@ struct Packed(State<1>);
 impl BackwardPass<1> for Packed {
     fn gradients(self, dy: FlexTensor, _needed: [bool; 1]) -> [Option<FlexTensor>; 1] {
         let Self(state) = self;
-        let dy = operand::contiguous(&dy);
         let [qkv] = &state.arrays;
         let layouts = packed_layouts(&state.size);
         let mut result = Buffer::take(values(qkv).len());

@@ -47,7 +47,6 @@ struct Convolution {
 impl BackwardPass<3> for Convolution {
     fn gradients(self, dy: FlexTensor, [_, _, bias_needed]: [bool; 3]) -> [Option<FlexTensor>; 3] {
         let Self { geometry: g, x, weight } = self;
-        let dy = operand::contiguous(&dy);
         let dy = values(&dy);
         let dweight = x.map(|x| {
             let (large, small) = if g.transposed { (dy, values(&x)) } else { (values(&x), dy) };

@@ -12,6 +12,13 @@ use crate::flex::partial_sums::add;
 use crate::flex::pool::Buffer;
 use crate::flex::simd;
 
+/// Packed weights of all groups, and the bias.
+#[derive(Clone, Copy)]
+pub(super) struct Weights<'a> {
+    pub(super) packed: &'a [f32],
+    pub(super) bias: Option<&'a [f32]>,
+}
+
 /// A product of the pixels that each cell of a grid reads with weights, one matrix product per tile of cells.
 pub(super) struct TiledProduct {
     pub(super) gemm: Gemm,
@@ -23,13 +30,6 @@ pub(super) struct TiledProduct {
     pub(super) inputs: usize,
     /// Channels that a group writes.
     pub(super) outputs: usize,
-}
-
-/// Packed weights of all groups, and the bias.
-#[derive(Clone, Copy)]
-pub(super) struct Weights<'a> {
-    pub(super) packed: &'a [f32],
-    pub(super) bias: Option<&'a [f32]>,
 }
 
 impl TiledProduct {

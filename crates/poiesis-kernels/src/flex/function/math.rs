@@ -15,6 +15,34 @@ pub(crate) fn softplus(x: f32) -> f32 {
     high + log_one_plus(exp(-x.abs()))
 }
 
+#[inline(always)]
+pub(super) fn tanh(x: f32) -> f32 {
+    let t = exp_minus_one(-2.0 * x.abs());
+    (-t / (2.0 + t)).copysign(x)
+}
+
+/// `x` above 0, `exp(x) − 1` below.
+#[inline(always)]
+pub(super) fn elu(x: f32) -> f32 {
+    let low = exp_minus_one(if x > 0.0 { 0.0 } else { x });
+    if x > 0.0 { x } else { low }
+}
+
+/// `x · sigmoid(x)`
+#[inline(always)]
+pub(super) fn silu(x: f32) -> f32 {
+    // −∞ times 0 would be NaN; the limit is 0.
+    let y = x * sigmoid(x);
+    if x < -200.0 { -0.0 } else { y }
+}
+
+#[inline(always)]
+pub(super) fn silu_derivative(x: f32) -> f32 {
+    let s = sigmoid(x);
+    let x = if x < -200.0 { -200.0 } else { x };
+    s * (1.0 + x * (1.0 - s))
+}
+
 /// Adding this rounds to an integer, in the low bits of the sum: 1.5 · 2²³.
 const ROUND: f32 = 12_582_912.0;
 
@@ -131,7 +159,7 @@ fn log_one_plus(t: f32) -> f32 {
 /// The normal distribution function Φ, by `Φ(−|x|) = exp(−x²/2) · w(|x|)` with a polynomial for `w` in
 /// `1 / (1 + 0.3 |x|)`.
 #[inline(always)]
-pub(super) fn normal_distribution(x: f32) -> f32 {
+fn normal_distribution(x: f32) -> f32 {
     let size = x.abs();
     let near = if size > 20.0 { 20.0 } else { size };
     let u = 1.0 / (1.0 + 0.3 * near);
@@ -144,6 +172,21 @@ pub(super) fn normal_distribution(x: f32) -> f32 {
     let tail = exp(-0.5 * near * near) * w;
     let value = if x > 0.0 { 1.0 - tail } else { tail };
     if x.is_nan() { x } else { value }
+}
+
+#[inline(always)]
+pub(super) fn gelu_derivative(x: f32) -> f32 {
+    const ROOT: f32 = 0.398_942_3;
+    let near = if x < -20.0 { -20.0 } else { x };
+    let near = if near > 20.0 { 20.0 } else { near };
+    normal_distribution(x) + near * ROOT * exp(-0.5 * near * near)
+}
+
+/// `x · Φ(x)`
+#[inline(always)]
+pub(super) fn gelu(x: f32) -> f32 {
+    let y = x * normal_distribution(x);
+    if x < -20.0 { -0.0 } else { y }
 }
 
 /// Coefficients of `w(u)` in ascending powers, fitted at Chebyshev nodes over `0 ≤ |x| ≤ 20`; absolute error 1e-7.

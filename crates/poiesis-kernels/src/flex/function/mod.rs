@@ -12,7 +12,7 @@ pub(crate) mod tests;
 
 pub(crate) use math::{exp, exp_minus_one, log, sigmoid, sin_cos, softplus};
 
-use self::math::normal_distribution;
+use self::math::{elu, gelu, gelu_derivative, silu, silu_derivative, tanh};
 use crate::types::Activation;
 
 /// An elementwise function and its derivative.
@@ -29,43 +29,28 @@ pub(crate) trait Function: Copy + Send + Sync {
 /// Runs `$body` with `$function` standing for the [`Function`] of an [`Activation`].
 macro_rules! with_function {
     ($activation:expr, $function:ident => $body:expr) => {
+        with_function! {
+            @$activation, $function => $body;
+            Identity => Identity,
+            Relu => LeakyRelu(0.0),
+            LeakyRelu(slope) => LeakyRelu(slope),
+            Tanh => Tanh,
+            Sigmoid => Sigmoid,
+            Softplus => Softplus,
+            Elu => Elu,
+            Silu => Silu,
+            Gelu => Gelu,
+        }
+    };
+    (
+        @$activation:expr, $variable:ident => $body:expr;
+        $($variant:ident $(($field:ident))? => $function:ident $(($argument:expr))?,)*
+    ) => {
         match $activation {
-            $crate::types::Activation::Identity => {
-                let $function = $crate::flex::function::Identity;
+            $($crate::types::Activation::$variant $(($field))? => {
+                let $variable = $crate::flex::function::$function $(($argument))?;
                 $body
-            }
-            $crate::types::Activation::Relu => {
-                let $function = $crate::flex::function::LeakyRelu(0.0);
-                $body
-            }
-            $crate::types::Activation::LeakyRelu(slope) => {
-                let $function = $crate::flex::function::LeakyRelu(slope);
-                $body
-            }
-            $crate::types::Activation::Tanh => {
-                let $function = $crate::flex::function::Tanh;
-                $body
-            }
-            $crate::types::Activation::Sigmoid => {
-                let $function = $crate::flex::function::Sigmoid;
-                $body
-            }
-            $crate::types::Activation::Softplus => {
-                let $function = $crate::flex::function::Softplus;
-                $body
-            }
-            $crate::types::Activation::Elu => {
-                let $function = $crate::flex::function::Elu;
-                $body
-            }
-            $crate::types::Activation::Silu => {
-                let $function = $crate::flex::function::Silu;
-                $body
-            }
-            $crate::types::Activation::Gelu => {
-                let $function = $crate::flex::function::Gelu;
-                $body
-            }
+            })*
         }
     };
 }
@@ -80,23 +65,6 @@ pub(crate) fn derivative_from_value(activation: Activation) -> bool {
         // The value of a decreasing line does not determine the sign of its argument.
         Activation::LeakyRelu(slope) => slope >= 0.0,
         other => with_function!(other, function => of(function)),
-    }
-}
-
-#[derive(Clone, Copy)]
-pub(crate) struct Identity;
-
-impl Function for Identity {
-    const DERIVATIVE_FROM_VALUE: bool = true;
-
-    #[inline(always)]
-    fn value(self, x: f32) -> f32 {
-        x
-    }
-
-    #[inline(always)]
-    fn derivative(self, _x: f32, _y: f32) -> f32 {
-        1.0
     }
 }
 
@@ -128,114 +96,32 @@ impl Function for LeakyRelu {
     }
 }
 
-#[derive(Clone, Copy)]
-pub(crate) struct Tanh;
+/// A function without parameters: its name, [`Function::DERIVATIVE_FROM_VALUE`], its value and its derivative.
+macro_rules! function {
+    ($name:ident, $from_value:literal, |$x:ident| $value:expr, |$at:ident, $y:ident| $derivative:expr) => {
+        #[derive(Clone, Copy)]
+        pub(crate) struct $name;
 
-impl Function for Tanh {
-    const DERIVATIVE_FROM_VALUE: bool = true;
+        impl Function for $name {
+            const DERIVATIVE_FROM_VALUE: bool = $from_value;
 
-    #[inline(always)]
-    fn value(self, x: f32) -> f32 {
-        let t = exp_minus_one(-2.0 * x.abs());
-        (-t / (2.0 + t)).copysign(x)
-    }
+            #[inline(always)]
+            fn value(self, $x: f32) -> f32 {
+                $value
+            }
 
-    #[inline(always)]
-    fn derivative(self, _x: f32, y: f32) -> f32 {
-        1.0 - y * y
-    }
+            #[inline(always)]
+            fn derivative(self, $at: f32, $y: f32) -> f32 {
+                $derivative
+            }
+        }
+    };
 }
 
-#[derive(Clone, Copy)]
-pub(crate) struct Sigmoid;
-
-impl Function for Sigmoid {
-    const DERIVATIVE_FROM_VALUE: bool = true;
-
-    #[inline(always)]
-    fn value(self, x: f32) -> f32 {
-        sigmoid(x)
-    }
-
-    #[inline(always)]
-    fn derivative(self, _x: f32, y: f32) -> f32 {
-        y * (1.0 - y)
-    }
-}
-
-#[derive(Clone, Copy)]
-pub(crate) struct Softplus;
-
-impl Function for Softplus {
-    const DERIVATIVE_FROM_VALUE: bool = true;
-
-    #[inline(always)]
-    fn value(self, x: f32) -> f32 {
-        softplus(x)
-    }
-
-    #[inline(always)]
-    fn derivative(self, _x: f32, y: f32) -> f32 {
-        -exp_minus_one(-y)
-    }
-}
-
-#[derive(Clone, Copy)]
-pub(crate) struct Elu;
-
-impl Function for Elu {
-    const DERIVATIVE_FROM_VALUE: bool = true;
-
-    #[inline(always)]
-    fn value(self, x: f32) -> f32 {
-        let low = exp_minus_one(if x > 0.0 { 0.0 } else { x });
-        if x > 0.0 { x } else { low }
-    }
-
-    #[inline(always)]
-    fn derivative(self, _x: f32, y: f32) -> f32 {
-        if y > 0.0 { 1.0 } else { y + 1.0 }
-    }
-}
-
-#[derive(Clone, Copy)]
-pub(crate) struct Silu;
-
-impl Function for Silu {
-    const DERIVATIVE_FROM_VALUE: bool = false;
-
-    #[inline(always)]
-    fn value(self, x: f32) -> f32 {
-        // −∞ times 0 would be NaN; the limit is 0.
-        let y = x * sigmoid(x);
-        if x < -200.0 { -0.0 } else { y }
-    }
-
-    #[inline(always)]
-    fn derivative(self, x: f32, _y: f32) -> f32 {
-        let s = sigmoid(x);
-        let x = if x < -200.0 { -200.0 } else { x };
-        s * (1.0 + x * (1.0 - s))
-    }
-}
-
-#[derive(Clone, Copy)]
-pub(crate) struct Gelu;
-
-impl Function for Gelu {
-    const DERIVATIVE_FROM_VALUE: bool = false;
-
-    #[inline(always)]
-    fn value(self, x: f32) -> f32 {
-        let y = x * normal_distribution(x);
-        if x < -20.0 { -0.0 } else { y }
-    }
-
-    #[inline(always)]
-    fn derivative(self, x: f32, _y: f32) -> f32 {
-        const ROOT: f32 = 0.398_942_3;
-        let near = if x < -20.0 { -20.0 } else { x };
-        let near = if near > 20.0 { 20.0 } else { near };
-        normal_distribution(x) + near * ROOT * exp(-0.5 * near * near)
-    }
-}
+function!(Identity, true, |x| x, |_x, _y| 1.0);
+function!(Tanh, true, |x| tanh(x), |_x, y| 1.0 - y * y);
+function!(Sigmoid, true, |x| sigmoid(x), |_x, y| y * (1.0 - y));
+function!(Softplus, true, |x| softplus(x), |_x, y| -exp_minus_one(-y));
+function!(Elu, true, |x| elu(x), |_x, y| if y > 0.0 { 1.0 } else { y + 1.0 });
+function!(Silu, false, |x| silu(x), |x, _y| silu_derivative(x));
+function!(Gelu, false, |x| gelu(x), |x, _y| gelu_derivative(x));

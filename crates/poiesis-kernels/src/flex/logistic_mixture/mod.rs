@@ -65,7 +65,6 @@ struct LogProb {
 impl BackwardPass<1> for LogProb {
     fn gradients(self, dy: FlexTensor, _needed: [bool; 1]) -> [Option<FlexTensor>; 1] {
         let Self { parameters, x, layout } = self;
-        let dy = operand::contiguous(&dy);
         let result = backward(values(&dy), values(&parameters), values(&x), layout);
         [Some(operand::tensor(result, parameters.layout().shape()))]
     }

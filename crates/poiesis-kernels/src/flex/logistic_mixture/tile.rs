@@ -62,21 +62,9 @@ impl Tile {
 
     #[inline(always)]
     pub(super) fn log_prob(&mut self) -> Lanes {
-        let ParameterLayout { mixtures, channels, .. } = self.layout;
-        for mixture in 0..mixtures {
-            let mut term = self.parameters[mixture];
-            for channel in 0..channels {
-                let mean = self.mean(mixture, channel);
-                let log_scale = &self.parameters[self.layout.log_scale(mixture, channel)];
-                let x = &self.x[channel];
-                for i in 0..TILE {
-                    term[i] += self.bins.bin(x[i], mean[i], log_scale[i]).log_mass();
-                }
-            }
-            self.terms[mixture] = term;
-        }
+        self.write_terms::<false>();
         let mut result = log_sum_exp(&self.terms);
-        let denominator = log_sum_exp(&self.parameters[..mixtures]);
+        let denominator = log_sum_exp(&self.parameters[..self.layout.mixtures]);
         for i in 0..TILE {
             result[i] -= denominator[i];
         }
@@ -87,7 +75,7 @@ impl Tile {
     #[inline(always)]
     pub(super) fn gradient(&mut self, dy: &Lanes) {
         let ParameterLayout { mixtures, channels, .. } = self.layout;
-        self.derivatives_and_terms();
+        self.write_terms::<true>();
         softmax(&mut self.terms);
         softmax(&mut self.parameters[..mixtures]);
         for mixture in 0..mixtures {
@@ -121,8 +109,9 @@ impl Tile {
         }
     }
 
+    /// Writes the terms, and the derivatives if they are wanted.
     #[inline(always)]
-    fn derivatives_and_terms(&mut self) {
+    fn write_terms<const DERIVATIVES: bool>(&mut self) {
         let ParameterLayout { mixtures, channels, .. } = self.layout;
         for mixture in 0..mixtures {
             let mut term = self.parameters[mixture];
@@ -130,13 +119,19 @@ impl Tile {
                 let mean = self.mean(mixture, channel);
                 let log_scale = &self.parameters[self.layout.log_scale(mixture, channel)];
                 let x = &self.x[channel];
-                let [by_mean, by_log_scale] = &mut self.derivatives[mixture * channels + channel];
+                let mut derivatives = [[0.0; TILE]; 2];
+                let [by_mean, by_log_scale] = &mut derivatives;
                 for i in 0..TILE {
                     let bin = self.bins.bin(x[i], mean[i], log_scale[i]);
                     term[i] += bin.log_mass();
-                    [by_mean[i], by_log_scale[i]] = bin.derivatives();
-                    by_log_scale[i] =
-                        if log_scale[i] < self.bins.min_log_scale { 0.0 } else { by_log_scale[i] };
+                    if DERIVATIVES {
+                        [by_mean[i], by_log_scale[i]] = bin.derivatives();
+                        by_log_scale[i] =
+                            if log_scale[i] < self.bins.min_log_scale { 0.0 } else { by_log_scale[i] };
+                    }
+                }
+                if DERIVATIVES {
+                    self.derivatives[mixture * channels + channel] = derivatives;
                 }
             }
             self.terms[mixture] = term;

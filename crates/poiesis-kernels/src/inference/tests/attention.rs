@@ -9,14 +9,17 @@ use crate::testing::{assert_close, numbers, tensor, values};
 /// Sizes of a cache and its queries.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Attention {
-    pub(super) batch: usize,
-    pub(super) time: usize,
-    pub(super) heads: usize,
-    pub(super) kv_heads: usize,
-    pub(super) dim: usize,
+    batch: usize,
+    time: usize,
+    heads: usize,
+    kv_heads: usize,
+    dim: usize,
 }
 
 impl Attention {
+    /// A case large enough for all threads.
+    pub(super) const LARGE: Self = Self { batch: 2, time: 700, heads: 8, kv_heads: 4, dim: 64 };
+
     const CASES: [Self; 5] = [
         Self { batch: 2, time: 530, heads: 4, kv_heads: 2, dim: 24 },
         Self { batch: 1, time: 70, heads: 3, kv_heads: 1, dim: 70 },

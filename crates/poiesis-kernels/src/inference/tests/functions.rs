@@ -8,19 +8,7 @@ use crate::inference::{
     PackedLinear, activate, gate, gate_halves, gru_cell, layer_norm, log_softmax, lstm_cell, rms_norm,
     softmax,
 };
-use crate::testing::{assert_close, numbers, tensor, values};
-
-const ACTIVATIONS: [Activation; 9] = [
-    Activation::Identity,
-    Activation::Relu,
-    Activation::LeakyRelu(0.2),
-    Activation::Tanh,
-    Activation::Sigmoid,
-    Activation::Softplus,
-    Activation::Elu,
-    Activation::Silu,
-    Activation::Gelu,
-];
+use crate::testing::{ACTIVATIONS, assert_close, numbers, tensor, values};
 
 #[test]
 fn functions_are_those_of_tensors_and_the_same_in_a_rest() {

@@ -45,7 +45,7 @@ fn the_same_for_any_number_of_threads() {
         results.push(out.clone());
         gate_halves(&x, 150, Activation::Tanh, Activation::Sigmoid, &mut out[..45_000]);
         results.push(out);
-        let attention = Attention { batch: 2, time: 700, heads: 8, kv_heads: 4, dim: 64 };
+        let attention = Attention::LARGE;
         results.push(attention.run(700, &[600, 1]));
         results
     });

@@ -173,7 +173,7 @@ impl Pairs {
 pub(super) struct TransformLayout {
     pub(super) rows: usize,
     pub(super) columns: usize,
-    pub(super) panel: usize,
+    panel: usize,
     pub(super) pairs: Pairs,
 }
 

@@ -43,7 +43,7 @@ mod weights;
 
 pub(super) use plan::{Plan, choose, choose_for_weights};
 
-use self::images::{dgrad_by, fprop_by};
+use self::images::{Factors, dgrad_by, fprop_by};
 use self::plan::{SchemeName, mirrored, mirrored_taps};
 use self::scheme::{F22, F23, F25, F34, F42, F43};
 use self::weights::wgrad_by;
@@ -69,7 +69,8 @@ macro_rules! with_scheme {
 
 /// See [`super::fprop`].
 pub(super) fn fprop(plan: Plan, g: &Geometry, x: &[f32], weight: &[f32], bias: Option<&[f32]>) -> Buffer {
-    with_scheme!(plan.scheme, fprop_by(plan.gemm, g, x, weight, bias))
+    let factors = Factors { gemm: plan.gemm, g, image: x, weight, bias };
+    with_scheme!(plan.scheme, fprop_by(&factors))
 }
 
 /// See [`super::dgrad`].
@@ -77,7 +78,8 @@ pub(super) fn dgrad(plan: Plan, g: &Geometry, y: &[f32], weight: &[f32], bias: O
     if let Some(mirrored) = mirrored(g) {
         return fprop(plan, &mirrored, y, &mirrored_taps(g, weight), bias);
     }
-    with_scheme!(plan.scheme, dgrad_by(plan.gemm, g, y, weight, bias))
+    let factors = Factors { gemm: plan.gemm, g, image: y, weight, bias };
+    with_scheme!(plan.scheme, dgrad_by(&factors))
 }
 
 /// See [`super::wgrad`].

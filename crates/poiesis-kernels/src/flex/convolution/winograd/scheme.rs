@@ -18,16 +18,14 @@ macro_rules! unrolled {
 
 pub(super) use unrolled;
 
-/// The matrices of `y = Aᵀ ((G g) ⊙ (Bᵀ d))`.
-pub(super) trait Scheme<const RESULTS: usize, const TAPS: usize, const POINTS: usize>:
-    'static
-{
+/// The matrices of `y = Aᵀ ((G g) ⊙ (Bᵀ d))`, for `R` results of `T` taps by `P` points.
+pub(super) trait Scheme<const R: usize, const T: usize, const P: usize>: 'static {
     /// `Bᵀ`
-    const DATA: [[f32; POINTS]; POINTS];
+    const DATA: [[f32; P]; P];
     /// `G`
-    const KERNEL: [[f32; TAPS]; POINTS];
+    const KERNEL: [[f32; T]; P];
     /// `Aᵀ`
-    const RESULT: [[f32; POINTS]; RESULTS];
+    const RESULT: [[f32; P]; R];
     /// Whether transformed factors may be rounded to bf16.
     const ROUNDS: bool = false;
 }
@@ -86,39 +84,39 @@ const SIX_DATA: [[f32; 6]; 6] = [
 ];
 
 /// `G` of six points: the kernel as a polynomial at each of them, and its last tap at ∞.
-pub(super) const fn six_kernel<const TAPS: usize>() -> [[f32; TAPS]; 6] {
-    let mut kernel = [[0.0; TAPS]; 6];
+const fn six_kernel<const T: usize>() -> [[f32; T]; 6] {
+    let mut kernel = [[0.0; T]; 6];
     let mut point = 0;
     while point < 5 {
-        let mut power = SIX[point].1;
-        let mut tap = 0;
-        while tap < TAPS {
-            kernel[point][tap] = power;
-            power *= SIX[point].0;
-            tap += 1;
-        }
+        let (x, factor) = SIX[point];
+        kernel[point] = powers(x, factor);
         point += 1;
     }
-    kernel[5][TAPS - 1] = 1.0;
+    kernel[5][T - 1] = 1.0;
     kernel
 }
 
 /// `Aᵀ` of six points.
-pub(super) const fn six_result<const RESULTS: usize>() -> [[f32; 6]; RESULTS] {
-    let mut result = [[0.0; 6]; RESULTS];
+const fn six_result<const R: usize>() -> [[f32; 6]; R] {
+    let mut result = [[0.0; R]; 6];
     let mut point = 0;
     while point < 5 {
-        let mut power = 1.0;
-        let mut row = 0;
-        while row < RESULTS {
-            result[row][point] = power;
-            power *= SIX[point].0;
-            row += 1;
-        }
+        result[point] = powers(SIX[point].0, 1.0);
         point += 1;
     }
-    result[RESULTS - 1][5] = 1.0;
-    result
+    result[5][R - 1] = 1.0;
+    transpose(result)
+}
+
+/// `first`, `first · x`, `first · x²` …
+const fn powers<const N: usize>(x: f32, first: f32) -> [f32; N] {
+    let mut powers = [first; N];
+    let mut n = 1;
+    while n < N {
+        powers[n] = powers[n - 1] * x;
+        n += 1;
+    }
+    powers
 }
 
 pub(super) struct F43;

@@ -10,7 +10,7 @@ use crate::flex::gemm::Gemm;
 use crate::flex::pool::Buffer;
 use crate::flex::simd;
 use crate::precision::Precision;
-use crate::testing::{assert_close, numbers};
+use crate::testing::{assert_close, numbers, wide};
 
 fn geometry(batch: usize, size: usize, kernel: usize, stride: usize, channels: usize) -> Geometry {
     let padding = (kernel - 1) / 2;
@@ -135,8 +135,7 @@ fn check(plan: Plan, g: &Geometry) {
         return;
     }
     let close = |got: Buffer, expected: Buffer, what: &str| {
-        let expected: Vec<f64> = expected.iter().map(|&x| f64::from(x)).collect();
-        assert_close(&got, &expected, 1e-5, &format!("{what} of {plan:?} {g:?}"));
+        assert_close(&got, &wide(&expected), 1e-5, &format!("{what} of {plan:?} {g:?}"));
     };
     close(
         fprop(plan, g, &x, &weight, Some(&small_bias)),

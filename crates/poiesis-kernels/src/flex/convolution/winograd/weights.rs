@@ -2,35 +2,28 @@
 
 #![expect(unsafe_code, reason = "tasks write to parts of one buffer")]
 
-use std::marker::PhantomData;
 use std::ops::Range;
 
 use super::grid::{Grid, Pairs, TransformLayout};
 use super::plan::pairs_of_tiles;
 use super::products::multiply;
 use super::scheme::Scheme;
-use super::transform::{LargeToTiles, SmallToTiles, SumsToWeights};
+use super::transform::{ImageTiles, LargeToTiles, SmallToTiles, SumsToWeights, transform};
 use crate::flex::convolution::Geometry;
 use crate::flex::gemm::{Gemm, Left, Product, Right, Write};
 use crate::flex::parallel::{self, Shared};
 use crate::flex::partial_sums::{FEW_WEIGHTS, count_of_parts, sum_parts};
 use crate::flex::pool::Buffer;
-use crate::flex::simd;
 
-pub(super) fn wgrad_by<
-    W: Scheme<RESULTS, TAPS, POINTS>,
-    const RESULTS: usize,
-    const TAPS: usize,
-    const POINTS: usize,
->(
+pub(super) fn wgrad_by<W: Scheme<R, T, P>, const R: usize, const T: usize, const P: usize>(
     gemm: Gemm,
     g: &Geometry,
     x: &[f32],
     y: &[f32],
 ) -> Buffer {
     let pairs = pairs_of_tiles(gemm);
-    let grid = Grid::new(g, RESULTS);
-    let (products, large) = (POINTS * POINTS, grid.depth());
+    let grid = Grid::new(g, R);
+    let (products, large) = (P * P, grid.depth());
     // The channels that are adjacent in the weights become the columns of the product.
     let (rows, columns) = if g.transposed { (g.out, large) } else { (large, g.out) };
     let layouts = |count: usize| {
@@ -42,26 +35,15 @@ pub(super) fn wgrad_by<
     };
     let row_tiles = pairs.tiles_of_row();
     // Transforms the tiles of both images, `at` tiles from the first of the layouts.
-    let transform =
+    let to_tiles =
         |tiles: Range<usize>, at: usize, layouts: &[TransformLayout; 2], [large, small]: [&Shared<'_>; 2]| {
-            simd::dispatch_vectors(LargeToTiles::<W, RESULTS, TAPS, POINTS> {
-                grid: &grid,
-                tiles: tiles.clone(),
-                image: x,
-                layout: &layouts[0],
-                at: at / row_tiles,
-                result: large,
-                scheme: PhantomData,
-            });
-            simd::dispatch_vectors(SmallToTiles::<W, RESULTS, TAPS, POINTS> {
-                grid: &grid,
-                tiles,
-                image: y,
-                layout: &layouts[1],
-                at: at / row_tiles,
-                result: small,
-                scheme: PhantomData,
-            });
+            let at = at / row_tiles;
+            let (image, layout) = (x, &layouts[0]);
+            let large = ImageTiles { grid: &grid, tiles: tiles.clone(), image, layout, at, result: large };
+            transform::<W, R, T, P>(LargeToTiles(large));
+            let (image, layout) = (y, &layouts[1]);
+            let small = ImageTiles { grid: &grid, tiles, image, layout, at, result: small };
+            transform::<W, R, T, P>(SmallToTiles(small));
         };
     let multiply = |p: usize,
                     block: Range<usize>,
@@ -91,7 +73,7 @@ pub(super) fn wgrad_by<
                 let tiles = parallel::part(part.len(), step, index);
                 let layouts = layouts(tiles.len());
                 let [large, small] = images.each_mut().map(|image| Shared::new(image));
-                transform(part.start + tiles.start..part.start + tiles.end, 0, &layouts, [&large, &small]);
+                to_tiles(part.start + tiles.start..part.start + tiles.end, 0, &layouts, [&large, &small]);
                 for p in 0..products {
                     let sums = &mut sums[sums_layout.entries(p)];
                     multiply(
@@ -118,7 +100,7 @@ pub(super) fn wgrad_by<
             let [large, small] = images.each_mut().map(|image| Shared::new(image));
             parallel::tasks(parallel::parts(tiles.len(), 16), |task| {
                 let part = parallel::part(tiles.len(), 16, task);
-                transform(
+                to_tiles(
                     tiles.start + part.start..tiles.start + part.end,
                     part.start,
                     &layouts,
@@ -144,13 +126,8 @@ pub(super) fn wgrad_by<
     let mut gradient = Buffer::take(g.weights());
     let shared = Shared::new(&mut gradient);
     parallel::tasks(parallel::parts(rows, 8), |task| {
-        simd::dispatch_vectors(SumsToWeights::<W, RESULTS, TAPS, POINTS> {
-            g,
-            sums: &sums,
-            rows: parallel::part(rows, 8, task),
-            result: &shared,
-            scheme: PhantomData,
-        });
+        let rows = parallel::part(rows, 8, task);
+        transform::<W, R, T, P>(SumsToWeights { g, sums: &sums, rows, result: &shared });
     });
     gradient
 }

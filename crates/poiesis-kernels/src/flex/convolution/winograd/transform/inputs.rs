@@ -2,21 +2,20 @@
 
 #![expect(unsafe_code, reason = "the transforms use dozens of pointers at once")]
 
-use std::marker::PhantomData;
 use std::ops::Range;
 
-use pulp::{Simd, WithSimd};
+use pulp::Simd;
 
 use super::super::GROUP;
 use super::super::grid::{Grid, Pairs, Tile, TransformLayout};
 use super::super::scheme::{Scheme, both_axes, transpose, unrolled};
+use super::Transform;
 use super::vectors::{load, pairs, store};
 use crate::flex::parallel::Shared;
 use crate::flex::pool::Buffer;
 
-/// Transforms the large image's phases, `Bᵀ d B`.
-pub(in super::super) struct LargeToTiles<'a, W, const RESULTS: usize, const TAPS: usize, const POINTS: usize>
-{
+/// Tiles of an image that become rows of a layout.
+pub(in super::super) struct ImageTiles<'a> {
     pub(in super::super) grid: &'a Grid,
     pub(in super::super) tiles: Range<usize>,
     pub(in super::super) image: &'a [f32],
@@ -24,129 +23,116 @@ pub(in super::super) struct LargeToTiles<'a, W, const RESULTS: usize, const TAPS
     /// Row of the layout for the first of `tiles`.
     pub(in super::super) at: usize,
     pub(in super::super) result: &'a Shared<'a>,
-    pub(in super::super) scheme: PhantomData<W>,
 }
 
-impl<W: Scheme<RESULTS, TAPS, POINTS>, const RESULTS: usize, const TAPS: usize, const POINTS: usize> WithSimd
-    for LargeToTiles<'_, W, RESULTS, TAPS, POINTS>
-{
-    type Output = ();
+/// Transforms the large image's phases, `Bᵀ d B`.
+pub(in super::super) struct LargeToTiles<'a>(pub(in super::super) ImageTiles<'a>);
 
+impl Transform for LargeToTiles<'_> {
     #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
+    fn run<S: Simd, W: Scheme<R, T, P>, const R: usize, const T: usize, const P: usize>(self, simd: S) {
+        let grid = self.0.grid;
+        let Grid { large, channels, phases, .. } = *grid;
+        let squares = Squares {
+            count: grid.phases(),
+            channels,
+            line: phases.step * large[1] * channels,
+            pixel: phases.step * channels,
+        };
+        self.0.transform(simd, W::ROUNDS, const { &W::DATA }, squares, |tile, phase, at| {
+            grid.large_pixel(tile, phase, at)
+        });
+    }
+}
+
+/// Transforms the small image, `A y Aᵀ`.
+pub(in super::super) struct SmallToTiles<'a>(pub(in super::super) ImageTiles<'a>);
+
+impl Transform for SmallToTiles<'_> {
+    #[inline(always)]
+    fn run<S: Simd, W: Scheme<R, T, P>, const R: usize, const T: usize, const P: usize>(self, simd: S) {
+        let grid = self.0.grid;
+        let Grid { small, out, .. } = *grid;
+        let squares = Squares { count: 1, channels: out, line: small[1] * out, pixel: out };
+        self.0.transform(simd, W::ROUNDS, const { &transpose(W::RESULT) }, squares, |tile, _, at| {
+            grid.small_pixel(tile, at)
+        });
+    }
+}
+
+/// The squares of pixels of a tile.
+#[derive(Clone, Copy)]
+struct Squares {
+    /// Squares of a tile: the phases of its image.
+    count: usize,
+    channels: usize,
+    /// Distance of the lines of a square in the image.
+    line: usize,
+    /// Distance of the pixels of a line.
+    pixel: usize,
+}
+
+impl ImageTiles<'_> {
+    /// Transforms all squares of the tiles by `matrix`, for a scheme that `rounds` or not. `offset(tile, square, (j, i))`
+    /// is the offset in the image of a pixel of a square, `None` outside the image.
+    #[inline(always)]
+    fn transform<S: Simd, const SIDE: usize, const P: usize>(
+        self,
+        simd: S,
+        rounds: bool,
+        matrix: &'static [[f32; SIDE]; P],
+        squares: Squares,
+        offset: impl Fn(Tile, usize, (usize, usize)) -> Option<usize>,
+    ) {
         // Lets the compiler leave out pairs for schemes that do not round.
-        let pairs = if W::ROUNDS { self.layout.pairs } else { Pairs::None };
-        let copy = POINTS * POINTS * self.grid.channels;
+        let pairs = if rounds { self.layout.pairs } else { Pairs::None };
+        let copy = SIDE * SIDE * squares.channels;
         let mut first = Buffer::take(copy);
         let mut second = Buffer::take(if pairs == Pairs::Tiles { copy } else { 0 });
         let mut tiles = self.grid.walk(self.tiles.clone());
         let mut row = self.at;
         while let Some(tile) = tiles.next() {
             let partner = if pairs == Pairs::Tiles { tiles.next() } else { None };
-            for phase in 0..self.grid.phases() {
+            for square in 0..squares.count {
+                let pixel = |j, i| offset(tile, square, (j, i));
+                let next_pixel = |j, i| offset(partner?, square, (j, i));
                 let next = if pairs == Pairs::Tiles {
-                    Some(self.pixels(simd, partner, phase, &mut second))
+                    Some(squares.pixels::<S, SIDE>(simd, self.image, next_pixel, &mut second))
                 } else {
                     None
                 };
                 let tile = TileOfPixels {
-                    pixels: self.pixels(simd, Some(tile), phase, &mut first),
+                    pixels: squares.pixels::<S, SIDE>(simd, self.image, pixel, &mut first),
                     next,
                     pairs,
-                    channels: self.grid.channels,
+                    channels: squares.channels,
                     row,
-                    column: phase * self.grid.channels,
+                    column: square * squares.channels,
                 };
                 // SAFETY: a pixel has `channels` values, and every row, product and column has its own entry.
-                unsafe { tile.transform(simd, const { &W::DATA }, self.layout, self.result) };
+                unsafe { tile.transform(simd, matrix, self.layout, self.result) };
             }
             row += 1;
         }
     }
 }
 
-impl<W, const RESULTS: usize, const TAPS: usize, const POINTS: usize>
-    LargeToTiles<'_, W, RESULTS, TAPS, POINTS>
-{
-    /// The pixels of a phase of a tile; zeros outside the image and after the last tile.
+impl Squares {
+    /// The pixels of a square; zeros outside the image and after the last tile.
     #[inline(always)]
-    fn pixels<'a, S: Simd>(
-        &'a self,
+    fn pixels<'a, S: Simd, const SIDE: usize>(
+        self,
         simd: S,
-        tile: Option<Tile>,
-        phase: usize,
+        image: &'a [f32],
+        pixel: impl Fn(usize, usize) -> Option<usize>,
         copy: &'a mut [f32],
     ) -> Square<'a> {
-        let Grid { large, channels, phases, .. } = *self.grid;
-        let pixel = |j, i| self.grid.large_pixel(tile?, phase, (j, i));
-        match (pixel(0, 0), pixel(POINTS - 1, POINTS - 1)) {
+        let Self { channels, line, pixel: distance, .. } = self;
+        match (pixel(0, 0), pixel(SIDE - 1, SIDE - 1)) {
             (Some(first), Some(last)) => {
-                let values = &self.image[first..last + channels];
-                Square { values, line: phases.step * large[1] * channels, pixel: phases.step * channels }
+                Square { values: &image[first..last + channels], line, pixel: distance }
             }
-            _ => copy_square::<S, POINTS>(simd, self.image, pixel, channels, copy),
-        }
-    }
-}
-
-/// Transforms the small image, `A y Aᵀ`.
-pub(in super::super) struct SmallToTiles<'a, W, const RESULTS: usize, const TAPS: usize, const POINTS: usize>
-{
-    pub(in super::super) grid: &'a Grid,
-    pub(in super::super) tiles: Range<usize>,
-    pub(in super::super) image: &'a [f32],
-    pub(in super::super) layout: &'a TransformLayout,
-    /// Row of the layout for the first of `tiles`.
-    pub(in super::super) at: usize,
-    pub(in super::super) result: &'a Shared<'a>,
-    pub(in super::super) scheme: PhantomData<W>,
-}
-
-impl<W: Scheme<RESULTS, TAPS, POINTS>, const RESULTS: usize, const TAPS: usize, const POINTS: usize> WithSimd
-    for SmallToTiles<'_, W, RESULTS, TAPS, POINTS>
-{
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        // Lets the compiler leave out pairs for schemes that do not round.
-        let pairs = if W::ROUNDS { self.layout.pairs } else { Pairs::None };
-        let copy = RESULTS * RESULTS * self.grid.out;
-        let mut first = Buffer::take(copy);
-        let mut second = Buffer::take(if pairs == Pairs::Tiles { copy } else { 0 });
-        let mut tiles = self.grid.walk(self.tiles.clone());
-        let mut row = self.at;
-        while let Some(tile) = tiles.next() {
-            let next =
-                if pairs == Pairs::Tiles { Some(self.pixels(simd, tiles.next(), &mut second)) } else { None };
-            let tile = TileOfPixels {
-                pixels: self.pixels(simd, Some(tile), &mut first),
-                next,
-                pairs,
-                channels: self.grid.out,
-                row,
-                column: 0,
-            };
-            // SAFETY: a pixel has `out` values, and every row, product and column has its own entry.
-            unsafe { tile.transform(simd, const { &transpose(W::RESULT) }, self.layout, self.result) };
-            row += 1;
-        }
-    }
-}
-
-impl<W, const RESULTS: usize, const TAPS: usize, const POINTS: usize>
-    SmallToTiles<'_, W, RESULTS, TAPS, POINTS>
-{
-    /// The pixels of a tile; zeros outside the image and after the last tile.
-    #[inline(always)]
-    fn pixels<'a, S: Simd>(&'a self, simd: S, tile: Option<Tile>, copy: &'a mut [f32]) -> Square<'a> {
-        let Grid { small, out, .. } = *self.grid;
-        let pixel = |j, i| self.grid.small_pixel(tile?, (j, i));
-        match (pixel(0, 0), pixel(RESULTS - 1, RESULTS - 1)) {
-            (Some(first), Some(last)) => {
-                Square { values: &self.image[first..last + out], line: small[1] * out, pixel: out }
-            }
-            _ => copy_square::<S, RESULTS>(simd, self.image, pixel, out, copy),
+            _ => copy_square::<S, SIDE>(simd, image, pixel, channels, copy),
         }
     }
 }

@@ -2,27 +2,21 @@
 
 #![expect(unsafe_code, reason = "the transforms use dozens of pointers at once")]
 
-use std::marker::PhantomData;
 use std::ops::Range;
 
-use pulp::{Simd, WithSimd};
+use pulp::Simd;
 
 use super::super::GROUP;
 use super::super::grid::{Pairs, Phases, TransformLayout};
 use super::super::scheme::{Scheme, both_axes, transpose, unrolled};
+use super::Transform;
 use super::vectors::{load, pairs, store};
 use crate::flex::convolution::Geometry;
 use crate::flex::parallel::Shared;
 
 /// Transforms the weights, `G g Gᵀ`, and packs `(phase, channel) × out` if `forward`, else
 /// `out × (phase, channel)`.
-pub(in super::super) struct WeightsToPanel<
-    'a,
-    W,
-    const RESULTS: usize,
-    const TAPS: usize,
-    const POINTS: usize,
-> {
+pub(in super::super) struct WeightsToPanel<'a> {
     pub(in super::super) g: &'a Geometry,
     pub(in super::super) weight: &'a [f32],
     pub(in super::super) forward: bool,
@@ -30,30 +24,25 @@ pub(in super::super) struct WeightsToPanel<
     /// The layout of either all columns or only these.
     pub(in super::super) layout: &'a TransformLayout,
     pub(in super::super) result: &'a Shared<'a>,
-    pub(in super::super) scheme: PhantomData<W>,
 }
 
-impl<W: Scheme<RESULTS, TAPS, POINTS>, const RESULTS: usize, const TAPS: usize, const POINTS: usize> WithSimd
-    for WeightsToPanel<'_, W, RESULTS, TAPS, POINTS>
-{
-    type Output = ();
-
+impl Transform for WeightsToPanel<'_> {
     #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
+    fn run<S: Simd, W: Scheme<R, T, P>, const R: usize, const T: usize, const P: usize>(self, simd: S) {
         let first = if self.layout.columns == self.columns.len() { self.columns.start } else { 0 };
         let rounds = W::ROUNDS && self.layout.pairs != Pairs::None;
         let rows_of_entry = if rounds { 2 } else { 1 };
         for row in (0..self.layout.rows).step_by(GROUP) {
             for column in self.columns.clone().step_by(GROUP) {
-                let taps = self.taps(row * rows_of_entry, column);
+                let taps: Taps<T> = self.taps(row * rows_of_entry, column);
                 let partners =
                     if rounds { Some(self.taps(row * rows_of_entry + GROUP, column)) } else { None };
                 for r in 0..GROUP {
                     let at = self.layout.offset(row + r, column - first);
                     for c in (0..GROUP).step_by(S::F32_LANES) {
-                        let mut values = self.transform(simd, &taps, r, c);
+                        let mut values = of_taps(simd, const { &W::KERNEL }, &taps, r, c);
                         if let Some(partners) = &partners {
-                            values = pairs(simd, values, self.transform(simd, partners, r, c));
+                            values = pairs(simd, values, of_taps(simd, const { &W::KERNEL }, partners, r, c));
                         }
                         // SAFETY: every row, column and product has its own entry.
                         unsafe { self.layout.store(simd, self.result, at + c, values) };
@@ -65,44 +54,42 @@ impl<W: Scheme<RESULTS, TAPS, POINTS>, const RESULTS: usize, const TAPS: usize, 
 }
 
 /// The taps of a group of channels of one image and one of the other.
-type Taps<const TAPS: usize> = [[[[f32; GROUP]; GROUP]; TAPS]; TAPS];
+type Taps<const T: usize> = [[[[f32; GROUP]; GROUP]; T]; T];
 
-impl<W: Scheme<RESULTS, TAPS, POINTS>, const RESULTS: usize, const TAPS: usize, const POINTS: usize>
-    WeightsToPanel<'_, W, RESULTS, TAPS, POINTS>
-{
+impl WeightsToPanel<'_> {
     /// The taps of the groups of channels from `row` and `column` on.
     #[inline(always)]
-    fn taps(&self, row: usize, column: usize) -> Taps<TAPS> {
+    fn taps<const T: usize>(&self, row: usize, column: usize) -> Taps<T> {
         let straight = self.forward != self.g.transposed;
         let (large, out) = if self.forward { (row, column) } else { (column, row) };
-        let mut taps = [[[[0.0; GROUP]; GROUP]; TAPS]; TAPS];
-        unrolled!(j < TAPS => {
-            unrolled!(i < TAPS => {
+        let mut taps = [[[[0.0; GROUP]; GROUP]; T]; T];
+        unrolled!(j < T => {
+            unrolled!(i < T => {
                 weight_block(self.g, self.weight, (large, out), (j, i), straight, &mut taps[j][i]);
             });
         });
         taps
     }
+}
 
-    /// The vectors of all products from row `r` and column `c` of a group on.
-    #[inline(always)]
-    fn transform<S: Simd>(
-        &self,
-        simd: S,
-        taps: &Taps<TAPS>,
-        r: usize,
-        c: usize,
-    ) -> [[S::f32s; POINTS]; POINTS] {
-        let mut w = [[simd.splat_f32s(0.0); TAPS]; TAPS];
-        unrolled!(j < TAPS => {
-            unrolled!(i < TAPS => {
-                let values = &taps[j][i][r][c..c + S::F32_LANES];
-                // SAFETY: the slice has as many values as are read.
-                w[j][i] = unsafe { load::<S>(values.as_ptr()) };
-            });
+/// The vectors of all products from row `r` and column `c` of a group on.
+#[inline(always)]
+fn of_taps<S: Simd, const T: usize, const P: usize>(
+    simd: S,
+    kernel: &'static [[f32; T]; P],
+    taps: &Taps<T>,
+    r: usize,
+    c: usize,
+) -> [[S::f32s; P]; P] {
+    let mut w = [[simd.splat_f32s(0.0); T]; T];
+    unrolled!(j < T => {
+        unrolled!(i < T => {
+            let values = &taps[j][i][r][c..c + S::F32_LANES];
+            // SAFETY: the slice has as many values as are read.
+            w[j][i] = unsafe { load::<S>(values.as_ptr()) };
         });
-        both_axes(simd, const { &W::KERNEL }, w)
-    }
+    });
+    both_axes(simd, kernel, w)
 }
 
 /// The offset in the weights of tap `(j, i)` of a phase, a channel of the large and one of the small image;
@@ -151,23 +138,17 @@ fn weight_block(
 }
 
 /// The gradient of the weights from that of the transformed weights, `Gᵀ u G`.
-pub(in super::super) struct SumsToWeights<'a, W, const RESULTS: usize, const TAPS: usize, const POINTS: usize>
-{
+pub(in super::super) struct SumsToWeights<'a> {
     pub(in super::super) g: &'a Geometry,
     /// Products with rows (phase, channel) and columns out, or the other way round if the weights are transposed.
     pub(in super::super) sums: &'a [f32],
     pub(in super::super) rows: Range<usize>,
     pub(in super::super) result: &'a Shared<'a>,
-    pub(in super::super) scheme: PhantomData<W>,
 }
 
-impl<W: Scheme<RESULTS, TAPS, POINTS>, const RESULTS: usize, const TAPS: usize, const POINTS: usize> WithSimd
-    for SumsToWeights<'_, W, RESULTS, TAPS, POINTS>
-{
-    type Output = ();
-
+impl Transform for SumsToWeights<'_> {
     #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
+    fn run<S: Simd, W: Scheme<R, T, P>, const R: usize, const T: usize, const P: usize>(self, simd: S) {
         let g = self.g;
         let large = Phases::of(g).depth(g.channels);
         let layout = if g.transposed {
@@ -177,12 +158,11 @@ impl<W: Scheme<RESULTS, TAPS, POINTS>, const RESULTS: usize, const TAPS: usize, 
         };
         for row in self.rows {
             for column in (0..layout.columns).step_by(S::F32_LANES) {
-                let u: [[S::f32s; POINTS]; POINTS] =
-                    layout.load(simd, self.sums, row * layout.columns + column);
+                let u: [[S::f32s; P]; P] = layout.load(simd, self.sums, row * layout.columns + column);
                 let values = both_axes(simd, const { &transpose(W::KERNEL) }, u);
                 let (large, out) = if g.transposed { (column, row) } else { (row, column) };
-                unrolled!(j < TAPS => {
-                    unrolled!(i < TAPS => {
+                unrolled!(j < T => {
+                    unrolled!(i < T => {
                         if let Some(at) = weight_offset(g, large, out, (j, i)) {
                             // SAFETY: every tap and pair of channels has its own weight.
                             unsafe {
