@@ -4,10 +4,8 @@
 A whole step: fetch a batch, forward, Bernoulli log-likelihood, backward, Adam, which is PyTorch's fused one in every mode.
 """
 
-import argparse
-
 import torch
-from measure import arguments, autocast, measure
+from measure import arguments, numbers, train
 from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits, conv2d, pad, relu
 
@@ -67,12 +65,8 @@ class GatedPixelCnn(nn.Module):
 
 
 def main():
-    given, model = arguments(MODES)
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--layers", type=int, default=LAYERS)
-    parser.add_argument("--width", type=int, default=WIDTH)
-    parser.add_argument("--head", type=int, default=HEAD)
-    model = parser.parse_args(model)
+    given, words = arguments(MODES)
+    model = numbers(words, layers=LAYERS, width=WIDTH, head=HEAD)
     network = GatedPixelCnn(model.layers, model.width, model.head)
     images = torch.randint(0, 2, (2048, 1, SIDE, SIDE)).float()
     if given.mode != "eager":
@@ -83,17 +77,7 @@ def main():
     def bound(x):
         return binary_cross_entropy_with_logits(network(2 * x - 1), x, reduction="sum") / len(x)
 
-    objective = torch.compile(bound) if given.mode == "compile" else bound
-
-    def step(i):
-        with autocast(given):
-            loss = objective(images[torch.randint(0, len(images), (given.batch,))])
-        adam.zero_grad()
-        loss.backward()
-        adam.step()
-        return loss.detach()
-
-    measure(given, step)
+    train(given, adam, bound, lambda: (images[torch.randint(0, len(images), (given.batch,))],))
 
 
 if __name__ == "__main__":

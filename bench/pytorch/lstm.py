@@ -4,10 +4,8 @@ A whole step: one-hot, forward, backward, Adam, which is PyTorch's fused one in 
 next step without its gradient. `loop` writes the LSTM out in elementary operations, compiled.
 """
 
-import argparse
-
 import torch
-from measure import arguments, autocast, measure
+from measure import arguments, autocast, measure, numbers
 from torch import nn
 from torch.nn.functional import cross_entropy, linear, one_hot
 
@@ -37,13 +35,8 @@ class Loop(nn.Module):
 
 
 def main():
-    given, model = arguments(MODES)
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--characters", type=int, default=65)
-    parser.add_argument("--time", type=int, default=50)
-    parser.add_argument("--hidden", type=int, default=512)
-    parser.add_argument("--layers", type=int, default=2)
-    model = parser.parse_args(model)
+    given, words = arguments(MODES)
+    model = numbers(words, characters=65, time=50, hidden=512, layers=2)
     lstm = nn.LSTM(model.characters, model.hidden, model.layers, batch_first=True)
     head = nn.Linear(model.hidden, model.characters)
     # PyTorch has two biases for each gate where one would do: the second stays 0 and untrained.

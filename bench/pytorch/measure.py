@@ -27,6 +27,14 @@ def arguments(modes):
     return given, model
 
 
+def numbers(words, **defaults):
+    """The whole numbers of a model, from the words that `arguments` left."""
+    parser = argparse.ArgumentParser()
+    for name, default in defaults.items():
+        parser.add_argument(f"--{name}", type=int, default=default)
+    return parser.parse_args(words)
+
+
 def autocast(given):
     """For the forward pass and the loss; the backward pass follows its number types."""
     return torch.autocast("cpu", torch.bfloat16, enabled=given.precision == "bf16")
@@ -42,3 +50,19 @@ def measure(given, step):
     times = times[given.warmup :]
     json.dump({"ms": statistics.median(times), "min_ms": min(times), "loss": loss, "idle": IDLE}, sys.stdout)
     print()
+
+
+def train(given, optimizer, objective, batch):
+    """Times whole steps of training: `objective` gives the loss of what `batch` fetches."""
+    objective = torch.compile(objective) if given.mode == "compile" else objective
+
+    def step(_):
+        inputs = batch()
+        with autocast(given):
+            loss = objective(*inputs)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        return loss.detach()
+
+    measure(given, step)

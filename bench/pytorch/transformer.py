@@ -3,10 +3,8 @@
 A whole step: fetch a batch of text, forward, cross-entropy, backward, AdamW, which is PyTorch's fused one in every mode.
 """
 
-import argparse
-
 import torch
-from measure import arguments, autocast, measure
+from measure import arguments, numbers, train
 from torch import nn
 from torch.nn.functional import cross_entropy, gelu, scaled_dot_product_attention
 
@@ -48,13 +46,8 @@ class Decoder(nn.Module):
 
 
 def main():
-    given, model = arguments(MODES)
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--layers", type=int, default=4)
-    parser.add_argument("--width", type=int, default=128)
-    parser.add_argument("--heads", type=int, default=4)
-    parser.add_argument("--context", type=int, default=64)
-    model = parser.parse_args(model)
+    given, words = arguments(MODES)
+    model = numbers(words, layers=4, width=128, heads=4, context=64)
     decoder = Decoder(model.layers, model.width, model.heads, model.context)
     adam = torch.optim.AdamW(decoder.parameters(), lr=1e-3, weight_decay=0.1, fused=True)
     text = torch.randint(0, VOCABULARY, (100_000,))
@@ -64,18 +57,10 @@ def main():
         logits = decoder(window[:, :-1])
         return cross_entropy(logits.flatten(0, 1), window[:, 1:].flatten())
 
-    objective = torch.compile(bound) if given.mode == "compile" else bound
+    def batch():
+        return (text[torch.randint(0, len(text) - model.context, (given.batch, 1)) + offsets],)
 
-    def step(i):
-        starts = torch.randint(0, len(text) - model.context, (given.batch, 1))
-        with autocast(given):
-            loss = objective(text[starts + offsets])
-        adam.zero_grad()
-        loss.backward()
-        adam.step()
-        return loss.detach()
-
-    measure(given, step)
+    train(given, adam, bound, batch)
 
 
 if __name__ == "__main__":

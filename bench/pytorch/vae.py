@@ -6,7 +6,7 @@ A whole step: fetch a batch, binarise it anew, forward, backward, Adam, which is
 import argparse
 
 import torch
-from measure import arguments, autocast, measure
+from measure import arguments, train
 from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits, elu
 
@@ -84,19 +84,12 @@ def main():
         kl = 0.5 * (mean.square() + log_var.exp() - log_var - 1).sum()
         return (reconstruction + kl) / len(x)
 
-    objective = torch.compile(bound) if given.mode == "compile" else bound
-
-    def step(i):
+    def batch():
         pixels = data[torch.randint(0, len(data), (given.batch,))]
         x = (pixels.float() / 255 > torch.rand(pixels.shape)).float().contiguous(memory_format=layout)
-        with autocast(given):
-            loss = objective(x, torch.randn(given.batch, model.latent))
-        adam.zero_grad()
-        loss.backward()
-        adam.step()
-        return loss.detach()
+        return x, torch.randn(given.batch, model.latent)
 
-    measure(given, step)
+    train(given, adam, bound, batch)
 
 
 if __name__ == "__main__":
