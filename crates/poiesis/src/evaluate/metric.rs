@@ -1,4 +1,4 @@
-//! What every metric has: a name, models it applies to, a result with its protocol; and what it is measured on.
+//! What every metric has: a name, a way to measure it, a result with its protocol; and what it is measured on.
 
 use std::cell::OnceCell;
 use std::time::Instant;
@@ -17,20 +17,16 @@ use crate::trained::Trained;
 const PIECE: usize = 64;
 
 /// Something that can be measured of a trained model on held-out data.
-pub trait Metric: Sync {
+pub struct Metric {
     /// The name of its result in an [`Evaluation`](super::Evaluation).
-    fn name(&self) -> &'static str;
-
-    /// Whether it can be measured of this model on these data.
-    fn applies(&self, trained: &Trained, dataset: &Dataset) -> bool;
-
-    /// Measures it; `None` when the model turns out to lack what it needs.
-    ///
-    /// # Errors
-    ///
-    /// Those of sampling and of reading the data.
-    fn measure(&self, subject: &Subject<'_>, progress: &mut dyn FnMut(Progress)) -> Result<Option<Measured>>;
+    pub name: &'static str,
+    /// Measures it; see [`Measure`].
+    pub measure: Measure,
 }
+
+/// Measures a model and tells of the progress; `None` where the metric cannot be measured of this model on these data. Its errors are
+/// those of sampling and of reading the data.
+pub type Measure = fn(&Subject<'_>, &mut dyn FnMut(Progress)) -> Result<Option<Measured>>;
 
 /// How far a measurement has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
