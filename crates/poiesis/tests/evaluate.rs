@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use poiesis::catalogue;
 use poiesis::config::{DataConfig, Layer, resolve};
@@ -43,13 +43,18 @@ fn trained_on(dataset: &Dataset, config: DataConfig, run: &Path) {
     train(request, &Stop::default(), &mut |_| ()).unwrap();
 }
 
+/// `count` shapes, and a run on them in a folder `run` beside them.
+fn trained_on_shapes(count: usize, root: &Path) -> (Dataset, PathBuf) {
+    let run = root.join("run");
+    let dataset = data::open(&shapes(count), &places(root), &|_| ()).unwrap();
+    trained_on(&dataset, shapes(count), &run);
+    (dataset, run)
+}
+
 #[test]
 fn a_model_is_opened_in_a_line_and_measured() {
     let root = tempfile::tempdir().unwrap();
-    let (places, run) = (places(root.path()), root.path().join("run"));
-    let dataset = data::open(&shapes(300), &places, &|_| ()).unwrap();
-    trained_on(&dataset, shapes(300), &run);
-
+    let (dataset, run) = trained_on_shapes(300, root.path());
     let trained = Trained::open(&run).unwrap();
     assert_eq!((trained.step, trained.weights()), (STEPS, Weights::Ema));
     let raw = Trained::builder().step(STEPS).weights(Weights::Raw).device("cpu:0").open(&run).unwrap();
@@ -58,7 +63,7 @@ fn a_model_is_opened_in_a_line_and_measured() {
     let error = Trained::builder().step(STEPS + 1).open(&run).err().unwrap();
     assert!(error.to_string().contains("step-000000005"), "{error}");
 
-    let again = trained.dataset(None, &places, &|_| ()).unwrap();
+    let again = trained.dataset(None, &places(root.path()), &|_| ()).unwrap();
     assert_eq!(again.card().fingerprint, dataset.card().fingerprint);
     let protocol = Protocol {
         images: Some(10),
@@ -83,7 +88,7 @@ fn a_model_is_opened_in_a_line_and_measured() {
     assert_eq!((near.samples, near.held_out), (100, held_out));
     let names: Vec<&str> = measured.results.keys().map(String::as_str).collect();
     assert_eq!(names, ["bound", "neighbours", "sliced_wasserstein"]);
-    assert!(names.iter().all(|name| METRICS.iter().any(|metric| metric.name() == *name)));
+    assert!(names.iter().all(|name| METRICS.iter().any(|metric| metric.name == *name)));
 
     let kept = measured.keep(trained.path()).unwrap();
     assert_eq!(Evaluation::open(&kept).unwrap(), measured);
@@ -95,10 +100,8 @@ fn a_model_is_opened_in_a_line_and_measured() {
 #[test]
 fn what_cannot_be_measured_is_refused() {
     let root = tempfile::tempdir().unwrap();
-    let (places, run) = (places(root.path()), root.path().join("run"));
-    let dataset = data::open(&shapes(100), &places, &|_| ()).unwrap();
-    trained_on(&dataset, shapes(100), &run);
-    let trained = Trained::open(&run).unwrap();
+    let (dataset, run) = trained_on_shapes(100, root.path());
+    let (trained, places) = (Trained::open(&run).unwrap(), places(root.path()));
     let refused = |dataset: &Dataset, protocol: Protocol| {
         evaluate(&trained, dataset, &protocol, &mut |_| ()).unwrap_err()
     };

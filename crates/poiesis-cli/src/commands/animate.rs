@@ -47,14 +47,14 @@ impl Animate {
             return Err(exists(&out, "--out"));
         }
         let timing = Timing { delay: 1000 / self.fps, hold: 1000 * self.hold, ..Timing::default() };
-        let frame = |index: usize| -> poiesis::Result<Picture> {
+        let mut frame = |index: usize| -> poiesis::Result<Picture> {
             let (picture, _) = Picture::read_png(&frames[index].1)?;
             Ok(picture.enlarged(usize::from(self.scale)))
         };
         let extension = out.extension().map(|extension| extension.to_string_lossy().to_lowercase());
         match extension.as_deref() {
-            Some("gif") => animation::write_gif(&out, frames.len(), timing, frame)?,
-            Some("png" | "apng") => animation::write_apng(&out, frames.len(), timing, frame)?,
+            Some("gif") => animation::write_gif(&out, frames.len(), timing, &mut frame)?,
+            Some("png" | "apng") => animation::write_apng(&out, frames.len(), timing, &mut frame)?,
             _ => {
                 let what = format!("{} is neither a GIF nor a PNG", out.display());
                 return Err(failure(what, "give a name that ends in .gif or .png"));

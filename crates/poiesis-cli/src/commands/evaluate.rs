@@ -134,8 +134,8 @@ fn render(evaluation: &Evaluation) -> String {
         text.push_str(&format!("\nno likelihood: {} does not give one\n", evaluation.model));
     }
     for metric in METRICS {
-        if let Some(measured) = evaluation.results.get(metric.name()) {
-            text.push_str(&section(metric.name(), measured));
+        if let Some(measured) = evaluation.results.get(metric.name) {
+            text.push_str(&section(metric.name, measured));
         }
     }
     text

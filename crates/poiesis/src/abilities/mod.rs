@@ -29,7 +29,25 @@ pub struct Abilities<'a> {
     pub likelihood: Option<Likelihood<'a>>,
 }
 
-impl Abilities<'_> {
+impl<'a> Abilities<'a> {
+    /// Those of a model that gives the exact distribution of each value of an image.
+    pub fn of_images<M: Autoregressive + ImageLikelihood>(model: &'a M) -> Abilities<'a> {
+        Abilities {
+            autoregressive: Some(model),
+            likelihood: Some(Likelihood::Images(model)),
+            ..Abilities::default()
+        }
+    }
+
+    /// Those of a model that gives the exact distribution of each token of a sequence.
+    pub fn of_tokens<M: Autoregressive + TokenLikelihood>(model: &'a M) -> Abilities<'a> {
+        Abilities {
+            autoregressive: Some(model),
+            likelihood: Some(Likelihood::Tokens(model)),
+            ..Abilities::default()
+        }
+    }
+
     /// The abilities in the order in which lists show them.
     pub fn list(&self) -> Vec<Ability> {
         let draws = self.sampler.is_some() || self.latents.is_some() || self.autoregressive.is_some();
@@ -185,6 +203,28 @@ pub enum Likelihood<'a> {
     Tokens(&'a dyn TokenLikelihood),
     /// A bound on log p(x) of images.
     Bound(&'a dyn Bound),
+}
+
+impl<'a> Likelihood<'a> {
+    /// The exact likelihood of images, if it is that.
+    pub fn images(self) -> Option<&'a dyn ImageLikelihood> {
+        if let Likelihood::Images(model) = self { Some(model) } else { None }
+    }
+
+    /// The exact likelihood of sequences, if it is that.
+    pub fn tokens(self) -> Option<&'a dyn TokenLikelihood> {
+        if let Likelihood::Tokens(model) = self { Some(model) } else { None }
+    }
+
+    /// The exact likelihood of points, if it is that.
+    pub fn points(self) -> Option<&'a dyn PointLikelihood> {
+        if let Likelihood::Points(model) = self { Some(model) } else { None }
+    }
+
+    /// The bound on the likelihood of images, if it is that.
+    pub fn bound(self) -> Option<&'a dyn Bound> {
+        if let Likelihood::Bound(model) = self { Some(model) } else { None }
+    }
 }
 
 /// The exact likelihood of images.

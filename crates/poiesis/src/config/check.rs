@@ -4,6 +4,7 @@ use std::fmt::Display;
 
 use serde::{Serialize, de::DeserializeOwned};
 
+use super::to_table;
 use crate::error::{Error, Fault, Result};
 
 /// A section of the configuration: a model's own settings.
@@ -20,7 +21,8 @@ pub trait Settings: Default + Serialize + DeserializeOwned {
 ///
 /// [`Error::InvalidValue`] for one fault, [`Error::InvalidValues`] for several.
 pub fn check(name: &str, settings: &impl Settings) -> Result<()> {
-    let mut faults = Faults { section: format!("{name}."), found: Vec::new() };
+    let (section, values) = (format!("{name}."), to_table(settings)?);
+    let mut faults = Faults { section, values, found: Vec::new() };
     settings.check(&mut faults);
     faults.into_result()
 }
@@ -29,6 +31,7 @@ pub fn check(name: &str, settings: &impl Settings) -> Result<()> {
 #[derive(Clone, Debug, Default)]
 pub struct Faults {
     section: String,
+    values: toml::Table,
     found: Vec<Fault>,
 }
 
@@ -43,13 +46,30 @@ impl Faults {
         });
     }
 
-    /// Adds a fault for each size that is 0.
-    pub fn positive(&mut self, sizes: &[(&str, usize)]) {
-        for (key, size) in sizes {
-            if *size == 0 {
-                self.add(key, size, "a network needs at least one", "give a positive number");
+    /// Adds a fault for each key of the section, a whole number, whose value is refused.
+    ///
+    /// # Panics
+    ///
+    /// When the section has no whole number of that name.
+    pub fn numbers(&mut self, keys: &[&str], fits: impl Fn(i64) -> bool, reason: &str, remedy: &str) {
+        for key in keys {
+            let value = self.values.get(*key).and_then(toml::Value::as_integer);
+            let Some(value) = value else { panic!("no whole number is called `{}{key}`", self.section) };
+            if !fits(value) {
+                self.add(key, value, reason, remedy);
             }
         }
+    }
+
+    /// Adds a fault for each size that is 0; panics as [`numbers`](Faults::numbers) does.
+    pub fn positive(&mut self, keys: &[&str]) {
+        self.numbers(keys, |size| size > 0, "a network needs at least one", "give a positive number");
+    }
+
+    /// Adds a fault for levels of an image's values that a byte does not have; panics as [`numbers`](Faults::numbers) does.
+    pub fn levels_of_bytes(&mut self, key: &str) {
+        let fits = |levels| (2..=256).contains(&levels);
+        self.numbers(&[key], fits, "a value of an image is a byte", "give 2 to 256");
     }
 
     /// Adds a fault for a dropout that is not in [0, 1).

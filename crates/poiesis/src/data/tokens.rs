@@ -224,10 +224,10 @@ impl Tokens {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn three_documents() -> Tokens {
+    pub(in crate::data) fn three_documents() -> Tokens {
         let shape = TokenShape { values: 10, beginnings: 2, length: None };
         Tokens::of_documents(&[vec![1, 2], vec![], vec![3, 4, 5]], Some(vec![0, 1, 1]), shape)
     }

@@ -203,11 +203,7 @@ impl Source for TokenStreams {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn three_documents() -> Tokens {
-        let shape = TokenShape { values: 10, beginnings: 2, length: None };
-        Tokens::of_documents(&[vec![1, 2], vec![], vec![3, 4, 5]], Some(vec![0, 1, 1]), shape)
-    }
+    use crate::data::tokens::tests::three_documents;
 
     #[test]
     fn windows_are_functions_of_the_step_and_fit() {

@@ -1,15 +1,14 @@
 //! The evidence lower bound of held-out data, and the tighter importance-weighted bound.
 
 use burn::tensor::Device;
-use poiesis_collect::{Dataset, View};
+use poiesis_collect::View;
 use serde::{Deserialize, Serialize};
 
-use super::metric::{Measured, Metric, Progress, Subject};
+use super::metric::{Measured, Progress, Subject};
 use super::{encoded, mean_and_error};
 use crate::abilities::{self, Likelihood};
 use crate::data::{ImageShape, PixelEncoding};
 use crate::error::Result;
-use crate::trained::Trained;
 
 /// Images in a batch.
 const BATCH: usize = 100;
@@ -100,36 +99,18 @@ fn log_mean_exp(values: &[f64]) -> f64 {
     max + (values.iter().map(|value| (value - max).exp()).sum::<f64>() / values.len() as f64).ln()
 }
 
-/// The metric of a model that gives a bound.
-pub(super) struct Measure;
-
-impl Metric for Measure {
-    fn name(&self) -> &'static str {
-        "bound"
-    }
-
-    fn applies(&self, trained: &Trained, _: &Dataset) -> bool {
-        likelihood(trained).is_some()
-    }
-
-    fn measure(&self, subject: &Subject<'_>, progress: &mut dyn FnMut(Progress)) -> Result<Option<Measured>> {
-        let Some(model) = likelihood(subject.trained) else { return Ok(None) };
-        let (view, shape) = (subject.held_out.images()?, subject.trained.spec.images()?);
-        let images = subject.images(view);
-        let samples = subject.protocol.importance_samples;
-        let protocol = BoundProtocol { images, samples, seed: subject.protocol.seed };
-        let mut report = Progress::reporter("bound", "images", images as u64, progress);
-        let device = &subject.trained.device;
-        let mut done = |done: usize| report(done as u64);
-        Ok(Some(Measured::timed(|| bound(model, view, shape, protocol, device, &mut done))))
-    }
-}
-
-fn likelihood(trained: &Trained) -> Option<&dyn abilities::Bound> {
-    match trained.likelihood() {
-        Ok(Likelihood::Bound(model)) => Some(model),
-        _ => None,
-    }
+/// Measures the bound of a model that gives one.
+pub(super) fn measure(subject: &Subject<'_>, progress: &mut dyn FnMut(Progress)) -> Result<Option<Measured>> {
+    let likelihood = subject.trained.abilities().likelihood;
+    let Some(model) = likelihood.and_then(Likelihood::bound) else { return Ok(None) };
+    let (view, shape) = (subject.held_out.images()?, subject.trained.spec.images()?);
+    let images = subject.images(view);
+    let samples = subject.protocol.importance_samples;
+    let protocol = BoundProtocol { images, samples, seed: subject.protocol.seed };
+    let mut report = Progress::reporter("bound", "images", images as u64, progress);
+    let device = &subject.trained.device;
+    let mut done = |done: usize| report(done as u64);
+    Ok(Some(Measured::timed(|| bound(model, view, shape, protocol, device, &mut done))))
 }
 
 #[cfg(test)]

@@ -3,15 +3,14 @@
 use std::f64::consts::LN_2;
 
 use burn::tensor::Device;
-use poiesis_collect::{Dataset, View};
+use poiesis_collect::View;
 use serde::{Deserialize, Serialize};
 
-use super::metric::{Measured, Metric, Progress, Subject};
+use super::metric::{Measured, Progress, Subject};
 use super::{encoded, mean_and_error};
 use crate::abilities::{ImageLikelihood, Likelihood};
 use crate::data::{ImageShape, PixelEncoding};
 use crate::error::Result;
-use crate::trained::Trained;
 
 /// Images in a batch.
 const BATCH: usize = 50;
@@ -63,33 +62,15 @@ pub fn image_nll(
     ImageNll { images, seed, encoding: model.encoding(), nats: -mean, nats_error, bits_per_dim }
 }
 
-/// The metric of a model that gives the exact likelihood of images.
-pub(super) struct Measure;
-
-impl Metric for Measure {
-    fn name(&self) -> &'static str {
-        "image_nll"
-    }
-
-    fn applies(&self, trained: &Trained, _: &Dataset) -> bool {
-        likelihood(trained).is_some()
-    }
-
-    fn measure(&self, subject: &Subject<'_>, progress: &mut dyn FnMut(Progress)) -> Result<Option<Measured>> {
-        let Some(model) = likelihood(subject.trained) else { return Ok(None) };
-        let (view, shape) = (subject.held_out.images()?, subject.trained.spec.images()?);
-        let images = subject.images(view);
-        let mut report = Progress::reporter("likelihood", "images", images as u64, progress);
-        let device = &subject.trained.device;
-        let mut done = |done: usize| report(done as u64);
-        let seed = subject.protocol.seed;
-        Ok(Some(Measured::timed(|| image_nll(model, view, shape, images, seed, device, &mut done))))
-    }
-}
-
-fn likelihood(trained: &Trained) -> Option<&dyn ImageLikelihood> {
-    match trained.likelihood() {
-        Ok(Likelihood::Images(model)) => Some(model),
-        _ => None,
-    }
+/// Measures −log p(x) of a model that gives it for images.
+pub(super) fn measure(subject: &Subject<'_>, progress: &mut dyn FnMut(Progress)) -> Result<Option<Measured>> {
+    let likelihood = subject.trained.abilities().likelihood;
+    let Some(model) = likelihood.and_then(Likelihood::images) else { return Ok(None) };
+    let (view, shape) = (subject.held_out.images()?, subject.trained.spec.images()?);
+    let images = subject.images(view);
+    let mut report = Progress::reporter("likelihood", "images", images as u64, progress);
+    let device = &subject.trained.device;
+    let mut done = |done: usize| report(done as u64);
+    let seed = subject.protocol.seed;
+    Ok(Some(Measured::timed(|| image_nll(model, view, shape, images, seed, device, &mut done))))
 }

@@ -1,4 +1,4 @@
-//! Metrics: each has a name, the models it applies to, and a result with its protocol. Also what they are measured on.
+//! Metrics: each has a name, a way to measure it, and a result with its protocol. Also what they are measured on.
 
 use std::cell::OnceCell;
 use std::time::Instant;
@@ -17,20 +17,16 @@ use crate::trained::Trained;
 const PIECE: usize = 64;
 
 /// Something that can be measured of a trained model on held-out data.
-pub trait Metric: Sync {
+pub struct Metric {
     /// The name of its result in an [`Evaluation`](super::Evaluation).
-    fn name(&self) -> &'static str;
-
-    /// Whether it can be measured of this model on these data.
-    fn applies(&self, trained: &Trained, dataset: &Dataset) -> bool;
-
-    /// Measures it; `None` when the model turns out to lack what it needs.
-    ///
-    /// # Errors
-    ///
-    /// Those of sampling and of reading the data.
-    fn measure(&self, subject: &Subject<'_>, progress: &mut dyn FnMut(Progress)) -> Result<Option<Measured>>;
+    pub name: &'static str,
+    /// Measures it; see [`Measure`].
+    pub measure: Measure,
 }
+
+/// Measures a model and reports the progress; `None` where the metric cannot be measured for this model on these data. Its errors are
+/// those of sampling and of reading the data.
+pub type Measure = fn(&Subject<'_>, &mut dyn FnMut(Progress)) -> Result<Option<Measured>>;
 
 /// The progress of a measurement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

@@ -18,7 +18,7 @@ use poiesis_collect::{Dataset, Split, View};
 pub use bound::{Bound, BoundProtocol, bound};
 pub use evaluation::{Evaluation, Protocol};
 pub use image_nll::{ImageNll, image_nll};
-pub use metric::{Measured, Metric, Progress, Subject};
+pub use metric::{Measure, Measured, Metric, Progress, Subject};
 pub use nearest::{Nearest, NeighbourStatistics, Verdict, nearest, neighbour_statistics};
 pub use point_nll::{PointNll, point_nll};
 pub use sliced_wasserstein::{SlicedWasserstein, sliced_wasserstein};
@@ -32,13 +32,13 @@ use crate::run::Machine;
 use crate::trained::Trained;
 
 /// All metrics, in the order in which they are measured and shown.
-pub static METRICS: &[&dyn Metric] = &[
-    &bound::Measure,
-    &image_nll::Measure,
-    &point_nll::Measure,
-    &token_nll::Measure,
-    &sliced_wasserstein::Measure,
-    &nearest::Measure,
+pub static METRICS: &[Metric] = &[
+    Metric { name: "bound", measure: bound::measure },
+    Metric { name: "image_nll", measure: image_nll::measure },
+    Metric { name: "point_nll", measure: point_nll::measure },
+    Metric { name: "token_nll", measure: token_nll::measure },
+    Metric { name: "sliced_wasserstein", measure: sliced_wasserstein::measure },
+    Metric { name: "neighbours", measure: nearest::measure },
 ];
 
 /// Measures every metric that applies to the model and the data; `progress` receives the progress of each.
@@ -55,9 +55,9 @@ pub fn evaluate(
     protocol.check()?;
     let subject = Subject::new(trained, dataset, protocol)?;
     let mut results = BTreeMap::new();
-    for metric in METRICS.iter().filter(|metric| metric.applies(trained, dataset)) {
-        let measured = metric.measure(&subject, progress)?;
-        results.extend(measured.map(|measured| (metric.name().to_owned(), measured)));
+    for metric in METRICS {
+        let measured = (metric.measure)(&subject, progress)?;
+        results.extend(measured.map(|measured| (metric.name.to_owned(), measured)));
     }
     let card = dataset.card();
     Ok(Evaluation {
@@ -136,11 +136,11 @@ fn encoded(
     }
 }
 
-/// Whether the model samples images that can be compared with those of `dataset`.
-fn are_sampled_images(trained: &Trained, dataset: &Dataset) -> bool {
-    trained.spec.images().is_ok()
-        && crate::generate::can_generate(&trained.abilities())
-        && dataset.split(Split::Train).is_some()
+/// Whether the model samples images that can be compared with those it was trained on.
+fn are_sampled_images(subject: &Subject<'_>) -> bool {
+    subject.trained.spec.images().is_ok()
+        && crate::generate::can_generate(&subject.trained.abilities())
+        && subject.dataset.split(Split::Train).is_some()
 }
 
 /// `count` images, or all if there are fewer, spread over the whole split, concatenated.

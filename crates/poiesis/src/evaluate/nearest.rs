@@ -2,14 +2,13 @@
 
 use std::fmt;
 
-use poiesis_collect::{Dataset, Split, View};
+use poiesis_collect::{Split, View};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::metric::{Measured, Metric, Progress, Subject};
+use super::metric::{Measured, Progress, Subject};
 use super::{are_sampled_images, bytes};
 use crate::error::Result;
-use crate::trained::Trained;
 
 /// Number of samples, and of held-out images, whose nearest neighbours are searched.
 const SEARCHED_FOR: usize = 1000;
@@ -136,27 +135,18 @@ pub fn neighbour_statistics(
     }
 }
 
-/// The metric of a model that samples images.
-pub(super) struct Measure;
-
-impl Metric for Measure {
-    fn name(&self) -> &'static str {
-        "neighbours"
+/// Measures both distances for a model that samples images.
+pub(super) fn measure(subject: &Subject<'_>, progress: &mut dyn FnMut(Progress)) -> Result<Option<Measured>> {
+    if !are_sampled_images(subject) {
+        return Ok(None);
     }
-
-    fn applies(&self, trained: &Trained, dataset: &Dataset) -> bool {
-        are_sampled_images(trained, dataset)
-    }
-
-    fn measure(&self, subject: &Subject<'_>, progress: &mut dyn FnMut(Progress)) -> Result<Option<Measured>> {
-        let dims = subject.trained.spec.images()?.dims();
-        let train = subject.dataset.require(Split::Train)?;
-        let samples = subject.samples(progress)?;
-        let few = &samples[..samples.len().min(SEARCHED_FOR * dims)];
-        let held_out = bytes(subject.held_out.images()?, SEARCHED_FOR);
-        progress(Progress::working("nearest neighbours"));
-        Ok(Some(Measured::timed(|| neighbour_statistics(few, &held_out, &train, dims))))
-    }
+    let dims = subject.trained.spec.images()?.dims();
+    let train = subject.dataset.require(Split::Train)?;
+    let samples = subject.samples(progress)?;
+    let few = &samples[..samples.len().min(SEARCHED_FOR * dims)];
+    let held_out = bytes(subject.held_out.images()?, SEARCHED_FOR);
+    progress(Progress::working("nearest neighbours"));
+    Ok(Some(Measured::timed(|| neighbour_statistics(few, &held_out, &train, dims))))
 }
 
 #[cfg(test)]

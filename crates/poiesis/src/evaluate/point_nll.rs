@@ -1,31 +1,30 @@
 //! The exact negative log-likelihood of held-out points.
 
 use burn::tensor::Device;
-use poiesis_collect::{Dataset, View};
+use poiesis_collect::View;
 use serde::{Deserialize, Serialize};
 
 use super::mean_and_error;
-use super::metric::{Measured, Metric, Progress, Subject};
+use super::metric::{Measured, Progress, Subject};
 use crate::abilities::{Likelihood, PointLikelihood};
 use crate::data;
 use crate::error::Result;
-use crate::trained::Trained;
 
-/// Points weighed at a time.
+/// Points in a batch.
 const BATCH: usize = 1000;
 
 /// −log p(x) of held-out points.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PointNll {
-    /// How many of the split's points were weighed, evenly spread over it.
+    /// How many of the split's points were measured, evenly spread over it.
     pub points: usize,
-    /// Mean of −log p(x), a density, in nats for each point.
+    /// Mean of −log p(x), a density, in nats per point.
     pub nats: f64,
     /// Its standard error over points.
     pub nats_error: f64,
 }
 
-/// Weighs `count` points of `view`, evenly spread over it, telling `progress` how many are done.
+/// Measures `count` points of `view`, evenly spread over it; `progress` receives the number done.
 ///
 /// # Panics
 ///
@@ -50,40 +49,22 @@ pub fn point_nll(
     PointNll { points: count, nats: -mean, nats_error }
 }
 
-/// The metric of a model that gives the exact likelihood of points.
-pub(super) struct Measure;
-
-impl Metric for Measure {
-    fn name(&self) -> &'static str {
-        "point_nll"
-    }
-
-    fn applies(&self, trained: &Trained, _: &Dataset) -> bool {
-        likelihood(trained).is_some()
-    }
-
-    fn measure(&self, subject: &Subject<'_>, progress: &mut dyn FnMut(Progress)) -> Result<Option<Measured>> {
-        let Some(model) = likelihood(subject.trained) else { return Ok(None) };
-        let view = subject.held_out.images()?;
-        let count = subject.images(view);
-        let mut report = Progress::reporter("likelihood", "points", count as u64, progress);
-        let device = &subject.trained.device;
-        let mut done = |done: usize| report(done as u64);
-        Ok(Some(Measured::timed(|| point_nll(model, view, count, device, &mut done))))
-    }
-}
-
-fn likelihood(trained: &Trained) -> Option<&dyn PointLikelihood> {
-    match trained.likelihood() {
-        Ok(Likelihood::Points(model)) => Some(model),
-        _ => None,
-    }
+/// Measures −log p of a model that gives it for points.
+pub(super) fn measure(subject: &Subject<'_>, progress: &mut dyn FnMut(Progress)) -> Result<Option<Measured>> {
+    let likelihood = subject.trained.abilities().likelihood;
+    let Some(model) = likelihood.and_then(Likelihood::points) else { return Ok(None) };
+    let view = subject.held_out.images()?;
+    let count = subject.images(view);
+    let mut report = Progress::reporter("likelihood", "points", count as u64, progress);
+    let device = &subject.trained.device;
+    let mut done = |done: usize| report(done as u64);
+    Ok(Some(Measured::timed(|| point_nll(model, view, count, device, &mut done))))
 }
 
 #[cfg(test)]
 mod tests {
     use burn::tensor::Tensor;
-    use poiesis_collect::{Options, Split, collect};
+    use poiesis_collect::{Dataset, Options, Split, collect};
 
     use super::super::validation;
     use super::*;

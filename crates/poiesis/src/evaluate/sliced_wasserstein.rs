@@ -1,14 +1,13 @@
 //! The sliced Wasserstein distance between sets of images (Rabin et al. 2011), which needs no network and works for any size.
 
-use poiesis_collect::{Dataset, Split};
+use poiesis_collect::Split;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::metric::{Measured, Metric, Progress, Subject};
+use super::metric::{Measured, Progress, Subject};
 use super::{are_sampled_images, bytes};
 use crate::error::Result;
 use crate::rng;
-use crate::trained::Trained;
 
 /// A distance with reference distances for scale.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -67,30 +66,21 @@ pub fn sliced_wasserstein(
     SlicedWasserstein { images, directions, seed, distance: mean(0), floor: mean(1), ceiling: mean(2) }
 }
 
-/// The metric of a model that samples images.
-pub(super) struct Measure;
-
-impl Metric for Measure {
-    fn name(&self) -> &'static str {
-        "sliced_wasserstein"
+/// Measures the distance for a model that samples images.
+pub(super) fn measure(subject: &Subject<'_>, progress: &mut dyn FnMut(Progress)) -> Result<Option<Measured>> {
+    if !are_sampled_images(subject) {
+        return Ok(None);
     }
-
-    fn applies(&self, trained: &Trained, dataset: &Dataset) -> bool {
-        are_sampled_images(trained, dataset)
-    }
-
-    fn measure(&self, subject: &Subject<'_>, progress: &mut dyn FnMut(Progress)) -> Result<Option<Measured>> {
-        let dims = subject.trained.spec.images()?.dims();
-        let (held_out, train) = (subject.held_out.images()?, subject.dataset.require(Split::Train)?);
-        let samples = subject.samples(progress)?;
-        // Equal numbers from the whole of each split, since the beginning may have a single class.
-        let count = subject.protocol.samples.min(held_out.len()).min(train.len());
-        let (held_out, train) = (bytes(held_out, count), bytes(&train, count));
-        let (directions, seed) = (subject.protocol.directions, subject.protocol.seed);
-        progress(Progress::working("sliced Wasserstein distance"));
-        let measure = || sliced_wasserstein(samples, &held_out, &train, dims, directions, seed);
-        Ok(Some(Measured::timed(measure)))
-    }
+    let dims = subject.trained.spec.images()?.dims();
+    let (held_out, train) = (subject.held_out.images()?, subject.dataset.require(Split::Train)?);
+    let samples = subject.samples(progress)?;
+    // Equal numbers from the whole of each split, since the beginning may have a single class.
+    let count = subject.protocol.samples.min(held_out.len()).min(train.len());
+    let (held_out, train) = (bytes(held_out, count), bytes(&train, count));
+    let (directions, seed) = (subject.protocol.directions, subject.protocol.seed);
+    progress(Progress::working("sliced Wasserstein distance"));
+    let measure = || sliced_wasserstein(samples, &held_out, &train, dims, directions, seed);
+    Ok(Some(Measured::timed(measure)))
 }
 
 fn unit(mut direction: Vec<f32>) -> Vec<f32> {

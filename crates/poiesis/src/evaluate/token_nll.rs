@@ -1,15 +1,13 @@
 //! The exact negative log-likelihood of held-out tokens: of text, of sound, or of the values of images.
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use poiesis_collect::Dataset;
 use serde::{Deserialize, Serialize};
 
 use super::mean_and_error;
-use super::metric::{Measured, Metric, Progress, Subject};
+use super::metric::{Measured, Progress, Subject};
 use crate::abilities::{Likelihood, TokenLikelihood};
 use crate::data::Tokens;
 use crate::error::Result;
-use crate::trained::Trained;
 
 /// About how many tokens are in a batch.
 const TOKENS: usize = 8192;
@@ -74,35 +72,17 @@ pub fn token_nll(
     TokenNll { tokens: counted, window, stride, nats: -total / counted as f64, nats_error }
 }
 
-/// The metric of a model that gives the exact likelihood of tokens.
-pub(super) struct Measure;
-
-impl Metric for Measure {
-    fn name(&self) -> &'static str {
-        "token_nll"
-    }
-
-    fn applies(&self, trained: &Trained, _: &Dataset) -> bool {
-        likelihood(trained).is_some()
-    }
-
-    fn measure(&self, subject: &Subject<'_>, progress: &mut dyn FnMut(Progress)) -> Result<Option<Measured>> {
-        let Some(model) = likelihood(subject.trained) else { return Ok(None) };
-        let tokens = subject.held_out.tokens(&subject.trained.spec, model.levels())?;
-        // For images, as many tokens as the requested number of images has.
-        let limit = subject.protocol.images.map_or(tokens.len(), |images| {
-            let images = images.min(tokens.documents());
-            if images == 0 { 0 } else { tokens.document(images - 1).end }
-        });
-        let mut report = Progress::reporter("likelihood", "tokens", limit, progress);
-        let device = &subject.trained.device;
-        Ok(Some(Measured::timed(|| token_nll(model, &tokens, limit, device, &mut report))))
-    }
-}
-
-fn likelihood(trained: &Trained) -> Option<&dyn TokenLikelihood> {
-    match trained.likelihood() {
-        Ok(Likelihood::Tokens(model)) => Some(model),
-        _ => None,
-    }
+/// Measures −log p of a model that gives it for tokens.
+pub(super) fn measure(subject: &Subject<'_>, progress: &mut dyn FnMut(Progress)) -> Result<Option<Measured>> {
+    let likelihood = subject.trained.abilities().likelihood;
+    let Some(model) = likelihood.and_then(Likelihood::tokens) else { return Ok(None) };
+    let tokens = subject.held_out.tokens(&subject.trained.spec, model.levels())?;
+    // For images, as many tokens as the requested number of images has.
+    let limit = subject.protocol.images.map_or(tokens.len(), |images| {
+        let images = images.min(tokens.documents());
+        if images == 0 { 0 } else { tokens.document(images - 1).end }
+    });
+    let mut report = Progress::reporter("likelihood", "tokens", limit, progress);
+    let device = &subject.trained.device;
+    Ok(Some(Measured::timed(|| token_nll(model, &tokens, limit, device, &mut report))))
 }

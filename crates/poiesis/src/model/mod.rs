@@ -49,8 +49,11 @@ pub trait Model: Module + Sync + 'static {
     /// [`crate::Error::InvalidValue`] when the configuration does not fit the data.
     fn new(config: &Self::Config, spec: &DataSpec, init: &mut Init) -> Result<Self>;
 
-    /// Its optimizers by name, made from the `[optimizer]` section. The names are part of the checkpoint format.
-    fn optimizers(config: &Self::Config, shared: &OptimizerConfig) -> Vec<(&'static str, Optimizer)>;
+    /// Its optimizers by name, made from the `[optimizer]` section: one called `optimizer`, unless it says otherwise. The names are part
+    /// of the checkpoint format.
+    fn optimizers(_config: &Self::Config, shared: &OptimizerConfig) -> Vec<(&'static str, Optimizer)> {
+        vec![("optimizer", Optimizer::new(shared))]
+    }
 
     /// Initialises parameters that depend on data, before the first step of a new run.
     fn initialize(&mut self, data: &mut Self::Data) {
@@ -91,6 +94,21 @@ pub struct About {
     pub optimizer: fn() -> OptimizerConfig,
     /// Keys of earlier versions in its section, each with the keys that replaced it.
     pub old_keys: &'static [(&'static str, &'static [&'static str])],
+}
+
+impl About {
+    /// What a model leaves out of its own: it learns images, with the defaults of `[train]` and `[optimizer]`. It must say the rest.
+    pub const BASE: About = About {
+        name: "",
+        summary: "",
+        paper: Paper { title: "", authors: "", year: 0, arxiv: "" },
+        media: &[MediaKind::Images],
+        abilities: &[],
+        recipes: &[],
+        train: TrainConfig::default,
+        optimizer: OptimizerConfig::default,
+        old_keys: &[],
+    };
 }
 
 /// A publication.
@@ -142,6 +160,17 @@ pub struct WarningRule {
 }
 
 impl WarningRule {
+    /// Gives a warning of this name, and says what was seen and what to try, when the metrics of a report look wrong.
+    pub fn new(
+        name: &'static str,
+        what: impl Into<String>,
+        remedy: impl Into<String>,
+        when: impl Fn(&MetricValues) -> bool + Send + 'static,
+    ) -> WarningRule {
+        let warning = Warning { name, what: what.into(), remedy: remedy.into() };
+        WarningRule { warning, when: Box::new(when) }
+    }
+
     /// The warning, if the last twenty reports all look wrong; `recent` has the oldest first.
     pub fn apply(&self, recent: &[MetricValues]) -> Option<Warning> {
         let last = recent.get(recent.len().checked_sub(REPORTS)?..)?;
@@ -166,8 +195,8 @@ mod tests {
 
     #[test]
     fn a_warning_needs_twenty_reports_in_a_row() {
-        let warning = Warning { name: "high", what: "x is high".into(), remedy: "lower it".into() };
-        let rule = WarningRule { warning: warning.clone(), when: Box::new(|values| values["x"] > 1.0) };
+        let rule = WarningRule::new("high", "x is high", "lower it", |values| values["x"] > 1.0);
+        let warning = rule.warning.clone();
         let report = |x: f64| MetricValues::from([("x", x)]);
         let mut recent: Vec<_> = (0..19).map(|_| report(2.0)).collect();
         assert_eq!(rule.apply(&recent), None);

@@ -6,32 +6,45 @@ use poiesis_kernels::{ConvOptions, ConvTransposeOptions, conv_transpose2d, conv2
 
 use super::{Init, Initializer};
 
+/// A square kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Square {
+    /// Its height and width.
+    pub side: usize,
+    /// By how many pixels of the larger map it moves from one pixel of the smaller one to the next.
+    pub stride: usize,
+}
+
+impl Square {
+    fn padding(self) -> usize {
+        (self.side - 1) / 2
+    }
+}
+
 /// A convolution with a square kernel.
 #[derive(Module, Debug)]
 pub struct Conv2d {
-    /// `[kernel, kernel, inputs, outputs]`.
+    /// `[side, side, inputs, outputs]`.
     weight: Param<Tensor<4>>,
     /// `[outputs]`.
     bias: Option<Param<Tensor<1>>>,
-    stride: usize,
-    padding: usize,
+    #[module(skip)]
+    kernel: Square,
 }
 
 impl Conv2d {
-    /// Makes a convolution without bias that divides height and width by `stride`, where `stride` divides them. The padding
-    /// is `(kernel - 1) / 2`.
+    /// Makes a convolution without bias that divides height and width by the stride, which must divide them. The padding is
+    /// `(side - 1) / 2`.
     pub fn new(
-        inputs: usize,
-        outputs: usize,
-        kernel: usize,
-        stride: usize,
+        [inputs, outputs]: [usize; 2],
+        kernel: Square,
         initializer: Initializer,
         init: &mut Init,
     ) -> Conv2d {
-        let area = kernel * kernel;
-        let weight =
-            init.weight([kernel, kernel, inputs, outputs], area * inputs, area * outputs, initializer);
-        Conv2d { weight, bias: None, stride, padding: (kernel - 1) / 2 }
+        let area = kernel.side * kernel.side;
+        let shape = [kernel.side, kernel.side, inputs, outputs];
+        let weight = init.weight(shape, area * inputs, area * outputs, initializer);
+        Conv2d { weight, bias: None, kernel }
     }
 
     /// Adds a bias that starts at zero.
@@ -50,7 +63,7 @@ impl Conv2d {
     ///
     /// When `x` does not have `inputs` channels.
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let options = ConvOptions::new([self.stride; 2], [self.padding; 2]);
+        let options = ConvOptions::new([self.kernel.stride; 2], [self.kernel.padding(); 2]);
         conv2d(x, self.weight.val(), self.bias.as_ref().map(Param::val), &options)
     }
 }
@@ -58,37 +71,34 @@ impl Conv2d {
 /// A transposed convolution with a square kernel: the adjoint of [`Conv2d`], which multiplies height and width.
 #[derive(Module, Debug)]
 pub struct ConvTranspose2d {
-    /// `[kernel, kernel, inputs, outputs]`.
+    /// `[side, side, inputs, outputs]`.
     weight: Param<Tensor<4>>,
     /// `[outputs]`.
     bias: Option<Param<Tensor<1>>>,
-    stride: usize,
-    padding: usize,
     output_padding: usize,
+    #[module(skip)]
+    kernel: Square,
 }
 
 impl ConvTranspose2d {
-    /// Makes a transposed convolution without bias that multiplies height and width by `stride`.
+    /// Makes a transposed convolution without bias that multiplies height and width by the stride.
     ///
     /// # Panics
     ///
-    /// When `kernel` is below `stride`, which would leave gaps in the output.
+    /// When the side is below the stride, which would leave gaps in the output.
     pub fn new(
-        inputs: usize,
-        outputs: usize,
-        kernel: usize,
-        stride: usize,
+        [inputs, outputs]: [usize; 2],
+        kernel: Square,
         initializer: Initializer,
         init: &mut Init,
     ) -> ConvTranspose2d {
-        assert!(kernel >= stride, "a kernel of {kernel} leaves gaps at stride {stride}");
-        let padding = (kernel - 1) / 2;
-        // out = (in - 1) stride - 2 padding + kernel + output padding, which must be stride · in.
-        let output_padding = stride + 2 * padding - kernel;
-        let fan_in = kernel * kernel * inputs / (stride * stride);
-        let fan_out = kernel * kernel * outputs;
-        let weight = init.weight([kernel, kernel, inputs, outputs], fan_in, fan_out, initializer);
-        ConvTranspose2d { weight, bias: None, stride, padding, output_padding }
+        let Square { side, stride } = kernel;
+        assert!(side >= stride, "a kernel of {side} leaves gaps at stride {stride}");
+        // out = (in - 1) stride - 2 padding + side + output padding, which must be stride · in.
+        let output_padding = stride + 2 * kernel.padding() - side;
+        let (fan_in, fan_out) = (side * side * inputs / (stride * stride), side * side * outputs);
+        let weight = init.weight([side, side, inputs, outputs], fan_in, fan_out, initializer);
+        ConvTranspose2d { weight, bias: None, kernel, output_padding }
     }
 
     /// Adds a bias that starts at zero.
@@ -108,8 +118,8 @@ impl ConvTranspose2d {
     /// When `x` does not have `inputs` channels.
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let options = ConvTransposeOptions {
-            stride: [self.stride; 2],
-            padding: [[self.padding; 2]; 2],
+            stride: [self.kernel.stride; 2],
+            padding: [[self.kernel.padding(); 2]; 2],
             output_padding: [self.output_padding; 2],
             dilation: [1; 2],
             groups: 1,

@@ -6,14 +6,16 @@ mod array;
 mod conv;
 mod init;
 mod linear;
+mod named;
 mod norm;
 mod state_dict;
 
 pub use array::{Array, Arrays};
 use burn::tensor::Tensor;
-pub use conv::{Conv2d, ConvTranspose2d};
+pub use conv::{Conv2d, ConvTranspose2d, Square};
 pub use init::{Init, Initializer};
 pub use linear::Linear;
+pub use named::{NamedMapper, NamedVisitor, map_named, visit_named};
 pub use norm::{BatchNorm, Mode};
 pub use poiesis_kernels::{Activation, activate};
 pub use state_dict::{StateDict, StateTensor, num_parameters, parameters_by_part, values};

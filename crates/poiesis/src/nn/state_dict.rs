@@ -4,9 +4,10 @@
 
 use std::collections::BTreeMap;
 
-use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor, TensorData};
 
+use super::named::{NamedMapper, NamedVisitor, map_named, visit_named};
 use super::{Array, Arrays};
 
 /// One array: its shape and its values, flat in row-major order.
@@ -45,18 +46,9 @@ pub struct StateDict(BTreeMap<String, StateTensor>);
 impl StateDict {
     /// Collects the arrays of `network`, named by their field paths.
     pub fn of<M: Module>(network: &M) -> StateDict {
-        StateDict::prefixed(Vec::new(), network)
-    }
-
-    /// Collects the arrays of `network`, each name prefixed with `name` and a dot.
-    pub fn of_part<M: Module>(name: &str, network: &M) -> StateDict {
-        StateDict::prefixed(vec![name.to_owned()], network)
-    }
-
-    fn prefixed<M: Module>(path: Vec<String>, network: &M) -> StateDict {
-        let mut collect = Collect { path, found: BTreeMap::new() };
-        network.visit(&mut collect);
-        StateDict(collect.found)
+        let mut state = StateDict::default();
+        visit_named(network, &mut state);
+        state
     }
 
     /// Joins two disjoint sets of arrays.
@@ -71,8 +63,8 @@ impl StateDict {
     ///
     /// A sentence naming the first array that is missing or has another shape.
     pub fn load_into<M: Module>(&self, network: M) -> Result<M, String> {
-        let mut load = Load { path: Vec::new(), state: self, fault: None };
-        let network = network.map(&mut load);
+        let mut load = Load { state: self, fault: None };
+        let network = map_named(network, &mut load);
         load.fault.map_or(Ok(network), Err)
     }
 
@@ -139,79 +131,46 @@ pub fn num_parameters<M: Module>(network: &M) -> usize {
 
 /// The number of parameters of each part of `network`, by the name of its field and in the order of the fields.
 pub fn parameters_by_part<M: Module>(network: &M) -> Vec<(String, usize)> {
-    let mut count = Count { path: Vec::new(), parts: Vec::new() };
-    network.visit(&mut count);
-    count.parts
+    let mut count = Count(Vec::new());
+    visit_named(network, &mut count);
+    count.0
 }
 
-struct Count {
-    path: Vec<String>,
-    parts: Vec<(String, usize)>,
-}
+struct Count(Vec<(String, usize)>);
 
-impl ModuleVisitor for Count {
-    fn enter_module(&mut self, name: &str, _container_type: &str) {
-        self.path.push(name.to_owned());
-    }
-
-    fn exit_module(&mut self, _name: &str, _container_type: &str) {
-        self.path.pop();
-    }
-
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        if self.path.last().is_some_and(|name| name == "running_mean" || name == "running_var") {
+impl NamedVisitor for Count {
+    fn visit<const D: usize>(&mut self, name: &str, param: &Param<Tensor<D>>) {
+        if matches!(name.rsplit('.').next(), Some("running_mean" | "running_var")) {
             return;
         }
-        let (part, count) =
-            (self.path.first().cloned().unwrap_or_default(), param.dims().iter().product::<usize>());
-        match self.parts.last_mut() {
-            Some((last, sum)) if *last == part => *sum += count,
-            _ => self.parts.push((part, count)),
+        let part = name.split('.').next().unwrap_or_default();
+        let count = param.dims().iter().product::<usize>();
+        match self.0.last_mut() {
+            Some((last, sum)) if last == part => *sum += count,
+            _ => self.0.push((part.to_owned(), count)),
         }
     }
 }
 
-struct Collect {
-    path: Vec<String>,
-    found: BTreeMap<String, StateTensor>,
-}
-
-impl ModuleVisitor for Collect {
-    fn enter_module(&mut self, name: &str, _container_type: &str) {
-        self.path.push(name.to_owned());
-    }
-
-    fn exit_module(&mut self, _name: &str, _container_type: &str) {
-        self.path.pop();
-    }
-
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+/// Collects the arrays of a network.
+impl NamedVisitor for StateDict {
+    fn visit<const D: usize>(&mut self, name: &str, param: &Param<Tensor<D>>) {
         let tensor = param.val().inner();
         let shape = tensor.dims();
         let values = tensor.reshape([shape.iter().product::<usize>()]);
-        self.found.insert(self.path.join("."), StateTensor { shape: shape.to_vec(), values });
+        self.insert(name.to_owned(), StateTensor { shape: shape.to_vec(), values });
     }
 }
 
 struct Load<'a> {
-    path: Vec<String>,
     state: &'a StateDict,
     fault: Option<String>,
 }
 
-impl ModuleMapper for Load<'_> {
-    fn enter_module(&mut self, name: &str, _container_type: &str) {
-        self.path.push(name.to_owned());
-    }
-
-    fn exit_module(&mut self, _name: &str, _container_type: &str) {
-        self.path.pop();
-    }
-
-    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let name = self.path.join(".");
+impl NamedMapper for Load<'_> {
+    fn map<const D: usize>(&mut self, name: &str, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         let shape = param.dims();
-        let Some(weight) = self.state.0.get(&name) else {
+        let Some(weight) = self.state.0.get(name) else {
             self.fault.get_or_insert(format!("`{name}` is missing"));
             return param;
         };

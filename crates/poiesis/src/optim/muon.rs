@@ -12,10 +12,10 @@
 
 use std::collections::BTreeMap;
 
-use burn::module::{Module, ModuleMapper, Param};
+use burn::module::{Module, Param};
 use burn::tensor::{Gradients, Tensor};
 
-use crate::nn::{StateDict, StateTensor};
+use crate::nn::{NamedMapper, StateDict, StateTensor, map_named};
 
 /// Coefficients of x ← a x + b x³ + c x⁵, which brings singular values in (0, 1] to about 0.7 to 1.2 in five iterations
 /// (Jordan et al. 2024).
@@ -55,7 +55,7 @@ impl Muon {
     /// remaining gradients are for another optimizer.
     pub fn step<M: Module>(&mut self, network: M, gradients: &mut Gradients, schedule: f64) -> M {
         let (config, momentum) = (self.config, &mut self.momentum);
-        network.map(&mut Move { path: Vec::new(), gradients, momentum, config, schedule })
+        map_named(network, &mut Move { gradients, momentum, config, schedule })
     }
 
     /// The momenta, for saving; each name is prefixed with `name` and a dot.
@@ -81,25 +81,15 @@ impl Muon {
 }
 
 struct Move<'a> {
-    path: Vec<String>,
     gradients: &'a mut Gradients,
     momentum: &'a mut BTreeMap<String, StateTensor>,
     config: MuonConfig,
     schedule: f64,
 }
 
-impl ModuleMapper for Move<'_> {
-    fn enter_module(&mut self, name: &str, _container_type: &str) {
-        self.path.push(name.to_owned());
-    }
-
-    fn exit_module(&mut self, _name: &str, _container_type: &str) {
-        self.path.pop();
-    }
-
-    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let name = self.path.join(".");
-        if !(self.config.takes)(&name) {
+impl NamedMapper for Move<'_> {
+    fn map<const D: usize>(&mut self, name: &str, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        if !(self.config.takes)(name) {
             return param;
         }
         let Some(gradient) = param.val().grad_remove(self.gradients) else { return param };
@@ -108,13 +98,13 @@ impl ModuleMapper for Move<'_> {
         let outputs = shape[D - 1];
         let inputs = shape[..D - 1].iter().product();
         let gradient = gradient.reshape([inputs, outputs]);
-        let momentum = match self.momentum.remove(&name) {
+        let momentum = match self.momentum.remove(name) {
             Some(kept) => kept.values.reshape([inputs, outputs]) * self.config.momentum + gradient.clone(),
             None => gradient.clone(),
         };
         let ahead = gradient + momentum.clone() * self.config.momentum;
         let kept = StateTensor { shape: shape.to_vec(), values: momentum.reshape([inputs * outputs]) };
-        self.momentum.insert(name, kept);
+        self.momentum.insert(name.to_owned(), kept);
         let rate = self.config.learning_rate * self.schedule;
         let wide = (outputs as f64 / inputs as f64).max(1.0).sqrt();
         let moved = orthogonal(ahead, self.config.rounds) * (rate * wide);

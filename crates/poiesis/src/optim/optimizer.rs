@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Gradients, Tensor, TensorData};
 use poiesis_kernels::{OptimizerKind as UpdateKind, UpdateStep, squared_norm, update};
 
 use super::{Muon, MuonConfig, OptimizerConfig, OptimizerKind};
-use crate::nn::{StateDict, StateTensor};
+use crate::nn::{NamedMapper, StateDict, StateTensor, map_named};
 
 /// The names under which the state of an algorithm is saved, in its order.
 fn state_names(update: &UpdateKind) -> &'static [&'static str] {
@@ -75,7 +75,7 @@ impl Optimizer {
             gradient_scale: self.gradient_scale(&network, gradients),
         };
         let clip_value = config.clip_value;
-        network.map(&mut Move { path: Vec::new(), gradients, states: &mut self.states, clip_value, step })
+        map_named(network, &mut Move { gradients, states: &mut self.states, clip_value, step })
     }
 
     /// The factor that clips the norm of all gradients to the configured maximum.
@@ -140,28 +140,18 @@ fn is_inner_kernel(name: &str) -> bool {
 }
 
 struct Move<'a> {
-    path: Vec<String>,
     gradients: &'a mut Gradients,
     states: &'a mut BTreeMap<String, Vec<Tensor<1>>>,
     clip_value: f64,
     step: UpdateStep,
 }
 
-impl ModuleMapper for Move<'_> {
-    fn enter_module(&mut self, name: &str, _container_type: &str) {
-        self.path.push(name.to_owned());
-    }
-
-    fn exit_module(&mut self, _name: &str, _container_type: &str) {
-        self.path.pop();
-    }
-
-    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+impl NamedMapper for Move<'_> {
+    fn map<const D: usize>(&mut self, name: &str, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         let Some(mut gradient) = param.val().grad_remove(self.gradients) else { return param };
         if self.clip_value > 0.0 {
             gradient = gradient.clamp(-self.clip_value, self.clip_value);
         }
-        let name = self.path.join(".");
         let mut step = self.step.clone();
         if D < 2 {
             step.decoupled_weight_decay = 0.0;
@@ -170,9 +160,9 @@ impl ModuleMapper for Move<'_> {
             let value = value.inner();
             let zeros = || Tensor::zeros([value.dims().iter().product::<usize>()], &value.device());
             let fresh = || (0..step.kind.states()).map(|_| zeros()).collect();
-            let states = self.states.remove(&name).unwrap_or_else(fresh);
+            let states = self.states.remove(name).unwrap_or_else(fresh);
             let updated = update(value, gradient, states, None, &step);
-            self.states.insert(name, updated.states);
+            self.states.insert(name.to_owned(), updated.states);
             updated.parameter.autodiff().require_grad()
         })
     }

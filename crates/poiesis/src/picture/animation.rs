@@ -30,6 +30,9 @@ impl Default for Timing {
     }
 }
 
+/// Frames by their numbers from 0, made when they are asked for.
+pub type Frames<'a> = dyn FnMut(usize) -> Result<Picture> + 'a;
+
 /// Writes `count` frames as a GIF. `frame` is called twice for some indices: once to choose the colours, once to draw.
 ///
 /// Grey frames keep all their values. For coloured ones a palette of 256 colours is chosen for all frames together
@@ -40,14 +43,9 @@ impl Default for Timing {
 ///
 /// # Panics
 /// When `count` is 0.
-pub fn write_gif(
-    path: &Path,
-    count: usize,
-    timing: Timing,
-    mut frame: impl FnMut(usize) -> Result<Picture>,
-) -> Result<()> {
+pub fn write_gif(path: &Path, count: usize, timing: Timing, frame: &mut Frames<'_>) -> Result<()> {
     assert!(count > 0, "an animation needs a frame");
-    let mut palette = Palette::choose(count, &mut frame)?;
+    let mut palette = Palette::choose(count, frame)?;
     let first = frame(0)?;
     let size = (first.width(), first.height());
     let (Ok(width), Ok(height)) = (u16::try_from(size.0), u16::try_from(size.1)) else {
@@ -94,12 +92,7 @@ pub fn write_gif(
 ///
 /// # Panics
 /// When `count` is 0.
-pub fn write_apng(
-    path: &Path,
-    count: usize,
-    timing: Timing,
-    mut frame: impl FnMut(usize) -> Result<Picture>,
-) -> Result<()> {
+pub fn write_apng(path: &Path, count: usize, timing: Timing, frame: &mut Frames<'_>) -> Result<()> {
     assert!(count > 0, "an animation needs a frame");
     let fail = |error: png::EncodingError| match error {
         png::EncodingError::IoError(error) => Error::io("write", path)(error),
@@ -165,7 +158,7 @@ struct Palette {
 
 impl Palette {
     /// Chooses the colours from pixels spread evenly over up to 32 frames, the last one among them.
-    fn choose(count: usize, frame: &mut impl FnMut(usize) -> Result<Picture>) -> Result<Self> {
+    fn choose(count: usize, frame: &mut Frames<'_>) -> Result<Self> {
         const FRAMES: usize = 32;
         const PIXELS: usize = 400_000;
         let looked_at = count.min(FRAMES);
@@ -252,7 +245,7 @@ mod tests {
     fn a_gif_shows_the_frames_in_order_and_holds_the_last() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.gif");
-        write_gif(&path, 10, TIMING, frame).unwrap();
+        write_gif(&path, 10, TIMING, &mut frame).unwrap();
         let (frames, repeat) = decode_gif(&path);
         assert_eq!(repeat, gif::Repeat::Infinite);
         assert_eq!(
@@ -270,7 +263,7 @@ mod tests {
             assert!(mean < 3.0, "the colours of frame {index} are {mean} of 255 off");
         }
         let bytes = fs::read(&path).unwrap();
-        write_gif(&path, 10, TIMING, frame).unwrap();
+        write_gif(&path, 10, TIMING, &mut frame).unwrap();
         assert_eq!(fs::read(&path).unwrap(), bytes, "the same frames give the same bytes");
     }
 
@@ -281,7 +274,7 @@ mod tests {
         let grey = |index: usize| {
             Ok(Picture::new(16, 16, 1, (0..=255).map(|value: u8| value.wrapping_add(index as u8)).collect()))
         };
-        write_gif(&path, 2, Timing { plays: 3, ..TIMING }, grey).unwrap();
+        write_gif(&path, 2, Timing { plays: 3, ..TIMING }, &mut { grey }).unwrap();
         let (frames, repeat) = decode_gif(&path);
         assert_eq!(repeat, gif::Repeat::Finite(2));
         for (index, (pixels, _)) in frames.iter().enumerate() {
@@ -294,7 +287,7 @@ mod tests {
     fn an_apng_keeps_every_pixel() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.png");
-        write_apng(&path, 6, TIMING, frame).unwrap();
+        write_apng(&path, 6, TIMING, &mut frame).unwrap();
         let mut reader = png::Decoder::new(BufReader::new(File::open(&path).unwrap())).read_info().unwrap();
         let control = *reader.info().animation_control().unwrap();
         assert_eq!((control.num_frames, control.num_plays), (6, 0));
@@ -317,16 +310,16 @@ mod tests {
             if index == 1 { Picture::read_png(Path::new("absent.png")).map(|p| p.0) } else { frame(0) }
         };
         for path in ["a.gif", "a.png"].map(|name| folder.path().join(name)) {
-            let write = |frame: &dyn Fn(usize) -> Result<Picture>| {
+            let write = |frame: &mut Frames<'_>| {
                 if path.ends_with("a.gif") {
                     write_gif(&path, 2, TIMING, frame)
                 } else {
                     write_apng(&path, 2, TIMING, frame)
                 }
             };
-            let message = write(&growing).unwrap_err().to_string();
+            let message = write(&mut { growing }).unwrap_err().to_string();
             assert!(message.contains("frame 1 is 5×4 and the first 4×4"), "{message}");
-            assert!(write(&unreadable).unwrap_err().to_string().contains("absent.png"));
+            assert!(write(&mut { unreadable }).unwrap_err().to_string().contains("absent.png"));
         }
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
     }

@@ -134,18 +134,14 @@ fn draw_spectrum(canvas: &mut Canvas, columns: &[[f64; SPECTRUM]], top: usize) {
 
 /// A colour map of rising lightness, from black through violet and orange to pale yellow.
 fn heat(strength: f64) -> [u8; 3] {
-    const STOPS: [[f64; 3]; 6] = [
-        [6.0, 5.0, 14.0],
-        [52.0, 16.0, 92.0],
-        [124.0, 30.0, 122.0],
-        [206.0, 66.0, 94.0],
-        [250.0, 146.0, 86.0],
-        [252.0, 250.0, 196.0],
-    ];
+    const STOPS: [u32; 6] = [0x06_05_0e, 0x34_10_5c, 0x7c_1e_7a, 0xce_42_5e, 0xfa_92_56, 0xfc_fa_c4];
     let place = strength * (STOPS.len() - 1) as f64;
     let below = (place as usize).min(STOPS.len() - 2);
     let share = place - below as f64;
-    std::array::from_fn(|i| (STOPS[below][i] * (1.0 - share) + STOPS[below + 1][i] * share).round() as u8)
+    let channel = |stop: u32, i: usize| f64::from(stop >> (16 - 8 * i) & 255);
+    std::array::from_fn(|i| {
+        (channel(STOPS[below], i) * (1.0 - share) + channel(STOPS[below + 1], i) * share).round() as u8
+    })
 }
 
 fn mark_frequencies(canvas: &mut Canvas, rate: u32, top: usize) {

@@ -7,21 +7,24 @@ use std::path::Path;
 use burn::tensor::Device;
 use poiesis_collect::{Dataset, Options, VocabularyKind, collect};
 
-use super::{expect_exact_resume, image_spec, shapes};
+use super::{expect_exact_resume, image_spec, refusal, shapes};
 use crate::catalogue::expect_media;
 use crate::config::{Layer, RunConfig, resolve};
 use crate::data::{Content, DataSpec, MediaKind, PointShape, SoundShape, TextShape};
 use crate::generate::{Chunk, Request, generate};
 use crate::media::{Clip, Media, files};
-use crate::model::{Entry, Model, Of, Session, Start, TrainedModel};
+use crate::model::{About, Entry, Model, Of, Session, Start, TrainedModel};
 use crate::train::TrainingData;
 
 /// Checks a model with small `settings`, such as `"width=4 latent_dim=8"`. For each kind of data that it learns, resumed
 /// training must equal unbroken training, a loaded model must equal the trained one, an example must not depend on the
-/// others in a request, and the model must do what its entry in the catalogue says.
-pub(crate) fn expect_conforms<M: Model>(settings: &str) {
+/// others in a request, and the model must do what its entry in the catalogue says. Each of `refused` must be refused, with the
+/// name of its last key.
+pub(crate) fn expect_conforms<M: Model>(settings: &str, refused: &[&str]) {
     let entry = &Of::<M>::NEW;
+    is_described(entry.about());
     recipes_fit(entry);
+    refused.iter().for_each(|settings| are_refused::<M>(settings));
     for &media in M::ABOUT.media {
         let (_folder, data) = examples(media);
         let (config, spec) = (configure(entry, settings), data.spec);
@@ -43,6 +46,20 @@ fn configure(entry: &dyn Entry, settings: &str) -> RunConfig {
     let common = ["train.batch_size=4"].into_iter().chain(settings.split_whitespace());
     let layers: Vec<Layer> = common.map(|text| Layer::assignment("a test", text).unwrap()).collect();
     resolve(&entry.defaults().unwrap(), &layers).unwrap().config
+}
+
+/// Settings such as `"layers=2 width=0"` are refused for the last of their keys, by its name.
+fn are_refused<M: Model>(settings: &str) {
+    let (key, _) = settings.rsplit(' ').next().and_then(|last| last.split_once('=')).unwrap();
+    let config = configure(&Of::<M>::NEW, settings).model().unwrap();
+    let refusal = refusal::<M>(&config, &image_spec([4, 4, 3], 0));
+    assert!(refusal.contains(&format!("{}.{key}", M::ABOUT.name)), "{settings}: {refusal}");
+}
+
+/// The description of a model is complete.
+fn is_described(&About { name, summary, paper, recipes, .. }: &About) {
+    assert!(![name, summary, paper.title, paper.authors, paper.arxiv].contains(&""), "{name}");
+    assert!(paper.year > 0 && !recipes.is_empty(), "{name}");
 }
 
 /// Every recipe is a valid configuration of its model.

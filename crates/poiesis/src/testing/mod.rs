@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use burn::module::{Module, ModuleVisitor, Param};
+use burn::module::{Module, Param};
 use burn::tensor::{Device, Gradients, Tensor, TensorData};
 use poiesis_collect::{Dataset, Options, Split, collect};
 use safetensors::{Dtype, SafeTensors};
@@ -18,7 +18,7 @@ pub(crate) use conforms::expect_conforms;
 use crate::config::{Layer, resolve};
 use crate::data::{Content, DataSpec, Examples, ImageShape, Source as _, SourceOptions};
 use crate::model::{Entry as _, Learner, Model, Of, Session};
-use crate::nn::{Init, StateDict, StateTensor};
+use crate::nn::{Init, NamedVisitor, StateDict, StateTensor, visit_named};
 use crate::optim::OptimizerConfig;
 use crate::run::checkpoint::Array;
 
@@ -166,15 +166,19 @@ pub(crate) fn expect_all_close(
 }
 
 /// How far `to` is from `from`, array by array.
-pub(crate) fn change(
-    from: &BTreeMap<String, Array>,
-    to: &BTreeMap<String, Array>,
-) -> BTreeMap<String, Array> {
+fn change(from: &BTreeMap<String, Array>, to: &BTreeMap<String, Array>) -> BTreeMap<String, Array> {
     let minus = |(name, to): (&String, &Array)| {
         let data = to.data.iter().zip(&from[name].data).map(|(to, from)| to - from).collect();
         (name.clone(), Array { shape: to.shape.clone(), data })
     };
     to.iter().map(minus).collect()
+}
+
+/// Refuses a training that did not change the weights from `initial` to `final` of `case` as far as PyTorch did.
+pub(crate) fn expect_change(fixture: &Fixture, case: &str, training: &impl Session, tolerance: f64) {
+    let [initial, theirs] = ["initial", "final"].map(|name| fixture.arrays(&format!("{case}.{name}")));
+    let ours = training.state_dict().to_arrays();
+    expect_all_close(&change(&initial, &ours), &change(&initial, &theirs), tolerance);
 }
 
 /// The gradients of a network's parameters, each name prefixed with `name` and a dot.
@@ -183,32 +187,24 @@ pub(crate) fn gradients_of<M: Module>(
     network: &M,
     gradients: &Gradients,
 ) -> BTreeMap<String, Array> {
-    let mut collect =
-        CollectGradients { path: vec![name.to_owned()], gradients, found: StateDict::default() };
-    network.visit(&mut collect);
+    let mut collect = CollectGradients { network: name, gradients, found: StateDict::default() };
+    visit_named(network, &mut collect);
     collect.found.to_arrays()
 }
 
 struct CollectGradients<'a> {
-    path: Vec<String>,
+    network: &'a str,
     gradients: &'a Gradients,
     found: StateDict,
 }
 
-impl ModuleVisitor for CollectGradients<'_> {
-    fn enter_module(&mut self, name: &str, _container_type: &str) {
-        self.path.push(name.to_owned());
-    }
-
-    fn exit_module(&mut self, _name: &str, _container_type: &str) {
-        self.path.pop();
-    }
-
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+impl NamedVisitor for CollectGradients<'_> {
+    fn visit<const D: usize>(&mut self, name: &str, param: &Param<Tensor<D>>) {
         if let Some(gradient) = param.val().grad(self.gradients) {
             let shape = gradient.dims();
             let values = gradient.reshape([shape.iter().product::<usize>()]);
-            self.found.insert(self.path.join("."), StateTensor { shape: shape.to_vec(), values });
+            let name = format!("{}.{name}", self.network);
+            self.found.insert(name, StateTensor { shape: shape.to_vec(), values });
         }
     }
 }

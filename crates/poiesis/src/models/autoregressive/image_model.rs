@@ -7,15 +7,15 @@ use burn::module::{Module, ModuleDisplay, Param};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use poiesis_kernels::embedding;
 
+use super::causal::MaskedConv2d;
 use super::columns::{Columns, PixelDecoder, all_log_probs};
-use super::pixels::{PixelDistribution, Pixels};
-use crate::abilities::{Abilities, Autoregressive, ImageLikelihood, IncrementalDecoder, Likelihood};
+use super::pixels::{PixelConfig, Pixels};
+use crate::abilities::{Abilities, Autoregressive, ImageLikelihood, IncrementalDecoder};
 use crate::config::{Faults, Settings};
 use crate::data::{DataSpec, ImageBatches, ImageNeeds, PixelEncoding};
 use crate::error::{Error, Result};
 use crate::model::{About, Metrics, Model, Step};
-use crate::nn::Init;
-use crate::optim::{Optimizer, OptimizerConfig};
+use crate::nn::{Activation, Init, activate};
 
 /// A network that gives the logits of all values of images, each from earlier values alone.
 pub trait ImageNetwork: Module + ModuleDisplay + Sync + 'static {
@@ -29,11 +29,7 @@ pub trait ImageNetwork: Module + ModuleDisplay + Sync + 'static {
     type Cached: Columns;
 
     /// Makes the network for `pixels`, conditioned on `classes` classes or on none.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::InvalidValue`] when the configuration does not fit the images.
-    fn new(config: &Self::Config, pixels: &Pixels, classes: usize, init: &mut Init) -> Result<Self>;
+    fn new(config: &Self::Config, pixels: &Pixels, classes: usize, init: &mut Init) -> Self;
 
     /// The logits of images whose values are in [-1, 1].
     ///
@@ -49,35 +45,12 @@ pub trait ImageNetwork: Module + ModuleDisplay + Sync + 'static {
 
 /// What the configurations of these networks have in common.
 pub trait ImageConfig: Settings {
-    /// The distribution of a channel of a pixel.
-    fn distribution(&self) -> PixelDistribution;
+    /// What the pixels are.
+    fn pixels(&self) -> &PixelConfig;
 
-    /// Levels of a channel, for a softmax.
-    fn levels(&self) -> usize;
-
-    /// Whether the model is conditioned on the classes of the data.
-    fn conditional(&self) -> bool;
+    /// Numbers of features by key, of which each channel of an image needs one.
+    fn features(&self) -> [(&'static str, usize); 2];
 }
-
-/// Reads the three keys that all these configurations have.
-macro_rules! image_config {
-    ($config:ty) => {
-        impl $crate::models::autoregressive::image_model::ImageConfig for $config {
-            fn distribution(&self) -> $crate::models::autoregressive::pixels::PixelDistribution {
-                self.distribution
-            }
-
-            fn levels(&self) -> usize {
-                self.levels
-            }
-
-            fn conditional(&self) -> bool {
-                self.conditional
-            }
-        }
-    };
-}
-pub(super) use image_config;
 
 /// A network and what it is a distribution over.
 #[derive(Module, Debug)]
@@ -130,19 +103,16 @@ impl<N: ImageNetwork> Model for ImageModel<N> {
     type Data = ImageBatches;
 
     fn needs(config: &N::Config, _spec: &DataSpec) -> Result<ImageNeeds> {
-        Ok(ImageNeeds { encoding: config.distribution().encoding() })
+        Ok(ImageNeeds { encoding: config.pixels().distribution.encoding() })
     }
 
     fn new(config: &N::Config, spec: &DataSpec, init: &mut Init) -> Result<ImageModel<N>> {
-        let name = N::ABOUT.name;
-        let pixels = Pixels::new(config.distribution(), config.levels(), spec.images()?, name)?;
-        let classes = check_classes(name, config.conditional(), spec.classes)?;
-        let network = N::new(config, &pixels, classes, init)?;
+        let (name, shape) = (N::ABOUT.name, spec.images()?);
+        let pixels = Pixels::new(config.pixels(), shape, name)?;
+        let classes = check_classes(name, config.pixels().conditional, spec.classes)?;
+        check_features(name, &config.features(), shape.channels)?;
+        let network = N::new(config, &pixels, classes, init);
         Ok(ImageModel { network, pixels, classes })
-    }
-
-    fn optimizers(_config: &N::Config, shared: &OptimizerConfig) -> Vec<(&'static str, Optimizer)> {
-        vec![("optimizer", Optimizer::new(shared))]
     }
 
     fn train_step(&mut self, data: &mut ImageBatches, step: &mut Step<'_>) -> Metrics {
@@ -150,11 +120,7 @@ impl<N: ImageNetwork> Model for ImageModel<N> {
     }
 
     fn abilities(&self) -> Abilities<'_> {
-        Abilities {
-            autoregressive: Some(self),
-            likelihood: Some(Likelihood::Images(self)),
-            ..Abilities::default()
-        }
+        Abilities::of_images(self)
     }
 }
 
@@ -190,7 +156,7 @@ impl<N: ImageNetwork> Autoregressive for ImageModel<N> {
 }
 
 /// Refuses a number of features, by its key, that is below the number of channels.
-pub(crate) fn check_features(model: &str, sizes: &[(&str, usize)], channels: usize) -> Result<()> {
+fn check_features(model: &str, sizes: &[(&str, usize)], channels: usize) -> Result<()> {
     let few = sizes.iter().find(|(_, size)| *size < channels);
     few.map_or(Ok(()), |(key, size)| {
         Err(Error::InvalidValue {
@@ -202,13 +168,11 @@ pub(crate) fn check_features(model: &str, sizes: &[(&str, usize)], channels: usi
     })
 }
 
-/// Adds a fault for each kernel that is even or has no neighbours.
-pub(crate) fn check_kernels(faults: &mut Faults, kernels: &[(&str, usize)]) {
-    for (key, size) in kernels {
-        if size % 2 == 0 || *size == 1 {
-            faults.add(key, size, "a kernel has a centre and neighbours on all sides", "choose 3, 5 or 7");
-        }
-    }
+/// Adds a fault for each of `first_kernel` and `kernel` that is even or has no neighbours.
+pub(crate) fn check_kernels(faults: &mut Faults) {
+    let fits = |side| side % 2 == 1 && side > 1;
+    let reason = "a kernel has a centre and neighbours on all sides";
+    faults.numbers(&["first_kernel", "kernel"], fits, reason, "choose 3, 5 or 7");
 }
 
 /// The number of classes a model is conditioned on, of data with `classes` classes; refuses to condition on none.
@@ -230,6 +194,31 @@ pub(crate) fn class_tensor(classes: &[u32], device: &Device) -> Tensor<2, Int> {
     let classes: Vec<i32> = classes.iter().map(|&class| class as i32).collect();
     let count = classes.len();
     Tensor::from_data(TensorData::new(classes, [count, 1]), device)
+}
+
+/// Features of images with the bias of each one's class from a table `[classes, features]`, if there is one.
+///
+/// # Shapes
+///
+/// `features` is `[batch, height, width, features]`.
+pub(crate) fn with_class(
+    features: Tensor<4>,
+    table: Option<&Param<Tensor<2>>>,
+    classes: &[u32],
+) -> Tensor<4> {
+    let Some(table) = table else { return features };
+    let classes = class_tensor(classes, &features.device());
+    features + of_classes(table, &classes)
+}
+
+/// The end of all these networks: a ReLU, a 1×1 convolution, a ReLU, and a 1×1 convolution to the logits.
+///
+/// # Shapes
+///
+/// `[batch, height, width, features]` to `[batch, height, width, channels · logits]`.
+pub(crate) fn head(hidden: &MaskedConv2d, output: &MaskedConv2d, features: Tensor<4>) -> Tensor<4> {
+    let h = hidden.forward(activate(features, Activation::Relu), Activation::Relu);
+    output.forward(h, Activation::Identity)
 }
 
 /// The rows of a table `[classes, features]` for `[batch, 1]` classes: `[batch, 1, 1, features]`.

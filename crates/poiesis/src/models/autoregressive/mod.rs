@@ -21,13 +21,24 @@ pub use image_model::{ImageModel, ImageNetwork};
 pub use pixelcnn::{PixelCnn, PixelCnnConfig};
 pub use pixelcnn_pp::{PixelCnnPp, PixelCnnPpConfig};
 pub use pixelrnn::{PixelRnn, PixelRnnConfig};
-pub use pixels::{PixelDistribution, Pixels};
+pub use pixels::{PixelConfig, PixelDistribution, Pixels};
 pub use transformer::{Transformer, TransformerConfig};
 pub use wavenet::{WaveNet, WaveNetConfig};
 
 use dropout::Dropout;
 
+use crate::abilities::Ability;
+use crate::config::{SampleSchedule, TrainConfig};
 use crate::data::TokenShape;
+use crate::model::About;
+
+/// What a model of this family leaves out of its own, as [`About::BASE`] for all models.
+const FAMILY: About = About {
+    abilities: &[Ability::Sample, Ability::Likelihood, Ability::Compress, Ability::Complete],
+    // Samples are drawn value by value, which takes long.
+    train: || TrainConfig { sample_schedule: SampleSchedule::Logarithmic, ..TrainConfig::default() },
+    ..About::BASE
+};
 
 /// How many tokens a model of sequences predicts: where all documents have one length, their beginnings never are.
 fn outputs(shape: TokenShape) -> usize {

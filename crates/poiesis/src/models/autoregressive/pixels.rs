@@ -27,6 +27,23 @@ impl PixelDistribution {
     }
 }
 
+/// What the pixels of a model are: keys that all models of images by masked networks have.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PixelConfig {
+    /// Distribution of a channel of a pixel: `binary` or `softmax`.
+    pub distribution: PixelDistribution,
+    /// `softmax`: levels of a channel, a power of two up to 256.
+    pub levels: usize,
+    /// Whether the model is conditioned on the classes of the data.
+    pub conditional: bool,
+}
+
+impl Default for PixelConfig {
+    fn default() -> PixelConfig {
+        PixelConfig { distribution: PixelDistribution::Softmax, levels: 256, conditional: false }
+    }
+}
+
 /// The images that a model is a distribution over.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Pixels {
@@ -37,17 +54,13 @@ pub struct Pixels {
 }
 
 impl Pixels {
-    /// Images of `shape` whose values have one of `levels` levels; a binary distribution has two, whatever `levels` says.
+    /// Images of `shape` whose values have the levels of `config`; a binary distribution has two, whatever `levels` says.
     ///
     /// # Errors
     ///
     /// [`Error::InvalidValue`] for the key `levels` of `model` when it is not a power of two from 2 to 256.
-    pub fn new(
-        distribution: PixelDistribution,
-        levels: usize,
-        shape: ImageShape,
-        model: &str,
-    ) -> Result<Pixels> {
+    pub fn new(config: &PixelConfig, shape: ImageShape, model: &str) -> Result<Pixels> {
+        let &PixelConfig { distribution, levels, .. } = config;
         if distribution == PixelDistribution::Binary {
             return Ok(Pixels { shape, distribution, levels: 2 });
         }

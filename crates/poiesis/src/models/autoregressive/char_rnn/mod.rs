@@ -22,14 +22,14 @@ use burn::tensor::{Int, Tensor};
 use poiesis_kernels::{categorical_log_prob, embedding, gru, lstm};
 use serde::{Deserialize, Serialize};
 
-use super::{Dropout, outputs};
-use crate::abilities::{Abilities, Ability, Autoregressive, IncrementalDecoder, Likelihood, TokenLikelihood};
-use crate::config::{Faults, SampleSchedule, Settings, TrainConfig};
+use super::{Dropout, FAMILY, outputs};
+use crate::abilities::{Abilities, Autoregressive, IncrementalDecoder, TokenLikelihood};
+use crate::config::{Faults, Settings, TrainConfig};
 use crate::data::{DataSpec, MediaKind, TokenShape, TokenStreams, WindowNeeds};
 use crate::error::Result;
 use crate::model::{About, Metrics, Model, Paper, Step, recipes};
 use crate::nn::{Activation, Init, Initializer, Linear, values};
-use crate::optim::{Optimizer, OptimizerConfig, OptimizerKind};
+use crate::optim::{OptimizerConfig, OptimizerKind};
 
 /// Tokens of a window of validation, but for images, whose windows they fill.
 const WINDOW: usize = 512;
@@ -89,10 +89,8 @@ impl Default for CharRnnConfig {
 
 impl Settings for CharRnnConfig {
     fn check(&self, faults: &mut Faults) {
-        faults.positive(&[("layers", self.layers), ("width", self.width), ("context", self.context)]);
-        if !(2..=256).contains(&self.levels) {
-            faults.add("levels", self.levels, "a value of an image is a byte", "give 2 to 256");
-        }
+        faults.positive(&["layers", "width", "context"]);
+        faults.levels_of_bytes("levels");
         faults.dropout("dropout", self.dropout);
     }
 }
@@ -329,14 +327,8 @@ impl Model for CharRnn {
             arxiv: "1308.0850",
         },
         media: &[MediaKind::Text, MediaKind::Sound, MediaKind::Images],
-        abilities: &[Ability::Sample, Ability::Likelihood, Ability::Compress, Ability::Complete],
         recipes: recipes!("tinyshakespeare", "tinyshakespeare-wide", "shapes"),
-        train: || TrainConfig {
-            batch_size: 50,
-            ema_decay: 0.0,
-            sample_schedule: SampleSchedule::Logarithmic,
-            ..TrainConfig::default()
-        },
+        train: || TrainConfig { batch_size: 50, ema_decay: 0.0, ..(FAMILY.train)() },
         optimizer: || OptimizerConfig {
             kind: OptimizerKind::RmsProp,
             learning_rate: 2e-3,
@@ -344,7 +336,7 @@ impl Model for CharRnn {
             clip_value: 5.0,
             ..OptimizerConfig::default()
         },
-        old_keys: &[],
+        ..FAMILY
     };
 
     type Config = CharRnnConfig;
@@ -358,10 +350,6 @@ impl Model for CharRnn {
         Ok(CharRnn::for_tokens(config, spec.tokens(config.levels), init))
     }
 
-    fn optimizers(_config: &CharRnnConfig, shared: &OptimizerConfig) -> Vec<(&'static str, Optimizer)> {
-        vec![("optimizer", Optimizer::new(shared))]
-    }
-
     fn train_step(&mut self, data: &mut TokenStreams, step: &mut Step<'_>) -> Metrics {
         let mut dropout = Dropout::of_step(self.config.dropout, step, self.config.layers);
         let tokens = data.windows(step.number);
@@ -372,11 +360,7 @@ impl Model for CharRnn {
     }
 
     fn abilities(&self) -> Abilities<'_> {
-        Abilities {
-            autoregressive: Some(self),
-            likelihood: Some(Likelihood::Tokens(self)),
-            ..Abilities::default()
-        }
+        Abilities::of_tokens(self)
     }
 }
 

@@ -28,28 +28,21 @@ use burn::tensor::{Int, Tensor};
 use poiesis_kernels::{add, fork, gate_halves};
 use serde::{Deserialize, Serialize};
 
+use super::FAMILY;
 use super::causal::{Kernel, Mask, MaskedConv2d};
 use super::image_model::{
-    ImageModel, ImageNetwork, check_features, check_kernels, class_tensor, image_config, of_classes,
+    ImageConfig, ImageModel, ImageNetwork, check_kernels, class_tensor, head, of_classes,
 };
-use super::pixels::{PixelDistribution, Pixels};
-use crate::abilities::Ability;
-use crate::config::{Faults, SampleSchedule, Settings, TrainConfig};
-use crate::data::MediaKind;
-use crate::error::Result;
+use super::pixels::{PixelConfig, Pixels};
+use crate::config::{Faults, Settings};
 use crate::model::{About, Paper, recipes};
-use crate::nn::{Activation, Init, Initializer, Linear, activate};
-use crate::optim::OptimizerConfig;
+use crate::nn::{Activation, Init, Initializer, Linear};
 
 /// The gated PixelCNN as a model of images.
 pub type GatedPixelCnn = ImageModel<GatedPixelCnnNetwork>;
 
-/// Its name in the catalogue.
-const NAME: &str = "gated-pixelcnn";
-
 /// Settings of a [`GatedPixelCnn`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct GatedPixelCnnConfig {
     /// Features p of each stack, at least one for each channel of the image.
     pub width: usize,
@@ -61,12 +54,9 @@ pub struct GatedPixelCnnConfig {
     pub kernel: usize,
     /// Features between the two 1×1 convolutions at the end.
     pub head: usize,
-    /// Distribution of a channel of a pixel: `binary` or `softmax`.
-    pub distribution: PixelDistribution,
-    /// `softmax`: levels of a channel, a power of two up to 256.
-    pub levels: usize,
-    /// Whether the model is conditioned on the classes of the data.
-    pub conditional: bool,
+    /// What the pixels are.
+    #[serde(flatten)]
+    pub pixels: PixelConfig,
 }
 
 impl Default for GatedPixelCnnConfig {
@@ -77,21 +67,27 @@ impl Default for GatedPixelCnnConfig {
             first_kernel: 7,
             kernel: 3,
             head: 64,
-            distribution: PixelDistribution::Softmax,
-            levels: 256,
-            conditional: false,
+            pixels: PixelConfig::default(),
         }
     }
 }
 
 impl Settings for GatedPixelCnnConfig {
     fn check(&self, faults: &mut Faults) {
-        faults.positive(&[("layers", self.layers)]);
-        check_kernels(faults, &[("first_kernel", self.first_kernel), ("kernel", self.kernel)]);
+        faults.positive(&["layers"]);
+        check_kernels(faults);
     }
 }
 
-image_config!(GatedPixelCnnConfig);
+impl ImageConfig for GatedPixelCnnConfig {
+    fn pixels(&self) -> &PixelConfig {
+        &self.pixels
+    }
+
+    fn features(&self) -> [(&'static str, usize); 2] {
+        [("width", self.width), ("head", self.head)]
+    }
+}
 
 /// Both stacks and what follows them.
 #[derive(Module, Debug)]
@@ -105,7 +101,7 @@ pub struct GatedPixelCnnNetwork {
 
 impl ImageNetwork for GatedPixelCnnNetwork {
     const ABOUT: About = About {
-        name: NAME,
+        name: "gated-pixelcnn",
         summary: "gated PixelCNN: exact log p(x) of images, value by value",
         paper: Paper {
             title: "Conditional image generation with PixelCNN decoders",
@@ -113,25 +109,16 @@ impl ImageNetwork for GatedPixelCnnNetwork {
             year: 2016,
             arxiv: "1606.05328",
         },
-        media: &[MediaKind::Images],
-        abilities: &[Ability::Sample, Ability::Likelihood, Ability::Compress, Ability::Complete],
         recipes: recipes!("mnist"),
-        train: || TrainConfig { sample_schedule: SampleSchedule::Logarithmic, ..TrainConfig::default() },
-        optimizer: OptimizerConfig::default,
         old_keys: &[("law", &["gated-pixelcnn.distribution"])],
+        ..FAMILY
     };
 
     type Config = GatedPixelCnnConfig;
     type Cached = incremental::Cached;
 
-    fn new(
-        config: &GatedPixelCnnConfig,
-        pixels: &Pixels,
-        classes: usize,
-        init: &mut Init,
-    ) -> Result<GatedPixelCnnNetwork> {
+    fn new(config: &GatedPixelCnnConfig, pixels: &Pixels, classes: usize, init: &mut Init) -> Self {
         let channels = pixels.shape.channels;
-        check_features(NAME, &[("width", config.width), ("head", config.head)], channels)?;
         let layers = (0..config.layers).map(|index| Layer::new(index == 0, config, channels, classes, init));
         let layers = layers.collect();
         let one = Kernel::square(1, Mask::B);
@@ -139,7 +126,7 @@ impl ImageNetwork for GatedPixelCnnNetwork {
             |sizes| MaskedConv2d::new(one, sizes, 1, Initializer::FanInNormal(1.0), channels, init);
         let hidden = pointwise([config.width, config.head]);
         let output = pointwise([config.head, channels * pixels.logits()]);
-        Ok(GatedPixelCnnNetwork { layers, hidden, output })
+        GatedPixelCnnNetwork { layers, hidden, output }
     }
 
     /// All factors of Eq. 1.
@@ -149,8 +136,7 @@ impl ImageNetwork for GatedPixelCnnNetwork {
         for layer in &self.layers {
             (v, h) = layer.forward(v, h, &classes);
         }
-        let h = self.hidden.forward(activate(h, Activation::Relu), Activation::Relu);
-        self.output.forward(h, Activation::Identity)
+        head(&self.hidden, &self.output, h)
     }
 
     fn cached(&self, pixels: &Pixels, classes: &[Option<u32>]) -> incremental::Cached {

@@ -12,6 +12,7 @@ on whole kernels under a mask.
 """
 
 import sys
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -20,32 +21,17 @@ from torch.nn.functional import relu
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[4] / "fixtures"))
 
-from masked import COMMON, Masked, Table, run  # noqa: E402
-from saving import save  # noqa: E402
+from masked import COMMON, Masked, Table, case, run  # noqa: E402
+from saving import make  # noqa: E402
 
 SEED = 5
 # Sides that differ, so that rows and columns cannot be confused, and features that channels do not divide.
 CASES = {
-    "gated": {
-        "batch": 4,
-        "shape": [6, 5, 1],
-        "classes": 0,
-        "config": COMMON | {"width": 4, "layers": 3, "law": "binary", "conditional": False, "clip_norm": 2.0},
-    },
-    "gated_colour": {
-        "batch": 3,
-        "shape": [4, 5, 3],
-        "classes": 3,
-        "config": COMMON | {"width": 5, "layers": 2, "law": "softmax", "levels": 8, "conditional": True},
-    },
-    "gated_muon": {
-        "batch": 3,
-        "shape": [5, 4, 3],
-        "classes": 2,
-        "config": COMMON
-        | {"width": 5, "layers": 2, "law": "binary", "conditional": True, "optimizer": "muon"}
-        | {"muon_learning_rate": 0.01},
-    },
+    "gated": case(4, [6, 5, 1], 0, COMMON, width=4, layers=3, law="binary", conditional=False, clip_norm=2.0),
+    "gated_colour": case(3, [4, 5, 3], 3, COMMON, width=5, layers=2, law="softmax", levels=8, conditional=True),
+    "gated_muon": case(
+        3, [5, 4, 3], 2, COMMON, width=5, layers=2, law="binary", conditional=True, optimizer="muon", muon_learning_rate=0.01
+    ),
 }
 
 
@@ -107,14 +93,5 @@ class Gated(nn.Module):
         return self.output(relu(self.hidden(relu(h))))
 
 
-def main():
-    torch.manual_seed(SEED)
-    torch.set_default_dtype(torch.float64)
-    into = {}
-    for case, settings in CASES.items():
-        run(Gated, case, into=into, **settings)
-    save(Path(__file__), SEED, CASES, into)
-
-
 if __name__ == "__main__":
-    main()
+    make(__file__, SEED, CASES, partial(run, Gated))

@@ -21,28 +21,19 @@ use burn::tensor::Tensor;
 use poiesis_kernels::{add, fork};
 use serde::{Deserialize, Serialize};
 
+use super::FAMILY;
 use super::causal::{Kernel, Mask, MaskedConv2d};
-use super::image_model::{
-    ImageModel, ImageNetwork, check_features, check_kernels, class_tensor, image_config, of_classes,
-};
-use super::pixels::{PixelDistribution, Pixels};
-use crate::abilities::Ability;
-use crate::config::{Faults, SampleSchedule, Settings, TrainConfig};
-use crate::data::MediaKind;
-use crate::error::Result;
+use super::image_model::{ImageConfig, ImageModel, ImageNetwork, check_kernels, head, with_class};
+use super::pixels::{PixelConfig, Pixels};
+use crate::config::{Faults, Settings};
 use crate::model::{About, Paper, recipes};
 use crate::nn::{Activation, Init, Initializer, activate};
-use crate::optim::OptimizerConfig;
 
 /// The PixelCNN as a model of images.
 pub type PixelCnn = ImageModel<PixelCnnNetwork>;
 
-/// Its name in the catalogue.
-const NAME: &str = "pixelcnn";
-
 /// Settings of a [`PixelCnn`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct PixelCnnConfig {
     /// Features h within a residual block, at least one for each channel of the image; between blocks there are 2 h.
     pub width: usize,
@@ -54,12 +45,9 @@ pub struct PixelCnnConfig {
     pub kernel: usize,
     /// Features between the two 1×1 convolutions at the end.
     pub head: usize,
-    /// Distribution of a channel of a pixel: `binary` or `softmax`.
-    pub distribution: PixelDistribution,
-    /// `softmax`: levels of a channel, a power of two up to 256.
-    pub levels: usize,
-    /// Whether the model is conditioned on the classes of the data.
-    pub conditional: bool,
+    /// What the pixels are.
+    #[serde(flatten)]
+    pub pixels: PixelConfig,
 }
 
 impl Default for PixelCnnConfig {
@@ -70,20 +58,26 @@ impl Default for PixelCnnConfig {
             first_kernel: 7,
             kernel: 3,
             head: 64,
-            distribution: PixelDistribution::Softmax,
-            levels: 256,
-            conditional: false,
+            pixels: PixelConfig::default(),
         }
     }
 }
 
 impl Settings for PixelCnnConfig {
     fn check(&self, faults: &mut Faults) {
-        check_kernels(faults, &[("first_kernel", self.first_kernel), ("kernel", self.kernel)]);
+        check_kernels(faults);
     }
 }
 
-image_config!(PixelCnnConfig);
+impl ImageConfig for PixelCnnConfig {
+    fn pixels(&self) -> &PixelConfig {
+        &self.pixels
+    }
+
+    fn features(&self) -> [(&'static str, usize); 2] {
+        [("width", self.width), ("head", self.head)]
+    }
+}
 
 /// The network (Table 1).
 #[derive(Module, Debug)]
@@ -101,7 +95,7 @@ pub struct PixelCnnNetwork {
 
 impl ImageNetwork for PixelCnnNetwork {
     const ABOUT: About = About {
-        name: NAME,
+        name: "pixelcnn",
         summary: "PixelCNN: exact log p(x) of images by masked convolutions",
         paper: Paper {
             title: "Pixel recurrent neural networks",
@@ -109,24 +103,15 @@ impl ImageNetwork for PixelCnnNetwork {
             year: 2016,
             arxiv: "1601.06759",
         },
-        media: &[MediaKind::Images],
-        abilities: &[Ability::Sample, Ability::Likelihood, Ability::Compress, Ability::Complete],
         recipes: recipes!("mnist"),
-        train: || TrainConfig { sample_schedule: SampleSchedule::Logarithmic, ..TrainConfig::default() },
-        optimizer: OptimizerConfig::default,
         old_keys: &[("law", &["pixelcnn.distribution"])],
+        ..FAMILY
     };
 
     type Config = PixelCnnConfig;
     type Cached = incremental::Cached;
 
-    fn new(
-        config: &PixelCnnConfig,
-        pixels: &Pixels,
-        classes: usize,
-        init: &mut Init,
-    ) -> Result<PixelCnnNetwork> {
-        check_features(NAME, &[("width", config.width), ("head", config.head)], pixels.shape.channels)?;
+    fn new(config: &PixelCnnConfig, pixels: &Pixels, classes: usize, init: &mut Init) -> PixelCnnNetwork {
         let (channels, width) = (pixels.shape.channels, config.width);
         let conv = |side, mask, sizes, init: &mut Init| {
             MaskedConv2d::new(
@@ -144,19 +129,14 @@ impl ImageNetwork for PixelCnnNetwork {
             (0..config.blocks).map(|_| Residual::new(width, config.kernel, channels, init)).collect();
         let hidden = conv(1, Mask::B, [2 * width, config.head], init);
         let output = conv(1, Mask::B, [config.head, channels * pixels.logits()], init);
-        Ok(PixelCnnNetwork { first, class, blocks, hidden, output })
+        PixelCnnNetwork { first, class, blocks, hidden, output }
     }
 
     /// All factors of Eq. 2.
     fn logits(&self, x: Tensor<4>, classes: &[u32]) -> Tensor<4> {
-        let device = x.device();
-        let mut h = self.first.forward(x, Activation::Identity);
-        if let Some(class) = &self.class {
-            h = h + of_classes(class, &class_tensor(classes, &device));
-        }
+        let h = with_class(self.first.forward(x, Activation::Identity), self.class.as_ref(), classes);
         let h = self.blocks.iter().fold(h, |h, block| block.forward(h));
-        let h = self.hidden.forward(activate(h, Activation::Relu), Activation::Relu);
-        self.output.forward(h, Activation::Identity)
+        head(&self.hidden, &self.output, h)
     }
 
     fn cached(&self, pixels: &Pixels, classes: &[Option<u32>]) -> incremental::Cached {

@@ -11,33 +11,24 @@ Van den Oord et al. 2016, arXiv:1601.06759 (Table 1, Figure 5), with the sizes o
 """
 
 import sys
+from functools import partial
 from pathlib import Path
 
-import torch
 from torch import nn
 from torch.nn.functional import relu
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[4] / "fixtures"))
 
-from masked import COMMON, Masked, Table, run  # noqa: E402
-from saving import save  # noqa: E402
+from masked import COMMON, Masked, Table, case, run  # noqa: E402
+from saving import make  # noqa: E402
 
 SEED = 5
 # Sides that differ, so that rows and columns cannot be confused, and features that channels do not divide.
 CASES = {
-    "plain": {
-        "batch": 4,
-        "shape": [6, 5, 1],
-        "classes": 0,
-        "config": COMMON
-        | {"width": 3, "blocks": 2, "law": "binary", "conditional": False, "optimizer": "rmsprop"},
-    },
-    "plain_colour": {
-        "batch": 3,
-        "shape": [4, 5, 3],
-        "classes": 3,
-        "config": COMMON | {"width": 4, "blocks": 2, "law": "softmax", "levels": 8, "conditional": True},
-    },
+    "plain": case(
+        4, [6, 5, 1], 0, COMMON, width=3, blocks=2, law="binary", conditional=False, optimizer="rmsprop"
+    ),
+    "plain_colour": case(3, [4, 5, 3], 3, COMMON, width=4, blocks=2, law="softmax", levels=8, conditional=True),
 }
 
 
@@ -74,14 +65,5 @@ class Plain(nn.Module):
         return self.output(relu(self.hidden(relu(h))))
 
 
-def main():
-    torch.manual_seed(SEED)
-    torch.set_default_dtype(torch.float64)
-    into = {}
-    for case, settings in CASES.items():
-        run(Plain, case, into=into, **settings)
-    save(Path(__file__), SEED, CASES, into)
-
-
 if __name__ == "__main__":
-    main()
+    make(__file__, SEED, CASES, partial(run, Plain))

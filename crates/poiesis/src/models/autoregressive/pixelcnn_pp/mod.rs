@@ -33,10 +33,11 @@ use burn::tensor::{Tensor, TensorData};
 use poiesis_kernels::{Grid, logistic_mixture_log_prob, uniform};
 use serde::{Deserialize, Serialize};
 
+use super::FAMILY;
 use super::image_model::check_classes;
-use crate::abilities::{Abilities, Ability, Autoregressive, ImageLikelihood, IncrementalDecoder, Likelihood};
-use crate::config::{Faults, SampleSchedule, Settings, TrainConfig};
-use crate::data::{DataSpec, ImageBatches, ImageNeeds, ImageShape, MediaKind, PixelEncoding};
+use crate::abilities::{Abilities, Autoregressive, ImageLikelihood, IncrementalDecoder};
+use crate::config::{Faults, Settings, TrainConfig};
+use crate::data::{DataSpec, ImageBatches, ImageNeeds, ImageShape, PixelEncoding};
 use crate::error::{Error, Result};
 use crate::model::{About, Metrics, Model, Paper, Step, recipes};
 use crate::nn::Init;
@@ -74,7 +75,7 @@ impl Default for PixelCnnPpConfig {
 
 impl Settings for PixelCnnPpConfig {
     fn check(&self, faults: &mut Faults) {
-        faults.positive(&[("width", self.width), ("blocks", self.blocks), ("mixtures", self.mixtures)]);
+        faults.positive(&["width", "blocks", "mixtures"]);
         faults.dropout("dropout", self.dropout);
     }
 }
@@ -217,17 +218,14 @@ impl Model for PixelCnnPp {
             year: 2017,
             arxiv: "1701.05517",
         },
-        media: &[MediaKind::Images],
-        abilities: &[Ability::Sample, Ability::Likelihood, Ability::Compress, Ability::Complete],
         recipes: recipes!("shapes", "cifar10"),
         train: || TrainConfig {
             batch_size: 16,
             // The paper's Polyak average.
             ema_decay: 0.9995,
-            sample_schedule: SampleSchedule::Logarithmic,
             sample_frames: 20,
             sample_count: 16,
-            ..TrainConfig::default()
+            ..(FAMILY.train)()
         },
         // The paper's code: Adam with 0.001, which every step multiplies by 0.999995.
         optimizer: || OptimizerConfig {
@@ -236,6 +234,7 @@ impl Model for PixelCnnPp {
             ..OptimizerConfig::default()
         },
         old_keys: &[("learning_rate_decay", &["optimizer.decay"])],
+        ..FAMILY
     };
 
     type Config = PixelCnnPpConfig;
@@ -280,11 +279,7 @@ impl Model for PixelCnnPp {
     }
 
     fn abilities(&self) -> Abilities<'_> {
-        Abilities {
-            autoregressive: Some(self),
-            likelihood: Some(Likelihood::Images(self)),
-            ..Abilities::default()
-        }
+        Abilities::of_images(self)
     }
 }
 

@@ -31,29 +31,23 @@ use burn::tensor::Tensor;
 use poiesis_kernels::{Lines, add, conv_lstm};
 use serde::{Deserialize, Serialize};
 
+use super::FAMILY;
 use super::causal::{Kernel, Mask, MaskedConv2d};
-use super::image_model::{ImageModel, ImageNetwork, check_features, class_tensor, image_config, of_classes};
-use super::pixels::{PixelDistribution, Pixels};
-use crate::abilities::Ability;
-use crate::config::{Faults, SampleSchedule, Settings, TrainConfig};
-use crate::data::MediaKind;
-use crate::error::Result;
+use super::image_model::{ImageConfig, ImageModel, ImageNetwork, head, with_class};
+use super::pixels::{PixelConfig, PixelDistribution, Pixels};
+use crate::config::{Faults, Settings, TrainConfig};
 use crate::model::{About, Paper, recipes};
-use crate::nn::{Activation, Init, Initializer, activate};
+use crate::nn::{Activation, Init, Initializer};
 use crate::optim::{OptimizerConfig, OptimizerKind};
 
 /// The PixelRNN as a model of images.
 pub type PixelRnn = ImageModel<PixelRnnNetwork>;
-
-/// Its name in the catalogue.
-const NAME: &str = "pixelrnn";
 
 /// Sides of the first layer's kernel (Table 1).
 const FIRST_KERNEL: usize = 7;
 
 /// Settings of a [`PixelRnn`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct PixelRnnConfig {
     /// Kind of the recurrent layers.
     pub body: Body,
@@ -63,12 +57,9 @@ pub struct PixelRnnConfig {
     pub hidden_dim: usize,
     /// Features of the layer before the outputs.
     pub head: usize,
-    /// Distribution of a channel of a pixel: `binary` or `softmax`.
-    pub distribution: PixelDistribution,
-    /// `softmax`: levels of a channel, a power of two up to 256.
-    pub levels: usize,
-    /// Whether the model is conditioned on the classes of the data.
-    pub conditional: bool,
+    /// What the pixels are.
+    #[serde(flatten)]
+    pub pixels: PixelConfig,
 }
 
 /// Kind of the recurrent layers.
@@ -89,20 +80,26 @@ impl Default for PixelRnnConfig {
             layers: 7,
             hidden_dim: 16,
             head: 32,
-            distribution: PixelDistribution::Binary,
-            levels: 256,
-            conditional: false,
+            pixels: PixelConfig { distribution: PixelDistribution::Binary, ..PixelConfig::default() },
         }
     }
 }
 
 impl Settings for PixelRnnConfig {
     fn check(&self, faults: &mut Faults) {
-        faults.positive(&[("layers", self.layers)]);
+        faults.positive(&["layers"]);
     }
 }
 
-image_config!(PixelRnnConfig);
+impl ImageConfig for PixelRnnConfig {
+    fn pixels(&self) -> &PixelConfig {
+        &self.pixels
+    }
+
+    fn features(&self) -> [(&'static str, usize); 2] {
+        [("hidden_dim", self.hidden_dim), ("head", self.head)]
+    }
+}
 
 /// All layers (Table 1).
 #[derive(Module, Debug)]
@@ -120,7 +117,7 @@ pub struct PixelRnnNetwork {
 
 impl ImageNetwork for PixelRnnNetwork {
     const ABOUT: About = About {
-        name: NAME,
+        name: "pixelrnn",
         summary: "Row LSTM and Diagonal BiLSTM over pixels: exact likelihoods of images, the slowest to sample",
         paper: Paper {
             title: "Pixel recurrent neural networks",
@@ -128,54 +125,38 @@ impl ImageNetwork for PixelRnnNetwork {
             year: 2016,
             arxiv: "1601.06759",
         },
-        media: &[MediaKind::Images],
-        abilities: &[Ability::Sample, Ability::Likelihood, Ability::Compress, Ability::Complete],
         recipes: recipes!("shapes", "mnist"),
-        train: || TrainConfig {
-            batch_size: 16,
-            sample_schedule: SampleSchedule::Logarithmic,
-            ..TrainConfig::default()
-        },
+        train: || TrainConfig { batch_size: 16, ..(FAMILY.train)() },
         optimizer: || OptimizerConfig {
             kind: OptimizerKind::RmsProp,
             clip: 1.0,
             ..OptimizerConfig::default()
         },
         old_keys: &[("law", &["pixelrnn.distribution"]), ("hidden", &["pixelrnn.hidden_dim"])],
+        ..FAMILY
     };
 
     type Config = PixelRnnConfig;
     type Cached = incremental::Cached;
 
-    fn new(
-        config: &PixelRnnConfig,
-        pixels: &Pixels,
-        classes: usize,
-        init: &mut Init,
-    ) -> Result<PixelRnnNetwork> {
+    fn new(config: &PixelRnnConfig, pixels: &Pixels, classes: usize, init: &mut Init) -> PixelRnnNetwork {
         let channels = pixels.shape.channels;
-        check_features(NAME, &[("hidden_dim", config.hidden_dim), ("head", config.head)], channels)?;
         let (wide, head) = (2 * config.hidden_dim, config.head);
         let one = Kernel::square(1, Mask::B);
-        Ok(PixelRnnNetwork {
+        PixelRnnNetwork {
             first: masked(Kernel::square(FIRST_KERNEL, Mask::A), [channels, wide], 1, channels, init),
             class: (classes > 0).then(|| init.normal([classes, wide], 0.0, 0.1)),
             layers: (0..config.layers).map(|_| Layer::new(config, channels, init)).collect(),
             hidden: masked(one, [wide, head], 1, channels, init),
             output: masked(one, [head, channels * pixels.logits()], 1, channels, init),
-        })
+        }
     }
 
     /// All factors of Eq. 1.
     fn logits(&self, x: Tensor<4>, classes: &[u32]) -> Tensor<4> {
-        let device = x.device();
-        let mut maps = self.first.forward(x, Activation::Identity);
-        if let Some(class) = &self.class {
-            maps = maps + of_classes(class, &class_tensor(classes, &device));
-        }
+        let maps = with_class(self.first.forward(x, Activation::Identity), self.class.as_ref(), classes);
         let maps = self.layers.iter().fold(maps, |maps, layer| layer.forward(maps));
-        let head = self.hidden.forward(activate(maps, Activation::Relu), Activation::Relu);
-        self.output.forward(head, Activation::Identity)
+        head(&self.hidden, &self.output, maps)
     }
 
     fn cached(&self, pixels: &Pixels, classes: &[Option<u32>]) -> incremental::Cached {

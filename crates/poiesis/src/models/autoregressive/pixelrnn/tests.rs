@@ -5,16 +5,17 @@ use burn::tensor::{Device, Tensor, TensorData};
 use super::*;
 use crate::model::Model as _;
 use crate::models::autoregressive::testing::images::{
-    expect_causal, expect_exact_log_probs, expect_naive_samples, expect_pytorch, expect_sum_to_one, made,
+    expect_causal, expect_exact_values, expect_pytorch, made,
 };
 use crate::nn::StateDict;
 use crate::rng;
-use crate::testing::{Fixture, expect_conforms, expect_exact_resume, image_spec, learner, refusal, shapes};
+use crate::testing::{Fixture, expect_conforms, expect_exact_resume, image_spec, learner, shapes};
 
 const BODIES: [Body; 2] = [Body::Row, Body::Diagonal];
 
 fn tiny(body: Body, distribution: PixelDistribution, conditional: bool) -> PixelRnnConfig {
-    PixelRnnConfig { body, layers: 2, hidden_dim: 6, head: 22, distribution, levels: 8, conditional }
+    let pixels = PixelConfig { distribution, levels: 8, conditional };
+    PixelRnnConfig { body, layers: 2, hidden_dim: 6, head: 22, pixels }
 }
 
 /// A model with weights large enough that what is seen is felt.
@@ -74,34 +75,11 @@ fn no_number_depends_on_a_later_one_and_along_diagonals_on_all_it_sees() {
 }
 
 #[test]
-fn probabilities_of_all_images_sum_to_one() {
-    let device = Device::flex();
+fn values_have_exact_distributions() {
     for body in BODIES {
-        expect_sum_to_one(&model(body, PixelDistribution::Binary, [2, 2, 1], 0, &device), &device);
-    }
-}
-
-#[test]
-fn samples_are_those_of_the_whole_network() {
-    let device = Device::flex();
-    for body in BODIES {
-        for (shape, distribution, classes) in [
-            ([6, 5, 1], PixelDistribution::Binary, 0),
-            ([1, 4, 1], PixelDistribution::Softmax, 0),
-            ([5, 1, 3], PixelDistribution::Softmax, 3),
-            ([4, 6, 3], PixelDistribution::Softmax, 0),
-        ] {
-            expect_naive_samples(&model(body, distribution, shape, classes, &device), classes, &device);
-        }
-    }
-}
-
-#[test]
-fn log_probs_have_the_same_bits_in_any_batch_and_all_at_once() {
-    let device = Device::flex();
-    for body in BODIES {
-        expect_exact_log_probs(&model(body, PixelDistribution::Binary, [7, 6, 1], 0, &device), 0, &device);
-        expect_exact_log_probs(&model(body, PixelDistribution::Softmax, [4, 5, 3], 3, &device), 3, &device);
+        expect_exact_values(|distribution, shape, classes, device| {
+            model(body, distribution, shape, classes, device)
+        });
     }
 }
 
@@ -174,19 +152,9 @@ fn three_steps_a_break_and_three_steps_are_six_steps() {
 }
 
 #[test]
-fn settings_that_do_not_fit_are_refused() {
-    let refused = |config: PixelRnnConfig, key: &str| {
-        let error = refusal::<PixelRnn>(&config, &image_spec([4, 4, 3], 0));
-        assert!(error.contains(&format!("pixelrnn.{key}")), "{error}");
-    };
-    let good = tiny(Body::Row, PixelDistribution::Softmax, false);
-    refused(PixelRnnConfig { layers: 0, ..good.clone() }, "layers");
-    refused(PixelRnnConfig { hidden_dim: 2, ..good.clone() }, "hidden_dim");
-    refused(PixelRnnConfig { levels: 100, ..good.clone() }, "levels");
-    refused(PixelRnnConfig { conditional: true, ..good }, "conditional");
-}
-
-#[test]
 fn it_conforms() {
-    expect_conforms::<PixelRnn>("hidden_dim=6 layers=1 head=6 distribution=softmax");
+    expect_conforms::<PixelRnn>(
+        "hidden_dim=6 layers=1 head=6 distribution=softmax",
+        &["layers=0", "hidden_dim=2", "distribution=softmax levels=100", "conditional=true"],
+    );
 }

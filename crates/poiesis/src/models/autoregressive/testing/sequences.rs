@@ -2,14 +2,21 @@
 
 use std::slice::from_ref;
 
+use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use crate::abilities::{Autoregressive, TokenLikelihood};
 use crate::data::TokenShape;
 use crate::generate::{SamplingParams, Writer};
-use crate::model::Session;
+use crate::model::{Learner, Metrics, Model, Session, Step};
+use crate::nn::StateDict;
 use crate::rng;
-use crate::testing::{Fixture, change, expect_all_close, expect_close};
+use crate::testing::{Fixture, expect_all_close, expect_change, expect_close, gradients_of};
+
+/// Log-probabilities and losses relative to the largest, f32 here against f64 there.
+const FORWARD: f64 = 5e-6;
+/// Gradients: more roundings.
+const GRADIENT: f64 = 2e-5;
 
 /// Rows of `columns` tokens.
 pub(crate) fn tokens_of(values: Vec<u32>, columns: usize, device: &Device) -> Tensor<2, Int> {
@@ -26,20 +33,57 @@ pub(crate) fn tokens_of_steps(fixture: &Fixture, case: &str, device: &Device) ->
     values.chunks_exact(size).map(|step| tokens_of(step.to_vec(), all.shape[2], device)).collect()
 }
 
-/// Ten steps had the losses of `case`, and moved the weights as far.
-pub(crate) fn expect_ten_steps(
+/// A training brought to the first weights of `case`, and the tokens of its steps.
+pub(crate) fn started<M: Model>(
+    mut training: Learner<M>,
     fixture: &Fixture,
     case: &str,
-    losses: Vec<f32>,
-    training: &impl Session,
-    [forward, changed]: [f64; 2],
+) -> (Learner<M>, Vec<Tensor<2, Int>>) {
+    let device = Device::flex().autodiff();
+    training.restore(&fixture.weights(&format!("{case}.initial"), &device), &StateDict::default()).unwrap();
+    (training, tokens_of_steps(fixture, case, &device))
+}
+
+/// The log-probabilities of the first tokens are those of `case`, and so are their loss and its gradients, which are those of the loss
+/// times `factor`.
+pub(crate) fn expect_first<M: Module>(
+    fixture: &Fixture,
+    case: &str,
+    network: &M,
+    log_probs: Tensor<1>,
+    factor: f64,
 ) {
+    let theirs = |name: &str| fixture.array(&format!("{case}.first.{name}"));
+    expect_close("log p", log_probs.clone(), theirs("log_probs"), FORWARD);
+    let loss = log_probs.mean().neg();
+    expect_close("loss", loss.clone(), theirs("loss"), FORWARD);
+    let ours = gradients_of("network", network, &(loss * factor).backward());
+    expect_all_close(&ours, &fixture.arrays(&format!("{case}.gradient")), GRADIENT);
+}
+
+/// Ten steps of `update` on their tokens have the losses of `case`, and move the weights as far, but for `tolerance`.
+pub(crate) fn expect_ten_steps<M: Model>(
+    fixture: &Fixture,
+    case: &str,
+    (mut training, tokens): (Learner<M>, Vec<Tensor<2, Int>>),
+    tolerance: f64,
+    update: impl Fn(&mut M, &mut M::Data, Tensor<2, Int>, &mut Step<'_>) -> Metrics,
+) {
+    let mut step = |(number, tokens)| {
+        let metrics = training.with_step(number, 1.0, |model, data, step| update(model, data, tokens, step));
+        metrics.read()[0].1 as f32
+    };
+    let losses: Vec<f32> = (0..).zip(tokens).map(&mut step).collect();
     let losses = Tensor::<1>::from_data(TensorData::new(losses, [10]), &Device::flex());
-    expect_close("losses", losses, fixture.array(&format!("{case}.losses")), forward);
-    let (initial, theirs) =
-        (fixture.arrays(&format!("{case}.initial")), fixture.arrays(&format!("{case}.final")));
-    let ours = training.state_dict().to_arrays();
-    expect_all_close(&change(&initial, &ours), &change(&initial, &theirs), changed);
+    expect_close("losses", losses, fixture.array(&format!("{case}.losses")), FORWARD);
+    expect_change(fixture, case, &training, tolerance);
+}
+
+/// The mean of the last twenty losses of `steps` steps, whose learning rate falls to zero.
+pub(crate) fn late_nll(training: &mut impl Session, steps: u64) -> f64 {
+    let mut nll = |step: u64| training.step(step, 1.0 - step as f64 / steps as f64).read()[0].1;
+    let all: Vec<f64> = (0..steps).map(&mut nll).collect();
+    all[all.len() - 20..].iter().map(|nll| nll / 20.0).sum()
 }
 
 /// `count` tokens below `below`.
@@ -69,8 +113,27 @@ pub(crate) fn expect_no_look_ahead(
     }
 }
 
-/// The probabilities of all 2×2 images of black and white add up to one, in each of two classes.
-pub(crate) fn expect_images_to_sum_to_one(model: &dyn TokenLikelihood, device: &Device) {
+/// By gradients, logits depend on the tokens up to their own and on no later one: on the rows of `table`, an array of `network`, for the
+/// tokens below `count`, each of which comes once.
+pub(crate) fn expect_no_gradient_ahead<M: Module>(
+    network: &M,
+    table: &str,
+    count: u32,
+    logits: impl Fn(Tensor<2, Int>) -> Tensor<2>,
+) {
+    for place in 0..count as usize {
+        let logits = logits(tokens_of((0..count).collect(), count as usize, &Device::flex().autodiff()));
+        let gradients = logits.narrow(0, place, 1).sum().backward();
+        let table = &gradients_of("network", network, &gradients)[table];
+        for (token, row) in table.data.chunks_exact(table.shape[1]).enumerate() {
+            assert_eq!(row.iter().any(|&g| g != 0.0), token <= place, "logits {place}, token {token}");
+        }
+    }
+}
+
+/// The probabilities of all 2×2 images of black and white add up to one, in each of two classes; `model` is made for their tokens.
+pub(crate) fn expect_images_to_sum_to_one<M: TokenLikelihood>(model: impl Fn(TokenShape) -> M) {
+    let (device, model) = (&Device::flex(), model(TokenShape { values: 2, beginnings: 2, length: Some(4) }));
     for class in 0..2 {
         let image = |bits: u32| [2 + class].into_iter().chain((0..4).map(move |place| bits >> place & 1));
         let tokens = tokens_of((0..16).flat_map(image).collect(), 5, device);

@@ -27,9 +27,9 @@ use poiesis_kernels::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{Dropout, outputs};
-use crate::abilities::{Abilities, Ability, Autoregressive, IncrementalDecoder, Likelihood, TokenLikelihood};
-use crate::config::{Faults, SampleSchedule, Settings, TrainConfig};
+use super::{Dropout, FAMILY, outputs};
+use crate::abilities::{Abilities, Autoregressive, IncrementalDecoder, TokenLikelihood};
+use crate::config::{Faults, Settings, TrainConfig};
 use crate::data::{DataSpec, MediaKind, TokenShape, TokenWindows, WindowNeeds};
 use crate::error::Result;
 use crate::model::{About, Metrics, Model, Paper, Step, recipes};
@@ -98,12 +98,7 @@ impl TransformerConfig {
 
 impl Settings for TransformerConfig {
     fn check(&self, faults: &mut Faults) {
-        faults.positive(&[
-            ("context", self.context),
-            ("width", self.width),
-            ("layers", self.layers),
-            ("heads", self.heads),
-        ]);
+        faults.positive(&["context", "width", "layers", "heads"]);
         if self.heads > 0 && !self.width.is_multiple_of(2 * self.heads) {
             let reason = format!("{} heads do not divide a width of {} evenly", self.heads, self.width);
             faults.add("heads", self.heads, &reason, "give a width that is an even multiple of the heads");
@@ -112,9 +107,7 @@ impl Settings for TransformerConfig {
             let reason = format!("{} heads of queries cannot share them evenly", self.heads);
             faults.add("kv_heads", self.kv_heads, &reason, "give a divisor of the heads, or 0");
         }
-        if !(2..=256).contains(&self.levels) {
-            faults.add("levels", self.levels, "a value of an image is a byte", "give 2 to 256");
-        }
+        faults.levels_of_bytes("levels");
         faults.dropout("dropout", self.dropout);
     }
 }
@@ -304,14 +297,8 @@ impl Model for Transformer {
             arxiv: "1706.03762",
         },
         media: &[MediaKind::Text, MediaKind::Sound, MediaKind::Images],
-        abilities: &[Ability::Sample, Ability::Likelihood, Ability::Compress, Ability::Complete],
         recipes: recipes!("tinyshakespeare-fast", "tinyshakespeare", "names", "novels", "fsdd", "shapes"),
-        train: || TrainConfig {
-            batch_size: 32,
-            ema_decay: 0.0,
-            sample_schedule: SampleSchedule::Logarithmic,
-            ..TrainConfig::default()
-        },
+        train: || TrainConfig { batch_size: 32, ema_decay: 0.0, ..(FAMILY.train)() },
         optimizer: || OptimizerConfig {
             kind: OptimizerKind::Muon,
             learning_rate: 3e-3,
@@ -327,6 +314,7 @@ impl Model for Transformer {
             ("momentum", &["optimizer.muon_momentum"]),
             ("weight_decay", &["optimizer.weight_decay", "optimizer.muon_weight_decay"]),
         ],
+        ..FAMILY
     };
 
     type Config = TransformerConfig;
@@ -352,11 +340,7 @@ impl Model for Transformer {
     }
 
     fn abilities(&self) -> Abilities<'_> {
-        Abilities {
-            autoregressive: Some(self),
-            likelihood: Some(Likelihood::Tokens(self)),
-            ..Abilities::default()
-        }
+        Abilities::of_tokens(self)
     }
 }
 

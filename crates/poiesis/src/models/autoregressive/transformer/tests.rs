@@ -5,27 +5,21 @@ use burn::tensor::Device;
 use burn::tensor::activation::log_softmax;
 
 use super::*;
-use crate::config::check;
 use crate::data::{Tokens, Windows};
 use crate::evaluate::token_nll;
 use crate::generate::SamplingParams;
-use crate::model::{Learner, Session as _};
+use crate::model::Learner;
 use crate::models::autoregressive::testing::sequences::{
-    draw, echo, entropy_of_echo, expect_images_to_sum_to_one, expect_naive_writing, expect_no_look_ahead,
-    expect_same_bits_in_any_batch, expect_ten_steps, read_all, tokens_of, tokens_of_steps,
+    draw, echo, entropy_of_echo, expect_first, expect_images_to_sum_to_one, expect_naive_writing,
+    expect_no_gradient_ahead, expect_no_look_ahead, expect_same_bits_in_any_batch, expect_ten_steps,
+    late_nll, read_all, started, tokens_of,
 };
 use crate::nn::StateDict;
 use crate::rng;
-use crate::testing::{
-    Fixture, expect_all_close, expect_close, expect_conforms, expect_exact_resume, gradients_of, settings,
-};
+use crate::testing::{Fixture, expect_conforms, expect_exact_resume, settings};
 
 /// The cases of `parity.py`.
 const CASES: [&str; 2] = ["adamw", "muon"];
-/// Log-probabilities and losses relative to the largest, f32 here against f64 there.
-const FORWARD: f64 = 5e-6;
-/// Gradients: more roundings.
-const GRADIENT: f64 = 2e-5;
 /// What ten steps changed, relative to the largest change of an array: Adam divides each gradient by its own size at first,
 /// and Muon each direction, so that the rounding of small ones is felt in full.
 const CHANGE: f64 = 1e-3;
@@ -43,9 +37,7 @@ fn training(fixture: &Fixture, case: &str) -> (Learner<Transformer>, Vec<Tensor<
     let (config, optimizer) = settings::<Transformer>(fixture.case(case));
     let model = Transformer::for_tokens(&config, TEXT, &mut Init::new(0, &device));
     let windows = windows(&[vec![0; 20]], TEXT, 1, config.context);
-    let mut training = Learner::of(model, &config, &optimizer, windows.into(), 1, &device);
-    training.restore(&fixture.weights(&format!("{case}.initial"), &device), &StateDict::default()).unwrap();
-    (training, tokens_of_steps(fixture, case, &device))
+    started(Learner::of(model, &config, &optimizer, windows.into(), 1, &device), fixture, case)
 }
 
 #[test]
@@ -53,13 +45,8 @@ fn first_log_probabilities_and_gradients_are_those_of_pytorch() {
     let fixture = Fixture::read("autoregressive/transformer");
     for case in CASES {
         let (training, tokens) = training(&fixture, case);
-        let theirs = |name: &str| fixture.array(&format!("{case}.first.{name}"));
         let log_probs = training.model.log_probs(tokens[0].clone(), &mut Dropout::none());
-        expect_close("log p", log_probs.clone(), theirs("log_probs"), FORWARD);
-        let loss = log_probs.mean().neg();
-        expect_close("loss", loss.clone(), theirs("loss"), FORWARD);
-        let ours = gradients_of("network", &training.model.network, &loss.backward());
-        expect_all_close(&ours, &fixture.arrays(&format!("{case}.gradient")), GRADIENT);
+        expect_first(&fixture, case, &training.model.network, log_probs, 1.0);
     }
 }
 
@@ -67,15 +54,9 @@ fn first_log_probabilities_and_gradients_are_those_of_pytorch() {
 fn ten_steps_are_those_of_pytorch() {
     let fixture = Fixture::read("autoregressive/transformer");
     for case in CASES {
-        let (mut training, tokens) = training(&fixture, case);
-        let mut step = |(number, tokens)| {
-            let update = |model: &mut Transformer, _: &mut _, step: &mut Step<'_>| {
-                model.update(tokens, &mut Dropout::none(), step)
-            };
-            training.with_step(number, 1.0, update).read()[0].1 as f32
-        };
-        let losses: Vec<f32> = (0..).zip(tokens).map(&mut step).collect();
-        expect_ten_steps(&fixture, case, losses, &training, [FORWARD, CHANGE]);
+        expect_ten_steps(&fixture, case, training(&fixture, case), CHANGE, |model, _, tokens, step| {
+            model.update(tokens, &mut Dropout::none(), step)
+        });
     }
 }
 
@@ -121,24 +102,13 @@ fn no_logit_depends_on_a_later_token() {
 fn no_gradient_flows_to_a_later_token() {
     let device = Device::flex().autodiff();
     let model = lively(&small(), TEXT, &device);
-    for place in 0..10 {
-        // Each token comes once, so that its row of the table is its own.
-        let tokens = tokens_of((0..10).collect(), 10, &device);
-        let logits = model.network.forward(tokens, &mut Dropout::none());
-        let gradients = logits.narrow(0, place, 1).sum().backward();
-        let table = &gradients_of("network", &model.network, &gradients)["network.embedding"];
-        for (token, row) in table.data.chunks_exact(24).enumerate() {
-            assert_eq!(row.iter().any(|&g| g != 0.0), token <= place, "logits {place}, token {token}");
-        }
-    }
+    let logits = |tokens| model.network.forward(tokens, &mut Dropout::none());
+    expect_no_gradient_ahead(&model.network, "network.embedding", 10, logits);
 }
 
 #[test]
 fn all_images_of_four_pixels_have_a_probability_of_one() {
-    let device = Device::flex();
-    let shape = TokenShape { values: 2, beginnings: 2, length: Some(4) };
-    let model = lively(&small(), shape, &device);
-    expect_images_to_sum_to_one(&model, &device);
+    expect_images_to_sum_to_one(|shape| lively(&small(), shape, &Device::flex()));
 }
 
 #[test]
@@ -235,12 +205,7 @@ fn learner(kind: OptimizerKind, dropout: f64) -> Learner<Transformer> {
 #[test]
 fn an_echo_is_learned_to_its_entropy_of_echo() {
     for optimizer in [OptimizerKind::AdamW, OptimizerKind::Muon] {
-        let mut training = learner(optimizer, 0.0);
-        let mut late = 0.0;
-        for step in 0..150 {
-            let nll = training.step(step, 1.0 - step as f64 / 150.0).read()[0].1;
-            late += if step >= 130 { nll / 20.0 } else { 0.0 };
-        }
+        let late = late_nll(&mut learner(optimizer, 0.0), 150);
         // 20 × 256 tokens: a standard error of about 0.01. The first token of a window has no token before last.
         let first = (3.0f64.ln() - entropy_of_echo()) / 16.0;
         assert!(
@@ -254,22 +219,14 @@ fn an_echo_is_learned_to_its_entropy_of_echo() {
 #[test]
 fn three_steps_a_break_and_three_steps_are_six_steps() {
     let device = Device::flex().autodiff();
-    for optimizer in [OptimizerKind::AdamW, OptimizerKind::Muon] {
-        expect_exact_resume(|| Box::new(learner(optimizer, 0.1)), &device);
-    }
-}
-
-#[test]
-fn settings_that_do_not_fit_are_refused_by_name() {
-    let refused = |config: TransformerConfig| check("transformer", &config).unwrap_err().to_string();
-    assert!(refused(TransformerConfig { heads: 5, ..small() }).contains("transformer.heads"));
-    assert!(refused(TransformerConfig { kv_heads: 2, ..small() }).contains("transformer.kv_heads"));
-    assert!(refused(TransformerConfig { layers: 0, ..small() }).contains("transformer.layers"));
-    assert!(refused(TransformerConfig { dropout: 1.0, ..small() }).contains("transformer.dropout"));
-    assert!(refused(TransformerConfig { levels: 1, ..small() }).contains("transformer.levels"));
+    // Muon, the default, is resumed where the model conforms.
+    expect_exact_resume(|| Box::new(learner(OptimizerKind::AdamW, 0.1)), &device);
 }
 
 #[test]
 fn it_conforms() {
-    expect_conforms::<Transformer>("width=16 layers=1 heads=2 context=16 dropout=0.1");
+    expect_conforms::<Transformer>(
+        "width=16 layers=1 heads=2 context=16 dropout=0.1",
+        &["heads=5", "kv_heads=3", "layers=0", "dropout=1.0", "levels=1"],
+    );
 }

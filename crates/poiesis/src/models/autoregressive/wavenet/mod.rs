@@ -29,13 +29,14 @@ use poiesis_kernels::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::abilities::{Abilities, Ability, Autoregressive, IncrementalDecoder, Likelihood, TokenLikelihood};
-use crate::config::{Faults, SampleSchedule, Settings, TrainConfig};
+use super::FAMILY;
+use crate::abilities::{Abilities, Autoregressive, IncrementalDecoder, TokenLikelihood};
+use crate::config::{Faults, Settings, TrainConfig};
 use crate::data::{DataSpec, MediaKind, SampleFormat, TokenShape, TokenWindows, WindowNeeds, mu_law};
 use crate::error::Result;
 use crate::model::{About, Metrics, Model, Paper, Step, recipes};
 use crate::nn::{Activation, Init, Initializer, Linear, activate};
-use crate::optim::{Optimizer, OptimizerConfig};
+use crate::optim::OptimizerConfig;
 
 /// Settings of a [`WaveNet`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -80,13 +81,7 @@ impl WaveNetConfig {
 
 impl Settings for WaveNetConfig {
     fn check(&self, faults: &mut Faults) {
-        faults.positive(&[
-            ("stacks", self.stacks),
-            ("layers", self.layers),
-            ("width", self.width),
-            ("skip", self.skip),
-            ("mixtures", self.mixtures),
-        ]);
+        faults.positive(&["stacks", "layers", "width", "skip", "mixtures"]);
         if self.layers > 20 {
             let reason = "the dilation doubles with each layer of a stack";
             faults.add("layers", self.layers, reason, "set at most 20, and more stacks");
@@ -373,19 +368,17 @@ impl Model for WaveNet {
             arxiv: "1609.03499",
         },
         media: &[MediaKind::Sound],
-        abilities: &[Ability::Sample, Ability::Likelihood, Ability::Compress, Ability::Complete],
         recipes: recipes!("fsdd", "fsdd-16bit"),
         train: || TrainConfig {
             steps: 20_000,
             batch_size: 4,
-            sample_schedule: SampleSchedule::Logarithmic,
             sample_frames: 10,
             sample_count: 4,
             sample_length: 6000,
-            ..TrainConfig::default()
+            ..(FAMILY.train)()
         },
         optimizer: || OptimizerConfig { clip: 1.0, ..OptimizerConfig::default() },
-        old_keys: &[],
+        ..FAMILY
     };
 
     type Config = WaveNetConfig;
@@ -399,20 +392,12 @@ impl Model for WaveNet {
         Ok(WaveNet::for_tokens(config, spec.tokens(config.levels), init))
     }
 
-    fn optimizers(_config: &WaveNetConfig, shared: &OptimizerConfig) -> Vec<(&'static str, Optimizer)> {
-        vec![("optimizer", Optimizer::new(shared))]
-    }
-
     fn train_step(&mut self, data: &mut TokenWindows, step: &mut Step<'_>) -> Metrics {
         self.update(data.windows(step.number), step)
     }
 
     fn abilities(&self) -> Abilities<'_> {
-        Abilities {
-            autoregressive: Some(self),
-            likelihood: Some(Likelihood::Tokens(self)),
-            ..Abilities::default()
-        }
+        Abilities::of_tokens(self)
     }
 }
 

@@ -16,18 +16,19 @@
 //! popular ports (4×4 kernels, 64 features, normal latents, no weight decay) is `kernel = 4, width = 64,
 //! prior = "normal"` with `optimizer.weight_decay = 0`.
 
-use burn::module::Module;
+use burn::module::{Module, ModuleDisplay};
 use burn::tensor::Tensor;
 use burn::tensor::activation::{sigmoid, softplus};
 use serde::{Deserialize, Serialize};
 
 use crate::abilities::{Abilities, Ability, LatentPart, Latents, Prior, draw_latent};
 use crate::config::{Faults, Settings, TrainConfig};
-use crate::data::{DataSpec, ImageBatches, ImageNeeds, ImageShape, MediaKind, PixelEncoding};
+use crate::data::{DataSpec, ImageBatches, ImageNeeds, ImageShape, PixelEncoding};
 use crate::error::Result;
-use crate::model::{About, MetricValues, Metrics, Model, Paper, Step, Warning, WarningRule, recipes};
+use crate::model::{About, Metrics, Model, Paper, Step, WarningRule, recipes};
 use crate::nn::{
-    Activation, BatchNorm, Conv2d, ConvTranspose2d, Init, Initializer, Linear, Mode, activate, flatten,
+    Activation, BatchNorm, Conv2d, ConvTranspose2d, Init, Initializer, Linear, Mode, Square, activate,
+    flatten,
 };
 use crate::optim::{Optimizer, OptimizerConfig};
 
@@ -35,6 +36,7 @@ use crate::optim::{Optimizer, OptimizerConfig};
 const LEAK: f32 = 0.2;
 /// All weights start from N(0, 0.02²), and so do the deviations of γ from 1 (§4).
 const STD: f64 = 0.02;
+const WEIGHTS: Initializer = Initializer::Normal(STD);
 
 /// Settings of a [`Dcgan`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -58,12 +60,23 @@ impl Default for DcganConfig {
     }
 }
 
+impl DcganConfig {
+    /// The kernels of all convolutions.
+    fn kernel(&self) -> Square {
+        Square { side: self.kernel, stride: 2 }
+    }
+
+    /// Features at a size that is `level` halvings smaller than the one next to the image.
+    fn features(&self, level: usize) -> usize {
+        self.width << level
+    }
+}
+
 impl Settings for DcganConfig {
     fn check(&self, faults: &mut Faults) {
-        faults.positive(&[("latent_dim", self.latent_dim), ("width", self.width)]);
-        if !(4..=5).contains(&self.kernel) {
-            faults.add("kernel", self.kernel, "the kernels of a DCGAN are 4×4 or 5×5", "give 4 or 5");
-        }
+        faults.positive(&["latent_dim", "width"]);
+        let reason = "the kernels of a DCGAN are 4×4 or 5×5";
+        faults.numbers(&["kernel"], |kernel| (4..=5).contains(&kernel), reason, "give 4 or 5");
     }
 }
 
@@ -84,48 +97,34 @@ pub struct Dcgan {
 pub struct Generator {
     project: Linear,
     project_norm: BatchNorm,
-    up: Vec<Up>,
+    up: Vec<Normed<ConvTranspose2d>>,
     output: ConvTranspose2d,
     #[module(skip)]
     base: [usize; 3],
 }
 
+/// A convolution and the normalisation behind it.
 #[derive(Module, Debug)]
-struct Up {
-    conv: ConvTranspose2d,
+struct Normed<C: Module + ModuleDisplay> {
+    conv: C,
     norm: BatchNorm,
 }
 
 impl Generator {
-    fn new(
-        config: &DcganConfig,
-        shape: ImageShape,
-        halvings: usize,
-        base: [usize; 2],
-        init: &mut Init,
-    ) -> Generator {
-        let features = |level: usize| config.width << level;
-        let deepest = features(halvings - 1);
+    fn new(config: &DcganConfig, shape: ImageShape, init: &mut Init) -> Result<Generator> {
+        let (halvings, base) = shape.halvings()?;
+        let deepest = config.features(halvings - 1);
         let norm = |channels, init: &mut Init| BatchNorm::new(channels, STD, config.norm_epsilon, init);
-        let project =
-            Linear::new(config.latent_dim, base[0] * base[1] * deepest, Initializer::Normal(STD), init);
+        let project = Linear::new(config.latent_dim, base[0] * base[1] * deepest, WEIGHTS, init);
         let project_norm = norm(deepest, init);
         let up = (1..halvings).rev().map(|level| {
-            let (inputs, outputs) = (features(level), features(level - 1));
-            let conv =
-                ConvTranspose2d::new(inputs, outputs, config.kernel, 2, Initializer::Normal(STD), init);
-            Up { conv, norm: norm(outputs, init) }
+            let (inputs, outputs) = (config.features(level), config.features(level - 1));
+            let conv = ConvTranspose2d::new([inputs, outputs], config.kernel(), WEIGHTS, init);
+            Normed { conv, norm: norm(outputs, init) }
         });
         let up = up.collect();
-        let output = ConvTranspose2d::new(
-            config.width,
-            shape.channels,
-            config.kernel,
-            2,
-            Initializer::Normal(STD),
-            init,
-        );
-        Generator { project, project_norm, up, output, base: [base[0], base[1], deepest] }
+        let output = ConvTranspose2d::new([config.width, shape.channels], config.kernel(), WEIGHTS, init);
+        Ok(Generator { project, project_norm, up, output, base: [base[0], base[1], deepest] })
     }
 
     /// # Shapes
@@ -136,7 +135,8 @@ impl Generator {
         let h = self.project.forward(z, Activation::Identity);
         let h = h.reshape([-1, height as i64, width as i64, channels as i64]);
         let h = self.project_norm.forward(h, Activation::Relu, mode);
-        let up = |h, up: &Up| up.norm.forward(up.conv.forward(h), Activation::Relu, mode);
+        let up =
+            |h, up: &Normed<ConvTranspose2d>| up.norm.forward(up.conv.forward(h), Activation::Relu, mode);
         let h = self.up.iter().fold(h, up);
         activate(self.output.forward(h), Activation::Tanh)
     }
@@ -147,35 +147,22 @@ impl Generator {
 #[derive(Module, Debug)]
 pub struct Discriminator {
     input: Conv2d,
-    down: Vec<Down>,
+    down: Vec<Normed<Conv2d>>,
     output: Linear,
 }
 
-#[derive(Module, Debug)]
-struct Down {
-    conv: Conv2d,
-    norm: BatchNorm,
-}
-
 impl Discriminator {
-    fn new(
-        config: &DcganConfig,
-        shape: ImageShape,
-        halvings: usize,
-        base: [usize; 2],
-        init: &mut Init,
-    ) -> Discriminator {
-        let features = |level: usize| config.width << level;
-        let initializer = Initializer::Normal(STD);
-        let input = Conv2d::new(shape.channels, config.width, config.kernel, 2, initializer, init);
+    fn new(config: &DcganConfig, shape: ImageShape, init: &mut Init) -> Result<Discriminator> {
+        let (halvings, base) = shape.halvings()?;
+        let input = Conv2d::new([shape.channels, config.width], config.kernel(), WEIGHTS, init);
         let down = (1..halvings).map(|level| {
-            let (inputs, outputs) = (features(level - 1), features(level));
-            let conv = Conv2d::new(inputs, outputs, config.kernel, 2, initializer, init);
-            Down { conv, norm: BatchNorm::new(outputs, STD, config.norm_epsilon, init) }
+            let (inputs, outputs) = (config.features(level - 1), config.features(level));
+            let conv = Conv2d::new([inputs, outputs], config.kernel(), WEIGHTS, init);
+            Normed { conv, norm: BatchNorm::new(outputs, STD, config.norm_epsilon, init) }
         });
         let down = down.collect();
-        let output = Linear::new(base[0] * base[1] * features(halvings - 1), 1, initializer, init);
-        Discriminator { input, down, output }
+        let output = Linear::new(base[0] * base[1] * config.features(halvings - 1), 1, WEIGHTS, init);
+        Ok(Discriminator { input, down, output })
     }
 
     /// # Shapes
@@ -184,7 +171,7 @@ impl Discriminator {
     pub fn forward(&self, x: Tensor<4>, mode: Mode) -> Tensor<1> {
         let leaky = Activation::LeakyRelu(LEAK);
         let h = activate(self.input.forward(x), leaky);
-        let down = |h, down: &Down| down.norm.forward(down.conv.forward(h), leaky, mode);
+        let down = |h, down: &Normed<Conv2d>| down.norm.forward(down.conv.forward(h), leaky, mode);
         let h = self.down.iter().fold(h, down);
         let [batch, height, width, channels] = h.dims();
         let h = h.reshape([batch, height * width * channels]);
@@ -243,7 +230,6 @@ impl Model for Dcgan {
             year: 2015,
             arxiv: "1511.06434",
         },
-        media: &[MediaKind::Images],
         abilities: &[Ability::Sample, Ability::Decode],
         recipes: recipes!("shapes", "mnist", "fashion-mnist", "emoji64", "cifar10"),
         train: || TrainConfig { batch_size: 128, ..TrainConfig::default() },
@@ -254,7 +240,7 @@ impl Model for Dcgan {
             weight_decay: 1e-5,
             ..OptimizerConfig::default()
         },
-        old_keys: &[],
+        ..About::BASE
     };
 
     type Config = DcganConfig;
@@ -266,9 +252,8 @@ impl Model for Dcgan {
 
     fn new(config: &DcganConfig, spec: &DataSpec, init: &mut Init) -> Result<Dcgan> {
         let shape = spec.images()?;
-        let (halvings, base) = shape.halvings()?;
-        let generator = Generator::new(config, shape, halvings, base, init);
-        let discriminator = Discriminator::new(config, shape, halvings, base, init);
+        let generator = Generator::new(config, shape, init)?;
+        let discriminator = Discriminator::new(config, shape, init)?;
         Ok(Dcgan { generator, discriminator, config: config.clone() })
     }
 
@@ -284,18 +269,13 @@ impl Model for Dcgan {
     }
 
     fn warnings(_config: &DcganConfig) -> Vec<WarningRule> {
-        let saturated = Warning {
-            name: "discriminator-saturated",
-            what: "the discriminator has told real from generated images with certainty for 20 reports: the \
-                   generator learns little from it"
-                .into(),
-            remedy: "lower optimizer.learning_rate, or give more data".into(),
-        };
-        let when = |values: &MetricValues| {
+        let what = "the discriminator has told real from generated images with certainty for 20 reports: the \
+                    generator learns little from it";
+        let remedy = "lower optimizer.learning_rate, or give more data";
+        vec![WarningRule::new("discriminator-saturated", what, remedy, |values| {
             let at = |name| values.get(name).copied().unwrap_or(0.5);
             at("d_real") > 0.995 && at("d_fake") < 0.005
-        };
-        vec![WarningRule { warning: saturated, when: Box::new(when) }]
+        })]
     }
 
     fn abilities(&self) -> Abilities<'_> {

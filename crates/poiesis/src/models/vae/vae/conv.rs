@@ -6,7 +6,10 @@ use burn::tensor::Tensor;
 use super::VaeConfig;
 use crate::data::ImageShape;
 use crate::error::Result;
-use crate::nn::{Activation, Conv2d, ConvTranspose2d, Init, Initializer, Linear, activate, flatten};
+use crate::nn::{Activation, Conv2d, ConvTranspose2d, Init, Initializer, Linear, Square, activate, flatten};
+
+/// The kernel between two sizes.
+const HALVE: Square = Square { side: 4, stride: 2 };
 
 /// Strided convolutions with residual blocks between, then a linear layer to the posterior's parameters.
 #[derive(Module, Debug)]
@@ -27,7 +30,8 @@ impl ConvEncoder {
         let features = |level: usize| config.width << level;
         let levels = (0..halvings).map(|level| {
             let inputs = if level == 0 { shape.channels } else { features(level - 1) };
-            let down = Conv2d::new(inputs, features(level), 4, 2, Initializer::FanIn, init).with_bias(init);
+            let down =
+                Conv2d::new([inputs, features(level)], HALVE, Initializer::FanIn, init).with_bias(init);
             let blocks = (0..config.blocks).map(|_| Residual::new(features(level), init)).collect();
             EncoderLevel { down, blocks }
         });
@@ -80,7 +84,7 @@ impl ConvDecoder {
         let levels = (0..halvings).rev().map(|level| {
             let blocks = (0..config.blocks).map(|_| Residual::new(features(level), init)).collect();
             let outputs = if level == 0 { outputs } else { features(level - 1) };
-            let up = ConvTranspose2d::new(features(level), outputs, 4, 2, Initializer::FanIn, init)
+            let up = ConvTranspose2d::new([features(level), outputs], HALVE, Initializer::FanIn, init)
                 .with_bias(init);
             DecoderLevel { blocks, up }
         });
@@ -113,7 +117,8 @@ struct Residual {
 
 impl Residual {
     fn new(features: usize, init: &mut Init) -> Residual {
-        let mut conv = || Conv2d::new(features, features, 3, 1, Initializer::FanIn, init).with_bias(init);
+        let kernel = Square { side: 3, stride: 1 };
+        let mut conv = || Conv2d::new([features; 2], kernel, Initializer::FanIn, init).with_bias(init);
         Residual { first: conv(), second: conv() }
     }
 

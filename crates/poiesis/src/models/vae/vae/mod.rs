@@ -29,10 +29,10 @@ use crate::abilities::{
     Abilities, Ability, Bound, Encoder as Encodes, LatentPart, Latents, Likelihood, LogWeights, Prior,
 };
 use crate::config::{Faults, SampleSchedule, Settings, TrainConfig};
-use crate::data::{DataSpec, ImageBatches, ImageNeeds, ImageShape, MediaKind, PixelEncoding};
+use crate::data::{DataSpec, ImageBatches, ImageNeeds, ImageShape, PixelEncoding};
 use crate::dist::{Bernoulli, DiagonalNormal, DiscretizedLogistic, standard_normal_log_prob};
 use crate::error::Result;
-use crate::model::{About, MetricValues, Metrics, Model, Paper, Step, Warning, WarningRule, recipes};
+use crate::model::{About, Metrics, Model, Paper, Step, WarningRule, recipes};
 use crate::nn::{Init, flatten};
 use crate::optim::{Optimizer, OptimizerConfig};
 use crate::rng;
@@ -105,12 +105,7 @@ impl Default for VaeConfig {
 
 impl Settings for VaeConfig {
     fn check(&self, faults: &mut Faults) {
-        faults.positive(&[
-            ("latent_dim", self.latent_dim),
-            ("hidden_dim", self.hidden_dim),
-            ("layers", self.layers),
-            ("width", self.width),
-        ]);
+        faults.positive(&["latent_dim", "hidden_dim", "layers", "width"]);
     }
 }
 
@@ -344,7 +339,6 @@ impl Model for Vae {
             year: 2013,
             arxiv: "1312.6114",
         },
-        media: &[MediaKind::Images],
         abilities: &[Ability::Sample, Ability::Decode, Ability::Encode, Ability::Likelihood],
         recipes: recipes!("shapes", "mnist", "mnist-conv", "fashion-mnist", "emoji64", "cifar10"),
         train: || TrainConfig {
@@ -352,8 +346,8 @@ impl Model for Vae {
             sample_schedule: SampleSchedule::Logarithmic,
             ..TrainConfig::default()
         },
-        optimizer: OptimizerConfig::default,
         old_keys: &[("hidden", &["vae.hidden_dim"])],
+        ..About::BASE
     };
 
     type Config = VaeConfig;
@@ -389,17 +383,14 @@ impl Model for Vae {
 
     fn warnings(config: &VaeConfig) -> Vec<WarningRule> {
         let dims = config.latent_dim as f64;
-        let dead = Warning {
-            name: "latents-dead",
-            what: format!(
-                "fewer than a tenth of the {dims} latent dimensions carry more than {DEAD} nats: the decoder \
-                 ignores them"
-            ),
-            remedy: "lower vae.kl_weight, set vae.free_bits=0.05, or lower vae.latent_dim".into(),
-        };
-        let when =
-            move |values: &MetricValues| values.get("active_dims").is_some_and(|active| *active < 0.1 * dims);
-        vec![WarningRule { warning: dead, when: Box::new(when) }]
+        let what = format!(
+            "fewer than a tenth of the {dims} latent dimensions carry more than {DEAD} nats: the decoder ignores \
+             them"
+        );
+        let remedy = "lower vae.kl_weight, set vae.free_bits=0.05, or lower vae.latent_dim";
+        vec![WarningRule::new("latents-dead", what, remedy, move |values| {
+            values.get("active_dims").is_some_and(|active| *active < 0.1 * dims)
+        })]
     }
 
     fn abilities(&self) -> Abilities<'_> {
