@@ -18,6 +18,26 @@ pub struct StateTensor {
     pub values: Tensor<1>,
 }
 
+impl StateTensor {
+    /// Whole numbers of 64 bits, or the bits of 64-bit floats (`f64::to_bits`), for a state that must come back exactly: `[words, 4]`,
+    /// 16 bits in each value, which f32 holds exactly.
+    pub fn of_words(words: &[u64], device: &Device) -> StateTensor {
+        let pieces = words.iter().flat_map(|word| [48, 32, 16, 0].map(|shift| (word >> shift) as u16));
+        let values = TensorData::new(pieces.map(f32::from).collect(), [4 * words.len()]);
+        StateTensor {
+            shape: vec![words.len(), 4],
+            values: Tensor::from_data(values, &device.clone().inner()),
+        }
+    }
+
+    /// Takes back what [`of_words`](StateTensor::of_words) made.
+    pub fn to_words(&self) -> Vec<u64> {
+        let pieces: Vec<f32> = self.values.to_data().iter::<f32>().collect();
+        let word = |pieces: &[f32]| pieces.iter().fold(0, |word, &piece| word << 16 | piece as u64);
+        pieces.chunks_exact(4).map(word).collect()
+    }
+}
+
 /// All arrays of one or several networks by name, such as `generator.project.weight`.
 #[derive(Clone, Debug, Default)]
 pub struct StateDict(BTreeMap<String, StateTensor>);
@@ -205,5 +225,18 @@ impl ModuleMapper for Load<'_> {
             let new = values.reshape(shape);
             if old.is_autodiff() { new.autodiff().set_require_grad(old.is_require_grad()) } else { new }
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_come_back_exactly() {
+        let words =
+            [0, 1, u64::MAX, 0.1f64.to_bits(), (-0.0f64).to_bits(), f64::NAN.to_bits(), 1 << 48 | 1 << 15];
+        let saved = StateTensor::of_words(&words, &Device::flex().autodiff());
+        assert_eq!((saved.to_words().as_slice(), saved.shape), (&words[..], vec![7, 4]));
     }
 }
