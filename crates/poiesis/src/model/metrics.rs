@@ -9,6 +9,7 @@ use burn::tensor::Tensor;
 pub struct Metrics(Vec<(&'static str, Metric)>);
 
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "a step has a handful of them")]
 enum Metric {
     Computed(Tensor<1>),
     Known(f64),
