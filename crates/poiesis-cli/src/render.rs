@@ -180,6 +180,7 @@ pub(crate) fn shape(shape: &[usize]) -> String {
         [height, width, 3] => format!("{width}×{height} RGB"),
         [height, width, 4] => format!("{width}×{height} RGBA"),
         [2] => "points of the plane".into(),
+        [dims] => format!("points of {dims} dimensions"),
         other => format!("{other:?}"),
     }
 }

@@ -17,7 +17,7 @@ pub const FORMAT: u32 = 1;
 pub enum Kind {
     /// 8-bit images, shape `[height, width, channels]`.
     Images,
-    /// Points of the plane, shape `[2]`.
+    /// Points of a space of any number of dimensions, shape `[dimensions]`.
     Points,
     /// Text as a stream of tokens, shape `[]`: all documents of a split one after another.
     Text,
@@ -52,7 +52,7 @@ pub struct Card {
     pub name: String,
     /// What the examples are.
     pub kind: Kind,
-    /// The shape of one example: `[height, width, channels]` for images, `[2]` for points; of one element of a stream:
+    /// The shape of one example: `[height, width, channels]` for images, `[dimensions]` for points; of one element of a stream:
     /// `[]` for text, `[channels]` for sound.
     pub shape: Vec<usize>,
     /// The names of the classes, in the order of the labels; empty when there are none.
@@ -95,6 +95,9 @@ pub struct Card {
     /// What only sound has; present exactly when the kind is [`Kind::Sound`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sound: Option<SoundCard>,
+    /// What only points from files have; points made by code have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub points: Option<PointsCard>,
 }
 
 impl Card {
@@ -148,6 +151,18 @@ pub struct SoundCard {
     pub silent: u64,
     /// Samples beyond full scale, in floating-point files or after resampling, which were brought to it.
     pub limited: u64,
+}
+
+/// What only points from files have. Mean and standard deviation of each column are in [`Card::channel_mean`] and
+/// [`Card::channel_std`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PointsCard {
+    /// The names of the columns, one a dimension; empty when the source does not name them.
+    pub columns: Vec<String>,
+    /// Smallest value of each column over all splits.
+    pub low: Vec<f32>,
+    /// Largest value of each column over all splits.
+    pub high: Vec<f32>,
 }
 
 /// One split in `dataset.json`.

@@ -127,6 +127,36 @@ pub enum Error {
         other: String,
     },
 
+    /// Two tables of points have different columns.
+    #[error("tables differ in their columns: {first} has {first_columns}, {other} has {other_columns}")]
+    MixedColumns {
+        /// The first table.
+        first: String,
+        /// Its columns, in words.
+        first_columns: String,
+        /// The first table with other columns.
+        other: String,
+        /// Its columns, in words.
+        other_columns: String,
+    },
+
+    /// A table of which most rows are not rows of numbers.
+    #[error(
+        "{path} holds no points: {count} of its {rows} rows are not numbers; the first, {name}: {reason}"
+    )]
+    NotPoints {
+        /// The source.
+        path: PathBuf,
+        /// Rows that are not numbers.
+        count: u64,
+        /// All rows.
+        rows: u64,
+        /// The first row that is not one of numbers, as file and line.
+        name: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+
     /// A character that the vocabulary of a data set lacks.
     #[error(
         "{character} at byte {offset} is not among the {size} characters of the vocabulary; leave it out or collect with --vocabulary bytes"

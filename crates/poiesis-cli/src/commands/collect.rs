@@ -7,10 +7,10 @@ use anyhow::Result;
 use clap::Args;
 use poiesis::data::open;
 use poiesis::error::in_bytes;
-use poiesis_collect::{Card, Kind, Options, SplitBy, Vocabulary, collect};
+use poiesis_collect::{Card, Kind, Options, PointsCard, SplitBy, Vocabulary, collect};
 
 use crate::args::DataDir;
-use crate::render::{Meter, count, duration, facts, note, program, result, shape};
+use crate::render::{Meter, count, duration, facts, note, number, program, result, shape};
 
 /// Skipped files that the summary names.
 const NAMED: usize = 5;
@@ -34,10 +34,13 @@ const NAMED: usize = 5;
       each line a document
   poiesis collect recordings/ data/voices --sample-rate 16000 --mono
       sound of any sample rate, brought to one; folders become classes
+  poiesis collect measurements.csv data/measurements
+      points: each row of numbers is one, and the first line may name the columns
 
-Images (PNG, JPEG, WebP, BMP, GIF, TIFF), sound (WAV of 8 to 32 bits and floating point, FLAC) and text (.txt, and .jsonl
-with a `text`; UTF-8, also gzipped) in folders, zip and tar(.gz); WebDataset shards, Hugging Face parquet, IDX, CIFAR
-binary, npy and npz of images. A file that cannot be read is skipped, counted and listed.")]
+Images (PNG, JPEG, WebP, BMP, GIF, TIFF), sound (WAV of 8 to 32 bits and floating point, FLAC), text (.txt, and .jsonl
+with a `text`; UTF-8, also gzipped) and points (.csv and .tsv of numbers, also gzipped) in folders, zip and tar(.gz);
+WebDataset shards, Hugging Face parquet, IDX, CIFAR binary, npy and npz of images. A file or a row that cannot be read is
+skipped, counted and listed.")]
 pub(crate) struct Collect {
     /// Folder, archive or data file, built-in data (shapes, rings, grid) or a name below --data-dir.
     source: String,
@@ -146,7 +149,9 @@ impl Collect {
         let name = open::short_name(&self.out.to_string_lossy());
         let next = match card.kind {
             Kind::Text => format!("  {program} inspect {out}\n"),
-            Kind::Sound => format!("  {program} inspect {out} --preview {name}-preview.png\n"),
+            Kind::Sound | Kind::Points => {
+                format!("  {program} inspect {out} --preview {name}-preview.png\n")
+            }
             _ => format!(
                 "  {program} inspect {out} --preview {name}-preview.png\n  {program} train dcgan --data {out}\n"
             ),
@@ -204,7 +209,9 @@ pub(crate) fn summary(card: &Card, folder: &Path) -> String {
         all.push(("shape", shape(&card.shape)));
     }
     let at = all.len();
-    if !card.channel_mean.is_empty() {
+    if let Some(points) = &card.points {
+        all.push(("columns", columns(card, points)));
+    } else if !card.channel_mean.is_empty() {
         all.push(("mean", numbers(&card.channel_mean)));
         all.push(("deviation", numbers(&card.channel_std)));
     }
@@ -214,6 +221,7 @@ pub(crate) fn summary(card: &Card, folder: &Path) -> String {
             "skipped",
             match card.skipped.count {
                 0 => "none".into(),
+                number if card.kind == Kind::Points => format!("{} rows", count(number)),
                 number => format!("{} files", count(number)),
             },
         ),
@@ -235,6 +243,29 @@ pub(crate) fn summary(card: &Card, folder: &Path) -> String {
     }
     all.extend(card.notes.iter().map(|note| ("note", note.clone())));
     facts(&all)
+}
+
+/// Each column of points with its range, and its mean and deviation in the first split; the first of them where there are many.
+fn columns(card: &Card, points: &PointsCard) -> String {
+    const SHOWN: usize = 20;
+    let name = |at: usize| points.columns.get(at).map_or_else(|| (at + 1).to_string(), Clone::clone);
+    let width = (0..points.low.len().min(SHOWN)).map(|at| name(at).chars().count()).max().unwrap_or(0);
+    let statistics = card.channel_mean.iter().zip(&card.channel_std);
+    let ranges = points.low.iter().zip(&points.high);
+    let mut each: Vec<String> = ranges
+        .zip(statistics)
+        .enumerate()
+        .take(SHOWN)
+        .map(|(at, ((&low, &high), (&mean, &deviation)))| {
+            let name = name(at);
+            let [low, high] = [low, high].map(|value| number(f64::from(value)));
+            format!("{name:<width$}  {low} to {high}, mean {}, deviation {}", number(mean), number(deviation))
+        })
+        .collect();
+    if points.low.len() > SHOWN {
+        each.push(format!("and {} more, listed in dataset.json", points.low.len() - SHOWN));
+    }
+    each.join("\n")
 }
 
 /// The word for the examples of a kind.

@@ -14,8 +14,9 @@ use super::collect::{skipped, summary};
 use crate::args::DataDir;
 use crate::render::{count, duration, exists, facts, failure, json, note, program, result};
 
-/// Examples in a preview.
+/// Images in a preview, and points.
 const PREVIEWED: usize = 64;
+const PLOTTED: usize = 2000;
 /// Skipped files that are named.
 const NAMED: usize = 20;
 
@@ -34,7 +35,7 @@ pub(crate) struct Inspect {
     /// Print dataset.json.
     #[arg(long)]
     json: bool,
-    /// Write a picture of examples: a grid of images, or waveforms and spectrograms of clips.
+    /// Write a picture of examples: a grid of images, waveforms and spectrograms of clips, or a plot of points.
     #[arg(long, visible_alias = "out", value_name = "FILE")]
     preview: Option<PathBuf>,
     /// Split that the preview shows.
@@ -88,7 +89,8 @@ impl Inspect {
             }
             Kind::Sound => clips(dataset, self.split)?,
             _ => {
-                let drawn = preview(dataset, self.split, PREVIEWED)?;
+                let points = dataset.card().kind == Kind::Points;
+                let drawn = preview(dataset, self.split, if points { PLOTTED } else { PREVIEWED })?;
                 Picture::new(drawn.width as usize, drawn.height as usize, 3, drawn.pixels)
             }
         };

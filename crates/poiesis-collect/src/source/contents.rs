@@ -1,4 +1,4 @@
-//! What a folder or an archive is taken for, by the names of its files: images, sound or text.
+//! What a folder or an archive is taken for, by the names of its files: images, sound, text or points.
 
 use std::collections::BTreeSet;
 
@@ -18,12 +18,15 @@ pub(crate) enum Media {
     Image,
     Sound,
     Text,
+    /// Tables of numbers.
+    Points,
 }
 
 impl Media {
     pub(crate) fn of(name: &str) -> Option<Media> {
         const SOUND: [&str; 3] = ["wav", "wave", "flac"];
         const TEXT: [&str; 4] = ["txt", "text", "jsonl", "ndjson"];
+        const POINTS: [&str; 2] = ["csv", "tsv"];
         let known = |name: &str, endings: &[&str]| {
             let ending = name.rsplit_once('.').map_or("", |(_, ending)| ending);
             endings.iter().any(|known| ending.eq_ignore_ascii_case(known))
@@ -33,6 +36,7 @@ impl Media {
             name if is_image_name(name) => Some(Media::Image),
             name if known(name, &SOUND) => Some(Media::Sound),
             _ if known(unzipped, &TEXT) => Some(Media::Text),
+            _ if known(unzipped, &POINTS) => Some(Media::Points),
             _ => None,
         }
     }
@@ -41,21 +45,21 @@ impl Media {
 /// The files of a source, gathered in a first pass over their names.
 pub(crate) struct Contents {
     choices: Choices,
-    /// The names of images, sound and text.
-    names: [Names; 3],
+    /// The names of images, sound, text and points.
+    names: [Names; 4],
     others: u64,
     /// For each pattern, whether a file of that kind of content matches.
-    matched: [Vec<bool>; 3],
-    /// The splits that text files name.
-    named_splits: BTreeSet<Option<Split>>,
+    matched: [Vec<bool>; 4],
+    /// The splits that files name.
+    named_splits: [BTreeSet<Option<Split>>; 4],
 }
 
 impl Contents {
     pub(crate) fn new(options: &Options) -> Contents {
         let choices = Choices::new(options);
-        let names = [(); 3].map(|()| Names::new(choices.label_from_name));
-        let matched = [(); 3].map(|()| vec![false; choices.patterns.len()]);
-        Contents { choices, names, others: 0, matched, named_splits: BTreeSet::new() }
+        let names = [(); 4].map(|()| Names::new(choices.label_from_name));
+        let matched = [(); 4].map(|()| vec![false; choices.patterns.len()]);
+        Contents { choices, names, others: 0, matched, named_splits: Default::default() }
     }
 
     /// Takes note of a file by its path in the source, parts separated by `/`.
@@ -68,15 +72,13 @@ impl Contents {
         for ((.., pattern), matched) in self.choices.patterns.iter().zip(&mut self.matched[media as usize]) {
             *matched |= matches(pattern, path);
         }
-        if media == Media::Text {
-            self.named_splits.insert(split_of_name(path));
-        }
+        self.named_splits[media as usize].insert(split_of_name(path));
     }
 
-    /// What the source is taken for: images if there is one, else sound, else text.
+    /// What the source is taken for: images if there is one, else sound, else text, else points.
     pub(crate) fn media(&self) -> Option<Media> {
         let there = |media: &Media| self.names[*media as usize].files > 0;
-        [Media::Image, Media::Sound, Media::Text].into_iter().find(there)
+        [Media::Image, Media::Sound, Media::Text, Media::Points].into_iter().find(there)
     }
 
     /// Plans with the files of one kind.
@@ -91,10 +93,11 @@ impl Contents {
         let files: u64 = self.names.iter().map(|names| names.files).sum();
         let names = &mut self.names[media as usize];
         // One novel may be called a test; splits are meant when every file names one.
-        let by_file = media == Media::Text
-            && self.named_splits.len() > 1
-            && self.named_splits.contains(&Some(Split::Train))
-            && !self.named_splits.contains(&None);
+        let splits = &self.named_splits[media as usize];
+        let by_file = matches!(media, Media::Text | Media::Points)
+            && splits.len() > 1
+            && splits.contains(&Some(Split::Train))
+            && !splits.contains(&None);
         let rules = names.rules(by_file, self.choices.splits());
         if self.choices.label_from_name && rules.classes.is_empty() {
             return Err(Error::BadOption {
@@ -154,6 +157,7 @@ fn others_note(others: u64, media: Media) -> Vec<String> {
         Media::Image => ("is not an image", "are not images"),
         Media::Sound => ("is not sound", "are not sound"),
         Media::Text => ("is not text", "are not text"),
+        Media::Points => ("is not a table of points", "are not tables of points"),
     };
     match others {
         0 => Vec::new(),
@@ -180,6 +184,7 @@ mod tests {
         assert_eq!(of("a/b.PNG"), Some(Media::Image));
         assert_eq!([of("a.Wav"), of("x.flac")], [Some(Media::Sound); 2]);
         assert_eq!([of("a.txt"), of("a.jsonl.gz"), of("a.b.TXT.GZ")], [Some(Media::Text); 3]);
+        assert_eq!([of("a.csv"), of("b/c.TSV.gz")], [Some(Media::Points); 2]);
         assert_eq!([of("a.gz"), of("wav"), of("a.tar.gz"), of("a.wav.gz"), of("é.é")], [None; 5]);
     }
 

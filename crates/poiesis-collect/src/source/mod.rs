@@ -11,6 +11,7 @@ mod made;
 mod names;
 mod npy;
 mod parquet;
+mod reader;
 mod single;
 mod tar;
 mod webdataset;
@@ -249,10 +250,10 @@ fn open_folder(folder: &Path, options: &Options) -> Result<Box<dyn Source>> {
     let others: Vec<_> = files.iter().filter(|file| has_ending(file, &[".zip", ".npz", ".npy"])).collect();
     match others[..] {
         // A data file often comes with a text about it, but not the other way round.
-        [] if media == Some(Media::Text) => {
-            Ok(Box::new(folder::Folder::new(folder, found.contents, Media::Text)?))
-        }
-        [] => Err(Error::Empty { path: folder.to_owned() }),
+        [] => match media {
+            Some(media) => Ok(Box::new(folder::Folder::new(folder, found.contents, media)?)),
+            None => Err(Error::Empty { path: folder.to_owned() }),
+        },
         [file] => open_file(file, options),
         [first, second, ..] => Err(Error::Malformed {
             path: folder.to_owned(),
@@ -298,7 +299,7 @@ fn open_file(file: &Path, options: &Options) -> Result<Box<dyn Source>> {
         return Ok(Box::new(single::Single::open(file, Media::Sound, options)?));
     }
     match Media::of(&file_name(file)) {
-        Some(media @ (Media::Sound | Media::Text)) => {
+        Some(media @ (Media::Sound | Media::Text | Media::Points)) => {
             return Ok(Box::new(single::Single::open(file, media, options)?));
         }
         Some(Media::Image) | None => {}
@@ -389,7 +390,7 @@ pub(crate) fn source_name(path: &Path) -> String {
     while let Some((stem, ending)) = name.rsplit_once('.') {
         let known = [
             "gz", "tgz", "tar", "zip", "npy", "npz", "parquet", "bin", "txt", "jsonl", "ndjson", "wav",
-            "flac",
+            "flac", "csv", "tsv",
         ];
         if stem.is_empty() || !known.contains(&ending.to_ascii_lowercase().as_str()) {
             break;

@@ -90,7 +90,7 @@ impl Codec<'_> {
                     |image: &[u8]| Picture::new(shape.width, shape.height, shape.channels, image.to_vec());
                 content.chunks_exact(shape.dims()).map(|image| Media::Image(picture(image))).collect()
             }
-            Kind::Text { .. } | Kind::Point => vec![Media::Text(content.to_vec())],
+            Kind::Text { .. } | Kind::Point { .. } => vec![Media::Text(content.to_vec())],
             Kind::Sound { shape, .. } => {
                 vec![Media::Sound(Clip { shape: *shape, samples: samples_of(content) })]
             }
@@ -142,7 +142,7 @@ impl Codec<'_> {
                 let values = samples_of(content).into_iter().flat_map(|sample| format.split(sample));
                 Ok(streams(&values.collect::<Vec<_>>(), format.values()))
             }
-            Kind::Point => {
+            Kind::Point { .. } => {
                 Err(refuse("points have no values of one by one".into(), "give images, text or sound"))
             }
         }
@@ -199,7 +199,7 @@ impl Codec<'_> {
                 };
                 values.iter().zip(side).flat_map(sample).collect()
             }
-            Kind::Point => Vec::new(),
+            Kind::Point { .. } => Vec::new(),
         }
     }
 }
