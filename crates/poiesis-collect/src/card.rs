@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::error::remedy_of;
 use crate::options::Options;
 use crate::split::Split;
 use crate::vocabulary::Vocabulary;
@@ -229,10 +230,11 @@ impl Skipped {
     pub const LISTED: usize = 1000;
 
     /// Counts a skipped file and lists it while there is room.
-    pub(crate) fn push(&mut self, name: String, reason: String) {
+    pub(crate) fn push(&mut self, name: String, reason: impl Into<Reason>) {
         self.count += 1;
         if self.list.len() < Self::LISTED {
-            self.list.push(SkippedFile { name, reason });
+            let Reason { text, option } = reason.into();
+            self.list.push(SkippedFile { name, reason: text, option: option.map(str::to_owned) });
         }
     }
 }
@@ -244,4 +246,34 @@ pub struct SkippedFile {
     pub name: String,
     /// Why it was skipped.
     pub reason: String,
+    /// The field of [`Options`] with which it could be used, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub option: Option<String>,
+}
+
+impl SkippedFile {
+    /// What can be done to use it, where something is known to help.
+    pub fn hint(&self) -> Option<String> {
+        self.option.as_deref().and_then(remedy_of)
+    }
+}
+
+/// Why a file cannot be used, and the option with which it could.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Reason {
+    pub(crate) text: String,
+    pub(crate) option: Option<&'static str>,
+}
+
+impl Reason {
+    /// A reason that an option does away with.
+    pub(crate) fn mended_by(option: &'static str, text: String) -> Reason {
+        Reason { text, option: Some(option) }
+    }
+}
+
+impl From<String> for Reason {
+    fn from(text: String) -> Reason {
+        Reason { text, option: None }
+    }
 }

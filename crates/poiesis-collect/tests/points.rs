@@ -104,7 +104,11 @@ fn bad_rows_are_skipped_counted_and_named() {
 
 #[test]
 fn a_table_without_one_good_row_says_why() {
-    let said = |bytes: &[u8]| table("p.csv", bytes).unwrap_err().to_string();
+    let said = |bytes: &[u8]| {
+        let error = table("p.csv", bytes).unwrap_err();
+        let hint = error.hint().unwrap_or_default();
+        format!("{error} / {hint}")
+    };
     let missing = said(b"x,y\n1,nan\n,2\n3,inf\n");
     assert!(
         missing.contains("none of the 3 points could be used; the first, p.csv:2: column 2 (y) is NaN"),
@@ -117,6 +121,7 @@ fn a_table_without_one_good_row_says_why() {
         ),
         "{texts}"
     );
+    assert!(texts.contains("/ keep the columns of numbers alone"), "{texts}");
     assert!(said(b"x\n1\n2\n").contains("single column"));
     assert!(said(b"x,y\n").contains("no rows of numbers"));
     assert!(said(b"# nothing\n\n").contains("no rows"));
@@ -175,7 +180,7 @@ fn several_tables_are_one_data_set_if_their_columns_agree() {
         write(root.path(), "other/a.csv", b"x,y\n1,2\n");
         write(root.path(), &format!("other/{name}"), bytes);
         let error = packed(&root.path().join("other"), &options).unwrap_err();
-        assert!(matches!(error, Error::MixedColumns { .. }), "{error}");
+        assert!(matches!(error, Error::MixedColumns { .. }) && error.hint().is_some(), "{error}");
         parts.iter().for_each(|part| assert!(error.to_string().contains(part), "{error}"));
         std::fs::remove_dir_all(root.path().join("other")).unwrap();
     };

@@ -10,7 +10,8 @@ use poiesis::error::in_bytes;
 use poiesis_collect::{Card, Kind, Options, PointsCard, SplitBy, Vocabulary, collect};
 
 use crate::args::DataDir;
-use crate::render::{Meter, count, duration, facts, note, number, program, result, shape};
+use crate::flags;
+use crate::render::{Meter, count, duration, facts, failure, note, number, program, result, shape};
 
 /// Skipped files that the summary names.
 const NAMED: usize = 5;
@@ -138,7 +139,7 @@ impl Collect {
         };
         let report = collect(Path::new(&source), &self.out, &options, &progress);
         let seconds = meter.end();
-        let card = report?.card;
+        let card = report.map_err(told)?.card;
         if self.json {
             return crate::render::json(&serde_json::to_value(&card)?);
         }
@@ -157,6 +158,14 @@ impl Collect {
             ),
         };
         result(&format!("{}{}what to try next\n{next}", summary(&card, &self.out), skipped(&card, NAMED)))
+    }
+}
+
+/// An error with the flags of this command that mend it.
+fn told(error: poiesis_collect::Error) -> anyhow::Error {
+    match flags::collect_hint(&error) {
+        Some(hint) => failure(error.to_string(), hint),
+        None => error.into(),
     }
 }
 
@@ -318,7 +327,13 @@ fn classes(card: &Card) -> String {
 /// The first skipped files with their reasons.
 pub(crate) fn skipped(card: &Card, shown: usize) -> String {
     let listed = card.skipped.list.iter().take(shown);
-    let mut text: String = listed.map(|file| format!("  skipped {}: {}\n", file.name, file.reason)).collect();
+    let mut text: String = listed
+        .map(|file| {
+            let flag = file.option.as_deref().and_then(flags::of_collect);
+            let remedy = file.hint().zip(flag).map(|(hint, flag)| format!("; {hint} ({flag})"));
+            format!("  skipped {}: {}{}\n", file.name, file.reason, remedy.unwrap_or_default())
+        })
+        .collect();
     let more = card.skipped.count.saturating_sub(shown as u64);
     if more > 0 {
         text.push_str(&format!("  and {} more, listed in dataset.json\n", count(more)));

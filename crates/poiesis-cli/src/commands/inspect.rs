@@ -12,6 +12,7 @@ use poiesis_collect::{Dataset, Kind, Split, Stream, Vocabulary, preview};
 
 use super::collect::{skipped, summary};
 use crate::args::DataDir;
+use crate::flags;
 use crate::render::{count, duration, exists, facts, failure, json, note, program, result};
 
 /// Images in a preview, and points.
@@ -55,7 +56,7 @@ impl Inspect {
     pub(crate) fn run(self) -> Result<()> {
         // A raw source is prepared as it comes.
         let config = DataConfig { source: self.data.clone(), ..DataConfig::default() };
-        let dataset = self.data_dir.open(&config, self.json)?;
+        let dataset = self.data_dir.open(&config, self.json).map_err(with_collect)?;
         let (card, folder) = (dataset.card(), dataset.folder());
         if self.json {
             json(&serde_json::to_value(card)?)?;
@@ -97,6 +98,18 @@ impl Inspect {
         picture.write_png(file, None)?;
         note(&format!("preview: {}", file.display()));
         Ok(())
+    }
+}
+
+/// What this command has no flag for has one in `collect`.
+fn with_collect(error: anyhow::Error) -> anyhow::Error {
+    let hint = match error.downcast_ref::<poiesis::Error>() {
+        Some(poiesis::Error::Data(error)) if error.option().is_some() => flags::collect_hint(error),
+        _ => None,
+    };
+    match hint {
+        Some(hint) => failure(error.to_string(), format!("collect it first: {hint}")),
+        None => error,
     }
 }
 

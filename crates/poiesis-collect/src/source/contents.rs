@@ -86,8 +86,12 @@ impl Contents {
         for ((option, _, pattern), matched) in self.choices.patterns.iter().zip(&self.matched[media as usize])
         {
             if !matched {
-                let (value, reason) = (pattern.as_str().to_owned(), "no file of the source matches it");
-                return Err(Error::BadOption { option, value, reason });
+                return Err(Error::BadOption {
+                    option,
+                    value: pattern.as_str().to_owned(),
+                    reason: "no file of the source matches it",
+                    remedy: "give a pattern for names of files, or for paths if it has a /",
+                });
             }
         }
         let files: u64 = self.names.iter().map(|names| names.files).sum();
@@ -101,9 +105,10 @@ impl Contents {
         let rules = names.rules(by_file, self.choices.splits());
         if self.choices.label_from_name && rules.classes.is_empty() {
             return Err(Error::BadOption {
-                option: "--label-from-name",
-                value: "given".to_owned(),
+                option: "label_from_name",
+                value: "true".to_owned(),
                 reason: "no file name of the source has a `_` after its class",
+                remedy: "leave it out, and classes come from folders",
             });
         }
         let plan = Plan {
@@ -128,9 +133,9 @@ struct Choices {
 
 impl Choices {
     fn new(options: &Options) -> Choices {
-        let test = options.test_files.iter().map(|text| ("--test-files", Split::Test, text));
+        let test = options.test_files.iter().map(|text| ("test_files", Split::Test, text));
         let validation =
-            options.validation_files.iter().map(|text| ("--validation-files", Split::Validation, text));
+            options.validation_files.iter().map(|text| ("validation_files", Split::Validation, text));
         let patterns = test.chain(validation).filter_map(|(option, split, text)| {
             // Options::check has refused bad ones.
             Some((option, split, Pattern::new(text).ok()?))
@@ -211,7 +216,7 @@ mod tests {
     fn a_pattern_that_matches_nothing_is_refused() {
         let options = Options { test_files: vec!["z*".to_owned()], ..Options::default() };
         let error = plan(&options, &["a.wav"]).unwrap_err().to_string();
-        assert!(error.contains("--test-files cannot be z*: no file"), "{error}");
+        assert!(error.contains("`test_files` cannot be z*: no file"), "{error}");
     }
 
     #[test]

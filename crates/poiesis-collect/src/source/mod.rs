@@ -35,6 +35,9 @@ use crate::split::Split;
 
 pub(crate) use contents::Media;
 
+/// What helps with a damaged data file that somebody has published.
+pub(crate) const FETCH: &str = "fetch it again";
+
 /// One example on its way from a source to a decoding thread.
 pub(crate) struct Item {
     /// How it is named in reports.
@@ -110,13 +113,17 @@ impl Plan {
     pub(crate) fn nothing_usable(&self, path: &Path, kind: Kind, skipped: Skipped) -> Error {
         let path = path.to_owned();
         match skipped.list.into_iter().next() {
-            Some(first) if self.single && skipped.count == 1 => Error::malformed(&path, first.reason),
+            Some(first) if self.single && skipped.count == 1 => {
+                let remedy = first.hint().unwrap_or_default();
+                Error::Malformed { path, reason: first.reason, remedy, option: first.option }
+            }
             Some(first) => Error::NothingUsable {
                 path,
                 example: kind.example(),
                 count: skipped.count,
                 name: first.name,
                 reason: first.reason,
+                option: first.option,
             },
             None => Error::Empty { path },
         }
@@ -255,14 +262,11 @@ fn open_folder(folder: &Path, options: &Options) -> Result<Box<dyn Source>> {
             None => Err(Error::Empty { path: folder.to_owned() }),
         },
         [file] => open_file(file, options),
-        [first, second, ..] => Err(Error::Malformed {
-            path: folder.to_owned(),
-            reason: format!(
-                "it holds several data files ({}, {}, …); give one of them",
-                file_name(first),
-                file_name(second)
-            ),
-        }),
+        [first, second, ..] => {
+            let reason =
+                format!("it holds several data files ({}, {}, …)", file_name(first), file_name(second));
+            Err(Error::damaged(folder, reason, "give one of them"))
+        }
     }
 }
 

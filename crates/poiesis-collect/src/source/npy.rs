@@ -15,6 +15,9 @@ use crate::options::Limits;
 use crate::prepare::Pixels;
 use crate::split::Split;
 
+/// What helps with a damaged file.
+const SAVE: &str = "save it again";
+
 pub(crate) struct Npy {
     path: PathBuf,
     parts: Vec<Part>,
@@ -69,11 +72,8 @@ impl Npy {
             parts.push(Part { member: Some((*member).clone()), split: *split, labels });
         }
         if parts.is_empty() {
-            let reason = format!(
-                "none of its arrays ({}) is called like images: arr_0, images, x, x_train, …; rename one",
-                members.join(", ")
-            );
-            return Err(Error::malformed(path, reason));
+            let reason = format!("none of its arrays ({}) is called like images", members.join(", "));
+            return Err(Error::damaged(path, reason, "call one arr_0, images, x or x_train"));
         }
         parts.sort_by_key(|part| part.split);
         Ok(Self::new(path, parts, count, Vec::new()))
@@ -226,12 +226,14 @@ struct Images {
 impl Images {
     fn of(header: &Header, path: &Path) -> Result<Images> {
         let bad = |reason: String| Err(Error::malformed(path, reason));
+        let save = |reason: String, remedy: &str| Err(Error::damaged(path, reason, remedy));
         if !matches!(header.kind.as_str(), "|u1" | "<u1" | ">u1" | "=u1") {
             let kind = &header.kind;
-            return bad(format!("its values are of type {kind}; save them as uint8 in 0 to 255"));
+            return save(format!("its values are of type {kind}"), "save them as uint8 in 0 to 255");
         }
         if header.fortran {
-            return bad("its values are in Fortran order; save it with numpy.ascontiguousarray".to_owned());
+            let reason = "its values are in Fortran order".to_owned();
+            return save(reason, "save it with numpy.ascontiguousarray");
         }
         let (count, height, width, channels) = match header.shape[..] {
             [count, height, width] => (count, height, width, 1),
@@ -264,9 +266,8 @@ fn check_length(images: &Images, found: u64, path: &Path) -> Result<()> {
     if expected == u128::from(found) {
         return Ok(());
     }
-    let reason =
-        format!("its header promises {expected} bytes of images, but it holds {found}; save it again");
-    Err(Error::malformed(path, reason))
+    let reason = format!("its header promises {expected} bytes of images, but it holds {found}");
+    Err(Error::damaged(path, reason, SAVE))
 }
 
 fn read_labels(
@@ -289,8 +290,8 @@ fn read_labels(
         "u1" | "u2" | "u4" | "u8" => (false, usize::from(kind.as_bytes()[1] - b'0')),
         "i1" | "i2" | "i4" | "i8" => (true, usize::from(kind.as_bytes()[1] - b'0')),
         _ => {
-            let reason = format!("labels of type {} are not read; save them as whole numbers", header.kind);
-            return Err(Error::malformed(&inside, reason));
+            let reason = format!("labels of type {} are not read", header.kind);
+            return Err(Error::damaged(&inside, reason, "save them as whole numbers"));
         }
     };
     let expected = images.saturating_mul(width);
@@ -318,7 +319,7 @@ fn integer(bytes: &[u8], signed: bool) -> i64 {
 fn open_archive(path: &Path) -> Result<ZipArchive<BufReader<File>>> {
     let file = File::open(path).map_err(|e| Error::read(path, e))?;
     ZipArchive::new(BufReader::with_capacity(1 << 17, file))
-        .map_err(|e| Error::malformed(path, format!("{e}; save it again")))
+        .map_err(|e| Error::damaged(path, e.to_string(), SAVE))
 }
 
 fn open_member<'a>(
@@ -328,13 +329,13 @@ fn open_member<'a>(
 ) -> Result<zip::read::ZipFile<'a, BufReader<File>>> {
     archive
         .by_name(&format!("{member}.npy"))
-        .map_err(|e| Error::malformed(path, format!("{member}: {e}; save it again")))
+        .map_err(|e| Error::damaged(path, format!("{member}: {e}"), SAVE))
 }
 
 fn read_error(path: &Path, error: &io::Error) -> Error {
     match error.kind() {
-        io::ErrorKind::UnexpectedEof => Error::malformed(path, "it ends early; save it again"),
-        _ => Error::malformed(path, format!("{error}; save it again")),
+        io::ErrorKind::UnexpectedEof => Error::damaged(path, "it ends early", SAVE),
+        _ => Error::damaged(path, error.to_string(), SAVE),
     }
 }
 

@@ -14,7 +14,7 @@ use super::folder::placed;
 use super::names::{Rules, is_hidden};
 use super::webdataset::{Survey, WebDataset};
 use super::{
-    Halt, Item, Payload, Plan, Sink, Source, cifar, file_name, source_name, split_of, splits_differ,
+    FETCH, Halt, Item, Payload, Plan, Sink, Source, cifar, file_name, source_name, split_of, splits_differ,
 };
 use crate::error::{Error, Result};
 use crate::options::{Limits, Options};
@@ -137,8 +137,8 @@ fn visit_entries<R: Read, E: From<Error>>(
         let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
         let kind = entry.header().entry_type();
         if entry.raw_file_position().saturating_add(entry.size()) > end {
-            let reason = format!("it ends early, within {name}; fetch the archive again");
-            return Err(Error::malformed(path, reason).into());
+            let reason = format!("it ends early, within {name}");
+            return Err(Error::damaged(path, reason, FETCH).into());
         }
         let whole = kind.is_file() || kind.is_contiguous() || kind.is_gnu_sparse();
         let link = kind.is_symlink() || kind.is_hard_link();
@@ -151,5 +151,5 @@ fn visit_entries<R: Read, E: From<Error>>(
 }
 
 fn broken(path: &Path, error: &io::Error) -> Error {
-    Error::malformed(path, format!("{error}; fetch the archive again"))
+    Error::damaged(path, error.to_string(), FETCH)
 }

@@ -10,7 +10,7 @@ use super::archive::read_entry;
 use super::contents::{Contents, Media};
 use super::folder::placed;
 use super::names::{Rules, is_hidden};
-use super::{Halt, Payload, Plan, Sink, Source, source_name};
+use super::{FETCH, Halt, Payload, Plan, Sink, Source, source_name};
 use crate::error::{Error, Result};
 use crate::options::{Limits, Options};
 
@@ -26,8 +26,8 @@ impl Zip {
     /// Reads the directory of the archive.
     pub(crate) fn open(path: &Path, options: &Options) -> Result<Zip> {
         let file = File::open(path).map_err(|e| Error::read(path, e))?;
-        let archive = ZipArchive::new(BufReader::new(file))
-            .map_err(|e| Error::malformed(path, format!("{e}; fetch the archive again")))?;
+        let archive =
+            ZipArchive::new(BufReader::new(file)).map_err(|e| Error::damaged(path, e.to_string(), FETCH))?;
         let mut contents = Contents::new(options);
         for name in archive.file_names_raw().map(String::from_utf8_lossy) {
             if !is_hidden(&name) && !name.ends_with('/') {
@@ -50,8 +50,7 @@ impl Source for Zip {
     fn read(&mut self, sink: &mut Sink) -> Result<(), Halt> {
         for index in 0..self.archive.len() {
             let raw = self.archive.by_index_raw(index);
-            let raw =
-                raw.map_err(|e| Error::malformed(&self.path, format!("{e}; fetch the archive again")))?;
+            let raw = raw.map_err(|e| Error::damaged(&self.path, e.to_string(), FETCH))?;
             let name = String::from_utf8_lossy(raw.name_raw()).into_owned();
             let folder = raw.is_dir();
             drop(raw);
