@@ -104,8 +104,9 @@ fn collect_into(
     Ok(Report { card, folder: out.to_owned(), progress })
 }
 
-/// Raised whenever built-in data change, so that what an older build has put into the cache is not taken for them.
-const REVISION: u32 = 2;
+/// Raised whenever built-in data change or sources are read in another way, so that what an older build has put into the cache is
+/// not taken for them.
+const REVISION: u32 = 3;
 
 /// The folder in the cache for a source: its name, then a hash of all that decides the result.
 fn cache_name(path: &Path, options: &Options) -> Result<String> {
