@@ -7,6 +7,7 @@ mod contents;
 mod folder;
 mod idx;
 mod labels;
+mod levels;
 mod made;
 mod names;
 mod npy;

@@ -1,0 +1,49 @@
+//! What archives and arrays are in the wild: names with dots, names with backslashes, files beside themselves packed, values of few
+//! levels. Each is read as it was meant, and what was done is noted.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod common;
+
+use common::*;
+use poiesis_collect::{Dataset, Options, Split};
+
+/// Options that hold nothing out where the source has no splits.
+fn all() -> Options {
+    Options { holdout: 0.0, ..Options::default() }
+}
+
+fn noted(dataset: &Dataset, part: &str) -> bool {
+    dataset.card().notes.iter().any(|note| note.contains(part))
+}
+
+#[test]
+fn whole_numbers_of_any_range_are_scaled_to_bytes_alike() {
+    let root = tempfile::tempdir().unwrap();
+    let read = |name: &str, bytes: &[u8]| {
+        write(root.path(), name, bytes);
+        packed(&root.path().join(name), &all()).unwrap()
+    };
+    // Shapes of 0 and 1, as dSprites has them.
+    let binary = read("a.npz", &zip(&[("imgs.npy", &npy("|u1", &[2, 2, 2], &[0, 1, 1, 0, 1, 1, 0, 0]))]));
+    let view = binary.require(Split::Train).unwrap();
+    assert_eq!([view.image(0), view.image(1)], [[0, 255, 255, 0], [255, 255, 0, 0]]);
+    assert!(noted(&binary, "values from 0 to 1 are stored as 0 to 255"), "{:?}", binary.card().notes);
+    // Twelve bits in 16, in both splits by the larger range of the two.
+    let wide = |values: [u16; 4]| values.map(u16::to_le_bytes).concat();
+    let (train, test) = (wide([0, 4095, 2048, 1]), wide([0, 100, 200, 300]));
+    let arrays =
+        [("x_train.npy", npy("<u2", &[1, 2, 2], &train)), ("x_test.npy", npy("<u2", &[1, 2, 2], &test))];
+    let arrays = read("b.npz", &zip(&arrays.each_ref().map(|(name, bytes)| (*name, &bytes[..]))));
+    assert_eq!(arrays.require(Split::Train).unwrap().image(0), [0, 255, 128, 0]);
+    assert_eq!(arrays.require(Split::Test).unwrap().image(0), [0, 6, 12, 19]);
+    assert!(noted(&arrays, "values from 0 to 4095 are stored as 0 to 255"));
+    // Bytes that are stored wide, and bytes as they should be, stay what they are.
+    let long = read(
+        "c.npy",
+        &npy("<i8", &[1, 1, 2], &[[200, 0, 0, 0, 0, 0, 0, 0], [7, 0, 0, 0, 0, 0, 0, 0]].concat()),
+    );
+    assert_eq!(long.require(Split::Train).unwrap().image(0), [200, 7]);
+    let plain = read("d.npy", &npy("|u1", &[1, 1, 2], &[90, 3]));
+    assert_eq!(plain.require(Split::Train).unwrap().image(0), [90, 3]);
+    assert!(!noted(&long, "stored as") && !noted(&plain, "stored as"));
+}
