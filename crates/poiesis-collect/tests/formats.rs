@@ -47,3 +47,40 @@ fn whole_numbers_of_any_range_are_scaled_to_bytes_alike() {
     assert_eq!(plain.require(Split::Train).unwrap().image(0), [90, 3]);
     assert!(!noted(&long, "stored as") && !noted(&plain, "stored as"));
 }
+
+#[test]
+fn backslashes_in_a_zip_are_folders() {
+    let root = tempfile::tempdir().unwrap();
+    let images: Vec<Vec<u8>> = (0..8).map(|seed| png(9, 9, seed)).collect();
+    let names = |slash: &str| -> Vec<String> {
+        let folders = ["train/cat", "train/dog", "test/cat", "test/dog"];
+        let name = |i: usize| format!("set/{}/{i}.png", folders[i / 2]).replace('/', slash);
+        (0..8).map(name).collect()
+    };
+    let sets = ["/", "\\"].map(|slash| {
+        let names = names(slash);
+        let files: Vec<(&str, &[u8])> =
+            names.iter().map(String::as_str).zip(images.iter().map(Vec::as_slice)).collect();
+        write(root.path(), "x.zip", &zip(&files));
+        packed(&root.path().join("x.zip"), &all()).unwrap()
+    });
+    for dataset in &sets {
+        let card = dataset.card();
+        assert_eq!(card.classes, ["cat", "dog"]);
+        assert_eq!((card.count(Split::Train), card.count(Split::Test), card.skipped.count), (4, 4, 0));
+        let test = dataset.require(Split::Test).unwrap();
+        assert_eq!((test.image(3), test.label(3)), (&picture(9, 9, 7).into_raw()[..], Some(1)));
+    }
+    assert!(
+        noted(&sets[1], "8 names in the archive have \\ between folders")
+            && !noted(&sets[0], "between folders")
+    );
+    // A path out of the archive is one with either.
+    write(root.path(), "bad.zip", &zip(&[("..\\evil.png", &images[0]), ("ok.png", &images[1])]));
+    let dataset = packed(&root.path().join("bad.zip"), &all()).unwrap();
+    assert!(
+        dataset.card().skipped.list[0].reason.contains("out of the archive"),
+        "{:?}",
+        dataset.card().skipped
+    );
+}
