@@ -84,3 +84,32 @@ fn backslashes_in_a_zip_are_folders() {
         dataset.card().skipped
     );
 }
+
+#[test]
+fn names_with_dots_are_samples_of_their_own() {
+    let root = tempfile::tempdir().unwrap();
+    let image = |seed| png(9, 9, seed);
+    let archive = tar(&[
+        ("scan.2023.01.png", &image(1)),
+        ("scan.2023.01.cls", b"0"),
+        ("scan.2023.02.cls", b"1"),
+        ("scan.2023.02.png", &image(2)),
+        ("scan.2023.03.png", &image(3)),
+        ("photo.png", &image(4)),
+        ("photo.mask.png", &image(5)),
+        ("photo.cls", b"1"),
+        ("a.b.png", &image(6)),
+        ("a.b.cls", b"0"),
+    ]);
+    write(root.path(), "x.tar", &archive);
+    let dataset = packed(&root.path().join("x.tar"), &all()).unwrap();
+    let view = dataset.require(Split::Train).unwrap();
+    assert_eq!((view.len(), dataset.card().skipped.count), (5, 0), "{:?}", dataset.card());
+    let seeds = [1, 2, 3, 4, 6];
+    assert!((0..5).all(|i| view.image(i) == picture(9, 9, seeds[i]).as_raw()));
+    let labels: Vec<_> = (0..5).map(|i| view.label(i)).collect();
+    assert_eq!(labels, [Some(0), Some(1), None, Some(1), Some(0)]);
+    assert!(noted(&dataset, "3 images have names with dots"), "{:?}", dataset.card().notes);
+    assert!(noted(&dataset, "1 images stand beside the image of their sample, such as photo.mask.png"));
+    assert!(noted(&dataset, "1 images have no label"));
+}
