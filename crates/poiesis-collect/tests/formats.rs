@@ -113,3 +113,49 @@ fn names_with_dots_are_samples_of_their_own() {
     assert!(noted(&dataset, "1 images stand beside the image of their sample, such as photo.mask.png"));
     assert!(noted(&dataset, "1 images have no label"));
 }
+
+#[test]
+fn files_beside_themselves_packed_are_read_once() {
+    let root = tempfile::tempdir().unwrap();
+    let pixels: Vec<u8> = (0..4 * 6 * 6).map(|i| (i * 7) as u8).collect();
+    for name in ["train", "t10k"] {
+        let (images, labels) = (idx(&[4, 6, 6], &pixels), idx(&[4], &[0, 1, 1, 0]));
+        for (kind, bytes) in [("images-idx3-ubyte", images), ("labels-idx1-ubyte", labels)] {
+            write(root.path(), &format!("idx/{name}-{kind}"), &bytes);
+            write(root.path(), &format!("idx/{name}-{kind}.gz"), &gzip(&bytes));
+        }
+    }
+    let dataset = packed(&root.path().join("idx"), &all()).unwrap();
+    let card = dataset.card();
+    assert_eq!((card.count(Split::Train), card.count(Split::Test), card.classes.len()), (4, 4, 2));
+    assert!(noted(&dataset, "2 files are other ones, packed, and were left alone"), "{:?}", card.notes);
+
+    for (name, bytes) in [("a.txt", "hello"), ("b/a.txt", "you"), ("c.txt", "there")] {
+        write(root.path(), &format!("text/{name}"), bytes.as_bytes());
+    }
+    write(root.path(), "text/a.txt.gz", &gzip(b"hello"));
+    write(root.path(), "text/b/c.txt.gz", &gzip(b"world"));
+    let dataset = packed(&root.path().join("text"), &all()).unwrap();
+    assert_eq!((dataset.card().total(), dataset.card().duplicates), (4, 0));
+    assert!(
+        noted(&dataset, "1 file is another one, packed, and was left alone"),
+        "{:?}",
+        dataset.card().notes
+    );
+
+    write(root.path(), "points/a.csv", b"1,2\n3,4\n");
+    write(root.path(), "points/a.csv.gz", &gzip(b"1,2\n3,4\n"));
+    assert_eq!(packed(&root.path().join("points"), &all()).unwrap().card().total(), 2);
+
+    let images: Vec<Vec<u8>> = (0..4).map(|seed| png(9, 9, seed)).collect();
+    let shards = [
+        tar(&[("0.png", &images[0]), ("1.png", &images[1])]),
+        tar(&[("2.png", &images[2]), ("2.cls", b"1")]),
+    ];
+    write(root.path(), "tars/a.tar", &shards[0]);
+    write(root.path(), "tars/a.tar.gz", &gzip(&shards[0]));
+    write(root.path(), "tars/b.tgz", &gzip(&shards[1]));
+    let dataset = packed(&root.path().join("tars"), &all()).unwrap();
+    assert_eq!((dataset.card().total(), dataset.card().duplicates), (3, 0));
+    assert!(noted(&dataset, "1 file is another one, packed"), "{:?}", dataset.card().notes);
+}

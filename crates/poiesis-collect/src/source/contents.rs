@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use glob::{MatchOptions, Pattern};
 
 use super::names::{Names, Rules};
+use super::twins::{Twins, packed_note};
 use super::{Plan, split_of_name};
 use crate::decode::is_image_name;
 use crate::error::{Error, Result};
@@ -48,6 +49,7 @@ pub(crate) struct Contents {
     /// The names of images, sound, text and points.
     names: [Names; 4],
     others: u64,
+    twins: Twins,
     /// For each pattern, whether a file of that kind of content matches.
     matched: [Vec<bool>; 4],
     /// The splits that files name.
@@ -59,7 +61,14 @@ impl Contents {
         let choices = Choices::new(options);
         let names = [(); 4].map(|()| Names::new(choices.label_from_name));
         let matched = [(); 4].map(|()| vec![false; choices.patterns.len()]);
-        Contents { choices, names, others: 0, matched, named_splits: Default::default() }
+        Contents {
+            choices,
+            names,
+            others: 0,
+            twins: Twins::default(),
+            matched,
+            named_splits: Default::default(),
+        }
     }
 
     /// Takes note of a file by its path in the source, parts separated by `/`.
@@ -73,6 +82,9 @@ impl Contents {
             *matched |= matches(pattern, path);
         }
         self.named_splits[media as usize].insert(split_of_name(path));
+        if matches!(media, Media::Text | Media::Points) {
+            self.twins.add(path);
+        }
     }
 
     /// What the source is taken for: images if there is one, else sound, else text, else points.
@@ -111,13 +123,17 @@ impl Contents {
                 remedy: "leave it out, and classes come from folders",
             });
         }
+        let copies = self.twins.copies_of(media);
+        let mut notes = others_note(self.others + files - names.files, media);
+        notes.extend(packed_note(copies.len() as u64));
         let plan = Plan {
             name,
             media,
             classes: rules.classes.clone(),
             has_splits: rules.has_splits(),
-            total: Some(names.files),
-            notes: others_note(self.others + files - names.files, media),
+            total: Some(names.files - copies.len() as u64),
+            notes,
+            copies,
             ..Plan::default()
         };
         Ok((rules, plan))

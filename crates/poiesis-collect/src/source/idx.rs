@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use flate2::read::MultiGzDecoder;
 
+use super::twins::without_packed;
 use super::{
     FETCH, Halt, Item, Payload, Plan, Sink, Source, file_name, source_name, split_of, splits_differ,
 };
@@ -40,8 +41,11 @@ pub(crate) fn is_images(path: &Path) -> bool {
 impl Idx {
     /// All IDX images among the files of a folder, with splits taken from their names.
     pub(crate) fn open(folder: &Path, files: &[PathBuf]) -> Result<Idx> {
-        let images: Vec<_> = files.iter().filter(|file| is_images(file)).collect();
-        Self::plan_for(source_name(folder), &images, files)
+        let images: Vec<_> = files.iter().filter(|file| is_images(file)).cloned().collect();
+        let (images, packed) = without_packed(images);
+        let mut idx = Self::plan_for(source_name(folder), &images.iter().collect::<Vec<_>>(), files)?;
+        idx.plan.notes.extend(packed);
+        Ok(idx)
     }
 
     /// One file of images, with its labels if they are next to it.

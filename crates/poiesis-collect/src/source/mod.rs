@@ -15,10 +15,11 @@ mod parquet;
 mod reader;
 mod single;
 mod tar;
+mod twins;
 mod webdataset;
 mod zip;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -107,9 +108,16 @@ pub(crate) struct Plan {
     /// Set for data made by code: kind, shape and factors of the examples.
     pub(crate) made: Option<(Kind, Vec<usize>, Vec<Factor>)>,
     pub(crate) notes: Vec<String>,
+    /// Files that are others of the source, packed, and are not read.
+    pub(crate) copies: HashSet<String>,
 }
 
 impl Plan {
+    /// Whether a file is one of those that are read, by its path in the source.
+    pub(crate) fn takes(&self, path: &str) -> bool {
+        Media::of(path) == Some(self.media) && !self.copies.contains(path)
+    }
+
     /// Why nothing came of the source at `path`. What is wrong with a single file is an error of that file.
     pub(crate) fn nothing_usable(&self, path: &Path, kind: Kind, skipped: Skipped) -> Error {
         let path = path.to_owned();
@@ -222,7 +230,7 @@ pub(crate) fn open(source: &Path, options: &Options) -> Result<Box<dyn Source>> 
     }
     let shards = expand(source);
     if !shards.is_empty() {
-        return tar::open(source, &shards, options);
+        return tar::open(source, &shards, None, options);
     }
     match source.to_str().and_then(Builtin::parse) {
         Some(builtin) => Ok(Box::new(made::Made::new(builtin, options)?)),
@@ -253,7 +261,8 @@ fn open_folder(folder: &Path, options: &Options) -> Result<Box<dyn Source>> {
     let tars: Vec<_> =
         files.iter().filter(|file| has_ending(file, &[".tar", ".tar.gz", ".tgz"])).cloned().collect();
     if !tars.is_empty() {
-        return tar::open(folder, &tars, options);
+        let (tars, packed) = twins::without_packed(tars);
+        return tar::open(folder, &tars, packed, options);
     }
     let others: Vec<_> = files.iter().filter(|file| has_ending(file, &[".zip", ".npz", ".npy"])).collect();
     match others[..] {
@@ -298,7 +307,7 @@ fn open_file(file: &Path, options: &Options) -> Result<Box<dyn Source>> {
         return Ok(Box::new(zip::Zip::open(file, options)?));
     }
     if head.get(257..262) == Some(b"ustar") || has_ending(file, &[".tar", ".tar.gz", ".tgz"]) {
-        return tar::open(file, &[file.to_owned()], options);
+        return tar::open(file, &[file.to_owned()], None, options);
     }
     if head.starts_with(b"RIFF") || head.starts_with(b"fLaC") {
         return Ok(Box::new(single::Single::open(file, Media::Sound, options)?));

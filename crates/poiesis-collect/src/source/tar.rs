@@ -27,8 +27,13 @@ pub(crate) struct Tar {
     plan: Plan,
 }
 
-/// Looks through archives and finds out what is in them.
-pub(crate) fn open(name: &Path, shards: &[PathBuf], options: &Options) -> Result<Box<dyn Source>> {
+/// Looks through archives and finds out what is in them. `notes` are about the archives themselves.
+pub(crate) fn open(
+    name: &Path,
+    shards: &[PathBuf],
+    notes: Option<String>,
+    options: &Options,
+) -> Result<Box<dyn Source>> {
     let limits = &options.limits;
     let mut contents = Contents::new(options);
     let mut survey = Survey::default();
@@ -51,10 +56,11 @@ pub(crate) fn open(name: &Path, shards: &[PathBuf], options: &Options) -> Result
     };
     let by_shard = splits_differ(shards);
     if media == Media::Image && survey.is_webdataset() {
-        return Ok(Box::new(WebDataset::new(name, shards, by_shard, survey, limits)));
+        return Ok(Box::new(WebDataset::new(name, shards, by_shard, survey, notes, limits)));
     }
     let (rules, mut plan) = contents.plan(source_name(name), media)?;
     plan.has_splits |= by_shard;
+    plan.notes.extend(notes);
     Ok(Box::new(Tar { shards: shards.to_vec(), rules, by_shard, limits: *limits, plan }))
 }
 
@@ -67,7 +73,7 @@ impl Source for Tar {
         for shard in &self.shards {
             let split = if self.by_shard { split_of(shard) } else { None };
             each_entry(shard, &mut |mut entry| {
-                if Media::of(&entry.path) != Some(self.plan.media) {
+                if !self.plan.takes(&entry.path) {
                     return Ok(());
                 }
                 let payload = entry.payload(&self.limits);

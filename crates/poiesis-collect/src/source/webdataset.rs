@@ -34,10 +34,11 @@ impl WebDataset {
         shards: &[PathBuf],
         by_shard: bool,
         survey: Survey,
+        notes: Option<String>,
         limits: &Limits,
     ) -> Self {
         let classes = survey.labels.classes();
-        let mut notes = Vec::new();
+        let mut notes: Vec<String> = notes.into_iter().collect();
         if survey.unlabelled > 0 {
             notes.push(format!("{} images have no label", survey.unlabelled));
         }

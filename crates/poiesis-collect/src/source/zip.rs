@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use zip::ZipArchive;
 
 use super::archive::read_entry;
-use super::contents::{Contents, Media};
+use super::contents::Contents;
 use super::folder::placed;
 use super::names::{Rules, is_hidden};
 use super::{FETCH, Halt, Payload, Plan, Sink, Source, source_name};
@@ -61,7 +61,7 @@ impl Source for Zip {
             let name = path_of(raw.name_raw()).path;
             let folder = raw.is_dir() || name.ends_with('/');
             drop(raw);
-            if folder || is_hidden(&name) || Media::of(&name) != Some(self.plan.media) {
+            if folder || is_hidden(&name) || !self.plan.takes(&name) {
                 continue;
             }
             let payload = match self.archive.by_index(index) {
