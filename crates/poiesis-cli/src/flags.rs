@@ -1,6 +1,7 @@
-//! The flags for keys. The library only knows keys, and only this file knows their flags.
+//! The flags for keys and options. The library only knows keys and options, and only this file knows their flags.
 
 use poiesis::Error;
+use poiesis_collect::Error as DataError;
 
 /// Flags with the configuration keys, or the values of a request, that they set.
 const FLAGS: [(&str, &str, &str); 19] = [
@@ -24,6 +25,47 @@ const FLAGS: [(&str, &str, &str); 19] = [
     ("top_p", "--top-p", "P"),
     ("class", "--class", "CLASS"),
 ];
+
+/// Fields of the options of collecting with the flags of `collect` that set them.
+const COLLECT: [(&str, &str); 11] = [
+    ("size", "--size N|WxH"),
+    ("channels", "--channels N"),
+    ("holdout", "--holdout PART"),
+    ("count", "--count N"),
+    ("vocabulary", "--vocabulary KIND"),
+    ("vocabulary_size", "--vocabulary-size N"),
+    ("sample_rate", "--sample-rate HZ"),
+    ("mono", "--mono"),
+    ("label_from_name", "--label-from-name"),
+    ("validation_files", "--validation-files PATTERN"),
+    ("test_files", "--test-files PATTERN"),
+];
+
+/// The flag of `collect` that sets a field of its options.
+pub(crate) fn of_collect(option: &str) -> Option<&'static str> {
+    COLLECT.iter().find(|(known, _)| *known == option).map(|&(_, flag)| flag)
+}
+
+/// What can be done about an error of `collect`, and the flag of that command that does it.
+pub(crate) fn collect_hint(error: &DataError) -> Option<String> {
+    with_flags(error.hint(), error.option().and_then(of_collect).map(str::to_owned))
+}
+
+/// The flag that sets a field of the options of collecting where a configuration has it.
+fn in_config(option: &str) -> Option<String> {
+    let key = if option == "label_from_name" { "labels" } else { option };
+    usage(&format!("data.{key}"))
+}
+
+/// What can be done about an error of data, and the flag that does it where a configuration says how they are collected.
+pub(crate) fn data_hint(error: &DataError) -> Option<String> {
+    let flags = match error {
+        DataError::NoSplit { .. } => Some("--split SPLIT".into()),
+        DataError::NotInVocabulary { .. } => Some("--vocabulary bytes".into()),
+        error => error.option().and_then(in_config),
+    };
+    with_flags(error.hint(), flags)
+}
 
 /// The flag that sets `key`, as the origin of a value.
 pub(crate) fn flag(key: &str) -> &'static str {
@@ -51,13 +93,18 @@ pub(crate) fn hint(error: &Error) -> Option<String> {
         }),
         Error::MissingData { .. } => Some("--data-dir FOLDER".into()),
         Error::NothingHeldOut { .. } => Some("--holdout 0.1, --split train".into()),
-        Error::Data(poiesis_collect::Error::NoSplit { .. }) => Some("--split SPLIT".into()),
+        Error::Data(error) => return data_hint(error),
         Error::NoCheckpoint { .. } => Some("--checkpoint-every N".into()),
         Error::RunInUse { .. } => Some("--out FOLDER".into()),
         Error::OutOfMemory { .. } => Some("--batch-size N, --size PIXELS, --ignore-memory".into()),
         _ => None,
     };
-    match (error.hint(), flags) {
+    with_flags(error.hint(), flags)
+}
+
+/// A hint with the flags that do what it says.
+fn with_flags(hint: Option<String>, flags: Option<String>) -> Option<String> {
+    match (hint, flags) {
         (Some(hint), Some(flags)) => Some(format!("{hint} ({flags})")),
         (Some(hint), None) => Some(hint),
         (None, Some(flags)) => Some(format!("give another ({flags})")),
@@ -84,6 +131,24 @@ mod tests {
         assert_eq!(hint(&invalid("train.steps")).unwrap(), "give 1 (--steps N)");
         assert_eq!(hint(&invalid("dcgan.width")).unwrap(), "give 1 (--set dcgan.width=VALUE)");
         assert_eq!(hint(&invalid("dcgan")).unwrap(), "give 1");
+    }
+
+    #[test]
+    fn options_of_data_have_the_flags_of_the_command() {
+        let grey = || DataError::MixedChannels { first: "a".into(), other: "b".into() };
+        let remedy = "choose 3 `channels` to keep the colours or 1 to drop them";
+        assert_eq!(collect_hint(&grey()).unwrap(), format!("{remedy} (--channels N)"));
+        assert_eq!(hint(&Error::Data(grey())).unwrap(), format!("{remedy} (--channels N)"));
+        let mono = || DataError::NothingUsable {
+            path: "a".into(),
+            example: "clip",
+            count: 2,
+            name: "b.wav".into(),
+            reason: "it has 6 channels".into(),
+            option: Some("mono".into()),
+        };
+        assert_eq!(collect_hint(&mono()).unwrap(), "mix all to `mono` (--mono)");
+        assert_eq!(hint(&Error::Data(mono())).unwrap(), "mix all to `mono` (--set data.mono=VALUE)");
     }
 
     #[test]

@@ -59,7 +59,10 @@ fn message(error: &anyhow::Error) -> String {
 fn hint(error: &anyhow::Error) -> Option<String> {
     error.chain().find_map(|cause| match cause.downcast_ref::<Failure>() {
         Some(failure) => Some(failure.hint.clone()),
-        None => crate::flags::hint(cause.downcast_ref::<poiesis::Error>()?),
+        None => match cause.downcast_ref::<poiesis_collect::Error>() {
+            Some(error) => crate::flags::data_hint(error),
+            None => crate::flags::hint(cause.downcast_ref::<poiesis::Error>()?),
+        },
     })
 }
 
@@ -180,6 +183,7 @@ pub(crate) fn shape(shape: &[usize]) -> String {
         [height, width, 3] => format!("{width}×{height} RGB"),
         [height, width, 4] => format!("{width}×{height} RGBA"),
         [2] => "points of the plane".into(),
+        [dims] => format!("points of {dims} dimensions"),
         other => format!("{other:?}"),
     }
 }

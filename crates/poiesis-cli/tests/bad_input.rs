@@ -6,6 +6,9 @@ mod support;
 use std::fs;
 use std::process::Command;
 
+use poiesis::data::SoundShape;
+use poiesis::media::{Clip, files};
+use poiesis::picture::Picture;
 use support::{Place, expect_equal_files, expect_failure, tiny, words};
 
 #[track_caller]
@@ -67,6 +70,49 @@ fn data_that_cannot_be_used_are_named() {
     contains(&place.fails("inspect packed --verify"), &["packed", "fingerprint"]);
     fs::write(&shard, &bytes[..bytes.len() - 1]).unwrap();
     contains(&place.fails("inspect packed"), &["train-00000.safetensors"]);
+}
+
+#[test]
+fn errors_of_data_name_the_flag_that_mends_them() {
+    let place = Place::new();
+    for folder in ["pictures", "clips"] {
+        fs::create_dir(place.path(folder)).unwrap();
+    }
+    for (name, side) in [("a.png", 8), ("b.png", 9)] {
+        let picture = Picture::new(side, side, 1, vec![7; side * side]);
+        picture.write_png(&place.path("pictures").join(name), None).unwrap();
+    }
+    let sizes = place.fails("collect pictures packed");
+    contains(&sizes, &["a.png is 8x8", "\nhint: choose one `size` for all (--size N|WxH)"]);
+    contains(&place.fails("inspect pictures"), &["\nhint: collect it first: ", "(--size N|WxH)"]);
+    contains(
+        &place.fails("train dcgan --data pictures"),
+        &["\nhint: choose one `size` for all (--size PIXELS)"],
+    );
+    let channels = place.fails("collect shapes packed --channels 2");
+    contains(
+        &channels,
+        &["`channels` cannot be 2", "\nhint: give 1 (grey), 3 (RGB) or 4 (RGBA) (--channels N)"],
+    );
+    let size = place.fails("collect pictures packed --vocabulary-size 300");
+    contains(&size, &["`vocabulary_size` cannot be 300", "(--vocabulary KIND)"]);
+    let pattern = place.fails("collect pictures packed --test-files z*");
+    contains(&pattern, &["`test_files` cannot be z*", "(--test-files PATTERN)"]);
+    fs::write(place.path("notes.md"), "hello").unwrap();
+    contains(&place.fails("collect notes.md packed"), &["of no known format", "\nhint: these are read: PNG"]);
+    for (name, sample_rate) in [("a.wav", 8000), ("b.wav", 16_000)] {
+        let shape = SoundShape { sample_rate, channels: 1 };
+        let clip = Clip { shape, samples: vec![100; 4000] };
+        files::write_wav(&place.path("clips").join(name), &clip).unwrap();
+    }
+    let summary = place.ok("collect clips sounds");
+    contains(
+        &summary,
+        &[
+            "skipped b.wav: its sample rate is 16000 Hz",
+            "; bring all to one `sample_rate` (--sample-rate HZ)",
+        ],
+    );
 }
 
 #[test]

@@ -312,3 +312,28 @@ fn texts_and_sounds_are_drawn_and_images_completed() {
     assert!(place.fails("complete sound --out no.wav").contains("--sound"));
     assert!(place.fails("train wavenet --data text.txt --out no").contains("learns sound"));
 }
+
+#[test]
+fn a_table_of_numbers_becomes_points() {
+    let place = Place::new();
+    let rows: String = (0..30).map(|i| format!("{i},{},{}\n", i * i, 5 - i)).collect();
+    fs::write(place.path("table.csv"), format!("time,height,left\n{rows}30,much,1\n")).unwrap();
+    let expected = [
+        "30: 30 train",
+        "points of 3 dimensions",
+        "time    0.000 to 29.00, mean 14.50, deviation 8.655",
+        "height  0.000 to 841.0, mean 285.2, deviation ",
+        "1 rows",
+        "skipped table.csv:32: `much` in column 2 (height) is not a number",
+        "columns are separated by commas; the first line names them",
+    ];
+    let summary = place.ok("collect table.csv packed --holdout 0");
+    let shown = place.ok("inspect packed --verify --preview packed.png");
+    for part in expected {
+        assert!(summary.contains(part), "`{part}` is not in\n{summary}");
+        assert!(shown.contains(part), "`{part}` is not in\n{shown}");
+    }
+    assert!(!summary.contains("train dcgan"), "no model of images learns points\n{summary}");
+    let picture = poiesis::picture::Picture::read_png(&place.path("packed.png")).unwrap().0;
+    assert_eq!((picture.width(), picture.height()), (518, 518), "a plot for each of three pairs");
+}

@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::error::remedy_of;
 use crate::options::Options;
 use crate::split::Split;
 use crate::vocabulary::Vocabulary;
@@ -17,7 +18,7 @@ pub const FORMAT: u32 = 1;
 pub enum Kind {
     /// 8-bit images, shape `[height, width, channels]`.
     Images,
-    /// Points of the plane, shape `[2]`.
+    /// Points of a space of any number of dimensions, shape `[dimensions]`.
     Points,
     /// Text as a stream of tokens, shape `[]`: all documents of a split one after another.
     Text,
@@ -52,7 +53,7 @@ pub struct Card {
     pub name: String,
     /// What the examples are.
     pub kind: Kind,
-    /// The shape of one example: `[height, width, channels]` for images, `[2]` for points; of one element of a stream:
+    /// The shape of one example: `[height, width, channels]` for images, `[dimensions]` for points; of one element of a stream:
     /// `[]` for text, `[channels]` for sound.
     pub shape: Vec<usize>,
     /// The names of the classes, in the order of the labels; empty when there are none.
@@ -95,6 +96,9 @@ pub struct Card {
     /// What only sound has; present exactly when the kind is [`Kind::Sound`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sound: Option<SoundCard>,
+    /// What only points from files have; points made by code have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub points: Option<PointsCard>,
 }
 
 impl Card {
@@ -148,6 +152,18 @@ pub struct SoundCard {
     pub silent: u64,
     /// Samples beyond full scale, in floating-point files or after resampling, which were brought to it.
     pub limited: u64,
+}
+
+/// What only points from files have. Mean and standard deviation of each column are in [`Card::channel_mean`] and
+/// [`Card::channel_std`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PointsCard {
+    /// The names of the columns, one a dimension; empty when the source does not name them.
+    pub columns: Vec<String>,
+    /// Smallest value of each column over all splits.
+    pub low: Vec<f32>,
+    /// Largest value of each column over all splits.
+    pub high: Vec<f32>,
 }
 
 /// One split in `dataset.json`.
@@ -214,10 +230,11 @@ impl Skipped {
     pub const LISTED: usize = 1000;
 
     /// Counts a skipped file and lists it while there is room.
-    pub(crate) fn push(&mut self, name: String, reason: String) {
+    pub(crate) fn push(&mut self, name: String, reason: impl Into<Reason>) {
         self.count += 1;
         if self.list.len() < Self::LISTED {
-            self.list.push(SkippedFile { name, reason });
+            let Reason { text, option } = reason.into();
+            self.list.push(SkippedFile { name, reason: text, option: option.map(str::to_owned) });
         }
     }
 }
@@ -229,4 +246,34 @@ pub struct SkippedFile {
     pub name: String,
     /// Why it was skipped.
     pub reason: String,
+    /// The field of [`Options`] with which it could be used, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub option: Option<String>,
+}
+
+impl SkippedFile {
+    /// What can be done to use it, where something is known to help.
+    pub fn hint(&self) -> Option<String> {
+        self.option.as_deref().and_then(remedy_of)
+    }
+}
+
+/// Why a file cannot be used, and the option with which it could.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Reason {
+    pub(crate) text: String,
+    pub(crate) option: Option<&'static str>,
+}
+
+impl Reason {
+    /// A reason that an option does away with.
+    pub(crate) fn mended_by(option: &'static str, text: String) -> Reason {
+        Reason { text, option: Some(option) }
+    }
+}
+
+impl From<String> for Reason {
+    fn from(text: String) -> Reason {
+        Reason { text, option: None }
+    }
 }

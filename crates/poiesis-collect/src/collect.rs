@@ -1,5 +1,5 @@
-//! Collects a source into a folder: finds out what the source holds and hands it to the collector for images, text or
-//! sound. A thread reads the source, all cores decode and prepare, and the results are written in the order of the source.
+//! Collects a source into a folder: finds out what the source holds and hands it to the collector for images, text, sound
+//! or points. A thread reads the source, all cores decode and prepare, and the results are written in the order of the source.
 //! Only a few batches are in memory at any time.
 
 use std::fs;
@@ -12,6 +12,7 @@ use crate::dataset::{self, Dataset};
 use crate::error::{Error, Result};
 use crate::images::collect_images;
 use crate::options::Options;
+use crate::points::collect_points;
 use crate::progress::Progress;
 use crate::sound::collect_sound;
 use crate::source::{self, Media};
@@ -96,14 +97,15 @@ fn collect_into(
         Media::Image => collect_images,
         Media::Text => collect_text,
         Media::Sound => collect_sound,
+        Media::Points => collect_points,
     };
     let (card, progress) = collect(path, &mut *source, staging.folder(), options, progress)?;
     staging.commit()?;
     Ok(Report { card, folder: out.to_owned(), progress })
 }
 
-/// Raised whenever built-in data change, so that the cache of an older build is not used.
-const REVISION: u32 = 2;
+/// Raised whenever built-in data change or sources are read differently, so that the cache of an older build is not used.
+const REVISION: u32 = 3;
 
 /// The folder in the cache for a source: its name, then a hash of all that decides the result.
 fn cache_name(path: &Path, options: &Options) -> Result<String> {

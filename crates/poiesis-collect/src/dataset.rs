@@ -7,10 +7,10 @@ use std::sync::Arc;
 use rayon::prelude::*;
 
 use crate::builtin::{below, random};
-use crate::card::{Card, FORMAT, Kind, SoundCard, SplitCard, TextCard};
+use crate::card::{Card, FORMAT, Kind, PointsCard, SoundCard, SplitCard, TextCard};
 use crate::error::{Error, Result};
 use crate::fingerprint::{SplitHasher, example_hash, fingerprint};
-use crate::shard::{Layout, Shard, floats};
+use crate::shard::{Layout, Shard};
 use crate::split::Split;
 use crate::stream::{Stream, StreamLayout};
 
@@ -125,7 +125,7 @@ impl Dataset {
             (None, None) => SplitHasher::default(),
         });
         let splits = Split::ALL.into_iter().zip(&hashers);
-        let meaning = meaning(card.text.as_ref(), card.sound.as_ref());
+        let meaning = meaning(card.text.as_ref(), card.sound.as_ref(), card.points.as_ref());
         let found =
             fingerprint(card.kind, &card.shape, &card.classes, &card.factors, meaning.as_deref(), splits);
         if found == card.fingerprint {
@@ -179,6 +179,7 @@ fn check_card(card: &Card) -> Result<(), String> {
         return Err(format!("an example cannot have shape {:?}", card.shape));
     }
     check_stream(card)?;
+    check_points(card)?;
     for split in &card.splits {
         let rows = split.shards.iter().try_fold(0_usize, |n, shard| n.checked_add(shard.count));
         if rows != Some(split.count) || split.count == 0 {
@@ -230,10 +231,28 @@ fn check_stream(card: &Card) -> Result<(), String> {
     Ok(())
 }
 
-/// What the fingerprint of a stream covers in addition to its elements.
-pub(crate) fn meaning(text: Option<&TextCard>, sound: Option<&SoundCard>) -> Option<String> {
+/// What a card of points must say, and no other.
+fn check_points(card: &Card) -> Result<(), String> {
+    let Some(points) = &card.points else { return Ok(()) };
+    let dims: usize = card.shape.iter().product();
+    let named = points.columns.is_empty() || points.columns.len() == dims;
+    if card.kind != Kind::Points || !named || points.low.len() != dims || points.high.len() != dims {
+        return Err("its kind and what it says of columns do not fit together".to_owned());
+    }
+    Ok(())
+}
+
+/// What the fingerprint covers in addition to the elements of a stream, or to the coordinates of points.
+pub(crate) fn meaning(
+    text: Option<&TextCard>,
+    sound: Option<&SoundCard>,
+    points: Option<&PointsCard>,
+) -> Option<String> {
     let vocabulary = text.and_then(|text| serde_json::to_string(&text.vocabulary).ok());
-    vocabulary.or_else(|| sound.map(|sound| sound.sample_rate.to_string()))
+    let rate = sound.map(|sound| sound.sample_rate.to_string());
+    let names = points.filter(|points| !points.columns.is_empty());
+    let names = names.and_then(|points| serde_json::to_string(&points.columns).ok());
+    vocabulary.or(rate).or(names)
 }
 
 /// Hashes the documents of a split in parallel and gathers the hashes in order.
@@ -318,15 +337,14 @@ impl View {
         self.example(i)
     }
 
-    /// Point `i` of the plane.
+    /// The coordinates of point `i`, `[dimensions]`.
     ///
     /// # Panics
     ///
     /// When `i` is not below [`View::len`] or the examples are not points.
-    pub fn point(&self, i: usize) -> [f32; 2] {
-        let values = floats(self.example(i));
-        assert_eq!(values.len(), 2, "the examples of this data set are not points of the plane");
-        [values[0], values[1]]
+    pub fn point(&self, i: usize) -> &[f32] {
+        let (shard, row) = self.locate(i);
+        shard.point(row)
     }
 
     /// The label of example `i`, an index into [`Card::classes`]; `None` when it has none.

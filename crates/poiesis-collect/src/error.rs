@@ -1,5 +1,5 @@
-//! What can go wrong while collecting or opening a data set. Every message names the file, the reason and,
-//! where there is one, the remedy.
+//! What can go wrong while collecting or opening a data set. Every message names the file and the reason; its
+//! [`hint`](Error::hint) is the remedy, in terms of the fields of [`Options`](crate::Options).
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -14,9 +14,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[non_exhaustive]
 pub enum Error {
     /// Nothing exists at the given path.
-    #[error(
-        "{path} does not exist; give a file, a folder, a packed data set or a built-in one (shapes, rings, grid)"
-    )]
+    #[error("{path} does not exist")]
     NotFound {
         /// The path as it was given.
         path: PathBuf,
@@ -32,7 +30,7 @@ pub enum Error {
     },
 
     /// A file or folder could not be written.
-    #[error("cannot write {path}: {source}; free some space or choose another output folder")]
+    #[error("cannot write {path}: {source}")]
     Write {
         /// The file or folder.
         path: PathBuf,
@@ -41,28 +39,28 @@ pub enum Error {
     },
 
     /// The output folder holds something already.
-    #[error("{path} exists and is not empty; choose another output folder or remove it first")]
+    #[error("{path} exists and is not empty")]
     OutputExists {
         /// The output folder.
         path: PathBuf,
     },
 
     /// Another process is writing the same output folder.
-    #[error("another process is writing {path}; wait for it to end or choose another output folder")]
+    #[error("another process is writing {path}")]
     Busy {
         /// The output folder.
         path: PathBuf,
     },
 
     /// A folder or archive without a single file of a known format.
-    #[error("{path} holds no image, text, sound or data file; these are read: {}", crate::FORMATS)]
+    #[error("{path} holds no image, text, sound or data file")]
     Empty {
         /// The source.
         path: PathBuf,
     },
 
     /// A file of a format that is not read.
-    #[error("{path} is of no known format; these are read: {}", crate::FORMATS)]
+    #[error("{path} is of no known format")]
     UnknownFormat {
         /// The source.
         path: PathBuf,
@@ -81,6 +79,8 @@ pub enum Error {
         name: String,
         /// Why it failed.
         reason: String,
+        /// The field of [`Options`](crate::Options) with which it could be used, if there is one.
+        option: Option<String>,
     },
 
     /// A data file (IDX, CIFAR, npy, parquet, an archive) that does not hold what its format promises.
@@ -88,12 +88,16 @@ pub enum Error {
     Malformed {
         /// The data file, with the entry inside it where there is one.
         path: PathBuf,
-        /// What is wrong, and what to do about it.
+        /// What is wrong.
         reason: String,
+        /// What can be done about it; empty where nothing is known to help.
+        remedy: String,
+        /// The field of [`Options`](crate::Options) that does it, if there is one.
+        option: Option<String>,
     },
 
     /// The source is a packed data set already.
-    #[error("{path} is a packed data set already; use it as it is")]
+    #[error("{path} is a packed data set already")]
     AlreadyPacked {
         /// The folder.
         path: PathBuf,
@@ -101,8 +105,7 @@ pub enum Error {
 
     /// Two images differ in size and no size was asked for.
     #[error(
-        "images differ in size: {first} is {}x{}, {other} is {}x{} (width x height); \
-         choose one size for all with --size",
+        "images differ in size: {first} is {}x{}, {other} is {}x{} (width x height)",
         first_size.0, first_size.1, other_size.0, other_size.1
     )]
     MixedSizes {
@@ -117,9 +120,7 @@ pub enum Error {
     },
 
     /// The first image is grey, a later one is in colour, and no number of channels was asked for.
-    #[error(
-        "{first} is grey but {other} is in colour; choose --channels 3 to keep the colours or --channels 1 to drop them"
-    )]
+    #[error("{first} is grey but {other} is in colour")]
     MixedChannels {
         /// The first image, which is grey.
         first: String,
@@ -127,10 +128,38 @@ pub enum Error {
         other: String,
     },
 
-    /// A character that the vocabulary of a data set lacks.
+    /// Two tables of points have different columns.
+    #[error("tables differ in their columns: {first} has {first_columns}, {other} has {other_columns}")]
+    MixedColumns {
+        /// The first table.
+        first: String,
+        /// Its columns, in words.
+        first_columns: String,
+        /// The first table with other columns.
+        other: String,
+        /// Its columns, in words.
+        other_columns: String,
+    },
+
+    /// A table of which most rows are not rows of numbers.
     #[error(
-        "{character} at byte {offset} is not among the {size} characters of the vocabulary; leave it out or collect with --vocabulary bytes"
+        "{path} holds no points: {count} of its {rows} rows are not numbers; the first, {name}: {reason}"
     )]
+    NotPoints {
+        /// The source.
+        path: PathBuf,
+        /// Rows that are not numbers.
+        count: u64,
+        /// All rows.
+        rows: u64,
+        /// The first row that is not one of numbers, as file and line.
+        name: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+
+    /// A character that the vocabulary of a data set lacks.
+    #[error("{character} at byte {offset} is not among the {size} characters of the vocabulary")]
     NotInVocabulary {
         /// The character in quotes with its code point, or the byte that is not UTF-8.
         character: String,
@@ -150,7 +179,7 @@ pub enum Error {
     },
 
     /// A stream was asked for where there are single examples, or the other way round.
-    #[error("data set {name} is of kind {found}, where {wanted} is needed; choose another data set")]
+    #[error("data set {name} is of kind {found}, where {wanted} is needed")]
     WrongKind {
         /// The name of the data set.
         name: String,
@@ -161,25 +190,34 @@ pub enum Error {
     },
 
     /// An option whose value cannot be used.
-    #[error("{option} cannot be {value}: {reason}")]
+    #[error("`{option}` cannot be {value}: {reason}")]
     BadOption {
-        /// The option, as it is written on the command line.
+        /// The field of [`Options`](crate::Options).
         option: &'static str,
         /// What was given.
         value: String,
-        /// What may be given.
+        /// Why it cannot be used.
         reason: &'static str,
+        /// What to give instead.
+        remedy: &'static str,
+    },
+
+    /// A size for a vocabulary that is not learned.
+    #[error("`vocabulary_size` cannot be {size}: only a BPE vocabulary has a size to choose")]
+    SizeWithoutBpe {
+        /// What was given.
+        size: u32,
     },
 
     /// A folder that is not a packed data set.
-    #[error("{path} is not a packed data set: it has no dataset.json; make one with `collect`")]
+    #[error("{path} is not a packed data set: it has no dataset.json")]
     NotADataset {
         /// The folder.
         path: PathBuf,
     },
 
     /// A packed data set that is damaged.
-    #[error("{path} is damaged: {reason}; collect the data set again")]
+    #[error("{path} is damaged: {reason}")]
     Corrupt {
         /// The damaged file.
         path: PathBuf,
@@ -188,9 +226,7 @@ pub enum Error {
     },
 
     /// The content of a packed data set is not what it was when it was packed.
-    #[error(
-        "{path} has changed since it was packed: its fingerprint is {found}, not {expected}; collect it again"
-    )]
+    #[error("{path} has changed since it was packed: its fingerprint is {found}, not {expected}")]
     FingerprintMismatch {
         /// The folder.
         path: PathBuf,
@@ -211,6 +247,53 @@ pub enum Error {
 }
 
 impl Error {
+    /// What can be done about it, where something is known to help; one line, without a full stop. Choices are named by the fields
+    /// of [`Options`](crate::Options).
+    pub fn hint(&self) -> Option<String> {
+        let fixed: &str = match self {
+            Error::NotFound { .. } => {
+                "give a file, a folder, a packed data set or a built-in one: shapes, rings, grid"
+            }
+            Error::Write { .. } => "free some space or choose another output folder",
+            Error::OutputExists { .. } => "choose another output folder or remove it first",
+            Error::Busy { .. } => "wait for it to end or choose another output folder",
+            Error::Empty { .. } | Error::UnknownFormat { .. } => {
+                return Some(format!("these are read: {}", crate::FORMATS));
+            }
+            Error::NothingUsable { option, .. } => return option.as_deref().and_then(remedy_of),
+            Error::Malformed { remedy, .. } if remedy.is_empty() => return None,
+            Error::Malformed { remedy, .. } => remedy,
+            Error::AlreadyPacked { .. } => "use it as it is",
+            Error::MixedSizes { .. } => "choose one `size` for all",
+            Error::MixedChannels { .. } => "choose 3 `channels` to keep the colours or 1 to drop them",
+            Error::MixedColumns { .. } => {
+                "give all the same columns in the same order, or collect them apart"
+            }
+            Error::NotPoints { .. } => "keep the columns of numbers alone, or collect text as .txt or .jsonl",
+            Error::NotInVocabulary { .. } => "leave it out, or collect with the `vocabulary` of bytes",
+            Error::WrongKind { .. } => "choose another data set",
+            Error::BadOption { remedy, .. } => remedy,
+            Error::SizeWithoutBpe { .. } => "choose the `vocabulary` bpe, or leave the size out",
+            Error::NotADataset { .. } => "make one with `collect`",
+            Error::Corrupt { .. } => "collect the data set again",
+            Error::FingerprintMismatch { .. } => "collect it again",
+            Error::Read { .. } | Error::Vocabulary { .. } | Error::NoSplit { .. } => return None,
+        };
+        Some(fixed.to_owned())
+    }
+
+    /// The field of [`Options`](crate::Options) with which it can be mended, if there is one.
+    pub fn option(&self) -> Option<&str> {
+        match self {
+            Error::MixedSizes { .. } => Some("size"),
+            Error::MixedChannels { .. } => Some("channels"),
+            Error::NotInVocabulary { .. } | Error::SizeWithoutBpe { .. } => Some("vocabulary"),
+            Error::BadOption { option, .. } => Some(option),
+            Error::NothingUsable { option, .. } | Error::Malformed { option, .. } => option.as_deref(),
+            _ => None,
+        }
+    }
+
     /// Wraps a failed read of `path`; a missing file becomes [`Error::NotFound`].
     pub(crate) fn read(path: &Path, source: io::Error) -> Self {
         match source.kind() {
@@ -226,11 +309,59 @@ impl Error {
 
     /// A data file at `path` that breaks the rules of its format.
     pub(crate) fn malformed(path: &Path, reason: impl Into<String>) -> Self {
-        Error::Malformed { path: path.to_owned(), reason: reason.into() }
+        Self::damaged(path, reason, "")
+    }
+
+    /// A data file at `path` that breaks the rules of its format, and what helps.
+    pub(crate) fn damaged(path: &Path, reason: impl Into<String>, remedy: impl Into<String>) -> Self {
+        let (path, reason, remedy) = (path.to_owned(), reason.into(), remedy.into());
+        Error::Malformed { path, reason, remedy, option: None }
     }
 
     /// A packed file at `path` that is damaged.
     pub(crate) fn corrupt(path: &Path, reason: impl Into<String>) -> Self {
         Error::Corrupt { path: path.to_owned(), reason: reason.into() }
+    }
+}
+
+/// What can be done about a skipped file with an option.
+pub(crate) fn remedy_of(option: &str) -> Option<String> {
+    let remedy = match option {
+        "sample_rate" => "bring all to one `sample_rate`",
+        "mono" => "mix all to `mono`",
+        _ => return None,
+    };
+    Some(remedy.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_has_the_reason_and_the_hint_the_remedy() {
+        let error = Error::MixedSizes {
+            first: "a.png".to_owned(),
+            first_size: (8, 9),
+            other: "b.png".to_owned(),
+            other_size: (7, 7),
+        };
+        assert_eq!(error.to_string(), "images differ in size: a.png is 8x9, b.png is 7x7 (width x height)");
+        assert_eq!(
+            (error.hint().as_deref(), error.option()),
+            (Some("choose one `size` for all"), Some("size"))
+        );
+        let error = Error::malformed(Path::new("a"), "it is empty");
+        assert_eq!((error.hint(), error.option()), (None, None));
+        let error = Error::damaged(Path::new("a"), "it ends early", "fetch it again");
+        assert_eq!(error.to_string(), "a is damaged or not what it seems: it ends early");
+        assert_eq!(error.hint().as_deref(), Some("fetch it again"));
+    }
+
+    #[test]
+    fn every_option_that_mends_a_skipped_file_has_a_remedy() {
+        for option in ["sample_rate", "mono"] {
+            assert!(remedy_of(option).is_some_and(|remedy| remedy.contains(&format!("`{option}`"))));
+        }
     }
 }

@@ -4,7 +4,7 @@
 //! cores and writes a folder: `dataset.json`, which is a [`Card`], and safetensors shards. [`Dataset::open`] maps
 //! such a folder into memory. [`open_or_collect`] does whichever is needed.
 //!
-//! Images and points are examples of one shape, seen through a [`View`]. Text and sound are streams of tokens or samples
+//! Images and points are examples of one shape, seen through a [`View`]. Points are made by code, or are the rows of a CSV. Text and sound are streams of tokens or samples
 //! cut into documents, read through a [`Stream`]; a [`Vocabulary`] says what tokens stand for.
 //!
 //! ```
@@ -33,6 +33,7 @@ mod fingerprint;
 mod images;
 mod options;
 mod pack;
+mod points;
 mod prepare;
 mod preview;
 mod progress;
@@ -49,7 +50,8 @@ mod vocabulary;
 pub use bpe::Bpe;
 pub use builtin::{Builtin, builtin};
 pub use card::{
-    Card, FORMAT, Factor, Kind, ShardCard, Skipped, SkippedFile, SoundCard, SplitBy, SplitCard, TextCard,
+    Card, FORMAT, Factor, Kind, PointsCard, ShardCard, Skipped, SkippedFile, SoundCard, SplitBy, SplitCard,
+    TextCard,
 };
 pub use collect::{Report, collect, open_or_collect};
 pub use dataset::{Dataset, View};
@@ -64,4 +66,4 @@ pub use vocabulary::Vocabulary;
 /// The formats that are read, for messages.
 pub const FORMATS: &str = "PNG, JPEG, WebP, BMP, GIF and TIFF images in folders, zip or tar archives, WebDataset \
                            shards, Hugging Face parquet, IDX, CIFAR binary, npy and npz; text as .txt and .jsonl, \
-                           sound as WAV and FLAC";
+                           sound as WAV and FLAC, points as rows of numbers in .csv and .tsv";

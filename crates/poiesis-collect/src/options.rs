@@ -74,41 +74,41 @@ impl Options {
         if let Some(channels) = self.channels
             && !matches!(channels, 1 | 3 | 4)
         {
-            return bad("--channels", &channels, "give 1 (grey), 3 (RGB) or 4 (RGBA)");
+            return bad("channels", &channels, "images have 1, 3 or 4", "give 1 (grey), 3 (RGB) or 4 (RGBA)");
         }
         if let Some((height, width)) = self.size
             && !([height, width].iter().all(|length| (1..=MAX_LENGTH).contains(length)))
         {
-            return bad("--size", &format!("{width}x{height}"), "give 1 to 8192 pixels for height and width");
+            let (value, reason) = (format!("{width}x{height}"), "a side is too short or too long");
+            return bad("size", &value, reason, "give 1 to 8192 pixels for height and width");
         }
         if !(0.0..1.0).contains(&self.holdout) {
-            return bad("--holdout", &self.holdout, "give a fraction of at least 0 and below 1");
+            let reason = "it is a part of the examples";
+            return bad("holdout", &self.holdout, reason, "give a fraction of at least 0 and below 1");
         }
         if self.count == Some(0) {
-            return bad("--count", &0, "give at least 1");
+            return bad("count", &0, "there must be at least one", "give at least 1");
         }
         if let Some(size) = self.vocabulary_size {
             if self.vocabulary != Some(VocabularyKind::Bpe) {
-                return bad("--vocabulary-size", &size, "only --vocabulary bpe has one to choose");
+                return Err(Error::SizeWithoutBpe { size });
             }
             if !(257..=MAX_VOCABULARY).contains(&size) {
-                return bad("--vocabulary-size", &size, "give 257 (256 are the bytes) to 1048576");
+                let reason = "256 are the bytes, and 1048576 is the most";
+                return bad("vocabulary_size", &size, reason, "give 257 to 1048576");
             }
         }
         if let Some(rate) = self.sample_rate
             && !(MIN_RATE..=MAX_RATE).contains(&rate)
         {
-            return bad("--sample-rate", &rate, "give 1000 to 384000 Hz");
+            return bad("sample_rate", &rate, "it is too low or too high", "give 1000 to 384000 Hz");
         }
         for (option, patterns) in
-            [("--validation-files", &self.validation_files), ("--test-files", &self.test_files)]
+            [("validation_files", &self.validation_files), ("test_files", &self.test_files)]
         {
             if let Some(pattern) = patterns.iter().find(|pattern| glob::Pattern::new(pattern).is_err()) {
-                return bad(
-                    option,
-                    pattern,
-                    "write a pattern such as '*_test.wav', '[0-4]*' or 'held-out/*'",
-                );
+                let remedy = "write a pattern such as '*_test.wav', '[0-4]*' or 'held-out/*'";
+                return bad(option, pattern, "it is not a pattern", remedy);
             }
         }
         Ok(())
@@ -154,8 +154,8 @@ fn is_false(flag: &bool) -> bool {
     !flag
 }
 
-fn bad(option: &'static str, value: &dyn ToString, reason: &'static str) -> Result<()> {
-    Err(Error::BadOption { option, value: value.to_string(), reason })
+fn bad(option: &'static str, value: &dyn ToString, reason: &'static str, remedy: &'static str) -> Result<()> {
+    Err(Error::BadOption { option, value: value.to_string(), reason, remedy })
 }
 
 /// What the tokens of text are.

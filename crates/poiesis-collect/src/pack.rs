@@ -4,12 +4,13 @@ use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use crate::card::{Card, FORMAT, Factor, Kind, Skipped, SplitBy, SplitCard};
-use crate::dataset::CARD_FILE;
+use crate::card::{Card, FORMAT, Factor, Kind, PointsCard, Skipped, SplitBy, SplitCard};
+use crate::dataset::{CARD_FILE, meaning};
 use crate::duplicates::Duplicates;
 use crate::error::{Error, Result};
 use crate::fingerprint::{SplitHasher, example_hash, fingerprint};
 use crate::options::Options;
+use crate::points::Columns;
 use crate::prepare::FILTER;
 use crate::shard::{Layout, SplitWriter, floats};
 use crate::source::Plan;
@@ -117,6 +118,8 @@ pub(crate) struct About {
     pub(crate) sources: Vec<String>,
     pub(crate) skipped: Skipped,
     pub(crate) notes: Vec<String>,
+    /// For points from files, the names of their columns, none if the files have none.
+    pub(crate) columns: Option<Vec<String>>,
 }
 
 impl About {
@@ -129,6 +132,7 @@ impl About {
             sources: vec![path.display().to_string()],
             skipped: Skipped::default(),
             notes: plan.notes.clone(),
+            columns: None,
         }
     }
 }
@@ -148,6 +152,7 @@ struct SplitState {
     count: usize,
     hasher: SplitHasher,
     moments: Moments,
+    columns: Columns,
     class_counts: Vec<u64>,
 }
 
@@ -165,6 +170,7 @@ impl Packer {
             count: 0,
             hasher: SplitHasher::default(),
             moments: Moments::default(),
+            columns: Columns::default(),
             class_counts: vec![0; classes],
         });
         let duplicates = Duplicates::create(folder)?;
@@ -184,6 +190,9 @@ impl Packer {
         state.writer.push(&row.example, row.label, &row.factors)?;
         state.hasher.push(&row.hash, row.label, &row.factors);
         state.moments.add(&row.moments);
+        if self.layout.kind == Kind::Points {
+            state.columns.add(&floats(&row.example));
+        }
         state.count += 1;
         if let Some(label) = row.label {
             state.class_counts[label as usize] += 1;
@@ -204,10 +213,19 @@ impl Packer {
         }
         let statistics = self.splits.iter().find(|s| s.count > 0).expect("at least one example");
         let scale = if self.layout.kind == Kind::Images { 255.0 } else { 1.0 };
-        let (channel_mean, channel_std) = statistics.moments.mean_and_deviation(scale);
+        let (channel_mean, channel_std) = match about.columns {
+            Some(_) => statistics.columns.mean_and_deviation(),
+            None => statistics.moments.mean_and_deviation(scale),
+        };
+        let points = about.columns.take().map(|columns| {
+            let (low, high) = Columns::range(self.splits.iter().map(|split| &split.columns));
+            PointsCard { columns, low, high }
+        });
         let hashers = Split::ALL.into_iter().zip(self.splits.iter().map(|s| &s.hasher));
+        let meaning = meaning(None, None, points.as_ref());
+        let (kind, shape) = (self.layout.kind, &self.layout.shape);
         let fingerprint =
-            fingerprint(self.layout.kind, &self.layout.shape, &about.classes, &about.factors, None, hashers);
+            fingerprint(kind, shape, &about.classes, &about.factors, meaning.as_deref(), hashers);
         let mut splits = Vec::new();
         for (split, state) in Split::ALL.into_iter().zip(self.splits) {
             if state.count > 0 {
@@ -242,6 +260,7 @@ impl Packer {
             notes: about.notes,
             text: None,
             sound: None,
+            points,
         };
         write_card(&self.folder, &card)?;
         Ok(card)

@@ -1,6 +1,6 @@
-//! A picture of a data set: a grid of its images, or its points in the plane.
+//! A picture of a data set: a grid of its images, or its points seen along pairs of their coordinates.
 
-use crate::card::Kind;
+use crate::card::{Card, Kind};
 use crate::dataset::{Dataset, View};
 use crate::error::Result;
 use crate::split::Split;
@@ -18,7 +18,8 @@ pub struct Preview {
 
 /// Draws about `count` examples of a split, spread evenly over it: images in a grid about as wide as it is high,
 /// small ones enlarged in whole steps and transparent ones over a chequered ground; points as a scatter plot with
-/// one colour a class.
+/// one colour a class. Points of more than two dimensions are plotted for each pair of the first four: first over
+/// second, first over third, and so on, row by row.
 ///
 /// # Errors
 ///
@@ -30,7 +31,7 @@ pub fn preview(dataset: &Dataset, split: Split, count: usize) -> Result<Preview>
     let card = dataset.card();
     Ok(match card.kind {
         Kind::Images => grid(&view, &card.shape, &chosen),
-        Kind::Points => scatter(&view, &chosen),
+        Kind::Points => scatter(&view, card, &chosen),
         Kind::Text | Kind::Sound => unreachable!("a stream has no view"),
     })
 }
@@ -76,19 +77,92 @@ fn opaque(pixel: &[u8], ground: u8) -> [u8; 3] {
 /// Side of a scatter plot in pixels.
 const PLOT: usize = 512;
 
-fn scatter(view: &View, chosen: &[usize]) -> Preview {
-    let points: Vec<[f32; 2]> = chosen.iter().map(|&i| view.point(i)).collect();
-    let reach = points.iter().flatten().fold(0.0_f32, |max, v| max.max(v.abs())).max(f32::MIN_POSITIVE) * 1.1;
-    let pixel = |v: f32| ((v / reach + 1.0) / 2.0 * (PLOT - 1) as f32).round() as isize;
-    let mut picture = Preview::blank(PLOT, PLOT);
-    for (&[x, y], &index) in points.iter().zip(chosen) {
-        let colour = COLOURS[view.label(index).unwrap_or(0) as usize % COLOURS.len()];
-        let (column, row) = (pixel(x), PLOT as isize - 1 - pixel(y));
-        for (dx, dy) in [(0, 0), (1, 0), (-1, 0), (0, 1), (0, -1)] {
-            picture.blend(column + dx, row + dy, colour);
+/// Side of one of several scatter plots in pixels.
+const SMALL_PLOT: usize = 256;
+/// Coordinates of which pairs are plotted.
+const PLOTTED: usize = 4;
+
+/// Points as a plot of their only pair of coordinates, or as a grid of plots.
+fn scatter(view: &View, card: &Card, chosen: &[usize]) -> Preview {
+    let ranges = ranges(view, card, chosen);
+    let pairs: Vec<(usize, usize)> = match ranges.len() {
+        1 => vec![(0, 0)],
+        many => (0..many).flat_map(|x| (x + 1..many).map(move |y| (x, y))).collect(),
+    };
+    if let [pair] = pairs[..] {
+        let mut picture = Preview::blank(PLOT, PLOT);
+        plot(&mut picture, Place { left: 0, top: 0, side: PLOT }, view, chosen, pair, &ranges);
+        return picture;
+    }
+    let columns = (pairs.len() as f64).sqrt().ceil() as usize;
+    let rows = pairs.len().div_ceil(columns);
+    let cell = SMALL_PLOT + GAP;
+    let mut picture = Preview::blank(columns * cell + GAP, rows * cell + GAP);
+    picture.pixels.fill(GRID);
+    for (number, &pair) in pairs.iter().enumerate() {
+        let (left, top) = (GAP + number % columns * cell, GAP + number / columns * cell);
+        let place = Place { left, top, side: SMALL_PLOT };
+        for y in 0..SMALL_PLOT {
+            (0..SMALL_PLOT).for_each(|x| picture.set(left + x, top + y, PAPER));
         }
+        plot(&mut picture, place, view, chosen, pair, &ranges);
     }
     picture
+}
+
+/// The grey between several plots.
+const GRID: u8 = 205;
+
+/// Smallest and largest value of each coordinate that is plotted, with some room around. Points made by code lie around the origin
+/// in one scale; columns of a file have each their own.
+fn ranges(view: &View, card: &Card, chosen: &[usize]) -> Vec<(f32, f32)> {
+    if let Some(points) = &card.points {
+        let room = |(&low, &high): (&f32, &f32)| {
+            let room =
+                ((high / 2.0 - low / 2.0) * 0.1).max(high.abs().max(low.abs()) * 1e-3).max(f32::MIN_POSITIVE);
+            (low - room, high + room)
+        };
+        return points.low.iter().zip(&points.high).take(PLOTTED).map(room).collect();
+    }
+    let values = chosen.iter().flat_map(|&i| view.point(i));
+    let reach = values.fold(0.0_f32, |max, v| max.max(v.abs())).max(f32::MIN_POSITIVE) * 1.1;
+    vec![(-reach, reach); card.shape.iter().product::<usize>().min(PLOTTED)]
+}
+
+/// The square of a picture that a plot is drawn into, in pixels.
+#[derive(Clone, Copy)]
+struct Place {
+    left: usize,
+    top: usize,
+    side: usize,
+}
+
+/// Draws one pair of coordinates, the first to the right and the second upwards.
+fn plot(
+    picture: &mut Preview,
+    place: Place,
+    view: &View,
+    chosen: &[usize],
+    (x, y): (usize, usize),
+    ranges: &[(f32, f32)],
+) {
+    let last = place.side - 1;
+    let pixel = |v: f32, (low, high): (f32, f32)| {
+        let part = (f64::from(v) - f64::from(low)) / (f64::from(high) - f64::from(low));
+        (part * last as f64).round() as isize
+    };
+    let inside = |at: isize| (0..place.side as isize).contains(&at);
+    for &index in chosen {
+        let point = view.point(index);
+        let colour = COLOURS[view.label(index).unwrap_or(0) as usize % COLOURS.len()];
+        let (column, row) = (pixel(point[x], ranges[x]), last as isize - pixel(point[y], ranges[y]));
+        for (dx, dy) in [(0, 0), (1, 0), (-1, 0), (0, 1), (0, -1)] {
+            let (column, row) = (column + dx, row + dy);
+            if inside(column) && inside(row) {
+                picture.blend(place.left + column as usize, place.top + row as usize, colour);
+            }
+        }
+    }
 }
 
 /// Colours that stay apart on paper, also for most colour-blind readers.
@@ -113,14 +187,11 @@ impl Preview {
         self.pixels[start..start + 3].copy_from_slice(&colour);
     }
 
-    /// Blends a colour at half strength into a pixel, so that crowded places look darker; outside, nothing happens.
-    fn blend(&mut self, x: isize, y: isize, colour: [u8; 3]) {
-        let inside = |v: isize, length: u32| (0..length as isize).contains(&v);
-        if inside(x, self.width) && inside(y, self.height) {
-            let start = (y as usize * self.width as usize + x as usize) * 3;
-            for (old, new) in self.pixels[start..start + 3].iter_mut().zip(colour) {
-                *old = ((u16::from(*old) + u16::from(new)) / 2) as u8;
-            }
+    /// Blends a colour at half strength into a pixel, so that crowded places look darker.
+    fn blend(&mut self, x: usize, y: usize, colour: [u8; 3]) {
+        let start = (y * self.width as usize + x) * 3;
+        for (old, new) in self.pixels[start..start + 3].iter_mut().zip(colour) {
+            *old = ((u16::from(*old) + u16::from(new)) / 2) as u8;
         }
     }
 }

@@ -243,7 +243,12 @@ pub(crate) struct Shard {
     factors: Vec<f32>,
     factor_count: usize,
     rows: usize,
+    /// Whether examples are numbers of four bytes, which [`Shard::open`] has found at their places.
+    points: bool,
 }
+
+// Numbers are read in place as they lie in the file, the lowest byte first.
+const _: () = assert!(cfg!(target_endian = "little"), "packed data sets are read on little-endian machines");
 
 impl Shard {
     /// Opens a shard and checks its size and header against the card.
@@ -252,6 +257,10 @@ impl Shard {
         let (map, ranges) = open_shard(&path, card.bytes, &layout.tensors(card.count))?;
         let mut ranges = ranges.into_iter();
         let examples = ranges.next().unwrap_or_default();
+        let points = layout.kind == Kind::Points;
+        if points && bytemuck::try_cast_slice::<u8, f32>(&map[examples.clone()]).is_err() {
+            return Err(Error::corrupt(&path, "its points do not begin at a multiple of four bytes"));
+        }
         let labels = if layout.labelled { ranges.next() } else { None };
         // Labels may leave the factors at any alignment, so these few numbers are copied.
         let factors = ranges.next().map(|range| floats(&map[range])).unwrap_or_default();
@@ -263,6 +272,7 @@ impl Shard {
             factors,
             factor_count: layout.factors,
             rows: card.count,
+            points,
         })
     }
 
@@ -273,6 +283,16 @@ impl Shard {
     pub(crate) fn example(&self, row: usize) -> &[u8] {
         let start = self.examples.start + row * self.example_bytes;
         &self.map[start..start + self.example_bytes]
+    }
+
+    /// The coordinates of a point.
+    ///
+    /// # Panics
+    ///
+    /// When the examples are not points.
+    pub(crate) fn point(&self, row: usize) -> &[f32] {
+        assert!(self.points, "the examples of this data set are not points");
+        bytemuck::cast_slice(self.example(row))
     }
 
     pub(crate) fn label(&self, row: usize) -> Option<u32> {

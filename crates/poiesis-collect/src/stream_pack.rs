@@ -106,7 +106,7 @@ impl StreamPacker {
         let statistics = self.splits.iter().find(|s| s.documents > 0).expect("at least one document");
         let (channel_mean, channel_std) = statistics.moments.mean_and_deviation();
         let hashers = Split::ALL.into_iter().zip(self.splits.iter().map(|s| &s.hasher));
-        let meaning = meaning(text.as_ref(), sound.as_ref());
+        let meaning = meaning(text.as_ref(), sound.as_ref(), None);
         let fingerprint =
             fingerprint(self.layout.kind, &shape, &about.classes, &[], meaning.as_deref(), hashers);
         let mut splits = Vec::new();
@@ -144,6 +144,7 @@ impl StreamPacker {
             notes: about.notes,
             text,
             sound,
+            points: None,
         };
         write_card(&self.folder, &card)?;
         Ok(card)
@@ -218,6 +219,7 @@ mod tests {
             sources: Vec::new(),
             skipped: crate::card::Skipped::default(),
             notes: Vec::new(),
+            columns: None,
         }
     }
 

@@ -14,7 +14,7 @@ use poiesis_collect::{Dataset, Error, Limits, Options, Split, collect, open_or_c
 
 /// The message of the error that collecting must end in.
 fn message(source: &Path, options: &Options) -> String {
-    packed(source, options).expect_err("this source must be refused").to_string()
+    told(&packed(source, options).expect_err("this source must be refused"))
 }
 
 /// Asserts that a message speaks of everything it should.
@@ -102,13 +102,13 @@ fn images_that_do_not_fit_together() {
     write(root.path(), "size/a.png", &png(8, 8, 1));
     write(root.path(), "size/b.png", &png(9, 7, 1));
     let text = message(&root.path().join("size"), &Options::default());
-    says(&text, &["a.png is 8x8", "b.png is 9x7", "--size"]);
+    says(&text, &["a.png is 8x8", "b.png is 9x7", "one `size` for all"]);
 
     let grey = DynamicImage::from(GrayImage::from_pixel(8, 8, Luma([1])));
     write(root.path(), "colour/a.png", &encoded(&grey, ImageFormat::Png));
     write(root.path(), "colour/b.png", &png(8, 8, 1));
     let text = message(&root.path().join("colour"), &Options::default());
-    says(&text, &["a.png is grey", "b.png is in colour", "--channels 3"]);
+    says(&text, &["a.png is grey", "b.png is in colour", "3 `channels`"]);
     let three = Options { channels: Some(3), ..Options::default() };
     assert_eq!(packed(&root.path().join("colour"), &three).unwrap().card().total(), 2);
 }
@@ -119,14 +119,14 @@ fn options_out_of_range() {
     let default = Options::default;
     refused(
         Options { channels: Some(2), ..default() },
-        &["--channels cannot be 2", "1 (grey), 3 (RGB) or 4"],
+        &["`channels` cannot be 2", "1 (grey), 3 (RGB) or 4"],
     );
-    refused(Options { channels: Some(4), ..default() }, &["--channels cannot be 4", "no transparency"]);
-    refused(Options { size: Some((0, 8)), ..default() }, &["--size cannot be 8x0"]);
-    refused(Options { size: Some((8, 10_000)), ..default() }, &["--size cannot be 10000x8"]);
-    refused(Options { holdout: 1.0, ..default() }, &["--holdout cannot be 1"]);
-    refused(Options { holdout: f64::NAN, ..default() }, &["--holdout cannot be NaN"]);
-    refused(Options { count: Some(0), ..default() }, &["--count cannot be 0"]);
+    refused(Options { channels: Some(4), ..default() }, &["`channels` cannot be 4", "no transparency"]);
+    refused(Options { size: Some((0, 8)), ..default() }, &["`size` cannot be 8x0"]);
+    refused(Options { size: Some((8, 10_000)), ..default() }, &["`size` cannot be 10000x8"]);
+    refused(Options { holdout: 1.0, ..default() }, &["`holdout` cannot be 1"]);
+    refused(Options { holdout: f64::NAN, ..default() }, &["`holdout` cannot be NaN"]);
+    refused(Options { count: Some(0), ..default() }, &["`count` cannot be 0"]);
 }
 
 #[test]
@@ -202,7 +202,7 @@ fn archives_that_end_early() {
     for (name, bytes) in &whole {
         for cut in [bytes.len() / 3, bytes.len() / 2, bytes.len() - bytes.len() / 10] {
             write(path, name, &bytes[..cut]);
-            says(&message(&path.join(name), &Options::default()), &[name, "fetch the archive again"]);
+            says(&message(&path.join(name), &Options::default()), &[name, "fetch it again"]);
         }
     }
 }
@@ -280,7 +280,7 @@ fn outputs_that_cannot_be_written() {
     good(&root.path().join("source"), 3);
     let source = root.path().join("source");
     let fails = |out: &Path, parts: &[&str]| {
-        says(&collect(&source, out, &Options::default(), &|_| ()).unwrap_err().to_string(), parts);
+        says(&told(&collect(&source, out, &Options::default(), &|_| ()).unwrap_err()), parts);
     };
     write(root.path(), "taken/precious.txt", b"data");
     fails(&root.path().join("taken"), &["taken exists and is not empty", "choose another"]);
@@ -308,7 +308,7 @@ fn collect_onto_a_full_disk() {
     let options = Options { count: Some(500), ..Options::default() };
     let error = collect("shapes".as_ref(), Path::new(&out), &options, &|_| ()).unwrap_err();
     assert!(matches!(error, Error::Write { .. }), "{error}");
-    says(&error.to_string(), &["cannot write", "train-00000.safetensors", "free some space"]);
+    says(&told(&error), &["cannot write", "train-00000.safetensors", "free some space"]);
 }
 
 #[test]
@@ -340,7 +340,7 @@ fn packed_data_sets_that_are_damaged() {
     shapes(&path);
     let shard = path.join("train-00001.safetensors");
     let (bytes, card) = (fs::read(&shard).unwrap(), fs::read_to_string(path.join("dataset.json")).unwrap());
-    let refused = |parts: &[&str]| says(&Dataset::open(&path).unwrap_err().to_string(), parts);
+    let refused = |parts: &[&str]| says(&told(&Dataset::open(&path).unwrap_err()), parts);
 
     fs::write(&shard, &bytes[..bytes.len() - 1]).unwrap();
     refused(&[
@@ -394,7 +394,7 @@ fn a_missing_split_is_named() {
     says(&dataset.require(Split::Test).unwrap_err().to_string(), &["shapes has no test split"]);
     let cache = root.path().join("cache");
     let error = open_or_collect("no-such-thing", &Options::default(), &cache, &|_| ()).unwrap_err();
-    says(&error.to_string(), &["no-such-thing does not exist", "shapes, rings, grid"]);
+    says(&told(&error), &["no-such-thing does not exist", "shapes, rings, grid"]);
     assert!(!cache.exists(), "a wrong name leaves no cache behind");
 }
 

@@ -70,8 +70,9 @@ fn points_lie_around_their_modes() {
         let (modes, train) = (builtin.modes(), dataset.require(Split::Train).unwrap());
         let mut squares = 0.0;
         for i in 0..train.len() {
-            let ([x, y], [cx, cy]) = (train.point(i), modes[train.label(i).unwrap() as usize]);
-            squares += f64::from((x - cx).powi(2) + (y - cy).powi(2));
+            let (point, mode) = (train.point(i), modes[train.label(i).unwrap() as usize]);
+            assert_eq!(point.len(), 2);
+            squares += f64::from((point[0] - mode[0]).powi(2) + (point[1] - mode[1]).powi(2));
         }
         let deviation = (squares / (2 * train.len()) as f64).sqrt();
         let expected = f64::from(builtin.deviation());

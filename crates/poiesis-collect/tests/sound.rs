@@ -76,8 +76,9 @@ fn stereo_stays_stereo_unless_mono_is_asked_for() {
         let mono = packed(root.path(), &Options { mono: true, ..all() }).unwrap();
         assert_eq!(clips(&mono, Split::Train)[0], [150, -4, 500]);
     }
-    let six = single("a.wav", &wav(8000, 6, 16, &[1; 12])).unwrap_err().to_string();
-    says(&six, &["a.wav", "6 channels", "--mono"]);
+    let six = single("a.wav", &wav(8000, 6, 16, &[1; 12])).unwrap_err();
+    says(&told(&six), &["a.wav", "6 channels", "mix all to `mono`"]);
+    assert_eq!(six.option(), Some("mono"));
 }
 
 #[test]
@@ -90,8 +91,11 @@ fn clips_that_differ_are_skipped_with_the_remedy() {
     let dataset = packed(root.path(), &all()).unwrap();
     let skipped = &dataset.card().skipped;
     assert_eq!((dataset.card().total(), skipped.count), (2, 2));
-    says(&skipped.list[0].reason, &["16000 Hz", "a.wav, 8000 Hz", "--sample-rate"]);
-    says(&skipped.list[1].reason, &["2 channels", "a.wav, has 1", "--mono"]);
+    says(&skipped.list[0].reason, &["16000 Hz", "a.wav, 8000 Hz"]);
+    says(&skipped.list[0].hint().unwrap(), &["one `sample_rate`"]);
+    says(&skipped.list[1].reason, &["2 channels", "a.wav, has 1"]);
+    says(&skipped.list[1].hint().unwrap(), &["`mono`"]);
+    assert!(skipped.list.iter().all(|file| !file.reason.contains("--")), "no flags: {skipped:?}");
     let asked = Options { sample_rate: Some(8000), mono: true, ..all() };
     let dataset = packed(root.path(), &asked).unwrap();
     assert_eq!((dataset.card().total(), dataset.card().skipped.count), (4, 0));

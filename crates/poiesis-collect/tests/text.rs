@@ -134,8 +134,8 @@ fn characters_outside_the_vocabulary_are_named() {
     assert_eq!(vocabulary.encode("abé".as_bytes()).unwrap(), [0, 1, 2]);
     assert_eq!(vocabulary.decode(&[2, 0]), "éa".as_bytes());
     says(
-        &vocabulary.encode("aéxb".as_bytes()).unwrap_err().to_string(),
-        &["'x' (U+0078) at byte 3", "3 characters", "--vocabulary bytes"],
+        &told(&vocabulary.encode("aéxb".as_bytes()).unwrap_err()),
+        &["'x' (U+0078) at byte 3", "3 characters", "`vocabulary` of bytes"],
     );
     says(&vocabulary.encode("ab€".as_bytes()).unwrap_err().to_string(), &["'€' (U+20AC) at byte 2"]);
     says(&vocabulary.encode(b"ab\xff").unwrap_err().to_string(), &["0xff, not UTF-8, at byte 2"]);
@@ -201,9 +201,9 @@ fn patterns_hold_files_out() {
     assert_eq!(documents(&dataset, Split::Validation), ["Stevenson_Isle.txt"]);
     assert_eq!(documents(&dataset, Split::Test), ["Dickens_Tale.txt", "Doyle_Hound.txt"]);
     let wrong = Options { test_files: vec!["Austen*".into()], ..Options::default() };
-    says(&packed(root.path(), &wrong).unwrap_err().to_string(), &["--test-files cannot be Austen*"]);
+    says(&told(&packed(root.path(), &wrong).unwrap_err()), &["`test_files` cannot be Austen*"]);
     let wrong = Options { test_files: vec!["[".into()], ..Options::default() };
-    says(&packed(root.path(), &wrong).unwrap_err().to_string(), &["--test-files cannot be ["]);
+    says(&told(&packed(root.path(), &wrong).unwrap_err()), &["`test_files` cannot be ["]);
 }
 
 #[test]
@@ -298,13 +298,13 @@ fn sources_without_text() {
     let cut = gzip(prose(3).as_bytes());
     says(&message("cut.txt.gz", &cut[..cut.len() / 2]), &["cut.txt.gz", "cannot be read"]);
     for (options, parts) in [
-        (Options { vocabulary_size: Some(300), ..Options::default() }, ["--vocabulary-size", "bpe"]),
-        (Options { vocabulary_size: Some(9), ..with(VocabularyKind::Bpe) }, ["--vocabulary-size", "257"]),
-        (Options { sample_rate: Some(5), ..Options::default() }, ["--sample-rate", "1000"]),
-        (Options { label_from_name: true, ..Options::default() }, ["--label-from-name", "`_`"]),
+        (Options { vocabulary_size: Some(300), ..Options::default() }, ["`vocabulary_size`", "bpe"]),
+        (Options { vocabulary_size: Some(9), ..with(VocabularyKind::Bpe) }, ["`vocabulary_size`", "257"]),
+        (Options { sample_rate: Some(5), ..Options::default() }, ["`sample_rate`", "1000"]),
+        (Options { label_from_name: true, ..Options::default() }, ["`label_from_name`", "`_`"]),
     ] {
         write(root.path(), "fine.txt", b"fine");
-        says(&packed(&root.path().join("fine.txt"), &options).unwrap_err().to_string(), &parts);
+        says(&told(&packed(&root.path().join("fine.txt"), &options).unwrap_err()), &parts);
     }
 }
 

@@ -7,10 +7,11 @@ use anyhow::Result;
 use clap::Args;
 use poiesis::data::open;
 use poiesis::error::in_bytes;
-use poiesis_collect::{Card, Kind, Options, SplitBy, Vocabulary, collect};
+use poiesis_collect::{Card, Kind, Options, PointsCard, SplitBy, Vocabulary, collect};
 
 use crate::args::DataDir;
-use crate::render::{Meter, count, duration, facts, note, program, result, shape};
+use crate::flags;
+use crate::render::{Meter, count, duration, facts, failure, note, number, program, result, shape};
 
 /// How many skipped files the summary names.
 const NAMED: usize = 5;
@@ -34,10 +35,13 @@ const NAMED: usize = 5;
       each line is a document
   poiesis collect recordings/ data/voices --sample-rate 16000 --mono
       sound, resampled to one rate; folders become classes
+  poiesis collect measurements.csv data/measurements
+      points: each row of numbers is one, and the first line may name the columns
 
-Images (PNG, JPEG, WebP, BMP, GIF, TIFF), sound (WAV with 8 to 32 bits or floating point, FLAC) and text (.txt, \
-or .jsonl with a `text`; UTF-8, also gzipped) in folders, zip and tar(.gz); WebDataset shards, Hugging Face \
-parquet, IDX, CIFAR binary, npy and npz images. A file that cannot be read is skipped, counted and listed.")]
+Images (PNG, JPEG, WebP, BMP, GIF, TIFF), sound (WAV with 8 to 32 bits or floating point, FLAC), text (.txt, or \
+.jsonl with a `text`; UTF-8, also gzipped) and points (.csv or .tsv of numbers, also gzipped) in folders, zip and \
+tar(.gz); WebDataset shards, Hugging Face parquet, IDX, CIFAR binary, npy and npz images. A file or a row that \
+cannot be read is skipped, counted and listed.")]
 pub(crate) struct Collect {
     /// Folder, archive or data file, built-in data (shapes, rings, grid) or a name below --data-dir.
     source: String,
@@ -134,7 +138,7 @@ impl Collect {
         };
         let report = collect(Path::new(&source), &self.out, &options, &progress);
         let seconds = meter.end();
-        let card = report?.card;
+        let card = report.map_err(told)?.card;
         if self.json {
             return crate::render::json(&serde_json::to_value(&card)?);
         }
@@ -145,12 +149,22 @@ impl Collect {
         let name = open::short_name(&self.out.to_string_lossy());
         let next = match card.kind {
             Kind::Text => format!("  {program} inspect {out}\n"),
-            Kind::Sound => format!("  {program} inspect {out} --preview {name}-preview.png\n"),
+            Kind::Sound | Kind::Points => {
+                format!("  {program} inspect {out} --preview {name}-preview.png\n")
+            }
             _ => format!(
                 "  {program} inspect {out} --preview {name}-preview.png\n  {program} train dcgan --data {out}\n"
             ),
         };
         result(&format!("{}{}what to try next\n{next}", summary(&card, &self.out), skipped(&card, NAMED)))
+    }
+}
+
+/// An error with the flags of this command that mend it.
+fn told(error: poiesis_collect::Error) -> anyhow::Error {
+    match flags::collect_hint(&error) {
+        Some(hint) => failure(error.to_string(), hint),
+        None => error.into(),
     }
 }
 
@@ -203,7 +217,9 @@ pub(crate) fn summary(card: &Card, folder: &Path) -> String {
         all.push(("shape", shape(&card.shape)));
     }
     let at = all.len();
-    if !card.channel_mean.is_empty() {
+    if let Some(points) = &card.points {
+        all.push(("columns", columns(card, points)));
+    } else if !card.channel_mean.is_empty() {
         all.push(("mean", numbers(&card.channel_mean)));
         all.push(("deviation", numbers(&card.channel_std)));
     }
@@ -213,6 +229,7 @@ pub(crate) fn summary(card: &Card, folder: &Path) -> String {
             "skipped",
             match card.skipped.count {
                 0 => "none".into(),
+                number if card.kind == Kind::Points => format!("{} rows", count(number)),
                 number => format!("{} files", count(number)),
             },
         ),
@@ -234,6 +251,29 @@ pub(crate) fn summary(card: &Card, folder: &Path) -> String {
     }
     all.extend(card.notes.iter().map(|note| ("note", note.clone())));
     facts(&all)
+}
+
+/// Each column of points with its range, and its mean and deviation in the first split; the first of them where there are many.
+fn columns(card: &Card, points: &PointsCard) -> String {
+    const SHOWN: usize = 20;
+    let name = |at: usize| points.columns.get(at).map_or_else(|| (at + 1).to_string(), Clone::clone);
+    let width = (0..points.low.len().min(SHOWN)).map(|at| name(at).chars().count()).max().unwrap_or(0);
+    let statistics = card.channel_mean.iter().zip(&card.channel_std);
+    let ranges = points.low.iter().zip(&points.high);
+    let mut each: Vec<String> = ranges
+        .zip(statistics)
+        .enumerate()
+        .take(SHOWN)
+        .map(|(at, ((&low, &high), (&mean, &deviation)))| {
+            let name = name(at);
+            let [low, high] = [low, high].map(|value| number(f64::from(value)));
+            format!("{name:<width$}  {low} to {high}, mean {}, deviation {}", number(mean), number(deviation))
+        })
+        .collect();
+    if points.low.len() > SHOWN {
+        each.push(format!("and {} more, listed in dataset.json", points.low.len() - SHOWN));
+    }
+    each.join("\n")
 }
 
 /// The word for the examples of a kind.
@@ -286,7 +326,13 @@ fn classes(card: &Card) -> String {
 /// The first skipped files with their reasons.
 pub(crate) fn skipped(card: &Card, shown: usize) -> String {
     let listed = card.skipped.list.iter().take(shown);
-    let mut text: String = listed.map(|file| format!("  skipped {}: {}\n", file.name, file.reason)).collect();
+    let mut text: String = listed
+        .map(|file| {
+            let flag = file.option.as_deref().and_then(flags::of_collect);
+            let remedy = file.hint().zip(flag).map(|(hint, flag)| format!("; {hint} ({flag})"));
+            format!("  skipped {}: {}{}\n", file.name, file.reason, remedy.unwrap_or_default())
+        })
+        .collect();
     let more = card.skipped.count.saturating_sub(shown as u64);
     if more > 0 {
         text.push_str(&format!("  and {} more, listed in dataset.json\n", count(more)));

@@ -12,10 +12,12 @@ use poiesis_collect::{Dataset, Kind, Split, Stream, Vocabulary, preview};
 
 use super::collect::{skipped, summary};
 use crate::args::DataDir;
+use crate::flags;
 use crate::render::{count, duration, exists, facts, failure, json, note, program, result};
 
-/// Number of examples in a preview.
+/// Number of examples in a preview, and of points in a plot.
 const PREVIEWED: usize = 64;
+const PLOTTED: usize = 2000;
 /// How many skipped files are named.
 const NAMED: usize = 20;
 
@@ -34,7 +36,7 @@ pub(crate) struct Inspect {
     /// Print dataset.json.
     #[arg(long)]
     json: bool,
-    /// Write a picture of examples: a grid of images, or waveforms and spectrograms of clips.
+    /// Write a picture of examples: a grid of images, waveforms and spectrograms of clips, or a plot of points.
     #[arg(long, visible_alias = "out", value_name = "FILE")]
     preview: Option<PathBuf>,
     /// Split for the preview.
@@ -54,7 +56,7 @@ impl Inspect {
     pub(crate) fn run(self) -> Result<()> {
         // A raw source is prepared with the default options.
         let config = DataConfig { source: self.data.clone(), ..DataConfig::default() };
-        let dataset = self.data_dir.open(&config, self.json)?;
+        let dataset = self.data_dir.open(&config, self.json).map_err(with_collect)?;
         let (card, folder) = (dataset.card(), dataset.folder());
         if self.json {
             json(&serde_json::to_value(card)?)?;
@@ -88,13 +90,26 @@ impl Inspect {
             }
             Kind::Sound => clips(dataset, self.split)?,
             _ => {
-                let drawn = preview(dataset, self.split, PREVIEWED)?;
+                let points = dataset.card().kind == Kind::Points;
+                let drawn = preview(dataset, self.split, if points { PLOTTED } else { PREVIEWED })?;
                 Picture::new(drawn.width as usize, drawn.height as usize, 3, drawn.pixels)
             }
         };
         picture.write_png(file, None)?;
         note(&format!("preview: {}", file.display()));
         Ok(())
+    }
+}
+
+/// Adds the flag of `collect` to errors for which this command has no flag.
+fn with_collect(error: anyhow::Error) -> anyhow::Error {
+    let hint = match error.downcast_ref::<poiesis::Error>() {
+        Some(poiesis::Error::Data(error)) if error.option().is_some() => flags::collect_hint(error),
+        _ => None,
+    };
+    match hint {
+        Some(hint) => failure(error.to_string(), format!("collect it first: {hint}")),
+        None => error,
     }
 }
 

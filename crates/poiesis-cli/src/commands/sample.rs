@@ -9,6 +9,7 @@ use anyhow::{Context as _, Error, Result};
 use clap::Args;
 use poiesis::Trained;
 use poiesis::atomic;
+use poiesis::data::Content;
 use poiesis::generate::{Chunk, Condition, Request};
 use poiesis::media::{Clip, Codec, Media, files};
 use poiesis::picture::{self, Picture, waveform_and_spectrogram};
@@ -79,7 +80,10 @@ impl Sample {
     /// Samples of an open model.
     pub(crate) fn of_model(&self, trained: &Trained) -> Result<()> {
         let request = self.request(trained)?;
-        let ending = files::sheet_extension(&trained.spec);
+        let ending = match &trained.spec.content {
+            Content::Points(_) => files::extension(&trained.spec),
+            _ => files::sheet_extension(&trained.spec),
+        };
         match &self.out.out {
             Some(folder) if folder.extension().is_none() || folder.is_dir() => {
                 self.folder(trained, &request, folder)
@@ -138,7 +142,7 @@ impl Sample {
         }
     }
 
-    /// All samples in one file: a grid of images, or joined clips.
+    /// All samples in one file: a grid of images, joined clips, or a table of points.
     fn sheet(&self, trained: &Trained, request: &Request, ending: &str) -> Result<()> {
         let out = self.out.resolve(trained, &format!("samples-seed{}", self.seed), ending)?;
         let beside = out.with_extension("png");
@@ -162,7 +166,11 @@ impl Sample {
             return result(&format!("{}\n", out.display()));
         }
         match Media::sheet(&drawn, &trained.spec) {
-            Some(Media::Image(plot)) => plot.write_png(&out, note.as_ref())?,
+            Some(Media::Image(plot)) => {
+                atomic::write(&out, &files::to_csv(&drawn, trained.spec.points()?))?;
+                plot.write_png(&beside, note.as_ref())?;
+                return result(&format!("{}\n{}\n", out.display(), beside.display()));
+            }
             Some(Media::Sound(all)) => {
                 files::write_wav(&out, &all)?;
                 let shown: Vec<Picture> = drawn.iter().filter_map(clip).take(DRAWN).map(drawing).collect();
@@ -197,7 +205,7 @@ impl Sample {
                     let image = image.enlarged(self.out.scale.map_or(1, usize::from));
                     image.write_png(&path, self.note(trained, index, 1).as_ref())?;
                 }
-                other => atomic::write(&path, &files::to_bytes(other, &path)?)?,
+                other => atomic::write(&path, &files::to_bytes(other, &trained.spec, &path)?)?,
             }
             Ok(())
         })?;

@@ -63,7 +63,7 @@ fn decode_any(encoded: Vec<u8>, limits: &Limits) -> Result<Clip, String> {
     // 16-bit samples of a file need no more room than the file may have, unless it is very well packed.
     let most = (limits.file_bytes / 2) as usize;
     match encoded.first_chunk() {
-        Some(b"RIFF") => wav::decode(&encoded, most),
+        Some(b"RIFF") => wav::decode(encoded, most),
         Some(b"fLaC") => flac::decode(encoded, most),
         _ if encoded.is_empty() => Err("the file is empty".to_owned()),
         _ => Err("it begins neither like WAV nor like FLAC".to_owned()),

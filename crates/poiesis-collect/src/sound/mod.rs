@@ -12,7 +12,7 @@ use std::sync::mpsc::Receiver;
 
 use rayon::prelude::*;
 
-use crate::card::{Card, Kind, Skipped, SoundCard, SplitBy};
+use crate::card::{Card, Kind, Reason, Skipped, SoundCard, SplitBy};
 use crate::error::Result;
 use crate::fingerprint::example_hash;
 use crate::options::Options;
@@ -151,21 +151,19 @@ impl Collector<'_> {
     }
 
     /// Whether a clip has the format of those before it.
-    fn fits(&self, clip: &Clip) -> Result<(), String> {
+    fn fits(&self, clip: &Clip) -> Result<(), Reason> {
         let Some(Packed { first, card, .. }) = &self.packed else { return Ok(()) };
         let SoundCard { sample_rate, channels, .. } = *card;
         if clip.rate != sample_rate {
-            return Err(format!(
-                "its sample rate is {} Hz, that of the first clip, {first}, {sample_rate} Hz; bring all to one with \
-                 --sample-rate",
+            let text = format!(
+                "its sample rate is {} Hz, that of the first clip, {first}, {sample_rate} Hz",
                 clip.rate
-            ));
+            );
+            return Err(Reason::mended_by("sample_rate", text));
         }
         if clip.channels != channels {
-            return Err(format!(
-                "it has {} channels, the first clip, {first}, has {channels}; mix all to one with --mono",
-                clip.channels
-            ));
+            let text = format!("it has {} channels, the first clip, {first}, has {channels}", clip.channels);
+            return Err(Reason::mended_by("mono", text));
         }
         Ok(())
     }
@@ -215,24 +213,25 @@ struct PreparedItem {
     label: Option<u32>,
     /// Bytes that were read for it.
     bytes: u64,
-    prepared: Result<Prepared, String>,
+    prepared: Result<Prepared, Reason>,
 }
 
 /// Does the part of the work that needs no order; called by many threads.
 fn prepare(item: Item, options: &Options) -> PreparedItem {
     let Item { name, split, label, payload } = item;
     let (bytes, clip) = decode(payload, &options.limits);
-    let prepared = clip.and_then(|clip| prepare_clip(clip, options));
+    let prepared = clip.map_err(Reason::from).and_then(|clip| prepare_clip(clip, options));
     PreparedItem { name, split, label, bytes, prepared }
 }
 
-fn prepare_clip(clip: Clip, options: &Options) -> Result<Prepared, String> {
+fn prepare_clip(clip: Clip, options: &Options) -> Result<Prepared, Reason> {
     if clip.samples.is_empty() {
-        return Err("it holds no samples".to_owned());
+        return Err("it holds no samples".to_owned().into());
     }
     let clip = if options.mono { clip.mixed() } else { clip };
     if clip.channels > 2 {
-        return Err(format!("it has {} channels; mix them to one with --mono", clip.channels));
+        let text = format!("it has {} channels, and 1 or 2 are read", clip.channels);
+        return Err(Reason::mended_by("mono", text));
     }
     let rate = options.sample_rate.unwrap_or(clip.rate);
     let differs = rate != clip.rate;

@@ -6,7 +6,7 @@ use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use super::tar::each_entry;
-use super::{Halt, Item, Payload, Plan, Sink, Source, file_name, source_name};
+use super::{FETCH, Halt, Item, Payload, Plan, Sink, Source, file_name, source_name};
 use crate::error::{Error, Result};
 use crate::prepare::Pixels;
 use crate::split::Split;
@@ -130,10 +130,8 @@ impl Batches {
         let Some(format) = Format::of(name) else { return Ok(()) };
         let record = format.record();
         if size == 0 || !size.is_multiple_of(record) {
-            let reason = format!(
-                "its {size} bytes are not a whole number of records of {record} bytes; fetch it again"
-            );
-            return Err(Error::malformed(path, reason));
+            let reason = format!("its {size} bytes are not a whole number of records of {record} bytes");
+            return Err(Error::damaged(path, reason, FETCH));
         }
         self.records += size / record;
         self.formats.push(format);
@@ -144,7 +142,7 @@ impl Batches {
     fn format(&self, path: &Path) -> Result<Format> {
         match self.formats.first() {
             Some(&first) if self.formats.iter().all(|&format| format == first) => Ok(first),
-            Some(_) => Err(Error::malformed(path, "it mixes files of CIFAR-10 and CIFAR-100; separate them")),
+            Some(_) => Err(Error::damaged(path, "it mixes files of CIFAR-10 and CIFAR-100", "separate them")),
             None => Err(Error::Empty { path: path.to_owned() }),
         }
     }
@@ -212,7 +210,7 @@ fn read_batch(
     let mut record = vec![0; format.record() as usize];
     for index in 0..size / format.record() {
         reader.read_exact(&mut record).map_err(|e| match e.kind() {
-            io::ErrorKind::UnexpectedEof => Error::malformed(path, "it ends early; fetch it again"),
+            io::ErrorKind::UnexpectedEof => Error::damaged(path, "it ends early", FETCH),
             _ => Error::read(path, e),
         })?;
         let (labels, planes) = record.split_at(format.label_bytes());

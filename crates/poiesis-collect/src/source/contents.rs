@@ -1,10 +1,11 @@
-//! What a folder or an archive is taken for, by the names of its files: images, sound or text.
+//! What a folder or an archive is taken for, by the names of its files: images, sound, text or points.
 
 use std::collections::BTreeSet;
 
 use glob::{MatchOptions, Pattern};
 
 use super::names::{Names, Rules};
+use super::twins::{Twins, packed_note};
 use super::{Plan, split_of_name};
 use crate::decode::is_image_name;
 use crate::error::{Error, Result};
@@ -18,12 +19,15 @@ pub(crate) enum Media {
     Image,
     Sound,
     Text,
+    /// Tables of numbers.
+    Points,
 }
 
 impl Media {
     pub(crate) fn of(name: &str) -> Option<Media> {
         const SOUND: [&str; 3] = ["wav", "wave", "flac"];
         const TEXT: [&str; 4] = ["txt", "text", "jsonl", "ndjson"];
+        const POINTS: [&str; 2] = ["csv", "tsv"];
         let known = |name: &str, endings: &[&str]| {
             let ending = name.rsplit_once('.').map_or("", |(_, ending)| ending);
             endings.iter().any(|known| ending.eq_ignore_ascii_case(known))
@@ -33,6 +37,7 @@ impl Media {
             name if is_image_name(name) => Some(Media::Image),
             name if known(name, &SOUND) => Some(Media::Sound),
             _ if known(unzipped, &TEXT) => Some(Media::Text),
+            _ if known(unzipped, &POINTS) => Some(Media::Points),
             _ => None,
         }
     }
@@ -41,21 +46,29 @@ impl Media {
 /// The files of a source, gathered in a first pass over their names.
 pub(crate) struct Contents {
     choices: Choices,
-    /// The names of images, sound and text.
-    names: [Names; 3],
+    /// The names of images, sound, text and points.
+    names: [Names; 4],
     others: u64,
+    twins: Twins,
     /// For each pattern, whether a file of that kind of content matches.
-    matched: [Vec<bool>; 3],
-    /// The splits that text files name.
-    named_splits: BTreeSet<Option<Split>>,
+    matched: [Vec<bool>; 4],
+    /// The splits that files name.
+    named_splits: [BTreeSet<Option<Split>>; 4],
 }
 
 impl Contents {
     pub(crate) fn new(options: &Options) -> Contents {
         let choices = Choices::new(options);
-        let names = [(); 3].map(|()| Names::new(choices.label_from_name));
-        let matched = [(); 3].map(|()| vec![false; choices.patterns.len()]);
-        Contents { choices, names, others: 0, matched, named_splits: BTreeSet::new() }
+        let names = [(); 4].map(|()| Names::new(choices.label_from_name));
+        let matched = [(); 4].map(|()| vec![false; choices.patterns.len()]);
+        Contents {
+            choices,
+            names,
+            others: 0,
+            twins: Twins::default(),
+            matched,
+            named_splits: Default::default(),
+        }
     }
 
     /// Takes note of a file by its path in the source, parts separated by `/`.
@@ -68,15 +81,16 @@ impl Contents {
         for ((.., pattern), matched) in self.choices.patterns.iter().zip(&mut self.matched[media as usize]) {
             *matched |= matches(pattern, path);
         }
-        if media == Media::Text {
-            self.named_splits.insert(split_of_name(path));
+        self.named_splits[media as usize].insert(split_of_name(path));
+        if matches!(media, Media::Text | Media::Points) {
+            self.twins.add(path);
         }
     }
 
-    /// What the source is taken for: images if there is one, else sound, else text.
+    /// What the source is taken for: images if there is one, else sound, else text, else points.
     pub(crate) fn media(&self) -> Option<Media> {
         let there = |media: &Media| self.names[*media as usize].files > 0;
-        [Media::Image, Media::Sound, Media::Text].into_iter().find(there)
+        [Media::Image, Media::Sound, Media::Text, Media::Points].into_iter().find(there)
     }
 
     /// Plans with the files of one kind.
@@ -84,32 +98,42 @@ impl Contents {
         for ((option, _, pattern), matched) in self.choices.patterns.iter().zip(&self.matched[media as usize])
         {
             if !matched {
-                let (value, reason) = (pattern.as_str().to_owned(), "no file of the source matches it");
-                return Err(Error::BadOption { option, value, reason });
+                return Err(Error::BadOption {
+                    option,
+                    value: pattern.as_str().to_owned(),
+                    reason: "no file of the source matches it",
+                    remedy: "give a pattern for names of files, or for paths if it has a /",
+                });
             }
         }
         let files: u64 = self.names.iter().map(|names| names.files).sum();
         let names = &mut self.names[media as usize];
         // One novel may be called a test; splits are meant when every file names one.
-        let by_file = media == Media::Text
-            && self.named_splits.len() > 1
-            && self.named_splits.contains(&Some(Split::Train))
-            && !self.named_splits.contains(&None);
+        let splits = &self.named_splits[media as usize];
+        let by_file = matches!(media, Media::Text | Media::Points)
+            && splits.len() > 1
+            && splits.contains(&Some(Split::Train))
+            && !splits.contains(&None);
         let rules = names.rules(by_file, self.choices.splits());
         if self.choices.label_from_name && rules.classes.is_empty() {
             return Err(Error::BadOption {
-                option: "--label-from-name",
-                value: "given".to_owned(),
+                option: "label_from_name",
+                value: "true".to_owned(),
                 reason: "no file name of the source has a `_` after its class",
+                remedy: "leave it out, and classes come from folders",
             });
         }
+        let copies = self.twins.copies_of(media);
+        let mut notes = others_note(self.others + files - names.files, media);
+        notes.extend(packed_note(copies.len() as u64));
         let plan = Plan {
             name,
             media,
             classes: rules.classes.clone(),
             has_splits: rules.has_splits(),
-            total: Some(names.files),
-            notes: others_note(self.others + files - names.files, media),
+            total: Some(names.files - copies.len() as u64),
+            notes,
+            copies,
             ..Plan::default()
         };
         Ok((rules, plan))
@@ -125,9 +149,9 @@ struct Choices {
 
 impl Choices {
     fn new(options: &Options) -> Choices {
-        let test = options.test_files.iter().map(|text| ("--test-files", Split::Test, text));
+        let test = options.test_files.iter().map(|text| ("test_files", Split::Test, text));
         let validation =
-            options.validation_files.iter().map(|text| ("--validation-files", Split::Validation, text));
+            options.validation_files.iter().map(|text| ("validation_files", Split::Validation, text));
         let patterns = test.chain(validation).filter_map(|(option, split, text)| {
             // Options::check has refused bad ones.
             Some((option, split, Pattern::new(text).ok()?))
@@ -154,6 +178,7 @@ fn others_note(others: u64, media: Media) -> Vec<String> {
         Media::Image => ("is not an image", "are not images"),
         Media::Sound => ("is not sound", "are not sound"),
         Media::Text => ("is not text", "are not text"),
+        Media::Points => ("is not a table of points", "are not tables of points"),
     };
     match others {
         0 => Vec::new(),
@@ -180,6 +205,7 @@ mod tests {
         assert_eq!(of("a/b.PNG"), Some(Media::Image));
         assert_eq!([of("a.Wav"), of("x.flac")], [Some(Media::Sound); 2]);
         assert_eq!([of("a.txt"), of("a.jsonl.gz"), of("a.b.TXT.GZ")], [Some(Media::Text); 3]);
+        assert_eq!([of("a.csv"), of("b/c.TSV.gz")], [Some(Media::Points); 2]);
         assert_eq!([of("a.gz"), of("wav"), of("a.tar.gz"), of("a.wav.gz"), of("é.é")], [None; 5]);
     }
 
@@ -206,7 +232,7 @@ mod tests {
     fn a_pattern_that_matches_nothing_is_refused() {
         let options = Options { test_files: vec!["z*".to_owned()], ..Options::default() };
         let error = plan(&options, &["a.wav"]).unwrap_err().to_string();
-        assert!(error.contains("--test-files cannot be z*: no file"), "{error}");
+        assert!(error.contains("`test_files` cannot be z*: no file"), "{error}");
     }
 
     #[test]

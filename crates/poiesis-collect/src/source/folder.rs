@@ -52,7 +52,7 @@ impl Source for Folder {
 
     fn read(&mut self, sink: &mut Sink) -> Result<(), Halt> {
         walk(&self.root, "", &mut Vec::new(), &mut |name, path| {
-            if Media::of(name) != Some(self.plan.media) {
+            if !self.plan.takes(name) {
                 return Ok(());
             }
             let payload = Payload::File(path.to_owned());

@@ -7,7 +7,10 @@ use std::path::{Path, PathBuf};
 
 use flate2::read::MultiGzDecoder;
 
-use super::{Halt, Item, Payload, Plan, Sink, Source, file_name, source_name, split_of, splits_differ};
+use super::twins::without_packed;
+use super::{
+    FETCH, Halt, Item, Payload, Plan, Sink, Source, file_name, source_name, split_of, splits_differ,
+};
 use crate::error::{Error, Result};
 use crate::prepare::Pixels;
 use crate::split::Split;
@@ -38,8 +41,11 @@ pub(crate) fn is_images(path: &Path) -> bool {
 impl Idx {
     /// All IDX images among the files of a folder, with splits taken from their names.
     pub(crate) fn open(folder: &Path, files: &[PathBuf]) -> Result<Idx> {
-        let images: Vec<_> = files.iter().filter(|file| is_images(file)).collect();
-        Self::plan_for(source_name(folder), &images, files)
+        let images: Vec<_> = files.iter().filter(|file| is_images(file)).cloned().collect();
+        let (images, packed) = without_packed(images);
+        let mut idx = Self::plan_for(source_name(folder), &images.iter().collect::<Vec<_>>(), files)?;
+        idx.plan.notes.extend(packed);
+        Ok(idx)
     }
 
     /// One file of images, with its labels if they are next to it.
@@ -166,10 +172,9 @@ fn check_images(path: &Path) -> Result<(Header, u8)> {
     if found != expected {
         let Header { count, height, width, channels } = header;
         let more = if found > expected { "holds more" } else { "ends early" };
-        let reason = format!(
-            "its header promises {count} images of {width}x{height}x{channels}, but the file {more}; fetch it again"
-        );
-        return Err(Error::malformed(path, reason));
+        let reason =
+            format!("its header promises {count} images of {width}x{height}x{channels}, but the file {more}");
+        return Err(Error::damaged(path, reason, FETCH));
     }
     Ok((header, brightest))
 }
@@ -184,9 +189,8 @@ fn read_labels(path: &Path, images: usize) -> Result<Vec<u8>> {
     let mut labels = Vec::new();
     reader.take(images as u64 + 1).read_to_end(&mut labels).map_err(|e| read_error(path, e))?;
     if labels.len() != images {
-        let reason =
-            format!("its header promises {images} labels, but it holds another number; fetch it again");
-        return Err(Error::malformed(path, reason));
+        let reason = format!("its header promises {images} labels, but it holds another number");
+        return Err(Error::damaged(path, reason, FETCH));
     }
     Ok(labels)
 }
@@ -231,9 +235,9 @@ fn reader(path: &Path) -> Result<Box<dyn Read + Send>> {
 
 fn read_error(path: &Path, error: io::Error) -> Error {
     match error.kind() {
-        io::ErrorKind::UnexpectedEof => Error::malformed(path, "it ends early; fetch it again"),
+        io::ErrorKind::UnexpectedEof => Error::damaged(path, "it ends early", FETCH),
         io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData => {
-            Error::malformed(path, format!("it cannot be decompressed ({error}); fetch it again"))
+            Error::damaged(path, format!("it cannot be decompressed ({error})"), FETCH)
         }
         _ => Error::read(path, error),
     }

@@ -15,9 +15,10 @@ impl Made {
     pub(crate) fn new(builtin: Builtin, options: &Options) -> Result<Made> {
         if options.channels == Some(4) {
             return Err(Error::BadOption {
-                option: "--channels",
+                option: "channels",
                 value: "4".to_owned(),
-                reason: "built-in images have no transparency; give 1 or 3",
+                reason: "built-in images have no transparency",
+                remedy: "give 1 or 3",
             });
         }
         let count = options.count.unwrap_or(builtin.default_count()) as u64;

@@ -7,16 +7,19 @@ mod contents;
 mod folder;
 mod idx;
 mod labels;
+mod levels;
 mod made;
 mod names;
 mod npy;
 mod parquet;
+mod reader;
 mod single;
 mod tar;
+mod twins;
 mod webdataset;
 mod zip;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -33,6 +36,9 @@ use crate::prepare::Pixels;
 use crate::split::Split;
 
 pub(crate) use contents::Media;
+
+/// What helps with a damaged data file that somebody has published.
+pub(crate) const FETCH: &str = "fetch it again";
 
 /// One example on its way from a source to a decoding thread.
 pub(crate) struct Item {
@@ -102,20 +108,31 @@ pub(crate) struct Plan {
     /// Set for data made by code: kind, shape and factors of the examples.
     pub(crate) made: Option<(Kind, Vec<usize>, Vec<Factor>)>,
     pub(crate) notes: Vec<String>,
+    /// Files that are others of the source, packed, and are not read.
+    pub(crate) copies: HashSet<String>,
 }
 
 impl Plan {
+    /// Whether the file at this path in the source is read.
+    pub(crate) fn takes(&self, path: &str) -> bool {
+        Media::of(path) == Some(self.media) && !self.copies.contains(path)
+    }
+
     /// Why no example of the source at `path` could be used. What is wrong with a single file is an error of that file.
     pub(crate) fn nothing_usable(&self, path: &Path, kind: Kind, skipped: Skipped) -> Error {
         let path = path.to_owned();
         match skipped.list.into_iter().next() {
-            Some(first) if self.single && skipped.count == 1 => Error::malformed(&path, first.reason),
+            Some(first) if self.single && skipped.count == 1 => {
+                let remedy = first.hint().unwrap_or_default();
+                Error::Malformed { path, reason: first.reason, remedy, option: first.option }
+            }
             Some(first) => Error::NothingUsable {
                 path,
                 example: kind.example(),
                 count: skipped.count,
                 name: first.name,
                 reason: first.reason,
+                option: first.option,
             },
             None => Error::Empty { path },
         }
@@ -213,7 +230,7 @@ pub(crate) fn open(source: &Path, options: &Options) -> Result<Box<dyn Source>> 
     }
     let shards = expand(source);
     if !shards.is_empty() {
-        return tar::open(source, &shards, options);
+        return tar::open(source, &shards, None, options);
     }
     match source.to_str().and_then(Builtin::parse) {
         Some(builtin) => Ok(Box::new(made::Made::new(builtin, options)?)),
@@ -244,24 +261,22 @@ fn open_folder(folder: &Path, options: &Options) -> Result<Box<dyn Source>> {
     let tars: Vec<_> =
         files.iter().filter(|file| has_ending(file, &[".tar", ".tar.gz", ".tgz"])).cloned().collect();
     if !tars.is_empty() {
-        return tar::open(folder, &tars, options);
+        let (tars, packed) = twins::without_packed(tars);
+        return tar::open(folder, &tars, packed, options);
     }
     let others: Vec<_> = files.iter().filter(|file| has_ending(file, &[".zip", ".npz", ".npy"])).collect();
     match others[..] {
         // A data file often comes with a text about it, but not the other way round.
-        [] if media == Some(Media::Text) => {
-            Ok(Box::new(folder::Folder::new(folder, found.contents, Media::Text)?))
-        }
-        [] => Err(Error::Empty { path: folder.to_owned() }),
+        [] => match media {
+            Some(media) => Ok(Box::new(folder::Folder::new(folder, found.contents, media)?)),
+            None => Err(Error::Empty { path: folder.to_owned() }),
+        },
         [file] => open_file(file, options),
-        [first, second, ..] => Err(Error::Malformed {
-            path: folder.to_owned(),
-            reason: format!(
-                "it holds several data files ({}, {}, …); give one of them",
-                file_name(first),
-                file_name(second)
-            ),
-        }),
+        [first, second, ..] => {
+            let reason =
+                format!("it holds several data files ({}, {}, …)", file_name(first), file_name(second));
+            Err(Error::damaged(folder, reason, "give one of them"))
+        }
     }
 }
 
@@ -292,13 +307,13 @@ fn open_file(file: &Path, options: &Options) -> Result<Box<dyn Source>> {
         return Ok(Box::new(zip::Zip::open(file, options)?));
     }
     if head.get(257..262) == Some(b"ustar") || has_ending(file, &[".tar", ".tar.gz", ".tgz"]) {
-        return tar::open(file, &[file.to_owned()], options);
+        return tar::open(file, &[file.to_owned()], None, options);
     }
     if head.starts_with(b"RIFF") || head.starts_with(b"fLaC") {
         return Ok(Box::new(single::Single::open(file, Media::Sound, options)?));
     }
     match Media::of(&file_name(file)) {
-        Some(media @ (Media::Sound | Media::Text)) => {
+        Some(media @ (Media::Sound | Media::Text | Media::Points)) => {
             return Ok(Box::new(single::Single::open(file, media, options)?));
         }
         Some(Media::Image) | None => {}
@@ -389,7 +404,7 @@ pub(crate) fn source_name(path: &Path) -> String {
     while let Some((stem, ending)) = name.rsplit_once('.') {
         let known = [
             "gz", "tgz", "tar", "zip", "npy", "npz", "parquet", "bin", "txt", "jsonl", "ndjson", "wav",
-            "flac",
+            "flac", "csv", "tsv",
         ];
         if stem.is_empty() || !known.contains(&ending.to_ascii_lowercase().as_str()) {
             break;

@@ -1,4 +1,4 @@
-//! Arrays of NumPy: `.npy` with images `[n, height, width]` or `[n, height, width, channels]` as bytes, and `.npz`
+//! Arrays of NumPy: `.npy` with images `[n, height, width]` or `[n, height, width, channels]` of whole numbers, and `.npz`
 //! with such arrays and their labels, named as is usual: `arr_0` and `arr_1`, `images` and `labels`, or
 //! `x_train`, `y_train`, `x_test`, `y_test`.
 
@@ -9,15 +9,21 @@ use std::path::{Path, PathBuf};
 use zip::ZipArchive;
 
 use super::labels::{Classes, Label, LabelSurvey};
+use super::levels::{Integer, Levels};
 use super::{Halt, Item, Payload, Plan, Sink, Source, source_name};
 use crate::error::{Error, Result};
 use crate::options::Limits;
 use crate::prepare::Pixels;
 use crate::split::Split;
 
+/// What helps with a damaged file.
+const SAVE: &str = "save it again";
+
 pub(crate) struct Npy {
     path: PathBuf,
     parts: Vec<Part>,
+    /// The values of all images, which are scaled alike.
+    levels: Levels,
     classes: Classes,
     plan: Plan,
 }
@@ -35,11 +41,13 @@ impl Npy {
     pub(crate) fn open_npy(path: &Path) -> Result<Npy> {
         let mut reader = BufReader::new(File::open(path).map_err(|e| Error::read(path, e))?);
         let header = Header::read(&mut reader, path)?;
-        let size = reader.into_inner().metadata().map_err(|e| Error::read(path, e))?.len();
+        let size = reader.get_ref().metadata().map_err(|e| Error::read(path, e))?.len();
         let images = Images::of(&header, path)?;
         check_length(&images, size.saturating_sub(header.start), path)?;
+        let mut levels = Levels::default();
+        levels.add(images.integer, &mut reader).map_err(|e| read_error(path, &e))?;
         let part = Part { member: None, split: None, labels: None };
-        Ok(Self::new(path, vec![part], images.count as u64, Vec::new()))
+        Ok(Self::new(path, vec![part], images.count as u64, levels))
     }
 
     /// An archive of arrays.
@@ -52,6 +60,7 @@ impl Npy {
         let roles: Vec<_> = members.iter().filter_map(|member| Some((member, role(member)?))).collect();
         let mut parts = Vec::new();
         let mut count = 0;
+        let mut levels = Levels::default();
         for (member, (split, _)) in roles.iter().filter(|(_, (_, role))| *role == Role::Images) {
             let inside = path.join(format!("{member}.npy"));
             let mut entry = open_member(&mut archive, member, path)?;
@@ -59,6 +68,7 @@ impl Npy {
             let header = Header::read(&mut entry, &inside)?;
             let images = Images::of(&header, &inside)?;
             check_length(&images, size.saturating_sub(header.start), &inside)?;
+            levels.add(images.integer, &mut entry).map_err(|e| read_error(&inside, &e))?;
             drop(entry);
             let companion = roles.iter().find(|(_, (other, role))| other == split && *role == Role::Labels);
             let labels = match companion {
@@ -69,17 +79,14 @@ impl Npy {
             parts.push(Part { member: Some((*member).clone()), split: *split, labels });
         }
         if parts.is_empty() {
-            let reason = format!(
-                "none of its arrays ({}) is called like images: arr_0, images, x, x_train, …; rename one",
-                members.join(", ")
-            );
-            return Err(Error::malformed(path, reason));
+            let reason = format!("none of its arrays ({}) is called like images", members.join(", "));
+            return Err(Error::damaged(path, reason, "call one arr_0, images, x or x_train"));
         }
         parts.sort_by_key(|part| part.split);
-        Ok(Self::new(path, parts, count, Vec::new()))
+        Ok(Self::new(path, parts, count, levels))
     }
 
-    fn new(path: &Path, parts: Vec<Part>, count: u64, notes: Vec<String>) -> Npy {
+    fn new(path: &Path, parts: Vec<Part>, count: u64, levels: Levels) -> Npy {
         let mut survey = LabelSurvey::default();
         parts
             .iter()
@@ -92,19 +99,21 @@ impl Npy {
             classes: classes.names.clone(),
             has_splits: parts.iter().any(|part| held(part) != held(&parts[0])),
             total: Some(count),
-            notes,
+            notes: levels.note().into_iter().collect(),
             ..Plan::default()
         };
-        Npy { path: path.to_owned(), parts, classes, plan }
+        Npy { path: path.to_owned(), parts, levels, classes, plan }
     }
 
     fn send(&self, part: &Part, name: &str, reader: &mut dyn Read, sink: &mut Sink) -> Result<(), Halt> {
         let mut reader = reader;
         let header = Header::read(&mut reader, &self.path)?;
-        let Images { count, height, width, channels } = Images::of(&header, &self.path)?;
+        let Images { count, height, width, channels, integer } = Images::of(&header, &self.path)?;
         for i in 0..count {
-            let mut bytes = vec![0; height as usize * width as usize * usize::from(channels)];
+            let values = height as usize * width as usize * usize::from(channels);
+            let mut bytes = vec![0; values * integer.bytes];
             reader.read_exact(&mut bytes).map_err(|e| read_error(&self.path, &e))?;
+            let bytes = self.levels.pixels(integer, bytes);
             let label = part.labels.as_ref().and_then(|labels| labels[i].clone());
             let label = label.and_then(|label| self.classes.index(label));
             let payload = Payload::Pixels(Pixels { width, height, channels, bytes });
@@ -221,17 +230,20 @@ struct Images {
     height: u32,
     width: u32,
     channels: u8,
+    integer: Integer,
 }
 
 impl Images {
     fn of(header: &Header, path: &Path) -> Result<Images> {
         let bad = |reason: String| Err(Error::malformed(path, reason));
-        if !matches!(header.kind.as_str(), "|u1" | "<u1" | ">u1" | "=u1") {
+        let save = |reason: String, remedy: &str| Err(Error::damaged(path, reason, remedy));
+        let Some(integer) = Integer::parse(&header.kind) else {
             let kind = &header.kind;
-            return bad(format!("its values are of type {kind}; save them as uint8 in 0 to 255"));
-        }
+            return save(format!("its values are of type {kind}"), "save them as uint8 in 0 to 255");
+        };
         if header.fortran {
-            return bad("its values are in Fortran order; save it with numpy.ascontiguousarray".to_owned());
+            let reason = "its values are in Fortran order".to_owned();
+            return save(reason, "save it with numpy.ascontiguousarray");
         }
         let (count, height, width, channels) = match header.shape[..] {
             [count, height, width] => (count, height, width, 1),
@@ -253,20 +265,20 @@ impl Images {
         if count == 0 || !allowed.contains(&height) || !allowed.contains(&width) {
             return bad(format!("its shape {:?} holds no images of a usable size", header.shape));
         }
-        Ok(Images { count, height: height as u32, width: width as u32, channels: channels as u8 })
+        let (height, width, channels) = (height as u32, width as u32, channels as u8);
+        Ok(Images { count, height, width, channels, integer })
     }
 }
 
 /// The values must be exactly as many as the header says.
 fn check_length(images: &Images, found: u64, path: &Path) -> Result<()> {
     let pixels = u128::from(images.height) * u128::from(images.width) * u128::from(images.channels);
-    let expected = images.count as u128 * pixels;
+    let expected = images.count as u128 * pixels * images.integer.bytes as u128;
     if expected == u128::from(found) {
         return Ok(());
     }
-    let reason =
-        format!("its header promises {expected} bytes of images, but it holds {found}; save it again");
-    Err(Error::malformed(path, reason))
+    let reason = format!("its header promises {expected} bytes of images, but it holds {found}");
+    Err(Error::damaged(path, reason, SAVE))
 }
 
 fn read_labels(
@@ -284,16 +296,11 @@ fn read_labels(
         let reason = format!("its shape {:?} does not fit the {images} images of the archive", header.shape);
         return Err(Error::malformed(&inside, reason));
     }
-    let kind = header.kind.trim_start_matches(['<', '|', '=']);
-    let (signed, width) = match kind {
-        "u1" | "u2" | "u4" | "u8" => (false, usize::from(kind.as_bytes()[1] - b'0')),
-        "i1" | "i2" | "i4" | "i8" => (true, usize::from(kind.as_bytes()[1] - b'0')),
-        _ => {
-            let reason = format!("labels of type {} are not read; save them as whole numbers", header.kind);
-            return Err(Error::malformed(&inside, reason));
-        }
+    let Some(integer) = Integer::parse(&header.kind) else {
+        let reason = format!("labels of type {} are not read", header.kind);
+        return Err(Error::damaged(&inside, reason, "save them as whole numbers"));
     };
-    let expected = images.saturating_mul(width);
+    let expected = images.saturating_mul(integer.bytes);
     if expected as u64 > limits.file_bytes {
         return Err(Error::malformed(&inside, "it is above the limit of size for one entry"));
     }
@@ -305,20 +312,15 @@ fn read_labels(
             format!("its header promises {images} labels, but it holds another number"),
         ));
     }
-    Ok(bytes.chunks_exact(width).map(|value| Label::number(integer(value, signed))).collect())
-}
-
-/// A little-endian whole number of one to eight bytes; what an i64 cannot hold becomes negative, which no class is.
-fn integer(bytes: &[u8], signed: bool) -> i64 {
-    let value = bytes.iter().rev().fold(0_u64, |sum, &byte| sum << 8 | u64::from(byte));
-    let unused = 64 - 8 * bytes.len() as u32;
-    if signed { ((value << unused) as i64) >> unused } else { value as i64 }
+    // What an i64 cannot hold is no class, and neither is -1.
+    let number = |value: &[u8]| Label::number(i64::try_from(integer.read(value)).unwrap_or(-1));
+    Ok(bytes.chunks_exact(integer.bytes).map(number).collect())
 }
 
 fn open_archive(path: &Path) -> Result<ZipArchive<BufReader<File>>> {
     let file = File::open(path).map_err(|e| Error::read(path, e))?;
     ZipArchive::new(BufReader::with_capacity(1 << 17, file))
-        .map_err(|e| Error::malformed(path, format!("{e}; save it again")))
+        .map_err(|e| Error::damaged(path, e.to_string(), SAVE))
 }
 
 fn open_member<'a>(
@@ -328,13 +330,13 @@ fn open_member<'a>(
 ) -> Result<zip::read::ZipFile<'a, BufReader<File>>> {
     archive
         .by_name(&format!("{member}.npy"))
-        .map_err(|e| Error::malformed(path, format!("{member}: {e}; save it again")))
+        .map_err(|e| Error::damaged(path, format!("{member}: {e}"), SAVE))
 }
 
 fn read_error(path: &Path, error: &io::Error) -> Error {
     match error.kind() {
-        io::ErrorKind::UnexpectedEof => Error::malformed(path, "it ends early; save it again"),
-        _ => Error::malformed(path, format!("{error}; save it again")),
+        io::ErrorKind::UnexpectedEof => Error::damaged(path, "it ends early", SAVE),
+        _ => Error::damaged(path, error.to_string(), SAVE),
     }
 }
 
@@ -349,14 +351,6 @@ mod tests {
         assert_eq!(role("val_labels"), Some((Some(Split::Validation), Role::Labels)));
         assert_eq!(role("arr_0"), Some((None, Role::Images)));
         assert_eq!(role("weights"), None);
-    }
-
-    #[test]
-    fn whole_numbers_of_all_widths() {
-        assert_eq!(integer(&[0xff], false), 255);
-        assert_eq!(integer(&[0xff], true), -1);
-        assert_eq!(integer(&[2, 1, 0, 0, 0, 0, 0, 0], true), 258);
-        assert_eq!(integer(&[0xfe, 0xff, 0xff, 0xff], true), -2);
     }
 
     #[test]

@@ -17,7 +17,7 @@ use parquet::schema::types::{SchemaDescriptor, Type, TypePtr};
 use serde_json::Value;
 
 use super::labels::{Classes, Label, LabelSurvey};
-use super::{Halt, Item, Payload, Plan, Sink, Source, file_name, source_name, split_of};
+use super::{FETCH, Halt, Item, Payload, Plan, Sink, Source, file_name, source_name, split_of};
 use crate::error::{Error, Result};
 use crate::options::Limits;
 use crate::split::Split;
@@ -175,8 +175,8 @@ fn open_table(table: &Path) -> Result<SerializedFileReader<File>> {
 /// Runs a read. The parquet crate panics on some damaged tables, which is made an error here.
 fn guarded<T, E: Display>(table: &Path, read: impl FnOnce() -> Result<T, E>) -> Result<T> {
     match catch_unwind(AssertUnwindSafe(read)) {
-        Ok(result) => result.map_err(|e| Error::malformed(table, format!("{e}; fetch it again"))),
-        Err(_) => Err(Error::malformed(table, "its reader gave up on it; fetch it again")),
+        Ok(result) => result.map_err(|e| Error::damaged(table, e.to_string(), FETCH)),
+        Err(_) => Err(Error::damaged(table, "its reader gave up on it", FETCH)),
     }
 }
 

@@ -1,4 +1,4 @@
-//! One file of text or sound.
+//! One file of text, sound or points.
 
 use std::path::{Path, PathBuf};
 

@@ -14,7 +14,7 @@ use super::folder::placed;
 use super::names::{Rules, is_hidden};
 use super::webdataset::{Survey, WebDataset};
 use super::{
-    Halt, Item, Payload, Plan, Sink, Source, cifar, file_name, source_name, split_of, splits_differ,
+    FETCH, Halt, Item, Payload, Plan, Sink, Source, cifar, file_name, source_name, split_of, splits_differ,
 };
 use crate::error::{Error, Result};
 use crate::options::{Limits, Options};
@@ -27,8 +27,13 @@ pub(crate) struct Tar {
     plan: Plan,
 }
 
-/// Looks through archives and finds out what is in them.
-pub(crate) fn open(name: &Path, shards: &[PathBuf], options: &Options) -> Result<Box<dyn Source>> {
+/// Looks through archives and finds out what is in them. `notes` are about the archives themselves.
+pub(crate) fn open(
+    name: &Path,
+    shards: &[PathBuf],
+    notes: Option<String>,
+    options: &Options,
+) -> Result<Box<dyn Source>> {
     let limits = &options.limits;
     let mut contents = Contents::new(options);
     let mut survey = Survey::default();
@@ -51,10 +56,11 @@ pub(crate) fn open(name: &Path, shards: &[PathBuf], options: &Options) -> Result
     };
     let by_shard = splits_differ(shards);
     if media == Media::Image && survey.is_webdataset() {
-        return Ok(Box::new(WebDataset::new(name, shards, by_shard, survey, limits)));
+        return Ok(Box::new(WebDataset::new(name, shards, by_shard, survey, notes, limits)));
     }
     let (rules, mut plan) = contents.plan(source_name(name), media)?;
     plan.has_splits |= by_shard;
+    plan.notes.extend(notes);
     Ok(Box::new(Tar { shards: shards.to_vec(), rules, by_shard, limits: *limits, plan }))
 }
 
@@ -67,7 +73,7 @@ impl Source for Tar {
         for shard in &self.shards {
             let split = if self.by_shard { split_of(shard) } else { None };
             each_entry(shard, &mut |mut entry| {
-                if Media::of(&entry.path) != Some(self.plan.media) {
+                if !self.plan.takes(&entry.path) {
                     return Ok(());
                 }
                 let payload = entry.payload(&self.limits);
@@ -137,8 +143,8 @@ fn visit_entries<R: Read, E: From<Error>>(
         let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
         let kind = entry.header().entry_type();
         if entry.raw_file_position().saturating_add(entry.size()) > end {
-            let reason = format!("it ends early, within {name}; fetch the archive again");
-            return Err(Error::malformed(path, reason).into());
+            let reason = format!("it ends early, within {name}");
+            return Err(Error::damaged(path, reason, FETCH).into());
         }
         let whole = kind.is_file() || kind.is_contiguous() || kind.is_gnu_sparse();
         let link = kind.is_symlink() || kind.is_hard_link();
@@ -151,5 +157,5 @@ fn visit_entries<R: Read, E: From<Error>>(
 }
 
 fn broken(path: &Path, error: &io::Error) -> Error {
-    Error::malformed(path, format!("{error}; fetch the archive again"))
+    Error::damaged(path, error.to_string(), FETCH)
 }

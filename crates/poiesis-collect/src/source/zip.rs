@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use zip::ZipArchive;
 
 use super::archive::read_entry;
-use super::contents::{Contents, Media};
+use super::contents::Contents;
 use super::folder::placed;
 use super::names::{Rules, is_hidden};
-use super::{Halt, Payload, Plan, Sink, Source, source_name};
+use super::{FETCH, Halt, Payload, Plan, Sink, Source, source_name};
 use crate::error::{Error, Result};
 use crate::options::{Limits, Options};
 
@@ -26,18 +26,25 @@ impl Zip {
     /// Reads the directory of the archive.
     pub(crate) fn open(path: &Path, options: &Options) -> Result<Zip> {
         let file = File::open(path).map_err(|e| Error::read(path, e))?;
-        let archive = ZipArchive::new(BufReader::new(file))
-            .map_err(|e| Error::malformed(path, format!("{e}; fetch the archive again")))?;
+        let archive =
+            ZipArchive::new(BufReader::new(file)).map_err(|e| Error::damaged(path, e.to_string(), FETCH))?;
         let mut contents = Contents::new(options);
-        for name in archive.file_names_raw().map(String::from_utf8_lossy) {
-            if !is_hidden(&name) && !name.ends_with('/') {
-                contents.add(&name);
+        let mut backslashes = 0_u64;
+        for name in archive.file_names_raw().map(path_of) {
+            if !is_hidden(&name.path) && !name.path.ends_with('/') {
+                contents.add(&name.path);
+                backslashes += u64::from(name.backslashes);
             }
         }
         let Some(media) = contents.media() else {
             return Err(Error::Empty { path: path.to_owned() });
         };
-        let (rules, plan) = contents.plan(source_name(path), media)?;
+        let (rules, mut plan) = contents.plan(source_name(path), media)?;
+        if backslashes > 0 {
+            plan.notes.push(format!(
+                "{backslashes} names in the archive have \\ between folders, which was read as /"
+            ));
+        }
         Ok(Zip { path: path.to_owned(), archive, rules, limits: options.limits, plan })
     }
 }
@@ -50,12 +57,11 @@ impl Source for Zip {
     fn read(&mut self, sink: &mut Sink) -> Result<(), Halt> {
         for index in 0..self.archive.len() {
             let raw = self.archive.by_index_raw(index);
-            let raw =
-                raw.map_err(|e| Error::malformed(&self.path, format!("{e}; fetch the archive again")))?;
-            let name = String::from_utf8_lossy(raw.name_raw()).into_owned();
-            let folder = raw.is_dir();
+            let raw = raw.map_err(|e| Error::damaged(&self.path, e.to_string(), FETCH))?;
+            let name = path_of(raw.name_raw()).path;
+            let folder = raw.is_dir() || name.ends_with('/');
             drop(raw);
-            if folder || is_hidden(&name) || Media::of(&name) != Some(self.plan.media) {
+            if folder || is_hidden(&name) || !self.plan.takes(&name) {
                 continue;
             }
             let payload = match self.archive.by_index(index) {
@@ -67,4 +73,16 @@ impl Source for Zip {
         }
         Ok(())
     }
+}
+
+/// The name of an entry as a path with parts separated by `/`.
+struct EntryName {
+    path: String,
+    backslashes: bool,
+}
+
+/// Some programs write `\` between folders, against the format.
+fn path_of(name: &[u8]) -> EntryName {
+    let name = String::from_utf8_lossy(name);
+    EntryName { path: name.replace('\\', "/"), backslashes: name.contains('\\') }
 }

@@ -3,14 +3,12 @@
 //! the piece that is being read.
 
 use std::borrow::Cow;
-use std::fs::File;
-use std::io::{BufRead, BufReader, Cursor, Read};
+use std::io::{BufRead, Read};
 
-use flate2::read::MultiGzDecoder;
 use serde::Deserialize;
 
 use crate::error::{Error, Result};
-use crate::source::{Item, Payload};
+use crate::source::Item;
 use crate::split::Split;
 
 /// What the source says about a text before it is read.
@@ -86,26 +84,12 @@ pub(crate) fn read_item(
 ) -> Result<()> {
     let Item { name, split, label, payload } = item;
     let place = Place { split, label };
-    let opened = match payload {
-        Payload::File(path) => {
-            File::open(path).map(Reader::File).map_err(|e| format!("it cannot be read: {e}"))
-        }
-        Payload::Encoded(bytes) => Ok(Reader::Memory(Cursor::new(bytes))),
-        Payload::Refused(reason) => Err(reason),
-        Payload::Pixels(_) | Payload::Made(..) => unreachable!("text comes as files"),
-    };
-    let reader = match opened {
+    let mut reader = match payload.open() {
         Ok(reader) => reader,
         Err(reason) => {
             pass.begin(place);
             return pass.end(Some((name, reason)));
         }
-    };
-    let mut reader = BufReader::with_capacity(1 << 16, reader);
-    let zipped = reader.fill_buf().is_ok_and(|head| head.starts_with(&[0x1f, 0x8b]));
-    let mut reader: Box<dyn BufRead> = match zipped {
-        true => Box::new(BufReader::with_capacity(1 << 16, MultiGzDecoder::new(reader))),
-        false => Box::new(reader),
     };
     if is_records(&name) {
         return read_records(&name, place, &mut reader, reading, changes, pass);
@@ -123,21 +107,6 @@ pub(crate) fn read_item(
         }
         Err(Fault::Text(reason)) => pass.end(Some((name, reason))),
         Err(Fault::Fatal(error)) => Err(error),
-    }
-}
-
-/// A file on disk or in memory.
-enum Reader {
-    File(File),
-    Memory(Cursor<Vec<u8>>),
-}
-
-impl Read for Reader {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        match self {
-            Reader::File(file) => file.read(buffer),
-            Reader::Memory(bytes) => bytes.read(buffer),
-        }
     }
 }
 

@@ -38,6 +38,13 @@ pub(crate) fn packed(source: &Path, options: &Options) -> Result<Dataset, Error>
     opened
 }
 
+/// What an error says, then what its hint says to do. Neither may name a flag of the command line.
+pub(crate) fn told(error: &Error) -> String {
+    let told = format!("{error}; {}", error.hint().unwrap_or_default());
+    assert!(!told.contains("--"), "a flag is named: {told}");
+    told
+}
+
 /// Options with a square size.
 pub(crate) fn sized(side: u32) -> Options {
     Options { size: Some((side, side)), ..Options::default() }

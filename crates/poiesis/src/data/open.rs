@@ -144,9 +144,9 @@ pub fn lasting(source: &str) -> String {
 
 /// The last part of a source without archive extensions, to name runs after.
 pub fn short_name(source: &str) -> String {
-    const ENDINGS: [&str; 12] = [
+    const ENDINGS: [&str; 14] = [
         ".gz", ".tgz", ".tar", ".zip", ".parquet", ".npy", ".npz", ".txt", ".jsonl", ".ndjson", ".wav",
-        ".flac",
+        ".flac", ".csv", ".tsv",
     ];
     let path = Path::new(source);
     let name = path.file_name().map_or_else(|| source.to_owned(), |name| name.to_string_lossy().into_owned());

@@ -25,7 +25,7 @@ pub enum Content {
     Text(TextShape),
     /// Sound.
     Sound(SoundShape),
-    /// Points of a space of few dimensions.
+    /// Points of a space of any number of dimensions.
     Points(PointShape),
 }
 
@@ -39,7 +39,7 @@ pub enum MediaKind {
     Text,
     /// Sound.
     Sound,
-    /// Points of a space of few dimensions.
+    /// Points of a space of any number of dimensions.
     Points,
     /// Observations and actions of an agent.
     Episodes,
@@ -59,10 +59,13 @@ impl MediaKind {
 }
 
 /// What a model must know about points.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PointShape {
     /// Coordinates of a point.
     pub dims: usize,
+    /// The names of the coordinates; empty where the data do not name them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub columns: Vec<String>,
 }
 
 /// What a model must know about text.
@@ -109,9 +112,10 @@ impl DataSpec {
             (Kind::Sound, _, Some(sound)) => {
                 Content::Sound(SoundShape { sample_rate: sound.sample_rate, channels: sound.channels })
             }
-            (Kind::Points, ..) => {
-                Content::Points(PointShape { dims: card.shape.first().copied().unwrap_or(2) })
-            }
+            (Kind::Points, ..) => Content::Points(PointShape {
+                dims: card.shape.first().copied().unwrap_or(2),
+                columns: card.points.as_ref().map(|points| points.columns.clone()).unwrap_or_default(),
+            }),
             _ => Content::Images(ImageShape::from_slice(&card.shape)?),
         };
         Ok(DataSpec { content, classes: card.classes.len() })
@@ -139,14 +143,14 @@ impl DataSpec {
         }
     }
 
-    /// The number of coordinates of the points.
+    /// The coordinates of the points.
     ///
     /// # Errors
     ///
     /// [`Error::InvalidValue`] when the data are not points.
-    pub fn points(&self) -> Result<PointShape> {
+    pub fn points(&self) -> Result<&PointShape> {
         match &self.content {
-            Content::Points(shape) => Ok(*shape),
+            Content::Points(shape) => Ok(shape),
             _ => Err(self.of_another_kind(MediaKind::Points)),
         }
     }

@@ -64,7 +64,8 @@ impl Error {
                 return Some(remedies.join("; "));
             }
             Error::NotAccepted { .. } => "leave it out",
-            Error::Config { .. } | Error::Data(_) => return None,
+            Error::Data(error) => return error.hint(),
+            Error::Config { .. } => return None,
         };
         Some(fixed.to_owned())
     }

@@ -26,8 +26,8 @@ pub(super) enum Kind<'a> {
     Text { shape: &'a TextShape, tokens: TokenShape },
     /// Sound.
     Sound { shape: SoundShape, format: SampleFormat },
-    /// Points.
-    Point,
+    /// Points of so many coordinates.
+    Point { dims: usize },
 }
 
 impl<'a> Codec<'a> {
@@ -42,7 +42,7 @@ impl<'a> Codec<'a> {
                 let format = model.map_or(SampleFormat::MuLaw, Autoregressive::sample_format);
                 Kind::Sound { shape: *shape, format }
             }
-            Content::Points(_) => Kind::Point,
+            Content::Points(shape) => Kind::Point { dims: shape.dims },
         };
         Codec { kind, has_classes: spec.classes > 0 }
     }
@@ -53,7 +53,7 @@ impl<'a> Codec<'a> {
             Kind::Image { .. } => MediaKind::Images,
             Kind::Text { .. } => MediaKind::Text,
             Kind::Sound { .. } => MediaKind::Sound,
-            Kind::Point => MediaKind::Points,
+            Kind::Point { .. } => MediaKind::Points,
         }
     }
 
@@ -63,7 +63,7 @@ impl<'a> Codec<'a> {
             Kind::Image { .. } => 64,
             Kind::Text { .. } => 1,
             Kind::Sound { .. } => 4,
-            Kind::Point => 1000,
+            Kind::Point { .. } => 1000,
         }
     }
 
@@ -155,7 +155,7 @@ impl<'a> Codec<'a> {
                 samples.extend(values.chunks_exact(format.values()).map(|values| format.join(values)));
                 Media::Sound(Clip { shape: *shape, samples })
             }
-            Kind::Point => Media::Point(values.iter().map(|&value| value as f32).collect()),
+            Kind::Point { .. } => Media::Point(values.iter().map(|&value| value as f32).collect()),
         }
     }
 
@@ -163,7 +163,7 @@ impl<'a> Codec<'a> {
     ///
     /// # Panics
     ///
-    /// When an image has more or fewer values than its shape, or the data are text or sound.
+    /// When an image or a point has more or fewer values than its shape, or the data are text or sound.
     pub fn media_of(&self, values: &[f32]) -> Media {
         match &self.kind {
             Kind::Image { shape, .. } => {
@@ -171,7 +171,10 @@ impl<'a> Codec<'a> {
                 let bytes = values.iter().map(byte).collect();
                 Media::Image(Picture::new(shape.width, shape.height, shape.channels, bytes))
             }
-            Kind::Point => Media::Point(values.to_vec()),
+            Kind::Point { dims } => {
+                assert_eq!(values.len(), *dims, "{} values for a point of {dims}", values.len());
+                Media::Point(values.to_vec())
+            }
             Kind::Text { .. } | Kind::Sound { .. } => panic!("{} is not continuous", self.kind().name()),
         }
     }
@@ -200,7 +203,7 @@ impl<'a> Codec<'a> {
         match &self.kind {
             Kind::Text { tokens, .. } => value as usize >= tokens.values,
             Kind::Sound { .. } => value > 255,
-            Kind::Image { .. } | Kind::Point => false,
+            Kind::Image { .. } | Kind::Point { .. } => false,
         }
     }
 
@@ -221,7 +224,7 @@ impl<'a> Codec<'a> {
                 let frames = max_len.unwrap_or(SOUND_SECONDS * shape.sample_rate as usize);
                 frames.saturating_mul(usize::from(shape.channels) * format.values())
             }
-            Kind::Point => 0,
+            Kind::Point { .. } => 0,
         }
     }
 

@@ -1,11 +1,11 @@
-//! Examples as files: PNG for images, plain text, 16-bit WAV for sound.
+//! Examples as files: PNG for images, plain text, 16-bit WAV for sound, CSV for points.
 
 use std::io::Cursor;
 use std::path::Path;
 
 use super::{Clip, Media};
 use crate::atomic;
-use crate::data::{Content, DataSpec, SoundShape};
+use crate::data::{Content, DataSpec, PointShape, SoundShape};
 use crate::error::{Error, Result};
 use crate::picture::Picture;
 
@@ -54,21 +54,45 @@ pub fn from_bytes(bytes: &[u8], path: &Path, spec: &DataSpec) -> Result<Media> {
     }
 }
 
-/// The bytes of a file with this example; `path` is for messages.
+/// The bytes of a file with this example of `spec`; `path` is for messages.
 ///
 /// # Errors
 ///
 /// [`Error::Picture`] and [`Error::Sound`] when the format cannot hold it.
-pub fn to_bytes(media: &Media, path: &Path) -> Result<Vec<u8>> {
+pub fn to_bytes(media: &Media, spec: &DataSpec, path: &Path) -> Result<Vec<u8>> {
     match media {
         Media::Image(picture) => picture.to_png(None),
         Media::Text(text) => Ok(text.clone()),
         Media::Sound(clip) => to_wav(path, clip),
-        Media::Point(values) => {
-            let values: Vec<String> = values.iter().map(f32::to_string).collect();
-            Ok(format!("{}\n", values.join(",")).into_bytes())
-        }
+        Media::Point(_) => Ok(to_csv(std::slice::from_ref(media), spec.points()?)),
     }
+}
+
+/// The bytes of a CSV of points, one a row, below the names of the columns where there are names. Numbers are written with the
+/// digits that are needed to read the same f32 again. Examples of other kinds are left out.
+pub fn to_csv(points: &[Media], shape: &PointShape) -> Vec<u8> {
+    let mut text = String::new();
+    if !shape.columns.is_empty() {
+        let names: Vec<String> = shape.columns.iter().map(|name| quoted(name)).collect();
+        text.push_str(&names.join(","));
+        text.push('\n');
+    }
+    for point in points {
+        let Media::Point(values) = point else { continue };
+        let values: Vec<String> = values.iter().map(f32::to_string).collect();
+        text.push_str(&values.join(","));
+        text.push('\n');
+    }
+    text.into_bytes()
+}
+
+/// A name as a field of a CSV: in quotes where it has a mark that would end it, or could be read as a number or a comment.
+fn quoted(name: &str) -> String {
+    let plain = !name.is_empty()
+        && name.trim() == name
+        && !name.contains(['"', ',', ';', '\n', '\r', '\t'])
+        && !name.starts_with('#');
+    if plain { name.to_owned() } else { format!("\"{}\"", name.replace('"', "\"\"")) }
 }
 
 /// Writes a 16-bit WAV file atomically.
@@ -126,4 +150,21 @@ pub fn from_wav(bytes: &[u8], path: &Path, shape: SoundShape) -> Result<Clip> {
     }
     let samples: Result<Vec<i16>, _> = reader.samples::<i16>().collect();
     Ok(Clip { shape, samples: samples.map_err(|error| fail(error.to_string()))? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn points_are_written_below_the_names_of_their_columns() {
+        let points = [Media::Point(vec![0.1, -2.0, 3e-7]), Media::Point(vec![1e10, 16_777_216.0, 0.0])];
+        let columns = ["x", "a \"b\", c", ""].map(str::to_owned).to_vec();
+        let named = String::from_utf8(to_csv(&points, &PointShape { dims: 3, columns })).unwrap();
+        assert_eq!(named, "x,\"a \"\"b\"\", c\",\"\"\n0.1,-2,0.0000003\n10000000000,16777216,0\n");
+        let plain = to_csv(&points, &PointShape { dims: 3, columns: Vec::new() });
+        assert_eq!(plain, b"0.1,-2,0.0000003\n10000000000,16777216,0\n");
+        let values = named.lines().nth(1).unwrap().split(',').map(|value| value.parse().unwrap());
+        assert_eq!(Media::Point(values.collect()), points[0], "the digits suffice");
+    }
 }

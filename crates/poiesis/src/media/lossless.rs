@@ -90,7 +90,7 @@ impl Codec<'_> {
                     |image: &[u8]| Picture::new(shape.width, shape.height, shape.channels, image.to_vec());
                 content.chunks_exact(shape.dims()).map(|image| Media::Image(picture(image))).collect()
             }
-            Kind::Text { .. } | Kind::Point => vec![Media::Text(content.to_vec())],
+            Kind::Text { .. } | Kind::Point { .. } => vec![Media::Text(content.to_vec())],
             Kind::Sound { shape, .. } => {
                 vec![Media::Sound(Clip { shape: *shape, samples: samples_of(content) })]
             }
@@ -142,7 +142,7 @@ impl Codec<'_> {
                 let values = samples_of(content).into_iter().flat_map(|sample| format.split(sample));
                 Ok(streams(&values.collect::<Vec<_>>(), format.values()))
             }
-            Kind::Point => Err(refuse(
+            Kind::Point { .. } => Err(refuse(
                 "a model of points does not generate value by value".into(),
                 "give images, text or sound",
             )),
@@ -200,7 +200,7 @@ impl Codec<'_> {
                 };
                 values.iter().zip(side).flat_map(sample).collect()
             }
-            Kind::Point => Vec::new(),
+            Kind::Point { .. } => Vec::new(),
         }
     }
 }

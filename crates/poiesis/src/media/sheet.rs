@@ -44,15 +44,37 @@ impl Media {
                 });
                 Media::Sound(Clip::joined(&clips.collect::<Vec<_>>(), *shape))
             }
-            Content::Points(_) => {
-                let points = media.iter().filter_map(|media| match media {
-                    Media::Point(values) => Some([values[0], values.get(1).copied().unwrap_or(0.0)]),
-                    _ => None,
-                });
-                Media::Image(plot(&points.collect::<Vec<_>>()))
+            Content::Points(shape) => {
+                let points: Vec<&[f32]> = media
+                    .iter()
+                    .filter_map(|media| match media {
+                        Media::Point(values) => Some(values.as_slice()),
+                        _ => None,
+                    })
+                    .collect();
+                Media::Image(plots(&points, shape.dims))
             }
         })
     }
+}
+
+/// Points along each pair of their first coordinates: first over second, first over third, and so on, row by row. Points of the
+/// plane, or of a line, have one plot.
+fn plots(points: &[&[f32]], dims: usize) -> Picture {
+    /// Coordinates of which pairs are plotted.
+    const PLOTTED: usize = 4;
+    let pairs: Vec<(usize, usize)> =
+        (0..dims.min(PLOTTED)).flat_map(|x| (x + 1..dims.min(PLOTTED)).map(move |y| (x, y))).collect();
+    let one = |x: usize, y: usize| {
+        let at = |point: &&[f32]| [point[x], point.get(y).copied().unwrap_or(0.0)];
+        plot(&points.iter().map(at).collect::<Vec<_>>())
+    };
+    if pairs.len() < 2 {
+        return one(0, 1);
+    }
+    let each: Vec<Picture> = pairs.iter().map(|&(x, y)| one(x, y)).collect();
+    let pixels: Vec<&[u8]> = each.iter().map(Picture::data).collect();
+    picture::grid(&pixels, PLOT, PLOT, 3, picture::columns(pixels.len()))
 }
 
 /// Points as dots on white, scaled so that all fit.
@@ -70,6 +92,18 @@ fn plot(points: &[[f32; 2]]) -> Picture {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn points_of_more_dimensions_have_a_plot_for_each_pair() {
+        let point: &[f32] = &[1.0, 1.0, -1.0];
+        assert_eq!(plots(&[&point[..2]], 2), plot(&[[1.0, 1.0]]), "the plane has one");
+        assert_eq!(plots(&[&point[..1]], 1), plot(&[[1.0, 0.0]]), "so has a line");
+        let three = [[1.0, 1.0], [1.0, -1.0], [1.0, -1.0]].map(|pair| plot(&[pair]));
+        let each: Vec<&[u8]> = three.iter().map(Picture::data).collect();
+        assert_eq!(plots(&[point], 3), picture::grid(&each, PLOT, PLOT, 3, picture::columns(3)));
+        let many = vec![0.5; 100];
+        assert_eq!(plots(&[&many], 100), plots(&[&many[..4]], 4), "the first four of many");
+    }
 
     #[test]
     fn points_are_drawn_where_they_lie() {

@@ -139,7 +139,7 @@ fn other_data_are_refused(entry: &dyn Entry) {
         image_spec([16, 16, 3], 0),
         DataSpec { content: Content::Text(text), classes: 0 },
         DataSpec { content: Content::Sound(SoundShape { sample_rate: 8000, channels: 1 }), classes: 0 },
-        DataSpec { content: Content::Points(PointShape { dims: 2 }), classes: 0 },
+        DataSpec { content: Content::Points(PointShape { dims: 2, columns: Vec::new() }), classes: 0 },
     ];
     let learned = entry.about().media;
     for spec in kinds.iter().filter(|spec| !learned.contains(&spec.media())) {

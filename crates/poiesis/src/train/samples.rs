@@ -9,7 +9,7 @@ use super::Event;
 use super::trainer::Training;
 use super::watchdog::collapse;
 use crate::atomic;
-use crate::data::Content;
+use crate::data::{Content, DataSpec};
 use crate::error::Result;
 use crate::generate::{Chunk, Request, can_generate, generate};
 use crate::media::{Media, files};
@@ -58,7 +58,8 @@ impl Training {
         })?;
         drop(model);
         let path = samples::path_of(&self.run.samples_path(), self.step, files::sheet_extension(&self.spec));
-        if let Some(picture) = write_sheet(Media::sheet(&drawn, &self.spec), &path, &self.note(count))? {
+        let sheet = Media::sheet(&drawn, &self.spec);
+        if let Some(picture) = write_sheet(sheet, &self.spec, &path, &self.note(count))? {
             if let Some(events) = &mut self.events {
                 events.image(self.step, "samples", &picture)?;
             }
@@ -95,14 +96,19 @@ impl Training {
 }
 
 /// Writes a sheet of samples to its file; returns the picture of images and points.
-fn write_sheet(sheet: Option<Media>, path: &Path, note: &serde_json::Value) -> Result<Option<Picture>> {
+fn write_sheet(
+    sheet: Option<Media>,
+    spec: &DataSpec,
+    path: &Path,
+    note: &serde_json::Value,
+) -> Result<Option<Picture>> {
     match sheet {
         Some(Media::Image(grid)) => {
             grid.write_png(path, Some(note))?;
             Ok(Some(grid))
         }
         Some(other) => {
-            atomic::write(path, &files::to_bytes(&other, path)?)?;
+            atomic::write(path, &files::to_bytes(&other, spec, path)?)?;
             Ok(None)
         }
         None => Ok(None),

@@ -62,7 +62,7 @@ impl Document {
                 _ if single => folder.join(name).with_extension(ending),
                 _ => folder.join(name).join(format!("{index:06}.{ending}")),
             };
-            Ok(OutputFile { bytes: files::to_bytes(&media, &path)?, path })
+            Ok(OutputFile { bytes: files::to_bytes(&media, spec, &path)?, path })
         };
         all.into_iter().enumerate().map(file).collect()
     }

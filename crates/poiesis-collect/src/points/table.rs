@@ -1,0 +1,213 @@
+//! Reads the rows of one table: a file whose lines are points.
+
+use std::io::BufRead;
+
+use super::dialect::Dialect;
+use super::fields::{Splitter, number};
+use super::lines::{Line, Lines};
+
+/// Lines that are looked at to find out how a table is written, and their bytes.
+const LOOKED_AT: usize = 200;
+const LOOKED_AT_BYTES: usize = 1 << 20;
+/// Characters of a field that a message shows.
+const SHOWN: usize = 40;
+
+/// A table that is being read.
+pub(super) struct Table<'a> {
+    pub(super) dialect: Dialect,
+    lines: Lines<'a>,
+    /// Lines that were looked at and have not been read as rows yet.
+    first: std::vec::IntoIter<Line>,
+    splitter: Splitter,
+    /// Values that were rounded because they have more digits than an f32 keeps.
+    pub(super) rounded: u64,
+}
+
+/// What became of a row.
+pub(super) enum Row {
+    /// Its coordinates.
+    Point(Vec<f32>),
+    /// It has numbers where they belong, but not all are finite.
+    Missing(String),
+    /// It is not a row of numbers.
+    Other(String),
+}
+
+impl<'a> Table<'a> {
+    /// Begins to read a table; `None` if it has no rows. The error says why it is no table of points, or why it cannot be read.
+    pub(super) fn open(reader: &'a mut dyn BufRead) -> Result<Option<Table<'a>>, String> {
+        let mut lines = Lines::new(reader);
+        let (mut first, mut bytes) = (Vec::new(), 0);
+        while first.len() < LOOKED_AT && bytes < LOOKED_AT_BYTES {
+            let Some(line) = next_row(&mut lines).map_err(|e| unreadable(&e))? else { break };
+            bytes += line.bytes.len();
+            first.push(line);
+        }
+        match first.first() {
+            None => return Ok(None),
+            Some(line) if line.bytes.starts_with(b"\xff\xfe") || line.bytes.starts_with(b"\xfe\xff") => {
+                return Err("it looks like UTF-16, and UTF-8 is read".to_owned());
+            }
+            Some(_) => {}
+        }
+        let dialect = Dialect::of(&first)?;
+        let mut first = first.into_iter();
+        if dialect.header {
+            first.next();
+        }
+        let splitter = Splitter::new(dialect.separator);
+        Ok(Some(Table { dialect, lines, first, splitter, rounded: 0 }))
+    }
+
+    /// The next row with the number of its line and its bytes; `None` at the end. The error says why reading ended early.
+    pub(super) fn next(&mut self) -> Result<Option<(u64, usize, Row)>, (u64, String)> {
+        let line = match self.first.next() {
+            Some(line) => line,
+            None => match next_row(&mut self.lines) {
+                Ok(Some(line)) => line,
+                Ok(None) => return Ok(None),
+                Err(error) => return Err((self.lines.number() + 1, unreadable(&error))),
+            },
+        };
+        Ok(Some((line.number, line.bytes.len() + 1, self.row(&line))))
+    }
+
+    fn row(&mut self, line: &Line) -> Row {
+        if line.cut {
+            return Row::Other(format!("the line has more than {} bytes", line.bytes.len()));
+        }
+        let fields = match self.splitter.split(&line.bytes) {
+            Ok(fields) => fields,
+            Err(reason) => return Row::Other(reason),
+        };
+        let Dialect { columns, decimal, ref names, .. } = self.dialect;
+        // A missing last value looks like a separator after the last column.
+        if fields.len() + 1 == columns && ends_empty(&line.bytes) {
+            return Row::Missing(format!("{} is empty", column(columns - 1, names)));
+        }
+        if fields.len() != columns {
+            return Row::Other(format!("it has {} fields, and there are {columns} columns", fields.len()));
+        }
+        let mut point = Vec::with_capacity(columns);
+        let mut rounded = 0;
+        let mut missing = None;
+        for (at, field) in fields.iter().enumerate() {
+            let here = || column(at, names);
+            if field.is_empty() {
+                missing.get_or_insert_with(|| format!("{} is empty", here()));
+                continue;
+            }
+            let Some(value) = number(field, decimal) else {
+                let shown: String = field.chars().take(SHOWN).flat_map(char::escape_debug).collect();
+                return Row::Other(format!("`{shown}` in {} is not a number", here()));
+            };
+            let stored = value as f32;
+            if !value.is_finite() {
+                missing.get_or_insert_with(|| format!("{} is {value}", here()));
+            } else if stored.is_infinite() {
+                missing.get_or_insert_with(|| format!("{field} in {} is beyond what an f32 holds", here()));
+            }
+            rounded += u64::from(loses_digits(value, stored));
+            point.push(stored);
+        }
+        match missing {
+            Some(reason) => Row::Missing(reason),
+            None => {
+                self.rounded += rounded;
+                Row::Point(point)
+            }
+        }
+    }
+}
+
+/// The next line that is neither empty nor a comment.
+fn next_row(lines: &mut Lines) -> std::io::Result<Option<Line>> {
+    while let Some(line) = lines.next()? {
+        let text = line.bytes.trim_ascii_start();
+        if !text.is_empty() && text[0] != b'#' {
+            return Ok(Some(line));
+        }
+    }
+    Ok(None)
+}
+
+/// Whether nothing stands after the last separator of a line.
+fn ends_empty(line: &[u8]) -> bool {
+    line.iter().rev().find(|byte| **byte != b' ').is_some_and(|byte| matches!(byte, b',' | b';' | b'\t'))
+}
+
+/// How a column is called in a message: by its number from 1, and its name.
+fn column(at: usize, names: &[String]) -> String {
+    match names.get(at) {
+        Some(name) => format!("column {} ({name})", at + 1),
+        None => format!("column {}", at + 1),
+    }
+}
+
+fn unreadable(error: &std::io::Error) -> String {
+    format!("it cannot be read: {error}")
+}
+
+/// Whether an f32 is written with other digits than the number it was made from, as 0.1 is not and 16777217 is.
+fn loses_digits(value: f64, stored: f32) -> bool {
+    value.is_finite()
+        && stored.is_finite()
+        && f64::from(stored) != value
+        && stored.to_string().parse::<f64>().ok() != Some(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rows(text: &str) -> (Vec<Result<Vec<f32>, String>>, u64) {
+        let mut reader = text.as_bytes();
+        let mut table = Table::open(&mut reader).unwrap().unwrap();
+        let mut rows = Vec::new();
+        while let Some((number, _, row)) = table.next().unwrap() {
+            rows.push(match row {
+                Row::Point(point) => Ok(point),
+                Row::Missing(reason) => Err(format!("{number} missing: {reason}")),
+                Row::Other(reason) => Err(format!("{number} other: {reason}")),
+            });
+        }
+        (rows, table.rounded)
+    }
+
+    #[test]
+    fn each_fault_is_named_and_good_rows_are_kept() {
+        let text =
+            "# a comment\n\nx,y\n1,2\n3,abc\n4\n5,6,7\nnan,1\n1,-inf\n8,\n,9\n1e39,0\n\"1\n\"2\",3e0\n\n";
+        let expected = [
+            Ok(vec![1.0, 2.0]),
+            Err("5 other: `abc` in column 2 (y) is not a number"),
+            Err("6 other: it has 1 fields, and there are 2 columns"),
+            Err("7 other: it has 3 fields, and there are 2 columns"),
+            Err("8 missing: column 1 (x) is NaN"),
+            Err("9 missing: column 2 (y) is -inf"),
+            Err("10 missing: column 2 (y) is empty"),
+            Err("11 missing: column 1 (x) is empty"),
+            Err("12 missing: 1e39 in column 1 (x) is beyond what an f32 holds"),
+            Err("13 other: a quote is not closed"),
+            Ok(vec![2.0, 3.0]),
+        ];
+        assert_eq!(rows(text).0, expected.map(|row| row.map_err(str::to_owned)));
+    }
+
+    #[test]
+    fn digits_that_are_lost_are_counted() {
+        assert_eq!(rows("0.1,0.2\n1,2.5e-3").1, 0);
+        assert_eq!(rows("16777217,16777216\n0.123456789,1e-50").1, 3);
+        assert_eq!(rows("0.10000000149011612,1\n3,4").1, 0, "an f32 written as an f64");
+        assert_eq!(rows("16777217,nan\n1,2").1, 0, "a row that is skipped");
+    }
+
+    #[test]
+    fn there_may_be_no_row() {
+        for text in ["", "\n\n", "# only\n#comments"] {
+            assert!(Table::open(&mut text.as_bytes()).unwrap().is_none());
+        }
+        assert!(Table::open(&mut &b"\xff\xfe1\0,\0"[..]).err().unwrap().contains("UTF-16"));
+        assert_eq!(rows("\u{feff}1;2\r\n3;4").0, [Ok(vec![1.0, 2.0]), Ok(vec![3.0, 4.0])]);
+    }
+}

@@ -1,0 +1,88 @@
+//! Files that lie beside themselves, packed: `a.txt` and `a.txt.gz`, `b.tar` and `b.tgz`. Each is read once.
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+
+use super::contents::Media;
+
+/// The name that a file has once it is unpacked, if its ending says that it is packed.
+fn unpacked(name: &str) -> Option<String> {
+    let lower = name.to_ascii_lowercase();
+    if let Some(stem) = lower.strip_suffix(".tgz") {
+        return Some(format!("{}.tar", &name[..stem.len()]));
+    }
+    lower.strip_suffix(".gz").map(|stem| name[..stem.len()].to_owned())
+}
+
+/// The files without those that are others of them, packed, and what to say about these. Of two that are both packed the first is
+/// kept.
+pub(crate) fn without_packed(files: Vec<PathBuf>) -> (Vec<PathBuf>, Option<String>) {
+    let count = files.len();
+    let plain_name = |file: &PathBuf| {
+        let name = file.file_name().and_then(|name| name.to_str()).and_then(unpacked);
+        name.map(|name| file.with_file_name(name))
+    };
+    let mut names: HashSet<PathBuf> =
+        files.iter().filter(|file| plain_name(file).is_none()).cloned().collect();
+    let kept: Vec<PathBuf> =
+        files.into_iter().filter(|file| plain_name(file).is_none_or(|name| names.insert(name))).collect();
+    let note = packed_note((count - kept.len()) as u64);
+    (kept, note)
+}
+
+/// The files of a source of which some may be packed, gathered in a first pass over their names.
+#[derive(Default)]
+pub(crate) struct Twins {
+    /// Hashes of the names of files that are not packed: a source may have millions.
+    plain: HashSet<u64>,
+    packed: Vec<String>,
+}
+
+impl Twins {
+    /// Takes note of a file.
+    pub(crate) fn add(&mut self, path: &str) {
+        match unpacked(path) {
+            Some(_) => self.packed.push(path.to_owned()),
+            None => _ = self.plain.insert(hash(path)),
+        }
+    }
+
+    /// Those of one kind that are others of them, packed.
+    pub(crate) fn copies_of(self, media: Media) -> HashSet<String> {
+        let is_copy = |path: &String| unpacked(path).is_some_and(|name| self.plain.contains(&hash(&name)));
+        self.packed.into_iter().filter(|path| Media::of(path) == Some(media)).filter(is_copy).collect()
+    }
+}
+
+fn hash(path: &str) -> u64 {
+    let mut head = [0; 8];
+    head.copy_from_slice(&blake3::hash(path.as_bytes()).as_bytes()[..8]);
+    u64::from_le_bytes(head)
+}
+
+/// What to say about files that are others, packed.
+pub(crate) fn packed_note(count: u64) -> Option<String> {
+    match count {
+        0 => None,
+        1 => Some("1 file is another one, packed, and was left alone".to_owned()),
+        n => Some(format!("{n} files are other ones, packed, and were left alone")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_and_its_own_archive_are_one() {
+        let paths = |names: &[&str]| names.iter().map(PathBuf::from).collect::<Vec<_>>();
+        let files = ["a/x.gz", "a/x", "b/x", "c.tar", "c.TGZ", "d.tar.gz", "d.tgz", "e.txt.gz"];
+        let (kept, note) = without_packed(paths(&files));
+        assert_eq!(kept, paths(&["a/x", "b/x", "c.tar", "d.tar.gz", "e.txt.gz"]));
+        assert_eq!(note.as_deref(), Some("3 files are other ones, packed, and were left alone"));
+        assert_eq!(without_packed(paths(&["a.gz", "b"])), (paths(&["a.gz", "b"]), None));
+        let mut twins = Twins::default();
+        ["a.txt.gz", "b/a.txt", "b/a.txt.gz", "c.csv"].iter().for_each(|path| twins.add(path));
+        assert_eq!(twins.copies_of(Media::Text), HashSet::from(["b/a.txt.gz".to_owned()]));
+    }
+}
