@@ -126,7 +126,7 @@ fn a_table_without_one_good_row_says_why() {
     assert!(said(b"x,y\n").contains("no rows of numbers"));
     assert!(said(b"# nothing\n\n").contains("no rows"));
     assert!(said(b"").contains("it is empty"));
-    assert!(said(b"\xff\xfe1\0,\0002\0\n\0").contains("UTF-16"));
+    assert!(said(b"\xff\xfe1\x00,\x002\x00\n\x00").contains("UTF-16"));
     let short = gzip(b"1,2\n3,4\n");
     let error = table("p.csv.gz", &short[..short.len() - 12]).map(|set| set.card().skipped.clone());
     let reason = error.map_or_else(|error| error.to_string(), |skipped| skipped.list[0].reason.clone());

@@ -163,6 +163,9 @@ fn convolve_transposed(case: &Case, x: &[f32], weight: &[f32], bias: &[f32], dy:
 /// What [`convolve`] and [`convolve_transposed`] return.
 const NAMES: [&str; 4] = ["y", "dx", "dw", "db"];
 
+/// Visits `(from, to, weight)` of every product.
+type Products<'p> = dyn Fn(&mut dyn FnMut(usize, usize, usize)) + 'p;
+
 fn check(case: &Case) {
     let large = numbers(case.large_len(), 1);
     let small = numbers(case.small_len(), 2);
@@ -177,10 +180,7 @@ fn check(case: &Case) {
     let bias_tolerance = 1e-6 * (large.len() as f64).sqrt().max(4.0);
 
     // Compares result and gradients, where product `(from, to, weight)` is of a value of `x` and adds to one of the result.
-    let compare = |name: &str,
-                   got: Vec<Vec<f32>>,
-                   [x, dy, bias]: [&[f32]; 3],
-                   products: &dyn Fn(&mut dyn FnMut(usize, usize, usize))| {
+    let compare = |name: &str, got: Vec<Vec<f32>>, [x, dy, bias]: [&[f32]; 3], products: &Products| {
         let mut y: Vec<f64> = (0..dy.len()).map(|i| f(bias[i % bias.len()])).collect();
         let (mut dx, mut dw, mut db) = (vec![0.0; x.len()], vec![0.0; weight.len()], vec![0.0; bias.len()]);
         products(&mut |from, to, w| {

@@ -1,7 +1,5 @@
 //! Results and every gradient against numbers that PyTorch computed in f64 (`fixtures/*.py`).
 
-#![expect(clippy::unwrap_used, reason = "tests may panic")]
-
 mod common;
 
 use burn::tensor::{Device, Int, Tensor, TensorData};

@@ -1,5 +1,7 @@
 //! How a table of numbers is written, found out from its first lines.
 
+use std::borrow::Cow;
+
 use super::fields::{Decimal, Separator, Splitter, number};
 use super::lines::Line;
 
@@ -36,14 +38,16 @@ impl Dialect {
             let whole = wide.clone().filter(|row| numbers(row) == row.len()).count();
             (whole, wide.clone().map(numbers).sum::<usize>(), wide.count())
         };
-        let mut best: Option<((usize, usize, usize), Separator, Decimal, Table)> = None;
+        let mut best = None;
+        let mut most = None;
         for (separator, decimal, table) in readings {
-            let score = score(decimal, &table);
-            if best.as_ref().is_none_or(|(most, ..)| score > *most) {
-                best = Some((score, separator, decimal, table));
+            let score = Some(score(decimal, &table));
+            if score > most {
+                most = score;
+                best = Some((separator, decimal, table));
             }
         }
-        let Some((_, separator, decimal, table)) = best else { return Err("it has no rows".to_owned()) };
+        let Some((separator, decimal, table)) = best else { return Err("it has no rows".to_owned()) };
         let decimal = if without_decimals(separator, &table) { Decimal::Either } else { decimal };
         let (names, rows) = header(&table, decimal);
         let columns = usual_length(rows).unwrap_or(names.len());
@@ -75,7 +79,7 @@ fn table(lines: &[Line], separator: Separator) -> Table {
     let mut splitter = Splitter::new(separator);
     let fields = |line: &Line| {
         let fields = splitter.split(&line.bytes).unwrap_or_default();
-        fields.into_iter().map(|field| field.into_owned()).collect()
+        fields.into_iter().map(Cow::into_owned).collect()
     };
     lines.iter().map(fields).collect()
 }

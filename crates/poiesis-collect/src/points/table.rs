@@ -23,6 +23,9 @@ pub(super) struct Table<'a> {
     pub(super) rounded: u64,
 }
 
+/// A row with the number of its line, and the bytes of the line.
+pub(super) type Numbered = (u64, usize, Row);
+
 /// What became of a row.
 pub(super) enum Row {
     /// Its coordinates.
@@ -59,8 +62,8 @@ impl<'a> Table<'a> {
         Ok(Some(Table { dialect, lines, first, splitter, rounded: 0 }))
     }
 
-    /// The next row with the number of its line and its bytes; `None` at the end. The error says why reading ended early.
-    pub(super) fn next(&mut self) -> Result<Option<(u64, usize, Row)>, (u64, String)> {
+    /// The next row; `None` at the end. The error says in which line and why reading ended early.
+    pub(super) fn next(&mut self) -> Result<Option<Numbered>, (u64, String)> {
         let line = match self.first.next() {
             Some(line) => line,
             None => match next_row(&mut self.lines) {

@@ -135,6 +135,7 @@ impl Place {
     /// # Safety
     ///
     /// Nothing else uses them at the same time.
+    #[expect(clippy::mut_from_ref, reason = "the caller promises that nothing else uses them")]
     pub(crate) unsafe fn gates<'a, const GATES: usize>(
         &self,
         array: &'a Shared<'_>,
@@ -148,6 +149,7 @@ impl Place {
     /// # Safety
     ///
     /// Nothing else uses them at the same time.
+    #[expect(clippy::mut_from_ref, reason = "the caller promises that nothing else uses them")]
     unsafe fn gates_of<'a, const GATES: usize>(
         &self,
         array: &'a Shared<'_>,

@@ -23,6 +23,9 @@ pub(crate) struct Arguments<const B: usize, const S: usize> {
     pub(crate) state: Option<[Tensor<2>; S]>,
 }
 
+/// A step in plain arithmetic: from the two parts of the pre-activations, without biases, the biases and the state.
+pub(crate) type PlainStep<const B: usize, const S: usize> = fn([&[f64]; 2], [&[f64]; B], [&mut [f64]; S]);
+
 /// A layer, as its tests call it.
 pub(crate) struct Layer<const B: usize, const S: usize> {
     pub(crate) name: &'static str,
@@ -35,7 +38,7 @@ pub(crate) struct Layer<const B: usize, const S: usize> {
     /// The state after one step from the input `[batch, in]` and the state before it.
     pub(crate) step: fn(Tensor<2>, Arguments<B, S>) -> [Tensor<2>; S],
     /// The new state of a row in f64, from the two parts of the pre-activations, without biases.
-    pub(crate) plain: fn(sums: [&[f64]; 2], biases: [&[f64]; B], state: [&mut [f64]; S]),
+    pub(crate) plain: PlainStep<B, S>,
 }
 
 impl<const B: usize, const S: usize> Arguments<B, S> {

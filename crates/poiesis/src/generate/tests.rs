@@ -26,7 +26,7 @@ impl Sampler for Steps {
 }
 
 fn spec() -> DataSpec {
-    DataSpec { content: Content::Points(PointShape { dims: 2 }), classes: 3 }
+    DataSpec { content: Content::Points(PointShape { dims: 2, columns: Vec::new() }), classes: 3 }
 }
 
 /// All that is handed over until `stop_after` chunks are there.
