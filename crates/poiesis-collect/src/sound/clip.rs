@@ -63,7 +63,7 @@ fn decode_any(encoded: Vec<u8>, limits: &Limits) -> Result<Clip, String> {
     // 16-bit samples of a file need no more room than the file may have, unless it is very well packed.
     let most = (limits.file_bytes / 2) as usize;
     match encoded.first_chunk() {
-        Some(b"RIFF") => wav::decode(encoded, most),
+        Some(b"RIFF" | b"RF64") => wav::decode(&encoded, most),
         Some(b"fLaC") => flac::decode(encoded, most),
         _ if encoded.is_empty() => Err("the file is empty".to_owned()),
         _ => Err("it begins neither like WAV nor like FLAC".to_owned()),
@@ -112,13 +112,13 @@ impl Samples {
     }
 
     /// Appends a number with 1 as full scale.
-    pub(crate) fn push_float(&mut self, value: f32) -> Result<(), String> {
+    pub(crate) fn push_float(&mut self, value: f64) -> Result<(), String> {
         if !value.is_finite() {
             return Err(format!("sample {} is {value}, not a number", self.samples.len()));
         }
         self.limited += u64::from(value.abs() > 1.0);
         // The conversion saturates.
-        self.push((f64::from(value) * 32_768.0).round() as i16, value.abs() >= 1.0)
+        self.push((value * 32_768.0).round() as i16, value.abs() >= 1.0)
     }
 
     fn push(&mut self, sample: i16, full: bool) -> Result<(), String> {
@@ -171,7 +171,7 @@ mod tests {
         let mut samples = Samples::new(1, 100).unwrap();
         let values = [-1.5, -1.0, 0.0, 0.5, 0.999_99, 1.0, 1.000_1];
         values.iter().for_each(|&value| samples.push_float(value).unwrap());
-        assert!(samples.push_float(f32::NAN).unwrap_err().contains("sample 7 is NaN"));
+        assert!(samples.push_float(f64::NAN).unwrap_err().contains("sample 7 is NaN"));
         let clip = samples.clip(8000).unwrap();
         assert_eq!(clip.samples, [-32768, -32768, 0, 16384, 32767, 32767, 32767]);
         assert_eq!((clip.limited, clip.clipped), (2, false));

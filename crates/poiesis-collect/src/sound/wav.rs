@@ -1,85 +1,127 @@
-//! WAV: whole numbers of up to 32 bits in containers of 8, 16, 24 and 32, and floating point of 32.
-
-use hound::{SampleFormat, WavReader};
+//! WAV: whole numbers and floating point in containers of 8 to 64 bits, also as programs write them that do not keep to the letter of
+//! the format: lengths that a pipe could not know, odd chunks without padding at the end, a frame that is cut.
 
 use super::clip::{Clip, Samples};
 
+/// How samples are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Format {
+    channels: u16,
+    rate: u32,
+    /// Bytes of a sample.
+    container: usize,
+    /// The highest bits of a container that are used.
+    valid: u32,
+    float: bool,
+}
+
 /// Decodes a WAV file of at most `most` samples.
-pub(crate) fn decode(mut encoded: Vec<u8>, most: usize) -> Result<Clip, String> {
-    let valid = fill_containers(&mut encoded);
-    let reader = WavReader::new(encoded.as_slice()).map_err(|e| reason(&e))?;
-    let spec = reader.spec();
-    let bits = u32::from(spec.bits_per_sample);
-    if spec.sample_format == SampleFormat::Int && !(2..=32).contains(&bits) {
-        return Err(format!("its samples have {bits} bits; 8, 16, 24 and 32 are read"));
-    }
-    let mut samples = Samples::new(spec.channels, most)?;
-    match spec.sample_format {
-        SampleFormat::Int => {
-            let valid = valid.unwrap_or(bits);
-            for sample in reader.into_samples::<i32>() {
-                samples.push_whole(sample.map_err(|e| reason(&e))? >> (bits - valid), valid)?;
+pub(crate) fn decode(encoded: &[u8], most: usize) -> Result<Clip, String> {
+    let Chunks { format, data } = Chunks::of(encoded)?;
+    let format = Format::of(format)?;
+    let mut samples = Samples::new(format.channels, most)?;
+    let frame = format.container * usize::from(format.channels);
+    // What is left of a frame at the end of a recording was never heard.
+    let whole = &data[..data.len() / frame * frame];
+    for bytes in whole.chunks_exact(format.container) {
+        match (format.float, bytes.len()) {
+            (true, 4) => samples.push_float(f64::from(f32::from_bits(low_first(bytes) as u32)))?,
+            (true, _) => samples.push_float(f64::from_bits(low_first(bytes)))?,
+            // The highest bits of a container are used; those of a single byte have no sign.
+            (false, 1) => {
+                samples.push_whole((i32::from(bytes[0]) - 128) >> (8 - format.valid), format.valid)?
+            }
+            (false, bytes_each) => {
+                let highest = (low_first(bytes) << (32 - 8 * bytes_each)) as u32 as i32;
+                samples.push_whole(highest >> (32 - format.valid), format.valid)?;
             }
         }
-        SampleFormat::Float => {
-            for sample in reader.into_samples::<f32>() {
-                samples.push_float(sample.map_err(|e| reason(&e))?)?;
+    }
+    samples.clip(format.rate)
+}
+
+/// Bytes as a number, the lowest first.
+fn low_first(bytes: &[u8]) -> u64 {
+    bytes.iter().rev().fold(0, |number, &byte| number << 8 | u64::from(byte))
+}
+
+/// The chunks that matter.
+struct Chunks<'a> {
+    format: &'a [u8],
+    data: &'a [u8],
+}
+
+/// The length that programs write when they do not know it, as they write to a pipe.
+const UNKNOWN: u64 = u32::MAX as u64;
+
+impl<'a> Chunks<'a> {
+    fn of(encoded: &'a [u8]) -> Result<Chunks<'a>, String> {
+        const EARLY: &str = "the file ends early";
+        let (head, mut rest) = encoded.split_first_chunk::<12>().ok_or(EARLY)?;
+        if &head[8..] != b"WAVE" {
+            return Err("it is not a WAV file: no WAVE follows RIFF".to_owned());
+        }
+        // In RF64, whose lengths have 64 bits, the first chunk has that of the data.
+        let (mut format, mut long) = (None, None);
+        loop {
+            let (name, after) = rest.split_first_chunk::<4>().ok_or(EARLY)?;
+            let (length, after) = after.split_first_chunk::<4>().ok_or(EARLY)?;
+            let length = match (name, u64::from(u32::from_le_bytes(*length))) {
+                (b"data", UNKNOWN) => long.unwrap_or(after.len() as u64),
+                (_, length) => length,
+            };
+            let (content, next) = after.split_at_checked(length as usize).ok_or(EARLY)?;
+            match (name, format) {
+                (b"fmt ", _) => format = Some(content),
+                (b"ds64", _) => long = content.get(8..16).map(low_first),
+                (b"data", Some(format)) => return Ok(Chunks { format, data: content }),
+                (b"data", None) => {
+                    return Err("it is not a WAV file: samples come before their format".to_owned());
+                }
+                _ => {}
             }
+            // Chunks of an odd length are followed by a byte of padding.
+            rest = next.get(content.len() % 2..).unwrap_or_default();
         }
-    }
-    samples.clip(spec.sample_rate)
-}
-
-/// Makes the header say that samples fill their containers, and returns how many bits they had before where those are fewer.
-///
-/// By the format the valid bits are the highest of a container, and those below are 0; hound takes the lowest.
-fn fill_containers(encoded: &mut [u8]) -> Option<u32> {
-    const WHOLE: u16 = 1;
-    const EXTENSIBLE: u16 = 0xfffe;
-    let format = format_chunk(encoded)?;
-    let number =
-        |at: usize| encoded.get(format + at..format + at + 2).map(|two| u16::from_le_bytes([two[0], two[1]]));
-    let (tag, channels, frame, bits) = (number(0)?, number(2)?, number(12)?, number(14)?);
-    // The first two bytes of a subformat are the tag that a plain header would have.
-    let extended = tag == EXTENSIBLE && number(24)? == WHOLE;
-    let valid = if extended { number(18)? } else { bits };
-    let container = frame.checked_div(channels)?.checked_mul(8)?;
-    let plain = matches!(container, 8 | 16 | 24 | 32) && (extended || tag == WHOLE);
-    if !plain || valid == 0 || valid >= container {
-        return None;
-    }
-    let full = container.to_le_bytes();
-    encoded[format + 14..format + 16].copy_from_slice(&full);
-    if extended {
-        encoded[format + 18..format + 20].copy_from_slice(&full);
-    }
-    Some(u32::from(valid))
-}
-
-/// Where the content of the chunk `fmt ` begins.
-fn format_chunk(encoded: &[u8]) -> Option<usize> {
-    let mut at = 12;
-    loop {
-        let (name, size) = (encoded.get(at..at + 4)?, encoded.get(at + 4..at + 8)?);
-        if name == b"fmt " {
-            return Some(at + 8);
-        }
-        let size = u32::from_le_bytes([size[0], size[1], size[2], size[3]]) as usize;
-        // Chunks of an odd size are followed by a byte of padding.
-        at += 8 + size + size % 2;
     }
 }
 
-fn reason(error: &hound::Error) -> String {
-    match error {
-        // All bytes are in memory: the only failure of reading them is their end.
-        hound::Error::IoError(_) => "the file ends early".to_owned(),
-        hound::Error::FormatError(what) => format!("it is not a WAV file: {what}"),
-        hound::Error::Unsupported => {
-            "it is a kind of WAV that is not read; 8, 16, 24 and 32 bits and floating point of 32 are"
-                .to_owned()
+impl Format {
+    fn of(content: &[u8]) -> Result<Format, String> {
+        const WHOLE: u64 = 1;
+        const FLOAT: u64 = 3;
+        const EXTENSIBLE: u64 = 0xfffe;
+        let number = |at: usize, bytes: usize| {
+            content.get(at..at + bytes).map(low_first).ok_or("it is not a WAV file: its format ends early")
+        };
+        let (channels, rate) = (number(2, 2)? as u16, number(4, 4)? as u32);
+        let (frame, bits) = (number(12, 2)?, number(14, 2)? as u32);
+        // The first two bytes of a subformat are the tag that a plain header would have.
+        let (tag, valid) = match number(0, 2)? {
+            EXTENSIBLE => (number(24, 2)?, number(18, 2)? as u32),
+            tag => (tag, bits),
+        };
+        let container = match frame.checked_div(u64::from(channels)) {
+            None => return Err("it has no channels".to_owned()),
+            Some(0) => bits.div_ceil(8) as usize,
+            Some(bytes) => bytes as usize,
+        };
+        // Some programs leave the valid bits out.
+        let valid = if valid == 0 { bits } else { valid };
+        let fits = match tag {
+            WHOLE => (1..=4).contains(&container) && (2..=8 * container as u32).contains(&valid),
+            FLOAT => matches!((container, valid), (4, 32) | (8, 64)),
+            tag => {
+                return Err(format!("its samples are compressed (tag {tag}), and only plain ones are read"));
+            }
+        };
+        if !fits {
+            let bytes = container;
+            return Err(format!(
+                "its samples have {valid} bits in {bytes} bytes; up to 32 are read, and floating point of 32 or 64"
+            ));
         }
-        other => other.to_string(),
+        Ok(Format { channels, rate, container, valid, float: tag == FLOAT })
     }
 }
 
@@ -140,7 +182,7 @@ mod tests {
         ] {
             let full = ((1_i64 << (valid - 1)) - 1) as i32;
             let values = [0, full / 2, -full / 2, 1, -1, full, -full - 1, 0, full, full];
-            let clip = decode(wav(valid, container, extended, &values), 100).unwrap();
+            let clip = decode(&wav(valid, container, extended, &values), 100).unwrap();
             // A part of full scale, rounded to 16 bits.
             let scaled = |&value: &i32| {
                 let scaled = f64::from(value) / f64::from(full / 2 + 1) * 16_384.0;
@@ -149,7 +191,7 @@ mod tests {
             let expected: Vec<i16> = values.iter().map(scaled).collect();
             assert_eq!(clip.samples, expected, "{valid} bits in {container} bytes");
             assert!(!clip.clipped, "two in a row at full scale");
-            let clip = decode(wav(valid, container, extended, &[full; 3]), 100).unwrap();
+            let clip = decode(&wav(valid, container, extended, &[full; 3]), 100).unwrap();
             assert!(clip.clipped, "{valid} bits in {container} bytes");
         }
     }
@@ -157,9 +199,54 @@ mod tests {
     #[test]
     fn headers_that_end_early_are_no_panic() {
         let whole = wav(24, 4, true, &[1, 2, 3]);
-        (0..whole.len()).for_each(|length| drop(decode(whole[..length].to_vec(), 100)));
+        (0..whole.len()).for_each(|length| drop(decode(&whole[..length], 100)));
         let mut endless = whole;
         endless[16..20].copy_from_slice(&[0xff; 4]);
-        assert!(decode(endless, 100).is_err());
+        assert!(decode(&endless, 100).is_err());
+    }
+
+    /// A file of one channel with the chunks before its samples, and with `length` said of these.
+    fn mono(before: &[u8], tag: u16, bits: u16, length: u32, data: &[u8]) -> Vec<u8> {
+        let mut file = b"RIFF\xff\xff\xff\xffWAVE".to_vec();
+        file.extend(before);
+        file.extend(b"fmt \x10\0\0\0");
+        file.extend([tag, 1].map(u16::to_le_bytes).concat());
+        file.extend([8000, 8000 * u32::from(bits) / 8].map(u32::to_le_bytes).concat());
+        file.extend([bits / 8, bits].map(u16::to_le_bytes).concat());
+        file.extend(b"data");
+        file.extend(length.to_le_bytes());
+        file.extend(data);
+        file
+    }
+
+    #[test]
+    fn everyday_files_are_read() {
+        let data = [1, 0, 2, 0, 0xff, 0xff];
+        let samples = |file: &[u8]| decode(file, 100).map(|clip| clip.samples);
+        let whole = mono(b"", 1, 16, 6, &data);
+        assert_eq!(samples(&whole).unwrap(), [1, 2, -1]);
+        // From a pipe, whose length is not known when the header is written.
+        assert_eq!(samples(&mono(b"", 1, 16, u32::MAX, &data)).unwrap(), [1, 2, -1]);
+        // A list of an odd length, padded; tags of a tagger and a broadcaster.
+        let lists = b"LIST\x03\0\0\0abc\0id3 \x02\0\0\0abbext\x01\0\0\0a\0";
+        assert_eq!(samples(&mono(lists, 1, 16, 6, &data)).unwrap(), [1, 2, -1]);
+        // A recording that ends within a frame.
+        assert_eq!(samples(&mono(b"", 1, 16, 5, &data)).unwrap(), [1, 2]);
+        let doubles = [-1.0_f64, 0.25, 2.0].map(f64::to_le_bytes).concat();
+        assert_eq!(samples(&mono(b"", 3, 64, 24, &doubles)).unwrap(), [-32768, 8192, 32767]);
+        let mut long =
+            mono(b"ds64\x18\0\0\0\0\0\0\0\0\0\0\0\x06\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", 1, 16, u32::MAX, &data);
+        long[..4].copy_from_slice(b"RF64");
+        long.extend(b"LIST\x02\0\0\0ab");
+        assert_eq!(samples(&long).unwrap(), [1, 2, -1]);
+    }
+
+    #[test]
+    fn other_files_are_refused_with_the_reason() {
+        let refusal = |file: &[u8]| decode(file, 100).unwrap_err();
+        assert!(refusal(&mono(b"", 1, 16, 8, &[0; 6])).contains("ends early"));
+        assert!(refusal(&mono(b"", 2, 4, 6, &[0; 6])).contains("compressed"));
+        assert!(refusal(&mono(b"", 3, 16, 6, &[0; 6])).contains("16 bits in 2 bytes"));
+        assert!(refusal(b"RIFF\0\0\0\0WAVEdata\0\0\0\0").contains("before their format"));
     }
 }

@@ -80,7 +80,7 @@ impl Npy {
         }
         if parts.is_empty() {
             let reason = format!("none of its arrays ({}) is called like images", members.join(", "));
-            return Err(Error::damaged(path, reason, "call one arr_0, images, x or x_train"));
+            return Err(Error::damaged(path, reason, "rename one to arr_0, images, x or x_train"));
         }
         parts.sort_by_key(|part| part.split);
         Ok(Self::new(path, parts, count, levels))
