@@ -52,6 +52,13 @@ pub enum Error {
         path: PathBuf,
     },
 
+    /// Something that has not been made here has the name under which an output folder is written.
+    #[error("{path} is in the way: it is not a data set that was being written")]
+    NotOurs {
+        /// What is in the way.
+        path: PathBuf,
+    },
+
     /// A folder or archive without a single file of a known format.
     #[error("{path} holds no image, text, sound or data file")]
     Empty {
