@@ -263,6 +263,7 @@ impl Error {
             }
             Error::Write { .. } => "free some space or choose another output folder",
             Error::OutputExists { .. } => "choose another output folder or remove it first",
+            Error::NotOurs { .. } => "move it elsewhere, or choose another output folder",
             Error::Busy { .. } => "wait for it to end or choose another output folder",
             Error::Empty { .. } | Error::UnknownFormat { .. } => {
                 return Some(format!("these are read: {}", crate::FORMATS));
