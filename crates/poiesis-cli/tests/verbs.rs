@@ -220,6 +220,15 @@ fn a_compressed_text_comes_back_byte_for_byte_and_only_from_its_own_model() {
     assert!(read("there/windows.txt") == read("windows.txt"));
     assert!(place.ok("decompress one.poi --list").contains("text.txt"));
 
+    for folder in ["x", "y"] {
+        fs::create_dir(place.path(folder)).unwrap();
+        fs::write(place.path(&format!("{folder}/same.txt")), folder).unwrap();
+    }
+    place.ok("compress x/same.txt y/same.txt --model run --out both.poi");
+    place.ok("decompress both.poi --model run --out apart");
+    assert_eq!([read("apart/x/same.txt"), read("apart/y/same.txt")], [b"x", b"y"]);
+    assert!(place.fails("compress x/same.txt ./x/same.txt --model run --out no.poi").contains("x/same.txt"));
+
     assert!(place.fails("decompress one.poi --model other --out elsewhere").contains("these are others"));
     assert!(place.fails("decompress one.poi --model run --out there").contains("exists"));
     let mut damaged = read("one.poi");
@@ -238,12 +247,18 @@ fn compressed_sounds_and_images_come_back() {
     place.ok(&tiny("wavenet", "sound", "--quiet"));
     place.ok("compress clips/03.wav clips/07.wav --model sound --out clips.poi");
     place.ok("decompress clips.poi --model sound --out there");
-    assert!(read("there/03.wav") == read("clips/03.wav") && read("there/07.wav") == read("clips/07.wav"));
+    assert!(
+        read("there/clips/03.wav") == read("clips/03.wav")
+            && read("there/clips/07.wav") == read("clips/07.wav")
+    );
 
     place.ok(&tiny("wavenet", "exact", "--quiet --set levels=65536"));
     place.ok("compress clips/03.wav clips/07.wav --model exact --out exact.poi");
     place.ok("decompress exact.poi --model exact --out exactly");
-    assert!(read("exactly/03.wav") == read("clips/03.wav") && read("exactly/07.wav") == read("clips/07.wav"));
+    assert!(
+        read("exactly/clips/03.wav") == read("clips/03.wav")
+            && read("exactly/clips/07.wav") == read("clips/07.wav")
+    );
     assert!(place.fails("decompress exact.poi --model sound --out no").contains("exact"));
 
     place.ok(&tiny("pixelrnn", "images", "--quiet --set conditional=true"));
@@ -251,11 +266,11 @@ fn compressed_sounds_and_images_come_back() {
     place.ok("decompress images.poi --model images --out there");
     place.ok("compress there/validation/000001.png --model images --out one.poi");
     place.ok("decompress one.poi --model images --out again");
-    assert_eq!(read("again/000001.png"), read("there/validation/000001.png"));
+    assert_eq!(read("again/there/validation/000001.png"), read("there/validation/000001.png"));
     place.ok("compress there/validation/000001.png --class 2 --model images --out two.poi");
     assert_ne!(read("two.poi"), read("one.poi"));
     place.ok("decompress two.poi --model images --out third");
-    assert_eq!(read("third/000001.png"), read("again/000001.png"));
+    assert_eq!(read("third/there/validation/000001.png"), read("again/there/validation/000001.png"));
     let said = place.fails("compress there/validation/000001.png --class 9 --model images --out no.poi");
     assert!(said.contains("called `9`"), "{said}");
 

@@ -52,6 +52,13 @@ pub enum Error {
         path: PathBuf,
     },
 
+    /// Something that has not been made here has the name under which an output folder is written.
+    #[error("{path} is in the way: it is not a data set that was being written")]
+    NotOurs {
+        /// What is in the way.
+        path: PathBuf,
+    },
+
     /// A folder or archive without a single file of a known format.
     #[error("{path} holds no image, text, sound or data file")]
     Empty {
@@ -256,6 +263,7 @@ impl Error {
             }
             Error::Write { .. } => "free some space or choose another output folder",
             Error::OutputExists { .. } => "choose another output folder or remove it first",
+            Error::NotOurs { .. } => "move it elsewhere, or choose another output folder",
             Error::Busy { .. } => "wait for it to end or choose another output folder",
             Error::Empty { .. } | Error::UnknownFormat { .. } => {
                 return Some(format!("these are read: {}", crate::FORMATS));

@@ -3,10 +3,14 @@
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::process;
 
 use crate::error::{Error, Result};
 
 const LOCK_FILE: &str = "lock";
+
+/// The content of the lock, which tells a folder made here from one of the user's.
+const MARK: &[u8] = b"poiesis is writing a data set here\n";
 
 /// A folder being written. Dropping it without [`Staging::commit`] removes what was written.
 pub(crate) struct Staging {
@@ -33,9 +37,8 @@ impl Staging {
         hidden.push(name);
         hidden.push(".partial");
         let folder = parent.join(hidden);
-        fs::create_dir_all(&folder).map_err(|e| Error::write(&folder, e))?;
+        let lock = lock_of(&folder)?;
         let path = folder.join(LOCK_FILE);
-        let lock = File::create(&path).map_err(|e| Error::write(&path, e))?;
         if wait {
             lock.lock().map_err(|e| Error::write(&path, e))?;
         } else {
@@ -87,6 +90,44 @@ impl Staging {
     }
 }
 
+/// Opens the lock of the hidden folder, which is made if it is not there. A folder, link or file of that name that has not been made
+/// here is never touched.
+fn lock_of(folder: &Path) -> Result<File> {
+    make(folder)?;
+    let lock = folder.join(LOCK_FILE);
+    let is_own = fs::symlink_metadata(folder).is_ok_and(|found| found.is_dir())
+        && fs::symlink_metadata(&lock).is_ok_and(|found| found.is_file() && found.len() == MARK.len() as u64)
+        && fs::read(&lock).is_ok_and(|content| content == MARK);
+    if !is_own {
+        return Err(Error::NotOurs { path: folder.to_owned() });
+    }
+    // For writing, as some systems want for a lock, without changing what is there.
+    File::options().read(true).append(true).open(&lock).map_err(|e| Error::write(&lock, e))
+}
+
+/// Makes the hidden folder with its lock in it, both at once, unless something of that name is there.
+fn make(folder: &Path) -> Result<()> {
+    let mut new = folder.as_os_str().to_owned();
+    new.push(format!(".{}", process::id()));
+    let new = PathBuf::from(new);
+    let fail = |e| Error::write(&new, e);
+    if fs::symlink_metadata(folder).is_ok() {
+        return Ok(());
+    }
+    fs::create_dir(&new).map_err(fail)?;
+    let made = fs::write(new.join(LOCK_FILE), MARK).and_then(|()| fs::rename(&new, folder));
+    if let Err(e) = made {
+        // Both were made just now.
+        let _ = fs::remove_file(new.join(LOCK_FILE));
+        let _ = fs::remove_dir(&new);
+        // Another process may have been faster.
+        if fs::symlink_metadata(folder).is_err() {
+            return Err(fail(e));
+        }
+    }
+    Ok(())
+}
+
 impl Drop for Staging {
     fn drop(&mut self) {
         if self.lock.is_some() {
@@ -127,6 +168,39 @@ mod tests {
         staging.commit().unwrap();
         assert_eq!(fs::read_dir(&out).unwrap().count(), 1);
         assert!(matches!(Staging::begin(&out, false), Err(Error::OutputExists { .. })));
+    }
+
+    #[test]
+    fn what_is_not_ours_is_never_touched() {
+        let root = tempfile::tempdir().unwrap();
+        let (out, hidden) = (root.path().join("set"), root.path().join(".set.partial"));
+        let mine = root.path().join("mine");
+        fs::create_dir(&mine).unwrap();
+        fs::write(mine.join("thesis.txt"), "years").unwrap();
+
+        let refused =
+            || matches!(Staging::begin(&out, false), Err(Error::NotOurs { path }) if path == hidden);
+        fs::create_dir(&hidden).unwrap();
+        fs::write(hidden.join("notes.txt"), "also mine").unwrap();
+        assert!(refused(), "a folder");
+        fs::write(hidden.join(LOCK_FILE), "a lock of somebody else").unwrap();
+        assert!(refused(), "a folder with a lock");
+        assert_eq!(fs::read(hidden.join("notes.txt")).unwrap(), b"also mine");
+        fs::remove_dir_all(&hidden).unwrap();
+        #[cfg(unix)]
+        {
+            std::os::unix::fs::symlink(&mine, &hidden).unwrap();
+            assert!(refused(), "a link to a folder");
+            fs::remove_file(&hidden).unwrap();
+            let staging = Staging::begin(&out, false).unwrap();
+            fs::remove_file(hidden.join(LOCK_FILE)).unwrap();
+            drop(staging);
+            fs::create_dir(&hidden).unwrap();
+            fs::write(mine.join("lock"), MARK).unwrap();
+            std::os::unix::fs::symlink(mine.join("lock"), hidden.join(LOCK_FILE)).unwrap();
+            assert!(refused(), "a lock that is a link");
+        }
+        assert_eq!(fs::read(mine.join("thesis.txt")).unwrap(), b"years");
     }
 
     #[test]

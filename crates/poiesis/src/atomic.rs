@@ -26,11 +26,22 @@ pub fn sweep(folder: &Path) -> Result<()> {
     for entry in fs::read_dir(folder).map_err(Error::io("read", folder))? {
         let path = entry.map_err(Error::io("read", folder))?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        if name.starts_with('.') && name.ends_with(".tmp") {
+        let is_file = fs::symlink_metadata(&path).is_ok_and(|found| found.is_file());
+        if is_file && is_temporary(&name) {
             fs::remove_file(&path).map_err(Error::io("remove", &path))?;
         }
     }
     Ok(())
+}
+
+/// Whether a name is `.NAME.PROCESS-COUNT.tmp`.
+fn is_temporary(name: &str) -> bool {
+    let numbers = name.strip_prefix('.').and_then(|name| name.strip_suffix(".tmp")).and_then(|name| {
+        let (_, numbers) = name.rsplit_once('.')?;
+        numbers.split_once('-')
+    });
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    numbers.is_some_and(|(process, count)| digits(process) && digits(count))
 }
 
 /// A file being written. It gets its name on [`AtomicFile::commit`], and is removed when it is dropped before that.
@@ -51,15 +62,16 @@ impl AtomicFile {
         let folder = folder_of(target);
         fs::create_dir_all(folder).map_err(Error::io("make the folder", folder))?;
         let name = target.file_name().unwrap_or_default().to_string_lossy();
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let temporary = folder.join(format!(".{name}.{}-{count}.tmp", process::id()));
-        let file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .open(&temporary)
-            .map_err(Error::io("write", target))?;
-        Ok(Self { target: target.to_owned(), temporary, file: Some(file) })
+        loop {
+            let count = COUNT.fetch_add(1, Ordering::Relaxed);
+            let temporary = folder.join(format!(".{name}.{}-{count}.tmp", process::id()));
+            // Never something that is there: it may be a link to a file that is not ours.
+            match OpenOptions::new().write(true).create_new(true).open(&temporary) {
+                Ok(file) => return Ok(Self { target: target.to_owned(), temporary, file: Some(file) }),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(Error::io("write", target)(error)),
+            }
+        }
     }
 
     /// Syncs the file to the disk and gives it its name, replacing what was there.
@@ -142,12 +154,32 @@ mod tests {
     #[test]
     fn what_a_kill_left_is_swept_away_and_nothing_else() {
         let folder = tempfile::tempdir().unwrap();
-        let names = [".run.json.17-0.tmp", "run.json", ".hidden", "notes.tmp"];
+        let names = [".run.json.17-0.tmp", "run.json", ".hidden", "notes.tmp", ".mine.tmp"];
         names.iter().for_each(|name| fs::write(folder.path().join(name), "").unwrap());
+        fs::create_dir(folder.path().join(".folder.1-2.tmp")).unwrap();
         sweep(folder.path()).unwrap();
         let left = |name: &&str| folder.path().join(name).exists();
-        assert_eq!(names.iter().filter(|name| left(name)).count(), 3);
+        assert_eq!(names.iter().filter(|name| left(name)).count(), 4);
+        assert!(folder.path().join(".folder.1-2.tmp").exists());
         assert!(!folder.path().join(names[0]).exists());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_in_the_way_is_not_followed() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mine, path) = (folder.path().join("mine"), folder.path().join("run.json"));
+        fs::write(&mine, "years").unwrap();
+        // Whatever other tests count meanwhile, one of these names is next.
+        for count in 0..2000 {
+            let name = format!(".run.json.{}-{count}.tmp", process::id());
+            std::os::unix::fs::symlink(&mine, folder.path().join(name)).unwrap();
+        }
+        write(&path, b"new").unwrap();
+        assert_eq!(
+            [fs::read(&mine).unwrap(), fs::read(&path).unwrap()],
+            [b"years".to_vec(), b"new".to_vec()]
+        );
     }
 
     #[test]

@@ -26,8 +26,9 @@ use crate::render::{Meter, count, duration, exists, facts, failure, json, result
   poiesis decompress letter.poi --model runs/transformer-novels
 
 The likelier a file is under the model, the smaller it becomes. The archive can only be opened with exactly the \
-weights it was made with, so keep the run. Images are restored as PNG files with the same pixels, texts byte for \
-byte. Any number of threads gives the same archive.")]
+weights it was made with, so keep the run. Texts and sounds come back byte for byte, images with the same pixels and \
+whatever else their PNG files hold, such as colour profiles. Paths are kept, as tar does. Any number of threads gives \
+the same archive.")]
 pub(crate) struct Compress {
     /// Files of the model's kind: PNG images of its size, texts, or 16-bit WAV files of its rate.
     files: Vec<PathBuf>,
@@ -122,6 +123,6 @@ impl Compress {
         let view = self.data.open(trained)?.require(split)?;
         let images = self.images.unwrap_or(view.len()).min(view.len());
         let content = (0..images).flat_map(|index| view.image(index)).copied().collect();
-        Ok(vec![Document { name: split.to_string(), content }])
+        Ok(vec![Document { name: split.to_string(), content, chunks: Vec::new() }])
     }
 }

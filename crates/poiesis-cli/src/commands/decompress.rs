@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use clap::Args;
-use poiesis::apply::compress::{Archive, decompress};
+use poiesis::apply::compress::{Archive, decompress, output_files};
 use poiesis::error::in_bytes;
 
 use crate::args::WhichWeights;
@@ -53,8 +53,7 @@ impl Decompress {
         let meter = Meter::new("decompressing", "values", None, false);
         let documents = decompress(&trained, &archive, &mut |done, total| meter.at(done, Some(total)))?;
         let seconds = meter.end();
-        let files = documents.iter().map(|document| document.files(&self.out, &trained.spec));
-        let files: Vec<_> = files.collect::<Result<Vec<_>, _>>()?.concat();
+        let files = output_files(&documents, &self.out, &trained.spec)?;
         if let Some(file) = files.iter().find(|file| file.path.exists() && !self.force) {
             return Err(exists(&file.path, "--out"));
         }

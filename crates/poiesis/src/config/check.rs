@@ -21,9 +21,8 @@ pub trait Settings: Default + Serialize + DeserializeOwned {
 ///
 /// [`Error::InvalidValue`] for one fault, [`Error::InvalidValues`] for several.
 pub fn check(name: &str, settings: &impl Settings) -> Result<()> {
-    let (section, values) = (format!("{name}."), to_table(settings)?);
-    let mut faults = Faults { section, values, found: Vec::new() };
-    settings.check(&mut faults);
+    let mut faults = Faults::default();
+    settings.check(faults.section(name, to_table(settings)?));
     faults.into_result()
 }
 
@@ -35,7 +34,22 @@ pub struct Faults {
     found: Vec<Fault>,
 }
 
+/// The largest size of a network, of a batch or of a set of samples. Products of a few of them can still be counted.
+const LARGEST: i64 = 1 << 20;
+
 impl Faults {
+    /// Makes `name`, with these values, the section that faults are added for.
+    pub fn section(&mut self, name: &str, values: toml::Table) -> &mut Faults {
+        self.section = format!("{name}.");
+        self.values = values;
+        self
+    }
+
+    /// Adds faults with full keys.
+    pub fn extend(&mut self, faults: Vec<Fault>) {
+        self.found.extend(faults);
+    }
+
     /// Adds a fault.
     pub fn add(&mut self, key: &str, value: impl Display, reason: &str, remedy: &str) {
         self.found.push(Fault {
@@ -61,9 +75,11 @@ impl Faults {
         }
     }
 
-    /// Adds a fault for each size that is 0; panics as [`numbers`](Faults::numbers) does.
+    /// Adds a fault for each size that is 0, or more than any machine can hold; panics as [`numbers`](Faults::numbers) does.
     pub fn positive(&mut self, keys: &[&str]) {
-        self.numbers(keys, |size| size > 0, "a network needs at least one", "give a positive number");
+        self.numbers(keys, |size| size > 0, "there must be at least one", "give a positive number");
+        let remedy = format!("give at most {LARGEST}");
+        self.numbers(keys, |size| size <= LARGEST, "it is more than any machine can hold", &remedy);
     }
 
     /// Adds a fault for levels of an image's values that a byte does not have; panics as [`numbers`](Faults::numbers) does.

@@ -112,7 +112,6 @@ pub fn resolve(defaults: &Defaults, layers: &[Layer]) -> Result<Resolved> {
         insert(&mut table, key, value.clone());
     }
     let config = RunConfig::from_table(table)?;
-    config.check()?;
     let origins = values.into_iter().map(|(key, value, origin)| (key, value.to_string(), origin)).collect();
     Ok(Resolved { config, origins })
 }

@@ -127,41 +127,18 @@ impl RunConfig {
         })
     }
 
-    /// Returns an error for values that are invalid for every run.
-    fn check(&self) -> Result<()> {
+    /// Checks every section, the model's own as `settings`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidValue`] for one fault, [`Error::InvalidValues`] for several.
+    pub fn check(&self, settings: &impl Settings) -> Result<()> {
         let mut faults = Faults::default();
-        let train = &self.train;
-        let positive = [
-            ("train.steps", train.steps),
-            ("train.batch_size", train.batch_size as u64),
-            ("train.checkpoint_every", train.checkpoint_every),
-            ("train.keep_checkpoints", train.keep_checkpoints as u64),
-            ("train.log_every", train.log_every),
-            ("train.sample_count", train.sample_count as u64),
-        ];
-        for (key, value) in positive {
-            if value == 0 {
-                faults.add(key, value, "there must be at least one", "give at least 1");
-            }
-        }
-        if !(0.0..1.0).contains(&train.ema_decay) {
-            faults.add(
-                "train.ema_decay",
-                train.ema_decay,
-                "it is the decay of a moving average",
-                "give 0 to 0.9999",
-            );
-        }
-        if !(0.0..1.0).contains(&self.data.holdout) {
-            faults.add(
-                "data.holdout",
-                self.data.holdout,
-                "it is a fraction of the examples",
-                "give 0 to 0.5",
-            );
-        }
-        faults.into_result()?;
-        self.optimizer.check()
+        self.train.check(faults.section("train", to_table(&self.train)?));
+        self.data.check(faults.section("data", to_table(&self.data)?));
+        faults.extend(self.optimizer.faults());
+        settings.check(faults.section(&self.model, to_table(settings)?));
+        faults.into_result()
     }
 }
 

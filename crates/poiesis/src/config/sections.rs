@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Faults;
 use crate::error::{Error, Result};
 
 /// Where examples come from and how they are prepared: the `[data]` section.
@@ -65,6 +66,15 @@ impl Default for DataConfig {
     }
 }
 
+impl DataConfig {
+    /// Adds the faults of this section.
+    pub(super) fn check(&self, faults: &mut Faults) {
+        if !(0.0..1.0).contains(&self.holdout) {
+            faults.add("holdout", self.holdout, "it is a fraction of the examples", "give 0 to 0.5");
+        }
+    }
+}
+
 /// How a model is trained: the `[train]` section.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -111,6 +121,29 @@ impl Default for TrainConfig {
         }
     }
 }
+
+impl TrainConfig {
+    /// Adds the faults of this section.
+    pub(super) fn check(&self, faults: &mut Faults) {
+        faults.positive(&["batch_size", "keep_checkpoints", "sample_count"]);
+        let steps = ["steps", "checkpoint_every", "log_every"];
+        let reason = "it is a number of steps";
+        faults.numbers(&steps, |steps| (1..=MOST_STEPS).contains(&steps), reason, "give 1 to 10^12");
+        let (samples, remedy) = (["sample_frames", "sample_length"], format!("give at most {MOST_SAMPLES}"));
+        let reason = "it is more than anybody can look at";
+        faults.numbers(&samples, |most| most <= MOST_SAMPLES, reason, &remedy);
+        if !(0.0..1.0).contains(&self.ema_decay) {
+            let reason = "it is the decay of a moving average";
+            faults.add("ema_decay", self.ema_decay, reason, "give 0 to 0.9999");
+        }
+    }
+}
+
+/// More steps than any run takes, few enough that numbers of steps never overflow.
+const MOST_STEPS: i64 = 1_000_000_000_000;
+
+/// Most grids of samples in a run, and most tokens or frames of a sample.
+const MOST_SAMPLES: i64 = 100_000_000;
 
 /// How matrix products round their factors; see [`poiesis_kernels::Precision`]. Weights, gradients and sums are f32 with
 /// either.

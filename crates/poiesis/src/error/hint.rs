@@ -53,6 +53,7 @@ impl Error {
             Error::RunInUse { .. } => "wait for it or stop it, or give another folder",
             Error::Picture { .. } => "make it again, or give another file",
             Error::Sound { .. } => "convert it, or give another file",
+            Error::SameName { .. } => "give files with different paths, or make one archive for each",
             Error::ArchiveDamaged { .. } => "restore it from a backup",
             Error::RunData { .. } => "restore the data, or say where they are now",
             Error::NothingHeldOut { .. } => {

@@ -259,6 +259,15 @@ pub enum Error {
         reason: String,
     },
 
+    /// Two documents of an archive would become one file.
+    #[error(
+        "two documents are called {name}, or one would be a folder of the other, and one of them would be lost"
+    )]
+    SameName {
+        /// Their name.
+        name: String,
+    },
+
     /// An archive can only be opened with another model, or on another processor.
     #[error("the archive cannot be opened: {reason}")]
     ArchiveOfAnotherModel {

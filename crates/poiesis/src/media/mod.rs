@@ -1,12 +1,14 @@
 //! Examples of every kind: an image, a text, a sound, a point. [`Codec`] converts them to values of a model, and [`files`]
 //! reads and writes them.
 
+pub(crate) mod chunks;
 mod codec;
 pub mod files;
 mod json;
 mod lossless;
 mod sheet;
 
+pub use chunks::Chunk;
 pub use codec::Codec;
 pub use lossless::Framing;
 

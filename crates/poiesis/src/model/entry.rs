@@ -100,7 +100,7 @@ impl<M: Model> Of<M> {
 
     fn config(config: &RunConfig) -> Result<M::Config> {
         let model: M::Config = config.model()?;
-        config::check(M::ABOUT.name, &model)?;
+        config.check(&model)?;
         Ok(model)
     }
 }

@@ -36,7 +36,7 @@ impl Init {
         Init { seed: Some(seed), made: 0, device: device.clone() }
     }
 
-    /// Makes all parameters zero, for a network whose parameters will be loaded or only counted.
+    /// Makes all parameters zero, without memory for their values: for a network whose parameters will be loaded or only counted.
     pub fn blank(device: &Device) -> Init {
         Init { seed: None, made: 0, device: device.clone() }
     }
@@ -81,12 +81,21 @@ impl Init {
 
     /// Makes a parameter filled with `value`.
     pub fn constant<const D: usize>(&mut self, shape: [usize; D], value: f64) -> Param<Tensor<D>> {
+        if self.seed.is_none() {
+            return self.blank_parameter(shape);
+        }
         self.parameter(vec![value as f32; shape.iter().product()], shape)
     }
 
     fn generator(&mut self) -> Option<rng::Generator> {
         self.made += 1;
         self.seed.map(|seed| rng::generator(seed, "init", self.made - 1))
+    }
+
+    /// Zeros that share one place in memory.
+    fn blank_parameter<const D: usize>(&self, shape: [usize; D]) -> Param<Tensor<D>> {
+        let zero = Tensor::zeros([1; D], &self.device);
+        Param::initialized(ParamId::new(), zero.expand(shape))
     }
 
     fn parameter<const D: usize>(&self, values: Vec<f32>, shape: [usize; D]) -> Param<Tensor<D>> {

@@ -3,7 +3,7 @@
 use poiesis_kernels::OptimizerKind as UpdateKind;
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result};
+use crate::error::Fault;
 
 /// How weights are updated. All optimizers of a run use these settings; a model may change them for one of its networks.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -125,12 +125,8 @@ impl OptimizerConfig {
         matches!(self.kind, OptimizerKind::AdamW | OptimizerKind::RmsProp | OptimizerKind::Muon)
     }
 
-    /// Returns an error for invalid settings.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::InvalidValue`] with the key and its range.
-    pub fn check(&self) -> Result<()> {
+    /// The invalid settings, each with its key and its range.
+    pub fn faults(&self) -> Vec<Fault> {
         let decay_rates = [
             ("betas", self.betas[0]),
             ("betas", self.betas[1]),
@@ -148,28 +144,52 @@ impl OptimizerConfig {
             ("muon_learning_rate", self.muon_learning_rate),
             ("muon_weight_decay", self.muon_weight_decay),
         ];
-        let outside = |(key, value): (&str, f64), reason: &str, remedy: &str| Error::InvalidValue {
+        let rate = Range {
+            holds: |rate| (0.0..1.0).contains(&rate),
+            reason: "it is a decay rate",
+            remedy: "give 0 to below 1",
+        };
+        let fraction = Range {
+            holds: |part| (0.0..=1.0).contains(&part),
+            reason: "it is a fraction",
+            remedy: "give 0 to 1",
+        };
+        let size = Range {
+            holds: |size| size.is_finite() && size >= 0.0,
+            reason: "it must be finite and cannot be negative",
+            remedy: "give 0 or a positive number",
+        };
+        let factor = Range {
+            holds: |factor| factor > 0.0 && factor <= 1.0,
+            reason: "it multiplies the learning rate at every step",
+            remedy: "give 1, or slightly less",
+        };
+        let outside = [
+            rate.violated(&decay_rates),
+            fraction.violated(&fractions),
+            size.violated(&sizes),
+            factor.violated(&[("decay", self.decay)]),
+        ];
+        outside.concat()
+    }
+}
+
+/// Values that a setting can have.
+struct Range {
+    holds: fn(f64) -> bool,
+    reason: &'static str,
+    remedy: &'static str,
+}
+
+impl Range {
+    /// A fault for each setting that is outside.
+    fn violated(&self, settings: &[(&str, f64)]) -> Vec<Fault> {
+        let fault = |(key, value): &(&str, f64)| Fault {
             key: format!("optimizer.{key}"),
             value: value.to_string(),
-            reason: reason.into(),
-            remedy: remedy.into(),
+            reason: self.reason.into(),
+            remedy: self.remedy.into(),
         };
-        if let Some(&rate) = decay_rates.iter().find(|(_, rate)| !(0.0..1.0).contains(rate)) {
-            return Err(outside(rate, "it is a decay rate", "give 0 to below 1"));
-        }
-        if let Some(&part) = fractions.iter().find(|(_, part)| !(0.0..=1.0).contains(part)) {
-            return Err(outside(part, "it is a fraction", "give 0 to 1"));
-        }
-        if let Some(&size) = sizes.iter().find(|(_, size)| !(size.is_finite() && *size >= 0.0)) {
-            return Err(outside(size, "it cannot be negative", "give 0 or a positive number"));
-        }
-        if !(self.decay > 0.0 && self.decay <= 1.0) {
-            return Err(outside(
-                ("decay", self.decay),
-                "it multiplies the learning rate at every step",
-                "give 1, or slightly less",
-            ));
-        }
-        Ok(())
+        settings.iter().filter(|(_, value)| !(self.holds)(*value)).map(fault).collect()
     }
 }

@@ -28,7 +28,19 @@ impl Picture {
     /// [`Error::Picture`] when a side is beyond what the format allows.
     pub fn to_png(&self, parameters: Option<&Value>) -> Result<Vec<u8>> {
         let mut bytes = Vec::new();
-        self.encode_png(&mut bytes, parameters)
+        self.encode_png(&mut bytes, parameters, &[])
+            .map_err(|error| unusable("write", Path::new("PNG"), &error))?;
+        Ok(bytes)
+    }
+
+    /// Returns the picture as the bytes of a PNG file with more chunks, each a type of four letters, whether it comes after the pixels,
+    /// and its content.
+    ///
+    /// # Errors
+    /// [`Error::Picture`] when a side is beyond what the format allows.
+    pub(crate) fn to_png_with(&self, chunks: &[(&[u8], bool, &[u8])]) -> Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        self.encode_png(&mut bytes, None, chunks)
             .map_err(|error| unusable("write", Path::new("PNG"), &error))?;
         Ok(bytes)
     }
@@ -74,7 +86,12 @@ impl Picture {
         Ok((Self::new(width, height, channels, data), parameters))
     }
 
-    fn encode_png(&self, out: &mut Vec<u8>, parameters: Option<&Value>) -> Result<(), png::EncodingError> {
+    fn encode_png(
+        &self,
+        out: &mut Vec<u8>,
+        parameters: Option<&Value>,
+        chunks: &[(&[u8], bool, &[u8])],
+    ) -> Result<(), png::EncodingError> {
         let mut encoder = png::Encoder::new(out, side(self.width), side(self.height));
         encoder.set_color(color_type(self.channels));
         encoder.set_depth(png::BitDepth::Eight);
@@ -83,9 +100,21 @@ impl Picture {
             encoder.add_itxt_chunk(KEYWORD.to_owned(), parameters.to_string())?;
         }
         let mut writer = encoder.write_header()?;
+        for (kind, _, data) in chunks.iter().filter(|(_, after, _)| !after) {
+            writer.write_chunk(chunk_type(kind), data)?;
+        }
         writer.write_image_data(&self.data)?;
+        for (kind, _, data) in chunks.iter().filter(|(_, after, _)| *after) {
+            writer.write_chunk(chunk_type(kind), data)?;
+        }
         writer.finish()
     }
+}
+
+fn chunk_type(kind: &[u8]) -> png::chunk::ChunkType {
+    let mut letters = [0; 4];
+    letters.iter_mut().zip(kind).for_each(|(letter, &byte)| *letter = byte);
+    png::chunk::ChunkType(letters)
 }
 
 const KEYWORD: &str = "poiesis";

@@ -7,10 +7,10 @@ use std::path::Path;
 use burn::tensor::Device;
 use poiesis_collect::{Dataset, Options, VocabularyKind, collect};
 
-use super::{expect_exact_resume, image_spec, refusal, shapes};
+use super::{expect_exact_resume, image_spec, one_spec_of_each_kind, refusal, shapes};
 use crate::catalogue::expect_media;
 use crate::config::{Layer, RunConfig, resolve};
-use crate::data::{Content, DataSpec, MediaKind, PointShape, SoundShape, TextShape};
+use crate::data::{DataSpec, MediaKind};
 use crate::generate::{Chunk, Request, generate};
 use crate::media::{Clip, Media, files};
 use crate::model::{About, Entry, Model, Of, Session, Start, TrainedModel};
@@ -134,15 +134,8 @@ fn can_be_cancelled(model: &dyn TrainedModel, spec: &DataSpec) {
 
 /// Data of a kind that a model does not learn are refused, and the model is named.
 fn other_data_are_refused(entry: &dyn Entry) {
-    let text = TextShape { vocabulary: poiesis_collect::Vocabulary::Bytes, documents: false, lines: false };
-    let kinds = [
-        image_spec([16, 16, 3], 0),
-        DataSpec { content: Content::Text(text), classes: 0 },
-        DataSpec { content: Content::Sound(SoundShape { sample_rate: 8000, channels: 1 }), classes: 0 },
-        DataSpec { content: Content::Points(PointShape { dims: 2, columns: Vec::new() }), classes: 0 },
-    ];
     let learned = entry.about().media;
-    for spec in kinds.iter().filter(|spec| !learned.contains(&spec.media())) {
+    for spec in one_spec_of_each_kind().iter().filter(|spec| !learned.contains(&spec.media())) {
         let error = expect_media(entry, spec).unwrap_err().to_string();
         assert!(error.contains(entry.name()) && error.contains(spec.media().name()), "{error}");
     }

@@ -16,7 +16,9 @@ mod conforms;
 pub(crate) use conforms::expect_conforms;
 
 use crate::config::{Layer, resolve};
-use crate::data::{Content, DataSpec, Examples, ImageShape, Source as _, SourceOptions};
+use crate::data::{
+    Content, DataSpec, Examples, ImageShape, PointShape, SoundShape, Source as _, SourceOptions, TextShape,
+};
 use crate::model::{Entry as _, Learner, Model, Of, Session};
 use crate::nn::{Init, NamedVisitor, StateDict, StateTensor, visit_named};
 use crate::optim::OptimizerConfig;
@@ -131,6 +133,18 @@ pub(crate) fn refusal<M: Model>(config: &M::Config, spec: &DataSpec) -> String {
 /// Images of `[height, width, channels]` with `classes` classes.
 pub(crate) fn image_spec([height, width, channels]: [usize; 3], classes: usize) -> DataSpec {
     DataSpec { content: Content::Images(ImageShape { height, width, channels }), classes }
+}
+
+/// Data of every kind.
+pub(crate) fn one_spec_of_each_kind() -> [DataSpec; 4] {
+    let text = TextShape { vocabulary: poiesis_collect::Vocabulary::Bytes, documents: false, lines: false };
+    let contents = [
+        Content::Text(text),
+        Content::Sound(SoundShape { sample_rate: 8000, channels: 1 }),
+        Content::Points(PointShape { dims: 2, columns: Vec::new() }),
+    ];
+    let [text, sound, points] = contents.map(|content| DataSpec { content, classes: 0 });
+    [image_spec([16, 16, 3], 0), text, sound, points]
 }
 
 /// The largest difference, relative to the largest of `theirs`.

@@ -12,12 +12,13 @@ use crate::error::{Error, Result};
 /// [`Error::OutOfMemory`].
 pub(super) fn expect_room_for(parameters: usize, config: &TrainConfig, spec: &DataSpec) -> Result<()> {
     // A weight, its gradient, two moments and an average.
-    let of_weights = parameters * if config.ema_decay > 0.0 { 5 } else { 4 };
+    let of_weights = (parameters as u64).saturating_mul(if config.ema_decay > 0.0 { 5 } else { 4 });
     let of_example = match &spec.content {
         Content::Images(shape) => shape.dims(),
         Content::Text(_) | Content::Sound(_) | Content::Points(_) => 1,
     };
-    let needed = 4 * (of_weights as u64).saturating_add(config.batch_size as u64 * of_example as u64);
+    let of_batch = (config.batch_size as u64).saturating_mul(of_example as u64);
+    let needed = of_weights.saturating_add(of_batch).saturating_mul(4);
     // Where the system does not report free memory, there is no error.
     let Ok(mut system) = sysinfo::System::new() else { return Ok(()) };
     system.refresh_memory();

@@ -4,13 +4,20 @@ use poiesis_kernels::instruction_set;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::media::Framing;
+use crate::media::{Chunk, Framing};
 use crate::trained::Trained;
 
 /// The first bytes of an archive.
 const MAGIC: &[u8; 8] = b"POIESIS\n";
-/// The version of the format that is written and read.
-pub(super) const FORMAT: u32 = 1;
+/// Versions of the format that are read. Version 2 has chunks and names with folders; an archive that needs neither is written as
+/// version 1.
+const FORMATS: [u32; 2] = [1, 2];
+
+/// The first version of the format that can hold `entries`.
+pub(super) fn format_of(entries: &[EntryHeader]) -> u32 {
+    let second = |entry: &EntryHeader| !entry.chunks.is_empty() || entry.name.contains('/');
+    FORMATS[usize::from(entries.iter().any(second))]
+}
 
 /// The header of an archive.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -50,6 +57,9 @@ pub struct EntryHeader {
     /// For a text: its byte order mark and line ends.
     #[serde(default, flatten)]
     pub framing: Framing,
+    /// For an image or a sound: what else its file holds.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub chunks: Vec<Chunk>,
     /// The lengths of the sequences it was split into, as pairs: how many sequences, and how many values each has.
     pub sequences: Vec<(u32, u32)>,
 }
@@ -115,8 +125,8 @@ impl Archive {
         };
         let header: Header =
             serde_json::from_slice(header).map_err(|error| damaged(&format!("its header: {error}")))?;
-        if header.format != FORMAT {
-            let reason = format!("it has format {}, and this version reads format {FORMAT}", header.format);
+        if !FORMATS.contains(&header.format) {
+            let reason = format!("it has format {}, and this version reads formats 1 and 2", header.format);
             return Err(damaged(&reason));
         }
         let word = |four: &[u8]| u32::from_le_bytes([four[0], four[1], four[2], four[3]]);
@@ -146,7 +156,7 @@ mod tests {
     #[test]
     fn a_damaged_archive_is_never_read() {
         let header = Header {
-            format: FORMAT,
+            format: 1,
             model: "m".into(),
             run: "r".into(),
             step: 1,

@@ -6,90 +6,21 @@
 //! so that wrong content is never returned.
 
 mod archive;
+mod document;
 
-use std::path::{Path, PathBuf};
+use std::collections::BTreeSet;
 
 use poiesis_kernels::instruction_set;
 
 pub use archive::{Archive, EntryHeader, Header};
+pub use document::{Document, OutputFile, output_files};
 
-use archive::{FORMAT, damaged};
+use archive::damaged;
 
-use crate::atomic;
 use crate::coding;
-use crate::data::DataSpec;
 use crate::error::{Error, Result};
-use crate::media::{Codec, Media, files};
+use crate::media::Codec;
 use crate::trained::Trained;
-
-/// A document to compress.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Document {
-    /// The name of its file.
-    pub name: String,
-    /// Its bytes: a text as it is; the 8-bit values of one or several images of the model's shape, row by row; the 16-bit
-    /// samples of a clip, low byte first.
-    pub content: Vec<u8>,
-}
-
-impl Document {
-    /// Reads a file of the kind in `spec`: a PNG image, a text or a 16-bit WAV file.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`media::files::read`](files::read), and [`crate::Error::NotOfTheModel`] when an image is of another size.
-    pub fn read(path: &Path, spec: &DataSpec) -> Result<Document> {
-        let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
-        let media = files::read(path, spec)?;
-        let content = Codec::new(spec, None).content(&media, &name)?;
-        Ok(Document { name, content })
-    }
-
-    /// The files of the document in `folder`: one, or a folder of files for several images.
-    ///
-    /// # Errors
-    ///
-    /// [`crate::Error::Picture`] and [`crate::Error::Sound`] when a file cannot be made.
-    pub fn files(&self, folder: &Path, spec: &DataSpec) -> Result<Vec<OutputFile>> {
-        // A name with folders in it could point outside `folder`.
-        let name = Path::new(&self.name).file_name().unwrap_or("document".as_ref());
-        let all = Codec::new(spec, None).media_of_content(&self.content);
-        let single = all.len() == 1;
-        let ending = files::extension(spec);
-        let file = |(index, media): (usize, Media)| {
-            let path = match &media {
-                Media::Text(_) => folder.join(name),
-                _ if single => folder.join(name).with_extension(ending),
-                _ => folder.join(name).join(format!("{index:06}.{ending}")),
-            };
-            Ok(OutputFile { bytes: files::to_bytes(&media, spec, &path)?, path })
-        };
-        all.into_iter().enumerate().map(file).collect()
-    }
-}
-
-/// A file to write.
-#[derive(Clone, Debug)]
-pub struct OutputFile {
-    /// Its path.
-    pub path: PathBuf,
-    /// Its content.
-    pub bytes: Vec<u8>,
-}
-
-impl OutputFile {
-    /// Writes it atomically, making its parent folders.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Io`].
-    pub fn write(&self) -> Result<()> {
-        if let Some(folder) = self.path.parent() {
-            std::fs::create_dir_all(folder).map_err(Error::io("make", folder))?;
-        }
-        atomic::write(&self.path, &self.bytes)
-    }
-}
 
 /// The result of compressing.
 #[derive(Clone, Debug)]
@@ -110,7 +41,7 @@ pub struct Compressed {
 /// # Errors
 ///
 /// [`Error::MissingCapability`] when the model is not autoregressive; [`Error::NotOfTheModel`] when a document is not of
-/// the model's kind.
+/// the model's kind; [`Error::SameName`] when two documents have one name.
 pub fn compress(
     trained: &Trained,
     documents: &[Document],
@@ -119,6 +50,7 @@ pub fn compress(
 ) -> Result<Compressed> {
     let model = trained.autoregressive()?;
     let codec = Codec::new(&trained.spec, Some(model));
+    expect_different_names(documents)?;
     let (mut sequences, mut places, mut entries) = (Vec::new(), Vec::new(), Vec::new());
     for document in documents {
         let framing = codec.framing(&document.content);
@@ -129,6 +61,7 @@ pub fn compress(
             crc32c: crc32c::crc32c(&document.content),
             class,
             framing,
+            chunks: document.chunks.clone(),
             sequences: runs(read.iter().map(Vec::len)),
         });
         places.extend(codec.side_values(&document.content));
@@ -139,7 +72,7 @@ pub fn compress(
     let values = coding::encode(model, &sequences, &classes, &mut |done| progress(done as u64, total));
     let beside = coding::encode_uniform(places);
     let header = Header {
-        format: FORMAT,
+        format: archive::format_of(&entries),
         model: trained.entry.name().to_owned(),
         run: trained.info.id.clone(),
         step: trained.step,
@@ -202,9 +135,18 @@ pub fn decompress(
         if content.len() as u64 != entry.bytes || crc32c::crc32c(&content) != entry.crc32c {
             return Err(damaged(&format!("the content of `{}` does not match its checksum", entry.name)));
         }
-        documents.push(Document { name: entry.name.clone(), content });
+        documents.push(Document { name: entry.name.clone(), content, chunks: entry.chunks.clone() });
     }
     Ok(documents)
+}
+
+/// Returns an error for two documents of one name, before anything is computed: only one of them would come back.
+fn expect_different_names(documents: &[Document]) -> Result<()> {
+    let mut seen = BTreeSet::new();
+    match documents.iter().find(|document| !seen.insert(&document.name)) {
+        Some(document) => Err(Error::SameName { name: document.name.clone() }),
+        None => Ok(()),
+    }
 }
 
 /// Run-length encoding: each pair is a count and the number that is repeated.
