@@ -24,15 +24,14 @@ pub(crate) fn decode(encoded: &[u8], most: usize) -> Result<Clip, String> {
     // What is left of a frame at the end of a recording was never heard.
     let whole = &data[..data.len() / frame * frame];
     for bytes in whole.chunks_exact(format.container) {
+        let number = low_first(bytes);
         match (format.float, bytes.len()) {
-            (true, 4) => samples.push_float(f64::from(f32::from_bits(low_first(bytes) as u32)))?,
-            (true, _) => samples.push_float(f64::from_bits(low_first(bytes)))?,
-            // The highest bits of a container are used; those of a single byte have no sign.
-            (false, 1) => {
-                samples.push_whole((i32::from(bytes[0]) - 128) >> (8 - format.valid), format.valid)?
-            }
-            (false, bytes_each) => {
-                let highest = (low_first(bytes) << (32 - 8 * bytes_each)) as u32 as i32;
+            (true, 4) => samples.push_float(f64::from(f32::from_bits(number as u32)))?,
+            (true, _) => samples.push_float(f64::from_bits(number))?,
+            (false, length) => {
+                // A single byte has no sign; its middle is 128.
+                let number = if length == 1 { number ^ 0x80 } else { number };
+                let highest = (number << (32 - 8 * length)) as u32 as i32;
                 samples.push_whole(highest >> (32 - format.valid), format.valid)?;
             }
         }

@@ -37,6 +37,9 @@ pub struct Faults {
 /// The largest size of a network, of a batch or of a set of samples. Products of a few of them can still be counted.
 const LARGEST: i64 = 1 << 20;
 
+/// The largest number of layers.
+const DEEPEST: i64 = 1000;
+
 impl Faults {
     /// Makes `name`, with these values, the section that faults are added for.
     pub fn section(&mut self, name: &str, values: toml::Table) -> &mut Faults {
@@ -80,6 +83,30 @@ impl Faults {
         self.numbers(keys, |size| size > 0, "there must be at least one", "give a positive number");
         let remedy = format!("give at most {LARGEST}");
         self.numbers(keys, |size| size <= LARGEST, "it is more than any machine can hold", &remedy);
+    }
+
+    /// Adds a fault for each number of layers that is 0, or more than anybody could train; panics as [`numbers`](Faults::numbers) does.
+    pub fn depths(&mut self, keys: &[&str]) {
+        let reason = "a network needs at least one layer, and nobody has trained so many";
+        self.numbers(keys, |depth| (1..=DEEPEST).contains(&depth), reason, &format!("give 1 to {DEEPEST}"));
+    }
+
+    /// Adds a fault for each whole number of the section that is more than any machine can hold, unless its key has one already.
+    pub(super) fn astronomic(&mut self) {
+        let numbers = self.values.iter().filter_map(|(key, value)| Some((key.clone(), value.as_integer()?)));
+        let large: Vec<String> = numbers.filter(|(_, value)| *value > LARGEST).map(|(key, _)| key).collect();
+        for key in large {
+            let full = format!("{}{key}", self.section);
+            if !self.found.iter().any(|fault| fault.key == full) {
+                let remedy = format!("give at most {LARGEST}");
+                self.numbers(
+                    &[&key],
+                    |size| size <= LARGEST,
+                    "it is more than any machine can hold",
+                    &remedy,
+                );
+            }
+        }
     }
 
     /// Adds a fault for levels of an image's values that a byte does not have; panics as [`numbers`](Faults::numbers) does.

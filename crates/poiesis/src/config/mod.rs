@@ -138,6 +138,7 @@ impl RunConfig {
         self.data.check(faults.section("data", to_table(&self.data)?));
         faults.extend(self.optimizer.faults());
         settings.check(faults.section(&self.model, to_table(settings)?));
+        faults.astronomic();
         faults.into_result()
     }
 }

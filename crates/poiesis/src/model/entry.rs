@@ -126,7 +126,7 @@ impl<M: Model> Entry for Of<M> {
     }
 
     fn parameters(&self, config: &RunConfig, spec: &DataSpec) -> Result<Vec<(String, usize)>> {
-        let model = M::new(&Self::config(config)?, spec, &mut Init::blank(&Device::flex()))?;
+        let model = M::new(&Self::config(config)?, spec, &mut Init::counting())?;
         Ok(parameters_by_part(&model))
     }
 

@@ -26,6 +26,8 @@ pub enum Initializer {
 pub struct Init {
     /// Without a seed nothing is drawn.
     seed: Option<u64>,
+    /// Whether the network will only be counted.
+    counting: bool,
     made: u64,
     device: Device,
 }
@@ -33,12 +35,17 @@ pub struct Init {
 impl Init {
     /// Initialises from `seed`. Networks of the same run use different seeds, or share one `Init`.
     pub fn new(seed: u64, device: &Device) -> Init {
-        Init { seed: Some(seed), made: 0, device: device.clone() }
+        Init { seed: Some(seed), counting: false, made: 0, device: device.clone() }
     }
 
-    /// Makes all parameters zero, without memory for their values: for a network whose parameters will be loaded or only counted.
+    /// Makes all parameters zero, without memory for their values: for a network whose parameters will be loaded.
     pub fn blank(device: &Device) -> Init {
-        Init { seed: None, made: 0, device: device.clone() }
+        Init { seed: None, counting: false, made: 0, device: device.clone() }
+    }
+
+    /// Makes no values at all: for a network that will only be counted, of any size.
+    pub fn counting() -> Init {
+        Init { counting: true, ..Init::blank(&Device::flex()) }
     }
 
     /// The device on which parameters are made.
@@ -87,6 +94,14 @@ impl Init {
         self.parameter(vec![value as f32; shape.iter().product()], shape)
     }
 
+    /// Makes a tensor that is no parameter, such as a mask, from its values.
+    pub fn fixed<const D: usize>(&self, shape: [usize; D], values: impl FnOnce() -> Vec<f32>) -> Tensor<D> {
+        if self.counting {
+            return Tensor::<D>::zeros([1; D], &self.device).expand(shape);
+        }
+        Tensor::from_data(TensorData::new(values(), shape), &self.device)
+    }
+
     fn generator(&mut self) -> Option<rng::Generator> {
         self.made += 1;
         self.seed.map(|seed| rng::generator(seed, "init", self.made - 1))
@@ -94,7 +109,7 @@ impl Init {
 
     /// Zeros that share one place in memory.
     fn blank_parameter<const D: usize>(&self, shape: [usize; D]) -> Param<Tensor<D>> {
-        let zero = Tensor::zeros([1; D], &self.device);
+        let zero = Tensor::<D>::zeros([1; D], &self.device);
         Param::initialized(ParamId::new(), zero.expand(shape))
     }
 

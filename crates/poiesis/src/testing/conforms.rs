@@ -10,7 +10,7 @@ use poiesis_collect::{Dataset, Options, VocabularyKind, collect};
 use super::{expect_exact_resume, image_spec, one_spec_of_each_kind, refusal, shapes};
 use crate::catalogue::expect_media;
 use crate::config::{Layer, RunConfig, resolve};
-use crate::data::{DataSpec, MediaKind};
+use crate::data::{DataSpec, MediaKind, SoundShape};
 use crate::generate::{Chunk, Request, generate};
 use crate::media::{Clip, Media, files};
 use crate::model::{About, Entry, Model, Of, Session, Start, TrainedModel};

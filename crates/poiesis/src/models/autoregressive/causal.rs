@@ -6,7 +6,7 @@
 use std::ops::Range;
 
 use burn::module::{Module, Param};
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::Tensor;
 use poiesis_kernels::{ConvOptions, conv2d, linear};
 
 use crate::nn::{Activation, Init, Initializer, activate};
@@ -119,11 +119,13 @@ impl MaskedConv2d {
                 from < to || (from == to && kernel.mask == Mask::B)
             };
             let element = inputs * outputs;
-            let mut mask = vec![1.0; height * width * element];
-            for (place, factor) in mask[(active - 1) * element..active * element].iter_mut().enumerate() {
-                *factor = f32::from(passes(place / outputs, place % outputs));
-            }
-            Tensor::from_data(TensorData::new(mask, shape), init.device())
+            init.fixed(shape, || {
+                let mut mask = vec![1.0; height * width * element];
+                for (place, factor) in mask[(active - 1) * element..active * element].iter_mut().enumerate() {
+                    *factor = f32::from(passes(place / outputs, place % outputs));
+                }
+                mask
+            })
         });
         MaskedConv2d { weight, bias: init.constant([outputs], 0.0), mask, options }
     }

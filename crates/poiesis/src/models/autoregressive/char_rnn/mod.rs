@@ -89,7 +89,8 @@ impl Default for CharRnnConfig {
 
 impl Settings for CharRnnConfig {
     fn check(&self, faults: &mut Faults) {
-        faults.positive(&["layers", "width", "context"]);
+        faults.positive(&["width", "context"]);
+        faults.depths(&["layers"]);
         faults.levels_of_bytes("levels");
         faults.dropout("dropout", self.dropout);
     }

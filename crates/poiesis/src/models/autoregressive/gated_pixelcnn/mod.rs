@@ -74,7 +74,7 @@ impl Default for GatedPixelCnnConfig {
 
 impl Settings for GatedPixelCnnConfig {
     fn check(&self, faults: &mut Faults) {
-        faults.positive(&["layers"]);
+        faults.depths(&["layers"]);
         check_kernels(faults);
     }
 }

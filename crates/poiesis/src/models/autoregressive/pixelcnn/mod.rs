@@ -65,6 +65,12 @@ impl Default for PixelCnnConfig {
 
 impl Settings for PixelCnnConfig {
     fn check(&self, faults: &mut Faults) {
+        faults.numbers(
+            &["blocks"],
+            |blocks| blocks <= 1000,
+            "nobody has trained so many",
+            "give at most 1000",
+        );
         check_kernels(faults);
     }
 }

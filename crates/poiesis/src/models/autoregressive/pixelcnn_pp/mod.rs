@@ -75,7 +75,8 @@ impl Default for PixelCnnPpConfig {
 
 impl Settings for PixelCnnPpConfig {
     fn check(&self, faults: &mut Faults) {
-        faults.positive(&["width", "blocks", "mixtures"]);
+        faults.positive(&["width", "mixtures"]);
+        faults.depths(&["blocks"]);
         faults.dropout("dropout", self.dropout);
     }
 }

@@ -87,7 +87,7 @@ impl Default for PixelRnnConfig {
 
 impl Settings for PixelRnnConfig {
     fn check(&self, faults: &mut Faults) {
-        faults.positive(&["layers"]);
+        faults.depths(&["layers"]);
     }
 }
 

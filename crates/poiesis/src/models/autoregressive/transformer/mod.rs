@@ -98,7 +98,8 @@ impl TransformerConfig {
 
 impl Settings for TransformerConfig {
     fn check(&self, faults: &mut Faults) {
-        faults.positive(&["context", "width", "layers", "heads"]);
+        faults.positive(&["context", "width", "heads"]);
+        faults.depths(&["layers"]);
         if self.heads > 0 && !self.width.is_multiple_of(2 * self.heads) {
             let reason = format!("{} heads do not divide a width of {} evenly", self.heads, self.width);
             faults.add("heads", self.heads, &reason, "give a width that is an even multiple of the heads");

@@ -81,7 +81,8 @@ impl WaveNetConfig {
 
 impl Settings for WaveNetConfig {
     fn check(&self, faults: &mut Faults) {
-        faults.positive(&["stacks", "layers", "width", "skip", "mixtures"]);
+        faults.positive(&["width", "skip", "mixtures"]);
+        faults.depths(&["stacks", "layers"]);
         if self.layers > 20 {
             let reason = "the dilation doubles with each layer of a stack";
             faults.add("layers", self.layers, reason, "set at most 20, and more stacks");

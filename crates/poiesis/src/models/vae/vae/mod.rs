@@ -105,7 +105,8 @@ impl Default for VaeConfig {
 
 impl Settings for VaeConfig {
     fn check(&self, faults: &mut Faults) {
-        faults.positive(&["latent_dim", "hidden_dim", "layers", "width"]);
+        faults.positive(&["latent_dim", "hidden_dim", "width"]);
+        faults.depths(&["layers"]);
     }
 }
 
