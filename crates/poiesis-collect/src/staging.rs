@@ -213,6 +213,7 @@ mod tests {
         drop(first);
         // A killed process leaves its files but not its lock.
         fs::create_dir_all(folder.join("inner")).unwrap();
+        fs::write(folder.join(LOCK_FILE), MARK).unwrap();
         fs::write(folder.join("train-00000.safetensors"), "half").unwrap();
         let second = Staging::begin(&out, false).unwrap();
         assert_eq!(fs::read_dir(second.folder()).unwrap().count(), 1);

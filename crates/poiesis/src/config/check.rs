@@ -91,6 +91,12 @@ impl Faults {
         self.numbers(keys, |depth| (1..=DEEPEST).contains(&depth), reason, &format!("give 1 to {DEEPEST}"));
     }
 
+    /// The same for layers that there may be none of.
+    pub fn depths_or_none(&mut self, keys: &[&str]) {
+        let reason = "nobody has trained so many layers";
+        self.numbers(keys, |depth| depth <= DEEPEST, reason, &format!("give at most {DEEPEST}"));
+    }
+
     /// Adds a fault for each whole number of the section that is more than any machine can hold, unless its key has one already.
     pub(super) fn astronomic(&mut self) {
         let numbers = self.values.iter().filter_map(|(key, value)| Some((key.clone(), value.as_integer()?)));

@@ -125,10 +125,18 @@ impl Default for TrainConfig {
 impl TrainConfig {
     /// Adds the faults of this section.
     pub(super) fn check(&self, faults: &mut Faults) {
-        faults.positive(&["batch_size", "keep_checkpoints", "sample_count"]);
+        let counts = ["batch_size", "keep_checkpoints", "sample_count"];
+        let remedy = format!("give at least 1, and at most {MOST_EXAMPLES}");
+        let reason = "no machine can hold so many, and one is needed";
+        faults.numbers(&counts, |count| (1..=MOST_EXAMPLES).contains(&count), reason, &remedy);
         let steps = ["steps", "checkpoint_every", "log_every"];
         let reason = "it is a number of steps";
-        faults.numbers(&steps, |steps| (1..=MOST_STEPS).contains(&steps), reason, "give 1 to 10^12");
+        faults.numbers(
+            &steps,
+            |steps| (1..=MOST_STEPS).contains(&steps),
+            reason,
+            "give at least 1, and at most 10^12",
+        );
         let (samples, remedy) = (["sample_frames", "sample_length"], format!("give at most {MOST_SAMPLES}"));
         let reason = "it is more than anybody can look at";
         faults.numbers(&samples, |most| most <= MOST_SAMPLES, reason, &remedy);
@@ -141,6 +149,9 @@ impl TrainConfig {
 
 /// More steps than any run takes, few enough that numbers of steps never overflow.
 const MOST_STEPS: i64 = 1_000_000_000_000;
+
+/// More examples than fit into any batch, few enough that their values can be counted.
+const MOST_EXAMPLES: i64 = 1 << 32;
 
 /// Most grids of samples in a run, and most tokens or frames of a sample.
 const MOST_SAMPLES: i64 = 100_000_000;
