@@ -1,5 +1,5 @@
-//! What archives and arrays are in the wild: names with dots, names with backslashes, files beside themselves packed, values of few
-//! levels. Each is read as it was meant, and what was done is noted.
+//! Archives and arrays as people have them: names with dots or backslashes, files next to their own .gz, arrays of few levels. Each
+//! is read as intended, with a note.
 
 mod common;
 
@@ -127,7 +127,7 @@ fn files_beside_themselves_packed_are_read_once() {
     let dataset = packed(&root.path().join("idx"), &all()).unwrap();
     let card = dataset.card();
     assert_eq!((card.count(Split::Train), card.count(Split::Test), card.classes.len()), (4, 4, 2));
-    assert!(noted(&dataset, "2 files are other ones, packed, and were left alone"), "{:?}", card.notes);
+    assert!(noted(&dataset, "2 files are gzipped copies of others and are not read twice"), "{:?}", card.notes);
 
     for (name, bytes) in [("a.txt", "hello"), ("b/a.txt", "you"), ("c.txt", "there")] {
         write(root.path(), &format!("text/{name}"), bytes.as_bytes());
@@ -137,7 +137,7 @@ fn files_beside_themselves_packed_are_read_once() {
     let dataset = packed(&root.path().join("text"), &all()).unwrap();
     assert_eq!((dataset.card().total(), dataset.card().duplicates), (4, 0));
     assert!(
-        noted(&dataset, "1 file is another one, packed, and was left alone"),
+        noted(&dataset, "1 file is a gzipped copy of another and is not read twice"),
         "{:?}",
         dataset.card().notes
     );

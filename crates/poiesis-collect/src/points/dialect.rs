@@ -1,4 +1,4 @@
-//! How a table of numbers is written, found out from its first lines.
+//! The dialect of a table of numbers, detected from its first lines.
 
 use std::borrow::Cow;
 
@@ -24,8 +24,8 @@ pub(super) struct Dialect {
 type Table = Vec<Vec<String>>;
 
 impl Dialect {
-    /// Finds out how a table is written from its first lines, of which none is empty or a comment. The error says why it is no
-    /// table of points.
+    /// Detects the dialect from the first lines, none of which is empty or a comment. The error says why this is not a table of
+    /// points.
     pub(super) fn of(lines: &[Line]) -> Result<Dialect, String> {
         let readings = Separator::ALL.into_iter().flat_map(|separator| {
             let table = table(lines, separator);
@@ -63,7 +63,7 @@ impl Dialect {
         Ok(Dialect { separator, decimal, columns, header, names })
     }
 
-    /// What was found out, for the notes of a data set.
+    /// The dialect in words, for the notes of a data set.
     pub(super) fn describe(&self) -> String {
         let decimal = if self.decimal == Decimal::Comma { " and decimals by a comma" } else { "" };
         let names = match (self.header, self.names.is_empty()) {
@@ -92,7 +92,7 @@ fn decimals(separator: Separator) -> &'static [Decimal] {
     }
 }
 
-/// Whether nothing tells yet which mark decimals have.
+/// Whether the decimal mark is still unknown.
 fn without_decimals(separator: Separator, table: &[Vec<String>]) -> bool {
     let whole = |field: &String| number(field, Decimal::Either).is_none() || !field.contains(['.', ',']);
     separator != Separator::Comma && table.iter().flatten().all(whole)

@@ -6,7 +6,7 @@ use super::dialect::Dialect;
 use super::fields::{Splitter, number};
 use super::lines::{Line, Lines};
 
-/// Lines that are looked at to find out how a table is written, and their bytes.
+/// The most lines, and bytes of them, from which the dialect is detected.
 const LOOKED_AT: usize = 200;
 const LOOKED_AT_BYTES: usize = 1 << 20;
 /// Characters of a field that a message shows.
@@ -16,7 +16,7 @@ const SHOWN: usize = 40;
 pub(super) struct Table<'a> {
     pub(super) dialect: Dialect,
     lines: Lines<'a>,
-    /// Lines that were looked at and have not been read as rows yet.
+    /// First lines that have not been read as rows yet.
     first: std::vec::IntoIter<Line>,
     splitter: Splitter,
     /// Values that were rounded because they have more digits than an f32 keeps.
@@ -26,18 +26,18 @@ pub(super) struct Table<'a> {
 /// A row with the number of its line, and the bytes of the line.
 pub(super) type Numbered = (u64, usize, Row);
 
-/// What became of a row.
+/// A row, read.
 pub(super) enum Row {
     /// Its coordinates.
     Point(Vec<f32>),
-    /// It has numbers where they belong, but not all are finite.
+    /// Its fields are numbers, but not all are finite.
     Missing(String),
     /// It is not a row of numbers.
     Other(String),
 }
 
 impl<'a> Table<'a> {
-    /// Begins to read a table; `None` if it has no rows. The error says why it is no table of points, or why it cannot be read.
+    /// Opens a table; `None` if it has no rows. The error says why it is not a table of points, or why it cannot be read.
     pub(super) fn open(reader: &'a mut dyn BufRead) -> Result<Option<Table<'a>>, String> {
         let mut lines = Lines::new(reader);
         let (mut first, mut bytes) = (Vec::new(), 0);

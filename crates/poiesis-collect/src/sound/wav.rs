@@ -1,5 +1,5 @@
-//! WAV: whole numbers and floating point in containers of 8 to 64 bits, also as programs write them that do not keep to the letter of
-//! the format: lengths that a pipe could not know, odd chunks without padding at the end, a frame that is cut.
+//! WAV: integers and floating point in containers of 8 to 64 bits, RF64 too. Common deviations from the format are accepted: unknown
+//! lengths from a pipe, a last odd chunk without padding, a cut last frame.
 
 use super::clip::{Clip, Samples};
 
@@ -21,7 +21,7 @@ pub(crate) fn decode(encoded: &[u8], most: usize) -> Result<Clip, String> {
     let format = Format::of(format)?;
     let mut samples = Samples::new(format.channels, most)?;
     let frame = format.container * usize::from(format.channels);
-    // What is left of a frame at the end of a recording was never heard.
+    // A partial frame at the end is left out.
     let whole = &data[..data.len() / frame * frame];
     for bytes in whole.chunks_exact(format.container) {
         let number = low_first(bytes);
@@ -44,7 +44,7 @@ fn low_first(bytes: &[u8]) -> u64 {
     bytes.iter().rev().fold(0, |number, &byte| number << 8 | u64::from(byte))
 }
 
-/// The chunks that matter.
+/// The chunks that are needed.
 struct Chunks<'a> {
     format: &'a [u8],
     data: &'a [u8],

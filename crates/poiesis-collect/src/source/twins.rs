@@ -64,8 +64,8 @@ fn hash(path: &str) -> u64 {
 pub(crate) fn packed_note(count: u64) -> Option<String> {
     match count {
         0 => None,
-        1 => Some("1 file is another one, packed, and was left alone".to_owned()),
-        n => Some(format!("{n} files are other ones, packed, and were left alone")),
+        1 => Some("1 file is a gzipped copy of another and is not read twice".to_owned()),
+        n => Some(format!("{n} files are gzipped copies of others and are not read twice")),
     }
 }
 
@@ -79,7 +79,7 @@ mod tests {
         let files = ["a/x.gz", "a/x", "b/x", "c.tar", "c.TGZ", "d.tar.gz", "d.tgz", "e.txt.gz"];
         let (kept, note) = without_packed(paths(&files));
         assert_eq!(kept, paths(&["a/x", "b/x", "c.tar", "d.tar.gz", "e.txt.gz"]));
-        assert_eq!(note.as_deref(), Some("3 files are other ones, packed, and were left alone"));
+        assert_eq!(note.as_deref(), Some("3 files are gzipped copies of others and are not read twice"));
         assert_eq!(without_packed(paths(&["a.gz", "b"])), (paths(&["a.gz", "b"]), None));
         let mut twins = Twins::default();
         ["a.txt.gz", "b/a.txt", "b/a.txt.gz", "c.csv"].iter().for_each(|path| twins.add(path));

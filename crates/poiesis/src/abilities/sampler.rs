@@ -1,4 +1,4 @@
-//! Drawing in a way of the model's own.
+//! A model's own way of sampling.
 
 use std::ops::{ControlFlow, Range};
 
@@ -7,23 +7,23 @@ use burn::tensor::{Device, Tensor, TensorData};
 use super::{Accepts, SamplingParams};
 use crate::rng;
 
-/// Draws examples in a way of its own, such as by diffusion.
+/// Samples in the model's own way, such as by diffusion.
 pub trait Sampler: Sync {
     /// What it accepts of a request.
     fn accepts(&self) -> Accepts;
 
-    /// Draws the examples that `draws` asks for, `[draws.count(), values]`: images row by row in [-1, 1], points as their coordinates.
-    /// Example *i* depends on `(seed, i)`, its class and the parameters alone.
+    /// Samples the requested examples, `[draws.count(), values]`: images row by row in [-1, 1], points as their coordinates.
+    /// Example *i* depends only on `(seed, i)`, its class and the parameters.
     ///
-    /// A sampler of several steps calls `on_step` after each, and breaks when that does: a request can then be followed, and cancelled
-    /// before it is done.
+    /// An iterative sampler calls `on_step` after each step, and stops when that returns `Break`, so that a request can be followed
+    /// and cancelled.
     fn sample(&self, draws: &Draws<'_>, on_step: &mut OnStep<'_>) -> ControlFlow<(), Tensor<2>>;
 }
 
-/// Takes how many of how many steps are done; it may ask to stop.
+/// Receives the steps done and the steps in all; it can stop the sampler.
 pub type OnStep<'s> = dyn FnMut(usize, usize) -> ControlFlow<()> + 's;
 
-/// The examples that a [`Sampler`] is asked for.
+/// The examples requested of a [`Sampler`].
 #[derive(Clone, Debug)]
 pub struct Draws<'a> {
     /// Seed of the sequence of examples.
@@ -32,9 +32,9 @@ pub struct Draws<'a> {
     pub indices: Range<u64>,
     /// The class of each, for a model that is conditioned on classes.
     pub classes: &'a [Option<u32>],
-    /// How they are drawn; what the sampler does not accept is not given.
+    /// Sampling parameters, only those that the sampler accepts.
     pub params: SamplingParams,
-    /// Where the model is.
+    /// The model's device.
     pub device: &'a Device,
 }
 
@@ -44,8 +44,7 @@ impl Draws<'_> {
         (self.indices.end - self.indices.start) as usize
     }
 
-    /// Noise from N(0, 1), `[count, dims]`, one stream of values for each purpose: row *i* depends on the seed, the purpose and the
-    /// number of its example alone.
+    /// Noise from N(0, 1), `[count, dims]`. Each row depends only on the seed, the purpose and the number of its example.
     ///
     /// # Panics
     ///

@@ -85,7 +85,7 @@ impl Faults {
         self.numbers(keys, |size| size <= LARGEST, "it is more than any machine can hold", &remedy);
     }
 
-    /// Adds a fault for each number of layers that is 0, or more than anybody could train; panics as [`numbers`](Faults::numbers) does.
+    /// Adds a fault for each number of layers that is 0, or more than can be trained; panics as [`numbers`](Faults::numbers) does.
     pub fn depths(&mut self, keys: &[&str]) {
         let reason = "a network needs at least one layer, and nobody has trained so many";
         self.numbers(keys, |depth| (1..=DEEPEST).contains(&depth), reason, &format!("give 1 to {DEEPEST}"));
