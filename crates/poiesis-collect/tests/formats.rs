@@ -127,7 +127,11 @@ fn files_beside_themselves_packed_are_read_once() {
     let dataset = packed(&root.path().join("idx"), &all()).unwrap();
     let card = dataset.card();
     assert_eq!((card.count(Split::Train), card.count(Split::Test), card.classes.len()), (4, 4, 2));
-    assert!(noted(&dataset, "2 files are gzipped copies of others and are not read twice"), "{:?}", card.notes);
+    assert!(
+        noted(&dataset, "2 files are gzipped copies of others and are not read twice"),
+        "{:?}",
+        card.notes
+    );
 
     for (name, bytes) in [("a.txt", "hello"), ("b/a.txt", "you"), ("c.txt", "there")] {
         write(root.path(), &format!("text/{name}"), bytes.as_bytes());
@@ -156,5 +160,5 @@ fn files_beside_themselves_packed_are_read_once() {
     write(root.path(), "tars/b.tgz", &gzip(&shards[1]));
     let dataset = packed(&root.path().join("tars"), &all()).unwrap();
     assert_eq!((dataset.card().total(), dataset.card().duplicates), (3, 0));
-    assert!(noted(&dataset, "1 file is another one, packed"), "{:?}", dataset.card().notes);
+    assert!(noted(&dataset, "1 file is a gzipped copy of another"), "{:?}", dataset.card().notes);
 }
