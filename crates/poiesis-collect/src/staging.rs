@@ -1,9 +1,10 @@
 //! Atomic output: a data set is written into a hidden folder next to its final place and renamed once it is whole.
 
 use std::fs::{self, File, TryLockError};
-use std::io;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::process;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::error::{Error, Result};
 
@@ -30,28 +31,33 @@ impl Staging {
                 io::Error::new(io::ErrorKind::InvalidInput, "it is not the name of a new folder"),
             )
         })?;
-        refuse_existing(out)?;
         let parent = out.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
         fs::create_dir_all(parent).map_err(|e| Error::write(parent, e))?;
         let mut hidden = std::ffi::OsString::from(".");
         hidden.push(name);
         hidden.push(".partial");
         let folder = parent.join(hidden);
-        let lock = lock_of(&folder)?;
         let path = folder.join(LOCK_FILE);
-        if wait {
-            lock.lock().map_err(|e| Error::write(&path, e))?;
-        } else {
-            lock.try_lock().map_err(|e| match e {
-                TryLockError::WouldBlock => Error::Busy { path: out.to_owned() },
-                TryLockError::Error(e) => Error::write(&path, e),
-            })?;
+        loop {
+            refuse_existing(out)?;
+            make(&folder)?;
+            let Some(lock) = open_lock(&folder)? else { continue };
+            if wait {
+                lock.lock().map_err(|e| Error::write(&path, e))?;
+            } else {
+                lock.try_lock().map_err(|e| match e {
+                    TryLockError::WouldBlock => Error::Busy { path: out.to_owned() },
+                    TryLockError::Error(e) => Error::write(&path, e),
+                })?;
+            }
+            // The process that held the lock may have renamed or removed the folder in the meantime.
+            if is_at(&lock, &path) {
+                let staging = Staging { out: out.to_owned(), folder, lock: Some(lock) };
+                refuse_existing(out)?;
+                staging.clear().map_err(|e| Error::write(&staging.folder, e))?;
+                return Ok(staging);
+            }
         }
-        let staging = Staging { out: out.to_owned(), folder, lock: Some(lock) };
-        // Who was waited for may have finished the very folder that was to be written.
-        refuse_existing(out)?;
-        staging.clear().map_err(|e| Error::write(&staging.folder, e))?;
-        Ok(staging)
     }
 
     /// Where to write.
@@ -62,11 +68,12 @@ impl Staging {
     /// Gives the finished folder its final name.
     pub(crate) fn commit(mut self) -> Result<()> {
         let finish = || {
-            fs::remove_file(self.folder.join(LOCK_FILE))?;
             if self.out.exists() {
                 fs::remove_dir(&self.out)?;
             }
+            // The lock goes last: a hidden folder always has one.
             fs::rename(&self.folder, &self.out)?;
+            fs::remove_file(self.out.join(LOCK_FILE))?;
             // The new name itself is only safe once the parent folder is.
             let parent = self.out.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
             File::open(parent).and_then(|folder| folder.sync_all()).or(Ok(()))
@@ -90,36 +97,24 @@ impl Staging {
     }
 }
 
-/// Opens the lock of the hidden folder, which is made if it is not there. A folder, link or file of that name that has not been made
-/// here is never touched.
-fn lock_of(folder: &Path) -> Result<File> {
-    make(folder)?;
-    let lock = folder.join(LOCK_FILE);
-    let is_own = fs::symlink_metadata(folder).is_ok_and(|found| found.is_dir())
-        && fs::symlink_metadata(&lock).is_ok_and(|found| found.is_file() && found.len() == MARK.len() as u64)
-        && fs::read(&lock).is_ok_and(|content| content == MARK);
-    if !is_own {
-        return Err(Error::NotOurs { path: folder.to_owned() });
-    }
-    // For writing, as some systems want for a lock, without changing what is there.
-    File::options().read(true).append(true).open(&lock).map_err(|e| Error::write(&lock, e))
-}
-
-/// Makes the hidden folder with its lock in it, both at once, unless something of that name is there.
+/// Makes the hidden folder with its lock in it, in one step, if there is nothing of that name or an empty folder.
 fn make(folder: &Path) -> Result<()> {
-    let mut new = folder.as_os_str().to_owned();
-    new.push(format!(".{}", process::id()));
-    let new = PathBuf::from(new);
-    let fail = |e| Error::write(&new, e);
-    if fs::symlink_metadata(folder).is_ok() {
+    let is_taken = match fs::symlink_metadata(folder) {
+        Ok(found) => {
+            !found.is_dir() || fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some())
+        }
+        Err(_) => false,
+    };
+    if is_taken {
         return Ok(());
     }
+    let new = unused(folder);
+    let fail = |e| Error::write(&new, e);
     fs::create_dir(&new).map_err(fail)?;
     let made = fs::write(new.join(LOCK_FILE), MARK).and_then(|()| fs::rename(&new, folder));
     if let Err(e) = made {
-        // Both were made just now.
-        let _ = fs::remove_file(new.join(LOCK_FILE));
-        let _ = fs::remove_dir(&new);
+        // This folder was made just now, by this process.
+        let _ = fs::remove_dir_all(&new);
         // Another process may have been faster.
         if fs::symlink_metadata(folder).is_err() {
             return Err(fail(e));
@@ -128,11 +123,68 @@ fn make(folder: &Path) -> Result<()> {
     Ok(())
 }
 
+/// A name next to the hidden folder that no other process uses.
+fn unused(folder: &Path) -> PathBuf {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    loop {
+        let mut name = folder.as_os_str().to_owned();
+        name.push(format!(".{}-{}", process::id(), COUNT.fetch_add(1, Ordering::Relaxed)));
+        if fs::symlink_metadata(&name).is_err() {
+            return name.into();
+        }
+    }
+}
+
+/// Opens the lock of the hidden folder; `None` if another process has removed it. A folder, link or file of that name that was not
+/// made here is an error, and is not touched.
+fn open_lock(folder: &Path) -> Result<Option<File>> {
+    let path = folder.join(LOCK_FILE);
+    let not_ours = || Error::NotOurs { path: folder.to_owned() };
+    let Ok(found) = fs::symlink_metadata(folder) else { return Ok(None) };
+    let is_lock = |lock: fs::Metadata| lock.is_file() && lock.len() == MARK.len() as u64;
+    if !found.is_dir() || !fs::symlink_metadata(&path).is_ok_and(is_lock) {
+        // A folder of ours has its lock as long as it has its name.
+        let is_unchanged = fs::symlink_metadata(folder).is_ok_and(|now| same_file(&found, &now));
+        return if is_unchanged { Err(not_ours()) } else { Ok(None) };
+    }
+    // For writing, which some systems require for a lock, without changing the content.
+    let mut file = match File::options().read(true).append(true).open(&path) {
+        Ok(file) => file,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(Error::write(&path, e)),
+    };
+    let mut content = Vec::new();
+    file.read_to_end(&mut content).map_err(|e| Error::write(&path, e))?;
+    if content == MARK { Ok(Some(file)) } else { Err(not_ours()) }
+}
+
+/// Whether an open file is still the one at `path`.
+fn is_at(file: &File, path: &Path) -> bool {
+    match (file.metadata(), fs::symlink_metadata(path)) {
+        (Ok(file), Ok(found)) => same_file(&file, &found),
+        _ => false,
+    }
+}
+
+#[cfg(unix)]
+fn same_file(a: &fs::Metadata, b: &fs::Metadata) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    (a.dev(), a.ino()) == (b.dev(), b.ino())
+}
+
+#[cfg(not(unix))]
+fn same_file(_: &fs::Metadata, _: &fs::Metadata) -> bool {
+    true
+}
+
 impl Drop for Staging {
     fn drop(&mut self) {
         if self.lock.is_some() {
-            // Nothing more can be done about what cannot be removed; the next run tries again.
-            let _ = fs::remove_dir_all(&self.folder);
+            // Nothing more can be done about what cannot be removed; the next run tries again. The folder is renamed before its lock
+            // is removed, so that a hidden folder always has one.
+            let removed = unused(&self.folder);
+            let _ = self.clear();
+            let _ = fs::rename(&self.folder, &removed).and_then(|()| fs::remove_dir_all(&removed));
         }
     }
 }
@@ -217,5 +269,30 @@ mod tests {
         fs::write(folder.join("train-00000.safetensors"), "half").unwrap();
         let second = Staging::begin(&out, false).unwrap();
         assert_eq!(fs::read_dir(second.folder()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn of_many_writers_that_wait_one_writes_and_the_others_find_it_done() {
+        let root = tempfile::tempdir().unwrap();
+        for round in 0..30 {
+            let out = root.path().join(format!("set{round}"));
+            let write = |gives_up: bool| match Staging::begin(&out, true) {
+                Ok(staging) if gives_up => drop(staging),
+                Ok(staging) => {
+                    fs::write(staging.folder().join("a"), "a").unwrap();
+                    staging.commit().unwrap();
+                }
+                Err(Error::OutputExists { .. }) => {}
+                Err(error) => panic!("{error}"),
+            };
+            std::thread::scope(|scope| {
+                (0..8).for_each(|i| _ = scope.spawn(move || write(i < 4)));
+            });
+            assert_eq!(fs::read_dir(&out).unwrap().count(), 1);
+            assert!(!root.path().join(format!(".set{round}.partial")).exists());
+        }
+        let hidden = |name: &str| name.starts_with('.');
+        let names = fs::read_dir(root.path()).unwrap().map(|entry| entry.unwrap().file_name());
+        assert!(!names.into_iter().any(|name| hidden(&name.to_string_lossy())), "nothing is left behind");
     }
 }

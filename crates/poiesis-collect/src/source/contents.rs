@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use glob::{MatchOptions, Pattern};
 
+use super::gzipped_copies::{GzippedCopies, gzipped_note};
 use super::names::{Names, Rules};
-use super::twins::{Twins, packed_note};
 use super::{Plan, split_of_name};
 use crate::decode::is_image_name;
 use crate::error::{Error, Result};
@@ -49,7 +49,7 @@ pub(crate) struct Contents {
     /// The names of images, sound, text and points.
     names: [Names; 4],
     others: u64,
-    twins: Twins,
+    gzipped: GzippedCopies,
     /// For each pattern, whether a file of that kind of content matches.
     matched: [Vec<bool>; 4],
     /// The splits that files name.
@@ -65,7 +65,7 @@ impl Contents {
             choices,
             names,
             others: 0,
-            twins: Twins::default(),
+            gzipped: GzippedCopies::default(),
             matched,
             named_splits: Default::default(),
         }
@@ -83,7 +83,7 @@ impl Contents {
         }
         self.named_splits[media as usize].insert(split_of_name(path));
         if matches!(media, Media::Text | Media::Points) {
-            self.twins.add(path);
+            self.gzipped.add(path);
         }
     }
 
@@ -123,9 +123,9 @@ impl Contents {
                 remedy: "leave it out, and classes come from folders",
             });
         }
-        let copies = self.twins.copies_of(media);
+        let copies = self.gzipped.copies_of(media);
         let mut notes = others_note(self.others + files - names.files, media);
-        notes.extend(packed_note(copies.len() as u64));
+        notes.extend(gzipped_note(copies.len() as u64));
         let plan = Plan {
             name,
             media,

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use flate2::read::MultiGzDecoder;
 
-use super::twins::without_packed;
+use super::gzipped_copies::without_gzipped_copies;
 use super::{
     FETCH, Halt, Item, Payload, Plan, Sink, Source, file_name, source_name, split_of, splits_differ,
 };
@@ -42,7 +42,7 @@ impl Idx {
     /// All IDX images among the files of a folder, with splits taken from their names.
     pub(crate) fn open(folder: &Path, files: &[PathBuf]) -> Result<Idx> {
         let images: Vec<_> = files.iter().filter(|file| is_images(file)).cloned().collect();
-        let (images, packed) = without_packed(images);
+        let (images, packed) = without_gzipped_copies(images);
         let mut idx = Self::plan_for(source_name(folder), &images.iter().collect::<Vec<_>>(), files)?;
         idx.plan.notes.extend(packed);
         Ok(idx)

@@ -5,6 +5,7 @@ mod archive;
 mod cifar;
 mod contents;
 mod folder;
+mod gzipped_copies;
 mod idx;
 mod labels;
 mod levels;
@@ -15,7 +16,7 @@ mod parquet;
 mod reader;
 mod single;
 mod tar;
-mod twins;
+
 mod webdataset;
 mod zip;
 
@@ -261,7 +262,7 @@ fn open_folder(folder: &Path, options: &Options) -> Result<Box<dyn Source>> {
     let tars: Vec<_> =
         files.iter().filter(|file| has_ending(file, &[".tar", ".tar.gz", ".tgz"])).cloned().collect();
     if !tars.is_empty() {
-        let (tars, packed) = twins::without_packed(tars);
+        let (tars, packed) = gzipped_copies::without_gzipped_copies(tars);
         return tar::open(folder, &tars, packed, options);
     }
     let others: Vec<_> = files.iter().filter(|file| has_ending(file, &[".zip", ".npz", ".npy"])).collect();

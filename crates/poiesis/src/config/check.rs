@@ -1,6 +1,7 @@
 //! Checking settings, with all faults reported at once.
 
 use std::fmt::Display;
+use std::ops::RangeInclusive;
 
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -22,7 +23,7 @@ pub trait Settings: Default + Serialize + DeserializeOwned {
 /// [`Error::InvalidValue`] for one fault, [`Error::InvalidValues`] for several.
 pub fn check(name: &str, settings: &impl Settings) -> Result<()> {
     let mut faults = Faults::default();
-    settings.check(faults.section(name, to_table(settings)?));
+    faults.of_model(name, settings)?;
     faults.into_result()
 }
 
@@ -34,7 +35,7 @@ pub struct Faults {
     found: Vec<Fault>,
 }
 
-/// The largest size of a network, of a batch or of a set of samples. Products of a few of them can still be counted.
+/// The largest size within a network. Products of a few of them can still be counted.
 const LARGEST: i64 = 1 << 20;
 
 /// The largest number of layers.
@@ -78,41 +79,43 @@ impl Faults {
         }
     }
 
-    /// Adds a fault for each size that is 0, or more than any machine can hold; panics as [`numbers`](Faults::numbers) does.
+    /// Adds a fault for each key of the section, a whole number, that is out of range; panics as [`numbers`](Faults::numbers) does.
+    pub fn within(&mut self, keys: &[&str], range: RangeInclusive<i64>) {
+        let remedy = format!("give at least {}, and at most {}", range.start(), range.end());
+        self.numbers(keys, |value| range.contains(&value), "it is out of range", &remedy);
+    }
+
+    /// The range of sizes that are at least 1.
     pub fn positive(&mut self, keys: &[&str]) {
-        self.numbers(keys, |size| size > 0, "there must be at least one", "give a positive number");
-        let remedy = format!("give at most {LARGEST}");
-        self.numbers(keys, |size| size <= LARGEST, "it is more than any machine can hold", &remedy);
+        self.within(keys, 1..=LARGEST);
     }
 
-    /// Adds a fault for each number of layers that is 0, or more than can be trained; panics as [`numbers`](Faults::numbers) does.
+    /// The range of numbers of layers, of which there is at least one.
     pub fn depths(&mut self, keys: &[&str]) {
-        let reason = "a network needs at least one layer, and nobody has trained so many";
-        self.numbers(keys, |depth| (1..=DEEPEST).contains(&depth), reason, &format!("give 1 to {DEEPEST}"));
+        self.within(keys, 1..=DEEPEST);
     }
 
-    /// The same for layers that there may be none of.
-    pub fn depths_or_none(&mut self, keys: &[&str]) {
-        let reason = "nobody has trained so many layers";
-        self.numbers(keys, |depth| depth <= DEEPEST, reason, &format!("give at most {DEEPEST}"));
+    /// The range of numbers of layers that a network can do without.
+    pub fn optional_depths(&mut self, keys: &[&str]) {
+        self.within(keys, 0..=DEEPEST);
     }
 
-    /// Adds a fault for each whole number of the section that is more than any machine can hold, unless its key has one already.
-    pub(super) fn astronomic(&mut self) {
-        let numbers = self.values.iter().filter_map(|(key, value)| Some((key.clone(), value.as_integer()?)));
-        let large: Vec<String> = numbers.filter(|(_, value)| *value > LARGEST).map(|(key, _)| key).collect();
-        for key in large {
+    /// Adds a fault for each whole number of the section that is larger than any size, unless its key has one already.
+    fn limit_sizes(&mut self) {
+        let is_new = |key: &String| {
             let full = format!("{}{key}", self.section);
-            if !self.found.iter().any(|fault| fault.key == full) {
-                let remedy = format!("give at most {LARGEST}");
-                self.numbers(
-                    &[&key],
-                    |size| size <= LARGEST,
-                    "it is more than any machine can hold",
-                    &remedy,
-                );
-            }
-        }
+            !self.found.iter().any(|fault| fault.key == full)
+        };
+        let numbers = self.values.iter().filter(|(_, value)| value.is_integer());
+        let keys: Vec<String> = numbers.map(|(key, _)| key.clone()).filter(is_new).collect();
+        keys.iter().for_each(|key| self.within(&[key], 0..=LARGEST));
+    }
+
+    /// Adds the faults of a model's own section.
+    pub(super) fn of_model(&mut self, name: &str, settings: &impl Settings) -> Result<()> {
+        settings.check(self.section(name, to_table(settings)?));
+        self.limit_sizes();
+        Ok(())
     }
 
     /// Adds a fault for levels of an image's values that a byte does not have; panics as [`numbers`](Faults::numbers) does.

@@ -137,8 +137,7 @@ impl RunConfig {
         self.train.check(faults.section("train", to_table(&self.train)?));
         self.data.check(faults.section("data", to_table(&self.data)?));
         faults.extend(self.optimizer.faults());
-        settings.check(faults.section(&self.model, to_table(settings)?));
-        faults.astronomic();
+        faults.of_model(&self.model, settings)?;
         faults.into_result()
     }
 }

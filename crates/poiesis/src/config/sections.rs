@@ -125,21 +125,9 @@ impl Default for TrainConfig {
 impl TrainConfig {
     /// Adds the faults of this section.
     pub(super) fn check(&self, faults: &mut Faults) {
-        let counts = ["batch_size", "keep_checkpoints", "sample_count"];
-        let remedy = format!("give at least 1, and at most {MOST_EXAMPLES}");
-        let reason = "no machine can hold so many, and one is needed";
-        faults.numbers(&counts, |count| (1..=MOST_EXAMPLES).contains(&count), reason, &remedy);
-        let steps = ["steps", "checkpoint_every", "log_every"];
-        let reason = "it is a number of steps";
-        faults.numbers(
-            &steps,
-            |steps| (1..=MOST_STEPS).contains(&steps),
-            reason,
-            "give at least 1, and at most 10^12",
-        );
-        let (samples, remedy) = (["sample_frames", "sample_length"], format!("give at most {MOST_SAMPLES}"));
-        let reason = "it is more than anybody can look at";
-        faults.numbers(&samples, |most| most <= MOST_SAMPLES, reason, &remedy);
+        faults.within(&["batch_size", "keep_checkpoints", "sample_count"], 1..=MOST_EXAMPLES);
+        faults.within(&["steps", "checkpoint_every", "log_every"], 1..=MOST_STEPS);
+        faults.within(&["sample_frames", "sample_length"], 0..=MOST_SAMPLES);
         if !(0.0..1.0).contains(&self.ema_decay) {
             let reason = "it is the decay of a moving average";
             faults.add("ema_decay", self.ema_decay, reason, "give 0 to 0.9999");

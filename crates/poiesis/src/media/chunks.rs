@@ -15,7 +15,7 @@ use crate::picture::Picture;
 pub struct Chunk {
     /// The four bytes of its type.
     #[serde(with = "hex")]
-    pub kind: Vec<u8>,
+    pub kind: [u8; 4],
     /// Whether it comes after the pixels or samples.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub after: bool,
@@ -29,33 +29,39 @@ mod hex {
     use super::*;
     use serde::de::Error as _;
 
-    pub(super) fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>())
+    pub(super) fn serialize<S: Serializer>(
+        bytes: &impl AsRef<[u8]>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&bytes.as_ref().iter().map(|byte| format!("{byte:02x}")).collect::<String>())
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
+    pub(super) fn deserialize<'de, B: TryFrom<Vec<u8>>, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<B, D::Error> {
         let text = String::deserialize(deserializer)?;
         let byte = |pair: &[u8]| {
             let digits = std::str::from_utf8(pair).ok().filter(|_| pair.len() == 2)?;
             u8::from_str_radix(digits, 16).ok()
         };
         let bytes: Option<Vec<u8>> = text.as_bytes().chunks(2).map(byte).collect();
-        bytes.ok_or_else(|| D::Error::custom("a chunk is not in hexadecimal digits"))
+        let bytes = bytes.and_then(|bytes| bytes.try_into().ok());
+        bytes.ok_or_else(|| {
+            D::Error::custom("a chunk is not in hexadecimal digits, or its type is not four bytes")
+        })
     }
 }
 
-/// The chunks in the file that `media` was read from.
+/// The chunks in `bytes`, the file that `media` was read from; `path` is for messages.
 ///
 /// # Errors
 ///
-/// [`Error::Io`], and [`Error::NotOfTheModel`] when the file holds something that could not be given back.
-pub(crate) fn of_file(media: &Media, spec: &DataSpec, path: &Path) -> Result<Vec<Chunk>> {
-    let read = || std::fs::read(path).map_err(Error::io("read", path));
+/// [`Error::NotOfTheModel`] when the file holds something that could not be given back.
+pub(crate) fn of_file(bytes: &[u8], media: &Media, spec: &DataSpec, path: &Path) -> Result<Vec<Chunk>> {
     match media {
-        Media::Image(_) => of_png(&read()?, path),
+        Media::Image(_) => of_png(bytes, path),
         Media::Sound(_) => {
-            let bytes = read()?;
-            let chunks = of_wav(&bytes, &files::to_bytes(media, spec, path)?);
+            let chunks = of_wav(bytes, &files::to_bytes(media, spec, path)?);
             if to_bytes(media, &chunks, spec, path)? != bytes {
                 return Err(lossy(path, "its header is not one that could be written again"));
             }
@@ -106,7 +112,7 @@ fn of_png(bytes: &[u8], path: &Path) -> Result<Vec<Chunk>> {
             b"bKGD" | b"hIST" if header[COLOR_TYPE] == PALETTE => {
                 return Err(lossy(path, "its palette has a background or a histogram"));
             }
-            _ => chunks.push(Chunk { kind: kind.to_vec(), after, data: data.to_vec() }),
+            _ => chunks.push(Chunk { kind: *kind, after, data: data.to_vec() }),
         }
     }
     if header[BIT_DEPTH] == 16 {
@@ -119,7 +125,7 @@ fn of_png(bytes: &[u8], path: &Path) -> Result<Vec<Chunk>> {
 }
 
 fn png_with(picture: &Picture, chunks: &[Chunk]) -> Result<Vec<u8>> {
-    let chunks = chunks.iter().map(|chunk| (chunk.kind.as_slice(), chunk.after, chunk.data.as_slice()));
+    let chunks = chunks.iter().map(|chunk| (chunk.kind, chunk.after, chunk.data.as_slice()));
     picture.to_png_with(&chunks.collect::<Vec<_>>())
 }
 
@@ -145,7 +151,7 @@ fn of_wav(bytes: &[u8], plain: &[u8]) -> Vec<Chunk> {
         if &kind == b"data" {
             after = true;
         } else if !is_plain {
-            chunks.push(Chunk { kind: kind.to_vec(), after, data: data.to_vec() });
+            chunks.push(Chunk { kind, after, data: data.to_vec() });
         }
     }
     chunks
@@ -171,7 +177,7 @@ fn wav_with(plain: &[u8], chunks: &[Chunk]) -> Vec<u8> {
     if chunks.is_empty() {
         return plain.to_vec();
     }
-    let own_format = chunks.iter().any(|chunk| chunk.kind == b"fmt ");
+    let own_format = chunks.iter().any(|chunk| &chunk.kind == b"fmt ");
     let around = |after| chunks.iter().filter(move |chunk| chunk.after == after);
     let mut bytes = plain[..RIFF].to_vec();
     for (kind, data) in wav_chunks(plain) {
@@ -202,15 +208,12 @@ mod tests {
     use crate::media::Clip;
 
     fn chunk(kind: &[u8; 4], after: bool, data: &[u8]) -> Chunk {
-        Chunk { kind: kind.to_vec(), after, data: data.to_vec() }
+        Chunk { kind: *kind, after, data: data.to_vec() }
     }
 
-    /// Writes `bytes` to a file and finds what it holds besides `media`.
+    /// What a file of these bytes holds besides `media`.
     fn found(media: &Media, bytes: &[u8]) -> Result<Vec<Chunk>> {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("file");
-        std::fs::write(&path, bytes).unwrap();
-        of_file(media, &spec(), &path)
+        of_file(bytes, media, &spec(), Path::new("file"))
     }
 
     const SHAPE: SoundShape = SoundShape { sample_rate: 8000, channels: 1 };
@@ -276,6 +279,12 @@ mod tests {
         let json = serde_json::to_string(&chunk).unwrap();
         assert_eq!(json, r#"{"kind":"74455874","after":true,"data":"00ff10"}"#);
         assert_eq!(serde_json::from_str::<Chunk>(&json).unwrap(), chunk);
-        assert!(serde_json::from_str::<Chunk>(r#"{"kind":"7","data":"zz"}"#).is_err());
+        for wrong in [
+            r#"{"kind":"7","data":""}"#,
+            r#"{"kind":"7455","data":""}"#,
+            r#"{"kind":"74455874","data":"zz"}"#,
+        ] {
+            assert!(serde_json::from_str::<Chunk>(wrong).is_err(), "{wrong}");
+        }
     }
 }

@@ -8,41 +8,41 @@ use super::{Init, Initializer};
 
 /// A square kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Square {
+pub struct SquareKernel {
     /// Its height and width.
-    pub side: usize,
-    /// By how many pixels of the larger map it moves from one pixel of the smaller one to the next.
+    pub size: usize,
+    /// Its stride.
     pub stride: usize,
 }
 
-impl Square {
+impl SquareKernel {
     fn padding(self) -> usize {
-        (self.side - 1) / 2
+        (self.size - 1) / 2
     }
 }
 
 /// A convolution with a square kernel.
 #[derive(Module, Debug)]
 pub struct Conv2d {
-    /// `[side, side, inputs, outputs]`.
+    /// `[size, size, inputs, outputs]`.
     weight: Param<Tensor<4>>,
     /// `[outputs]`.
     bias: Option<Param<Tensor<1>>>,
     #[module(skip)]
-    kernel: Square,
+    kernel: SquareKernel,
 }
 
 impl Conv2d {
     /// Makes a convolution without bias that divides height and width by the stride, which must divide them. The padding is
-    /// `(side - 1) / 2`.
+    /// `(size - 1) / 2`.
     pub fn new(
         [inputs, outputs]: [usize; 2],
-        kernel: Square,
+        kernel: SquareKernel,
         initializer: Initializer,
         init: &mut Init,
     ) -> Conv2d {
-        let area = kernel.side * kernel.side;
-        let shape = [kernel.side, kernel.side, inputs, outputs];
+        let area = kernel.size * kernel.size;
+        let shape = [kernel.size, kernel.size, inputs, outputs];
         let weight = init.weight(shape, area * inputs, area * outputs, initializer);
         Conv2d { weight, bias: None, kernel }
     }
@@ -71,13 +71,13 @@ impl Conv2d {
 /// A transposed convolution with a square kernel: the adjoint of [`Conv2d`], which multiplies height and width.
 #[derive(Module, Debug)]
 pub struct ConvTranspose2d {
-    /// `[side, side, inputs, outputs]`.
+    /// `[size, size, inputs, outputs]`.
     weight: Param<Tensor<4>>,
     /// `[outputs]`.
     bias: Option<Param<Tensor<1>>>,
     output_padding: usize,
     #[module(skip)]
-    kernel: Square,
+    kernel: SquareKernel,
 }
 
 impl ConvTranspose2d {
@@ -85,19 +85,19 @@ impl ConvTranspose2d {
     ///
     /// # Panics
     ///
-    /// When the side is below the stride, which would leave gaps in the output.
+    /// When the size is below the stride, which would leave gaps in the output.
     pub fn new(
         [inputs, outputs]: [usize; 2],
-        kernel: Square,
+        kernel: SquareKernel,
         initializer: Initializer,
         init: &mut Init,
     ) -> ConvTranspose2d {
-        let Square { side, stride } = kernel;
-        assert!(side >= stride, "a kernel of {side} leaves gaps at stride {stride}");
-        // out = (in - 1) stride - 2 padding + side + output padding, which must be stride · in.
-        let output_padding = stride + 2 * kernel.padding() - side;
-        let (fan_in, fan_out) = (side * side * inputs / (stride * stride), side * side * outputs);
-        let weight = init.weight([side, side, inputs, outputs], fan_in, fan_out, initializer);
+        let SquareKernel { size, stride } = kernel;
+        assert!(size >= stride, "a kernel of {size} leaves gaps at stride {stride}");
+        // out = (in - 1) stride - 2 padding + size + output padding, which must be stride · in.
+        let output_padding = stride + 2 * kernel.padding() - size;
+        let (fan_in, fan_out) = (size * size * inputs / (stride * stride), size * size * outputs);
+        let weight = init.weight([size, size, inputs, outputs], fan_in, fan_out, initializer);
         ConvTranspose2d { weight, bias: None, kernel, output_padding }
     }
 

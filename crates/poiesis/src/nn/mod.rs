@@ -12,7 +12,7 @@ mod state_dict;
 
 pub use array::{Array, Arrays};
 use burn::tensor::Tensor;
-pub use conv::{Conv2d, ConvTranspose2d, Square};
+pub use conv::{Conv2d, ConvTranspose2d, SquareKernel};
 pub use init::{Init, Initializer};
 pub use linear::Linear;
 pub use named::{NamedMapper, NamedVisitor, map_named, visit_named};

@@ -4,11 +4,15 @@ use std::fs;
 use std::io::{Cursor, Write};
 use std::path::Path;
 
+use png::chunk::ChunkType;
 use serde_json::Value;
 
 use super::Picture;
 use crate::atomic::AtomicFile;
 use crate::error::{Error, Result};
+
+/// A chunk of a PNG file: its type, whether it comes after the pixels, and its content.
+pub(crate) type PngChunk<'a> = ([u8; 4], bool, &'a [u8]);
 
 impl Picture {
     /// Writes the picture as a PNG file atomically. The same pixels and parameters give the same bytes.
@@ -33,12 +37,11 @@ impl Picture {
         Ok(bytes)
     }
 
-    /// Returns the picture as the bytes of a PNG file with more chunks, each a type of four letters, whether it comes after the pixels,
-    /// and its content.
+    /// Returns the picture as the bytes of a PNG file with more chunks.
     ///
     /// # Errors
     /// [`Error::Picture`] when a side is beyond what the format allows.
-    pub(crate) fn to_png_with(&self, chunks: &[(&[u8], bool, &[u8])]) -> Result<Vec<u8>> {
+    pub(crate) fn to_png_with(&self, chunks: &[PngChunk<'_>]) -> Result<Vec<u8>> {
         let mut bytes = Vec::new();
         self.encode_png(&mut bytes, None, chunks)
             .map_err(|error| unusable("write", Path::new("PNG"), &error))?;
@@ -90,7 +93,7 @@ impl Picture {
         &self,
         out: &mut Vec<u8>,
         parameters: Option<&Value>,
-        chunks: &[(&[u8], bool, &[u8])],
+        chunks: &[PngChunk<'_>],
     ) -> Result<(), png::EncodingError> {
         let mut encoder = png::Encoder::new(out, side(self.width), side(self.height));
         encoder.set_color(color_type(self.channels));
@@ -101,20 +104,14 @@ impl Picture {
         }
         let mut writer = encoder.write_header()?;
         for (kind, _, data) in chunks.iter().filter(|(_, after, _)| !after) {
-            writer.write_chunk(chunk_type(kind), data)?;
+            writer.write_chunk(ChunkType(*kind), data)?;
         }
         writer.write_image_data(&self.data)?;
         for (kind, _, data) in chunks.iter().filter(|(_, after, _)| *after) {
-            writer.write_chunk(chunk_type(kind), data)?;
+            writer.write_chunk(ChunkType(*kind), data)?;
         }
         writer.finish()
     }
-}
-
-fn chunk_type(kind: &[u8]) -> png::chunk::ChunkType {
-    let mut letters = [0; 4];
-    letters.iter_mut().zip(kind).for_each(|(letter, &byte)| *letter = byte);
-    png::chunk::ChunkType(letters)
 }
 
 const KEYWORD: &str = "poiesis";

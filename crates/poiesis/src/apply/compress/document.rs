@@ -30,9 +30,10 @@ impl Document {
     /// something that would be lost.
     pub fn read(path: &Path, spec: &DataSpec) -> Result<Document> {
         let name = name_of(path);
-        let media = files::read(path, spec)?;
+        let bytes = std::fs::read(path).map_err(Error::io("read", path))?;
+        let media = files::from_bytes(&bytes, path, spec)?;
         let content = Codec::new(spec, None).content(&media, &path.display().to_string())?;
-        let chunks = chunks::of_file(&media, spec, path)?;
+        let chunks = chunks::of_file(&bytes, &media, spec, path)?;
         Ok(Document { name, content, chunks })
     }
 

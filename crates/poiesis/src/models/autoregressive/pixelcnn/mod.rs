@@ -65,7 +65,7 @@ impl Default for PixelCnnConfig {
 
 impl Settings for PixelCnnConfig {
     fn check(&self, faults: &mut Faults) {
-        faults.depths_or_none(&["blocks"]);
+        faults.optional_depths(&["blocks"]);
         check_kernels(faults);
     }
 }

@@ -27,7 +27,7 @@ use crate::data::{DataSpec, ImageBatches, ImageNeeds, ImageShape, PixelEncoding}
 use crate::error::Result;
 use crate::model::{About, Metrics, Model, Paper, Step, WarningRule, recipes};
 use crate::nn::{
-    Activation, BatchNorm, Conv2d, ConvTranspose2d, Init, Initializer, Linear, Mode, Square, activate,
+    Activation, BatchNorm, Conv2d, ConvTranspose2d, Init, Initializer, Linear, Mode, SquareKernel, activate,
     flatten,
 };
 use crate::optim::{Optimizer, OptimizerConfig};
@@ -62,8 +62,8 @@ impl Default for DcganConfig {
 
 impl DcganConfig {
     /// The kernels of all convolutions.
-    fn kernel(&self) -> Square {
-        Square { side: self.kernel, stride: 2 }
+    fn kernel(&self) -> SquareKernel {
+        SquareKernel { size: self.kernel, stride: 2 }
     }
 
     /// Features at a size that is `level` halvings smaller than the one next to the image.

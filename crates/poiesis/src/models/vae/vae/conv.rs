@@ -6,10 +6,12 @@ use burn::tensor::Tensor;
 use super::VaeConfig;
 use crate::data::ImageShape;
 use crate::error::Result;
-use crate::nn::{Activation, Conv2d, ConvTranspose2d, Init, Initializer, Linear, Square, activate, flatten};
+use crate::nn::{
+    Activation, Conv2d, ConvTranspose2d, Init, Initializer, Linear, SquareKernel, activate, flatten,
+};
 
 /// The kernel between two sizes.
-const HALVE: Square = Square { side: 4, stride: 2 };
+const HALVE: SquareKernel = SquareKernel { size: 4, stride: 2 };
 
 /// Strided convolutions with residual blocks between, then a linear layer to the posterior's parameters.
 #[derive(Module, Debug)]
@@ -117,7 +119,7 @@ struct Residual {
 
 impl Residual {
     fn new(features: usize, init: &mut Init) -> Residual {
-        let kernel = Square { side: 3, stride: 1 };
+        let kernel = SquareKernel { size: 3, stride: 1 };
         let mut conv = || Conv2d::new([features; 2], kernel, Initializer::FanIn, init).with_bias(init);
         Residual { first: conv(), second: conv() }
     }

@@ -107,7 +107,7 @@ impl Settings for VaeConfig {
     fn check(&self, faults: &mut Faults) {
         faults.positive(&["latent_dim", "hidden_dim", "width"]);
         faults.depths(&["layers"]);
-        faults.depths_or_none(&["blocks"]);
+        faults.optional_depths(&["blocks"]);
     }
 }
 

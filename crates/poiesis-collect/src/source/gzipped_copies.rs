@@ -1,11 +1,11 @@
-//! Files that lie beside themselves, packed: `a.txt` and `a.txt.gz`, `b.tar` and `b.tgz`. Each is read once.
+//! Files next to their own gzipped copies: `a.txt` and `a.txt.gz`, `b.tar` and `b.tgz`. Each is read once.
 
 use std::collections::HashSet;
 use std::path::PathBuf;
 
 use super::contents::Media;
 
-/// The name that a file has once it is unpacked, if its ending says that it is packed.
+/// The name of a gzipped file without gzip; `None` if it is not gzipped.
 fn unpacked(name: &str) -> Option<String> {
     let lower = name.to_ascii_lowercase();
     if let Some(stem) = lower.strip_suffix(".tgz") {
@@ -14,9 +14,8 @@ fn unpacked(name: &str) -> Option<String> {
     lower.strip_suffix(".gz").map(|stem| name[..stem.len()].to_owned())
 }
 
-/// The files without those that are others of them, packed, and what to say about these. Of two that are both packed the first is
-/// kept.
-pub(crate) fn without_packed(files: Vec<PathBuf>) -> (Vec<PathBuf>, Option<String>) {
+/// The files without the gzipped copies of others, and a note on these. Of two gzipped copies the first is kept.
+pub(crate) fn without_gzipped_copies(files: Vec<PathBuf>) -> (Vec<PathBuf>, Option<String>) {
     let count = files.len();
     let plain_name = |file: &PathBuf| {
         let name = file.file_name().and_then(|name| name.to_str()).and_then(unpacked);
@@ -26,20 +25,20 @@ pub(crate) fn without_packed(files: Vec<PathBuf>) -> (Vec<PathBuf>, Option<Strin
         files.iter().filter(|file| plain_name(file).is_none()).cloned().collect();
     let kept: Vec<PathBuf> =
         files.into_iter().filter(|file| plain_name(file).is_none_or(|name| names.insert(name))).collect();
-    let note = packed_note((count - kept.len()) as u64);
+    let note = gzipped_note((count - kept.len()) as u64);
     (kept, note)
 }
 
-/// The files of a source of which some may be packed, gathered in a first pass over their names.
+/// Finds the gzipped copies among the files of a source, in a first pass over their names.
 #[derive(Default)]
-pub(crate) struct Twins {
-    /// Hashes of the names of files that are not packed: a source may have millions.
+pub(crate) struct GzippedCopies {
+    /// Hashes of the names of files that are not gzipped: a source may have millions.
     plain: HashSet<u64>,
     packed: Vec<String>,
 }
 
-impl Twins {
-    /// Takes note of a file.
+impl GzippedCopies {
+    /// Adds a file.
     pub(crate) fn add(&mut self, path: &str) {
         match unpacked(path) {
             Some(_) => self.packed.push(path.to_owned()),
@@ -47,7 +46,7 @@ impl Twins {
         }
     }
 
-    /// Those of one kind that are others of them, packed.
+    /// The files of one kind that are gzipped copies of others.
     pub(crate) fn copies_of(self, media: Media) -> HashSet<String> {
         let is_copy = |path: &String| unpacked(path).is_some_and(|name| self.plain.contains(&hash(&name)));
         self.packed.into_iter().filter(|path| Media::of(path) == Some(media)).filter(is_copy).collect()
@@ -60,8 +59,8 @@ fn hash(path: &str) -> u64 {
     u64::from_le_bytes(head)
 }
 
-/// What to say about files that are others, packed.
-pub(crate) fn packed_note(count: u64) -> Option<String> {
+/// The note on gzipped copies.
+pub(crate) fn gzipped_note(count: u64) -> Option<String> {
     match count {
         0 => None,
         1 => Some("1 file is a gzipped copy of another and is not read twice".to_owned()),
@@ -77,12 +76,12 @@ mod tests {
     fn a_file_and_its_own_archive_are_one() {
         let paths = |names: &[&str]| names.iter().map(PathBuf::from).collect::<Vec<_>>();
         let files = ["a/x.gz", "a/x", "b/x", "c.tar", "c.TGZ", "d.tar.gz", "d.tgz", "e.txt.gz"];
-        let (kept, note) = without_packed(paths(&files));
+        let (kept, note) = without_gzipped_copies(paths(&files));
         assert_eq!(kept, paths(&["a/x", "b/x", "c.tar", "d.tar.gz", "e.txt.gz"]));
         assert_eq!(note.as_deref(), Some("3 files are gzipped copies of others and are not read twice"));
-        assert_eq!(without_packed(paths(&["a.gz", "b"])), (paths(&["a.gz", "b"]), None));
-        let mut twins = Twins::default();
-        ["a.txt.gz", "b/a.txt", "b/a.txt.gz", "c.csv"].iter().for_each(|path| twins.add(path));
-        assert_eq!(twins.copies_of(Media::Text), HashSet::from(["b/a.txt.gz".to_owned()]));
+        assert_eq!(without_gzipped_copies(paths(&["a.gz", "b"])), (paths(&["a.gz", "b"]), None));
+        let mut copies = GzippedCopies::default();
+        ["a.txt.gz", "b/a.txt", "b/a.txt.gz", "c.csv"].iter().for_each(|path| copies.add(path));
+        assert_eq!(copies.copies_of(Media::Text), HashSet::from(["b/a.txt.gz".to_owned()]));
     }
 }
