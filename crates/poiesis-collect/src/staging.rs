@@ -1,6 +1,7 @@
 //! Atomic output: a data set is written into a hidden folder next to its final place and renamed once it is whole.
 
 use std::fs::{self, File, TryLockError};
+use std::io::ErrorKind::{AlreadyExists, DirectoryNotEmpty, NotADirectory, NotFound};
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::process;
@@ -112,15 +113,15 @@ fn make(folder: &Path) -> Result<()> {
     let fail = |e| Error::write(&new, e);
     fs::create_dir(&new).map_err(fail)?;
     let made = fs::write(new.join(LOCK_FILE), MARK).and_then(|()| fs::rename(&new, folder));
-    if let Err(e) = made {
+    if made.is_err() {
         // This folder was made just now, by this process.
         let _ = fs::remove_dir_all(&new);
-        // Another process may have been faster.
-        if fs::symlink_metadata(folder).is_err() {
-            return Err(fail(e));
-        }
     }
-    Ok(())
+    match made {
+        // Another process was faster.
+        Err(e) if matches!(e.kind(), DirectoryNotEmpty | AlreadyExists | NotADirectory) => Ok(()),
+        made => made.map_err(fail),
+    }
 }
 
 /// A name next to the hidden folder that no other process uses.
@@ -150,7 +151,7 @@ fn open_lock(folder: &Path) -> Result<Option<File>> {
     // For writing, which some systems require for a lock, without changing the content.
     let mut file = match File::options().read(true).append(true).open(&path) {
         Ok(file) => file,
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(e) if e.kind() == NotFound => return Ok(None),
         Err(e) => return Err(Error::write(&path, e)),
     };
     let mut content = Vec::new();
@@ -194,9 +195,7 @@ fn refuse_existing(out: &Path) -> Result<()> {
     let empty = match fs::read_dir(out) {
         Ok(mut entries) => entries.next().is_none(),
         // Whether a file is in the way, or there is nothing yet.
-        Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
-            out.symlink_metadata().is_err()
-        }
+        Err(e) if matches!(e.kind(), NotFound | NotADirectory) => out.symlink_metadata().is_err(),
         Err(e) => return Err(Error::write(out, e)),
     };
     if empty { Ok(()) } else { Err(Error::OutputExists { path: out.to_owned() }) }
@@ -274,7 +273,7 @@ mod tests {
     #[test]
     fn of_many_writers_that_wait_one_writes_and_the_others_find_it_done() {
         let root = tempfile::tempdir().unwrap();
-        for round in 0..30 {
+        for round in 0..200 {
             let out = root.path().join(format!("set{round}"));
             let write = |gives_up: bool| match Staging::begin(&out, true) {
                 Ok(staging) if gives_up => drop(staging),
