@@ -1,6 +1,5 @@
 //! The command line: one variant per verb, and the arguments that several verbs share.
 
-use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
@@ -9,8 +8,8 @@ use poiesis::generate::SamplingParams;
 use poiesis::{Trained, Weights};
 
 use crate::commands::{
-    animate, collect, complete, compress, decompress, discover, evaluate, inspect, models, recipes, resume,
-    runs, sample, train,
+    animate, cache, collect, complete, compress, decompress, discover, evaluate, inspect, models, read_table,
+    recipes, resume, runs, sample, train,
 };
 
 /// Train generative models on your data, discover what they learned, and put them to work.
@@ -31,9 +30,10 @@ pub(crate) struct Cli {
         display_order = 900,
         value_name = "N",
         env = "POIESIS_THREADS",
-        hide_env_values = true
+        hide_env_values = true,
+        value_parser = clap::value_parser!(u16).range(1..=1024)
     )]
-    threads: Option<NonZeroUsize>,
+    threads: Option<u16>,
     #[command(subcommand)]
     command: Command,
 }
@@ -54,13 +54,17 @@ enum Command {
     Runs(runs::Runs),
     Models(models::Models),
     Recipes(recipes::Recipes),
+    Cache(cache::Cache),
+    #[command(hide = true)]
+    ReadTable(read_table::ReadTable),
 }
 
 impl Cli {
     pub(crate) fn run(self) -> Result<()> {
-        if let Some(threads) = self.threads {
+        // A table is read by one thread, whose memory is limited.
+        if let Some(threads) = self.threads.filter(|_| !matches!(self.command, Command::ReadTable(_))) {
             rayon::ThreadPoolBuilder::new()
-                .num_threads(threads.get())
+                .num_threads(usize::from(threads))
                 .build_global()
                 .with_context(|| format!("cannot start {threads} threads; give a smaller --threads"))?;
         }
@@ -79,6 +83,8 @@ impl Cli {
             Command::Runs(command) => command.run(),
             Command::Models(command) => command.run(),
             Command::Recipes(command) => command.run(),
+            Command::Cache(command) => command.run(),
+            Command::ReadTable(command) => command.run(),
         }
     }
 }
@@ -137,6 +143,15 @@ impl WhichWeights {
             crate::render::note(&format!("note: {note}"));
         }
         Ok(trained)
+    }
+}
+
+/// The class that was asked for. Where a model knows none, there is a number, which is then refused together with what else the model
+/// does not accept.
+pub(crate) fn class_of(trained: &Trained, class: Option<&str>) -> Result<Option<u32>> {
+    match class {
+        Some(_) if trained.num_classes() == 0 => Ok(Some(0)),
+        class => Ok(class.map(|class| trained.class(class)).transpose()?),
     }
 }
 

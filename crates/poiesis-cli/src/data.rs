@@ -1,16 +1,19 @@
 //! Finds the folders for data on this machine, and shows the progress of packing.
 
+use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Result, bail};
 use poiesis::Trained;
 use poiesis::config::DataConfig;
 use poiesis::data::Places;
 use poiesis::data::open::short_name;
+use poiesis::error::in_bytes;
 use poiesis_collect::{Dataset, Progress, builtin};
 
 use crate::args::DataDir;
-use crate::render::Meter;
+use crate::render::{Meter, note, program, quoted};
 
 impl DataDir {
     /// The folders in which the library looks for data.
@@ -36,7 +39,7 @@ impl DataDir {
         if Path::new(source).exists() || builtin(source).is_some() || self.data_dir == Path::new("data") {
             return String::new();
         }
-        format!(" --data-dir {}", self.data_dir.display())
+        format!(" --data-dir {}", quoted(&self.data_dir.display().to_string()))
     }
 }
 
@@ -47,13 +50,29 @@ fn packing(
     open: impl FnOnce(&(dyn Fn(Progress) + Sync)) -> poiesis::Result<Dataset>,
 ) -> Result<Dataset> {
     let meter = Meter::new(&format!("packing {}", short_name(source)), "examples", None, quiet);
-    let dataset = open(&|progress| meter.at(progress.done, progress.total));
+    let packed = AtomicBool::new(false);
+    let dataset = open(&|progress| {
+        packed.store(true, Ordering::Relaxed);
+        meter.at(progress.done, progress.total);
+    });
     meter.end();
-    Ok(dataset?)
+    let dataset = dataset?;
+    if packed.into_inner() && !quiet {
+        let size: u64 = fs::read_dir(dataset.folder()).map_or(0, |files| {
+            files.flatten().filter_map(|file| file.metadata().ok()).map(|file| file.len()).sum()
+        });
+        let place = dataset.folder().display();
+        note(&format!(
+            "packed into {place}, {}; `{} cache` lists and clears these",
+            in_bytes(size),
+            program()
+        ));
+    }
+    Ok(dataset)
 }
 
 /// The folder into which raw sources are packed: `POIESIS_CACHE`, or the cache folder of this system.
-fn cache() -> Result<PathBuf> {
+pub(crate) fn cache() -> Result<PathBuf> {
     if let Some(folder) = std::env::var_os("POIESIS_CACHE").filter(|folder| !folder.is_empty()) {
         return Ok(folder.into());
     }
@@ -71,6 +90,7 @@ mod tests {
     fn only_names_need_the_folder_of_data_sets() {
         let flags = |source: &str, folder: &str| DataDir { data_dir: folder.into() }.flags(source);
         assert_eq!(flags("mnist", "/my/sets"), " --data-dir /my/sets");
+        assert_eq!(flags("mnist", "my sets"), " --data-dir 'my sets'");
         assert_eq!(flags("mnist", "data"), "");
         assert_eq!(flags("shapes", "/my/sets"), "");
         assert_eq!(flags("/", "/my/sets"), "");

@@ -1,7 +1,12 @@
 //! The flags for keys and options. The library only knows keys and options, and only this file knows their flags.
 
+use std::path::Path;
+
 use poiesis::Error;
+use poiesis::run::Run;
 use poiesis_collect::Error as DataError;
+
+use crate::render::program;
 
 /// Flags with the configuration keys, or the values of a request, that they set.
 const FLAGS: [(&str, &str, &str); 19] = [
@@ -27,18 +32,30 @@ const FLAGS: [(&str, &str, &str); 19] = [
 ];
 
 /// Fields of the options of collecting with the flags of `collect` that set them.
-const COLLECT: [(&str, &str); 11] = [
+const COLLECT: [(&str, &str); 23] = [
     ("size", "--size N|WxH"),
+    ("shape", "--shape H,W,C"),
     ("channels", "--channels N"),
     ("holdout", "--holdout PART"),
     ("count", "--count N"),
+    ("seed", "--seed N"),
+    ("crop", "--crop HOW"),
+    ("background", "--background COLOUR"),
+    ("lines", "--lines"),
     ("vocabulary", "--vocabulary KIND"),
     ("vocabulary_size", "--vocabulary-size N"),
     ("sample_rate", "--sample-rate HZ"),
     ("mono", "--mono"),
     ("label_from_name", "--label-from-name"),
+    ("class_level", "--class-level N"),
+    ("kind", "--kind KIND"),
+    ("include", "--include PATTERN"),
+    ("text_field", "--text-field NAME"),
+    ("binarize", "--binarize"),
+    ("invert", "--invert"),
     ("validation_files", "--validation-files PATTERN"),
     ("test_files", "--test-files PATTERN"),
+    ("max_memory", "--max-memory SIZE"),
 ];
 
 /// The flag of `collect` that sets a field of its options.
@@ -53,7 +70,14 @@ pub(crate) fn collect_hint(error: &DataError) -> Option<String> {
 
 /// The flag that sets a field of the options of collecting where a configuration has it.
 fn in_config(option: &str) -> Option<String> {
-    let key = if option == "label_from_name" { "labels" } else { option };
+    if option == "max_memory" {
+        return Some("poiesis collect SOURCE OUT --max-memory SIZE".to_owned());
+    }
+    let key = match option {
+        "label_from_name" => "labels",
+        "kind" => "media",
+        other => other,
+    };
     usage(&format!("data.{key}"))
 }
 
@@ -62,6 +86,8 @@ pub(crate) fn data_hint(error: &DataError) -> Option<String> {
     let flags = match error {
         DataError::NoSplit { .. } => Some("--split SPLIT".into()),
         DataError::NotInVocabulary { .. } => Some("--vocabulary bytes".into()),
+        // A configuration has no shape: such a source is packed first.
+        error if error.option() == Some("shape") => Some("collect SOURCE FOLDER --shape H,W,C".into()),
         error => error.option().and_then(in_config),
     };
     with_flags(error.hint(), flags)
@@ -86,20 +112,46 @@ pub(crate) fn hint(error: &Error) -> Option<String> {
         Error::InvalidValue { key, .. } => usage(key),
         Error::RunExists { .. } | Error::ConfigDiffers { .. } => Some("--out FOLDER, --new".into()),
         Error::Malformed { .. } | Error::CheckpointDamaged { older: None, .. } => Some("--new".into()),
+        Error::NotAccepted { what, .. } => Some(refused(what)),
         Error::DataChanged { .. } => Some("--data SOURCE, --out FOLDER".into()),
         Error::RunData { reason, .. } => Some(match **reason {
             Error::MissingData { .. } => "--data SOURCE, --data-dir FOLDER".into(),
             _ => "--data SOURCE".into(),
         }),
         Error::MissingData { .. } => Some("--data-dir FOLDER".into()),
-        Error::NothingHeldOut { .. } => Some("--holdout 0.1, --split train".into()),
+        Error::NothingHeldOut { .. } => Some("--split train".into()),
+        Error::NotARun { path } => return Some(nearest_run(path)),
         Error::Data(error) => return data_hint(error),
+        Error::NoSuchCheckpoint { .. } => Some("--step N".into()),
+        Error::NoDevice { .. } => Some("--device DEVICE".into()),
         Error::NoCheckpoint { .. } => Some("--checkpoint-every N".into()),
-        Error::RunInUse { .. } => Some("--out FOLDER".into()),
-        Error::OutOfMemory { .. } => Some("--batch-size N, --size PIXELS, --ignore-memory".into()),
+        Error::RunInUse { .. } | Error::NotSetAside { .. } => Some("--out FOLDER".into()),
+        Error::OutOfMemory { key, .. } => {
+            let own = usage(if key == "data.source" { "data.size" } else { key });
+            Some(own.map_or_else(|| "--ignore-memory".into(), |own| format!("{own}, --ignore-memory")))
+        }
         _ => None,
     };
     with_flags(error.hint(), flags)
+}
+
+/// Where a run of that name is, or how to find one.
+fn nearest_run(path: &Path) -> String {
+    let below = Path::new("runs").join(path);
+    if Run::exists(&below) {
+        return format!("did you mean `{}`?", below.display());
+    }
+    format!("give the folder of a run; `{} runs` lists those in runs", program())
+}
+
+/// The flags that set the parts of a request.
+fn refused(parts: &str) -> String {
+    let flags = |part: &str| match part {
+        "prompt" => "--prime, --prime-sound".to_owned(),
+        "max_len" => "--length".to_owned(),
+        part => format!("--{}", part.replace('_', "-")),
+    };
+    parts.split(", ").map(flags).collect::<Vec<_>>().join(", ")
 }
 
 /// A hint with the flags that do what it says.
@@ -131,6 +183,8 @@ mod tests {
         assert_eq!(hint(&invalid("train.steps")).unwrap(), "give 1 (--steps N)");
         assert_eq!(hint(&invalid("dcgan.width")).unwrap(), "give 1 (--set dcgan.width=VALUE)");
         assert_eq!(hint(&invalid("dcgan")).unwrap(), "give 1");
+        let refused = Error::NotAccepted { what: "class, max_len, top_k".into(), media: "images" };
+        assert_eq!(hint(&refused).unwrap(), "leave it out (--class, --length, --top-k)");
     }
 
     #[test]
@@ -139,6 +193,9 @@ mod tests {
         let remedy = "choose 3 `channels` to keep the colours or 1 to drop them";
         assert_eq!(collect_hint(&grey()).unwrap(), format!("{remedy} (--channels N)"));
         assert_eq!(hint(&Error::Data(grey())).unwrap(), format!("{remedy} (--channels N)"));
+        let kind = || DataError::UnknownFormat { path: "a.md".into() };
+        assert!(collect_hint(&kind()).unwrap().ends_with(" (--kind KIND)"));
+        assert!(hint(&Error::Data(kind())).unwrap().ends_with(" (--set data.media=VALUE)"));
         let mono = || DataError::NothingUsable {
             path: "a".into(),
             example: "clip",
@@ -149,6 +206,15 @@ mod tests {
         };
         assert_eq!(collect_hint(&mono()).unwrap(), "mix all to `mono` (--mono)");
         assert_eq!(hint(&Error::Data(mono())).unwrap(), "mix all to `mono` (--set data.mono=VALUE)");
+        let shape = || DataError::Malformed {
+            path: "a.bin".into(),
+            reason: "it has no header".into(),
+            remedy: "give the `shape`".into(),
+            option: Some("shape".into()),
+        };
+        assert_eq!(collect_hint(&shape()).unwrap(), "give the `shape` (--shape H,W,C)");
+        let packed = "give the `shape` (collect SOURCE FOLDER --shape H,W,C)";
+        assert_eq!(hint(&Error::Data(shape())).unwrap(), packed);
     }
 
     #[test]

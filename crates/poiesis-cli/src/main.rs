@@ -7,17 +7,25 @@ mod args;
 mod commands;
 mod data;
 mod flags;
+mod line;
 mod render;
 mod watch;
 
 use std::any::Any;
+use std::ffi::OsString;
 use std::panic::{self, PanicHookInfo};
 use std::process::ExitCode;
 
 use clap::Parser;
+use poiesis_collect::isolation;
 
 fn main() -> ExitCode {
-    let cli = args::Cli::parse();
+    let cli = match args::Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return refuse(&error),
+    };
+    isolation::set_reader(commands::read_table::reader());
+    make_size_limits_errors();
     panic::set_hook(Box::new(report_bug));
     match panic::catch_unwind(|| cli.run()) {
         Ok(Ok(())) => ExitCode::SUCCESS,
@@ -31,12 +39,33 @@ fn main() -> ExitCode {
     }
 }
 
+/// Prints help, or what is wrong with the command line. A message repeats arguments, which may have control characters; without any
+/// it is in colour.
+fn refuse(error: &clap::Error) -> ExitCode {
+    let is_plain = |argument: OsString| !argument.to_string_lossy().contains(char::is_control);
+    if !error.use_stderr() || std::env::args_os().all(is_plain) {
+        error.exit();
+    }
+    render::note(error.render().to_string().trim_end());
+    ExitCode::from(2)
+}
+
+/// Makes a write beyond the limit on file sizes an error, as a full disk is; by default it ends the process.
+fn make_size_limits_errors() {
+    // Where it fails, the default stays.
+    #[cfg(unix)]
+    let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, std::sync::Arc::default());
+}
+
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
 }
 
 /// Reports a panic in one sentence; `RUST_BACKTRACE=1` adds where it came from.
 fn report_bug(info: &PanicHookInfo) {
+    if poiesis_collect::panics_are_caught() {
+        return;
+    }
     let place = info.location().map(|place| format!(" ({}:{})", place.file(), place.line()));
     render::note(&format!(
         "error: Poiesis has a bug: {}{}; please report it with the command you gave",

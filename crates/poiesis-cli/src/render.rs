@@ -11,15 +11,31 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use poiesis::error::escaped;
 
 /// Seconds between progress lines where there is no terminal.
 pub(crate) const PAUSE: Duration = Duration::from_secs(10);
 
-/// Prints a result, which already ends in a newline.
+/// Prints a result, which already ends in a newline. JSON stays JSON.
 pub(crate) fn result(text: &str) -> Result<()> {
     let mut out = io::stdout().lock();
-    out.write_all(text.as_bytes())?;
+    out.write_all(harmless(text).as_bytes())?;
     Ok(out.flush()?)
+}
+
+/// Text whose lines stay lines, but which cannot move the cursor or colour the terminal: a name in it may have been chosen by others.
+fn harmless(text: &str) -> String {
+    let pieces = text.split_inclusive(['\n', '\t']);
+    let kept = |piece: &str| match piece.strip_suffix(['\n', '\t']) {
+        Some(inner) => escaped(inner) + &piece[inner.len()..],
+        None => escaped(piece),
+    };
+    pieces.map(kept).collect()
+}
+
+/// A path in JSON; what is not UTF-8 in it is replaced.
+pub(crate) fn in_json(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
 }
 
 /// Prints a value as JSON, indented.
@@ -29,7 +45,7 @@ pub(crate) fn json(value: &serde_json::Value) -> Result<()> {
 
 /// Prints a line to standard error; a closed terminal does not stop the work.
 pub(crate) fn note(line: &str) {
-    let _ = writeln!(io::stderr().lock(), "{line}");
+    let _ = writeln!(io::stderr().lock(), "{}", harmless(line));
 }
 
 /// Prints an error with its causes, each once, then the hint on its own line.
@@ -39,6 +55,11 @@ pub(crate) fn error(error: &anyhow::Error) {
     if let Some(hint) = hint {
         note(&format!("hint: {hint}"));
     }
+}
+
+/// An error with its causes, and what can be done about it.
+pub(crate) fn error_with_hint(error: &anyhow::Error) -> (String, Option<String>) {
+    (message(error), hint(error))
 }
 
 /// An error with its causes, each once.
@@ -86,6 +107,15 @@ pub(crate) fn failure(what: impl Into<String>, hint: impl Into<String>) -> anyho
     Failure { what: what.into(), hint: hint.into() }.into()
 }
 
+/// Returns an error that names the flags that were given and mean nothing for `what`.
+pub(crate) fn expect_none(what: &str, flags: &[(&str, bool)]) -> Result<()> {
+    let given: Vec<&str> = flags.iter().filter(|(_, given)| *given).map(|&(flag, _)| flag).collect();
+    match given.is_empty() {
+        true => Ok(()),
+        false => Err(failure(format!("{} cannot be given for {what}", given.join(", ")), "leave it out")),
+    }
+}
+
 /// The error for a file, named by `flag`, that would be replaced.
 pub(crate) fn exists(path: &Path, flag: &str) -> anyhow::Error {
     failure(format!("{} exists", path.display()), format!("give another {flag}, or --force to replace it"))
@@ -98,8 +128,17 @@ pub(crate) fn can_draw() -> bool {
 
 /// The program as the user called it, for commands to copy.
 pub(crate) fn program() -> String {
-    let called = std::env::args().next().unwrap_or_default();
-    if called.contains(['/', '\\']) { called } else { "poiesis".to_owned() }
+    let called = std::env::args_os().next().unwrap_or_default().to_string_lossy().into_owned();
+    if called.contains(['/', '\\']) { quoted(&called) } else { "poiesis".to_owned() }
+}
+
+/// A word as a shell reads it: in quotes where it has spaces or other special characters.
+pub(crate) fn quoted(word: &str) -> String {
+    let is_plain = |c: char| c.is_alphanumeric() || "/._-+=:,@%".contains(c);
+    if !word.is_empty() && word.chars().all(is_plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
 }
 
 /// The first of `NAME.EXT`, `NAME-2.EXT`, … that does not exist in the current folder.
@@ -111,7 +150,9 @@ pub(crate) fn free(name: &str, extension: &str) -> PathBuf {
 pub(crate) fn table(header: &[&str], rows: &[Vec<String>]) -> String {
     let right: Vec<bool> = header.iter().map(|name| name.starts_with('>')).collect();
     let header = header.iter().map(|name| name.trim_start_matches('>').to_owned()).collect();
-    let all: Vec<&Vec<String>> = std::iter::once(&header).chain(rows).collect();
+    let rows: Vec<Vec<String>> =
+        rows.iter().map(|row| row.iter().map(|cell| escaped(cell)).collect()).collect();
+    let all: Vec<&Vec<String>> = std::iter::once(&header).chain(&rows).collect();
     let width = |column: usize| all.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..header.len()).map(width).collect();
     let mut text = String::new();
@@ -204,7 +245,7 @@ impl Meter {
             if quiet || !can_draw() { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
         let bar = ProgressBar::with_draw_target(total, target);
         bar.set_style(style(total.is_some()));
-        bar.set_prefix(what.to_owned());
+        bar.set_prefix(escaped(what));
         let now = Instant::now();
         let last = (!quiet && !can_draw()).then(|| Mutex::new(now));
         Meter { bar, what: what.to_owned(), unit, began: now, last }
@@ -277,6 +318,26 @@ mod tests {
             [0.0, 0.5, -12.345, 123.45, 1234.5, 2.5e-5, 3e9].map(number),
             ["0.000", "0.500", "-12.35", "123.5", "1234", "2.50e-5", "3.00e9"]
         );
+    }
+
+    #[test]
+    fn words_are_quoted_where_a_shell_would_split_them() {
+        assert_eq!(quoted("runs/a-1"), "runs/a-1");
+        assert_eq!(quoted("my runs/a"), "'my runs/a'");
+        assert_eq!(quoted("it's"), r"'it'\''s'");
+        assert_eq!(quoted("größe"), "größe");
+    }
+
+    #[test]
+    fn names_cannot_write_to_the_terminal() {
+        assert_eq!(
+            harmless("a\u{1b}[31m\r\u{9b}1A\nb\tc\u{202e}é"),
+            "a\\u001b[31m\\u000d\\u009b1A\nb\tc\\u202eé"
+        );
+        assert_eq!(table(&["NAME"], &[vec!["two\nlines".into()]]), "NAME\ntwo\\u000alines\n");
+        let json = serde_json::json!({ "name": "a\u{1b}\u{7f}\u{9b}" }).to_string();
+        let read: serde_json::Value = serde_json::from_str(&harmless(&json)).unwrap();
+        assert_eq!(read["name"], "a\u{1b}\u{7f}\u{9b}");
     }
 
     #[test]

@@ -42,6 +42,32 @@ fn unknown_names_are_told_the_nearest_one() {
 }
 
 #[test]
+fn all_faults_are_reported_at_once_with_and_without_a_dry_run() {
+    let place = Place::new();
+    for more in ["", "--dry-run"] {
+        let command = format!("train dcgan --steps 0 --batch-size 0 --device cuda --data absent {more}");
+        let output = place.run(&words(&command));
+        let said = support::text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        contains(&said, &["train.steps cannot be 0", "train.batch_size cannot be 0", "`cuda`", "`absent`"]);
+        assert_eq!((said.matches("error: ").count(), said.matches("hint: ").count()), (3, 3), "{said}");
+    }
+    // What is wrong with the data, or the run, is found by a dry run too, and nothing is made.
+    let on_shapes = "train dcgan --data shapes --set data.count=20 --dry-run";
+    contains(&place.fails(&format!("{on_shapes} --size 18")), &["--size"]);
+    contains(&place.fails("train vae --data rings --set data.count=50 --dry-run"), &["images"]);
+    contains(&place.fails(&format!("{on_shapes} --batch-size 100000000")), &["memory", "batch_size"]);
+    fs::create_dir(place.path("full")).unwrap();
+    fs::write(place.path("full/thesis.txt"), "years of work").unwrap();
+    contains(&place.fails(&tiny("dcgan", "full", "--dry-run")), &["full", "thesis.txt"]);
+    place.ok(&tiny("dcgan", "run", "--quiet"));
+    contains(&place.fails(&tiny("dcgan", "run", "--seed 5 --dry-run")), &["run", "seed", "--new"]);
+    place.ok(&tiny("dcgan", "run", "--seed 5 --new --dry-run"));
+    assert!(!place.path("run.old-1").exists());
+    assert!(place.ok(&tiny("dcgan", "run", "--dry-run")).contains("run exists: it would be continued"));
+}
+
+#[test]
 fn data_that_cannot_be_used_are_named() {
     let place = Place::new();
     fs::create_dir(place.path("empty")).unwrap();
@@ -137,7 +163,10 @@ fn runs_that_do_not_fit_are_refused_and_kept() {
     contains(&place.fails(&tiny("vae", "run", "")), &["run", "model", "--new"]);
     contains(&place.fails("sample nowhere"), &["nowhere", "run.json"]);
     contains(&place.fails("resume nowhere"), &["nowhere", "run.json"]);
-    contains(&place.fails("sample run --step 5"), &["step-000000005"]);
+    contains(
+        &place.fails("sample run --step 5"),
+        &["no checkpoint of step 5", "choose one of the steps 48, 54, 60"],
+    );
     contains(&place.fails("sample run --device tpu"), &["device"]);
     contains(&place.fails("sample run --out grid.jpg"), &["grid.jpg", ".png"]);
     contains(&place.fails("discover traverse run --dims 8"), &["dimension 8", "0 to 7"]);
@@ -202,6 +231,31 @@ fn places_that_cannot_be_written_are_named() {
     place.ok(&tiny("dcgan", "run", "--quiet"));
     contains(&place.fails("sample run --out file/grid.png"), &["file"]);
     contains(&place.fails("sample run --out file/grids/x"), &["file/grids/x"]);
+    for verb in [
+        "evaluate run --out file/a.json",
+        "discover traverse run --out file/a.png",
+        "animate run --out file/a.gif",
+    ] {
+        // Nothing is measured or drawn in vain: not even the progress of that is shown.
+        let output = place.run(&words(verb));
+        contains(&expect_failure(verb, &output), &["file"]);
+        assert!(
+            output.stdout.is_empty() && String::from_utf8_lossy(&output.stderr).starts_with("error: "),
+            "{verb}"
+        );
+    }
+    #[cfg(unix)]
+    {
+        let fifo = Command::new("mkfifo").arg(place.path("prompt")).status().unwrap();
+        assert!(fifo.success());
+        contains(&place.fails("decompress prompt --list"), &["prompt", "it is a FIFO, not a file"]);
+        contains(&place.fails("collect prompt packed"), &["prompt is a FIFO, not a file"]);
+        contains(&place.fails("train dcgan --config prompt"), &["prompt", "FIFO"]);
+        fs::create_dir(place.path("thesis")).unwrap();
+        fs::write(place.path("thesis/a.txt"), "years").unwrap();
+        let train = tiny("dcgan", "thesis", "--new");
+        contains(&place.fails(&train), &["thesis is not a run", "`a.txt`", "--out FOLDER"]);
+    }
 }
 
 #[test]

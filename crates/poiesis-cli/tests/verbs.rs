@@ -76,11 +76,14 @@ fn every_number_of_an_evaluation_carries_its_protocol() {
     assert!(distance["floor"].as_f64().unwrap() < distance["ceiling"].as_f64().unwrap());
     assert!(result["neighbours"]["held_out"].as_u64().unwrap() > 0);
 
-    // Measuring again with the same seed gives the same numbers, and keeps the earlier ones.
+    // Measuring again with the same seed gives the same numbers, which need no second file; others keep the earlier ones.
     let text = place.ok(evaluate);
     assert!(text.contains("nats") && text.contains("bits/dim") && text.contains("floor"), "{text}");
-    let again = parse(&fs::read_to_string(place.path("run/evaluation-000000060-2.json")).unwrap());
-    assert_eq!(again["bound"]["nats"], result["bound"]["nats"]);
+    let second = place.path("run/evaluation-000000060-2.json");
+    assert!(!second.exists());
+    place.ok(&format!("{evaluate} --seed 1"));
+    assert_ne!(parse(&fs::read_to_string(second).unwrap())["bound"]["nats"], result["bound"]["nats"]);
+    assert_eq!(parse(&fs::read_to_string(place.path("run/evaluation-000000060.json")).unwrap()), result);
 
     place.ok(&tiny("dcgan", "gan", "--quiet"));
     let text = place.ok("evaluate gan --samples 50 --directions 32");
@@ -136,14 +139,28 @@ fn events_are_one_json_object_a_line() {
 #[test]
 fn a_dry_run_is_read_by_programs_and_leaves_nothing() {
     let place = Place::new();
-    let shown = parse(&place.ok("train vae --recipe mnist --steps 7 --dry-run --json"));
-    assert_eq!(shown["shape"], serde_json::json!([28, 28, 1]));
+    let tiny = tiny("vae", "run", "--dry-run --json").replace("--steps 60", "--steps 7");
+    let shown = parse(&place.ok(&tiny));
+    assert_eq!(shown["shape"], serde_json::json!([16, 16, 3]));
+    assert_eq!(shown["faults"], serde_json::json!([]));
+    let estimate = &shown["estimate"];
+    assert_eq!((&estimate["timed_steps"], &estimate["left"]["steps"]), (&3.into(), &7.into()));
+    // Before the first step and after steps 1, 2, 3, 5 and 7; a checkpoint after 6 and 7.
+    assert_eq!((&estimate["left"]["samplings"], &estimate["left"]["saves"]), (&6.into(), &2.into()));
+    let seconds = |name: &str| estimate["seconds"][name].as_f64().unwrap();
+    assert!(seconds("steps") > 0.0 && seconds("sampling") > 0.0 && seconds("evaluating") > 0.0);
+    let parts = seconds("steps") + seconds("sampling") + seconds("evaluating") + seconds("saving");
+    assert!((estimate["total_seconds"].as_f64().unwrap() - parts).abs() < 1e-9);
+    let steps = estimate["timed_seconds"].as_f64().unwrap() / 3.0 * 7.0;
+    assert!((seconds("steps") - steps).abs() < 1e-9);
     assert!(shown["parameters"]["encoder"].as_u64().unwrap() > 0);
     let settings = shown["settings"].as_array().unwrap();
     let steps = settings.iter().find(|setting| setting["key"] == "train.steps").unwrap();
     assert_eq!((&steps["value"], &steps["origin"]), (&serde_json::json!(7), &serde_json::json!("--steps")));
     assert_eq!(shown["sample_steps"].as_array().unwrap().last().unwrap(), 7);
-    assert_eq!(fs::read_dir(place.path(".")).unwrap().count(), 0);
+    // Raw data are packed into the cache, as for training; there is no run.
+    assert_eq!(fs::read_dir(place.path(".")).unwrap().count(), 1);
+    assert!(!place.path("run").exists());
 }
 
 #[test]
@@ -351,4 +368,28 @@ fn a_table_of_numbers_becomes_points() {
     assert!(!summary.contains("train dcgan"), "no model of images learns points\n{summary}");
     let picture = poiesis::picture::Picture::read_png(&place.path("packed.png")).unwrap().0;
     assert_eq!((picture.width(), picture.height()), (518, 518), "a plot for each of three pairs");
+}
+
+#[test]
+fn images_of_a_split_are_completed_as_what_they_are() {
+    let place = Place::new();
+    place.ok("collect shapes packed --size 16 --count 200");
+    place.ok(
+        "train gated-pixelcnn --data packed --set width=6 --set layers=2 --set head=6 --set levels=8 --set conditional=true \
+         --batch-size 8 --steps 20 --set sample_frames=0 --set sample_count=1 --quiet --out run",
+    );
+    let dataset = poiesis_collect::Dataset::open(&place.path("packed")).unwrap();
+    let view = dataset.split(poiesis_collect::Split::Validation).unwrap();
+    let first = (0..view.len()).find(|&index| view.label(index) > Some(0)).unwrap();
+    let class = view.label(first).unwrap();
+    let complete = |class: &str, out: &str| {
+        place.ok(&format!("complete run --first {first} --images 1 --count 4 {class} --out {out}"));
+        fs::read(place.path(out)).unwrap()
+    };
+    let own = complete("", "own.png");
+    assert!(
+        own == complete(&format!("--class {class}"), "named.png"),
+        "class {class} was not taken from the split"
+    );
+    assert!(own != complete("--class 0", "other.png"), "classes make no difference");
 }

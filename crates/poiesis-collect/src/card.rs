@@ -33,6 +33,16 @@ impl Kind {
         matches!(self, Kind::Text | Kind::Sound)
     }
 
+    /// Its name: `images`, `points`, `text`, `sound`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Images => "images",
+            Kind::Points => "points",
+            Kind::Text => "text",
+            Kind::Sound => "sound",
+        }
+    }
+
     /// The word for one example: `image`, `point`, `document`, `clip`.
     pub fn example(self) -> &'static str {
         match self {
@@ -269,6 +279,12 @@ impl Reason {
     /// A reason that an option does away with.
     pub(crate) fn mended_by(option: &'static str, text: String) -> Reason {
         Reason { text, option: Some(option) }
+    }
+}
+
+impl From<&str> for Reason {
+    fn from(text: &str) -> Reason {
+        text.to_owned().into()
     }
 }
 

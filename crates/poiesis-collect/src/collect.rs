@@ -2,16 +2,20 @@
 //! or points. A thread reads the source, all cores decode and prepare, and the results are written in the order of the source.
 //! Only a few batches are in memory at any time.
 
+use std::collections::HashSet;
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
 use crate::builtin::Builtin;
-use crate::card::Card;
+use crate::cache;
+use crate::card::{Card, Kind};
 use crate::dataset::{self, Dataset};
 use crate::error::{Error, Result};
 use crate::images::collect_images;
 use crate::options::Options;
+use crate::pack::Collected;
 use crate::points::collect_points;
 use crate::progress::Progress;
 use crate::sound::collect_sound;
@@ -28,6 +32,8 @@ pub struct Report {
     pub folder: PathBuf,
     /// Counts at the end.
     pub progress: Progress,
+    /// Folders beside the output that killed processes had left, and that were removed.
+    pub swept: Vec<PathBuf>,
 }
 
 /// Packs a source (or a built-in data set, by its name) into the new folder `out`.
@@ -87,25 +93,99 @@ fn collect_into(
     progress: &(dyn Fn(Progress) + Sync),
 ) -> Result<Report> {
     options.check()?;
+    let options = &Options { limits: options.limits.within_memory(), ..options.clone() };
     // Checked before the output is touched.
     if !source::exists(path) {
         return Err(Error::NotFound { path: path.to_owned() });
     }
+    let parent = out.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let swept = cache::sweep(parent);
     let staging = Staging::begin(out, wait)?;
     let mut source = source::open(path, options)?;
+    let is_built_in = !path.exists() && path.to_str().is_some_and(|name| Builtin::parse(name).is_some());
+    expect_applicable(options, source.plan().media, is_built_in)?;
+    if let (Some((height, width, channels)), false) = (options.shape, source.plan().shaped) {
+        return Err(Error::BadOption {
+            option: "shape",
+            value: format!("{height},{width},{channels}"),
+            reason: "the source is neither an array nor a file without a header",
+            remedy: "leave it out",
+        });
+    }
     let collect = match source.plan().media {
         Media::Image => collect_images,
         Media::Text => collect_text,
         Media::Sound => collect_sound,
         Media::Points => collect_points,
     };
-    let (card, progress) = collect(path, &mut *source, staging.folder(), options, progress)?;
+    let mut moved = None;
+    let (card, progress) = loop {
+        match collect(path, &mut *source, staging.folder(), options, moved, progress)? {
+            Collected::Done(card, progress) => break (*card, progress),
+            Collected::Again(other) => {
+                staging.begin_again()?;
+                moved = Some(other);
+            }
+        }
+    };
     staging.commit()?;
-    Ok(Report { card, folder: out.to_owned(), progress })
+    Ok(Report { card, folder: out.to_owned(), progress, swept })
+}
+
+/// The kind of data to choose for a model that learns `kinds`, those it is meant for first, where `source` is a folder that would
+/// be taken for another kind otherwise; `None` where it need not be chosen, or where it is chosen already.
+///
+/// The first of `kinds` is chosen if at least a tenth of the folder is of it, measured on disk; else the source decides, if what it is
+/// taken for is among `kinds`; else the largest of them.
+///
+/// # Errors
+///
+/// [`Error::Read`] for a folder that cannot be read.
+pub fn meant_for(source: &str, kinds: &[Kind], options: &Options) -> Result<Option<Kind>> {
+    let path = Path::new(source);
+    if options.kind.is_some() || (path.is_dir() && dataset::is_packed(path)) {
+        return Ok(None);
+    }
+    options.check()?;
+    source::meant_for(path, kinds, options)
+}
+
+/// Whether there is anything under that name that can be collected: a file or folder, files that a name with braces stands for
+/// (`shard-{000..007}.tar`), or built-in data.
+pub fn is_source(name: &str) -> bool {
+    source::exists(Path::new(name))
+}
+
+/// Refuses options that would do nothing for examples of this kind.
+fn expect_applicable(options: &Options, media: Media, is_built_in: bool) -> Result<()> {
+    let usual = Options::default();
+    let (images, text, sound) = (media == Media::Image, media == Media::Text, media == Media::Sound);
+    let of_images = "only images have it";
+    let of_text = "only text has it";
+    let of_sound = "only sound has it";
+    let given: [(&'static str, bool, &'static str); 10] = [
+        ("size", options.size.is_some() && !images, of_images),
+        ("channels", options.channels.is_some() && !images, of_images),
+        ("crop", options.crop != usual.crop && !images, of_images),
+        ("background", options.background != usual.background && !images, of_images),
+        ("vocabulary", options.vocabulary.is_some() && !text, of_text),
+        ("lines", options.lines && !text, of_text),
+        ("sample_rate", options.sample_rate.is_some() && !sound, of_sound),
+        ("mono", options.mono && !sound, of_sound),
+        ("count", options.count.is_some() && !is_built_in, "only built-in data can be made in any number"),
+        ("seed", options.seed != usual.seed && !is_built_in, "only built-in data are drawn by chance"),
+    ];
+    match given.into_iter().find(|(_, refused, _)| *refused) {
+        Some((option, _, reason)) => {
+            let value = "given for these data".to_owned();
+            Err(Error::BadOption { option, value, reason, remedy: "leave it out" })
+        }
+        None => Ok(()),
+    }
 }
 
 /// Raised whenever built-in data change or sources are read differently, so that the cache of an older build is not used.
-const REVISION: u32 = 3;
+const REVISION: u32 = 4;
 
 /// The folder in the cache for a source: its name, then a hash of all that decides the result.
 fn cache_name(path: &Path, options: &Options) -> Result<String> {
@@ -122,7 +202,7 @@ fn cache_name(path: &Path, options: &Options) -> Result<String> {
     let files = if path.exists() { vec![path.to_owned()] } else { source::expand(path) };
     for file in &files {
         let full = file.canonicalize().map_err(|e| Error::read(file, e))?;
-        for (file, bytes, time) in stamps(&full)? {
+        for (file, bytes, time) in stamps(&full, &mut HashSet::new())? {
             part(file.as_os_str().as_encoded_bytes());
             part(&bytes.to_le_bytes());
             part(&time.to_le_bytes());
@@ -136,16 +216,25 @@ fn cache_name(path: &Path, options: &Options) -> Result<String> {
     Ok(format!("{name}-{}", &hasher.finalize().to_hex()[..16]))
 }
 
-/// Path, size and time of change (nanoseconds) of a file, or of all files below a folder, in a fixed order.
-fn stamps(path: &Path) -> Result<Vec<(PathBuf, u64, u128)>> {
-    let metadata = fs::metadata(path).map_err(|e| Error::read(path, e))?;
+/// Path, size and time of change (nanoseconds) of a file, or of all files below a folder, in a fixed order. No folder is looked
+/// at twice, however many links lead to it.
+fn stamps(path: &Path, seen: &mut HashSet<PathBuf>) -> Result<Vec<(PathBuf, u64, u128)>> {
+    let metadata = match fs::metadata(path) {
+        Ok(metadata) => metadata,
+        // A link that leads nowhere is skipped when it is read.
+        Err(e) if e.kind() == ErrorKind::NotFound && path.is_symlink() => return Ok(Vec::new()),
+        Err(e) => return Err(Error::read(path, e)),
+    };
     if metadata.is_dir() {
+        if !seen.insert(path.canonicalize().map_err(|e| Error::read(path, e))?) {
+            return Ok(Vec::new());
+        }
         let entries = fs::read_dir(path).map_err(|e| Error::read(path, e))?;
         let paths: std::io::Result<Vec<_>> = entries.map(|entry| entry.map(|e| e.path())).collect();
         let mut paths = paths.map_err(|e| Error::read(path, e))?;
         paths.sort();
         return paths.iter().try_fold(Vec::new(), |mut all, path| {
-            all.extend(stamps(path)?);
+            all.extend(stamps(path, seen)?);
             Ok(all)
         });
     }

@@ -1,6 +1,5 @@
 //! A packed data set opened for reading. Images stay on disk and are memory-mapped; opening costs a few headers.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -10,6 +9,7 @@ use crate::builtin::{below, random};
 use crate::card::{Card, FORMAT, Kind, PointsCard, SoundCard, SplitCard, TextCard};
 use crate::error::{Error, Result};
 use crate::fingerprint::{SplitHasher, example_hash, fingerprint};
+use crate::regular;
 use crate::shard::{Layout, Shard};
 use crate::split::Split;
 use crate::stream::{Stream, StreamLayout};
@@ -32,8 +32,8 @@ struct Inner {
 }
 
 impl Dataset {
-    /// Opens a packed folder and checks `dataset.json` against the sizes and headers of the shards. The content
-    /// itself is not read; [`Dataset::verify`] does that.
+    /// Opens a packed folder and checks `dataset.json` against the sizes, headers and labels of the shards. The content
+    /// itself is not read; [`Stream::check_tokens`] and [`Dataset::verify`] do that.
     ///
     /// # Errors
     ///
@@ -41,16 +41,17 @@ impl Dataset {
     /// missing, and [`Error::Read`] when a file cannot be read.
     pub fn open(folder: &Path) -> Result<Dataset> {
         let card = read_card(folder)?;
+        let classes = card.classes.len();
         let mut splits = [const { Vec::new() }; 3];
         let mut streams = [const { None }; 3];
         for SplitCard { split, shards, .. } in &card.splits {
             if let Some(layout) = StreamLayout::of(&card) {
-                streams[split.index()] = Some(Stream::open(folder, shards, &layout)?);
+                streams[split.index()] = Some(Stream::open(folder, shards, &layout, classes)?);
                 continue;
             }
             let layout = Layout::of(&card);
             for shard in shards {
-                splits[split.index()].push(Shard::open(folder, shard, &layout)?);
+                splits[split.index()].push(Shard::open(folder, shard, &layout, classes)?);
             }
         }
         let splits = splits.map(Arc::new);
@@ -142,7 +143,7 @@ impl Dataset {
 /// Whether a folder holds a packed data set (as opposed to a `dataset.json` of another program).
 pub(crate) fn is_packed(folder: &Path) -> bool {
     let version = |text: Vec<u8>| serde_json::from_slice::<serde_json::Value>(&text).ok();
-    fs::read(folder.join(CARD_FILE))
+    regular::read(&folder.join(CARD_FILE))
         .ok()
         .and_then(version)
         .is_some_and(|v| v.get("poiesis_dataset").is_some())
@@ -150,7 +151,7 @@ pub(crate) fn is_packed(folder: &Path) -> bool {
 
 fn read_card(folder: &Path) -> Result<Card> {
     let path = folder.join(CARD_FILE);
-    let text = fs::read(&path).map_err(|e| match e.kind() {
+    let text = regular::read(&path).map_err(|e| match e.kind() {
         std::io::ErrorKind::NotFound if folder.exists() => Error::NotADataset { path: folder.to_owned() },
         std::io::ErrorKind::NotFound => Error::NotFound { path: folder.to_owned() },
         std::io::ErrorKind::NotADirectory => Error::NotADataset { path: folder.to_owned() },
@@ -177,6 +178,9 @@ fn check_card(card: &Card) -> Result<(), String> {
     let elements = card.shape.iter().try_fold(1_usize, |n, &length| n.checked_mul(length));
     if card.shape.len() != ranks || elements.is_none_or(|n| n == 0 || n > 1 << 40) {
         return Err(format!("an example cannot have shape {:?}", card.shape));
+    }
+    if card.kind == Kind::Images && !matches!(card.shape[2], 1 | 3 | 4) {
+        return Err(format!("images cannot have {} channels", card.shape[2]));
     }
     check_stream(card)?;
     check_points(card)?;

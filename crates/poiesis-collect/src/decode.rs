@@ -3,7 +3,6 @@
 //! colour profiles are ignored.
 
 use std::io::Cursor;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use image::metadata::Orientation;
 use image::{DynamicImage, GrayImage, ImageDecoder, ImageFormat, ImageReader, RgbImage};
@@ -13,6 +12,9 @@ use zune_jpeg::zune_core::bytestream::ZCursor;
 use zune_jpeg::zune_core::colorspace::ColorSpace;
 use zune_jpeg::zune_core::options::DecoderOptions;
 
+use crate::card::Reason;
+use crate::caught::caught;
+use crate::memory::{Memory, Share};
 use crate::options::Limits;
 use crate::prepare::Pixels;
 
@@ -25,31 +27,49 @@ pub(crate) fn is_image_name(name: &str) -> bool {
         .is_some_and(|(_, ending)| ENDINGS.iter().any(|known| ending.eq_ignore_ascii_case(known)))
 }
 
-/// Decodes an image file. The error is a reason for the list of skipped files.
-pub(crate) fn decode(bytes: &[u8], limits: &Limits) -> Result<Pixels, String> {
-    // A malformed file on which the decoder panics must not stop the collection.
-    catch_unwind(AssertUnwindSafe(|| decode_any(bytes, limits)))
-        .unwrap_or_else(|_| Err("its decoder gave up on it".to_owned()))
+/// A decoded image with the memory that it, and all that is made of it, may take.
+pub(crate) struct Decoded<'a> {
+    pub(crate) pixels: Pixels,
+    pub(crate) share: Share<'a>,
 }
 
-fn decode_any(bytes: &[u8], limits: &Limits) -> Result<Pixels, String> {
+/// Decodes an image file. The error is a reason for the list of skipped files.
+pub(crate) fn decode<'a>(bytes: &[u8], limits: &Limits, memory: &'a Memory) -> Result<Decoded<'a>, Reason> {
+    // A malformed file on which the decoder panics must not stop the collection.
+    caught(|| decode_any(bytes, limits, memory))
+        .unwrap_or_else(|| Err("its decoder gave up on it".to_owned().into()))
+}
+
+fn decode_any<'a>(bytes: &[u8], limits: &Limits, memory: &'a Memory) -> Result<Decoded<'a>, Reason> {
     if bytes.is_empty() {
-        return Err("the file is empty".to_owned());
+        return Err("the file is empty".to_owned().into());
     }
     let format = image::guess_format(bytes).map_err(|_| "it does not begin like an image".to_owned())?;
-    let image = match format {
-        ImageFormat::Jpeg => decode_jpeg(bytes, limits)?,
+    let (image, share) = match format {
+        ImageFormat::Jpeg => decode_jpeg(bytes, limits, memory)?,
         ImageFormat::Png | ImageFormat::WebP | ImageFormat::Bmp | ImageFormat::Gif | ImageFormat::Tiff => {
-            decode_other(bytes, format, limits)?
+            decode_other(bytes, format, limits, memory)?
         }
-        other => return Err(format!("{other:?} images are not read")),
+        other => return Err(format!("{other:?} images are not read").into()),
     };
-    Ok(to_pixels(image))
+    Ok(Decoded { pixels: to_pixels(image), share })
+}
+
+/// Bytes that decoding an image takes, and preparing it for the data set: its pixels, once more where it is turned, a copy with
+/// four channels, and what the decoder needs for itself.
+fn need(pixels: u64, decoded: u64, orientation: Orientation, decoder: u64) -> u64 {
+    let turned = if orientation == Orientation::NoTransforms { 0 } else { decoded };
+    let all = [decoded, turned, pixels.saturating_mul(4), decoder, 1 << 20];
+    all.into_iter().fold(0, u64::saturating_add)
 }
 
 /// JPEG goes to its decoder directly: one reading of the headers instead of three, and a file that ends early is
 /// refused instead of being filled up with grey.
-fn decode_jpeg(bytes: &[u8], limits: &Limits) -> Result<DynamicImage, String> {
+fn decode_jpeg<'a>(
+    bytes: &[u8],
+    limits: &Limits,
+    memory: &'a Memory,
+) -> Result<(DynamicImage, Share<'a>), Reason> {
     let lenient = DecoderOptions::default()
         .set_max_width(usize::MAX)
         .set_max_height(usize::MAX)
@@ -65,14 +85,19 @@ fn decode_jpeg(bytes: &[u8], limits: &Limits) -> Result<DynamicImage, String> {
     // Odd headers are harmless; missing or broken pixels are not.
     decoder.set_options(lenient.set_strict_mode(true).jpeg_set_out_colorspace(colours));
     let orientation = decoder.exif().and_then(|exif| Orientation::from_exif_chunk(exif));
+    let orientation = orientation.unwrap_or(Orientation::NoTransforms);
+    let size = u64::from(width) * u64::from(height);
+    // The coefficients of a progressive file are kept, two bytes each, until all of it has been read.
+    let kept = if info.sof.is_sequential_dct() { 0 } else { 2 * size * u64::from(info.components) };
+    let share = memory.decoding.take(need(size, size * if grey { 1 } else { 3 }, orientation, kept))?;
     let pixels = decoder.decode().map_err(|e| jpeg_reason(&e))?;
     let image = match grey {
         true => GrayImage::from_raw(width, height, pixels).map(DynamicImage::from),
         false => RgbImage::from_raw(width, height, pixels).map(DynamicImage::from),
     };
     let mut image = image.ok_or("its decoder returned too few pixels")?;
-    image.apply_orientation(orientation.unwrap_or(Orientation::NoTransforms));
-    Ok(image)
+    image.apply_orientation(orientation);
+    Ok((image, share))
 }
 
 fn jpeg_reason(error: &DecodeErrors) -> String {
@@ -85,7 +110,12 @@ fn jpeg_reason(error: &DecodeErrors) -> String {
     }
 }
 
-fn decode_other(bytes: &[u8], format: ImageFormat, limits: &Limits) -> Result<DynamicImage, String> {
+fn decode_other<'a>(
+    bytes: &[u8],
+    format: ImageFormat,
+    limits: &Limits,
+    memory: &'a Memory,
+) -> Result<(DynamicImage, Share<'a>), Reason> {
     let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
     let mut allowed = image::Limits::default();
     allowed.max_image_width = Some(limits.length);
@@ -97,9 +127,18 @@ fn decode_other(bytes: &[u8], format: ImageFormat, limits: &Limits) -> Result<Dy
     let (width, height) = decoder.dimensions();
     check_size(width, height, limits)?;
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
+    let (size, decoded) = (u64::from(width) * u64::from(height), decoder.total_bytes());
+    let own = match format {
+        // Planes of colour, or the frame before it is put on its canvas.
+        ImageFormat::WebP | ImageFormat::Gif => 4 * size,
+        // A strip may be the whole image.
+        ImageFormat::Tiff => decoded,
+        _ => 0,
+    };
+    let share = memory.decoding.take(need(size, decoded, orientation, own))?;
     let mut image = DynamicImage::from_decoder(decoder).map_err(|e| reason(&e))?;
     image.apply_orientation(orientation);
-    Ok(image)
+    Ok((image, share))
 }
 
 fn reason(error: &image::ImageError) -> String {

@@ -4,6 +4,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::regular::NotAFile;
 use crate::split::Split;
 
 /// The result of everything in this crate that can fail.
@@ -29,6 +30,15 @@ pub enum Error {
         source: io::Error,
     },
 
+    /// What is to be read is not a regular file: a FIFO, a device, a socket.
+    #[error("{path} is {what}, not a file")]
+    NotAFile {
+        /// Where it is.
+        path: PathBuf,
+        /// What it is.
+        what: &'static str,
+    },
+
     /// A file or folder could not be written.
     #[error("cannot write {path}: {source}")]
     Write {
@@ -43,6 +53,15 @@ pub enum Error {
     OutputExists {
         /// The output folder.
         path: PathBuf,
+    },
+
+    /// The output folder is empty, but cannot be replaced by the data set: it is a mount point, or in use.
+    #[error("{path} cannot be replaced by the data set: {source}")]
+    NotReplaceable {
+        /// The output folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
     },
 
     /// Another process is writing the same output folder.
@@ -90,8 +109,8 @@ pub enum Error {
         option: Option<String>,
     },
 
-    /// A data file (IDX, CIFAR, npy, parquet, an archive) that does not hold what its format promises.
-    #[error("{path} is damaged or not what it seems: {reason}")]
+    /// A data file (IDX, CIFAR, npy, parquet, an archive) that is damaged, or whole and of a kind that is not read.
+    #[error("{path} {}: {reason}", verdict(remedy))]
     Malformed {
         /// The data file, with the entry inside it where there is one.
         path: PathBuf,
@@ -261,8 +280,13 @@ impl Error {
             Error::NotFound { .. } => {
                 "give a file, a folder, a packed data set or a built-in one: shapes, rings, grid"
             }
-            Error::Write { .. } => "free some space or choose another output folder",
+            Error::NotAFile { .. } => "give a file: what it delivers can be written into one first",
+            Error::Write { source, .. } => {
+                let remedy = io_remedy(source.kind()).filter(|_| source.kind() != io::ErrorKind::NotFound);
+                return Some(remedy.unwrap_or("choose another output folder").to_owned());
+            }
             Error::OutputExists { .. } => "choose another output folder or remove it first",
+            Error::NotReplaceable { .. } => "choose a new folder inside it, such as one called data",
             Error::NotOurs { .. } => "move it elsewhere, or choose another output folder",
             Error::Busy { .. } => "wait for it to end or choose another output folder",
             Error::Empty { .. } | Error::UnknownFormat { .. } => {
@@ -285,7 +309,8 @@ impl Error {
             Error::NotADataset { .. } => "make one with `collect`",
             Error::Corrupt { .. } => "collect the data set again",
             Error::FingerprintMismatch { .. } => "collect it again",
-            Error::Read { .. } | Error::Vocabulary { .. } | Error::NoSplit { .. } => return None,
+            Error::Read { source, .. } => return io_remedy(source.kind()).map(str::to_owned),
+            Error::Vocabulary { .. } | Error::NoSplit { .. } => return None,
         };
         Some(fixed.to_owned())
     }
@@ -297,13 +322,17 @@ impl Error {
             Error::MixedChannels { .. } => Some("channels"),
             Error::NotInVocabulary { .. } | Error::SizeWithoutBpe { .. } => Some("vocabulary"),
             Error::BadOption { option, .. } => Some(option),
+            Error::Empty { .. } | Error::UnknownFormat { .. } => Some("kind"),
             Error::NothingUsable { option, .. } | Error::Malformed { option, .. } => option.as_deref(),
             _ => None,
         }
     }
 
-    /// Wraps a failed read of `path`; a missing file becomes [`Error::NotFound`].
+    /// Wraps a failed read of `path`; a missing file becomes [`Error::NotFound`], and what is no file [`Error::NotAFile`].
     pub(crate) fn read(path: &Path, source: io::Error) -> Self {
+        if let Some(NotAFile { what }) = NotAFile::of(&source) {
+            return Error::NotAFile { path: path.to_owned(), what };
+        }
         match source.kind() {
             io::ErrorKind::NotFound => Error::NotFound { path: path.to_owned() },
             _ => Error::Read { path: path.to_owned(), source },
@@ -332,11 +361,32 @@ impl Error {
     }
 }
 
+/// What is said of a file: that it is damaged where getting it again is the remedy. Any other may be whole.
+fn verdict(remedy: &str) -> &'static str {
+    if remedy.ends_with(" it again") { "is damaged" } else { "cannot be used" }
+}
+
+/// What can be done where the system refused to read or write a file, if something is known to help: one line, without a full stop.
+pub fn io_remedy(kind: io::ErrorKind) -> Option<&'static str> {
+    Some(match kind {
+        io::ErrorKind::StorageFull => "free some space on that disk, then run the same command again",
+        io::ErrorKind::QuotaExceeded => "free some of your quota, then run the same command again",
+        io::ErrorKind::FileTooLarge => "raise the limit on file sizes, or choose another disk",
+        io::ErrorKind::PermissionDenied => "check the permissions of the folder, or choose another",
+        io::ErrorKind::ReadOnlyFilesystem => "choose a folder on a disk that can be written",
+        io::ErrorKind::NotFound => "check the path",
+        io::ErrorKind::NotADirectory => "choose another path: one of the folders in this one is a file",
+        _ => return None,
+    })
+}
+
 /// What can be done about a skipped file with an option.
 pub(crate) fn remedy_of(option: &str) -> Option<String> {
     let remedy = match option {
         "sample_rate" => "bring all to one `sample_rate`",
         "mono" => "mix all to `mono`",
+        "max_memory" => "allow more memory with `max_memory`",
+        "text_field" => "name it as the `text_field`",
         _ => return None,
     };
     Some(remedy.to_owned())
@@ -362,13 +412,32 @@ mod tests {
         let error = Error::malformed(Path::new("a"), "it is empty");
         assert_eq!((error.hint(), error.option()), (None, None));
         let error = Error::damaged(Path::new("a"), "it ends early", "fetch it again");
-        assert_eq!(error.to_string(), "a is damaged or not what it seems: it ends early");
+        assert_eq!(error.to_string(), "a is damaged: it ends early");
         assert_eq!(error.hint().as_deref(), Some("fetch it again"));
+        let error = Error::damaged(Path::new("a"), "its values are of type <f4", "save them as uint8");
+        assert_eq!(error.to_string(), "a cannot be used: its values are of type <f4");
+        let error = Error::malformed(Path::new("a"), "it does not begin like an IDX file");
+        assert_eq!(error.to_string(), "a cannot be used: it does not begin like an IDX file");
+    }
+
+    #[test]
+    fn space_is_to_be_freed_only_where_it_is_short() {
+        let hint = |kind: io::ErrorKind| Error::write(Path::new("a"), kind.into()).hint().unwrap();
+        for kind in [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded] {
+            assert!(hint(kind).contains("free some"), "{kind}");
+        }
+        for kind in [io::ErrorKind::PermissionDenied, io::ErrorKind::ReadOnlyFilesystem, io::ErrorKind::Other]
+        {
+            assert!(!hint(kind).contains("free"), "{kind}");
+        }
+        assert!(hint(io::ErrorKind::FileTooLarge).contains("limit"));
+        let read = Error::read(Path::new("a"), io::ErrorKind::PermissionDenied.into());
+        assert!(read.hint().unwrap().contains("permissions"));
     }
 
     #[test]
     fn every_option_that_mends_a_skipped_file_has_a_remedy() {
-        for option in ["sample_rate", "mono"] {
+        for option in ["sample_rate", "mono", "max_memory", "text_field"] {
             assert!(remedy_of(option).is_some_and(|remedy| remedy.contains(&format!("`{option}`"))));
         }
     }

@@ -7,16 +7,17 @@ use std::sync::mpsc::Receiver;
 use rayon::prelude::*;
 
 use crate::builtin::Builtin;
-use crate::card::{Card, Kind, SplitBy};
-use crate::decode::decode;
+use crate::card::{Kind, Reason, SplitBy};
+use crate::decode::{Decoded as Image, decode};
 use crate::error::{Error, Result};
+use crate::memory::{Memory, Share};
 use crate::options::{Limits, Options};
-use crate::pack::{About, Packer, Row};
+use crate::pack::{About, Collected, Packer, Row};
 use crate::prepare::{Pixels, Target, prepare};
 use crate::progress::Progress;
 use crate::shard::Layout;
 use crate::source::{Item, Payload, Plan, Source, each_batch};
-use crate::split::Split;
+use crate::split::{Moved, Split};
 
 /// Collects a source of images into an empty folder.
 pub(crate) fn collect_images(
@@ -24,9 +25,11 @@ pub(crate) fn collect_images(
     source: &mut dyn Source,
     folder: &Path,
     options: &Options,
+    moved: Option<Moved>,
     report: &(dyn Fn(Progress) + Sync),
-) -> Result<(Card, Progress)> {
+) -> Result<Collected> {
     let mut collector = Collector::new(path, folder, source.plan(), options, report);
+    collector.moved = moved;
     each_batch(source, |batches| collector.run(batches))?;
     collector.finish(path, source.plan())
 }
@@ -36,11 +39,14 @@ struct Collector<'a> {
     folder: &'a Path,
     options: &'a Options,
     report: &'a (dyn Fn(Progress) + Sync),
+    memory: Memory,
     about: About,
     split_by: SplitBy,
     /// Kind, shape and factors are known before the first example only for data made by code.
     format: Option<Format>,
     packer: Option<Packer>,
+    /// What is moved to another split than its content says.
+    moved: Option<Moved>,
     progress: Progress,
     enlarged: u64,
 }
@@ -63,7 +69,7 @@ struct Decoded {
 /// What became of one item.
 enum Outcome {
     Ready(Row, Size),
-    Skipped(String),
+    Skipped(Reason),
     Fatal(Error),
 }
 
@@ -101,7 +107,20 @@ impl<'a> Collector<'a> {
         let about = About::new(path, plan, options);
         let split_by = if plan.has_splits { SplitBy::Source } else { SplitBy::Content };
         let progress = Progress { total: plan.total, ..Progress::default() };
-        Self { folder, options, report, about, split_by, format, packer: None, progress, enlarged: 0 }
+        let memory = Memory::new(&options.limits);
+        Self {
+            folder,
+            options,
+            report,
+            memory,
+            about,
+            split_by,
+            format,
+            packer: None,
+            moved: None,
+            progress,
+            enlarged: 0,
+        }
     }
 
     /// Takes batches until the reader is done.
@@ -124,17 +143,18 @@ impl<'a> Collector<'a> {
         Ok(())
     }
 
-    /// How many examples are prepared at a time: as many as 32 MiB hold, and enough to keep all cores busy.
+    /// How many examples are prepared at a time: as many as 32 MiB hold, and enough to keep all cores busy unless they are huge.
     fn chunk_rows(&self) -> usize {
         let example = self.format.as_ref().map_or(1, |format| format.layout.example_bytes());
-        ((32 << 20) / example).max(2 * rayon::current_num_threads())
+        let most = (self.options.limits.max_memory / 4 / example as u64).max(1);
+        ((32 << 20) / example).max((2 * rayon::current_num_threads()).min(most as usize))
     }
 
     /// Decodes an item before the format is known and lets it decide.
     fn first(&mut self, item: Item) -> Decoded {
         let Item { name, split, label, payload } = item;
-        let (bytes, pixels) = decode_payload(payload, &self.options.limits);
-        let pixels = match pixels {
+        let (bytes, pixels) = decode_payload(payload, &self.options.limits, &self.memory);
+        let (pixels, _share) = match pixels {
             Ok(pixels) => pixels,
             Err(reason) => return Decoded { name, bytes, outcome: Outcome::Skipped(reason) },
         };
@@ -158,9 +178,9 @@ impl<'a> Collector<'a> {
             let outcome = made_outcome(builtin, index, &format.layout, self.options);
             return Decoded { name, bytes: 0, outcome };
         }
-        let (bytes, pixels) = decode_payload(payload, &self.options.limits);
+        let (bytes, pixels) = decode_payload(payload, &self.options.limits, &self.memory);
         let outcome = match (pixels, &format.target) {
-            (Ok(pixels), Some(target)) => {
+            (Ok((pixels, _share)), Some(target)) => {
                 image_outcome(pixels, &name, format, target, self.options).with(split, label)
             }
             (Ok(_), None) => unreachable!("built-in data sends no images to decode"),
@@ -194,38 +214,56 @@ impl<'a> Collector<'a> {
         if self.packer.is_none() {
             let layout = self.format.as_ref().expect("an example has a format").layout.clone();
             let classes = self.about.classes.len();
-            self.packer = Some(Packer::new(self.folder, layout, classes, self.split_by, self.options)?);
+            self.packer =
+                Some(Packer::new(self.folder, layout, classes, self.split_by, self.moved, self.options)?);
         }
         Ok(self.packer.as_mut().expect("it was just made"))
     }
 
     /// Completes the data set.
-    fn finish(mut self, path: &Path, plan: &Plan) -> Result<(Card, Progress)> {
+    fn finish(mut self, path: &Path, plan: &Plan) -> Result<Collected> {
         let Some(packer) = self.packer else {
             return Err(plan.nothing_usable(path, Kind::Images, self.about.skipped));
         };
+        if let Some(moved) = packer.missing() {
+            return Ok(Collected::Again(moved));
+        }
         if self.enlarged > 0 {
             let note = format!("{} images were smaller than the asked size and were enlarged", self.enlarged);
             self.about.notes.push(note);
         }
-        Ok((packer.finish(self.about)?, self.progress))
+        self.about.notes.extend(value_notes(self.options));
+        Ok(Collected::Done(Box::new(packer.finish(self.about)?), self.progress))
     }
 }
 
-/// The pixels of an item, with the number of bytes they were read from.
-fn decode_payload(payload: Payload, limits: &Limits) -> (u64, Result<Pixels, String>) {
+/// The number of bytes that the pixels of an item were read from, and the pixels with the memory for them; those that the source has
+/// decoded have theirs already.
+fn decode_payload<'a>(
+    payload: Payload,
+    limits: &Limits,
+    memory: &'a Memory,
+) -> (u64, Result<(Pixels, Option<Share<'a>>), Reason>) {
     let bytes = payload.bytes();
-    match payload {
-        Payload::Pixels(pixels) => (bytes, Ok(pixels)),
-        file => match file.read(limits) {
-            Ok(encoded) => (encoded.len() as u64, decode(&encoded, limits)),
-            Err(reason) => (bytes, Err(reason)),
-        },
+    let file = match payload {
+        Payload::Pixels(pixels) => return (bytes, Ok((pixels, None))),
+        file => file,
+    };
+    let share = memory.files.take(file.bytes_to_read().min(limits.file_bytes));
+    match share.and_then(|share| Ok((file.read(limits)?, share))) {
+        Ok((encoded, _share)) => {
+            let decoded = decode(&encoded, limits, memory);
+            (encoded.len() as u64, decoded.map(|Image { pixels, share }| (pixels, Some(share))))
+        }
+        Err(reason) => (bytes, Err(reason)),
     }
 }
 
 fn made_outcome(builtin: Builtin, index: u64, layout: &Layout, options: &Options) -> Outcome {
-    let made = builtin.make(index, options);
+    let mut made = builtin.make(index, options);
+    if layout.kind == Kind::Images {
+        change_values(&mut made.example, layout, options);
+    }
     let row = Row::new(layout, made.example);
     Outcome::Ready(Row { label: Some(made.label), factors: made.factors, ..row }, Size::Other)
 }
@@ -244,5 +282,36 @@ fn image_outcome(pixels: Pixels, name: &str, format: &Format, target: &Target, o
     }
     let enlarged = pixels.width < target.width || pixels.height < target.height;
     let size = if enlarged { Size::Enlarged } else { Size::Other };
-    Outcome::Ready(Row::new(&format.layout, prepare(pixels, target)), size)
+    let mut image = prepare(pixels, target);
+    change_values(&mut image, &format.layout, options);
+    Outcome::Ready(Row::new(&format.layout, image), size)
+}
+
+/// Inverts and binarizes the values of a prepared image where that is asked for; alpha stays as it is.
+fn change_values(image: &mut [u8], layout: &Layout, options: &Options) {
+    if !options.invert && !options.binarize {
+        return;
+    }
+    let channels = *layout.shape.last().expect("an image has channels");
+    let colours = if channels == 4 { 3 } else { channels };
+    for value in image.chunks_exact_mut(channels).flat_map(|pixel| &mut pixel[..colours]) {
+        if options.invert {
+            *value = 255 - *value;
+        }
+        if options.binarize {
+            *value = if *value < 128 { 0 } else { 255 };
+        }
+    }
+}
+
+/// What was done to all values.
+fn value_notes(options: &Options) -> Vec<String> {
+    let mut notes = Vec::new();
+    if options.invert {
+        notes.push("the values of all images are inverted".to_owned());
+    }
+    if options.binarize {
+        notes.push("the values of all images are 0 or 255: those from 128 on became 255".to_owned());
+    }
+    notes
 }

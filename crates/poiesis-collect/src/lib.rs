@@ -23,7 +23,9 @@
 
 mod bpe;
 mod builtin;
+mod cache;
 mod card;
+mod caught;
 mod collect;
 mod dataset;
 mod decode;
@@ -31,12 +33,15 @@ mod duplicates;
 mod error;
 mod fingerprint;
 mod images;
+pub mod isolation;
+mod memory;
 mod options;
 mod pack;
 mod points;
 mod prepare;
 mod preview;
 mod progress;
+pub mod regular;
 mod shard;
 mod sound;
 mod source;
@@ -49,13 +54,15 @@ mod vocabulary;
 
 pub use bpe::Bpe;
 pub use builtin::{Builtin, builtin};
+pub use cache::{Cache, Cached, CachedState};
 pub use card::{
     Card, FORMAT, Factor, Kind, PointsCard, ShardCard, Skipped, SkippedFile, SoundCard, SplitBy, SplitCard,
     TextCard,
 };
-pub use collect::{Report, collect, open_or_collect};
+pub use caught::panics_are_caught;
+pub use collect::{Report, collect, is_source, meant_for, open_or_collect};
 pub use dataset::{Dataset, View};
-pub use error::{Error, Result};
+pub use error::{Error, Result, io_remedy};
 pub use options::{Crop, Limits, Options, VocabularyKind};
 pub use preview::{Preview, preview};
 pub use progress::Progress;
@@ -66,4 +73,5 @@ pub use vocabulary::Vocabulary;
 /// The formats that are read, for messages.
 pub const FORMATS: &str = "PNG, JPEG, WebP, BMP, GIF and TIFF images in folders, zip or tar archives, WebDataset \
                            shards, Hugging Face parquet, IDX, CIFAR binary, npy and npz; text as .txt and .jsonl, \
-                           sound as WAV and FLAC, points as rows of numbers in .csv and .tsv";
+                           and any other with the `kind` text; sound as WAV, FLAC, MP3 and Ogg Vorbis, points as \
+                           rows of numbers in .csv and .tsv";

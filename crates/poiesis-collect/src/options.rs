@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::card::Kind;
 use crate::error::{Error, Result};
 
 /// The choices a user has when a source is collected. `Options::default()` suits most sources.
@@ -13,6 +14,10 @@ pub struct Options {
     pub size: Option<(u32, u32)>,
     /// What to do with images of another aspect ratio than `size`.
     pub crop: Crop,
+    /// Height, width and channels of one image in arrays (npy, npz) and in files without a header. `None` follows the shape of
+    /// the array.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shape: Option<(u32, u32, u8)>,
     /// 1 (grey), 3 (RGB) or 4 (RGBA). `None` follows the first image: grey stays grey, everything else becomes RGB.
     pub channels: Option<u8>,
     /// The colour behind transparent pixels when the channels are 1 or 3.
@@ -43,6 +48,27 @@ pub struct Options {
     /// Whether the class of a file is the part of its name before the first `_`, instead of the folder it is in.
     #[serde(skip_serializing_if = "is_false")]
     pub label_from_name: bool,
+    /// Which of the folders that a file is in names its class: 1 is the first below the source. `None` takes the first
+    /// below those that all files share, and below splits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub class_level: Option<u32>,
+    /// What the source is taken for. `None` takes it for what most of it is. With [`Kind::Text`], every file counts as text whose
+    /// name does not say that it is something else.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kind: Option<Kind>,
+    /// The files of a folder, or of an archive given by itself, that are looked at, as patterns like those of
+    /// `validation_files`. Without any, all are.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub include: Vec<String>,
+    /// The field of a record in `.jsonl` that holds its text. `None` is `text`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub text_field: Option<String>,
+    /// Whether each value of an image becomes 0 or 255, with the threshold at half (128 and above are 255); alpha is kept.
+    #[serde(skip_serializing_if = "is_false")]
+    pub binarize: bool,
+    /// Whether the values of an image are inverted, dark for light, before `binarize`; alpha is kept.
+    #[serde(skip_serializing_if = "is_false")]
+    pub invert: bool,
     /// Files of the validation split, as patterns with `*`, `?` and `[a-z]`: for the name of a file, or for its whole
     /// path inside the source when the pattern has a `/`. Files that match no pattern are for training.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -82,6 +108,13 @@ impl Options {
             let (value, reason) = (format!("{width}x{height}"), "a side is too short or too long");
             return bad("size", &value, reason, "give 1 to 8192 pixels for height and width");
         }
+        if let Some((height, width, channels)) = self.shape
+            && !([height, width].iter().all(|length| (1..=MAX_LENGTH).contains(length))
+                && (1..=4).contains(&channels))
+        {
+            let (value, reason) = (format!("{height},{width},{channels}"), "no image is like that");
+            return bad("shape", &value, reason, "give 1 to 8192 for height and width, and 1 to 4 channels");
+        }
         if !(0.0..1.0).contains(&self.holdout) {
             let reason = "it is a part of the examples";
             return bad("holdout", &self.holdout, reason, "give a fraction of at least 0 and below 1");
@@ -103,15 +136,53 @@ impl Options {
         {
             return bad("sample_rate", &rate, "it is too low or too high", "give 1000 to 384000 Hz");
         }
-        for (option, patterns) in
-            [("validation_files", &self.validation_files), ("test_files", &self.test_files)]
-        {
+        if self.limits.max_memory < MIN_MEMORY {
+            let reason = "nothing can be decoded in so little";
+            return bad("max_memory", &self.limits.max_memory, reason, "give at least 16 MiB");
+        }
+        if self.class_level == Some(0) {
+            return bad(
+                "class_level",
+                &0,
+                "levels are counted from 1",
+                "give 1 for the folders in the source",
+            );
+        }
+        if self.class_level.is_some() && self.label_from_name {
+            let reason = "`label_from_name` takes classes from names of files";
+            return bad("class_level", &self.class_level.unwrap_or(0), reason, "leave out one of them");
+        }
+        if self.text_field.as_deref() == Some("") {
+            return bad("text_field", &"empty", "a field has a name", "give the name of a field");
+        }
+        for (option, patterns) in [
+            ("validation_files", &self.validation_files),
+            ("test_files", &self.test_files),
+            ("include", &self.include),
+        ] {
             if let Some(pattern) = patterns.iter().find(|pattern| glob::Pattern::new(pattern).is_err()) {
                 let remedy = "write a pattern such as '*_test.wav', '[0-4]*' or 'held-out/*'";
                 return bad(option, pattern, "it is not a pattern", remedy);
             }
         }
         Ok(())
+    }
+
+    /// Checks the values that only one kind of data has.
+    pub(crate) fn check_kind(&self, kind: Kind) -> Result<()> {
+        let only: [(&'static str, bool, Kind, &'static str); 3] = [
+            ("binarize", self.binarize, Kind::Images, "the source holds no images"),
+            ("invert", self.invert, Kind::Images, "the source holds no images"),
+            ("text_field", self.text_field.is_some(), Kind::Text, "the source holds no text"),
+        ];
+        let wrong = only.into_iter().find(|(_, given, of, _)| *given && *of != kind);
+        match wrong {
+            Some((option, .., reason)) => {
+                let value = self.text_field.clone().filter(|_| option == "text_field");
+                bad(option, &value.unwrap_or_else(|| "true".to_owned()), reason, "leave it out")
+            }
+            None => Ok(()),
+        }
     }
 }
 
@@ -120,6 +191,7 @@ impl Default for Options {
         Self {
             size: None,
             crop: Crop::Center,
+            shape: None,
             channels: None,
             background: [255; 3],
             holdout: 0.1,
@@ -131,6 +203,12 @@ impl Default for Options {
             sample_rate: None,
             mono: false,
             label_from_name: false,
+            class_level: None,
+            kind: None,
+            include: Vec::new(),
+            text_field: None,
+            binarize: false,
+            invert: false,
             validation_files: Vec::new(),
             test_files: Vec::new(),
             licence: None,
@@ -141,6 +219,8 @@ impl Default for Options {
     }
 }
 
+/// Least memory for decoding, in bytes.
+const MIN_MEMORY: u64 = 16 << 20;
 /// Largest height or width of a prepared image.
 const MAX_LENGTH: u32 = 8192;
 /// Most tokens of a learned vocabulary.
@@ -190,10 +270,25 @@ pub struct Limits {
     pub pixels: u64,
     /// Largest height or width of one image, in pixels.
     pub length: u32,
+    /// Most memory that decoding may take at a time, in bytes, over all threads. What an example needs is estimated from its
+    /// header before it is decoded; one that needs too much is skipped, others wait for room.
+    pub max_memory: u64,
+}
+
+impl Limits {
+    /// The part of the memory that is not for files being read.
+    pub(crate) fn for_decoding(&self) -> u64 {
+        self.max_memory / 4 * 3
+    }
+
+    /// The same limits, with files no larger than the memory for them.
+    pub(crate) fn within_memory(self) -> Limits {
+        Limits { file_bytes: self.file_bytes.min(self.max_memory / 4), ..self }
+    }
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { file_bytes: 256 << 20, pixels: 128 << 20, length: 65_535 }
+        Self { file_bytes: 256 << 20, pixels: 128 << 20, length: 65_535, max_memory: 2 << 30 }
     }
 }

@@ -12,9 +12,10 @@ use crate::fingerprint::{SplitHasher, example_hash, fingerprint};
 use crate::options::Options;
 use crate::points::Columns;
 use crate::prepare::FILTER;
+use crate::progress::Progress;
 use crate::shard::{Layout, SplitWriter, floats};
 use crate::source::Plan;
-use crate::split::Split;
+use crate::split::{ByContent, Moved, Split};
 
 /// An example as it will be stored.
 pub(crate) struct Row {
@@ -137,12 +138,21 @@ impl About {
     }
 }
 
+/// What came of a pass over a source.
+pub(crate) enum Collected {
+    /// A data set.
+    Done(Box<Card>, Progress),
+    /// A split is empty, and would not be with this moved: the source is to be collected again.
+    Again(Moved),
+}
+
 /// A data set being written.
 pub(crate) struct Packer {
     folder: PathBuf,
     layout: Layout,
     options: Options,
     split_by: SplitBy,
+    by_content: ByContent,
     duplicates: Duplicates,
     splits: [SplitState; 3],
 }
@@ -163,6 +173,7 @@ impl Packer {
         layout: Layout,
         classes: usize,
         split_by: SplitBy,
+        moved: Option<Moved>,
         options: &Options,
     ) -> Result<Packer> {
         let splits = Split::ALL.map(|split| SplitState {
@@ -174,15 +185,21 @@ impl Packer {
             class_counts: vec![0; classes],
         });
         let duplicates = Duplicates::create(folder)?;
+        let by_content = ByContent::new(options.holdout, moved);
         let (folder, options) = (folder.to_owned(), options.clone());
-        Ok(Packer { folder, layout, options, split_by, duplicates, splits })
+        Ok(Packer { folder, layout, options, split_by, by_content, duplicates, splits })
+    }
+
+    /// What must be moved so that no split is empty.
+    pub(crate) fn missing(&self) -> Option<Moved> {
+        self.by_content.missing()
     }
 
     /// Appends one example to its split.
     pub(crate) fn push(&mut self, row: &Row) -> Result<()> {
         let split = match self.split_by {
             SplitBy::Source => row.split.unwrap_or(Split::Train),
-            SplitBy::Content => Split::by_content(&row.hash, self.options.holdout),
+            SplitBy::Content => self.by_content.split(&row.hash),
             SplitBy::Position => unreachable!("only streams are cut by position"),
         };
         self.duplicates.push(&row.hash, split)?;
@@ -203,8 +220,10 @@ impl Packer {
     /// Completes the shards and writes `dataset.json`. At least one example must have been pushed.
     pub(crate) fn finish(mut self, mut about: About) -> Result<Card> {
         if self.split_by == SplitBy::Content && self.splits[Split::Train.index()].count == 0 {
-            self.train_on_everything(&mut about.notes)?;
+            self.train_on_everything()?;
         }
+        let held = self.splits[Split::Validation.index()].count;
+        about.notes.extend(nothing_held(self.split_by, held, &self.options, self.layout.kind));
         let (duplicates, duplicates_across_splits) = self.duplicates.finish()?;
         if duplicates_across_splits > 0 {
             about.notes.push(format!(
@@ -267,12 +286,17 @@ impl Packer {
     }
 
     /// A handful of examples may all have been held out; a data set without a train split would be of no use.
-    fn train_on_everything(&mut self, notes: &mut Vec<String>) -> Result<()> {
+    fn train_on_everything(&mut self) -> Result<()> {
         self.splits.swap(Split::Train.index(), Split::Validation.index());
-        self.splits[Split::Train.index()].writer.rename(Split::Train)?;
-        notes.push("too few different examples to hold any out for validation".to_owned());
-        Ok(())
+        self.splits[Split::Train.index()].writer.rename(Split::Train)
     }
+}
+
+/// The note where examples were to be held out and none is.
+pub(crate) fn nothing_held(split_by: SplitBy, held: usize, options: &Options, kind: Kind) -> Option<String> {
+    let wanted = split_by != SplitBy::Source && options.holdout > 0.0;
+    let example = if kind.is_stream() { kind.example() } else { "example" };
+    (wanted && held == 0).then(|| format!("too few different {example}s to hold any out for validation"))
 }
 
 pub(crate) fn write_card(folder: &Path, card: &Card) -> Result<()> {

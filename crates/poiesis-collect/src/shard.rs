@@ -15,6 +15,7 @@ use safetensors::tensor::{Dtype, Metadata, TensorInfo};
 
 use crate::card::{Card, Kind, ShardCard};
 use crate::error::{Error, Result};
+use crate::regular;
 use crate::split::Split;
 
 /// The label of an example that has none, in a data set where others have one.
@@ -251,8 +252,8 @@ pub(crate) struct Shard {
 const _: () = assert!(cfg!(target_endian = "little"), "packed data sets are read on little-endian machines");
 
 impl Shard {
-    /// Opens a shard and checks its size and header against the card.
-    pub(crate) fn open(folder: &Path, card: &ShardCard, layout: &Layout) -> Result<Shard> {
+    /// Opens a shard and checks its size, its header and its labels against the card, which has so many classes.
+    pub(crate) fn open(folder: &Path, card: &ShardCard, layout: &Layout, classes: usize) -> Result<Shard> {
         let path = folder.join(&card.file);
         let (map, ranges) = open_shard(&path, card.bytes, &layout.tensors(card.count))?;
         let mut ranges = ranges.into_iter();
@@ -262,6 +263,9 @@ impl Shard {
             return Err(Error::corrupt(&path, "its points do not begin at a multiple of four bytes"));
         }
         let labels = if layout.labelled { ranges.next() } else { None };
+        if let Some(labels) = labels.clone() {
+            check_labels(&path, &map[labels], classes)?;
+        }
         // Labels may leave the factors at any alignment, so these few numbers are copied.
         let factors = ranges.next().map(|range| floats(&map[range])).unwrap_or_default();
         Ok(Shard {
@@ -331,13 +335,25 @@ pub(crate) fn open_shard(path: &Path, bytes: u64, tensors: &Tensors) -> Result<(
     Ok((map, ranges))
 }
 
+/// Checks that each label is that of a class, or of none.
+pub(crate) fn check_labels(path: &Path, labels: &[u8], classes: usize) -> Result<()> {
+    let labels = labels.as_chunks().0.iter().map(|&bytes| u32::from_le_bytes(bytes));
+    let unknown = |&(_, label): &(usize, u32)| label as usize >= classes && label != NO_LABEL;
+    labels.enumerate().find(unknown).map_or(Ok(()), |(row, label)| {
+        Err(Error::corrupt(
+            path,
+            format!("example {row} is of class {label}, and dataset.json names {classes}"),
+        ))
+    })
+}
+
 /// Little-endian bytes as numbers.
 pub(crate) fn floats(bytes: &[u8]) -> Vec<f32> {
     bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
 }
 
 fn map(path: &Path) -> Result<Mmap> {
-    let file = File::open(path).map_err(|e| match e.kind() {
+    let file = regular::open(path).map_err(|e| match e.kind() {
         std::io::ErrorKind::NotFound => Error::corrupt(path, "the file is missing"),
         _ => Error::read(path, e),
     })?;

@@ -6,13 +6,15 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::process;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use crate::error::{Error, Result};
 
-const LOCK_FILE: &str = "lock";
+/// The file that is locked as long as the folder is written.
+pub(crate) const LOCK_FILE: &str = "lock";
 
 /// The content of the lock, which tells a folder made here from one of the user's.
-const MARK: &[u8] = b"poiesis is writing a data set here\n";
+pub(crate) const MARK: &[u8] = b"poiesis is writing a data set here\n";
 
 /// A folder being written. Dropping it without [`Staging::commit`] removes what was written.
 pub(crate) struct Staging {
@@ -26,7 +28,8 @@ impl Staging {
     ///
     /// What a killed process left behind is removed: the lock on it went with the process.
     pub(crate) fn begin(out: &Path, wait: bool) -> Result<Staging> {
-        let name = out.file_name().ok_or_else(|| {
+        let out = &behind_link(out);
+        out.file_name().ok_or_else(|| {
             Error::write(
                 out,
                 io::Error::new(io::ErrorKind::InvalidInput, "it is not the name of a new folder"),
@@ -34,11 +37,9 @@ impl Staging {
         })?;
         let parent = out.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
         fs::create_dir_all(parent).map_err(|e| Error::write(parent, e))?;
-        let mut hidden = std::ffi::OsString::from(".");
-        hidden.push(name);
-        hidden.push(".partial");
-        let folder = parent.join(hidden);
+        let folder = hidden(out);
         let path = folder.join(LOCK_FILE);
+        expect_replaceable(out, &folder)?;
         loop {
             refuse_existing(out)?;
             make(&folder)?;
@@ -84,6 +85,11 @@ impl Staging {
         Ok(())
     }
 
+    /// Removes what was written, to begin again.
+    pub(crate) fn begin_again(&self) -> Result<()> {
+        self.clear().map_err(|e| Error::write(&self.folder, e))
+    }
+
     /// Removes everything but the lock.
     fn clear(&self) -> io::Result<()> {
         for entry in fs::read_dir(&self.folder)? {
@@ -98,6 +104,25 @@ impl Staging {
     }
 }
 
+/// The hidden folder in which `out` is written.
+pub(crate) fn hidden(out: &Path) -> PathBuf {
+    let mut name = std::ffi::OsString::from(".");
+    name.push(out.file_name().unwrap_or_default());
+    name.push(".partial");
+    out.with_file_name(name)
+}
+
+/// How long a new folder is left alone: the process that made it may be about to lock it.
+const NEW: Duration = Duration::from_secs(10);
+
+/// Whether a process is writing the hidden folder `folder`; `None` if it was not made here.
+pub(crate) fn is_being_written(folder: &Path) -> Option<bool> {
+    let lock = open_lock(folder).ok()??;
+    let age = lock.metadata().and_then(|found| found.modified()).ok().and_then(|made| made.elapsed().ok());
+    let is_new = age.is_none_or(|age| age < NEW);
+    Some(is_new || matches!(lock.try_lock(), Err(TryLockError::WouldBlock)))
+}
+
 /// Makes the hidden folder with its lock in it, in one step, if there is nothing of that name or an empty folder.
 fn make(folder: &Path) -> Result<()> {
     let is_taken = match fs::symlink_metadata(folder) {
@@ -110,7 +135,7 @@ fn make(folder: &Path) -> Result<()> {
         return Ok(());
     }
     let new = unused(folder);
-    let fail = |e| Error::write(&new, e);
+    let fail = |e| Error::write(folder.parent().unwrap_or(folder), e);
     fs::create_dir(&new).map_err(fail)?;
     let made = fs::write(new.join(LOCK_FILE), MARK).and_then(|()| fs::rename(&new, folder));
     if made.is_err() {
@@ -190,6 +215,27 @@ impl Drop for Staging {
     }
 }
 
+/// The folder that a link leads to; any other path as it is. The data set is then made next to it, on the same disk.
+fn behind_link(out: &Path) -> PathBuf {
+    let is_link = fs::symlink_metadata(out).is_ok_and(|found| found.is_symlink());
+    if is_link { out.canonicalize().unwrap_or_else(|_| out.to_owned()) } else { out.to_owned() }
+}
+
+/// Whether the finished folder will be able to take the place of an empty one is found out before the work, by giving that one
+/// another name for a moment.
+fn expect_replaceable(out: &Path, hidden: &Path) -> Result<()> {
+    if !fs::read_dir(out).is_ok_and(|mut entries| entries.next().is_none()) {
+        return Ok(());
+    }
+    let elsewhere = unused(hidden);
+    let moved = fs::rename(out, &elsewhere).and_then(|()| fs::rename(&elsewhere, out));
+    match moved {
+        // Another process has done its work meanwhile.
+        Err(e) if e.kind() == NotFound => Ok(()),
+        moved => moved.map_err(|source| Error::NotReplaceable { path: out.to_owned(), source }),
+    }
+}
+
 /// An output folder may exist only when it is empty.
 fn refuse_existing(out: &Path) -> Result<()> {
     let empty = match fs::read_dir(out) {
@@ -219,6 +265,42 @@ mod tests {
         staging.commit().unwrap();
         assert_eq!(fs::read_dir(&out).unwrap().count(), 1);
         assert!(matches!(Staging::begin(&out, false), Err(Error::OutputExists { .. })));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn behind_a_link_to_an_empty_folder_the_data_set_takes_its_place() {
+        let (root, disk) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (out, real) = (root.path().join("set"), disk.path().join("real"));
+        fs::create_dir(&real).unwrap();
+        std::os::unix::fs::symlink(&real, &out).unwrap();
+        let staging = Staging::begin(&out, false).unwrap();
+        assert_eq!(staging.folder().parent(), disk.path().canonicalize().ok().as_deref());
+        fs::write(staging.folder().join("a"), "a").unwrap();
+        staging.commit().unwrap();
+        assert_eq!(fs::read(out.join("a")).unwrap(), b"a");
+        assert!(out.is_symlink() && fs::read_dir(root.path()).unwrap().count() == 1);
+        assert_eq!(fs::read_dir(disk.path()).unwrap().count(), 1);
+        assert!(matches!(Staging::begin(&out, false), Err(Error::OutputExists { .. })));
+        // A folder that other things are in is not replaced, and one that leads nowhere neither.
+        fs::remove_dir_all(&real).unwrap();
+        assert!(matches!(Staging::begin(&out, false), Err(Error::OutputExists { .. })));
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_mount_point_is_refused_before_the_work() {
+        // Tests cannot make one; most machines have an empty one.
+        let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
+        let places = mounts.lines().filter_map(|line| line.split(' ').nth(1)).map(Path::new);
+        for place in places.filter(|place| place.file_name().is_some()) {
+            if fs::read_dir(place).is_ok_and(|mut entries| entries.next().is_none()) {
+                let error = Staging::begin(place, false).err().unwrap();
+                assert!(matches!(error, Error::NotReplaceable { .. } | Error::Write { .. }), "{error}");
+            }
+        }
+        let error = Staging::begin(Path::new("/proc/set"), false).err().unwrap();
+        assert!(error.to_string().starts_with("cannot write /proc:"), "{error}");
     }
 
     #[test]

@@ -8,14 +8,15 @@ use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use memmap2::Mmap;
+use rayon::prelude::*;
 use safetensors::tensor::Dtype;
 
 use crate::card::{Card, Kind, ShardCard};
 use crate::error::{Error, Result};
-use crate::shard::{NO_LABEL, Tensors, create_shard, finish_shard, open_shard};
+use crate::shard::{NO_LABEL, Tensors, check_labels, create_shard, finish_shard, open_shard};
 use crate::split::Split;
 
 /// What all shards of a stream have in common.
@@ -201,6 +202,7 @@ impl ShardWriter {
 /// A shard of a stream opened for reading.
 #[derive(Debug)]
 struct Shard {
+    path: PathBuf,
     map: Mmap,
     elements: Range<usize>,
     starts: Range<usize>,
@@ -237,17 +239,25 @@ struct Inner {
     shards: Vec<Shard>,
     len: u64,
     documents: usize,
+    /// Set once all tokens are known to be below a number.
+    checked: OnceLock<usize>,
 }
 
 impl Stream {
     /// Opens the shards of a split and checks sizes, headers and the order of the documents.
-    pub(crate) fn open(folder: &Path, cards: &[ShardCard], layout: &StreamLayout) -> Result<Stream> {
+    pub(crate) fn open(
+        folder: &Path,
+        cards: &[ShardCard],
+        layout: &StreamLayout,
+        classes: usize,
+    ) -> Result<Stream> {
         let (mut shards, mut len, mut documents) = (Vec::new(), 0, 0);
         for card in cards {
             let path = folder.join(&card.file);
             let (map, ranges) = open_shard(&path, card.bytes, &layout.tensors(card.elements, card.count))?;
             let mut ranges = ranges.into_iter();
             let shard = Shard {
+                path,
                 map,
                 elements: ranges.next().unwrap_or_default(),
                 starts: ranges.next().unwrap_or_default(),
@@ -256,12 +266,16 @@ impl Stream {
                 documents_before: documents,
                 documents: card.count,
             };
-            check_starts(&shard, card.elements).map_err(|reason| Error::corrupt(&path, reason))?;
+            check_starts(&shard, card.elements).map_err(|reason| Error::corrupt(&shard.path, reason))?;
+            if let Some(labels) = shard.labels.clone() {
+                check_labels(&shard.path, &shard.map[labels], classes)?;
+            }
             len += card.elements;
             documents += card.count;
             shards.push(shard);
         }
-        Ok(Stream { inner: Arc::new(Inner { layout: layout.clone(), shards, len, documents }) })
+        let checked = OnceLock::new();
+        Ok(Stream { inner: Arc::new(Inner { layout: layout.clone(), shards, len, documents, checked }) })
     }
 
     /// Number of elements: tokens of text, frames of sound.
@@ -349,6 +363,40 @@ impl Stream {
             samples.extend(bytes.as_chunks().0.iter().map(|&b| i16::from_le_bytes(b)));
         });
         samples
+    }
+
+    /// Checks that all tokens are below `vocabulary`, so that what is looked up by them is there. They are read once; clones of the
+    /// stream know the result.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Corrupt`] with the file, the position and the token.
+    ///
+    /// # Panics
+    ///
+    /// When the stream is not text.
+    pub fn check_tokens(&self, vocabulary: usize) -> Result<()> {
+        const STEP: u64 = 1 << 20;
+        let bits = 8 * self.inner.layout.width as u32;
+        let all_fit = vocabulary as u64 >= 1 << bits;
+        if all_fit || self.inner.checked.get().is_some_and(|&checked| checked <= vocabulary) {
+            return Ok(());
+        }
+        let outside = |part: u64| {
+            let start = part * STEP;
+            let tokens = self.tokens(start..self.len().min(start + STEP));
+            let found = tokens.iter().position(|&token| token as usize >= vocabulary)?;
+            Some((start + found as u64, tokens[found]))
+        };
+        if let Some((position, token)) =
+            (0..self.len().div_ceil(STEP)).into_par_iter().find_map_first(outside)
+        {
+            let reason = format!("token {position} is {token}, and the vocabulary has {vocabulary}");
+            return Err(Error::corrupt(&self.inner.shards[self.shard_at(position)].path, reason));
+        }
+        // Another thread may have found the same.
+        let _ = self.inner.checked.set(vocabulary);
+        Ok(())
     }
 
     /// Calls `visit` with the bytes of these elements, shard by shard.

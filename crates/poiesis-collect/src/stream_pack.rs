@@ -8,7 +8,7 @@ use crate::duplicates::Duplicates;
 use crate::error::Result;
 use crate::fingerprint::{SplitHasher, fingerprint};
 use crate::options::Options;
-use crate::pack::{About, write_card};
+use crate::pack::{About, nothing_held, write_card};
 use crate::split::Split;
 use crate::stream::{StreamLayout, StreamWriter};
 
@@ -93,8 +93,10 @@ impl StreamPacker {
         sound: Option<SoundCard>,
     ) -> Result<Card> {
         if split_by == SplitBy::Content && self.splits[Split::Train.index()].documents == 0 {
-            self.train_on_everything(&mut about.notes)?;
+            self.train_on_everything()?;
         }
+        let held = self.splits[Split::Validation.index()].documents;
+        about.notes.extend(nothing_held(split_by, held, &self.options, self.layout.kind));
         let example = self.layout.kind.example();
         let (duplicates, duplicates_across_splits) = self.duplicates.finish()?;
         if duplicates_across_splits > 0 {
@@ -151,14 +153,9 @@ impl StreamPacker {
     }
 
     /// A handful of documents may all have been held out; a data set without a train split would be of no use.
-    fn train_on_everything(&mut self, notes: &mut Vec<String>) -> Result<()> {
+    fn train_on_everything(&mut self) -> Result<()> {
         self.splits.swap(Split::Train.index(), Split::Validation.index());
-        self.splits[Split::Train.index()].writer.rename(Split::Train)?;
-        notes.push(format!(
-            "too few different {}s to hold any out for validation",
-            self.layout.kind.example()
-        ));
-        Ok(())
+        self.splits[Split::Train.index()].writer.rename(Split::Train)
     }
 }
 

@@ -83,7 +83,11 @@ impl Vocabulary {
     }
 
     /// What the types do not express: characters are sorted and each there once.
-    pub(crate) fn check(&self) -> Result<(), String> {
+    ///
+    /// # Errors
+    ///
+    /// A sentence that says what is wrong.
+    pub fn check(&self) -> Result<(), String> {
         match self {
             Vocabulary::Characters { characters } if characters.is_empty() => {
                 Err("the vocabulary has no characters".to_owned())

@@ -128,7 +128,7 @@ fn files_beside_themselves_packed_are_read_once() {
     let card = dataset.card();
     assert_eq!((card.count(Split::Train), card.count(Split::Test), card.classes.len()), (4, 4, 2));
     assert!(
-        noted(&dataset, "2 files are gzipped copies of others and are not read twice"),
+        noted(&dataset, "2 files are compressed copies of others and are not read twice"),
         "{:?}",
         card.notes
     );
@@ -141,7 +141,7 @@ fn files_beside_themselves_packed_are_read_once() {
     let dataset = packed(&root.path().join("text"), &all()).unwrap();
     assert_eq!((dataset.card().total(), dataset.card().duplicates), (4, 0));
     assert!(
-        noted(&dataset, "1 file is a gzipped copy of another and is not read twice"),
+        noted(&dataset, "1 file is a compressed copy of another and is not read twice"),
         "{:?}",
         dataset.card().notes
     );
@@ -160,5 +160,5 @@ fn files_beside_themselves_packed_are_read_once() {
     write(root.path(), "tars/b.tgz", &gzip(&shards[1]));
     let dataset = packed(&root.path().join("tars"), &all()).unwrap();
     assert_eq!((dataset.card().total(), dataset.card().duplicates), (3, 0));
-    assert!(noted(&dataset, "1 file is a gzipped copy of another"), "{:?}", dataset.card().notes);
+    assert!(noted(&dataset, "1 file is a compressed copy of another"), "{:?}", dataset.card().notes);
 }

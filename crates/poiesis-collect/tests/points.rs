@@ -148,7 +148,7 @@ fn text_is_not_taken_for_points() {
     write(root.path(), "lengths.csv", b"1,5\n2,5\n");
     let dataset = packed(root.path(), &Options::default()).unwrap();
     assert_eq!((dataset.card().kind, dataset.card().total()), (Kind::Text, 2));
-    assert!(notes(&dataset).contains("1 file of the source is not text"), "{:?}", dataset.card().notes);
+    assert!(notes(&dataset).contains("1 table of points was left alone"), "{:?}", dataset.card().notes);
 }
 
 #[test]

@@ -36,7 +36,7 @@ fn folders_of_folders_give_splits_and_classes() {
     assert_eq!(labels(&dataset, Split::Train), ["cat", "cat", "dog"]);
     assert_eq!(labels(&dataset, Split::Validation), ["dog"]);
     assert_eq!(card.splits[0].class_counts, [2, 1]);
-    assert!(card.notes[0].starts_with("1 file of the source is not an image"));
+    assert!(card.notes[0].starts_with("1 text was left alone"));
     // Without a resize, lossless images arrive as they were.
     assert_eq!(dataset.split(Split::Train).unwrap().image(2), picture(12, 12, 0).as_raw());
 }

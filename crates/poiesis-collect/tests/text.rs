@@ -168,7 +168,7 @@ fn folders_and_archives_are_the_same_text_with_splits_and_classes() {
         assert_eq!(card.splits[0].class_counts, [4, 4]);
         assert_eq!(documents(&dataset, Split::Train)[5], "train/pos 1\n");
         assert_eq!(dataset.stream(Split::Train).unwrap().label(5), Some(1));
-        assert!(noted(&dataset, "1 file of the source is not text"), "{:?}", card.notes);
+        assert!(noted(&dataset, "1 other file was left alone"), "{:?}", card.notes);
         fingerprints.push(card.fingerprint.clone());
     }
     assert!(fingerprints.iter().all(|print| *print == fingerprints[0]));
@@ -267,7 +267,7 @@ fn texts_that_are_no_utf8_are_errors_alone_and_skipped_among_others() {
     write(root.path(), "bad.txt", b"caf\xe9 ~");
     for kind in [VocabularyKind::Bytes, VocabularyKind::Characters, VocabularyKind::Bpe] {
         let error = packed(&root.path().join("bad.txt"), &with(kind)).unwrap_err().to_string();
-        says(&error, &["bad.txt is damaged", "byte 3 (0xe9) is not UTF-8"]);
+        says(&error, &["bad.txt cannot be used", "byte 3 (0xe9) is not UTF-8"]);
     }
     write(root.path(), "good.txt", b"abc");
     let dataset = packed(root.path(), &Options { holdout: 0.0, ..Options::default() }).unwrap();

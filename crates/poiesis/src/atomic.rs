@@ -18,6 +18,24 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     file.commit()
 }
 
+/// Finds out whether a file can be written at `path`, before the work of which it will be the result. Nothing is left: of folders that
+/// do not exist yet, the one in which the first would be made must be writable.
+///
+/// # Errors
+/// [`Error::Io`] naming `path` or its folder.
+pub fn expect_writable(path: &Path) -> Result<()> {
+    if path.is_dir() {
+        return Err(Error::io("write", path)(io::ErrorKind::IsADirectory.into()));
+    }
+    let mut folder = path.parent().unwrap_or(path);
+    while !folder.exists()
+        && let Some(parent) = folder.parent()
+    {
+        folder = parent;
+    }
+    AtomicFile::create(&folder.join(path.file_name().unwrap_or_default())).map(drop)
+}
+
 /// Removes the temporary files that killed processes have left in `folder`. Only the process that writes there may call it.
 ///
 /// # Errors
@@ -149,6 +167,24 @@ mod tests {
 
         write(&path, b"new").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"new");
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_known_before() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("new/grid.png");
+        expect_writable(&path).unwrap();
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "nothing is left");
+        fs::create_dir(path.parent().unwrap()).unwrap();
+        fs::write(&path, "old").unwrap();
+        expect_writable(&path).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"old");
+        let refused = |path: &Path| expect_writable(path).unwrap_err().to_string();
+        assert!(refused(folder.path()).contains("directory"));
+        assert!(refused(&path.join("grid.png")).contains("grid.png"));
+        if cfg!(target_os = "linux") {
+            assert!(refused(Path::new("/proc/grid.png")).starts_with("cannot write /proc/grid.png"));
+        }
     }
 
     #[test]

@@ -30,17 +30,24 @@ pub struct Coded {
     pub bits: f64,
 }
 
+/// Whether the values of a model with `num_values` of them can be coded.
+pub fn can_code(num_values: usize) -> bool {
+    num_values > 1 && num_values < WHOLE as usize / 256
+}
+
 /// Codes `sequences` of classes `classes`; `progress` receives the number of values done.
+///
+/// `None` when the model gives something that is not a number for a probability, as one with broken weights does.
 ///
 /// # Panics
 ///
-/// When there is not one class for each sequence, a value is not one of the model's, or the model gives no probabilities.
+/// When there is not one class for each sequence, a value is not one of the model's, or there are so many that [`can_code`] is false.
 pub fn encode(
     model: &dyn Autoregressive,
     sequences: &[Vec<u32>],
     classes: &[Option<u32>],
     progress: &mut dyn FnMut(usize),
-) -> Coded {
+) -> Option<Coded> {
     assert_eq!(sequences.len(), classes.len(), "{} classes for {} sequences", classes.len(), sequences.len());
     let mut coder =
         Encoder { coder: DefaultRangeEncoder::new(), bits: 0.0, rounded: Rounded::new(model.num_values()) };
@@ -61,13 +68,13 @@ pub fn encode(
         progress(done);
     }
     let words = coder.coder.into_compressed().unwrap_or_else(|never| match never {});
-    Coded { words, bits: coder.bits }
+    coder.rounded.sound.then_some(Coded { words, bits: coder.bits })
 }
 
 /// Decodes sequences of `lengths` and `classes` that [`encode`] coded; `progress` receives the number of values done.
 ///
-/// `None` when the words end early or fit no value: they are damaged, or were made with another model. Other damage is
-/// not detected here and gives wrong values.
+/// `None` when the words end early or fit no value: they are damaged, or were made with another model; also where [`encode`] gives
+/// `None`. Other damage is not detected here and gives wrong values.
 ///
 /// # Panics
 ///
@@ -101,7 +108,15 @@ pub fn decode(
         }
         sequences.append(&mut group);
     }
-    Some(sequences)
+    rounded.sound.then_some(sequences)
+}
+
+/// How many values, of a model with `num_values`, can be in so many words. The likeliest of them costs a little too, since the others
+/// keep a part of the interval.
+pub fn most_values(num_values: usize, words: usize) -> u64 {
+    let others = num_values.saturating_sub(1).max(1) as f64 / f64::from(WHOLE);
+    // Two words more than are written, and twice as many values for what is rounded.
+    (2.0 * 32.0 * (words as f64 + 2.0) / -(-others).ln_1p() * LN_2) as u64
 }
 
 /// Codes numbers that are uniformly distributed: each is `(number, how many there could be)`.
@@ -200,20 +215,28 @@ impl Encoder {
 /// A distribution rounded to whole numbers, at least one for each value, as the start of each value's interval.
 struct Rounded {
     starts: Vec<u32>,
+    /// Whether all distributions so far were ones.
+    sound: bool,
 }
 
 impl Rounded {
     fn new(num_values: usize) -> Rounded {
-        assert!(num_values > 1 && num_values < WHOLE as usize / 256, "{num_values} values cannot be coded");
-        Rounded { starts: vec![0; num_values + 1] }
+        assert!(can_code(num_values), "{num_values} values cannot be coded");
+        Rounded { starts: vec![0; num_values + 1], sound: true }
     }
 
-    /// Rounds log-probabilities. The remainder goes to the likeliest value.
+    /// Rounds log-probabilities. The remainder goes to the likeliest value. What is no distribution counts as an even one.
     fn round(&mut self, log_probs: &[f32]) {
         let best = log_probs.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        assert!(best.is_finite(), "a distribution without a likeliest value: {log_probs:?}");
         let weight = |l: f32| f64::from(l - best).exp();
         let total: f64 = log_probs.iter().map(|&l| weight(l)).sum();
+        if !best.is_finite() || !total.is_finite() {
+            self.sound = false;
+            let each = WHOLE / log_probs.len() as u32;
+            self.starts.iter_mut().enumerate().for_each(|(value, start)| *start = value as u32 * each);
+            self.starts[log_probs.len()] = WHOLE;
+            return;
+        }
         let scale = f64::from(WHOLE - log_probs.len() as u32) / total;
         let mut start = 0;
         for (slot, &l) in self.starts.iter_mut().zip(log_probs) {
@@ -320,7 +343,7 @@ mod tests {
             };
             let sequences: Vec<_> = (0..70).map(|i| sequence(i * 7 % 301)).collect();
             let classes: Vec<_> = (0..70).map(|i| Some(i % 2)).collect();
-            let coded = encode(&code, &sequences, &classes, &mut |_| ());
+            let coded = encode(&code, &sequences, &classes, &mut |_| ()).unwrap();
             let lengths: Vec<_> = sequences.iter().map(Vec::len).collect();
             let decoded = decode(&code, &lengths, &classes, &coded.words, &mut |_| ());
             assert_eq!(decoded.as_ref(), Some(&sequences), "{num_values} values");
@@ -349,10 +372,62 @@ mod tests {
     }
 
     #[test]
+    fn what_is_no_distribution_codes_nothing() {
+        struct Broken(f32);
+        impl Autoregressive for Broken {
+            fn num_values(&self) -> usize {
+                3
+            }
+            fn num_classes(&self) -> usize {
+                0
+            }
+            fn decoder(&self, classes: &[Option<u32>]) -> Box<dyn IncrementalDecoder + '_> {
+                Box::new(Constant(vec![self.0; 3 * classes.len()]))
+            }
+        }
+        struct Constant(Vec<f32>);
+        impl IncrementalDecoder for Constant {
+            fn log_probs(&mut self) -> &[f32] {
+                &self.0
+            }
+            fn append(&mut self, _: &[u32]) {}
+        }
+        let encoded = |value| encode(&Broken(value), &[vec![2, 0, 1]], &[None], &mut |_| ());
+        for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            assert!(encoded(value).is_none());
+            assert!(decode(&Broken(value), &[3], &[None], &[7, 7], &mut |_| ()).is_none());
+        }
+        assert!(encoded(-1.0).is_some());
+    }
+
+    #[test]
+    fn as_many_values_fit_into_words_as_are_coded() {
+        // A model that is certain of value 0: the cheapest there are.
+        for num_values in [2, 3, 256] {
+            let mut rounded = Rounded::new(num_values);
+            let mut log_probs = vec![f32::NEG_INFINITY; num_values];
+            log_probs[0] = 0.0;
+            rounded.round(&log_probs);
+            let mut coder = DefaultRangeEncoder::new();
+            let count = 3_000_000_u64;
+            (0..count).for_each(|_| coder.encode_symbol(0, &rounded).unwrap());
+            let words = coder.into_compressed().unwrap_or_else(|never| match never {});
+            assert!(
+                most_values(num_values, words.len()) >= count,
+                "{num_values} values, {} words",
+                words.len()
+            );
+        }
+        // Two words and two more are 128 bits, and a value costs 255 of 2^24 parts: 128 · ln 2 / (255 / 2^24), twice for rounding.
+        let expected = 2.0 * 128.0 * LN_2 / (255.0 / f64::from(WHOLE));
+        assert!((most_values(256, 2) as f64 / expected - 1.0).abs() < 1e-4);
+    }
+
+    #[test]
     fn words_that_end_early_are_no_sequences() {
         let code = Sticky { num_values: 256 };
         let sequence = vec![(0..=255).collect::<Vec<u32>>()];
-        let words = encode(&code, &sequence, &[None], &mut |_| ()).words;
+        let words = encode(&code, &sequence, &[None], &mut |_| ()).unwrap().words;
         let decoded = decode(&code, &[256], &[None], &words[..words.len() / 2], &mut |_| ());
         assert_ne!(decoded, Some(sequence));
     }

@@ -12,9 +12,6 @@ const KINDS: &[(&str, DeviceType)] = &[
     ("vulkan", DeviceType::Vulkan),
 ];
 
-/// The kinds of device that a build can have.
-const ALL: &[&str] = &["cpu", "vulkan"];
-
 /// The kinds of device in this build, as they are written after `--device`.
 pub fn kinds() -> impl Iterator<Item = &'static str> {
     KINDS.iter().map(|(kind, _)| *kind)
@@ -25,16 +22,11 @@ pub fn kinds() -> impl Iterator<Item = &'static str> {
 ///
 /// # Errors
 ///
-/// [`Error::UnknownName`] when there is no such kind; [`Error::NoDevice`] when this build lacks it, or the machine has none
-/// of that number.
+/// [`Error::NoDevice`] when this build has no such kind, or the machine has none of that number.
 pub fn device(name: &str) -> Result<Device> {
     let (kind, number) = name.split_once(':').unwrap_or((name, "0"));
     let Some((_, which)) = KINDS.iter().find(|(known, _)| *known == kind) else {
-        return Err(if ALL.contains(&kind) {
-            not_built(name, kind)
-        } else {
-            Error::unknown("device", name, kinds())
-        });
+        return Err(not_built(name));
     };
     let found = Device::enumerate(which.clone());
     let wanted = number.parse().ok().and_then(|number: usize| found.get(number));
@@ -46,12 +38,17 @@ pub fn is_cpu(name: &str) -> bool {
     name.split(':').next() == Some("cpu")
 }
 
-fn not_built(name: &str, kind: &str) -> Error {
-    Error::NoDevice {
-        name: name.into(),
-        reason: "this build does not support it".into(),
-        remedy: format!("build with `--features {kind}`, or use {}", kinds().collect::<Vec<_>>().join(", ")),
-    }
+fn not_built(name: &str) -> Error {
+    let has_gpu = kinds().any(|kind| kind != "cpu");
+    let (reason, remedy) = if has_gpu {
+        ("this build computes on the CPU or on a GPU with Vulkan", "write cpu or vulkan")
+    } else {
+        (
+            "this build computes on the CPU only",
+            "write cpu; for a GPU, build with `--features vulkan` and write vulkan",
+        )
+    };
+    Error::NoDevice { name: name.into(), reason: reason.into(), remedy: remedy.into() }
 }
 
 fn not_found(name: &str, kind: &str, count: usize) -> Error {
@@ -81,6 +78,13 @@ pub fn compute_with(instructions: &str) {
     }
 }
 
+/// The free memory of this machine in bytes, where the system reports it.
+pub(crate) fn free_memory() -> Option<u64> {
+    let mut system = sysinfo::System::new().ok()?;
+    system.refresh_memory();
+    Some(system.available_memory()).filter(|&free| free > 0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -103,12 +107,12 @@ mod tests {
             message("cpu:1"),
             "there is no device `cpu:1`: this machine has one cpu device, number 0; write cpu:0"
         );
-        assert!(message("tpu").contains("cpu"), "{}", message("tpu"));
-        if !cfg!(feature = "vulkan") {
-            assert_eq!(
-                message("vulkan:1"),
-                "there is no device `vulkan:1`: this build does not support it; build with `--features vulkan`, or use cpu"
-            );
+        let on_cpu = "this build computes on the CPU only; write cpu; for a GPU, build with `--features vulkan` and write vulkan";
+        for name in ["vulkan:1", "cuda", "gpu"] {
+            if !cfg!(feature = "vulkan") {
+                assert_eq!(message(name), format!("there is no device `{name}`: {on_cpu}"));
+            }
         }
+        assert!(message("tpu").contains("write cpu"), "{}", message("tpu"));
     }
 }

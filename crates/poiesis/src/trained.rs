@@ -84,15 +84,20 @@ impl Open {
     ///
     /// # Errors
     ///
-    /// [`Error::NotARun`], [`Error::NoCheckpoint`], [`Error::CheckpointDamaged`] and
-    /// [`Error::CheckpointOfAnotherModel`], as their names say; [`Error::UnknownName`] and [`Error::NoDevice`] for the
-    /// device.
+    /// [`Error::NotARun`], [`Error::NoCheckpoint`], [`Error::NoSuchCheckpoint`], [`Error::CheckpointDamaged`],
+    /// [`Error::CheckpointOfAnotherModel`] and [`Error::CheckpointMismatch`], as their names say; [`Error::Malformed`] for a file of the
+    /// run that holds something else; [`Error::NoDevice`] for the device.
     pub fn open(&self, path: impl AsRef<Path>) -> Result<Trained> {
         let path = path.as_ref();
         let run = Run::open(path)?;
         let text = run.config()?;
-        let config = catalogue::read_config(&text)?;
-        let entry = catalogue::find(&config.model)?;
+        let entry_and_config = || -> Result<(&'static dyn Entry, RunConfig)> {
+            let config = catalogue::read_config(&text)?;
+            let entry = catalogue::find(&config.model)?;
+            entry.check(&config)?;
+            Ok((entry, config))
+        };
+        let (entry, config) = entry_and_config().map_err(|error| error.in_file(&run.config_path()))?;
         let spec = run.info().data.spec()?;
         let device = device(&self.device)?;
         let averaged = self.weights == Weights::Ema && config.train.ema_decay > 0.0;
@@ -101,6 +106,11 @@ impl Open {
         let (state, arrays, place, notes) = match self.step {
             Some(step) => {
                 let place = folder.join(checkpoint::folder_name(step));
+                if !place.exists() {
+                    let complete = checkpoint::survey(&folder)?.complete;
+                    let steps = complete.into_iter().map(|(step, _)| step).collect();
+                    return Err(Error::NoSuchCheckpoint { run: path.to_owned(), step, steps });
+                }
                 let (state, arrays) = checkpoint::read_part(&place, part)?;
                 (state, arrays, place, Vec::new())
             }
@@ -112,8 +122,10 @@ impl Open {
             }
         };
         state.expect_model(entry.name(), &place)?;
+        checkpoint::expect_numbers(&place, part, &arrays)?;
         let weights = StateDict::from_arrays(arrays, &device);
-        let model = entry.load(&config, &spec, &weights, &device)?;
+        let model =
+            entry.load(&config, &spec, &weights, &device).map_err(|error| error.of_checkpoint(&place))?;
         let info = run.info().clone();
         let settings = own_settings(&text, entry.name());
         Ok(Trained {
@@ -245,6 +257,11 @@ impl Trained {
         found
             .map(|number| number as u32)
             .ok_or_else(|| Error::unknown("class", class, names.iter().map(String::as_str)))
+    }
+
+    /// How many classes it is conditioned on; 0 where no class can be asked for.
+    pub fn num_classes(&self) -> usize {
+        generate::num_classes(&self.abilities(), &self.spec)
     }
 
     /// The run's folder.

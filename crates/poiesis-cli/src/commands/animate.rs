@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
+use poiesis::atomic;
 use poiesis::picture::{Picture, Timing, animation};
 use poiesis::run::{Run, samples};
 
@@ -46,6 +47,7 @@ impl Animate {
         if out.exists() && !self.force {
             return Err(exists(&out, "--out"));
         }
+        atomic::expect_writable(&out)?;
         let timing = Timing { delay: 1000 / self.fps, hold: 1000 * self.hold, ..Timing::default() };
         let mut frame = |index: usize| -> poiesis::Result<Picture> {
             let (picture, _) = Picture::read_png(&frames[index].1)?;

@@ -7,7 +7,7 @@ use anyhow::Result;
 use clap::Args;
 use poiesis::data::open;
 use poiesis::error::in_bytes;
-use poiesis_collect::{Card, Kind, Options, PointsCard, SplitBy, Vocabulary, collect};
+use poiesis_collect::{Card, Kind, Limits, Options, PointsCard, SplitBy, Vocabulary, collect};
 
 use crate::args::DataDir;
 use crate::flags;
@@ -35,13 +35,21 @@ const NAMED: usize = 5;
       each line is a document
   poiesis collect recordings/ data/voices --sample-rate 16000 --mono
       sound, resampled to one rate; folders become classes
+  poiesis collect src/ data/code --kind text --include '*.rs'
+      any other text
+  poiesis collect 'shards/{000..007}.tar' data/shards
+      several files as one data set, numbered, or listed as {a,b}
   poiesis collect measurements.csv data/measurements
       points: each row of numbers is one, and the first line may name the columns
 
-Images (PNG, JPEG, WebP, BMP, GIF, TIFF), sound (WAV with 8 to 32 bits or floating point, FLAC), text (.txt, or \
-.jsonl with a `text`; UTF-8, also gzipped) and points (.csv or .tsv of numbers, also gzipped) in folders, zip and \
-tar(.gz); WebDataset shards, Hugging Face parquet, IDX, CIFAR binary, npy and npz images. A file or a row that \
-cannot be read is skipped, counted and listed.")]
+A folder is taken for what most of it is, and what is left alone is noted; --kind and --include choose. A labels.csv \
+(file, class) in the folder gives the classes.
+
+Images (PNG, JPEG, WebP, BMP, GIF, TIFF), sound (WAV with 8 to 32 bits or floating point, RF64, Wave64, FLAC, MP3, \
+Ogg Vorbis), text (.txt, or .jsonl with a `text`; UTF-8) and points (.csv or .tsv of numbers) in folders, zip and tar; \
+WebDataset shards, Hugging Face parquet, IDX, CIFAR binary, npy and npz images, .bin with --shape. Archives, text and \
+points may be compressed with gzip, bzip2, xz or zstd. A file or a row that cannot be read is skipped, counted and \
+listed.")]
 pub(crate) struct Collect {
     /// Folder, archive or data file, built-in data (shapes, rings, grid) or a name below --data-dir.
     source: String,
@@ -53,6 +61,9 @@ pub(crate) struct Collect {
     /// What to do with images of another aspect ratio: crop the centre, or stretch them.
     #[arg(long, value_name = "HOW", default_value = "center", value_parser = ["center", "none"])]
     crop: String,
+    /// Height, width and channels of one image, for arrays (npy, npz) that do not show them and for files without a header.
+    #[arg(long, value_name = "H,W,C", value_parser = parts)]
+    shape: Option<(u32, u32, u8)>,
     /// Channels of the prepared images: 1 grey, 3 RGB, 4 RGBA [default: those of the first image].
     #[arg(long, value_name = "N")]
     channels: Option<u8>,
@@ -72,6 +83,24 @@ pub(crate) struct Collect {
     /// Take the class of a file from its name, up to the first `_`, instead of from its folder.
     #[arg(long)]
     label_from_name: bool,
+    /// Which folder is the class, counted from the source: 1 is the first below it [default: the first that not all files share].
+    #[arg(long, value_name = "N", conflicts_with = "label_from_name")]
+    class_level: Option<u32>,
+    /// What to take the source for: images, text (every file that is text), sound or points [default: what most of it is].
+    #[arg(long, value_name = "KIND", value_parser = ["images", "text", "sound", "points", "experience"], hide_possible_values = true)]
+    kind: Option<String>,
+    /// Files of the source to look at: a pattern as for --validation-files; can be given several times [default: all].
+    #[arg(long, value_name = "PATTERN")]
+    include: Vec<String>,
+    /// Field of each record of .jsonl that holds its text [default: text].
+    #[arg(long, value_name = "NAME")]
+    text_field: Option<String>,
+    /// Make each value of an image 0 or 255, with the threshold at half.
+    #[arg(long)]
+    binarize: bool,
+    /// Invert the values of images, dark for light.
+    #[arg(long)]
+    invert: bool,
     /// Tokens of text: the 256 bytes, the characters that occur, or sequences of bytes learned by byte-pair encoding
     /// [default: characters if there are at most 1,024, otherwise bytes].
     #[arg(long, value_name = "KIND", value_parser = ["bytes", "characters", "bpe"])]
@@ -100,6 +129,9 @@ pub(crate) struct Collect {
     /// Seed of built-in data.
     #[arg(long, value_name = "N", default_value = "0")]
     seed: u64,
+    /// Most memory that decoding may take at a time, over all threads, such as 500MB or 4GiB; what needs more is skipped.
+    #[arg(long, value_name = "SIZE", default_value = "2GiB", value_parser = memory)]
+    max_memory: u64,
     #[command(flatten)]
     data_dir: DataDir,
     /// Print the summary as JSON.
@@ -115,6 +147,7 @@ impl Collect {
         let options = Options {
             size: self.size,
             crop: open::crop(&self.crop)?,
+            shape: self.shape,
             channels: self.channels,
             background: self.background,
             holdout: self.holdout,
@@ -122,7 +155,13 @@ impl Collect {
             seed: self.seed,
             validation_files: given(self.validation_files, known.validation_files),
             test_files: given(self.test_files, known.test_files),
-            label_from_name: self.label_from_name || known.label_from_name,
+            label_from_name: self.label_from_name || (known.label_from_name && self.class_level.is_none()),
+            class_level: self.class_level,
+            kind: kind(self.kind.as_deref())?,
+            include: self.include,
+            text_field: self.text_field,
+            binarize: self.binarize,
+            invert: self.invert,
             vocabulary: open::vocabulary(self.vocabulary.as_deref().unwrap_or_default())?,
             vocabulary_size: self.vocabulary_size,
             lines: self.lines || known.lines,
@@ -130,6 +169,7 @@ impl Collect {
             mono: self.mono,
             licence: self.licence,
             name: self.name,
+            limits: Limits { max_memory: self.max_memory, ..Limits::default() },
             ..Options::default()
         };
         let meter = Meter::new("packing", "examples", None, self.json);
@@ -138,7 +178,10 @@ impl Collect {
         };
         let report = collect(Path::new(&source), &self.out, &options, &progress);
         let seconds = meter.end();
-        let card = report.map_err(told)?.card;
+        let poiesis_collect::Report { card, swept, .. } = report.map_err(told)?;
+        for left_over in &swept {
+            note(&format!("removed {}, left over from a process that was killed", left_over.display()));
+        }
         if self.json {
             return crate::render::json(&serde_json::to_value(&card)?);
         }
@@ -168,6 +211,17 @@ fn told(error: poiesis_collect::Error) -> anyhow::Error {
     }
 }
 
+/// Reads the name of a kind of data.
+fn kind(text: Option<&str>) -> Result<Option<Kind>> {
+    open::kind(text.unwrap_or_default()).map_err(|error| {
+        let remedy = error.hint().unwrap_or_default();
+        failure(
+            format!("{} is not collected from files yet", text.unwrap_or_default()),
+            format!("{remedy} (--kind KIND)"),
+        )
+    })
+}
+
 /// Reads `64` or `64x48` (width first) as height and width.
 fn size(text: &str) -> Result<(u32, u32), String> {
     let side = |text: &str| text.parse().ok().filter(|side| (1..=8192).contains(side));
@@ -175,6 +229,37 @@ fn size(text: &str) -> Result<(u32, u32), String> {
     match (side(height), side(width)) {
         (Some(height), Some(width)) => Ok((height, width)),
         _ => Err("give pixels such as 64, or width and height such as 64x48".into()),
+    }
+}
+
+/// Reads `2GiB`, `500MB` or a number of bytes.
+fn memory(text: &str) -> Result<u64, String> {
+    const UNITS: [(&str, u64); 7] = [
+        ("KiB", 1 << 10),
+        ("MiB", 1 << 20),
+        ("GiB", 1 << 30),
+        ("kB", 1000),
+        ("MB", 1_000_000),
+        ("GB", 1_000_000_000),
+        ("B", 1),
+    ];
+    let known = UNITS.iter().find_map(|(unit, bytes)| Some((text.strip_suffix(unit)?, *bytes)));
+    let (number, unit) = known.unwrap_or((text, 1));
+    let bytes = number.trim().parse::<u64>().ok().and_then(|number| number.checked_mul(unit));
+    bytes.ok_or_else(|| "give a size such as 500MB or 4GiB".into())
+}
+
+/// Reads `28,28,1`, height first.
+fn parts(text: &str) -> Result<(u32, u32, u8), String> {
+    let parts: Vec<&str> = text.split(',').map(str::trim).collect();
+    let read = match parts[..] {
+        [height, width] => Some((height.parse(), width.parse(), Ok(1))),
+        [height, width, channels] => Some((height.parse(), width.parse(), channels.parse())),
+        _ => None,
+    };
+    match read {
+        Some((Ok(height), Ok(width), Ok(channels))) => Ok((height, width, channels)),
+        _ => Err("give height, width and channels such as 28,28,1".into()),
     }
 }
 
@@ -354,5 +439,18 @@ mod tests {
         assert_eq!(size("64"), Ok((64, 64)));
         assert_eq!(size("64x48"), Ok((48, 64)));
         assert!(size("0").is_err() && size("64x").is_err() && size("9000").is_err());
+    }
+
+    #[test]
+    fn memory_has_a_unit_or_is_in_bytes() {
+        let read = ["2GiB", "500MB", "1 KiB", "7", "3B"].map(|text| memory(text).unwrap());
+        assert_eq!(read, [2 << 30, 500_000_000, 1024, 7, 3]);
+        assert!(["", "GiB", "-1MB", "2TB", "99999999999GiB"].iter().all(|text| memory(text).is_err()));
+    }
+
+    #[test]
+    fn shapes_are_read_height_first() {
+        assert_eq!([parts("28,20,3"), parts("28, 20")], [Ok((28, 20, 3)), Ok((28, 20, 1))]);
+        assert!(parts("28").is_err() && parts("28x20").is_err() && parts("1,2,3,4").is_err());
     }
 }

@@ -16,8 +16,11 @@ use super::discover::OfData;
 use super::inspect::split;
 use super::pictures;
 use super::sample::Sample;
-use crate::args::{Chosen, OfRun, Out};
-use crate::render::{Meter, failure, result};
+use crate::args::{Chosen, OfRun, Out, class_of};
+use crate::render::{Meter, expect_none, failure, result};
+
+/// How many images of a split are completed.
+const IMAGES: usize = 8;
 
 /// Fill in missing parts of images, or continue a text or a sound
 #[derive(Args, Debug)]
@@ -41,15 +44,15 @@ pub(crate) struct Complete {
     /// Split that images come from [default: test if there is one, else validation].
     #[arg(long, value_name = "SPLIT", value_parser = split, conflicts_with = "image")]
     split: Option<Split>,
-    /// Number of images of the split.
-    #[arg(long, value_name = "N", default_value = "8", value_parser = pictures::positive)]
-    images: usize,
+    /// Number of images of the split [default: 8].
+    #[arg(long, value_name = "N", value_parser = pictures::positive, conflicts_with = "image")]
+    images: Option<usize>,
     /// Number of the first image; the others follow it [default: spread over the split].
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", conflicts_with = "image")]
     first: Option<usize>,
-    /// Missing part: the `lower`, `upper`, `left` or `right` half, or a rectangle LEFT,TOP,WIDTH,HEIGHT.
-    #[arg(long, value_name = "PART", default_value = "lower")]
-    missing: String,
+    /// Missing part: the `lower`, `upper`, `left` or `right` half, or a rectangle LEFT,TOP,WIDTH,HEIGHT [default: lower].
+    #[arg(long, value_name = "PART")]
+    missing: Option<String>,
     /// A PNG image of the model's size that is white where pixels are missing.
     #[arg(long, value_name = "FILE", conflicts_with = "missing")]
     mask: Option<PathBuf>,
@@ -83,20 +86,41 @@ impl Complete {
     pub(crate) fn run(self) -> Result<()> {
         let trained = self.of.open()?;
         trained.autoregressive()?;
+        self.expect_flags_apply(&trained)?;
         match (trained.spec.media(), &self.text, &self.sound) {
-            (MediaKind::Images, None, None) if self.length.is_none() => {
-                self.images(&trained, trained.spec.images()?)
-            }
-            (MediaKind::Images, ..) => {
-                let what = format!("{} is a model of images", trained.info.id);
-                Err(failure(what, "leave out --text, --sound and --length"))
-            }
+            (MediaKind::Images, ..) => self.images(&trained, trained.spec.images()?),
             (MediaKind::Sound, _, None) => {
                 Err(failure("there is no sound to continue", "give its beginning, a WAV file, with --sound"))
             }
             (_, None, None) => Err(failure("there is no text to continue", "give its beginning with --text")),
             _ => self.continue_stream(&trained),
         }
+    }
+
+    /// Refuses flags that mean nothing for what the model completes.
+    fn expect_flags_apply(&self, trained: &Trained) -> Result<()> {
+        let media = trained.spec.media();
+        let (images, text, sound) =
+            (media == MediaKind::Images, media == MediaKind::Text, media == MediaKind::Sound);
+        let of_images = [
+            ("--image", self.image.is_some()),
+            ("--split", self.split.is_some()),
+            ("--images", self.images.is_some()),
+            ("--first", self.first.is_some()),
+            ("--missing", self.missing.is_some()),
+            ("--mask", self.mask.is_some()),
+            ("--data", self.data.is_given()),
+            ("--scale", self.out.scale.is_some()),
+        ];
+        let mut flags: Vec<(&str, bool)> =
+            of_images.into_iter().map(|(flag, given)| (flag, given && !images)).collect();
+        flags.extend([
+            ("--text", self.text.is_some() && !text),
+            ("--sound", self.sound.is_some() && !sound),
+            ("--length", self.length.is_some() && images),
+        ]);
+        expect_none(&format!("a model of {}", media.name()), &flags)?;
+        expect_none("an image of your own", &[("--data", self.image.is_some() && self.data.is_given())])
     }
 
     /// A text or a sound that begins as given.
@@ -122,7 +146,7 @@ impl Complete {
         let count = self.count.unwrap_or(8);
         let out = self.out.resolve(trained, "completed", "png")?;
         let known = self.mask()?.known(shape.height, shape.width)?;
-        let class = self.class.as_deref().map(|class| trained.class(class)).transpose()?;
+        let class = class_of(trained, self.class.as_deref())?;
         let images = self.originals(trained, shape)?;
         let params = self.chosen.params();
         let meter = Meter::new("completing", "images", Some(images.len() as u64), false);
@@ -160,11 +184,11 @@ impl Complete {
         let wanted = self.split.map_or(vec![Split::Test, Split::Validation], |split| vec![split]);
         let Some(view) = wanted.iter().find_map(|&split| dataset.split(split)) else {
             let what = format!("{} has no held-out examples", dataset.card().name);
-            return Err(failure(what, "give --split train, or --image"));
+            return Err(failure(what, "give --image FILE, or --split train"));
         };
         let indices: Vec<usize> = match self.first {
-            None => view.spread(self.images).collect(),
-            Some(first) => (first..view.len()).take(self.images).collect(),
+            None => view.spread(self.images.unwrap_or(IMAGES)).collect(),
+            Some(first) => (first..view.len()).take(self.images.unwrap_or(IMAGES)).collect(),
         };
         if indices.is_empty() {
             return Err(failure(format!("the split has {} images", view.len()), "give a smaller --first"));
@@ -182,7 +206,7 @@ impl Complete {
     fn mask(&self) -> Result<Mask> {
         Ok(match &self.mask {
             Some(file) => Mask::from_picture(&Picture::read_png(file)?.0),
-            None => Mask::parse(&self.missing)?,
+            None => Mask::parse(self.missing.as_deref().unwrap_or("lower"))?,
         })
     }
 }

@@ -14,7 +14,7 @@ use super::discover::OfData;
 use super::inspect::split;
 use super::pictures::positive;
 use crate::args::WhichWeights;
-use crate::render::{Meter, count, duration, exists, facts, failure, json, result};
+use crate::render::{Meter, count, duration, exists, expect_none, facts, failure, in_json, json, result};
 
 /// Compress files losslessly with a trained model
 #[derive(Args, Debug)]
@@ -65,12 +65,16 @@ impl Compress {
             let hint = "give files, or --split test for images of the run's data";
             return Err(failure("there is nothing to compress", hint));
         }
+        expect_none("files", &[("--data", self.data.is_given() && self.split.is_none())])?;
         if self.out.exists() && !self.force {
             return Err(exists(&self.out, "--out"));
         }
+        atomic::expect_writable(&self.out)?;
         let trained = self.which.open(&self.model)?;
         trained.autoregressive()?;
         let documents = self.documents(&trained)?;
+        let unknown = self.class.is_some() && trained.num_classes() == 0;
+        expect_none("a model without classes", &[("--class", unknown)])?;
         let class = self.class.as_deref().map(|class| trained.class(class)).transpose()?;
         let meter = Meter::new("compressing", "values", None, self.json);
         let told = &mut |done, total| meter.at(done, Some(total));
@@ -82,7 +86,7 @@ impl Compress {
         let over = 100.0 * (words as f64 / ideal.max(1.0) - 1.0);
         if self.json {
             return json(&serde_json::json!({
-                "out": self.out, "documents": documents.len(), "original_bytes": compressed.original,
+                "out": in_json(&self.out), "documents": documents.len(), "original_bytes": compressed.original,
                 "compressed_bytes": size, "header_bytes": compressed.header, "model_bits": compressed.bits,
                 "seconds": seconds,
             }));

@@ -1,15 +1,17 @@
 //! `poiesis decompress`: restores the files of an archive.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use clap::Args;
-use poiesis::apply::compress::{Archive, decompress, output_files};
+use poiesis::Error;
+use poiesis::apply::compress::{Archive, Header, decompress, output_files};
 use poiesis::error::in_bytes;
+use poiesis::run::Run;
+use poiesis_collect::regular;
 
 use crate::args::WhichWeights;
-use crate::render::{Meter, count, duration, exists, facts, note, result, table};
+use crate::render::{Meter, count, duration, exists, facts, failure, note, program, quoted, result, table};
 
 /// Restore the files of an archive made by compress
 #[derive(Args, Debug)]
@@ -35,23 +37,36 @@ pub(crate) struct Decompress {
     #[arg(long)]
     force: bool,
     /// List the content, without a model.
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["model", "step", "raw", "device", "out", "force"])]
     list: bool,
 }
 
 impl Decompress {
     pub(crate) fn run(self) -> Result<()> {
         let path = &self.archive;
-        let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let bytes = regular::read(path).with_context(|| format!("cannot read {}", path.display()))?;
         let archive = Archive::from_bytes(&bytes).with_context(|| path.display().to_string())?;
         if self.list {
             return list(&archive);
         }
-        let run = self.model.clone().unwrap_or_else(|| Path::new("runs").join(&archive.header.run));
+        let run = match &self.model {
+            Some(run) => run.clone(),
+            None => below_runs(&archive.header.run)?,
+        };
         poiesis::device::compute_with(&archive.header.instructions);
-        let trained = self.which.open(&run)?;
+        let trained = self.which.open(&run).map_err(|error| match error.downcast_ref() {
+            Some(Error::NotARun { .. } | Error::NoSuchCheckpoint { .. }) => {
+                self.with_command(&error, &archive.header, &run)
+            }
+            _ => error,
+        })?;
+        poiesis::atomic::expect_writable(&self.out.join("document"))?;
         let meter = Meter::new("decompressing", "values", None, false);
-        let documents = decompress(&trained, &archive, &mut |done, total| meter.at(done, Some(total)))?;
+        let documents = decompress(&trained, &archive, &mut |done, total| meter.at(done, Some(total)))
+            .map_err(|error| match archive.header.fingerprint == trained.fingerprint() {
+                true => anyhow::Error::from(error).context(path.display().to_string()),
+                false => self.with_command(&error.into(), &archive.header, &run),
+            })?;
         let seconds = meter.end();
         let files = output_files(&documents, &self.out, &trained.spec)?;
         if let Some(file) = files.iter().find(|file| file.path.exists() && !self.force) {
@@ -65,6 +80,37 @@ impl Decompress {
         let more = if files.len() > 10 { format!("and {} more\n", files.len() - 10) } else { String::new() };
         result(&format!("{}{more}", shown.collect::<String>()))
     }
+}
+
+impl Decompress {
+    /// The error for a run that did not make the archive, with the command that opens it with the one that did.
+    fn with_command(&self, error: &anyhow::Error, header: &Header, given: &Path) -> anyhow::Error {
+        let Header { run: name, step, averaged, .. } = header;
+        let places = [given.with_file_name(name), Path::new("runs").join(name)];
+        let Some(run) = places.iter().find(|place| Run::exists(place)) else {
+            let hint = format!("give the folder of the run called `{name}` (--model RUN)");
+            return failure(error.to_string(), hint);
+        };
+        let word = |path: &Path| quoted(&path.display().to_string());
+        let out =
+            if self.out == Path::new(".") { String::new() } else { format!(" --out {}", word(&self.out)) };
+        let raw = if *averaged { "" } else { " --raw" };
+        let (program, archive, run) = (program(), word(&self.archive), word(run));
+        let command = format!("{program} decompress {archive} --model {run} --step {step}{raw}{out}");
+        failure(error.to_string(), command)
+    }
+}
+
+/// The run that an archive names, below the folder of runs and nowhere else.
+fn below_runs(run: &str) -> Result<PathBuf> {
+    let plain = Path::new(run).file_name().is_some_and(|name| name == run);
+    if !plain {
+        return Err(failure(
+            format!("the archive names {run:?}, which is no run below runs/"),
+            "give its run with --model",
+        ));
+    }
+    Ok(Path::new("runs").join(run))
 }
 
 fn list(archive: &Archive) -> Result<()> {

@@ -4,7 +4,7 @@ use anyhow::Result;
 use clap::{Args, Subcommand};
 use poiesis::Trained;
 use poiesis::discover::{interpolate, neighbors, traverse};
-use poiesis::evaluate::{NeighbourStatistics, neighbour_statistics};
+use poiesis::evaluate::{NeighbourStatistics, nearest, neighbour_statistics};
 use poiesis::picture::columns;
 use poiesis_collect::{Dataset, Split};
 use serde_json::json;
@@ -91,7 +91,7 @@ struct Traverse {
     #[arg(long, value_name = "N,N,…", value_delimiter = ',')]
     dims: Vec<usize>,
     /// Number of dimensions to show without --dims.
-    #[arg(long, value_name = "N", default_value = "10", value_parser = pictures::positive)]
+    #[arg(long, value_name = "N", default_value = "10", value_parser = pictures::positive, conflicts_with = "dims")]
     rows: usize,
     /// Images per row.
     #[arg(long, value_name = "N", default_value = "9", value_parser = pictures::several)]
@@ -122,8 +122,6 @@ impl Traverse {
             "verb": "discover traverse", "seed": self.seed, "index": self.index,
             "dims": moved.dims, "values": moved.values, "effects": moved.effects,
         });
-        let picture = pictures::grid(&moved.images, trained.spec.images()?, self.steps, self.out.scale);
-        picture.write_png(&out, Some(&pictures::parameters(&trained, made)))?;
         let rows: Vec<Vec<String>> = moved
             .dims
             .iter()
@@ -131,8 +129,11 @@ impl Traverse {
             .enumerate()
             .map(|(row, (dim, effect))| vec![(row + 1).to_string(), dim.to_string(), number(*effect)])
             .collect();
-        let table = table(&[">ROW", ">DIMENSION", ">MOVES THE IMAGE BY (GREY LEVELS)"], &rows);
-        result(&format!("{table}{}\n", out.display()))
+        // Shown first: what was measured is not lost when the picture cannot be saved.
+        result(&table(&[">ROW", ">DIMENSION", ">MOVES THE IMAGE BY (GREY LEVELS)"], &rows))?;
+        let picture = pictures::grid(&moved.images, trained.spec.images()?, self.steps, self.out.scale);
+        picture.write_png(&out, Some(&pictures::parameters(&trained, made)))?;
+        result(&format!("{}\n", out.display()))
     }
 }
 
@@ -169,8 +170,6 @@ impl Neighbors {
         let found = neighbors(&trained, &train, self.seed, self.count)?;
         let made = json!({ "verb": "discover neighbors", "seed": self.seed, "count": self.count });
         let columns = 2 * columns(self.count).div_ceil(2);
-        let picture = pictures::grid(&found.images, trained.spec.images()?, columns, self.out.scale);
-        picture.write_png(&out, Some(&pictures::parameters(&trained, made)))?;
         let rows: Vec<Vec<String>> = found
             .nearest
             .iter()
@@ -184,11 +183,15 @@ impl Neighbors {
         let verdict = match held_out {
             Some(view) => {
                 let images: Vec<u8> = view.spread(HELD_OUT).flat_map(|i| view.image(i)).copied().collect();
-                verdict(&neighbour_statistics(&samples, &images, &train, dims))
+                verdict(&neighbour_statistics(&samples, &nearest(&images, &train, dims), &train, dims))
             }
             None => "no images were held out, so there is nothing to compare with".into(),
         };
-        result(&format!("{table}{verdict}\n{}\n", out.display()))
+        // Shown first, likewise.
+        result(&format!("{table}{verdict}\n"))?;
+        let picture = pictures::grid(&found.images, trained.spec.images()?, columns, self.out.scale);
+        picture.write_png(&out, Some(&pictures::parameters(&trained, made)))?;
+        result(&format!("{}\n", out.display()))
     }
 }
 
@@ -216,6 +219,11 @@ pub(crate) struct OfData {
 }
 
 impl OfData {
+    /// Whether it says where the data are.
+    pub(crate) fn is_given(&self) -> bool {
+        self.data.is_some()
+    }
+
     /// Opens the data and checks that they are those of the run.
     pub(crate) fn open(&self, trained: &Trained) -> Result<Dataset> {
         self.data_dir.of_run(trained, self.data.as_deref())

@@ -4,18 +4,22 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
+use poiesis::Trained;
+use poiesis::abilities::Likelihood;
 use poiesis::atomic;
+use poiesis::data::MediaKind;
 use poiesis::evaluate::{
-    Bound, Evaluation, ImageNll, METRICS, Measured, NeighbourStatistics, PointNll, Progress, Protocol,
-    SlicedWasserstein, TokenNll, evaluate,
+    Bound, Chosen, Classification, Evaluation, ImageNll, METRICS, Measured, NeighbourStatistics, PointNll,
+    Progress, Protocol, SlicedWasserstein, TokenNll, evaluate,
 };
+use poiesis::generate::can_generate;
 use poiesis_collect::Split;
 
 use super::discover::{OfData, verdict};
 use super::inspect::split;
 use super::pictures::positive;
 use crate::args::OfRun;
-use crate::render::{Meter, count, duration, failure, note, number, result};
+use crate::render::{Meter, count, duration, expect_none, failure, note, number, result};
 
 /// Measure a trained model on held-out data
 #[derive(Args, Debug)]
@@ -27,7 +31,8 @@ use crate::render::{Meter, count, duration, failure, note, number, result};
 The likelihood is measured in nats and in bits, exactly or as a bound on log p with an importance-weighted \
 estimate. A model of images is also measured by the sliced Wasserstein distance of its samples to held-out \
 images, next to that of training images (the floor) and of images with shuffled pixels (the ceiling), and by how \
-close samples are to training images. Results are saved in the run as evaluation-STEP.json.")]
+close samples are to training images. All sets have the same number of images, drawn at random; with --split train \
+they are disjoint parts of it. Results are saved in the run as evaluation-STEP.json.")]
 pub(crate) struct Evaluate {
     #[command(flatten)]
     of: OfRun,
@@ -39,15 +44,15 @@ pub(crate) struct Evaluate {
     /// Images whose likelihood is measured, evenly spread over the split [default: all].
     #[arg(long, value_name = "N", value_parser = positive)]
     images: Option<usize>,
-    /// Draws per image for the importance-weighted estimate; 1 leaves it out.
-    #[arg(long, value_name = "N", default_value = "16", value_parser = positive)]
-    importance_samples: usize,
-    /// Number of samples to draw from the model.
-    #[arg(long, value_name = "N", default_value = "2000", value_parser = positive)]
-    samples: usize,
-    /// Number of random directions of the sliced Wasserstein distance.
-    #[arg(long, value_name = "N", default_value = "512", value_parser = positive)]
-    directions: usize,
+    /// Draws per image for the importance-weighted estimate; 1 leaves it out [default: 16].
+    #[arg(long, value_name = "N", value_parser = positive)]
+    importance_samples: Option<usize>,
+    /// Number of samples to draw from the model [default: 2000].
+    #[arg(long, value_name = "N", value_parser = positive)]
+    samples: Option<usize>,
+    /// Number of random directions of the sliced Wasserstein distance [default: 512].
+    #[arg(long, value_name = "N", value_parser = positive)]
+    directions: Option<usize>,
     /// Seed of samples, noise and directions.
     #[arg(long, value_name = "N", default_value = "0")]
     seed: u64,
@@ -64,31 +69,52 @@ impl Evaluate {
         if let Some(out) = self.out.as_ref().filter(|out| out.exists()) {
             return Err(failure(format!("{} exists", out.display()), "give another --out"));
         }
+        if let Some(out) = &self.out {
+            atomic::expect_writable(out)?;
+        }
         let trained = self.of.open()?;
+        self.expect_flags_apply(&trained)?;
         let dataset = self.data.open(&trained)?;
         let mut meters = Meters { now: None, quiet: self.json };
         let evaluation = evaluate(&trained, &dataset, &self.protocol(), &mut |at| meters.show(at))?;
         meters.end();
-        let kept = evaluation.keep(trained.path())?;
         let text = evaluation.to_json()?;
+        // Shown first: what was measured is not lost when it cannot be saved.
+        result(if self.json { text.clone() } else { render(&evaluation) }.as_str())?;
         if let Some(out) = &self.out {
             atomic::write(out, text.as_bytes())?;
         }
-        if self.json {
-            return result(&text);
+        let kept = evaluation.keep(trained.path())?;
+        if !self.json {
+            note(&format!("kept in {}", kept.display()));
         }
-        result(&render(&evaluation))?;
-        note(&format!("kept in {}", kept.display()));
         Ok(())
     }
 
+    /// Refuses flags of what is not measured of the model.
+    fn expect_flags_apply(&self, trained: &Trained) -> Result<()> {
+        let abilities = trained.abilities();
+        let sampled = trained.spec.media() == MediaKind::Images && can_generate(&abilities);
+        let with_likelihood = abilities.likelihood.is_some()
+            && matches!(trained.spec.media(), MediaKind::Images | MediaKind::Points);
+        let with_bound = abilities.likelihood.and_then(Likelihood::bound).is_some();
+        let flags = [
+            ("--images", self.images.is_some() && !with_likelihood),
+            ("--importance-samples", self.importance_samples.is_some() && !with_bound),
+            ("--samples", self.samples.is_some() && !sampled),
+            ("--directions", self.directions.is_some() && !sampled),
+        ];
+        expect_none(&format!("{}, a model of {}", trained.entry.name(), trained.spec.media().name()), &flags)
+    }
+
     fn protocol(&self) -> Protocol {
+        let usual = Protocol::default();
         Protocol {
             split: self.split,
             images: self.images,
-            importance_samples: self.importance_samples as u64,
-            samples: self.samples,
-            directions: self.directions,
+            importance_samples: self.importance_samples.map_or(usual.importance_samples, |n| n as u64),
+            samples: self.samples.unwrap_or(usual.samples),
+            directions: self.directions.unwrap_or(usual.directions),
             seed: self.seed,
         }
     }
@@ -149,6 +175,7 @@ fn section(name: &str, measured: &Measured) -> String {
         "image_nll" => measured.read().map(|nll| render_image_nll(&nll, &took)),
         "point_nll" => measured.read().map(|nll| render_point_nll(&nll, &took)),
         "token_nll" => measured.read().map(|nll| render_token_nll(&nll, &took)),
+        "classification" => measured.read().map(|found| render_classification(&found, &took)),
         "sliced_wasserstein" => measured.read().map(|distance| render_distance(&distance, &took)),
         "neighbours" => measured.read().map(|near| render_neighbours(&near, &took)),
         _ => None,
@@ -215,11 +242,23 @@ fn render_token_nll(nll: &TokenNll, took: &str) -> String {
     )
 }
 
+fn render_classification(found: &Classification, took: &str) -> String {
+    format!(
+        "\nclassification ({} images, {took})\n  {} errors = {:.2} %   {:.4} nats   {:.4} calibration error\n",
+        count(found.images as u64),
+        count(found.errors as u64),
+        found.error * 100.0,
+        found.nats,
+        found.calibration_error,
+    )
+}
+
 fn render_distance(distance: &SlicedWasserstein, took: &str) -> String {
     format!(
-        "\nsliced Wasserstein distance, grey levels ({} images per set, {} directions, {took})\n  {} samples   {} floor \
+        "\nsliced Wasserstein distance, grey levels ({} images per set, {}, {} directions, {took})\n  {} samples   {} floor \
          (training images)   {} ceiling (shuffled pixels)\n",
         count(distance.images as u64),
+        chosen(distance.chosen),
         count(distance.directions as u64),
         number(distance.distance),
         number(distance.floor),
@@ -229,14 +268,22 @@ fn render_distance(distance: &SlicedWasserstein, took: &str) -> String {
 
 fn render_neighbours(near: &NeighbourStatistics, took: &str) -> String {
     format!(
-        "\nnearest training images ({} samples, {} held-out, {} searched, {took})\n  {}\n  {:.2} different training \
+        "\nnearest training images ({} samples, {} held-out {}, {} searched, {took})\n  {}\n  {:.2} different training \
          images per sample\n",
         count(near.samples as u64),
         count(near.held_out as u64),
+        chosen(near.chosen),
         count(near.searched as u64),
         verdict(near).replace('\n', "\n  "),
         near.variety,
     )
+}
+
+fn chosen(chosen: Chosen) -> &'static str {
+    match chosen {
+        Chosen::Spread => "evenly spread",
+        Chosen::Random => "drawn at random",
+    }
 }
 
 #[cfg(test)]
@@ -247,6 +294,7 @@ mod tests {
     fn every_metric_has_words_and_a_new_one_shows_its_values() {
         let measured = Measured::timed(|| SlicedWasserstein {
             images: 10,
+            chosen: Chosen::Random,
             directions: 32,
             seed: 0,
             distance: 2.5,

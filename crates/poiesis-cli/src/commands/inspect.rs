@@ -43,7 +43,7 @@ pub(crate) struct Inspect {
     #[arg(long, value_name = "SPLIT", default_value = "train", value_parser = split)]
     split: Split,
     /// Replace the preview if it exists.
-    #[arg(long)]
+    #[arg(long, requires = "preview")]
     force: bool,
     /// Read everything and check that nothing has changed since it was packed.
     #[arg(long)]
@@ -61,7 +61,7 @@ impl Inspect {
         if self.json {
             json(&serde_json::to_value(card)?)?;
         } else {
-            let content = stream(&dataset, self.split);
+            let content = stream(&dataset, self.split)?;
             result(&format!("{}{}{content}", summary(card, folder), skipped(card, NAMED)))?;
         }
         if self.verify {
@@ -152,16 +152,19 @@ fn mono(samples: &[i16], channels: usize) -> Vec<i16> {
 }
 
 /// Statistics of a split of text or sound; empty for other kinds.
-fn stream(dataset: &Dataset, split: Split) -> String {
+fn stream(dataset: &Dataset, split: Split) -> Result<String> {
     let card = dataset.card();
-    let Some(stream) = dataset.stream(split) else { return String::new() };
-    match (&card.text, &card.sound) {
-        (Some(text), _) => text_facts(&stream, &text.vocabulary, split),
+    let Some(stream) = dataset.stream(split) else { return Ok(String::new()) };
+    Ok(match (&card.text, &card.sound) {
+        (Some(text), _) => {
+            stream.check_tokens(text.vocabulary.len())?;
+            text_facts(&stream, &text.vocabulary, split)
+        }
         (None, Some(sound)) => {
             sound_facts(&stream, f64::from(sound.sample_rate), usize::from(sound.channels))
         }
         (None, None) => String::new(),
-    }
+    })
 }
 
 /// How many tokens are read to count characters.

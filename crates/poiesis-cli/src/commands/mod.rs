@@ -1,15 +1,19 @@
 //! The verbs, one file each: the arguments and what is done with them.
 
 pub(crate) mod animate;
+pub(crate) mod cache;
 pub(crate) mod collect;
 pub(crate) mod complete;
 pub(crate) mod compress;
 pub(crate) mod decompress;
 pub(crate) mod discover;
+mod dry_run;
+mod ending;
 pub(crate) mod evaluate;
 pub(crate) mod inspect;
 pub(crate) mod models;
 mod pictures;
+pub(crate) mod read_table;
 pub(crate) mod recipes;
 pub(crate) mod resume;
 pub(crate) mod runs;

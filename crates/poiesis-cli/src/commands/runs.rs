@@ -7,7 +7,7 @@ use clap::Args;
 use poiesis::run::{self, RunSummary, State, utc};
 use serde_json::{Value, json};
 
-use crate::render::{count, error, json, note, program, result, table};
+use crate::render::{count, error, in_json, json, note, program, result, table};
 
 /// List runs and their progress
 #[derive(Args, Debug)]
@@ -62,7 +62,7 @@ fn to_row(run: &RunSummary) -> Vec<String> {
 
 fn to_json(run: &RunSummary) -> Value {
     json!({
-        "path": run.path, "state": state(run), "newest_checkpoint": run.newest_checkpoint, "info": run.info,
+        "path": in_json(&run.path), "state": state(run), "newest_checkpoint": run.newest_checkpoint, "info": run.info,
     })
 }
 

@@ -9,15 +9,15 @@ use anyhow::{Context as _, Error, Result};
 use clap::Args;
 use poiesis::Trained;
 use poiesis::atomic;
-use poiesis::data::Content;
+use poiesis::data::{Content, MediaKind};
 use poiesis::generate::{Chunk, Condition, Request};
 use poiesis::media::{Clip, Codec, Media, files};
 use poiesis::picture::{self, Picture, waveform_and_spectrogram};
 use serde_json::{Value, json};
 
 use super::pictures;
-use crate::args::{Chosen, OfRun, Out};
-use crate::render::{Meter, count, exists, failure, note, result};
+use crate::args::{Chosen, OfRun, Out, class_of};
+use crate::render::{Meter, count, exists, expect_none, failure, note, result};
 
 /// How many clips are drawn as pictures.
 const DRAWN: usize = 16;
@@ -79,18 +79,42 @@ impl Sample {
 
     /// Samples of an open model.
     pub(crate) fn of_model(&self, trained: &Trained) -> Result<()> {
+        self.expect_flags_apply(trained)?;
         let request = self.request(trained)?;
         let ending = match &trained.spec.content {
             Content::Points(_) => files::extension(&trained.spec),
             _ => files::sheet_extension(&trained.spec),
         };
-        match &self.out.out {
-            Some(folder) if folder.extension().is_none() || folder.is_dir() => {
-                self.folder(trained, &request, folder)
-            }
-            out if ending == "txt" => self.text(trained, &request, out.as_deref()),
-            _ => self.sheet(trained, &request, ending),
+        match self.to_folder() {
+            Some(folder) => self.folder(trained, &request, folder),
+            None if ending == "txt" => self.text(trained, &request, self.out.out.as_deref()),
+            None => self.sheet(trained, &request, ending),
         }
+    }
+
+    /// Whether each sample becomes a file in a folder.
+    fn to_folder(&self) -> Option<&Path> {
+        self.out.out.as_deref().filter(|out| out.extension().is_none() || out.is_dir())
+    }
+
+    /// Refuses flags of what is written that mean nothing for the kind of the samples.
+    fn expect_flags_apply(&self, trained: &Trained) -> Result<()> {
+        let images = trained.spec.media() == MediaKind::Images;
+        let one_file = self.to_folder().is_none();
+        let is_drawn = images || (one_file && trained.spec.media() != MediaKind::Text);
+        let in_columns = one_file && matches!(trained.spec.media(), MediaKind::Images | MediaKind::Sound);
+        let what = match one_file {
+            true => format!("samples of {}", trained.spec.media().name()),
+            false => format!("a folder of samples of {}", trained.spec.media().name()),
+        };
+        expect_none(
+            &what,
+            &[
+                ("--columns", self.columns.is_some() && !in_columns),
+                ("--scale", self.out.scale.is_some() && !images),
+                ("--no-metadata", self.no_metadata && !is_drawn),
+            ],
+        )
     }
 
     fn request(&self, trained: &Trained) -> Result<Request> {
@@ -99,7 +123,7 @@ impl Sample {
             (None, Some(file)) => Some(files::read(file, &trained.spec)?),
             (None, None) => None,
         };
-        let class = self.class.as_deref().map(|class| trained.class(class)).transpose()?;
+        let class = class_of(trained, self.class.as_deref())?;
         let codec = Codec::new(&trained.spec, trained.abilities().autoregressive);
         let usual = codec.usual_count();
         Ok(Request {
@@ -255,7 +279,9 @@ impl Out {
     /// The file to write, with this extension; an error if it may not be replaced.
     pub(crate) fn resolve(&self, trained: &Trained, what: &str, ending: &str) -> Result<PathBuf> {
         let Some(out) = &self.out else {
-            return Ok(crate::render::free(&format!("{}-{what}", trained.info.id), ending));
+            let out = crate::render::free(&format!("{}-{what}", trained.info.id), ending);
+            atomic::expect_writable(&out)?;
+            return Ok(out);
         };
         if !out.extension().is_some_and(|extension| extension.eq_ignore_ascii_case(ending)) {
             let what = format!("{} is not the name of a {} file", out.display(), ending.to_uppercase());
@@ -264,6 +290,7 @@ impl Out {
         if out.exists() && !self.force {
             return Err(exists(out, "--out"));
         }
+        atomic::expect_writable(out)?;
         Ok(out.clone())
     }
 }

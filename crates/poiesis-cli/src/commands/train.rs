@@ -6,20 +6,20 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use clap::Args;
-use poiesis::abilities::Ability;
 use poiesis::catalogue;
 use poiesis::config::{Layer, Resolved, RunConfig, resolve};
 use poiesis::data::{Content, DataSpec, ImageShape, open};
 use poiesis::model::{Entry, Recipe};
-use poiesis::run::{Run, State};
-use poiesis::train::{self, Existing, Outcome, Request, Stop, TrainingData, sample_steps};
+use poiesis::train::{self, Existing, Request, Stop, TrainingData};
 use poiesis_collect::{Dataset, Kind, Split};
 use serde_json::json;
 
+use super::dry_run::dry_run;
+use super::ending::{NextSteps, conclude, has_held_out};
 use crate::args::DataDir;
 use crate::flags::{flag, hint};
-use crate::render::{count, duration, facts, failure, json, note, program, result, shape, table};
-use crate::watch::{Show, Watch, networks};
+use crate::render::{count, error, expect_none, facts, failure, note, program, quoted, result, shape};
+use crate::watch::{Show, Watch};
 
 /// Train a model; running it again with the same --out continues it
 #[derive(Args, Debug)]
@@ -33,9 +33,10 @@ use crate::watch::{Show, Watch, networks};
   poiesis train vae --recipe mnist --set kl_weight=4 --seed 1 --out runs/beta4
       a recipe with a value changed
   poiesis train dcgan --recipe emoji64 --dry-run
-      every setting and where it comes from, and the number of parameters
+      every setting and where it comes from, the number of parameters and the time it would take
 
 Values are taken from the model's defaults, then the recipe or --config, then --set, then other flags.
+--dry-run reports all that is wrong at once; raw data are packed into the cache, as for training.
 Ctrl-C once finishes the step, saves and prints the command that continues; twice stops at once.")]
 pub(crate) struct Train {
     /// The model to train; `poiesis models` lists them.
@@ -79,7 +80,7 @@ pub(crate) struct Train {
     /// Rename an existing run to NAME.old-1 (the first free number) and start over.
     #[arg(long)]
     new: bool,
-    /// Show every setting with its origin, and the size of the model, without training.
+    /// Check everything, show every setting with its origin, and estimate the time from three steps, without making a run.
     #[arg(long)]
     dry_run: bool,
     #[command(flatten)]
@@ -93,7 +94,7 @@ pub(crate) struct How {
     pub(crate) data_dir: DataDir,
     /// Print events as JSON, one object per line.
     #[arg(long)]
-    json: bool,
+    pub(crate) json: bool,
     /// Print only warnings and errors.
     #[arg(long, short, conflicts_with = "json")]
     quiet: bool,
@@ -122,16 +123,33 @@ impl Train {
         let entry = catalogue::find(&self.model)?;
         let recipe = self.recipe(entry)?;
         let resolved = resolve(&entry.defaults()?, &self.layers(entry, recipe)?)?;
-        entry.check(&resolved.config)?;
         let out = self.out(entry, recipe, &resolved.config);
-        if self.dry_run {
-            return self.describe(entry, &resolved, &out);
+        let existing = if self.new { Existing::SetAside } else { Existing::Resume };
+        let mut faults = faults(entry, &resolved.config, &self.how);
+        faults.extend(self.expect_raw(&resolved).err());
+        if faults.is_empty() {
+            faults.extend(self.expect_memory(entry, &resolved.config).err());
         }
+        if self.dry_run {
+            return dry_run(entry, &resolved, &out, existing, &self.how, faults);
+        }
+        all_of(faults)?;
+        // Packing the data can take long, so whether the run can be written is found out before.
+        let place = if out.is_dir() { out.join("run.json") } else { out.clone() };
+        poiesis::atomic::expect_writable(&place)
+            .with_context(|| format!("cannot write the run {}", out.display()))?;
         let mut config = resolved.config;
+        let media = entry.about().media;
+        let chosen = open::choose_kind(&mut config.data, media, &self.how.data_dir.places()?)?;
+        if let (Some(kind), false) = (chosen, self.how.hidden()) {
+            let (source, model) = (&config.data.source, entry.about().name);
+            note(&format!(
+                "{source} is taken for {kind}, which {model} learns (--set data.media=KIND for another)"
+            ));
+        }
         let dataset = self.how.data_dir.open(&config.data, self.how.hidden())?;
         config.data.source = open::lasting(&config.data.source);
         self.mention_recipe(entry);
-        let existing = if self.new { Existing::SetAside } else { Existing::Resume };
         train(&out, config, &dataset, existing, &self.how)
     }
 
@@ -157,7 +175,7 @@ impl Train {
             layers.push(Layer::parse(&format!("recipe {}/{}", entry.name(), recipe.name), recipe.toml)?);
         }
         if let Some(file) = &self.config {
-            let text = std::fs::read_to_string(file)
+            let text = poiesis_collect::regular::read_to_string(file)
                 .with_context(|| format!("cannot read the configuration {}", file.display()))?;
             layers.push(Layer::parse(&file.display().to_string(), &text)?);
         }
@@ -191,6 +209,41 @@ impl Train {
         self.out.clone().unwrap_or_else(default)
     }
 
+    /// Refuses settings of collecting for data that are packed already. Those of a recipe or file may say how they were packed.
+    fn expect_raw(&self, resolved: &Resolved) -> Result<()> {
+        let source = &resolved.config.data.source;
+        let path = open::locate(source, &self.how.data_dir.data_dir).unwrap_or_else(|_| source.clone());
+        if Dataset::open(Path::new(&path)).is_err() {
+            return Ok(());
+        }
+        let given = resolved.origins.iter().filter_map(|(key, _, origin)| {
+            let setting = key.strip_prefix("data.").filter(|&setting| setting != "source")?;
+            match origin.as_str() {
+                "--set" => Some(format!("--set {setting}")),
+                flag if flag.starts_with("--") => Some(flag.to_owned()),
+                _ => None,
+            }
+        });
+        let given: Vec<String> = given.collect();
+        let flags: Vec<(&str, bool)> = given.iter().map(|flag| (flag.as_str(), true)).collect();
+        expect_none(&format!("{source}, which is packed already"), &flags)
+    }
+
+    /// Refuses what fits into no memory before any data are packed, where their shape is known.
+    fn expect_memory(&self, entry: &dyn Entry, config: &RunConfig) -> Result<()> {
+        match open::expected_shape(&config.data, &self.how.data_dir.data_dir) {
+            Some(shape) if !self.how.ignore_memory => {
+                let content = Content::Images(ImageShape::from_slice(&shape)?);
+                // The classes are not known yet, and a model that needs them says so later.
+                match train::expect_memory(entry, config, &DataSpec { content, classes: 0 }) {
+                    Err(error @ poiesis::Error::OutOfMemory { .. }) => Err(error.into()),
+                    _ => Ok(()),
+                }
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Prints a note when there is a recipe for the given data.
     fn mention_recipe(&self, entry: &dyn Entry) {
         let Some(source) = self.data.as_ref().filter(|_| self.recipe.is_none() && self.config.is_none())
@@ -198,83 +251,49 @@ impl Train {
             return;
         };
         if entry.about().recipes.iter().any(|recipe| recipe.name == source) && !self.how.hidden() {
-            note(&format!("note: there is a recipe for these data: --recipe {source}"));
+            let (program, model) = (program(), entry.name());
+            let flags = self.how.data_dir.flags(source);
+            note(&format!(
+                "note: there is a recipe for these data: {program} train {model} --recipe {}{flags}",
+                quoted(source)
+            ));
         }
     }
+}
 
-    /// Prints what would be done.
-    fn describe(&self, entry: &dyn Entry, resolved: &Resolved, out: &Path) -> Result<()> {
-        let config = &resolved.config;
-        poiesis::device::device(&config.device)?;
+/// All that can be found wrong before the data are read.
+fn faults(entry: &dyn Entry, config: &RunConfig, how: &How) -> Vec<anyhow::Error> {
+    let data = || {
         open::options(&config.data)?;
-        let known = open::expected_shape(&config.data, &self.how.data_dir.data_dir);
-        let parameters = match known {
-            Some(shape) => {
-                let content = Content::Images(ImageShape::from_slice(&shape)?);
-                let spec = DataSpec { content, classes: 0 };
-                catalogue::expect_media(entry, &spec)?;
-                Some(entry.parameters(config, &spec)?)
-            }
-            None => None,
-        };
-        let samples = sample_steps(&config.train);
-        if self.how.json {
-            let settings = resolved.origins.iter().map(
-                |(key, value, origin)| json!({ "key": key, "value": from_toml(value), "origin": origin }),
-            );
-            let parameters = parameters.map(|parts| {
-                parts.into_iter().map(|(name, size)| (name, json!(size))).collect::<serde_json::Value>()
-            });
-            return json(&json!({
-                "model": entry.name(), "run": out, "shape": known, "parameters": parameters,
-                "sample_steps": samples, "settings": settings.collect::<Vec<_>>(),
-            }));
-        }
-        let unknown = || "unknown until the data are packed; give --size and --channels".to_owned();
-        let about = entry.about();
-        let paper = about.paper;
-        let head = facts(&[
-            ("model", format!("{}  {}", about.name, about.summary)),
-            ("paper", format!("{} ({} {}, arXiv:{})", paper.title, paper.authors, paper.year, paper.arxiv)),
-            (
-                "data",
-                match known {
-                    Some(known) => format!("{}, {}", config.data.source, shape(&known)),
-                    None => config.data.source.clone(),
-                },
-            ),
-            ("parameters", parameters.map_or_else(unknown, |parts| networks(&parts))),
-            ("samples", format!("{} at steps {}", config.train.sample_count, first_and_last(&samples))),
-            (
-                "run",
-                match Run::exists(out) && !self.new {
-                    true => format!("{} exists: it would be continued", out.display()),
-                    false => out.display().to_string(),
-                },
-            ),
-        ]);
-        let rows: Vec<Vec<String>> = resolved
-            .origins
-            .iter()
-            .map(|(key, value, origin)| vec![key.clone(), value.clone(), origin.clone()])
-            .collect();
-        result(&format!("{head}\n{}", table(&["SETTING", "VALUE", "FROM"], &rows)))
-    }
+        open::locate(&config.data.source, &how.data_dir.data_dir).map(drop)
+    };
+    let found = [entry.check(config), poiesis::device::device(&config.device).map(drop), data()];
+    found.into_iter().filter_map(Result::err).map(anyhow::Error::from).collect()
 }
 
-/// A value written as TOML, for JSON.
-fn from_toml(value: &str) -> serde_json::Value {
-    let table: Option<toml::Table> = format!("value = {value}").parse().ok();
-    json!(table.and_then(|mut table| table.remove("value")))
+/// Shows all errors but the last, which is returned.
+pub(super) fn all_of(mut faults: Vec<anyhow::Error>) -> Result<()> {
+    let last = faults.pop();
+    faults.iter().for_each(error);
+    last.map_or(Ok(()), Err)
 }
 
-/// The first numbers of a schedule, and the last.
-fn first_and_last(steps: &[u64]) -> String {
-    let text = |steps: &[u64]| steps.iter().map(|&step| count(step)).collect::<Vec<_>>().join(", ");
-    match steps {
-        [first @ .., last] if first.len() > 5 => format!("{}, …, {}", text(&first[..4]), count(*last)),
-        all => text(all),
-    }
+/// The request that the command line makes.
+pub(super) fn request(
+    out: &Path,
+    config: RunConfig,
+    dataset: &Dataset,
+    existing: Existing,
+    how: &How,
+) -> Result<Request> {
+    Ok(Request {
+        out: out.to_owned(),
+        config,
+        data: TrainingData::of(dataset)?,
+        existing,
+        command: std::env::args_os().map(|argument| argument.to_string_lossy().into_owned()).collect(),
+        ignore_memory: how.ignore_memory,
+    })
 }
 
 /// Trains, showing progress and what to do next.
@@ -286,7 +305,7 @@ pub(crate) fn train(
     how: &How,
 ) -> Result<()> {
     let show = how.show();
-    let mut watch = Watch::new(show, config.train.batch_size);
+    let mut watch = Watch::new(show);
     let steps = config.train.steps;
     let flags = how.data_dir.flags(&config.data.source);
     let (entry, of_images) = (catalogue::find(&config.model)?, dataset.card().kind == Kind::Images);
@@ -300,20 +319,14 @@ pub(crate) fn train(
             .trim_end(),
         );
     }
-    let request = Request {
-        out: out.to_owned(),
-        config,
-        data: TrainingData::of(dataset)?,
-        existing,
-        command: std::env::args().collect(),
-        ignore_memory: how.ignore_memory,
-    };
+    let next = NextSteps { entry, of_images, held_out: has_held_out(dataset), flags };
+    let request = request(out, config, dataset, existing, how)?;
     let stop = Arc::new(Stop::default());
     stop_on_signals(&stop)?;
     let outcome = train::train(request, &stop, &mut |event| watch.see(&event));
     watch.end();
     match outcome {
-        Ok(outcome) => conclude(out, &outcome, (entry, of_images), steps, &watch, how.show(), &flags),
+        Ok(outcome) => conclude(out, &outcome, &next, steps, &watch, how.show()),
         Err(error) => {
             if show == Show::Json {
                 let event = json!({ "event": "failed", "reason": error.to_string(), "hint": hint(&error) });
@@ -355,87 +368,4 @@ pub(crate) fn data_line(dataset: &Dataset) -> String {
         _ => shape(&card.shape),
     };
     format!("{}: {}; {form}{classes}", card.name, splits.join(", "))
-}
-
-/// Prints how training ended and what can be done next; `flags` are those that find the data again.
-fn conclude(
-    out: &Path,
-    outcome: &Outcome,
-    (entry, of_images): (&dyn Entry, bool),
-    steps: u64,
-    watch: &Watch,
-    show: Show,
-    flags: &str,
-) -> Result<()> {
-    let program = program();
-    let run = out.display();
-    let resume = format!("{program} resume {run}{flags}");
-    match show {
-        Show::Json => {
-            return result(&format!(
-                "{}\n",
-                json!({
-                    "event": "finished", "state": outcome.state, "step": outcome.step, "steps": steps,
-                    "elapsed": outcome.elapsed, "checkpoint": watch.checkpoint, "samples": outcome.samples,
-                    "resume": (outcome.state == State::Stopped).then_some(resume),
-                })
-            ));
-        }
-        Show::Quiet if outcome.state == State::Stopped => {
-            note(&format!("stopped and saved after step {}; continue with: {resume}", outcome.step));
-            return Ok(());
-        }
-        Show::Quiet => return Ok(()),
-        Show::Progress => {}
-    }
-    let took = duration(outcome.elapsed);
-    let mut text = match (outcome.state, &watch.checkpoint) {
-        (State::Stopped, _) => {
-            format!("stopped and saved after step {} of {}, {took}\n", count(outcome.step), count(steps))
-        }
-        (_, None) => format!("the run is done already: {} steps in {took}\n", count(outcome.step)),
-        _ => format!("done: {} steps in {took}\n", count(outcome.step)),
-    };
-    let mut places = Vec::new();
-    places.extend(watch.checkpoint.as_ref().map(|path| ("checkpoint", path.display().to_string())));
-    places.extend(outcome.samples.as_ref().map(|path| ("samples", path.display().to_string())));
-    text.push_str(&facts(&places));
-    if outcome.state == State::Stopped {
-        text.push_str(&format!("continue with\n  {resume}\n"));
-    } else {
-        let mut next = vec![format!("sample {run} --seed 1")];
-        if entry.about().abilities.contains(&Ability::Decode) {
-            next.push(format!("discover interpolate {run}"));
-        }
-        if of_images {
-            next.push(format!("discover neighbors {run}{flags}"));
-        }
-        if of_images && entry.about().abilities.contains(&Ability::Complete) {
-            next.push(format!("complete {run}{flags}"));
-        }
-        next.push(format!("evaluate {run}{flags}"));
-        if of_images {
-            next.push(format!("animate {run}"));
-        }
-        let next: Vec<String> = next.iter().map(|command| format!("  {program} {command}\n")).collect();
-        text.push_str(&format!("what to try next\n{}", next.concat()));
-    }
-    result(&text)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn settings_are_values_in_json() {
-        assert_eq!(from_toml("\"cpu\""), json!("cpu"));
-        assert_eq!([from_toml("3"), from_toml("0.5")], [json!(3), json!(0.5)]);
-    }
-
-    #[test]
-    fn long_schedules_are_shortened() {
-        assert_eq!(first_and_last(&[0, 10, 20]), "0, 10, 20");
-        assert_eq!(first_and_last(&[0, 1, 2, 3, 4, 5, 1000]), "0, 1, 2, 3, …, 1,000");
-    }
 }

@@ -6,7 +6,7 @@ use csv_core::{ReadRecordResult, Reader, ReaderBuilder};
 
 /// What stands between two columns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Separator {
+pub(crate) enum Separator {
     Tab,
     Semicolon,
     Comma,
@@ -41,7 +41,7 @@ impl Separator {
 
 /// Divides lines into fields. Each line is read for itself: no number goes over the end of a line, so a quote that is not closed
 /// spoils one row and not the rest of the file.
-pub(super) struct Splitter {
+pub(crate) struct Splitter {
     reader: Reader,
     separator: Separator,
     input: Vec<u8>,
@@ -50,14 +50,14 @@ pub(super) struct Splitter {
 }
 
 impl Splitter {
-    pub(super) fn new(separator: Separator) -> Splitter {
+    pub(crate) fn new(separator: Separator) -> Splitter {
         let reader = ReaderBuilder::new().delimiter(separator.byte()).build();
         Splitter { reader, separator, input: Vec::new(), output: Vec::new(), ends: Vec::new() }
     }
 
     /// The fields of a line without the quotes and spaces around them. Where the last field is empty it does not count: many
     /// programs write a separator after the last column.
-    pub(super) fn split(&mut self, line: &[u8]) -> Result<Vec<Cow<'_, str>>, String> {
+    pub(crate) fn split(&mut self, line: &[u8]) -> Result<Vec<Cow<'_, str>>, String> {
         self.input.clear();
         self.input.extend(line);
         self.input.push(b'\n');

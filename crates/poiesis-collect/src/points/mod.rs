@@ -9,15 +9,16 @@ mod table;
 
 use std::path::Path;
 
-use crate::card::{Card, Kind, SplitBy};
+use crate::card::{Kind, SplitBy};
 use crate::error::{Error, Result};
 use crate::options::Options;
-use crate::pack::{self, About, Packer};
+use crate::pack::{self, About, Collected, Packer};
 use crate::progress::Progress;
 use crate::shard::Layout;
 use crate::source::{Item, Plan, Source, each_batch};
-use crate::split::Split;
+use crate::split::{Moved, Split};
 pub(crate) use columns::Columns;
+pub(crate) use fields::{Separator, Splitter};
 use table::{Row, Table};
 
 /// Collects a source of points into an empty folder.
@@ -26,8 +27,9 @@ pub(crate) fn collect_points(
     source: &mut dyn Source,
     folder: &Path,
     options: &Options,
+    moved: Option<Moved>,
     report: &(dyn Fn(Progress) + Sync),
-) -> Result<(Card, Progress)> {
+) -> Result<Collected> {
     let plan = source.plan();
     let mut collector = Collector {
         folder,
@@ -36,6 +38,7 @@ pub(crate) fn collect_points(
         classes: plan.classes.len(),
         split_by: if plan.has_splits { SplitBy::Source } else { SplitBy::Content },
         about: About::new(path, plan, options),
+        moved,
         first: None,
         names: Vec::new(),
         written: Vec::new(),
@@ -55,6 +58,8 @@ struct Collector<'a> {
     classes: usize,
     split_by: SplitBy,
     about: About,
+    /// What is moved to another split than its content says.
+    moved: Option<Moved>,
     /// The first table, which decided how many columns there are.
     first: Option<First>,
     /// The names of the columns, by the first table that names them.
@@ -169,7 +174,14 @@ impl Collector<'_> {
         if self.first.is_none() {
             let layout =
                 Layout { kind: Kind::Points, shape: vec![columns], labelled: self.classes > 0, factors: 0 };
-            let packer = Packer::new(self.folder, layout.clone(), self.classes, self.split_by, self.options)?;
+            let packer = Packer::new(
+                self.folder,
+                layout.clone(),
+                self.classes,
+                self.split_by,
+                self.moved,
+                self.options,
+            )?;
             self.first = Some(First { name: name.to_owned(), columns, packer, layout });
         }
         Ok(())
@@ -184,7 +196,7 @@ impl Collector<'_> {
     }
 
     /// Completes the data set.
-    fn finish(mut self, path: &Path, plan: &Plan) -> Result<(Card, Progress)> {
+    fn finish(mut self, path: &Path, plan: &Plan) -> Result<Collected> {
         let rows = self.progress.done + self.progress.skipped;
         // What is mostly not numbers is not a table of points that has a few faults.
         if let (true, Some((name, reason))) = (self.others.count * 2 > rows, self.others.first) {
@@ -203,9 +215,12 @@ impl Collector<'_> {
             }
             _ => return Err(plan.nothing_usable(path, Kind::Points, self.about.skipped)),
         };
+        if let Some(moved) = packer.missing() {
+            return Ok(Collected::Again(moved));
+        }
         self.about.notes.extend(notes(&self.written, self.rounded));
         self.about.columns = Some(self.names);
-        Ok((packer.finish(self.about)?, self.progress))
+        Ok(Collected::Done(Box::new(packer.finish(self.about)?), self.progress))
     }
 }
 

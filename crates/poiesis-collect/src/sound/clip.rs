@@ -1,8 +1,7 @@
 //! One clip of sound: decoded to 16 bits whatever its format, with what was found on the way.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
-use super::{flac, wav};
+use super::{flac, lossy, wav};
+use crate::caught::caught;
 use crate::options::Limits;
 use crate::source::Payload;
 
@@ -52,21 +51,83 @@ pub(crate) fn decode(payload: Payload, limits: &Limits) -> (u64, Result<Clip, St
         // A malformed file on which the decoder panics must not stop the collection.
         Ok(encoded) => {
             let bytes = encoded.len() as u64;
-            let decoded = catch_unwind(AssertUnwindSafe(|| decode_any(encoded, limits)));
-            (bytes, decoded.unwrap_or_else(|_| Err("its decoder gave up on it".to_owned())))
+            let decoded = caught(|| decode_any(encoded, limits));
+            (bytes, decoded.unwrap_or_else(|| Err("its decoder gave up on it".to_owned())))
         }
         Err(reason) => (0, Err(reason)),
     }
 }
 
-fn decode_any(encoded: Vec<u8>, limits: &Limits) -> Result<Clip, String> {
+/// A format of sound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Format {
+    Wav,
+    Flac,
+    Mp3,
+    Ogg,
+}
+
+impl Format {
+    /// By the first bytes after tags.
+    fn of(head: &[u8]) -> Option<Format> {
+        match head {
+            head if head.starts_with(&wav::WAVE64) => Some(Format::Wav),
+            [b'R', b'I', b'F', b'F', ..] | [b'R', b'F', b'6', b'4', ..] | [b'B', b'W', b'6', b'4', ..] => {
+                Some(Format::Wav)
+            }
+            [b'f', b'L', b'a', b'C', ..] => Some(Format::Flac),
+            [b'O', b'g', b'g', b'S', ..] => Some(Format::Ogg),
+            // The sync word of a frame of layer III.
+            [0xff, second, ..] if second & 0xe6 == 0xe2 => Some(Format::Mp3),
+            _ => None,
+        }
+    }
+}
+
+/// Whether a file begins like sound. Other files may begin like MP3 by chance, and RIFF holds pictures and films too.
+pub(crate) fn is_sound(head: &[u8]) -> bool {
+    let wave = head.get(8..12).is_none_or(|kind| kind == b"WAVE");
+    match Format::of(head) {
+        Some(Format::Wav) => wave || head.starts_with(&wav::WAVE64),
+        Some(Format::Flac | Format::Ogg) => true,
+        Some(Format::Mp3) => false,
+        None => head.starts_with(b"ID3"),
+    }
+}
+
+/// The length of the tags that some programs write before sound: a head of ten bytes whose last four have seven bits of the length
+/// each, and perhaps a foot like it.
+fn tags(encoded: &[u8]) -> usize {
+    match encoded {
+        [b'I', b'D', b'3', _, _, flags, length @ ..] if length.len() >= 4 => {
+            let length = length[..4].iter().fold(0, |sum, &byte| sum << 7 | usize::from(byte & 0x7f));
+            10 + length + if flags & 0x10 == 0 { 0 } else { 10 }
+        }
+        _ => 0,
+    }
+}
+
+fn decode_any(mut encoded: Vec<u8>, limits: &Limits) -> Result<Clip, String> {
     // 16-bit samples of a file need no more room than the file may have, unless it is very well packed.
     let most = (limits.file_bytes / 2) as usize;
-    match encoded.first_chunk() {
-        Some(b"RIFF" | b"RF64") => wav::decode(&encoded, most),
-        Some(b"fLaC") => flac::decode(encoded, most),
-        _ if encoded.is_empty() => Err("the file is empty".to_owned()),
-        _ => Err("it begins neither like WAV nor like FLAC".to_owned()),
+    if encoded.is_empty() {
+        return Err("the file is empty".to_owned());
+    }
+    // There may be several.
+    let mut start = 0;
+    while let Some(length) = encoded.get(start..).map(tags).filter(|&length| length > 0) {
+        start += length;
+    }
+    if start > encoded.len() {
+        return Err("it ends within its tags".to_owned());
+    }
+    encoded.drain(..start);
+    match Format::of(&encoded) {
+        Some(Format::Wav) => wav::decode(&encoded, most),
+        Some(Format::Flac) => flac::decode(encoded, most),
+        Some(Format::Mp3) => lossy::decode_mp3(encoded, most),
+        Some(Format::Ogg) => lossy::decode_ogg(encoded, most),
+        None => Err("it begins like none of WAV, FLAC, MP3 and Ogg".to_owned()),
     }
 }
 
@@ -175,6 +236,20 @@ mod tests {
         let clip = samples.clip(8000).unwrap();
         assert_eq!(clip.samples, [-32768, -32768, 0, 16384, 32767, 32767, 32767]);
         assert_eq!((clip.limited, clip.clipped), (2, false));
+    }
+
+    #[test]
+    fn tags_are_stepped_over() {
+        assert_eq!(tags(b"ID3\x04\0\0\0\0\x01\x02rest"), 10 + 130);
+        assert_eq!(tags(b"ID3\x04\0\x10\0\0\0\x05rest"), 10 + 5 + 10);
+        assert_eq!([tags(b"fLaC"), tags(b"ID3\x04\0")], [0; 2]);
+        let mut wav = b"ID3\x03\0\0\0\0\0\x02abID3\x03\0\0\0\0\0\0".to_vec();
+        wav.extend(b"RIFF\xff\xff\xff\xffWAVEfmt \x10\0\0\0\x01\0\x01\0\x40\x1f\0\0\x80\x3e\0\0\x02\0\x10\0data\x02\0\0\0\x07\0");
+        assert_eq!(decode_any(wav.clone(), &Limits::default()).unwrap().samples, [7]);
+        let refusal = |bytes: &[u8]| decode_any(bytes.to_vec(), &Limits::default()).unwrap_err();
+        assert!(refusal(&wav[..11]).contains("ends within its tags"));
+        assert!(refusal(b"ID3\x03\0\0\0\0\0\0text").contains("none of WAV"));
+        assert!(is_sound(&wav) && is_sound(&wav[22..]) && !is_sound(b"RIFF\0\0\0\0WEBP"));
     }
 
     #[test]

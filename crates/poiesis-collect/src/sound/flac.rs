@@ -34,6 +34,9 @@ pub(crate) fn decode(encoded: Vec<u8>, most: usize) -> Result<Clip, String> {
     while let Some(packet) = reader.next_packet().map_err(|e| reason(&e))? {
         let decoded = decoder.decode(&packet).map_err(|e| reason(&e))?;
         frames += decoded.frames() as u64;
+        if promised.is_some_and(|promised| frames > promised) {
+            return Err("it is damaged: it has more samples than its header says".to_owned());
+        }
         decoded.copy_to_vec_interleaved(&mut block);
         // The decoder brings all samples to 32 bits.
         block.iter().try_for_each(|&sample| samples.push_whole(sample >> (32 - bits), bits))?;

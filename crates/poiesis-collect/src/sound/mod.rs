@@ -3,6 +3,8 @@
 
 mod clip;
 mod flac;
+mod lossy;
+mod need;
 mod resample;
 mod wav;
 
@@ -12,17 +14,19 @@ use std::sync::mpsc::Receiver;
 
 use rayon::prelude::*;
 
-use crate::card::{Card, Kind, Reason, Skipped, SoundCard, SplitBy};
+use crate::card::{Kind, Reason, Skipped, SoundCard, SplitBy};
 use crate::error::Result;
 use crate::fingerprint::example_hash;
 use crate::options::Options;
-use crate::pack::About;
+use crate::pack::{About, Collected};
 use crate::progress::Progress;
 use crate::source::{Item, Payload, Plan, Source, each_batch};
-use crate::split::Split;
+use crate::split::{ByContent, Moved, Split};
 use crate::stream::StreamLayout;
 use crate::stream_pack::StreamPacker;
+pub(crate) use clip::is_sound;
 use clip::{Clip, decode};
+use need::{check_rate, need};
 use resample::resampled;
 
 /// Encoded clips that are decoded at a time: as many as come to this many bytes.
@@ -36,8 +40,9 @@ pub(crate) fn collect_sound(
     source: &mut dyn Source,
     folder: &Path,
     options: &Options,
+    moved: Option<Moved>,
     report: &(dyn Fn(Progress) + Sync),
-) -> Result<(Card, Progress)> {
+) -> Result<Collected> {
     let Plan { has_splits, total, ref classes, .. } = *source.plan();
     let split_by = match (has_splits, total) {
         (true, _) => SplitBy::Source,
@@ -48,6 +53,7 @@ pub(crate) fn collect_sound(
         folder,
         options,
         split_by,
+        by_content: ByContent::new(options.holdout, moved),
         classes: classes.len(),
         packed: None,
         skipped: Skipped::default(),
@@ -62,6 +68,7 @@ struct Collector<'a> {
     folder: &'a Path,
     options: &'a Options,
     split_by: SplitBy,
+    by_content: ByContent,
     classes: usize,
     /// There is something to write to from the first good clip on.
     packed: Option<Packed>,
@@ -91,14 +98,21 @@ impl Collector<'_> {
         for batch in batches {
             let mut items = batch.into_iter().peekable();
             while items.peek().is_some() {
-                let (mut chunk, mut bytes) = (Vec::new(), 0);
+                let (mut chunk, mut bytes, mut memory) = (Vec::new(), 0, 0);
+                let allowed = self.options.limits.for_decoding();
                 while bytes < AT_A_TIME && chunk.len() < MANY {
-                    let Some(item) = items.next() else { break };
+                    let Some(item) = items.peek() else { break };
+                    let need = need(&item.payload, self.options);
+                    memory += *need.as_ref().unwrap_or(&0);
+                    if memory > allowed && !chunk.is_empty() {
+                        break;
+                    }
                     bytes += size(&item.payload);
-                    chunk.push(item);
+                    chunk.extend(items.next().map(|item| (item, need.map(drop))));
                 }
                 let options = self.options;
-                let prepared: Vec<_> = chunk.into_par_iter().map(|item| prepare(item, options)).collect();
+                let prepare = |(item, fits)| prepare(item, fits, options);
+                let prepared: Vec<_> = chunk.into_par_iter().map(prepare).collect();
                 for clip in prepared {
                     self.take(clip)?;
                 }
@@ -121,16 +135,16 @@ impl Collector<'_> {
             }
         };
         let (split_by, holdout) = (self.split_by, self.options.holdout);
+        let split = match split_by {
+            SplitBy::Source => split.unwrap_or(Split::Train),
+            SplitBy::Content => self.by_content.split(&prepared.hash),
+            SplitBy::Position => Split::Train,
+        };
         let packed = self.packed(&name, &prepared.clip)?;
         packed.card.clipped += u64::from(prepared.clip.clipped);
         packed.card.silent += u64::from(prepared.silent);
         packed.card.limited += prepared.clip.limited;
         packed.resampled += u64::from(prepared.resampled);
-        let split = match split_by {
-            SplitBy::Source => split.unwrap_or(Split::Train),
-            SplitBy::Content => Split::by_content(&prepared.hash, holdout),
-            SplitBy::Position => Split::Train,
-        };
         let frame = usize::from(prepared.clip.channels) * 2;
         let frames = prepared.bytes.len() / frame;
         let cut = match split_by {
@@ -186,10 +200,13 @@ impl Collector<'_> {
         Ok(self.packed.as_mut().expect("it was just made"))
     }
 
-    fn finish(self, path: &Path, plan: &Plan) -> Result<(Card, Progress)> {
+    fn finish(self, path: &Path, plan: &Plan) -> Result<Collected> {
         let Some(Packed { packer, card, resampled, .. }) = self.packed else {
             return Err(plan.nothing_usable(path, Kind::Sound, self.skipped));
         };
+        if let Some(moved) = self.by_content.missing() {
+            return Ok(Collected::Again(moved));
+        }
         let mut about = About { skipped: self.skipped, ..About::new(path, plan, self.options) };
         let counts = [
             (
@@ -202,7 +219,8 @@ impl Collector<'_> {
         ];
         let counted = counts.iter().filter(|(count, _)| *count > 0);
         about.notes.extend(counted.map(|(count, what)| format!("{count} {what}")));
-        Ok((packer.finish(about, self.split_by, None, Some(card))?, self.progress))
+        let card = packer.finish(about, self.split_by, None, Some(card))?;
+        Ok(Collected::Done(Box::new(card), self.progress))
     }
 }
 
@@ -217,14 +235,18 @@ struct PreparedItem {
 }
 
 /// Does the part of the work that needs no order; called by many threads.
-fn prepare(item: Item, options: &Options) -> PreparedItem {
+fn prepare(item: Item, fits: Result<(), Reason>, options: &Options) -> PreparedItem {
     let Item { name, split, label, payload } = item;
+    if let Err(reason) = fits {
+        return PreparedItem { name, split, label, bytes: 0, prepared: Err(reason) };
+    }
     let (bytes, clip) = decode(payload, &options.limits);
     let prepared = clip.map_err(Reason::from).and_then(|clip| prepare_clip(clip, options));
     PreparedItem { name, split, label, bytes, prepared }
 }
 
 fn prepare_clip(clip: Clip, options: &Options) -> Result<Prepared, Reason> {
+    check_rate(clip.rate)?;
     if clip.samples.is_empty() {
         return Err("it holds no samples".to_owned().into());
     }
@@ -235,9 +257,12 @@ fn prepare_clip(clip: Clip, options: &Options) -> Result<Prepared, Reason> {
     }
     let rate = options.sample_rate.unwrap_or(clip.rate);
     let differs = rate != clip.rate;
-    let clip = if differs { resampled(&clip, rate)? } else { clip };
+    let mut clip = if differs { resampled(&clip, rate)? } else { clip };
+    let silent = clip.is_silent();
     let bytes: Vec<u8> = clip.samples.iter().flat_map(|sample| sample.to_le_bytes()).collect();
-    Ok(Prepared { hash: example_hash(&bytes), silent: clip.is_silent(), clip, bytes, resampled: differs })
+    // Until it is written, a clip is kept once.
+    clip.samples = Vec::new();
+    Ok(Prepared { hash: example_hash(&bytes), silent, clip, bytes, resampled: differs })
 }
 
 /// Bytes of an item before decoding.

@@ -1,5 +1,5 @@
-//! WAV: integers and floating point in containers of 8 to 64 bits, RF64 too. Common deviations from the format are accepted: unknown
-//! lengths from a pipe, a last odd chunk without padding, a cut last frame.
+//! WAV: integers and floating point in containers of 8 to 64 bits; RF64 and Sony Wave64, whose lengths have 64 bits, too. Common
+//! deviations from the format are accepted: unknown lengths from a pipe, odd chunks without padding, a cut last frame.
 
 use super::clip::{Clip, Samples};
 
@@ -17,7 +17,10 @@ struct Format {
 
 /// Decodes a WAV file of at most `most` samples.
 pub(crate) fn decode(encoded: &[u8], most: usize) -> Result<Clip, String> {
-    let Chunks { format, data } = Chunks::of(encoded)?;
+    let Chunks { format, data } = match encoded.starts_with(&WAVE64) {
+        true => Chunks::of_wave64(encoded)?,
+        false => Chunks::of(encoded)?,
+    };
     let format = Format::of(format)?;
     let mut samples = Samples::new(format.channels, most)?;
     let frame = format.container * usize::from(format.channels);
@@ -52,14 +55,24 @@ struct Chunks<'a> {
 
 /// The length that programs write when they do not know it, as they write to a pipe.
 const UNKNOWN: u64 = u32::MAX as u64;
+/// From here on a length is of the same kind: some programs write the largest that older ones can read.
+const UNLIKELY: u64 = 0x7fff_0000;
+
+/// How Sony Wave64 begins; where WAV has a name of four letters, it has one of 16 bytes.
+pub(crate) const WAVE64: [u8; 16] = *b"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\0\0";
+/// The end of its other names.
+const WAVE64_NAME: [u8; 12] = *b"\xf3\xac\xd3\x11\x8c\xd1\0\xc0\x4f\x8e\xdb\x8a";
+
+const EARLY: &str = "the file ends early";
 
 impl<'a> Chunks<'a> {
     fn of(encoded: &'a [u8]) -> Result<Chunks<'a>, String> {
-        const EARLY: &str = "the file ends early";
         let (head, mut rest) = encoded.split_first_chunk::<12>().ok_or(EARLY)?;
         if &head[8..] != b"WAVE" {
             return Err("it is not a WAV file: no WAVE follows RIFF".to_owned());
         }
+        // A length of nothing is meant only where that of the file is known.
+        let streamed = matches!(low_first(&head[4..8]), 0 | UNLIKELY..);
         // In RF64, whose lengths have 64 bits, the first chunk has that of the data.
         let (mut format, mut long) = (None, None);
         loop {
@@ -67,6 +80,8 @@ impl<'a> Chunks<'a> {
             let (length, after) = after.split_first_chunk::<4>().ok_or(EARLY)?;
             let length = match (name, u64::from(u32::from_le_bytes(*length))) {
                 (b"data", UNKNOWN) => long.unwrap_or(after.len() as u64),
+                (b"data", 0) if streamed => after.len() as u64,
+                (b"data", UNLIKELY..) => after.len() as u64,
                 (_, length) => length,
             };
             let (content, next) = after.split_at_checked(length as usize).ok_or(EARLY)?;
@@ -79,8 +94,40 @@ impl<'a> Chunks<'a> {
                 }
                 _ => {}
             }
-            // Chunks of an odd length are followed by a byte of padding.
-            rest = next.get(content.len() % 2..).unwrap_or_default();
+            // Chunks of an odd length are followed by a byte of padding, which some programs forget.
+            let forgotten = [b"fmt ", b"data", b"LIST"].iter().any(|name| next.starts_with(*name));
+            let padding = if forgotten { 0 } else { content.len() % 2 };
+            rest = next.get(padding..).unwrap_or_default();
+        }
+    }
+
+    /// Lengths include their names, and each chunk begins at a multiple of 8 bytes.
+    fn of_wave64(encoded: &'a [u8]) -> Result<Chunks<'a>, String> {
+        const HEAD: usize = 24;
+        let name = |name: &[u8; 4]| [&name[..], &WAVE64_NAME].concat();
+        if encoded.get(HEAD..HEAD + 16).ok_or(EARLY)? != name(b"wave") {
+            return Err("it is not a Wave64 file: no wave follows riff".to_owned());
+        }
+        let (mut format, mut at) = (None, HEAD + 16);
+        loop {
+            let head = encoded.get(at..).and_then(|rest| rest.get(..HEAD)).ok_or(EARLY)?;
+            let (start, length) = (at + HEAD, low_first(&head[16..]));
+            let left = (encoded.len() - start) as u64;
+            let length = length.checked_sub(HEAD as u64).unwrap_or(left);
+            let is_data = head[..16] == name(b"data");
+            // A length that no file has is that of a pipe.
+            let length = if is_data && length >= i64::MAX as u64 - HEAD as u64 { left } else { length };
+            let length = usize::try_from(length).map_err(|_| EARLY)?;
+            let content = start.checked_add(length).and_then(|end| encoded.get(start..end)).ok_or(EARLY)?;
+            match format {
+                Some(format) if is_data => return Ok(Chunks { format, data: content }),
+                None if is_data => {
+                    return Err("it is not a Wave64 file: samples come before their format".to_owned());
+                }
+                _ if head[..16] == name(b"fmt ") => format = Some(content),
+                _ => {}
+            }
+            at = (start + length).next_multiple_of(8);
         }
     }
 }
@@ -233,11 +280,54 @@ mod tests {
         assert_eq!(samples(&mono(b"", 1, 16, 5, &data)).unwrap(), [1, 2]);
         let doubles = [-1.0_f64, 0.25, 2.0].map(f64::to_le_bytes).concat();
         assert_eq!(samples(&mono(b"", 3, 64, 24, &doubles)).unwrap(), [-32768, 8192, 32767]);
+        // From a pipe of other programs, which write nothing, or the largest length that older ones can read.
+        for length in [0, 0x7fff_f000] {
+            assert_eq!(samples(&mono(b"", 1, 16, length, &data)).unwrap(), [1, 2, -1]);
+        }
+        let mut known = mono(b"", 1, 16, 0, b"LIST\x02\0\0\0ab");
+        known[4..8].copy_from_slice(&46_u32.to_le_bytes());
+        assert_eq!(
+            samples(&known).unwrap(),
+            [0_i16; 0],
+            "nothing is nothing where the length of the file is known"
+        );
+        // An odd chunk whose padding was forgotten.
+        assert_eq!(samples(&mono(b"LIST\x03\0\0\0abc", 1, 16, 6, &data)).unwrap(), [1, 2, -1]);
         let mut long =
             mono(b"ds64\x18\0\0\0\0\0\0\0\0\0\0\0\x06\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", 1, 16, u32::MAX, &data);
         long[..4].copy_from_slice(b"RF64");
         long.extend(b"LIST\x02\0\0\0ab");
         assert_eq!(samples(&long).unwrap(), [1, 2, -1]);
+    }
+
+    /// A Wave64 file: a chunk of an odd length, the format, then samples of which `length` is said.
+    fn wave64(length: u64, data: &[u8]) -> Vec<u8> {
+        let plain = mono(b"", 1, 16, 0, b"");
+        let mut file = [&WAVE64[..], &[0; 8], b"wave", &WAVE64_NAME].concat();
+        for (name, length, content) in
+            [(b"bext", 24 + 3, &b"abc"[..]), (b"fmt ", 24 + 16, &plain[20..36]), (b"data", length, data)]
+        {
+            file.extend([&name[..], &WAVE64_NAME, &u64::to_le_bytes(length), content].concat());
+            file.resize(file.len().next_multiple_of(8), 0);
+        }
+        file
+    }
+
+    #[test]
+    fn wave64_is_read_as_wav_is() {
+        let data = [1, 0, 2, 0, 0xff, 0xff];
+        let samples = |file: &[u8]| decode(file, 100).map(|clip| (clip.rate, clip.samples));
+        assert_eq!(samples(&wave64(24 + 6, &data)).unwrap(), (8000, vec![1, 2, -1]));
+        // The length of a pipe is up to the end of the file, padded here to a multiple of 8.
+        for unknown in [u64::MAX, i64::MAX as u64] {
+            assert_eq!(samples(&wave64(unknown, &data)).unwrap().1, [1, 2, -1, 0]);
+        }
+        assert!(samples(&wave64(24 + 60, &data)).unwrap_err().contains("ends early"));
+        let whole = wave64(24 + 6, &data);
+        (0..whole.len() - 2).for_each(|length| assert!(decode(&whole[..length], 100).is_err(), "{length}"));
+        let mut other = whole;
+        other[24] = b'x';
+        assert!(samples(&other).unwrap_err().contains("no wave follows"));
     }
 
     #[test]

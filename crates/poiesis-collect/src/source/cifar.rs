@@ -1,7 +1,6 @@
 //! CIFAR-10 and CIFAR-100 in their binary version: records of one or two label bytes and 3072 bytes of pixels in
 //! planes (red, green, blue), 32 by 32, as `.bin` files in a folder or in the published `.tar.gz`.
 
-use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 
@@ -9,6 +8,7 @@ use super::tar::each_entry;
 use super::{FETCH, Halt, Item, Payload, Plan, Sink, Source, file_name, source_name};
 use crate::error::{Error, Result};
 use crate::prepare::Pixels;
+use crate::regular;
 use crate::split::Split;
 
 const SIDE: usize = 32;
@@ -26,6 +26,54 @@ pub(crate) struct Cifar {
 /// Whether a file name is one of the published batches: `data_batch_1.bin`, `test_batch.bin`, `train.bin`, `test.bin`.
 pub(crate) fn is_batch(path: &Path) -> bool {
     Format::of(&file_name(path)).is_some()
+}
+
+/// Whether a file name is that of the names of classes.
+pub(crate) fn is_names(path: &Path) -> bool {
+    let name = file_name(path);
+    [Format::Cifar10, Format::Cifar100].iter().any(|format| format.names_files().contains(&name.as_str()))
+}
+
+/// Whether files that are called like batches are some. `train.bin` and `test.bin` are names that others use too: one of them must
+/// have the length of CIFAR-100 and labels where they belong.
+pub(crate) fn are_batches<'a>(files: impl Iterator<Item = &'a Path>) -> bool {
+    let mut batches = files.filter(|file| is_batch(file));
+    batches.any(|file| match Format::of(&file_name(file)) {
+        Some(Format::Cifar100) => begins_like_100(file).unwrap_or(false),
+        _ => true,
+    })
+}
+
+/// Whether a file is as long as a whole number of records of CIFAR-100, and the first of them have such labels.
+fn begins_like_100(file: &Path) -> io::Result<bool> {
+    const RECORDS: u64 = 16;
+    let format = Format::Cifar100;
+    let records = file.metadata()?.len() / format.record();
+    if !is_whole(format, file.metadata()?.len()) {
+        return Ok(false);
+    }
+    let mut reader = BufReader::new(regular::open(file)?);
+    let mut record = vec![0; format.record() as usize];
+    for _ in 0..records.min(RECORDS) {
+        reader.read_exact(&mut record)?;
+        if record[0] >= 20 || record[1] >= 100 {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Whether a file of that many bytes holds whole records.
+fn is_whole(format: Format, size: u64) -> bool {
+    size > 0 && size.is_multiple_of(format.record())
+}
+
+/// Whether an entry of an archive is a batch, by its name and size.
+pub(crate) fn is_batch_of(path: &Path, size: u64) -> bool {
+    match Format::of(&file_name(path)) {
+        Some(format @ Format::Cifar100) => is_whole(format, size),
+        format => format.is_some(),
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -89,7 +137,7 @@ impl Cifar {
         }
         let format = survey.format(folder)?;
         let names = files.iter().find(|file| format.names_files().contains(&file_name(file).as_str()));
-        let names = names.and_then(|file| std::fs::read_to_string(file).ok());
+        let names = names.and_then(|file| regular::read_to_string(file).ok());
         let plan = survey.plan(folder, format, names.as_deref());
         Ok(Cifar { path: folder.to_owned(), batches, format, plan })
     }
@@ -129,7 +177,7 @@ impl Batches {
     fn add(&mut self, path: &Path, name: &str, size: u64) -> Result<()> {
         let Some(format) = Format::of(name) else { return Ok(()) };
         let record = format.record();
-        if size == 0 || !size.is_multiple_of(record) {
+        if !is_whole(format, size) {
             let reason = format!("its {size} bytes are not a whole number of records of {record} bytes");
             return Err(Error::damaged(path, reason, FETCH));
         }
@@ -190,7 +238,7 @@ impl Source for Cifar {
             });
         }
         for batch in &self.batches {
-            let file = File::open(batch).map_err(|e| Error::read(batch, e))?;
+            let file = regular::open(batch).map_err(|e| Error::read(batch, e))?;
             let size = file.metadata().map_err(|e| Error::read(batch, e))?.len();
             let mut reader = BufReader::with_capacity(1 << 18, file);
             read_batch(batch, &file_name(batch), &mut reader, size, format, sink)?;

@@ -1,12 +1,19 @@
 //! What a folder or an archive is taken for, by the names of its files: images, sound, text or points.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use glob::{MatchOptions, Pattern};
 
+use super::class_table::ClassTable;
+use super::encoding::{escaped_note, is_escaped};
 use super::gzipped_copies::{GzippedCopies, gzipped_note};
-use super::names::{Names, Rules};
+use super::names::{ClassBy, Names, Rules};
+use super::reader::unpacked_name;
+use super::survey::Group;
+use super::weights::{Weight, Weights};
 use super::{Plan, split_of_name};
+use crate::card::Kind;
 use crate::decode::is_image_name;
 use crate::error::{Error, Result};
 use crate::options::Options;
@@ -24,15 +31,49 @@ pub(crate) enum Media {
 }
 
 impl Media {
+    /// All of them; of two that weigh the same, the first is meant.
+    pub(crate) const ALL: [Media; 4] = [Media::Image, Media::Sound, Media::Text, Media::Points];
+
+    /// The files of one kind of data.
+    pub(crate) fn of_kind(kind: Kind) -> Media {
+        match kind {
+            Kind::Images => Media::Image,
+            Kind::Sound => Media::Sound,
+            Kind::Text => Media::Text,
+            Kind::Points => Media::Points,
+        }
+    }
+
+    /// The kind of data that they become.
+    pub(crate) fn kind(self) -> Kind {
+        match self {
+            Media::Image => Kind::Images,
+            Media::Sound => Kind::Sound,
+            Media::Text => Kind::Text,
+            Media::Points => Kind::Points,
+        }
+    }
+
+    /// One file and several, in words.
+    fn words(self) -> (&'static str, &'static str) {
+        match self {
+            Media::Image => ("image", "images"),
+            Media::Sound => ("sound file", "sound files"),
+            Media::Text => ("text", "texts"),
+            Media::Points => ("table of points", "tables of points"),
+        }
+    }
+
     pub(crate) fn of(name: &str) -> Option<Media> {
-        const SOUND: [&str; 3] = ["wav", "wave", "flac"];
+        const SOUND: [&str; 7] = ["wav", "wave", "w64", "flac", "mp3", "ogg", "oga"];
         const TEXT: [&str; 4] = ["txt", "text", "jsonl", "ndjson"];
         const POINTS: [&str; 2] = ["csv", "tsv"];
         let known = |name: &str, endings: &[&str]| {
             let ending = name.rsplit_once('.').map_or("", |(_, ending)| ending);
             endings.iter().any(|known| ending.eq_ignore_ascii_case(known))
         };
-        let unzipped = if known(name, &["gz"]) { &name[..name.len() - 3] } else { name };
+        let unpacked = unpacked_name(name);
+        let unzipped = unpacked.as_deref().unwrap_or(name);
         match name {
             name if is_image_name(name) => Some(Media::Image),
             name if known(name, &SOUND) => Some(Media::Sound),
@@ -43,41 +84,115 @@ impl Media {
     }
 }
 
+/// Which files of a source are read, and as what.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Filter {
+    /// Whether everything is text whose name does not say otherwise.
+    any_text: bool,
+    include: Vec<Pattern>,
+}
+
+impl Filter {
+    pub(crate) fn new(options: &Options) -> Filter {
+        // Options::check has refused bad patterns.
+        let include = options.include.iter().filter_map(|text| Pattern::new(text).ok()).collect();
+        Filter { any_text: options.kind == Some(Kind::Text), include }
+    }
+
+    /// Whether all files are looked at.
+    pub(crate) fn is_open(&self) -> bool {
+        self.include.is_empty()
+    }
+
+    /// Whether a file is looked at.
+    pub(crate) fn includes(&self, path: &str) -> bool {
+        self.include.is_empty() || self.include.iter().any(|pattern| matches(pattern, path))
+    }
+
+    /// What a file is taken for.
+    pub(crate) fn media(&self, path: &str) -> Option<Media> {
+        match Media::of(path) {
+            known @ Some(Media::Image | Media::Sound) => known,
+            _ if self.any_text => Group::of(path).is_none().then_some(Media::Text),
+            known => known,
+        }
+    }
+}
+
 /// The files of a source, gathered in a first pass over their names.
 pub(crate) struct Contents {
     choices: Choices,
+    pub(crate) filter: Filter,
+    /// What the user says the source is.
+    kind: Option<Media>,
     /// The names of images, sound, text and points.
     names: [Names; 4],
+    weights: Weights,
     others: u64,
+    /// Files that no pattern of `include` matches, and whether one matches a file.
+    excluded: u64,
+    included: bool,
+    /// Files whose names are not UTF-8.
+    escaped: u64,
     gzipped: GzippedCopies,
     /// For each pattern, whether a file of that kind of content matches.
     matched: [Vec<bool>; 4],
     /// The splits that files name.
     named_splits: [BTreeSet<Option<Split>>; 4],
+    table: Option<Arc<ClassTable>>,
 }
 
 impl Contents {
     pub(crate) fn new(options: &Options) -> Contents {
+        Contents::with_table(options, None)
+    }
+
+    /// Begins without files; `table` gives their classes where the options name no other way.
+    pub(crate) fn with_table(options: &Options, table: Option<ClassTable>) -> Contents {
         let choices = Choices::new(options);
-        let names = [(); 4].map(|()| Names::new(choices.label_from_name));
+        let table = table.map(Arc::new);
+        let by = match (options.class_level, options.label_from_name, &table) {
+            (Some(level), ..) => ClassBy::Level(level.saturating_sub(1) as usize),
+            (None, true, _) => ClassBy::Prefix,
+            (None, false, Some(table)) => ClassBy::Table(Arc::clone(table)),
+            (None, false, None) => ClassBy::Folders,
+        };
         let matched = [(); 4].map(|()| vec![false; choices.patterns.len()]);
+        let filter = Filter::new(options);
         Contents {
             choices,
-            names,
+            kind: options.kind.map(Media::of_kind),
+            names: [(); 4].map(|()| Names::new(by.clone())),
+            weights: Weights::default(),
             others: 0,
+            excluded: 0,
+            included: false,
+            filter,
+            escaped: 0,
             gzipped: GzippedCopies::default(),
             matched,
             named_splits: Default::default(),
+            table: table.filter(|_| matches!(by, ClassBy::Table(_))),
         }
     }
 
     /// Takes note of a file by its path in the source, parts separated by `/`.
     pub(crate) fn add(&mut self, path: &str) {
-        let Some(media) = Media::of(path) else {
+        self.add_sized(path, 0);
+    }
+
+    /// Takes note of a file whose size is known, in bytes.
+    pub(crate) fn add_sized(&mut self, path: &str, bytes: u64) {
+        if !self.includes(path) {
+            return;
+        }
+        self.escaped += u64::from(is_escaped(path));
+        let Some(media) = self.filter.media(path) else {
             self.others += 1;
             return;
         };
         self.names[media as usize].add(path);
+        self.weights.add(path, media, bytes);
         for ((.., pattern), matched) in self.choices.patterns.iter().zip(&mut self.matched[media as usize]) {
             *matched |= matches(pattern, path);
         }
@@ -87,26 +202,71 @@ impl Contents {
         }
     }
 
-    /// What the source is taken for: images if there is one, else sound, else text, else points.
+    /// Whether a file is looked at. Files that are not are counted.
+    pub(crate) fn includes(&mut self, path: &str) -> bool {
+        let includes = self.filter.includes(path);
+        self.included |= includes;
+        self.excluded += u64::from(!includes);
+        includes
+    }
+
+    /// The kinds of loose files that the source may be taken for, the one that most of it is first.
+    pub(crate) fn ranked(&self) -> Vec<(Media, Weight)> {
+        let there = |media: &Media| {
+            self.names[*media as usize].files > 0 && self.kind.is_none_or(|kind| kind == *media)
+        };
+        let found = Media::ALL.into_iter().filter(there);
+        let mut found: Vec<_> = found.map(|media| (media, self.weights.of(media))).collect();
+        found.sort_by_key(|(_, weight)| std::cmp::Reverse(*weight));
+        found
+    }
+
+    /// What the source is taken for: what the user says, or what most of it is.
     pub(crate) fn media(&self) -> Option<Media> {
-        let there = |media: &Media| self.names[*media as usize].files > 0;
-        [Media::Image, Media::Sound, Media::Text, Media::Points].into_iter().find(there)
+        self.ranked().first().map(|(media, _)| *media)
+    }
+
+    /// The files that are left alone when the source is taken for `media`, or for none of its loose files.
+    pub(crate) fn left(&self, media: Option<Media>) -> Vec<Left> {
+        let others = Media::ALL.into_iter().filter(|other| Some(*other) != media);
+        let mut left: Vec<Left> = others
+            .map(|other| {
+                let (one, many) = other.words();
+                Left { count: self.names[other as usize].files, one, many, chosen_by: true }
+            })
+            .collect();
+        left.push(Left { count: self.others, one: "other file", many: "other files", chosen_by: false });
+        left
+    }
+
+    /// Refuses patterns of which none matches a file; else says how many files they leave out.
+    pub(crate) fn check_include(&self) -> Result<Option<String>> {
+        if !self.filter.is_open() && !self.included {
+            let patterns: Vec<&str> = self.filter.include.iter().map(Pattern::as_str).collect();
+            return Err(no_match("include", &patterns.join(", ")));
+        }
+        Ok(match self.excluded {
+            0 => None,
+            1 => Some("1 file matches no pattern of `include` and was left alone".to_owned()),
+            n => Some(format!("{n} files match no pattern of `include` and were left alone")),
+        })
     }
 
     /// Plans with the files of one kind.
-    pub(crate) fn plan(mut self, name: String, media: Media) -> Result<(Rules, Plan)> {
+    pub(crate) fn plan(self, name: String, media: Media) -> Result<(Rules, Plan)> {
+        let left = self.left(Some(media));
+        self.plan_without(name, media, &left)
+    }
+
+    /// Plans with the files of one kind, where all that is left alone is known.
+    pub(crate) fn plan_without(mut self, name: String, media: Media, left: &[Left]) -> Result<(Rules, Plan)> {
+        let include_note = self.check_include()?;
         for ((option, _, pattern), matched) in self.choices.patterns.iter().zip(&self.matched[media as usize])
         {
             if !matched {
-                return Err(Error::BadOption {
-                    option,
-                    value: pattern.as_str().to_owned(),
-                    reason: "no file of the source matches it",
-                    remedy: "give a pattern for names of files, or for paths if it has a /",
-                });
+                return Err(no_match(option, pattern.as_str()));
             }
         }
-        let files: u64 = self.names.iter().map(|names| names.files).sum();
         let names = &mut self.names[media as usize];
         // One novel may be called a test; splits are meant when every file names one.
         let splits = &self.named_splits[media as usize];
@@ -115,17 +275,16 @@ impl Contents {
             && splits.contains(&Some(Split::Train))
             && !splits.contains(&None);
         let rules = names.rules(by_file, self.choices.splits());
-        if self.choices.label_from_name && rules.classes.is_empty() {
-            return Err(Error::BadOption {
-                option: "label_from_name",
-                value: "true".to_owned(),
-                reason: "no file name of the source has a `_` after its class",
-                remedy: "leave it out, and classes come from folders",
-            });
-        }
-        let copies = self.gzipped.copies_of(media);
-        let mut notes = others_note(self.others + files - names.files, media);
+        self.choices.check_classes(&rules)?;
+        let filter = self.filter;
+        let copies = self.gzipped.copies(|path| filter.media(path) == Some(media));
+        let mut notes: Vec<String> = left_alone(left).into_iter().collect();
+        notes.extend(include_note);
         notes.extend(gzipped_note(copies.len() as u64));
+        if let Some(table) = self.table.filter(|_| names.owning > 0) {
+            notes.extend(table.notes(names.files - names.owning));
+        }
+        notes.extend(escaped_note(self.escaped));
         let plan = Plan {
             name,
             media,
@@ -134,15 +293,36 @@ impl Contents {
             total: Some(names.files - copies.len() as u64),
             notes,
             copies,
+            filter,
             ..Plan::default()
         };
         Ok((rules, plan))
+    }
+
+    /// Counts files that are none of these.
+    pub(crate) fn add_others(&mut self, count: u64) {
+        self.others += count;
+    }
+
+    /// How many files are in the table of classes.
+    pub(crate) fn in_table(&self) -> u64 {
+        self.table.as_ref().map_or(0, |_| self.names.iter().map(|names| names.owning).sum())
+    }
+}
+
+fn no_match(option: &'static str, pattern: &str) -> Error {
+    Error::BadOption {
+        option,
+        value: pattern.to_owned(),
+        reason: "no file of the source matches it",
+        remedy: "give a pattern for names of files, or for paths if it has a /",
     }
 }
 
 /// What the user says about the names of files.
 struct Choices {
     label_from_name: bool,
+    class_level: Option<u32>,
     /// The option, the split it is for, and the pattern.
     patterns: Vec<(&'static str, Split, Pattern)>,
 }
@@ -156,12 +336,53 @@ impl Choices {
             // Options::check has refused bad ones.
             Some((option, split, Pattern::new(text).ok()?))
         });
-        Choices { label_from_name: options.label_from_name, patterns: patterns.collect() }
+        let patterns = patterns.collect();
+        Choices { label_from_name: options.label_from_name, class_level: options.class_level, patterns }
     }
 
     fn splits(&self) -> Vec<(Split, Pattern)> {
         self.patterns.iter().map(|(_, split, pattern)| (*split, pattern.clone())).collect()
     }
+
+    /// Refuses a way to name classes that names none.
+    fn check_classes(&self, rules: &Rules) -> Result<()> {
+        if !rules.classes.is_empty() {
+            return Ok(());
+        }
+        let (option, value, reason) = match (self.label_from_name, self.class_level) {
+            (true, _) => {
+                ("label_from_name", "true".to_owned(), "no file name of the source has a `_` after its class")
+            }
+            (false, Some(level)) => {
+                ("class_level", level.to_string(), "no file of the source is in that many folders")
+            }
+            (false, None) => return Ok(()),
+        };
+        Err(Error::BadOption { option, value, reason, remedy: "leave it out, and classes come from folders" })
+    }
+}
+
+/// Files that are left alone, in words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Left {
+    pub(crate) count: u64,
+    pub(crate) one: &'static str,
+    pub(crate) many: &'static str,
+    /// Whether an option would read them.
+    pub(crate) chosen_by: bool,
+}
+
+/// The note on files that are left alone.
+pub(crate) fn left_alone(left: &[Left]) -> Option<String> {
+    let there: Vec<&Left> = left.iter().filter(|left| left.count > 0).collect();
+    let words: Vec<String> =
+        there.iter().map(|l| format!("{} {}", l.count, if l.count == 1 { l.one } else { l.many })).collect();
+    let (last, before) = words.split_last()?;
+    let list = if before.is_empty() { last.clone() } else { format!("{} and {last}", before.join(", ")) };
+    let were = if there.iter().map(|left| left.count).sum::<u64>() == 1 { "was" } else { "were" };
+    let choice =
+        if there.iter().any(|left| left.chosen_by) { "; choose with `kind` or `include`" } else { "" };
+    Some(format!("{list} {were} left alone{choice}"))
 }
 
 /// Whether a pattern means the file at this path: its name, or its path where the pattern has a `/`.
@@ -170,21 +391,6 @@ pub(crate) fn matches(pattern: &Pattern, path: &str) -> bool {
     let name = path.rsplit_once('/').map_or(path, |(_, name)| name);
     let of = if pattern.as_str().contains('/') { path } else { name };
     pattern.matches_with(of, MatchOptions::default())
-}
-
-/// What to say about files that are left alone.
-fn others_note(others: u64, media: Media) -> Vec<String> {
-    let (one, many) = match media {
-        Media::Image => ("is not an image", "are not images"),
-        Media::Sound => ("is not sound", "are not sound"),
-        Media::Text => ("is not text", "are not text"),
-        Media::Points => ("is not a table of points", "are not tables of points"),
-    };
-    match others {
-        0 => Vec::new(),
-        1 => vec![format!("1 file of the source {one} and was left alone")],
-        n => vec![format!("{n} files of the source {many} and were left alone")],
-    }
 }
 
 #[cfg(test)]
@@ -205,7 +411,8 @@ mod tests {
         assert_eq!(of("a/b.PNG"), Some(Media::Image));
         assert_eq!([of("a.Wav"), of("x.flac")], [Some(Media::Sound); 2]);
         assert_eq!([of("a.txt"), of("a.jsonl.gz"), of("a.b.TXT.GZ")], [Some(Media::Text); 3]);
-        assert_eq!([of("a.csv"), of("b/c.TSV.gz")], [Some(Media::Points); 2]);
+        assert_eq!([of("a.csv"), of("b/c.TSV.gz"), of("a.csv.zst")], [Some(Media::Points); 3]);
+        assert_eq!([of("a.mp3"), of("b/c.OGG"), of("a.w64")], [Some(Media::Sound); 3]);
         assert_eq!([of("a.gz"), of("wav"), of("a.tar.gz"), of("a.wav.gz"), of("é.é")], [None; 5]);
     }
 

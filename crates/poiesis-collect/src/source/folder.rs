@@ -1,47 +1,66 @@
-//! A folder of images, sound or text, with folders inside it as classes and splits.
+//! A folder of images, sound, text or points, or a list of such files, with folders inside it as classes and splits.
 
-use std::fs;
+use std::collections::HashSet;
+use std::fs::{self, FileType};
 use std::path::{Path, PathBuf};
 
-use super::contents::{Contents, Media};
+use super::contents::{Contents, Left, Media};
 use super::names::{Place, Rules, is_hidden};
-use super::{Halt, Item, Payload, Plan, Sink, Source, file_name, parquet, source_name};
+use super::{Halt, Item, Payload, Plan, Sink, Source, file_name};
 use crate::error::{Error, Result};
-use crate::options::Options;
+use crate::regular::{self, NotAFile};
 
 pub(crate) struct Folder {
-    root: PathBuf,
+    files: Files,
     rules: Rules,
     plan: Plan,
 }
 
-/// The contents of a folder and its subfolders.
-pub(crate) struct Found {
-    /// All files but the tables.
-    pub(crate) contents: Contents,
-    /// Parquet files, in the order of their names.
-    pub(crate) tables: Vec<PathBuf>,
+/// The files of a source on disk.
+pub(crate) enum Files {
+    /// All below a folder.
+    Below(PathBuf),
+    /// Those that were listed, and all below folders among them, each with its path in the source.
+    Listed(Vec<(String, PathBuf)>),
 }
 
-/// Looks through a folder once.
-pub(crate) fn look(root: &Path, options: &Options) -> Result<Found> {
-    let mut found = Found { contents: Contents::new(options), tables: Vec::new() };
-    walk(root, "", &mut Vec::new(), &mut |name, path| {
-        if parquet::is_table(name) {
-            found.tables.push(path.to_owned());
-        } else {
-            found.contents.add(name);
+impl Files {
+    /// Calls `visit` for everything that is neither hidden nor a folder, always in the same order. Links are followed, but no folder
+    /// is read twice: returned are the links to folders that are read at another place.
+    pub(crate) fn each<E: From<Error>>(
+        &self,
+        visit: &mut dyn FnMut(File) -> Result<(), E>,
+    ) -> Result<Vec<String>, E> {
+        let files = match self {
+            Files::Below(root) => return walk(root, "", visit),
+            Files::Listed(files) => files,
+        };
+        let mut again = Vec::new();
+        for (name, path) in files {
+            if path.is_dir() {
+                again.extend(walk(path, name, visit)?);
+            } else {
+                let other = fs::metadata(path).ok().and_then(|found| regular::other(found.file_type()));
+                visit(File { name, path, other })?;
+            }
         }
-        Ok::<(), Error>(())
-    })?;
-    Ok(found)
+        Ok(again)
+    }
 }
 
 impl Folder {
-    /// Plans with what was found in a folder.
-    pub(crate) fn new(root: &Path, contents: Contents, media: Media) -> Result<Folder> {
-        let (rules, plan) = contents.plan(source_name(root), media)?;
-        Ok(Folder { root: root.to_owned(), rules, plan })
+    /// Plans with what was found among the files; `left` of them are left alone, and `notes` say why some are.
+    pub(crate) fn new(
+        name: String,
+        files: Files,
+        contents: Contents,
+        media: Media,
+        left: &[Left],
+        notes: Vec<String>,
+    ) -> Result<Folder> {
+        let (rules, mut plan) = contents.plan_without(name, media, left)?;
+        plan.notes.extend(notes);
+        Ok(Folder { files, rules, plan })
     }
 }
 
@@ -51,13 +70,17 @@ impl Source for Folder {
     }
 
     fn read(&mut self, sink: &mut Sink) -> Result<(), Halt> {
-        walk(&self.root, "", &mut Vec::new(), &mut |name, path| {
-            if !self.plan.takes(name) {
+        self.files.each(&mut |file| {
+            if !self.plan.takes(file.name) {
                 return Ok(());
             }
-            let payload = Payload::File(path.to_owned());
-            sink.send(placed(&self.rules, name, payload))
-        })
+            let payload = match file.other {
+                None => Payload::File(file.path.to_owned()),
+                Some(other) => Payload::Refused(other.to_string()),
+            };
+            sink.send(placed(&self.rules, file.name, payload))
+        })?;
+        Ok(())
     }
 }
 
@@ -73,41 +96,107 @@ pub(crate) fn placed(rules: &Rules, path: &str, payload: Payload) -> Item {
     }
 }
 
-/// Calls `visit` with the path inside the root (parts separated by `/`) and the path on disk of every file that is
-/// not hidden, in the order of their names. Links are followed, unless they lead back to a folder above them.
+/// What a walk finds that is not a folder.
+pub(crate) struct File<'a> {
+    /// Its path in the source, parts separated by `/`.
+    pub(crate) name: &'a str,
+    /// Its path on disk.
+    pub(crate) path: &'a Path,
+    /// What it is if it is not a file.
+    pub(crate) other: Option<NotAFile>,
+}
+
+/// The walk of [`Files::each`] below one folder, whose path in the source is `inside`.
 fn walk<E: From<Error>>(
-    folder: &Path,
+    root: &Path,
     inside: &str,
-    above: &mut Vec<PathBuf>,
-    visit: &mut dyn FnMut(&str, &Path) -> Result<(), E>,
-) -> Result<(), E> {
-    let real = folder.canonicalize().map_err(|e| Error::read(folder, e))?;
-    if above.contains(&real) {
-        return Ok(());
-    }
-    let entries = fs::read_dir(folder).map_err(|e| Error::read(folder, e))?;
-    let names: std::io::Result<Vec<_>> =
-        entries.map(|entry| entry.map(|e| (e.file_name(), e.file_type()))).collect();
-    let mut names = names.map_err(|e| Error::read(folder, e))?;
-    names.sort_by(|a, b| a.0.cmp(&b.0));
-    above.push(real);
-    for (name, kind) in names {
-        let path = folder.join(&name);
-        let name = match inside {
-            "" => file_name(&path),
-            inside => format!("{inside}/{}", file_name(&path)),
-        };
-        let linked = kind.as_ref().map_or(true, fs::FileType::is_symlink);
-        let is_folder = if linked { path.is_dir() } else { kind.is_ok_and(|kind| kind.is_dir()) };
-        if is_hidden(&file_name(&path)) {
-            continue;
+    visit: &mut dyn FnMut(File) -> Result<(), E>,
+) -> Result<Vec<String>, E> {
+    let real = root.canonicalize().map_err(|e| Error::read(root, e))?;
+    let mut walk = Walk { root: real, visited: HashSet::new(), again: Vec::new(), visit };
+    walk.folder(root, inside, false)?;
+    Ok(walk.again)
+}
+
+struct Walk<'a, E> {
+    root: PathBuf,
+    /// The folders that were read, without links in their paths.
+    visited: HashSet<PathBuf>,
+    again: Vec<String>,
+    visit: &'a mut dyn FnMut(File) -> Result<(), E>,
+}
+
+impl<E: From<Error>> Walk<'_, E> {
+    fn folder(&mut self, folder: &Path, inside: &str, linked: bool) -> Result<(), E> {
+        let real = folder.canonicalize().map_err(|e| Error::read(folder, e))?;
+        if (linked && self.is_read_anyway(&real)) || !self.visited.insert(real) {
+            self.again.push(inside.to_owned());
+            return Ok(());
         }
-        if is_folder {
-            walk(&path, &name, above, visit)?;
-        } else {
-            visit(&name, &path)?;
+        let entries = fs::read_dir(folder).map_err(|e| Error::read(folder, e))?;
+        let names: std::io::Result<Vec<_>> =
+            entries.map(|entry| entry.map(|e| (e.file_name(), e.file_type()))).collect();
+        let mut names = names.map_err(|e| Error::read(folder, e))?;
+        names.sort_by(|a, b| a.0.cmp(&b.0));
+        for (name, kind) in names {
+            let path = folder.join(&name);
+            let name = file_name(&path);
+            if is_hidden(&name) {
+                continue;
+            }
+            let name = if inside.is_empty() { name } else { format!("{inside}/{name}") };
+            let linked = kind.as_ref().map_or(true, FileType::is_symlink);
+            // A link that leads nowhere is a file that cannot be read.
+            let kind = if linked { fs::metadata(&path).map(|found| found.file_type()) } else { kind }.ok();
+            if kind.is_some_and(|kind| kind.is_dir()) {
+                self.folder(&path, &name, linked)?;
+            } else {
+                (self.visit)(File { name: &name, path: &path, other: kind.and_then(regular::other) })?;
+            }
         }
+        Ok(())
     }
-    above.pop();
-    Ok(())
+
+    /// Whether a folder without links in its path is below the root, and not hidden.
+    fn is_read_anyway(&self, real: &Path) -> bool {
+        real.strip_prefix(&self.root).is_ok_and(|inside| !is_hidden(&inside.to_string_lossy()))
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn no_folder_is_read_twice_however_many_links_lead_to_it() {
+        let root = tempfile::tempdir().unwrap();
+        let outside = tempfile::tempdir().unwrap();
+        // Thirty folders, each with two links to the next: 2^30 paths to the last.
+        for i in 0..30 {
+            let folder = outside.path().join(i.to_string());
+            fs::create_dir(&folder).unwrap();
+            fs::write(folder.join("a.png"), "").unwrap();
+            let next = outside.path().join((i + 1).to_string());
+            symlink(&next, folder.join("left")).unwrap();
+            symlink(&next, folder.join("right")).unwrap();
+        }
+        fs::create_dir(root.path().join("cats")).unwrap();
+        fs::write(root.path().join("cats/b.png"), "").unwrap();
+        symlink(outside.path().join("0"), root.path().join("all")).unwrap();
+        symlink(root.path().join("cats"), root.path().join("a-link")).unwrap();
+        symlink("..", root.path().join("cats/up")).unwrap();
+        let mut names = Vec::new();
+        let again = walk(root.path(), "", &mut |file| {
+            names.push(file.name.to_owned());
+            Ok::<(), Error>(())
+        });
+        // The last two links of the thirty lead nowhere.
+        assert_eq!(names.len(), 30 + 2 + 1);
+        assert_eq!((names[0].as_str(), names[32].as_str()), ("all/a.png", "cats/b.png"));
+        let again = again.unwrap();
+        assert_eq!(again.len(), 29 + 2);
+        assert!(["a-link", "all/right", "cats/up"].iter().all(|name| again.iter().any(|a| a == name)));
+    }
 }

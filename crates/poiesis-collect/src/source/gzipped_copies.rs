@@ -1,24 +1,15 @@
-//! Files next to their own gzipped copies: `a.txt` and `a.txt.gz`, `b.tar` and `b.tgz`. Each is read once.
+//! Files next to their own compressed copies: `a.txt` and `a.txt.gz`, `b.tar` and `b.txz`. Each is read once.
 
 use std::collections::HashSet;
 use std::path::PathBuf;
 
-use super::contents::Media;
+use super::reader::unpacked_name;
 
-/// The name of a gzipped file without gzip; `None` if it is not gzipped.
-fn unpacked(name: &str) -> Option<String> {
-    let lower = name.to_ascii_lowercase();
-    if let Some(stem) = lower.strip_suffix(".tgz") {
-        return Some(format!("{}.tar", &name[..stem.len()]));
-    }
-    lower.strip_suffix(".gz").map(|stem| name[..stem.len()].to_owned())
-}
-
-/// The files without the gzipped copies of others, and a note on these. Of two gzipped copies the first is kept.
+/// The files without the compressed copies of others, and a note on these. Of two compressed copies the first is kept.
 pub(crate) fn without_gzipped_copies(files: Vec<PathBuf>) -> (Vec<PathBuf>, Option<String>) {
     let count = files.len();
     let plain_name = |file: &PathBuf| {
-        let name = file.file_name().and_then(|name| name.to_str()).and_then(unpacked);
+        let name = file.file_name().and_then(|name| name.to_str()).and_then(unpacked_name);
         name.map(|name| file.with_file_name(name))
     };
     let mut names: HashSet<PathBuf> =
@@ -29,10 +20,10 @@ pub(crate) fn without_gzipped_copies(files: Vec<PathBuf>) -> (Vec<PathBuf>, Opti
     (kept, note)
 }
 
-/// Finds the gzipped copies among the files of a source, in a first pass over their names.
+/// Finds the compressed copies among the files of a source, in a first pass over their names.
 #[derive(Default)]
 pub(crate) struct GzippedCopies {
-    /// Hashes of the names of files that are not gzipped: a source may have millions.
+    /// Hashes of the names of files that are not compressed: a source may have millions.
     plain: HashSet<u64>,
     packed: Vec<String>,
 }
@@ -40,16 +31,17 @@ pub(crate) struct GzippedCopies {
 impl GzippedCopies {
     /// Adds a file.
     pub(crate) fn add(&mut self, path: &str) {
-        match unpacked(path) {
+        match unpacked_name(path) {
             Some(_) => self.packed.push(path.to_owned()),
             None => _ = self.plain.insert(hash(path)),
         }
     }
 
-    /// The files of one kind that are gzipped copies of others.
-    pub(crate) fn copies_of(self, media: Media) -> HashSet<String> {
-        let is_copy = |path: &String| unpacked(path).is_some_and(|name| self.plain.contains(&hash(&name)));
-        self.packed.into_iter().filter(|path| Media::of(path) == Some(media)).filter(is_copy).collect()
+    /// The files, among those that are read, that are compressed copies of others.
+    pub(crate) fn copies(self, read: impl Fn(&str) -> bool) -> HashSet<String> {
+        let is_copy =
+            |path: &String| unpacked_name(path).is_some_and(|name| self.plain.contains(&hash(&name)));
+        self.packed.into_iter().filter(|path| read(path)).filter(is_copy).collect()
     }
 }
 
@@ -59,12 +51,12 @@ fn hash(path: &str) -> u64 {
     u64::from_le_bytes(head)
 }
 
-/// The note on gzipped copies.
+/// The note on compressed copies.
 pub(crate) fn gzipped_note(count: u64) -> Option<String> {
     match count {
         0 => None,
-        1 => Some("1 file is a gzipped copy of another and is not read twice".to_owned()),
-        n => Some(format!("{n} files are gzipped copies of others and are not read twice")),
+        1 => Some("1 file is a compressed copy of another and is not read twice".to_owned()),
+        n => Some(format!("{n} files are compressed copies of others and are not read twice")),
     }
 }
 
@@ -75,13 +67,13 @@ mod tests {
     #[test]
     fn a_file_and_its_own_archive_are_one() {
         let paths = |names: &[&str]| names.iter().map(PathBuf::from).collect::<Vec<_>>();
-        let files = ["a/x.gz", "a/x", "b/x", "c.tar", "c.TGZ", "d.tar.gz", "d.tgz", "e.txt.gz"];
+        let files = ["a/x.gz", "a/x", "b/x", "c.tar", "c.TGZ", "c.tar.xz", "d.tar.gz", "d.tgz", "e.txt.gz"];
         let (kept, note) = without_gzipped_copies(paths(&files));
         assert_eq!(kept, paths(&["a/x", "b/x", "c.tar", "d.tar.gz", "e.txt.gz"]));
-        assert_eq!(note.as_deref(), Some("3 files are gzipped copies of others and are not read twice"));
+        assert_eq!(note.as_deref(), Some("4 files are compressed copies of others and are not read twice"));
         assert_eq!(without_gzipped_copies(paths(&["a.gz", "b"])), (paths(&["a.gz", "b"]), None));
         let mut copies = GzippedCopies::default();
         ["a.txt.gz", "b/a.txt", "b/a.txt.gz", "c.csv"].iter().for_each(|path| copies.add(path));
-        assert_eq!(copies.copies_of(Media::Text), HashSet::from(["b/a.txt.gz".to_owned()]));
+        assert_eq!(copies.copies(|path| path.contains(".txt")), HashSet::from(["b/a.txt.gz".to_owned()]));
     }
 }

@@ -1,7 +1,6 @@
 //! IDX, the format of MNIST and its family: big-endian header `00 00 08 rank`, one u32 a dimension, then bytes,
 //! row by row. Files may be compressed with gzip. Labels are in a second file next to the images.
 
-use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 
@@ -9,10 +8,12 @@ use flate2::read::MultiGzDecoder;
 
 use super::gzipped_copies::without_gzipped_copies;
 use super::{
-    FETCH, Halt, Item, Payload, Plan, Sink, Source, file_name, source_name, split_of, splits_differ,
+    FETCH, Halt, Item, Payload, Plan, Sink, Source, check_image, file_name, source_name, split_of,
+    splits_differ,
 };
 use crate::error::{Error, Result};
 use crate::prepare::Pixels;
+use crate::regular;
 use crate::split::Split;
 
 pub(crate) struct Idx {
@@ -36,6 +37,14 @@ pub(crate) fn is_images(path: &Path) -> bool {
     let name = name.strip_suffix(".gz").unwrap_or(&name);
     ["idx3-ubyte", "idx4-ubyte", ".idx3", ".idx4"].iter().any(|ending| name.ends_with(ending))
         || (name.ends_with(".idx") && !name.contains("label"))
+}
+
+/// Whether a file name is that of IDX labels: `…-labels-idx1-ubyte`, `….idx1`, `…label….idx`, each also with `.gz`.
+pub(crate) fn is_labels(path: &Path) -> bool {
+    let name = file_name(path).to_ascii_lowercase();
+    let name = name.strip_suffix(".gz").unwrap_or(&name);
+    ["idx1-ubyte", ".idx1"].iter().any(|ending| name.ends_with(ending))
+        || (name.ends_with(".idx") && name.contains("label"))
 }
 
 impl Idx {
@@ -176,6 +185,7 @@ fn check_images(path: &Path) -> Result<(Header, u8)> {
             format!("its header promises {count} images of {width}x{height}x{channels}, but the file {more}");
         return Err(Error::damaged(path, reason, FETCH));
     }
+    check_image(header.image_bytes() as u64, path)?;
     Ok((header, brightest))
 }
 
@@ -222,7 +232,7 @@ fn read_dims(reader: &mut impl Read, path: &Path) -> Result<Vec<u32>> {
 
 /// Opens a file and undoes gzip where the first bytes show it.
 fn reader(path: &Path) -> Result<Box<dyn Read + Send>> {
-    let open = || File::open(path).map_err(|e| Error::read(path, e));
+    let open = || regular::open(path).map_err(|e| Error::read(path, e));
     let mut magic = [0; 2];
     let zipped = open()?.read_exact(&mut magic).is_ok() && magic == [0x1f, 0x8b];
     let file = BufReader::with_capacity(1 << 16, open()?);
@@ -243,12 +253,13 @@ fn read_error(path: &Path, error: io::Error) -> Error {
     }
 }
 
-/// The file of labels that belongs to a file of images, by the naming of MNIST.
+/// The file of labels beside a file of images, by the naming of MNIST.
 fn labels_next_to<'a>(images: &Path, files: &'a [PathBuf]) -> Option<&'a PathBuf> {
     let plain = |path: &Path| {
         let name = file_name(path).to_ascii_lowercase();
         name.strip_suffix(".gz").unwrap_or(&name).to_owned()
     };
     let wanted = plain(images).replace("images", "labels").replace("idx3", "idx1").replace("idx4", "idx1");
-    files.iter().find(|file| plain(file) == wanted && plain(file) != plain(images))
+    let beside = |file: &Path| file.parent() == images.parent();
+    files.iter().find(|file| beside(file) && plain(file) == wanted && plain(file) != plain(images))
 }

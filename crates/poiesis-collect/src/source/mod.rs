@@ -2,31 +2,40 @@
 //! splits, how many there are), then sends its examples in a fixed order.
 
 mod archive;
+mod array;
+mod array_labels;
+mod braces;
 mod cifar;
+mod class_table;
 mod contents;
+mod encoding;
 mod folder;
 mod gzipped_copies;
 mod idx;
 mod labels;
+mod layout;
 mod levels;
 mod made;
+mod metered;
 mod names;
 mod npy;
-mod parquet;
+pub(crate) mod parquet;
+mod raw;
 mod reader;
+mod reals;
+mod several;
 mod single;
+mod survey;
 mod tar;
-
 mod webdataset;
+mod weights;
 mod zip;
 
 use std::collections::{BTreeSet, HashSet};
-use std::fs::File;
-use std::io::Read;
+use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-
-use flate2::read::MultiGzDecoder;
 
 use crate::builtin::Builtin;
 use crate::card::{Factor, Kind, Skipped};
@@ -34,9 +43,16 @@ use crate::dataset;
 use crate::error::{Error, Result};
 use crate::options::{Limits, Options};
 use crate::prepare::Pixels;
+use crate::regular;
 use crate::split::Split;
 
+pub(crate) use braces::expand;
+use contents::Filter;
 pub(crate) use contents::Media;
+use folder::Files;
+use reader::Packing;
+use several::Within;
+use survey::Survey;
 
 /// What helps with a damaged data file that somebody has published.
 pub(crate) const FETCH: &str = "fetch it again";
@@ -76,6 +92,14 @@ impl Payload {
         }
     }
 
+    /// Bytes that reading its file takes; none where it is in memory already.
+    pub(crate) fn bytes_to_read(&self) -> u64 {
+        match self {
+            Payload::File(path) => std::fs::metadata(path).map_or(0, |file| file.len()),
+            Payload::Encoded(_) | Payload::Pixels(_) | Payload::Made(..) | Payload::Refused(_) => 0,
+        }
+    }
+
     /// The bytes of its file. The error is a reason for the list of skipped files.
     ///
     /// # Panics
@@ -92,7 +116,7 @@ impl Payload {
 }
 
 /// What a source knows before its examples are read.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Plan {
     /// The name of the data set, unless the user gives one.
     pub(crate) name: String,
@@ -106,17 +130,27 @@ pub(crate) struct Plan {
     pub(crate) total: Option<u64>,
     /// Whether it is a single file: what is wrong with it is then an error, and not a file that is skipped.
     pub(crate) single: bool,
+    /// Whether the user can say how large its images are.
+    pub(crate) shaped: bool,
     /// Set for data made by code: kind, shape and factors of the examples.
     pub(crate) made: Option<(Kind, Vec<usize>, Vec<Factor>)>,
     pub(crate) notes: Vec<String>,
     /// Files that are others of the source, packed, and are not read.
     pub(crate) copies: HashSet<String>,
+    pub(crate) filter: Filter,
 }
 
 impl Plan {
     /// Whether the file at this path in the source is read.
     pub(crate) fn takes(&self, path: &str) -> bool {
-        Media::of(path) == Some(self.media) && !self.copies.contains(path)
+        self.filter.includes(path)
+            && self.filter.media(path) == Some(self.media)
+            && !self.copies.contains(path)
+    }
+
+    /// The kind of data that it becomes.
+    pub(crate) fn kind(&self) -> Kind {
+        self.made.as_ref().map_or(self.media.kind(), |(kind, ..)| *kind)
     }
 
     /// Why no example of the source at `path` could be used. What is wrong with a single file is an error of that file.
@@ -167,6 +201,8 @@ pub(crate) struct Sink {
     sender: SyncSender<Vec<Item>>,
     batch: Vec<Item>,
     bytes: usize,
+    /// The part of a whole that items come from.
+    within: Option<Arc<Within>>,
 }
 
 impl Sink {
@@ -174,17 +210,33 @@ impl Sink {
     const BATCH_BYTES: usize = 8 << 20;
 
     pub(crate) fn new(sender: SyncSender<Vec<Item>>) -> Self {
-        Self { sender, batch: Vec::new(), bytes: 0 }
+        Self { sender, batch: Vec::new(), bytes: 0, within: None }
     }
 
     /// Takes one item; blocks while decoding is behind.
     pub(crate) fn send(&mut self, item: Item) -> Result<(), Halt> {
         self.bytes += item.payload.bytes() as usize;
+        let item = match &self.within {
+            Some(within) => within.place(item),
+            None => item,
+        };
         self.batch.push(item);
         if self.batch.len() >= Self::BATCH_ITEMS || self.bytes >= Self::BATCH_BYTES {
             self.flush()?;
         }
         Ok(())
+    }
+
+    /// Takes the items that `read` sends as those of a part of the whole.
+    fn within(
+        &mut self,
+        within: &Arc<Within>,
+        read: impl FnOnce(&mut Sink) -> Result<(), Halt>,
+    ) -> Result<(), Halt> {
+        self.within = Some(Arc::clone(within));
+        let result = read(self);
+        self.within = None;
+        result
     }
 
     /// Hands over what is left.
@@ -200,7 +252,8 @@ pub(crate) fn each_batch<T>(
     source: &mut dyn Source,
     take: impl FnOnce(&Receiver<Vec<Item>>) -> Result<T>,
 ) -> Result<T> {
-    let (sender, receiver) = sync_channel(2);
+    // One batch is read while another is decoded, and no more: a batch may be as large as a file may be.
+    let (sender, receiver) = sync_channel(0);
     std::thread::scope(|scope| {
         let reader = scope.spawn(move || {
             let mut sink = Sink::new(sender);
@@ -223,69 +276,74 @@ pub(crate) fn exists(source: &Path) -> bool {
 
 /// Finds out what a source is and makes its plan.
 pub(crate) fn open(source: &Path, options: &Options) -> Result<Box<dyn Source>> {
-    if source.is_dir() {
-        return open_folder(source, options);
-    }
-    if source.exists() {
-        return open_file(source, options);
-    }
-    let shards = expand(source);
-    if !shards.is_empty() {
-        return tar::open(source, &shards, None, options);
-    }
-    match source.to_str().and_then(Builtin::parse) {
-        Some(builtin) => Ok(Box::new(made::Made::new(builtin, options)?)),
-        None => Err(Error::NotFound { path: source.to_owned() }),
+    let opened = match files_of(source)? {
+        Some(files) => {
+            let survey = Survey::new(source.is_dir().then_some(source), &files, options)?;
+            survey.open(source, files, options)
+        }
+        None if source.exists() => open_file(source, options),
+        None => match source.to_str().and_then(Builtin::parse) {
+            Some(builtin) => made::Made::new(builtin, options).map(|made| Box::new(made) as Box<dyn Source>),
+            None => Err(Error::NotFound { path: source.to_owned() }),
+        },
+    };
+    let kind = |kind: Kind| {
+        let (option, value) = ("kind", kind.name().to_owned());
+        let remedy = "leave it out, or give another source";
+        Err(Error::BadOption { option, value, reason: "the source holds none", remedy })
+    };
+    let include = |reason, remedy| {
+        Err(Error::BadOption { option: "include", value: options.include.join(", "), reason, remedy })
+    };
+    match (opened, options.kind) {
+        (Ok(source), Some(wanted)) if source.plan().kind() != wanted => kind(wanted),
+        (Ok(source), _) if !options.include.is_empty() && source.plan().filter.is_open() => {
+            include("the source has no files to choose from", "leave it out")
+        }
+        (Ok(source), _) => {
+            options.check_kind(source.plan().kind())?;
+            Ok(source)
+        }
+        (Err(Error::Empty { .. }), _) if !options.include.is_empty() => include(
+            "no file of the source that is read matches it",
+            "give a pattern for names of files, or for paths if it has a /",
+        ),
+        (Err(Error::Empty { .. } | Error::UnknownFormat { .. }), Some(wanted)) => kind(wanted),
+        (Err(error), _) => Err(error),
     }
 }
 
-/// A folder has files of a format that is recognised by names, or images, or archives of images.
-fn open_folder(folder: &Path, options: &Options) -> Result<Box<dyn Source>> {
-    if dataset::is_packed(folder) {
-        return Err(Error::AlreadyPacked { path: folder.to_owned() });
-    }
-    let files = list(folder)?;
-    if files.iter().any(|file| idx::is_images(file)) {
-        return Ok(Box::new(idx::Idx::open(folder, &files)?));
-    }
-    if files.iter().any(|file| cifar::is_batch(file)) {
-        return Ok(Box::new(cifar::Cifar::open(folder, &files)?));
-    }
-    let found = folder::look(folder, options)?;
-    if !found.tables.is_empty() {
-        return Ok(Box::new(parquet::Parquet::open(folder, &found.tables, &options.limits)?));
-    }
-    let media = found.contents.media();
-    if let Some(media @ (Media::Image | Media::Sound)) = media {
-        return Ok(Box::new(folder::Folder::new(folder, found.contents, media)?));
-    }
-    let tars: Vec<_> =
-        files.iter().filter(|file| has_ending(file, &[".tar", ".tar.gz", ".tgz"])).cloned().collect();
-    if !tars.is_empty() {
-        let (tars, packed) = gzipped_copies::without_gzipped_copies(tars);
-        return tar::open(folder, &tars, packed, options);
-    }
-    let others: Vec<_> = files.iter().filter(|file| has_ending(file, &[".zip", ".npz", ".npy"])).collect();
-    match others[..] {
-        // A data file often comes with a text about it, but not the other way round.
-        [] => match media {
-            Some(media) => Ok(Box::new(folder::Folder::new(folder, found.contents, media)?)),
-            None => Err(Error::Empty { path: folder.to_owned() }),
-        },
-        [file] => open_file(file, options),
-        [first, second, ..] => {
-            let reason =
-                format!("it holds several data files ({}, {}, …)", file_name(first), file_name(second));
-            Err(Error::damaged(folder, reason, "give one of them"))
+/// The kind of data to choose for a model that learns `kinds`; see [`Survey::meant_for`].
+pub(crate) fn meant_for(source: &Path, kinds: &[Kind], options: &Options) -> Result<Option<Kind>> {
+    match files_of(source)? {
+        Some(files) => {
+            let survey = Survey::new(source.is_dir().then_some(source), &files, options)?;
+            Ok(survey.meant_for(kinds))
         }
+        None => Ok(None),
     }
+}
+
+/// The files of a folder, or those that a name with braces stands for; `None` for anything else.
+fn files_of(source: &Path) -> Result<Option<Files>> {
+    if source.is_dir() {
+        if dataset::is_packed(source) {
+            return Err(Error::AlreadyPacked { path: source.to_owned() });
+        }
+        return Ok(Some(Files::Below(source.to_owned())));
+    }
+    if source.exists() {
+        return Ok(None);
+    }
+    let listed = braces::listed(expand(source));
+    Ok(if listed.is_empty() { None } else { Some(Files::Listed(listed)) })
 }
 
 /// A file is recognised by its first bytes, except for raw CIFAR batches.
 fn open_file(file: &Path, options: &Options) -> Result<Box<dyn Source>> {
     let limits = &options.limits;
     let folder = file.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    if cifar::is_batch(file) {
+    if cifar::is_batch(file) && options.shape.is_none() {
         return Ok(Box::new(cifar::Cifar::open(file, &[file.to_owned()])?));
     }
     if idx::is_images(file) {
@@ -299,30 +357,33 @@ fn open_file(file: &Path, options: &Options) -> Result<Box<dyn Source>> {
         return Ok(Box::new(parquet::Parquet::open(file, &[file.to_owned()], limits)?));
     }
     if head.starts_with(b"\x93NUMPY") {
-        return Ok(Box::new(npy::Npy::open_npy(file)?));
+        return Ok(Box::new(npy::Npy::open_npy(file, options)?));
     }
     if head.starts_with(b"PK") && has_ending(file, &[".npz"]) {
-        return Ok(Box::new(npy::Npy::open_npz(file, limits)?));
+        return Ok(Box::new(npy::Npy::open_npz(file, options)?));
     }
     if head.starts_with(b"PK") {
         return Ok(Box::new(zip::Zip::open(file, options)?));
     }
-    if head.get(257..262) == Some(b"ustar") || has_ending(file, &[".tar", ".tar.gz", ".tgz"]) {
+    if head.get(257..262) == Some(b"ustar") || reader::is_tar(&file_name(file)) {
         return tar::open(file, &[file.to_owned()], None, options);
     }
-    if head.starts_with(b"RIFF") || head.starts_with(b"fLaC") {
+    if crate::sound::is_sound(&head) {
         return Ok(Box::new(single::Single::open(file, Media::Sound, options)?));
     }
-    match Media::of(&file_name(file)) {
+    match Filter::new(options).media(&file_name(file)) {
         Some(media @ (Media::Sound | Media::Text | Media::Points)) => {
             return Ok(Box::new(single::Single::open(file, media, options)?));
         }
         Some(Media::Image) | None => {}
     }
+    if options.shape.is_some() || has_ending(file, &[".bin"]) {
+        return Ok(Box::new(raw::Raw::open(file, options)?));
+    }
     Err(Error::UnknownFormat { path: file.to_owned() })
 }
 
-/// The first bytes of a file, decompressed where gzip shows.
+/// The first bytes of a file, unpacked where it is compressed.
 fn head(file: &Path) -> Result<Vec<u8>> {
     let read = |reader: &mut dyn Read| {
         let mut head = Vec::new();
@@ -330,30 +391,12 @@ fn head(file: &Path) -> Result<Vec<u8>> {
         let _ = reader.take(512).read_to_end(&mut head);
         head
     };
-    let mut opened = File::open(file).map_err(|e| Error::read(file, e))?;
-    let head = read(&mut opened);
-    if !head.starts_with(&[0x1f, 0x8b]) {
-        return Ok(head);
-    }
-    let zipped = File::open(file).map_err(|e| Error::read(file, e))?;
-    Ok(read(&mut MultiGzDecoder::new(zipped)))
-}
-
-/// The files that a name with a range of numbers stands for, `name-{000..007}.tar`, those that exist; without a
-/// range, none.
-pub(crate) fn expand(pattern: &Path) -> Vec<PathBuf> {
-    let text = pattern.to_string_lossy();
-    let range = || {
-        let (before, rest) = text.split_once('{')?;
-        let (range, after) = rest.split_once('}')?;
-        let (first, last) = range.split_once("..")?;
-        let (low, high) = (first.parse::<u32>().ok()?, last.parse::<u32>().ok()?);
-        let width = first.len();
-        let files =
-            (low..=high.min(low.saturating_add(999_999))).map(|i| format!("{before}{i:0width$}{after}"));
-        Some(files.map(PathBuf::from).filter(|file| file.is_file()).collect())
-    };
-    range().unwrap_or_default()
+    let open = || regular::open(file).map_err(|e| Error::read(file, e));
+    let packed = read(&mut open()?);
+    let Some(packing) = Packing::of(&packed) else { return Ok(packed) };
+    let unpacked = packing.unpack(BufReader::new(open()?)).map(|mut reader| read(&mut reader));
+    // A packing that is damaged shows itself where the file is read.
+    Ok(unpacked.ok().filter(|head| !head.is_empty()).unwrap_or(packed))
 }
 
 /// Whether a file name has one of the endings, in any case.
@@ -393,9 +436,21 @@ pub(crate) fn list(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
+/// Largest image of an array, in bytes: as large as a file may be.
+const LARGEST_IMAGE: u64 = 256 << 20;
+
+/// Refuses arrays whose images are too large to be held in memory.
+pub(crate) fn check_image(bytes: u64, path: &Path) -> Result<()> {
+    if bytes <= LARGEST_IMAGE {
+        return Ok(());
+    }
+    let reason = format!("each of its images has {bytes} bytes, above the limit of {LARGEST_IMAGE}");
+    Err(Error::malformed(path, reason))
+}
+
 /// The last part of a path as text, for names and reports.
 pub(crate) fn file_name(path: &Path) -> String {
-    path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
+    encoding::escaped(path.file_name().unwrap_or(path.as_os_str()).as_encoded_bytes())
 }
 
 /// A name for the data set: the last part of the path without the endings of data files.
@@ -404,26 +459,34 @@ pub(crate) fn source_name(path: &Path) -> String {
     let mut name = file_name(&full);
     while let Some((stem, ending)) = name.rsplit_once('.') {
         let known = [
-            "gz", "tgz", "tar", "zip", "npy", "npz", "parquet", "bin", "txt", "jsonl", "ndjson", "wav",
-            "flac", "csv", "tsv",
+            "gz", "bz2", "xz", "zst", "tgz", "tbz2", "tbz", "txz", "tzst", "tar", "zip", "npy", "npz",
+            "parquet", "bin", "txt", "jsonl", "ndjson", "wav", "w64", "flac", "mp3", "ogg", "oga", "csv",
+            "tsv",
         ];
         if stem.is_empty() || !known.contains(&ending.to_ascii_lowercase().as_str()) {
             break;
         }
         name = stem.to_owned();
     }
-    name
+    // Several files by one name with braces are called by what comes before these.
+    match name.split_once('{') {
+        Some((before, _)) if !path.exists() => {
+            let before = before.trim_end_matches(|c: char| !c.is_alphanumeric());
+            (if before.is_empty() { "files" } else { before }).to_owned()
+        }
+        _ => name,
+    }
 }
 
 fn read_file(path: &Path, limits: &Limits) -> std::result::Result<Vec<u8>, String> {
     let read = || {
-        let file = File::open(path)?;
+        let file = regular::open(path)?;
         let size = file.metadata()?.len();
         let mut bytes = Vec::with_capacity(size.min(limits.file_bytes) as usize);
         file.take(limits.file_bytes + 1).read_to_end(&mut bytes)?;
         Ok(bytes)
     };
-    let bytes = read().map_err(|e: std::io::Error| format!("it cannot be read: {e}"))?;
+    let bytes = read().map_err(|e: std::io::Error| regular::reason(&e))?;
     if bytes.len() as u64 > limits.file_bytes {
         return Err(format!("it has more bytes than the limit of {}", limits.file_bytes));
     }

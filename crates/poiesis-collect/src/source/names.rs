@@ -2,12 +2,39 @@
 //! classes. The same rules hold for folders on disk and inside archives.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use glob::Pattern;
 
+use super::class_table::ClassTable;
 use super::contents::matches;
 use super::split_of_name;
 use crate::split::Split;
+
+/// Where the class of a file comes from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum ClassBy {
+    /// The first folder that is not shared by all files and is no split.
+    #[default]
+    Folders,
+    /// The folder at this depth below the source, counted from 0.
+    Level(usize),
+    /// The part of its name before the first `_`.
+    Prefix,
+    /// A table of files and classes.
+    Table(Arc<ClassTable>),
+}
+
+impl ClassBy {
+    /// The class of a file, unless folders tell it.
+    fn own<'a>(&'a self, path: &'a str) -> Option<&'a str> {
+        match self {
+            ClassBy::Folders | ClassBy::Level(_) => None,
+            ClassBy::Prefix => prefix_of(path),
+            ClassBy::Table(table) => table.class_of(path.strip_prefix("./").unwrap_or(path)),
+        }
+    }
+}
 
 /// The folders that hold files of one kind, gathered in a first pass over the names of all files.
 #[derive(Default)]
@@ -16,14 +43,16 @@ pub(crate) struct Names {
     folders: BTreeSet<Vec<String>>,
     /// How many files there are.
     pub(crate) files: u64,
-    /// The parts of file names before the first `_`, if they are classes.
-    prefixes: Option<BTreeSet<String>>,
+    by: ClassBy,
+    /// Classes that do not come from folders, and how many files have one.
+    own: BTreeSet<String>,
+    pub(crate) owning: u64,
 }
 
 impl Names {
-    /// Begins without files. With `label_from_name`, the names of files give their classes.
-    pub(crate) fn new(label_from_name: bool) -> Names {
-        Names { prefixes: label_from_name.then(BTreeSet::new), ..Names::default() }
+    /// Begins without files.
+    pub(crate) fn new(by: ClassBy) -> Names {
+        Names { by, ..Names::default() }
     }
 
     /// Takes note of the path of a file, its parts separated by `/`.
@@ -32,10 +61,11 @@ impl Names {
         if escapes(path) {
             return;
         }
-        if let (Some(prefixes), Some(prefix)) = (&mut self.prefixes, prefix_of(path))
-            && !prefixes.contains(prefix)
-        {
-            prefixes.insert(prefix.to_owned());
+        if let Some(class) = self.by.own(path) {
+            self.owning += 1;
+            if !self.own.contains(class) {
+                self.own.insert(class.to_owned());
+            }
         }
         let folder = folder_of(path);
         if !self.folders.contains(&folder) {
@@ -58,9 +88,19 @@ impl Names {
         let inside = |folder: &&Vec<String>| !by_split || split_at(folder, depth).is_some();
         let classes: BTreeSet<&String> =
             self.folders.iter().filter(inside).filter_map(|folder| folder.get(class_at)).collect();
-        let (classes, class_at) = match &self.prefixes {
-            Some(prefixes) => (prefixes.iter().cloned().collect(), ClassAt::Name),
-            None => (classes.into_iter().cloned().collect(), ClassAt::Folder(class_at)),
+        let (classes, class_at) = match &self.by {
+            ClassBy::Level(level) => {
+                let classes: BTreeSet<&String> = self.folders.iter().filter_map(|f| f.get(*level)).collect();
+                (classes.into_iter().cloned().collect(), ClassAt::Folder(*level))
+            }
+            by @ (ClassBy::Prefix | ClassBy::Table(_)) if !self.own.is_empty() => {
+                (self.own.iter().cloned().collect(), ClassAt::Own(by.clone()))
+            }
+            // With a table of other files, folders are the classes.
+            ClassBy::Folders | ClassBy::Table(_) => {
+                (classes.into_iter().cloned().collect(), ClassAt::Folder(class_at))
+            }
+            ClassBy::Prefix => (Vec::new(), ClassAt::Own(ClassBy::Prefix)),
         };
         Rules { split_at: by_split.then_some(depth), by_file, patterns, class_at, classes }
     }
@@ -78,12 +118,12 @@ pub(crate) struct Rules {
 }
 
 /// What gives a file its class.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum ClassAt {
     /// The part of its path at this depth.
     Folder(usize),
-    /// The part of its name before the first `_`.
-    Name,
+    /// Something other than its folders.
+    Own(ClassBy),
 }
 
 /// What the path of a file says about it.
@@ -106,9 +146,9 @@ impl Rules {
     /// Reads the path of a file.
     pub(crate) fn place(&self, path: &str) -> Place {
         let folder = folder_of(path);
-        let class = match self.class_at {
-            ClassAt::Folder(at) => folder.get(at).map(String::as_str),
-            ClassAt::Name => prefix_of(path),
+        let class = match &self.class_at {
+            ClassAt::Folder(at) => folder.get(*at).map(String::as_str),
+            ClassAt::Own(by) => by.own(path),
         };
         let index = |class: &str| self.classes.binary_search_by(|known| known.as_str().cmp(class)).ok();
         let label = class.and_then(index).map(|index| index as u32);
@@ -212,6 +252,28 @@ mod tests {
     fn a_lone_split_folder_says_nothing() {
         let rules = rules(&["train/dog/1.png", "train/cat/2.png"]);
         assert_eq!((rules.has_splits(), rules.classes.len()), (false, 2));
+    }
+
+    #[test]
+    fn the_folder_of_a_level_is_the_class() {
+        let level = |level: usize, paths: &[&str]| {
+            let mut names = Names::new(ClassBy::Level(level));
+            paths.iter().for_each(|path| names.add(path));
+            names.rules(false, Vec::new())
+        };
+        let paths = ["pets/cat/indoor/1.png", "pets/dog/2.png", "birds/owl/3.png", "4.png"];
+        let second = level(1, &paths);
+        assert_eq!(second.classes, ["cat", "dog", "owl"]);
+        assert_eq!(second.place(paths[2]), place(None, Some(2)));
+        assert_eq!(second.place(paths[3]), place(None, None));
+        let third = level(2, &paths);
+        assert_eq!(
+            (&third.classes[..], third.place(paths[1])),
+            (&["indoor".to_owned()][..], place(None, None))
+        );
+        // Splits keep their meaning.
+        let split = level(1, &["train/cat/1.png", "test/dog/2.png"]);
+        assert_eq!(split.place("test/dog/2.png"), place(Some(Split::Test), Some(1)));
     }
 
     #[test]

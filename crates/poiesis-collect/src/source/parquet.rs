@@ -3,23 +3,27 @@
 
 use std::fmt::Display;
 use std::fs::File;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use parquet::basic::Type as Physical;
+use parquet::basic::{ConvertedType, Type as Physical};
 use parquet::errors::ParquetError;
-use parquet::file::metadata::KeyValue;
+use parquet::file::metadata::{FileMetaData, KeyValue};
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::Field;
 use parquet::record::reader::TreeBuilder;
 use parquet::schema::types::{SchemaDescriptor, Type, TypePtr};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::labels::{Classes, Label, LabelSurvey};
+use super::labels::{Classes, Found, Label, LabelSurvey};
 use super::{FETCH, Halt, Item, Payload, Plan, Sink, Source, file_name, source_name, split_of};
+use crate::caught::caught;
 use crate::error::{Error, Result};
+use crate::isolation::{self, Child, Request, Told};
 use crate::options::Limits;
+use crate::regular;
 use crate::split::Split;
 
 /// Names that columns of labels usually have, the likeliest first.
@@ -45,18 +49,23 @@ impl Parquet {
     pub(crate) fn open(source: &Path, tables: &[PathBuf], limits: &Limits) -> Result<Parquet> {
         let tables: Vec<_> =
             tables.iter().map(|table| (table.clone(), split_in_path(source, table))).collect();
-        let columns = Columns::find(&tables[0].0)?;
+        let columns = About::of(&tables[0].0, limits)?.columns;
+        let columns = columns.map_err(|reason| Error::malformed(&tables[0].0, reason))?;
         let mut rows = 0;
         let mut survey = LabelSurvey::default();
         for (table, _) in &tables {
-            rows += open_table(table)?.metadata().file_metadata().num_rows().max(0) as u64;
+            rows += About::of(table, limits)?.rows;
             if let (Some(column), None) = (&columns.label, &columns.classes) {
-                each_row(table, &[column], &mut |row| {
-                    row.iter().filter_map(label).for_each(|label| survey.add(label));
+                let mut number = 0_u64;
+                each_row(table, &[column], limits, &mut |row| {
+                    let name = || format!("that of {} row {number}", file_name(table));
+                    row.iter().for_each(|value| survey.add_found(label(value), name));
+                    number += 1;
                     Ok::<(), Error>(())
                 })?;
             }
         }
+        let notes = survey.note().into_iter().collect();
         let classes = match &columns.classes {
             Some(names) => Classes { names: names.clone(), numbered: true },
             None => survey.classes(),
@@ -68,6 +77,7 @@ impl Parquet {
             classes: classes.names.clone(),
             has_splits,
             total: Some(rows),
+            notes,
             ..Plan::default()
         };
         Ok(Parquet { tables, columns, classes, limits: *limits, plan })
@@ -85,9 +95,10 @@ impl Source for Parquet {
             let mut row = 0_u64;
             let columns: Vec<&String> =
                 [&self.columns.image].into_iter().chain(&self.columns.label).collect();
-            each_row(table, &columns, &mut |values| {
+            each_row(table, &columns, &self.limits, &mut |values| {
                 let payload = values.first().map_or_else(no_bytes, |value| image(value, &self.limits));
-                let label = values.get(1).and_then(label).and_then(|label| self.classes.index(label));
+                let label = values.get(1).and_then(|value| label(value).ok().flatten());
+                let label = label.and_then(|label| self.classes.index(label));
                 sink.send(Item { name: format!("{name} row {row}"), split: *split, label, payload })?;
                 row += 1;
                 Ok::<(), Halt>(())
@@ -97,7 +108,65 @@ impl Source for Parquet {
     }
 }
 
+/// What a table says about itself.
+#[derive(Serialize, Deserialize)]
+struct About {
+    rows: u64,
+    /// Which columns are read, or why there are none.
+    columns: std::result::Result<Columns, String>,
+}
+
+impl About {
+    fn of(table: &Path, limits: &Limits) -> Result<About> {
+        let Some(reader) = isolation::reader() else { return About::here(table) };
+        match Child::start(reader, table, &request(&[], limits))?.next()? {
+            Told::About(json) => Ok(serde_json::from_slice(&json).map_err(|e| Error::read(table, e.into()))?),
+            _ => Err(Error::malformed(table, "its reader says nothing about it")),
+        }
+    }
+
+    fn here(table: &Path) -> Result<About> {
+        let reader = open_table(table)?;
+        let metadata = reader.metadata().file_metadata();
+        Ok(About { rows: metadata.num_rows().max(0) as u64, columns: Columns::find(metadata) })
+    }
+}
+
+/// What a process of its own is asked for.
+fn request(columns: &[&String], limits: &Limits) -> Request {
+    let columns = columns.iter().map(|&column| column.clone()).collect();
+    Request { columns, memory: limits.max_memory / 2 }
+}
+
+/// Tells another process about a table, or its rows if columns are named; the last that is to be told is returned.
+pub(crate) fn tell(
+    table: &Path,
+    columns: &[String],
+    tell: &mut dyn FnMut(Told) -> io::Result<()>,
+) -> io::Result<Told> {
+    let told = if columns.is_empty() {
+        About::here(table)
+            .map_err(Halt::Failed)
+            .and_then(|about| tell(Told::About(serde_json::to_vec(&about).unwrap_or_default())).map_err(gone))
+    } else {
+        let columns: Vec<&String> = columns.iter().collect();
+        each_row_here(table, &columns, &mut |row| tell(Told::Row(row.to_vec())).map_err(gone))
+    };
+    match told {
+        Ok(()) => Ok(Told::End),
+        Err(Halt::Failed(Error::Malformed { reason, remedy, .. })) => Ok(Told::Failed { reason, remedy }),
+        Err(Halt::Failed(error)) => Ok(Told::Failed { reason: error.to_string(), remedy: String::new() }),
+        Err(Halt::Stopped) => Err(io::ErrorKind::BrokenPipe.into()),
+    }
+}
+
+/// Nobody listens any more.
+fn gone(_: io::Error) -> Halt {
+    Halt::Stopped
+}
+
 /// Which columns are read.
+#[derive(Serialize, Deserialize)]
 struct Columns {
     image: String,
     label: Option<String>,
@@ -107,9 +176,7 @@ struct Columns {
 
 impl Columns {
     /// By the metadata of Hugging Face where there is some, else by types and usual names.
-    fn find(table: &Path) -> Result<Columns> {
-        let reader = open_table(table)?;
-        let metadata = reader.metadata().file_metadata();
+    fn find(metadata: &FileMetaData) -> std::result::Result<Columns, String> {
         let fields = metadata.schema().get_fields();
         let features = features(metadata.key_value_metadata());
         let feature = |name: &str| features.as_ref().and_then(|features| features.get(name));
@@ -125,16 +192,23 @@ impl Columns {
             .or_else(|| fields.iter().find(|field| field.is_group() && holds_image(field)));
         let Some(image) = image else {
             let names: Vec<_> = fields.iter().map(|field| field.name()).collect();
-            let reason = format!("none of its columns ({}) holds images as bytes", names.join(", "));
-            return Err(Error::malformed(table, reason));
+            return Err(format!("none of its columns ({}) holds images as bytes", names.join(", ")));
         };
         let by_name = LABEL_COLUMNS
             .iter()
-            .find_map(|name| fields.iter().find(|f| f.name() == *name && f.is_primitive()));
+            .find_map(|name| fields.iter().find(|f| f.name() == *name && holds_labels(f)));
         let label = by_name.or_else(|| fields.iter().find(|field| is(field, "ClassLabel")));
         let classes = label.and_then(|label| feature(label.name())).and_then(class_names);
         Ok(Columns { image: image.name().to_owned(), label: label.map(|l| l.name().to_owned()), classes })
     }
+}
+
+/// A single value, or a list of such.
+fn holds_labels(field: &Type) -> bool {
+    let flat = |group: &Type| group.get_fields().iter().all(|element| element.is_primitive());
+    let is_list = |group: &Type| group.get_basic_info().converted_type() == ConvertedType::LIST;
+    field.is_primitive()
+        || is_list(field) && field.get_fields().iter().all(|inner| inner.is_primitive() || flat(inner))
 }
 
 /// A struct with a field `bytes`, or plain bytes.
@@ -168,20 +242,37 @@ fn class_names(feature: &Value) -> Option<Vec<String>> {
 }
 
 fn open_table(table: &Path) -> Result<SerializedFileReader<File>> {
-    let file = File::open(table).map_err(|e| Error::read(table, e))?;
+    let file = regular::open(table).map_err(|e| Error::read(table, e))?;
     guarded(table, || SerializedFileReader::new(file))
 }
 
 /// Runs a read. The parquet crate panics on some damaged tables, which is made an error here.
 fn guarded<T, E: Display>(table: &Path, read: impl FnOnce() -> Result<T, E>) -> Result<T> {
-    match catch_unwind(AssertUnwindSafe(read)) {
-        Ok(result) => result.map_err(|e| Error::damaged(table, e.to_string(), FETCH)),
-        Err(_) => Err(Error::damaged(table, "its reader gave up on it", FETCH)),
+    match caught(read) {
+        Some(result) => result.map_err(|e| Error::damaged(table, e.to_string(), FETCH)),
+        None => Err(Error::damaged(table, "its reader gave up on it", FETCH)),
     }
 }
 
-/// Calls `visit` with the values of some columns, row by row. Only a few rows are decoded at a time.
+/// Calls `visit` with the values of some columns, row by row; the table is read in a process of its own where there is one for it.
 fn each_row<E: From<Error>>(
+    table: &Path,
+    columns: &[&String],
+    limits: &Limits,
+    visit: &mut dyn FnMut(&[Field]) -> Result<(), E>,
+) -> Result<(), E> {
+    let Some(reader) = isolation::reader() else { return each_row_here(table, columns, visit) };
+    let mut child = Child::start(reader, table, &request(columns, limits))?;
+    loop {
+        match child.next()? {
+            Told::Row(row) => visit(&row)?,
+            _ => return Ok(()),
+        }
+    }
+}
+
+/// The same in this process. Only a few rows are decoded at a time.
+fn each_row_here<E: From<Error>>(
     table: &Path,
     columns: &[&String],
     visit: &mut dyn FnMut(&[Field]) -> Result<(), E>,
@@ -252,21 +343,45 @@ fn bytes_of(value: &Field) -> Option<&[u8]> {
     }
 }
 
-/// A label is a whole number or text; anything else is none.
-fn label(value: &Field) -> Option<Label> {
-    let number = match value {
-        Field::Byte(number) => i64::from(*number),
-        Field::Short(number) => i64::from(*number),
-        Field::Int(number) => i64::from(*number),
-        Field::Long(number) => *number,
-        Field::UByte(number) => i64::from(*number),
-        Field::UShort(number) => i64::from(*number),
-        Field::UInt(number) => i64::from(*number),
-        Field::ULong(number) => i64::try_from(*number).ok()?,
-        Field::Str(text) => return Label::text(text),
+/// A label is a number, text, or a list with one of them or with one 1 among zeros.
+fn label(value: &Field) -> Found {
+    match value {
+        Field::Null => Ok(None),
+        Field::Str(text) => Label::text(text),
+        Field::Bytes(bytes) => Label::bytes(bytes.data()),
+        Field::ULong(number) => Label::number(i128::from(*number)),
+        Field::Long(number) => Label::number(i128::from(*number)),
+        Field::ListInternal(list) => match list.elements() {
+            [one] => label(one),
+            elements => match elements.iter().map(number).collect::<Option<Vec<f64>>>() {
+                Some(values) => Label::list(&values),
+                None => Err(format!("its {} values are not numbers", elements.len())),
+            },
+        },
+        value => match number(value) {
+            Some(number) => Label::real(number),
+            None => Err(format!("{value} is neither a number nor text")),
+        },
+    }
+}
+
+/// The number in a field, if it is one.
+fn number(value: &Field) -> Option<f64> {
+    Some(match value {
+        Field::Bool(yes) => f64::from(u8::from(*yes)),
+        Field::Byte(number) => f64::from(*number),
+        Field::Short(number) => f64::from(*number),
+        Field::Int(number) => f64::from(*number),
+        Field::Long(number) => *number as f64,
+        Field::UByte(number) => f64::from(*number),
+        Field::UShort(number) => f64::from(*number),
+        Field::UInt(number) => f64::from(*number),
+        Field::ULong(number) => *number as f64,
+        Field::Float16(number) => f64::from(*number),
+        Field::Float(number) => f64::from(*number),
+        Field::Double(number) => *number,
         _ => return None,
-    };
-    Label::number(number)
+    })
 }
 
 /// The split in the name of a table, or of a folder between it and the source.

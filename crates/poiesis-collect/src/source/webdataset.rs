@@ -1,5 +1,6 @@
 //! WebDataset: tar shards in which neighbouring files with the same name up to the first dot make one sample, an
-//! image with its label in `.cls` (a number or a name) or `.json` (`label`, `class`, `cls` or `target`).
+//! image or a clip of sound with its label in `.cls` (a number or a name) or `.json` (`label`, `class`, `cls` or `target`).
+//! What is said of images below holds for clips.
 //!
 //! Names like `scan.2023.01.png` would make one sample of many images. Where images share a key and none of them is the sample's own,
 //! called by its key alone, each is a sample by its name up to the last dot.
@@ -8,10 +9,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use super::labels::{Classes, Label, LabelSurvey};
+use super::contents::Filter;
+use super::encoding::{escaped_note, is_escaped};
+use super::labels::{Classes, Found, Label, LabelSurvey};
 use super::tar::each_entry;
-use super::{Halt, Item, Payload, Plan, Sink, Source, file_name, source_name, split_of};
-use crate::decode::is_image_name;
+use super::{Halt, Item, Media, Payload, Plan, Sink, Source, file_name, source_name, split_of};
 use crate::options::Limits;
 use crate::split::Split;
 
@@ -36,31 +38,39 @@ impl WebDataset {
         survey: Survey,
         notes: Option<String>,
         limits: &Limits,
+        filter: Filter,
     ) -> Self {
+        let mut notes: Vec<String> = notes.into_iter().chain(survey.labels.note()).collect();
         let classes = survey.labels.classes();
-        let mut notes: Vec<String> = notes.into_iter().collect();
+        let (examples, example) = match survey.media {
+            Media::Sound => ("clips", "clip"),
+            _ => ("images", "image"),
+        };
         if survey.unlabelled > 0 {
-            notes.push(format!("{} images have no label", survey.unlabelled));
+            notes.push(format!("{} {examples} have no label", survey.unlabelled));
         }
         if survey.apart > 0 {
             notes.push(format!(
-                "{} images have names with dots that would make one sample of several; each is a sample by its name up to \
+                "{} {examples} have names with dots that would make one sample of several; each is a sample by its name up to \
                  the last dot",
                 survey.apart
             ));
         }
-        if let Some(example) = &survey.beside_example {
+        notes.extend(escaped_note(survey.escaped));
+        if let Some(first) = &survey.beside_example {
             notes.push(format!(
-                "{} images stand beside the image of their sample, such as {example}, and were left out",
+                "{} {examples} stand beside the {example} of their sample, such as {first}, and were left out",
                 survey.beside
             ));
         }
         let plan = Plan {
             name: source_name(name),
+            media: survey.media,
             classes: classes.names.clone(),
             has_splits: by_shard,
             total: Some(survey.images + survey.orphans),
             notes,
+            filter,
             ..Plan::default()
         };
         let shared = survey.shared;
@@ -72,6 +82,9 @@ impl WebDataset {
         let label = sample.label();
         let payload = match (sample.image, &label) {
             (Some(payload), _) => payload,
+            (None, Some(_)) if self.plan.media == Media::Sound => {
+                Payload::Refused("there is a label but no sound".to_owned())
+            }
             (None, Some(_)) => Payload::Refused("there is a label but no image".to_owned()),
             (None, None) => return Ok(()),
         };
@@ -90,6 +103,9 @@ impl Source for WebDataset {
             let split = if self.by_shard { split_of(shard) } else { None };
             let mut sample = Sample::default();
             each_entry(shard, &mut |mut entry| {
+                if !self.plan.filter.includes(&entry.path) {
+                    return Ok(());
+                }
                 let (first, _) = cut_at_first(&entry.path);
                 let (own, ending) = cut_at_last(&entry.path);
                 let key = if self.shared.contains(first) { own } else { first };
@@ -97,13 +113,14 @@ impl Source for WebDataset {
                     let next = Sample { key: key.to_owned(), ..Sample::default() };
                     self.send(std::mem::replace(&mut sample, next), shard, split, sink)?;
                 }
-                if is_image_name(&entry.path) {
+                if Media::of(&entry.path) == Some(self.plan.media) {
                     // Next to `0001.jpg` there may be `0001.mask.png`: the image of the sample is called by its key alone.
                     if sample.image.is_none() || (own == key && sample.own != key) {
                         own.clone_into(&mut sample.own);
                         sample.image = Some(entry.payload(&self.limits));
                     }
-                } else if let Some(label) = read_label(ending, entry.reader) {
+                } else if let Some(Ok(Some(label))) = read_label(ending, entry.reader) {
+                    // The survey has counted the labels that cannot be read.
                     sample.labels.insert(own.to_owned(), label);
                 }
                 Ok::<(), Halt>(())
@@ -137,9 +154,10 @@ fn label_of<'a>(key: &str, own: &str, get: impl Fn(&str) -> Option<&'a Label>) -
     get(key).or_else(|| get(own))
 }
 
-/// What a first pass over the shards finds.
+/// What a first pass over the shards finds, if their samples are of one kind.
 #[derive(Default)]
 pub(crate) struct Survey {
+    media: Media,
     key: String,
     /// The files with that key, by their names up to the last dot.
     here: BTreeMap<String, Here>,
@@ -157,6 +175,8 @@ pub(crate) struct Survey {
     /// Images that are not the image of their sample, and the first of them.
     beside: u64,
     beside_example: Option<String>,
+    /// Files whose names are not UTF-8.
+    escaped: u64,
     labels: LabelSurvey,
 }
 
@@ -169,18 +189,27 @@ struct Here {
 }
 
 impl Survey {
-    /// Takes note of one file; reads it only when it may hold a label.
-    pub(crate) fn add(&mut self, path: &str, reader: &mut dyn Read) {
+    /// Begins a survey of samples with an image, or with sound.
+    pub(crate) fn of(media: Media) -> Survey {
+        Survey { media, ..Survey::default() }
+    }
+
+    /// Takes note of one file, with its label if it is a file of one.
+    pub(crate) fn add(&mut self, path: &str, label: Option<Found>) {
+        self.escaped += u64::from(is_escaped(path));
         let (key, _) = cut_at_first(path);
         if key != self.key {
             self.end_sample();
             key.clone_into(&mut self.key);
         }
-        let (own, ending) = cut_at_last(path);
-        if is_image_name(path) {
-            self.here.entry(own.to_owned()).or_default().images.push(path.to_owned());
-        } else if let Some(label) = read_label(ending, reader) {
-            self.here.entry(own.to_owned()).or_default().label = Some(label);
+        let (own, _) = cut_at_last(path);
+        match label {
+            _ if Media::of(path) == Some(self.media) => {
+                self.here.entry(own.to_owned()).or_default().images.push(path.to_owned());
+            }
+            Some(Ok(Some(label))) => self.here.entry(own.to_owned()).or_default().label = Some(label),
+            Some(found) => self.labels.add_found(found, || path.to_owned()),
+            None => {}
         }
     }
 
@@ -190,7 +219,17 @@ impl Survey {
         self.key.clear();
     }
 
-    /// Whether images come with labels in files next to them.
+    /// What to say about labels that cannot be read.
+    pub(crate) fn note(&self) -> Option<String> {
+        self.labels.note()
+    }
+
+    /// The kind of its samples.
+    pub(crate) fn media(&self) -> Media {
+        self.media
+    }
+
+    /// Whether its samples come with labels in files next to them.
     pub(crate) fn is_webdataset(&self) -> bool {
         self.labelled > 0
     }
@@ -256,24 +295,55 @@ fn cut(path: &str, dot: Option<usize>) -> (&str, &str) {
     dot.map_or((path, ""), |dot| (&path[..dot], &path[dot + 1..]))
 }
 
+/// The label in the file of an archive.
+pub(crate) fn label_in(path: &str, reader: &mut dyn Read) -> Option<Found> {
+    read_label(cut_at_last(path).1, reader)
+}
+
 /// The label in a `.cls` or `.json` file; other files have none.
-fn read_label(ending: &str, reader: &mut dyn Read) -> Option<Label> {
+fn read_label(ending: &str, reader: &mut dyn Read) -> Option<Found> {
     let json = ending.eq_ignore_ascii_case("json");
     if !json && !ending.eq_ignore_ascii_case("cls") {
         return None;
     }
-    let mut text = String::new();
-    // What cannot be read as text is not a label; a broken archive shows itself at the next file.
-    reader.take(MAX_TEXT).read_to_string(&mut text).ok()?;
+    let mut bytes = Vec::new();
+    // A broken archive shows itself at the next file.
+    reader.take(MAX_TEXT).read_to_end(&mut bytes).ok()?;
     if !json {
-        return Label::text(&text);
+        return Some(Label::bytes(&bytes));
     }
-    let value: serde_json::Value = serde_json::from_str(&text).ok()?;
+    if bytes.len() as u64 == MAX_TEXT {
+        return Some(Err(format!("it has {MAX_TEXT} bytes or more")));
+    }
+    let value: serde_json::Value = match serde_json::from_slice(&bytes) {
+        Ok(value) => value,
+        Err(error) => return Some(Err(format!("it is not valid JSON: {error}"))),
+    };
     let field = ["label", "class", "cls", "target"].iter().find_map(|name| value.get(name))?;
+    Some(of_json(field))
+}
+
+/// The label in a field of JSON.
+fn of_json(field: &serde_json::Value) -> Found {
+    use serde_json::Value;
+    let number =
+        |value: &Value| value.as_f64().or_else(|| value.as_bool().map(|yes| f64::from(u8::from(yes))));
     match field {
-        serde_json::Value::String(text) => Label::text(text),
-        serde_json::Value::Number(number) => number.as_i64().and_then(Label::number),
-        _ => None,
+        Value::Null => Ok(None),
+        Value::String(text) => Label::text(text),
+        Value::Bool(yes) => Label::number(i128::from(*yes)),
+        Value::Number(number) => match number.as_i128() {
+            Some(number) => Label::number(number),
+            None => Label::real(number.as_f64().unwrap_or(f64::INFINITY)),
+        },
+        Value::Array(values) => match values.as_slice() {
+            [Value::String(text)] => Label::text(text),
+            values => match values.iter().map(number).collect::<Option<Vec<f64>>>() {
+                Some(values) => Label::list(&values),
+                None => Err("its values are not numbers".to_owned()),
+            },
+        },
+        Value::Object(_) => Err("it is an object, not a number or a name".to_owned()),
     }
 }
 
@@ -292,14 +362,28 @@ mod tests {
     #[test]
     fn labels_are_numbers_or_names_in_either_kind_of_file() {
         let read = |ending: &str, text: &str| read_label(ending, &mut text.as_bytes());
-        assert_eq!(read("cls", "7\n"), Some(Label::Number(7)));
-        assert_eq!(read("cls", "cat"), Some(Label::Name("cat".to_owned())));
-        assert_eq!(read("json", r#"{"label": 3}"#), Some(Label::Number(3)));
-        assert_eq!(read("json", r#"{"class": "dog", "x": [1]}"#), Some(Label::Name("dog".to_owned())));
-        for (ending, text) in
-            [("cls", ""), ("cls", "4000000000"), ("json", "{"), ("json", "[]"), ("txt", "1")]
-        {
+        let (number, name) =
+            (|n| Some(Ok(Some(Label::Number(n)))), |name: &str| Some(Ok(Some(Label::Name(name.to_owned())))));
+        assert_eq!(read("cls", "7\n"), number(7));
+        assert_eq!(read("cls", "cat"), name("cat"));
+        for text in ["3", "3.0", "[3]", "[0, 0, 0, 1]", "[false, false, false, true]"] {
+            assert_eq!(read("json", &format!(r#"{{"label": {text}}}"#)), number(3), "{text}");
+        }
+        assert_eq!(read("json", r#"{"class": "dog", "x": [1]}"#), name("dog"));
+        assert_eq!(read("json", r#"{"cls": ["dog"]}"#), name("dog"));
+        for (ending, text) in [("cls", ""), ("cls", "-1"), ("json", r#"{"label": null}"#)] {
+            assert_eq!(read(ending, text), Some(Ok(None)), "{ending} {text}");
+        }
+        for (ending, text) in [("json", "[]"), ("json", r#"{"caption": "a dog"}"#), ("txt", "1")] {
             assert_eq!(read(ending, text), None, "{ending} {text}");
+        }
+        for (ending, text) in [
+            ("cls", "4000000000"),
+            ("json", "{"),
+            ("json", r#"{"label": {}}"#),
+            ("json", r#"{"label": 0.5}"#),
+        ] {
+            assert!(read(ending, text).unwrap().is_err(), "{ending} {text}");
         }
     }
 }

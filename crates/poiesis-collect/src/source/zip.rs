@@ -8,16 +8,20 @@ use zip::ZipArchive;
 
 use super::archive::read_entry;
 use super::contents::Contents;
+use super::encoding::CodePage;
 use super::folder::placed;
 use super::names::{Rules, is_hidden};
 use super::{FETCH, Halt, Payload, Plan, Sink, Source, source_name};
 use crate::error::{Error, Result};
 use crate::options::{Limits, Options};
+use crate::regular;
 
 pub(crate) struct Zip {
     path: PathBuf,
     archive: ZipArchive<BufReader<File>>,
     rules: Rules,
+    /// Of the names that are not UTF-8.
+    page: CodePage,
     limits: Limits,
     plan: Plan,
 }
@@ -25,15 +29,18 @@ pub(crate) struct Zip {
 impl Zip {
     /// Reads the directory of the archive.
     pub(crate) fn open(path: &Path, options: &Options) -> Result<Zip> {
-        let file = File::open(path).map_err(|e| Error::read(path, e))?;
+        let file = regular::open(path).map_err(|e| Error::read(path, e))?;
         let archive =
             ZipArchive::new(BufReader::new(file)).map_err(|e| Error::damaged(path, e.to_string(), FETCH))?;
+        let page = CodePage::of(archive.file_names_raw());
         let mut contents = Contents::new(options);
-        let mut backslashes = 0_u64;
-        for name in archive.file_names_raw().map(path_of) {
+        let (mut backslashes, mut decoded) = (0_u64, 0_u64);
+        for raw in archive.file_names_raw() {
+            let name = path_of(raw, page);
             if !is_hidden(&name.path) && !name.path.ends_with('/') {
                 contents.add(&name.path);
                 backslashes += u64::from(name.backslashes);
+                decoded += u64::from(str::from_utf8(raw).is_err());
             }
         }
         let Some(media) = contents.media() else {
@@ -45,7 +52,11 @@ impl Zip {
                 "{backslashes} names in the archive have \\ between folders, which was read as /"
             ));
         }
-        Ok(Zip { path: path.to_owned(), archive, rules, limits: options.limits, plan })
+        plan.notes.extend(page.note(decoded));
+        if archive.has_duplicate_names() {
+            plan.notes.push("the archive names some files twice, of which the last are read".to_owned());
+        }
+        Ok(Zip { path: path.to_owned(), archive, rules, page, limits: options.limits, plan })
     }
 }
 
@@ -58,7 +69,7 @@ impl Source for Zip {
         for index in 0..self.archive.len() {
             let raw = self.archive.by_index_raw(index);
             let raw = raw.map_err(|e| Error::damaged(&self.path, e.to_string(), FETCH))?;
-            let name = path_of(raw.name_raw()).path;
+            let name = path_of(raw.name_raw(), self.page).path;
             let folder = raw.is_dir() || name.ends_with('/');
             drop(raw);
             if folder || is_hidden(&name) || !self.plan.takes(&name) {
@@ -82,7 +93,7 @@ struct EntryName {
 }
 
 /// Some programs write `\` between folders, against the format.
-fn path_of(name: &[u8]) -> EntryName {
-    let name = String::from_utf8_lossy(name);
+fn path_of(name: &[u8], page: CodePage) -> EntryName {
+    let name = page.decode(name);
     EntryName { path: name.replace('\\', "/"), backslashes: name.contains('\\') }
 }

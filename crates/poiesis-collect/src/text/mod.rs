@@ -10,18 +10,18 @@ use std::path::Path;
 use std::sync::mpsc::{Receiver, SyncSender};
 
 use crate::bpe::{Bpe, whole_pieces};
-use crate::card::{Card, Kind, TextCard};
+use crate::card::{Kind, TextCard};
 use crate::error::{Error, Result};
 use crate::options::{Options, VocabularyKind};
-use crate::pack::About;
+use crate::pack::{About, Collected};
 use crate::progress::Progress;
 use crate::source::{Item, Source, each_batch};
-use crate::split::Split;
+use crate::split::{Moved, Split};
 use crate::stream::StreamLayout;
 use crate::stream_pack::StreamPacker;
 use crate::vocabulary::Vocabulary;
 use learn::owned_pieces;
-use read::{Changes, Pass, Place, Reading, read_item};
+use read::{Changes, Pass, Place, Reading, TEXT_FIELD, read_item};
 use survey::{Division, Survey};
 
 /// Up to this many distinct characters, characters are the vocabulary unless another is asked for.
@@ -39,8 +39,10 @@ pub(crate) fn collect_text(
     source: &mut dyn Source,
     folder: &Path,
     options: &Options,
+    // The survey knows the splits before anything is written.
+    _moved: Option<Moved>,
     report: &(dyn Fn(Progress) + Sync),
-) -> Result<(Card, Progress)> {
+) -> Result<Collected> {
     let collector = Collector { path, options, report };
     let mut survey = Survey::new(source.plan(), options);
     let mut changes = Changes::default();
@@ -49,12 +51,12 @@ pub(crate) fn collect_text(
     if survey.splits.is_empty() {
         return Err(match survey.skipped.count {
             0 => Error::malformed(path, "it holds no text that is not empty"),
-            _ => source.plan().nothing_usable(path, Kind::Text, survey.skipped),
+            _ => changes.instead(source.plan().nothing_usable(path, Kind::Text, survey.skipped)),
         });
     }
     let mut notes = source.plan().notes.clone();
-    let division = survey.division(options, &mut notes);
-    notes.extend(change_notes(changes, &survey));
+    let division = survey.division(options);
+    notes.extend(change_notes(&changes, &survey));
     let vocabulary = collector.vocabulary(source, &survey, &division, &mut notes)?;
     let labelled = !source.plan().classes.is_empty();
     let layout = StreamLayout { kind: Kind::Text, channels: 1, width: vocabulary.token_bytes(), labelled };
@@ -67,7 +69,8 @@ pub(crate) fn collect_text(
     let about = About { skipped, notes, ..About::new(path, source.plan(), options) };
     let packer = writer.packer;
     let text = TextCard { vocabulary: vocabulary.clone(), lines: options.lines };
-    Ok((packer.finish(about, division.split_by, Some(text), None)?, progress))
+    let card = packer.finish(about, division.split_by, Some(text), None)?;
+    Ok(Collected::Done(Box::new(card), progress))
 }
 
 /// What all passes over a source share.
@@ -80,7 +83,11 @@ struct Collector<'a> {
 impl Collector<'_> {
     /// Runs one pass over all texts.
     fn pass(&self, source: &mut dyn Source, pass: &mut dyn Counted, changes: &mut Changes) -> Result<()> {
-        let reading = Reading { lines: self.options.lines, longest_record: self.options.limits.file_bytes };
+        let reading = Reading {
+            lines: self.options.lines,
+            longest_record: self.options.limits.file_bytes,
+            field: self.options.text_field.as_deref().unwrap_or(TEXT_FIELD),
+        };
         each_batch(source, |batches: &Receiver<Vec<Item>>| {
             for item in batches.iter().flatten() {
                 let mut reported = Reported { pass: &mut *pass, report: self.report, read: 0 };
@@ -191,8 +198,8 @@ impl Pass for Reported<'_> {
     }
 }
 
-fn change_notes(changes: Changes, survey: &Survey) -> Vec<String> {
-    let Changes { marks, line_ends } = changes;
+fn change_notes(changes: &Changes, survey: &Survey) -> Vec<String> {
+    let Changes { marks, line_ends, .. } = *changes;
     let mut notes = Vec::new();
     if marks > 0 {
         notes.push(format!("{marks} byte order marks were removed"));

@@ -3,9 +3,12 @@
 //! the piece that is being read.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
+use std::fmt;
 use std::io::{BufRead, Read};
 
-use serde::Deserialize;
+use serde::de::{DeserializeSeed, Error as _, IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
 use crate::error::{Error, Result};
 use crate::source::Item;
@@ -36,22 +39,29 @@ pub(crate) trait Pass {
     fn end(&mut self, fault: Option<(String, String)>) -> Result<()>;
 }
 
-/// What was changed in texts that are used.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// What was changed in texts that are used, and where else text was seen.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Changes {
     /// Byte order marks that were removed.
     pub(crate) marks: u64,
     /// Line ends CRLF that were made LF.
     pub(crate) line_ends: u64,
+    /// The fields that hold text in all records without the wanted one; `None` where no record lacks it.
+    pub(crate) fields: Option<BTreeSet<String>>,
 }
+
+/// The field of a record that holds its text, unless another is named.
+pub(crate) const TEXT_FIELD: &str = "text";
 
 /// How texts are read.
 #[derive(Clone, Copy)]
-pub(crate) struct Reading {
+pub(crate) struct Reading<'a> {
     /// Whether each line is a document.
     pub(crate) lines: bool,
     /// Longest record of a `.jsonl` file, in bytes.
     pub(crate) longest_record: u64,
+    /// The field of a record that holds its text.
+    pub(crate) field: &'a str,
 }
 
 /// Why a text ended early.
@@ -69,16 +79,49 @@ impl From<Error> for Fault {
 }
 
 impl Changes {
-    fn add(&mut self, other: Changes) {
+    fn add(&mut self, other: &Changes) {
         self.marks += other.marks;
         self.line_ends += other.line_ends;
+    }
+
+    /// Takes note of the fields with text of a record that lacks the wanted one.
+    fn lacking(&mut self, line: &[u8]) {
+        let record: serde_json::Map<String, serde_json::Value> =
+            serde_json::from_slice(line).unwrap_or_default();
+        let texts = record.into_iter().filter(|(_, value)| value.is_string()).map(|(name, _)| name);
+        let texts: BTreeSet<String> = texts.collect();
+        self.fields = Some(match self.fields.take() {
+            Some(known) => known.intersection(&texts).cloned().collect(),
+            None => texts,
+        });
+    }
+
+    /// The error where no text can be used: if all records have text in another field, and in one only, it names that.
+    pub(crate) fn instead(&self, error: Error) -> Error {
+        let Some(field) = self.fields.as_ref().filter(|fields| fields.len() == 1).and_then(BTreeSet::first)
+        else {
+            return error;
+        };
+        match error {
+            Error::NothingUsable { path, example, count, name, reason, option: None } => {
+                let reason = format!("{reason}; the only text in all of them is `{field}`");
+                let option = Some("text_field".to_owned());
+                Error::NothingUsable { path, example, count, name, reason, option }
+            }
+            Error::Malformed { path, reason, option: None, .. } => {
+                let reason = format!("{reason}; its only text is `{field}`");
+                let remedy = format!("name {field} as the `text_field`");
+                Error::Malformed { path, reason, remedy, option: Some("text_field".to_owned()) }
+            }
+            other => other,
+        }
     }
 }
 
 /// Reads one file of a source. `changes` grows by what was changed in texts that can be used.
 pub(crate) fn read_item(
     item: Item,
-    reading: Reading,
+    reading: Reading<'_>,
     changes: &mut Changes,
     pass: &mut dyn Pass,
 ) -> Result<()> {
@@ -102,7 +145,7 @@ pub(crate) fn read_item(
     let read = read_text(&mut reader, &mut here, &mut |text| documents.text(text));
     match read.and_then(|()| Ok(documents.finish()?)) {
         Ok(()) => {
-            changes.add(here);
+            changes.add(&here);
             pass.end(None)
         }
         Err(Fault::Text(reason)) => pass.end(Some((name, reason))),
@@ -235,18 +278,56 @@ fn plain_line_ends<'a>(text: &'a str, changes: &mut Changes) -> Cow<'a, str> {
     if crlfs == 0 { Cow::Borrowed(text) } else { Cow::Owned(text.replace("\r\n", "\n")) }
 }
 
-/// A record; other fields are passed over.
+/// Reads the text of a record; other fields are passed over.
+struct TextOf<'a>(&'a str);
+
+/// A text that is borrowed where it has no escapes.
 #[derive(Deserialize)]
-struct Record<'a> {
-    #[serde(borrow)]
-    text: Cow<'a, str>,
+struct Borrowed<'a>(#[serde(borrow)] Cow<'a, str>);
+
+impl<'de> DeserializeSeed<'de> for TextOf<'_> {
+    type Value = Option<Cow<'de, str>>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for TextOf<'_> {
+    type Value = Option<Cow<'de, str>>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a record")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut record: A) -> Result<Self::Value, A::Error> {
+        let mut text = None;
+        while let Some(Borrowed(name)) = record.next_key()? {
+            if name != self.0 {
+                record.next_value::<IgnoredAny>()?;
+            } else if text.is_none() {
+                text = Some(record.next_value::<Borrowed>()?.0);
+            } else {
+                return Err(A::Error::custom(format!("duplicate field `{}`", self.0)));
+            }
+        }
+        Ok(text)
+    }
+}
+
+/// The text of a record, or why there is none. `None` where the field is missing.
+fn text_of<'a>(line: &'a [u8], field: &str) -> Result<Option<Cow<'a, str>>, serde_json::Error> {
+    let mut deserializer = serde_json::Deserializer::from_slice(line);
+    let text = TextOf(field).deserialize(&mut deserializer)?;
+    deserializer.end()?;
+    Ok(text)
 }
 
 fn read_records(
     name: &str,
     place: Place,
     reader: &mut dyn BufRead,
-    reading: Reading,
+    reading: Reading<'_>,
     changes: &mut Changes,
     pass: &mut dyn Pass,
 ) -> Result<()> {
@@ -288,20 +369,25 @@ fn read_records(
 /// Reads one record; returns why it cannot be used.
 fn read_record(
     line: &[u8],
-    reading: Reading,
+    reading: Reading<'_>,
     changes: &mut Changes,
     pass: &mut dyn Pass,
 ) -> Result<Option<String>> {
     if let Err(error) = std::str::from_utf8(line) {
         return Ok(Some(format!("byte {} of the line is not UTF-8", error.valid_up_to())));
     }
-    let record: Record = match serde_json::from_slice(line) {
-        Ok(record) => record,
-        Err(error) => return Ok(Some(format!("it is not a record with a `text`: {error}"))),
+    let field = reading.field;
+    let record = match text_of(line, field) {
+        Ok(Some(text)) => text,
+        Ok(None) => {
+            changes.lacking(line);
+            return Ok(Some(format!("it is not a record with a `{field}`: missing field `{field}`")));
+        }
+        Err(error) => return Ok(Some(format!("it is not a record with a `{field}`: {error}"))),
     };
     let mut documents = Documents { lines: reading.lines, begun: false, pass };
-    let text = record.text.strip_prefix('\u{feff}').unwrap_or(&record.text);
-    changes.marks += u64::from(text.len() < record.text.len());
+    let text = record.strip_prefix('\u{feff}').unwrap_or(&record);
+    changes.marks += u64::from(text.len() < record.len());
     documents.text(&plain_line_ends(text, changes))?;
     documents.finish()?;
     Ok(None)
@@ -357,7 +443,7 @@ mod tests {
         for step in 1..20 {
             let (text, changes) = read(bytes, step);
             assert_eq!(text.unwrap(), "é\n\r\n€ \u{feff}🦀\r", "steps of {step}");
-            assert_eq!(changes, Changes { marks: 1, line_ends: 2 });
+            assert_eq!(changes, Changes { marks: 1, line_ends: 2, fields: None });
         }
         assert_eq!(read(b"", 1).0.unwrap(), "");
         assert_eq!(read(MARK, 2).0.unwrap(), "");

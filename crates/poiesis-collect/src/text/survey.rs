@@ -1,6 +1,8 @@
 //! The first pass over a source of text: which texts can be used, which characters occur, and how the documents are divided
 //! into splits.
 
+use std::cmp::Ordering;
+
 use super::Counted;
 use super::read::{Pass, Place};
 use crate::card::{Skipped, SplitBy};
@@ -8,7 +10,7 @@ use crate::error::Result;
 use crate::options::Options;
 use crate::progress::Progress;
 use crate::source::Plan;
-use crate::split::Split;
+use crate::split::{Order, Split};
 
 /// Which characters have occurred. Those of a text that cannot be used are removed again.
 pub(super) struct Characters {
@@ -67,6 +69,9 @@ pub(super) struct Survey {
     before: (usize, u64, u64),
     pub(super) skipped: Skipped,
     bytes: u64,
+    /// The ends of all documents, and of those of the text that is being read.
+    ends: Ends,
+    ends_here: Ends,
 }
 
 impl Survey {
@@ -84,11 +89,23 @@ impl Survey {
             before: (0, 0, 0),
             skipped: Skipped::default(),
             bytes: 0,
+            ends: Ends::default(),
+            ends_here: Ends::default(),
+        }
+    }
+
+    /// Moves the documents to an empty split that are nearest to it, unless all are equal.
+    fn give(&mut self, to: Split) {
+        if let (Some((first, low)), Some((last, high))) = (&self.ends.first, &self.ends.last)
+            && first != last
+        {
+            let moved = if to == Split::Validation { low } else { high };
+            moved.iter().for_each(|&document| self.splits[document] = to);
         }
     }
 
     /// How the documents are divided into splits.
-    pub(super) fn division(&mut self, options: &Options, notes: &mut Vec<String>) -> Division {
+    pub(super) fn division(&mut self, options: &Options) -> Division {
         if self.has_splits {
             return Division { split_by: SplitBy::Source, cut: None };
         }
@@ -99,11 +116,42 @@ impl Survey {
             let cut = if cut == 0 { self.length } else { cut };
             return Division { split_by: SplitBy::Position, cut: Some(cut) };
         }
+        if options.holdout > 0.0 && !self.splits.contains(&Split::Validation) {
+            self.give(Split::Validation);
+        }
+        if !self.splits.contains(&Split::Train) {
+            self.give(Split::Train);
+        }
         if !self.splits.contains(&Split::Train) {
             self.splits.fill(Split::Train);
-            notes.push("too few different documents to hold any out for validation".to_owned());
         }
         Division { split_by: SplitBy::Content, cut: None }
+    }
+}
+
+/// The documents that come first and last in the order in which they are held out: equal documents are one.
+#[derive(Default)]
+struct Ends {
+    first: Option<(Order, Vec<usize>)>,
+    last: Option<(Order, Vec<usize>)>,
+}
+
+impl Ends {
+    fn add(&mut self, order: Order, documents: &[usize]) {
+        for (end, wanted) in [(&mut self.first, Ordering::Less), (&mut self.last, Ordering::Greater)] {
+            match end {
+                Some((known, list)) if *known == order => list.extend(documents),
+                Some((known, _)) if order.cmp(known) != wanted => {}
+                end => *end = Some((order, documents.to_vec())),
+            }
+        }
+    }
+
+    fn append(&mut self, other: Ends) {
+        let one = matches!((&other.first, &other.last), (Some(first), Some(last)) if first.0 == last.0);
+        for (order, documents) in other.first.into_iter().chain(other.last.filter(|_| !one)) {
+            self.add(order, &documents);
+        }
     }
 }
 
@@ -132,10 +180,12 @@ impl Pass for Survey {
     fn end_document(&mut self) -> Result<()> {
         let hash = *self.hasher.finalize().as_bytes();
         self.hasher.reset();
-        self.splits.push(match self.has_splits {
-            true => self.place.split.unwrap_or(Split::Train),
-            false => Split::by_content(&hash, self.holdout),
-        });
+        if self.has_splits {
+            self.splits.push(self.place.split.unwrap_or(Split::Train));
+        } else {
+            self.ends_here.add(Order::of(&hash), &[self.splits.len()]);
+            self.splits.push(Split::by_content(&hash, self.holdout));
+        }
         Ok(())
     }
 
@@ -145,8 +195,10 @@ impl Pass for Survey {
 
     fn end(&mut self, fault: Option<(String, String)>) -> Result<()> {
         self.usable.push(fault.is_none());
+        let ends = std::mem::take(&mut self.ends_here);
         let Some((name, reason)) = fault else {
             self.characters.keep();
+            self.ends.append(ends);
             return Ok(());
         };
         self.skipped.push(name, reason);

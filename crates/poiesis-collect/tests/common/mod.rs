@@ -172,7 +172,8 @@ pub(crate) fn plain_table(images: &[Vec<u8>], codec: Compression) -> Vec<u8> {
     })
 }
 
-fn parquet(
+/// A parquet table whose columns are written by `write`.
+pub(crate) fn parquet(
     schema: &str,
     features: Option<&str>,
     codec: Compression,
@@ -193,7 +194,7 @@ fn parquet(
 }
 
 /// Writes the next column of a table; `levels` say where a value is missing.
-fn column<T: DataType>(
+pub(crate) fn column<T: DataType>(
     group: &mut SerializedRowGroupWriter<'_, &mut Vec<u8>>,
     values: &[T::T],
     levels: Option<&[i16]>,
@@ -261,9 +262,9 @@ pub(crate) fn flac(rate: u32, channels: u8, bits: u8, samples: &[i32]) -> Vec<u8
     file
 }
 
-/// The checksums of FLAC: no reflection, nothing added.
-fn crc(bytes: &[u8], bits: u32, polynomial: u32) -> u32 {
-    let (top, mask) = (1 << (bits - 1), (1_u64 << bits) as u32 - 1);
+/// The checksums of FLAC and Ogg: no reflection, nothing added.
+pub(crate) fn crc(bytes: &[u8], bits: u32, polynomial: u32) -> u32 {
+    let (top, mask) = (1 << (bits - 1), ((1_u64 << bits) - 1) as u32);
     bytes.iter().fold(0, |crc, &byte| {
         (0..8).fold(crc ^ u32::from(byte) << (bits - 8), |crc, _| {
             (if crc & top != 0 { crc << 1 ^ polynomial } else { crc << 1 }) & mask

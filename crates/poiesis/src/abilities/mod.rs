@@ -1,5 +1,6 @@
 //! What a trained model can do. Verbs ask for abilities, never for a model by name.
 
+mod classifier;
 mod params;
 mod sampler;
 
@@ -8,6 +9,7 @@ use std::ops::Range;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
+pub use classifier::Classifier;
 pub use params::SamplingParams;
 pub use sampler::{Draws, OnStep, Sampler};
 
@@ -27,6 +29,8 @@ pub struct Abilities<'a> {
     pub autoregressive: Option<&'a dyn Autoregressive>,
     /// It gives the likelihood of examples.
     pub likelihood: Option<Likelihood<'a>>,
+    /// It classifies images.
+    pub classifier: Option<&'a dyn Classifier>,
 }
 
 impl<'a> Abilities<'a> {
@@ -58,6 +62,7 @@ impl<'a> Abilities<'a> {
             (Ability::Likelihood, self.likelihood.is_some()),
             (Ability::Compress, self.autoregressive.is_some()),
             (Ability::Complete, self.autoregressive.is_some()),
+            (Ability::Classify, self.classifier.is_some()),
         ];
         has.into_iter().filter(|(_, has)| *has).map(|(ability, _)| ability).collect()
     }
@@ -79,6 +84,8 @@ pub enum Ability {
     Compress,
     /// Fills in missing parts of an example, or continues it.
     Complete,
+    /// Gives the classes of examples.
+    Classify,
 }
 
 impl Ability {
@@ -91,6 +98,7 @@ impl Ability {
             Ability::Likelihood => "likelihood",
             Ability::Compress => "compress",
             Ability::Complete => "complete",
+            Ability::Classify => "classify",
         }
     }
 }
@@ -156,6 +164,10 @@ pub fn draw_latent(parts: &[LatentPart], generator: &mut rng::Generator, count: 
     let mut draw = |part: &LatentPart, count: usize| match part.prior {
         Prior::Normal => rng::normal(generator, part.size * count),
         Prior::Uniform => rng::uniform(generator, part.size * count).iter().map(|u| 2.0 * u - 1.0).collect(),
+        Prior::Categorical => {
+            let one_hot = |chosen: u64| (0..part.size as u64).map(move |i| f32::from(i == chosen));
+            (0..count).flat_map(|_| one_hot(rng::below(generator, part.size as u64))).collect()
+        }
     };
     match parts {
         [only] => draw(only, count),
@@ -176,7 +188,7 @@ pub struct LatentPart {
     pub prior: Prior,
 }
 
-/// The distribution that latents are drawn from, each value independently.
+/// The distribution that a part of a latent is drawn from; values are independent but for those of a categorical part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Prior {
@@ -184,6 +196,9 @@ pub enum Prior {
     Normal,
     /// Uniform on [-1, 1].
     Uniform,
+    /// One of the part's values is 1 and the others are 0, each with the same probability. No setting has this value.
+    #[serde(skip_deserializing)]
+    Categorical,
 }
 
 /// Turns examples into latents.

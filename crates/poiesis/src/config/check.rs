@@ -90,6 +90,26 @@ impl Faults {
         self.within(keys, 1..=LARGEST);
     }
 
+    /// The same for each size in a list.
+    ///
+    /// # Panics
+    ///
+    /// When the section has no list of whole numbers of that name.
+    pub fn positive_each(&mut self, keys: &[&str]) {
+        for key in keys {
+            let sizes = self.values.get(*key).and_then(toml::Value::as_array);
+            let Some(sizes) = sizes else { panic!("no list is called `{}{key}`", self.section) };
+            let is_size =
+                |size: &toml::Value| size.as_integer().is_some_and(|size| (1..=LARGEST).contains(&size));
+            let wrong = sizes.iter().find(|size| !is_size(size)).map(ToString::to_string);
+            let too_many = (sizes.len() as i64 > DEEPEST).then(|| format!("{} sizes", sizes.len()));
+            if let Some(value) = wrong.or(too_many) {
+                let remedy = format!("give up to {DEEPEST} sizes from 1 to {LARGEST}");
+                self.add(key, value, "it is a list of layer sizes", &remedy);
+            }
+        }
+    }
+
     /// The range of numbers of layers, of which there is at least one.
     pub fn depths(&mut self, keys: &[&str]) {
         self.within(keys, 1..=DEEPEST);

@@ -206,12 +206,16 @@ fn same_type(default: &toml::Value, value: toml::Value) -> Option<toml::Value> {
         (String(_), value @ String(_)) => Some(value),
         (String(_), value @ (Integer(_) | Float(_))) => Some(String(value.to_string())),
         (Boolean(_), value @ Boolean(_)) => Some(value),
-        (Array(default), Array(value)) if default.len() == value.len() => default
-            .iter()
-            .zip(value)
-            .map(|(default, value)| same_type(default, value))
-            .collect::<Option<_>>()
-            .map(Array),
+        // A list of sizes may have any length, as its settings check.
+        (Array(default), Array(value))
+            if default.len() == value.len() || default.iter().all(toml::Value::is_integer) =>
+        {
+            let place = |at: usize| default.get(at).or(default.last());
+            let each = value.into_iter().enumerate();
+            each.map(|(at, value)| place(at).map_or(Some(value.clone()), |default| same_type(default, value)))
+                .collect::<Option<_>>()
+                .map(Array)
+        }
         _ => None,
     }
 }

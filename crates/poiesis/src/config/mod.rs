@@ -17,6 +17,7 @@ mod check;
 mod layers;
 mod sections;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 pub use check::{Faults, Settings, check};
@@ -70,6 +71,11 @@ impl RunConfig {
         toml::Value::Table(self.section.clone()).try_into().map_err(|error| wrong_type(&self.model, &error))
     }
 
+    /// The model's own settings, as they are.
+    pub(crate) fn own_section(&self) -> &toml::Table {
+        &self.section
+    }
+
     /// The configuration as TOML, every key written out.
     pub fn to_toml(&self) -> String {
         self.to_table().to_string()
@@ -85,6 +91,46 @@ impl RunConfig {
         let layer = Layer::parse("the run", text)?;
         let name = layer.values.get("model").and_then(toml::Value::as_str).unwrap_or_default();
         Ok(resolve(&defaults(name)?, &[layer])?.config)
+    }
+
+    /// The dotted keys of all whole numbers.
+    pub fn whole_numbers(&self) -> Vec<String> {
+        let mut keys = Vec::new();
+        for (section, values) in self.to_table() {
+            match values {
+                toml::Value::Table(values) => {
+                    let numbers = values.into_iter().filter(|(_, value)| value.is_integer());
+                    keys.extend(numbers.map(|(key, _)| format!("{section}.{key}")));
+                }
+                toml::Value::Integer(_) => keys.push(section),
+                _ => {}
+            }
+        }
+        keys
+    }
+
+    /// For each whole number of the sections `[train]` and that of the model that is not the default: its key, its value, and the
+    /// configuration with the default instead.
+    pub(crate) fn with_each_default(&self, defaults: &Defaults) -> Vec<(String, String, RunConfig)> {
+        let (own, default) = (self.to_table(), RunConfig::of(defaults).to_table());
+        let mut changed = Vec::new();
+        for section in ["train", &self.model] {
+            let sections = [&own, &default].map(|table| table.get(section).and_then(toml::Value::as_table));
+            let [Some(own_values), Some(default_values)] = sections else { continue };
+            for (key, value) in own_values.iter().filter(|(_, value)| value.is_integer()) {
+                let Some(default) = default_values.get(key).filter(|default| *default != value) else {
+                    continue;
+                };
+                let mut table = own.clone();
+                if let Some(values) = table.get_mut(section).and_then(toml::Value::as_table_mut) {
+                    values.insert(key.clone(), default.clone());
+                }
+                if let Ok(config) = RunConfig::from_table(table) {
+                    changed.push((format!("{section}.{key}"), value.to_string(), config));
+                }
+            }
+        }
+        changed
     }
 
     fn of(defaults: &Defaults) -> RunConfig {
@@ -119,9 +165,9 @@ impl RunConfig {
         Ok(RunConfig {
             seed: take(&mut table, "seed")?,
             device: take(&mut table, "device")?,
-            data: take(&mut table, "data")?,
-            train: take(&mut table, "train")?,
-            optimizer: take(&mut table, "optimizer")?,
+            data: take_section(&mut table, "data")?,
+            train: take_section(&mut table, "train")?,
+            optimizer: take_section(&mut table, "optimizer")?,
             section: take(&mut table, &model)?,
             model,
         })
@@ -158,10 +204,47 @@ fn take<'de, T: Deserialize<'de>>(table: &mut toml::Table, key: &str) -> Result<
     value.try_into().map_err(|error| wrong_type(key, &error))
 }
 
+fn take_section<C: Default + Serialize + DeserializeOwned>(table: &mut toml::Table, name: &str) -> Result<C> {
+    let section = table.get(name).and_then(toml::Value::as_table).cloned().unwrap_or_default();
+    take(table, name).map_err(|error| wrong_key::<C>(name, &section).unwrap_or(error))
+}
+
+/// The error for the first key of a section whose value alone is of the wrong type, such as a negative size.
+pub(crate) fn wrong_key<C: Default + Serialize + DeserializeOwned>(
+    section: &str,
+    values: &toml::Table,
+) -> Option<Error> {
+    let defaults = to_table(&C::default()).ok()?;
+    values.iter().find_map(|(key, value)| {
+        let mut alone = defaults.clone();
+        let default = alone.insert(key.clone(), value.clone())?;
+        let error = C::deserialize(toml::Value::Table(alone)).err()?;
+        let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        let remedy = format!("write one like {default}");
+        Some(wrong_value(&format!("{section}.{key}"), &value, error.message(), &remedy))
+    })
+}
+
+/// The error for a value that its section does not have. What toml says of it ends in its key, where it knows that.
 fn wrong_type(section: &str, error: &toml::de::Error) -> Error {
-    let key = error.message().split('`').nth(1).unwrap_or("a value");
-    let remedy = "write it like the default; a resolved configuration has every key with its value";
-    Error::invalid_value(section, key, error.message().trim(), remedy)
+    let whole = error.to_string();
+    let key = whole.lines().find_map(|line| line.strip_prefix("in `")?.strip_suffix('`'));
+    let key = key.map_or_else(|| section.to_owned(), |key| format!("{section}.{key}"));
+    wrong_value(&key, "of that type", error.message(), "write it like the default")
+}
+
+/// The error for a value of which toml says why it is refused: a choice that there is not gets those that there are.
+fn wrong_value(key: &str, value: &str, said: &str, remedy: &str) -> Error {
+    let said = said.trim();
+    let quoted: Vec<&str> = said.split('`').skip(1).step_by(2).collect();
+    match quoted.as_slice() {
+        // As serde says it: unknown variant `x`, expected one of `a`, `b`.
+        [value, known @ ..] if said.starts_with("unknown variant") && !known.is_empty() => {
+            let choices = format!("choose one of {}", known.join(", "));
+            Error::invalid_value(key, value, "there is no such choice", &choices)
+        }
+        _ => Error::invalid_value(key, value, said, remedy),
+    }
 }
 
 #[cfg(test)]

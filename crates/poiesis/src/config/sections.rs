@@ -37,6 +37,19 @@ pub struct DataConfig {
     /// Where the class of a raw file comes from: `folders`, or `names` up to the first `_`; empty for the setting of a known
     /// data set, otherwise folders.
     pub labels: String,
+    /// Which of the folders that a raw file is in names its class: 1 is the first below the source; 0 for the first that not all
+    /// files share.
+    pub class_level: u32,
+    /// What a raw source is taken for: `images`, `text`, `sound` or `points`; empty for what most of it is.
+    pub media: String,
+    /// The files of a raw source that are looked at, as comma-separated patterns; empty for all.
+    pub include: String,
+    /// The field of a raw record in `.jsonl` that holds its text; empty for `text`.
+    pub text_field: String,
+    /// Whether the values of raw images become 0 or 255, with the threshold at half.
+    pub binarize: bool,
+    /// Whether the values of raw images are inverted.
+    pub invert: bool,
     /// Files held out for validation, as comma-separated patterns such as `Stevenson*`; empty for the setting of a known
     /// data set.
     pub validation_files: String,
@@ -60,6 +73,12 @@ impl Default for DataConfig {
             sample_rate: 0,
             mono: false,
             labels: String::new(),
+            class_level: 0,
+            media: String::new(),
+            include: String::new(),
+            text_field: String::new(),
+            binarize: false,
+            invert: false,
             validation_files: String::new(),
             test_files: String::new(),
         }
@@ -72,6 +91,21 @@ impl DataConfig {
         if !(0.0..1.0).contains(&self.holdout) {
             faults.add("holdout", self.holdout, "it is a fraction of the examples", "give 0 to 0.5");
         }
+        faults.within(&["size"], 0..=LONGEST_SIDE);
+        faults.within(&["count"], 0..=MOST_EXAMPLES_MADE);
+        let fits = |channels| matches!(channels, 0 | 1 | 3 | 4);
+        faults.numbers(
+            &["channels"],
+            fits,
+            "images have 1, 3 or 4",
+            "give 1, 3 or 4, or 0 for what the source has",
+        );
+        let fits = |size| size == 0 || VOCABULARY_SIZES.contains(&size);
+        let remedy = "give 257 to 1048576, or 0 for the default";
+        faults.numbers(&["vocabulary_size"], fits, "it is out of range", remedy);
+        let fits = |rate| rate == 0 || SAMPLE_RATES.contains(&rate);
+        let remedy = "give 1000 to 384000 Hz, or 0 for the rate of the source";
+        faults.numbers(&["sample_rate"], fits, "it is out of range", remedy);
     }
 }
 
@@ -127,7 +161,8 @@ impl TrainConfig {
     pub(super) fn check(&self, faults: &mut Faults) {
         faults.within(&["batch_size", "keep_checkpoints", "sample_count"], 1..=MOST_EXAMPLES);
         faults.within(&["steps", "checkpoint_every", "log_every"], 1..=MOST_STEPS);
-        faults.within(&["sample_frames", "sample_length"], 0..=MOST_SAMPLES);
+        faults.within(&["sample_frames"], 0..=MOST_FRAMES);
+        faults.within(&["sample_length"], 0..=LONGEST_SAMPLE);
         if !(0.0..1.0).contains(&self.ema_decay) {
             let reason = "it is the decay of a moving average";
             faults.add("ema_decay", self.ema_decay, reason, "give 0 to 0.9999");
@@ -141,8 +176,23 @@ const MOST_STEPS: i64 = 1_000_000_000_000;
 /// More examples than fit into any batch, few enough that their values can be counted.
 const MOST_EXAMPLES: i64 = 1 << 32;
 
-/// Most grids of samples in a run, and most tokens or frames of a sample.
-const MOST_SAMPLES: i64 = 100_000_000;
+/// Most grids of samples in a run, each of which becomes a file.
+const MOST_FRAMES: i64 = 1_000_000;
+
+/// Most tokens or frames of a sample.
+const LONGEST_SAMPLE: i64 = 100_000_000;
+
+/// The longest side of an image, in pixels, as collecting has it.
+const LONGEST_SIDE: i64 = 8192;
+
+/// Most examples of built-in data.
+const MOST_EXAMPLES_MADE: i64 = 100_000_000;
+
+/// Sizes of a learned vocabulary, as collecting has them.
+const VOCABULARY_SIZES: std::ops::RangeInclusive<i64> = 257..=1 << 20;
+
+/// Sample rates of sound in Hz, as collecting has them.
+const SAMPLE_RATES: std::ops::RangeInclusive<i64> = 1000..=384_000;
 
 /// How matrix products round their factors; see [`poiesis_kernels::Precision`]. Weights, gradients and sums are f32 with
 /// either.

@@ -3,7 +3,6 @@
 use super::*;
 use crate::catalogue;
 use crate::catalogue::CATALOGUE;
-use crate::data::DataSpec;
 
 fn dcgan() -> Defaults {
     defaults("dcgan").unwrap()
@@ -47,7 +46,11 @@ fn values_of_the_wrong_type_name_their_key() {
     assert!(error.to_string().contains("train.steps"), "{error}");
     let error = resolve(&dcgan(), &[Layer::assignment("test", "dcgan.prior=cauchy").unwrap()]).unwrap();
     let error = error.config.model::<crate::models::gan::DcganConfig>().unwrap_err();
-    assert!(error.to_string().contains("cauchy"), "{error}");
+    assert!(
+        error.to_string().starts_with("`dcgan.prior` cannot be cauchy: there is no such choice"),
+        "{error}"
+    );
+    assert!(error.hint().unwrap().starts_with("choose one of "), "{error:?}");
 }
 
 #[test]
@@ -150,22 +153,35 @@ fn what_is_zero_or_beyond_any_machine_is_refused_with_its_key() {
     }
 }
 
-/// Each whole number of a model's section is a size, a count or has its own range: none can be astronomic, and networks that fit
-/// into no machine are counted without being made.
 #[test]
-fn no_setting_of_a_model_can_take_all_memory() {
-    for entry in CATALOGUE {
-        let section = entry.defaults().unwrap().section;
-        for (key, _) in section.iter().filter(|(_, value)| value.is_integer()) {
-            let name = entry.name();
-            for value in ["1000000", "4000000000000000000"] {
-                let layer = Layer::assignment("test", &format!("{name}.{key}={value}")).unwrap();
-                let config = resolve(&entry.defaults().unwrap(), &[layer]).unwrap().config;
-                let learned = |spec: &&DataSpec| entry.about().media.contains(&spec.media());
-                for spec in crate::testing::one_spec_of_each_kind().iter().filter(learned) {
-                    let _ = entry.parameters(&config, spec);
-                }
-            }
+fn sizes_that_collecting_refuses_are_refused_before_it() {
+    let places = crate::data::Places { data_dir: "nowhere".into(), cache: "nowhere".into() };
+    for (key, values) in [
+        ("size", ["8193", "4000000000"]),
+        ("channels", ["2", "5"]),
+        ("vocabulary_size", ["1", "1048577"]),
+        ("sample_rate", ["999", "384001"]),
+    ] {
+        for value in values {
+            let setting = format!("data.{key}={value}");
+            assert!(refusal("dcgan", &[&setting]).contains(&format!("`data.{key}`")), "{setting}");
+            let vocabulary = Layer::assignment("test", "data.vocabulary=bpe").unwrap();
+            let layers = [Layer::assignment("test", &setting).unwrap(), vocabulary];
+            let config = resolve(&dcgan(), &layers).unwrap().config;
+            assert!(crate::data::open(&config.data, &places, &|_| ()).is_err(), "{setting}");
         }
     }
+    for setting in
+        ["data.size=8192", "data.vocabulary_size=257", "data.sample_rate=384000", "data.channels=4"]
+    {
+        assert_eq!(refusal("dcgan", &[setting]), "");
+    }
+}
+
+#[test]
+fn a_number_that_does_not_fit_is_refused_with_its_key() {
+    let layers = |text: &str| [Layer::assignment("test", text).unwrap()];
+    let error = resolve(&dcgan(), &layers("data.channels=300")).unwrap_err().to_string();
+    assert!(error.contains("`data.channels` cannot be 300"), "{error}");
+    assert!(refusal("dcgan", &["width=-1"]).contains("`dcgan.width` cannot be -1"));
 }

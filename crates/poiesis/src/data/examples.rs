@@ -54,7 +54,7 @@ impl Examples {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidValue`] for points.
+    /// [`Error::InvalidValue`] for points, and [`Error::Data`] for a token that the vocabulary does not have.
     pub fn tokens(&self, spec: &DataSpec, levels: usize) -> Result<Tokens> {
         if let Content::Points(_) = spec.content {
             return Err(Error::invalid_value(
@@ -69,7 +69,10 @@ impl Examples {
             Examples::Images(view) => Tokens::of_images(view.clone(), shape),
             Examples::Stream(stream) => match spec.content {
                 Content::Sound(sound) => Tokens::of_sound(stream.clone(), sound.channels, shape),
-                _ => Tokens::of_text(stream.clone(), shape),
+                _ => {
+                    stream.check_tokens(shape.values)?;
+                    Tokens::of_text(stream.clone(), shape)
+                }
             },
         })
     }

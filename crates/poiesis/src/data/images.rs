@@ -4,7 +4,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use poiesis_collect::View;
 use serde::{Deserialize, Serialize};
 
-use super::{Source, SourceOptions};
+use super::{Amount, Source, SourceOptions};
 use crate::error::{Error, Result};
 use crate::rng;
 
@@ -78,6 +78,8 @@ pub struct ImageBatches {
     batch_size: usize,
     seed: u64,
     device: Device,
+    /// The examples that are used; all of them when `None`.
+    only: Option<Vec<usize>>,
 }
 
 impl ImageBatches {
@@ -102,7 +104,24 @@ impl ImageBatches {
                 remedy: "give a data set with a train split".into(),
             });
         }
-        Ok(ImageBatches { view, shape, encoding, batch_size, seed, device: device.clone() })
+        Ok(ImageBatches { view, shape, encoding, batch_size, seed, device: device.clone(), only: None })
+    }
+
+    /// Batches of these examples alone.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidValue`] when there are none.
+    pub fn only(self, examples: Vec<usize>) -> Result<ImageBatches> {
+        if examples.is_empty() {
+            return Err(Error::InvalidValue {
+                key: "data.source".into(),
+                value: "no labelled training examples".into(),
+                reason: "a classifier learns from labels".into(),
+                remedy: "give a data set with classes".into(),
+            });
+        }
+        Ok(ImageBatches { only: Some(examples), ..self })
     }
 
     /// Examples in a batch.
@@ -112,10 +131,11 @@ impl ImageBatches {
 
     /// Which examples step `step` uses.
     pub fn indices(&self, step: u64) -> Vec<usize> {
-        let len = self.view.len() as u64;
+        let len = self.only.as_ref().map_or(self.view.len(), Vec::len) as u64;
         let first = step * self.batch_size as u64;
         (first..first + self.batch_size as u64)
             .map(|place| rng::permute(self.seed, place / len, place % len, len) as usize)
+            .map(|place| self.only.as_ref().map_or(place, |only| only[place]))
             .collect()
     }
 
@@ -145,6 +165,10 @@ impl Source for ImageBatches {
         let SourceOptions { batch_size, seed, device, .. } = *options;
         let view = options.examples.images()?.clone();
         ImageBatches::new(view, options.spec.images()?, needs.encoding, batch_size, seed, device)
+    }
+
+    fn amount(&self) -> Amount {
+        Amount { count: self.batch_size as u64, unit: "images" }
     }
 }
 

@@ -2,9 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use poiesis_collect::{Crop, Dataset, Options, Progress, VocabularyKind, builtin, open_or_collect};
+use poiesis_collect::{
+    Crop, Dataset, Kind, Options, Progress, VocabularyKind, builtin, is_source, meant_for, open_or_collect,
+};
 use serde::{Deserialize, Serialize};
 
+use super::MediaKind;
 use super::known::{self, KNOWN, Known, Reading, patterns};
 use crate::config::DataConfig;
 use crate::error::{Error, Result, nearest};
@@ -45,7 +48,7 @@ pub fn locate(source: &str, data_dir: &Path) -> Result<String> {
     if source.is_empty() {
         return Err(invalid("source", "empty", "it must name the data", "give a folder, a file or a name"));
     }
-    if Path::new(source).exists() || builtin(source).is_some() {
+    if is_source(source) {
         return Ok(source.to_owned());
     }
     let is_name = Path::new(source).components().count() == 1;
@@ -107,10 +110,52 @@ pub fn options(config: &DataConfig) -> Result<Options> {
         sample_rate: (config.sample_rate > 0).then_some(config.sample_rate),
         mono: config.mono,
         label_from_name: choice("labels", &config.labels, ["folders", "names"], reading.label_from_name)?,
+        class_level: (config.class_level > 0).then_some(config.class_level),
+        kind: kind(&config.media)?,
+        include: patterns(&config.include),
+        text_field: Some(config.text_field.clone()).filter(|field| !field.is_empty()),
+        binarize: config.binarize,
+        invert: config.invert,
         validation_files: unless_given(&config.validation_files, reading.validation_files),
         test_files: unless_given(&config.test_files, reading.test_files),
         ..Options::default()
     })
+}
+
+/// The files that are text by their names.
+const TEXT_FILES: &str = "*.txt, *.text, *.jsonl, *.ndjson, *.txt.gz, *.text.gz, *.jsonl.gz, *.ndjson.gz";
+
+/// Chooses the kind of data for a model that learns `media`, those it is meant for first, where the source is a folder that would be
+/// taken for another kind and the configuration chooses none. Says what it has chosen.
+///
+/// # Errors
+///
+/// Those of [`locate`] and [`options`]; [`Error::Data`] when the source cannot be read.
+pub fn choose_kind(
+    config: &mut DataConfig,
+    media: &[MediaKind],
+    places: &Places,
+) -> Result<Option<&'static str>> {
+    let kinds: Vec<Kind> = media.iter().filter_map(|media| kind_of(*media)).collect();
+    let source = locate(&config.source, &places.data_dir)?;
+    let Some(kind) = meant_for(&source, &kinds, &options(config)?)? else { return Ok(None) };
+    config.media = kind.name().to_owned();
+    // By itself the kind makes text of every file that can be read as text.
+    if kind == Kind::Text && config.include.is_empty() {
+        config.include = TEXT_FILES.to_owned();
+    }
+    Ok(Some(kind.name()))
+}
+
+/// The kind of data that can be collected.
+fn kind_of(media: MediaKind) -> Option<Kind> {
+    match media {
+        MediaKind::Images => Some(Kind::Images),
+        MediaKind::Text => Some(Kind::Text),
+        MediaKind::Sound => Some(Kind::Sound),
+        MediaKind::Points => Some(Kind::Points),
+        MediaKind::Episodes => None,
+    }
 }
 
 /// How the source with that name is read: a known data set as its entry says, anything else by default.
@@ -201,6 +246,24 @@ pub fn vocabulary(text: &str) -> Result<Option<VocabularyKind>> {
     }
 }
 
+/// Reads the name of a kind of data; with an empty name the source decides.
+///
+/// # Errors
+///
+/// [`Error::InvalidValue`] for an unknown name, and for `experience`, which is not collected from files yet.
+pub fn kind(text: &str) -> Result<Option<Kind>> {
+    const REMEDY: &str = "give images, text, sound or points";
+    match text {
+        "" => Ok(None),
+        "images" => Ok(Some(Kind::Images)),
+        "text" => Ok(Some(Kind::Text)),
+        "sound" => Ok(Some(Kind::Sound)),
+        "points" => Ok(Some(Kind::Points)),
+        "experience" => Err(invalid("media", text, "experience is not collected from files yet", REMEDY)),
+        _ => Err(invalid("media", text, "there is no such kind", REMEDY)),
+    }
+}
+
 /// Reads a choice between two names; an empty text keeps the default.
 fn choice(key: &str, text: &str, [no, yes]: [&str; 2], unless_given: bool) -> Result<bool> {
     match text {
@@ -278,6 +341,50 @@ mod tests {
         assert_eq!(options("mnist", DataConfig::default()), Options::default());
         let bad = DataConfig { labels: "nmes".into(), ..DataConfig::default() };
         assert!(super::options(&bad).is_err());
+    }
+
+    #[test]
+    fn the_kind_follows_from_the_model_where_the_folder_has_it() {
+        let root = tempfile::tempdir().unwrap();
+        for i in 0..3 {
+            std::fs::write(root.path().join(format!("{i}.png")), [0; 9000]).unwrap();
+        }
+        std::fs::write(root.path().join("book.txt"), [b'a'; 9000]).unwrap();
+        let places = Places { data_dir: root.path().into(), cache: root.path().join("cache") };
+        let source = root.path().to_string_lossy().into_owned();
+        let chosen = |media: &[MediaKind], kind: &str| {
+            let mut config =
+                DataConfig { source: source.clone(), media: kind.into(), ..DataConfig::default() };
+            let chosen = choose_kind(&mut config, media, &places).unwrap();
+            (chosen, config.media, config.include)
+        };
+        let text = &[MediaKind::Text, MediaKind::Sound, MediaKind::Images][..];
+        assert_eq!(chosen(text, ""), (Some("text"), "text".into(), TEXT_FILES.into()));
+        assert_eq!(chosen(text, "images"), (None, "images".into(), String::new()));
+        assert_eq!(chosen(&[MediaKind::Images], "").0, None);
+        assert_eq!(chosen(&[MediaKind::Sound], "").0, None, "there is none");
+        // A list beside many pictures is not what most of the folder is.
+        std::fs::write(root.path().join("big.png"), vec![0; 1 << 20]).unwrap();
+        assert_eq!(chosen(text, "").0, None);
+        let packed = Places { data_dir: "nowhere".into(), ..places.clone() };
+        let mut shapes = DataConfig::default();
+        assert_eq!(choose_kind(&mut shapes, text, &packed).unwrap(), None);
+    }
+
+    #[test]
+    fn experience_is_a_kind_that_is_refused() {
+        let error = kind("experience").unwrap_err();
+        assert!(error.to_string().contains("not collected from files yet"), "{error}");
+        assert_eq!((kind("").unwrap(), kind("sound").unwrap()), (None, Some(Kind::Sound)));
+        assert!(kind("film").is_err());
+    }
+
+    #[test]
+    fn names_with_braces_are_sources() {
+        let root = tempfile::tempdir().unwrap();
+        std::fs::write(root.path().join("a-1.tar"), "").unwrap();
+        let source = root.path().join("a-{0..3}.tar").to_string_lossy().into_owned();
+        assert_eq!(locate(&source, Path::new("nowhere")).unwrap(), source);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use burn::tensor::{Device, Tensor, TensorData};
 use poiesis_collect::View;
 
-use super::{Source, SourceOptions};
+use super::{Amount, Source, SourceOptions};
 use crate::error::{Error, Result};
 use crate::rng;
 
@@ -61,6 +61,10 @@ impl Source for PointBatches {
         }
         let SourceOptions { batch_size, seed, device, .. } = *options;
         Ok(PointBatches { view, dims, batch_size, seed, device: device.clone() })
+    }
+
+    fn amount(&self) -> Amount {
+        Amount { count: self.batch_size as u64, unit: "points" }
     }
 }
 

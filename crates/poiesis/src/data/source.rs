@@ -21,15 +21,32 @@ pub trait Source: Sized + Send {
     /// [`crate::Error::InvalidValue`] when the examples are of another kind, or too few.
     fn open(needs: &Self::Needs, options: &SourceOptions<'_>) -> Result<Self>;
 
+    /// How much a step reads.
+    fn amount(&self) -> Amount;
+
     /// The state that must be saved to resume exactly.
     fn state(&self) -> StateDict {
         StateDict::default()
     }
 
     /// Restores what [`state`](Source::state) returned, from all saved arrays.
-    fn restore(&mut self, saved: &StateDict) {
+    ///
+    /// # Errors
+    ///
+    /// A sentence naming the array that does not fit.
+    fn restore(&mut self, saved: &StateDict) -> Result<(), String> {
         let _ = saved;
+        Ok(())
     }
+}
+
+/// How much a step reads: so many of what is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Amount {
+    /// How many.
+    pub count: u64,
+    /// Of what: `images`, `tokens`, `samples` of sound, `values` of images, `points`.
+    pub unit: &'static str,
 }
 
 /// What a source is made from.

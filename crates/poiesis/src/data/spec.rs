@@ -121,6 +121,34 @@ impl DataSpec {
         Ok(DataSpec { content, classes: card.classes.len() })
     }
 
+    /// What the types do not express, for a description that comes from a file.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        /// More values than an example can have.
+        const MOST: usize = 1 << 40;
+        let outside = match &self.content {
+            Content::Images(shape) => {
+                let ImageShape { height, width, channels } = *shape;
+                let values = height.checked_mul(width).and_then(|pixels| pixels.checked_mul(channels));
+                let fits = values.is_some_and(|values| (1..=MOST).contains(&values))
+                    && matches!(channels, 1 | 3 | 4);
+                (!fits).then(|| format!("images of {width}×{height} with {channels} channels"))
+            }
+            Content::Points(shape) => {
+                let named = shape.columns.is_empty() || shape.columns.len() == shape.dims;
+                let fits = (1..=MOST).contains(&shape.dims) && named;
+                (!fits).then(|| {
+                    format!("points of {} coordinates, {} of them named", shape.dims, shape.columns.len())
+                })
+            }
+            Content::Sound(shape) => {
+                let fits = shape.sample_rate > 0 && (1..=255).contains(&shape.channels);
+                (!fits).then(|| format!("sound of {} channels at {} Hz", shape.channels, shape.sample_rate))
+            }
+            Content::Text(shape) => return shape.vocabulary.check(),
+        };
+        outside.map_or(Ok(()), |what| Err(format!("there are no {what}")))
+    }
+
     /// The kind of the data.
     pub fn media(&self) -> MediaKind {
         match &self.content {

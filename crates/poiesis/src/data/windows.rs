@@ -2,7 +2,7 @@
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
-use super::{Source, SourceOptions, TokenShape, Tokens};
+use super::{Amount, MediaKind, Source, SourceOptions, TokenShape, Tokens};
 use crate::error::{Error, Result};
 use crate::nn::{StateDict, StateTensor};
 use crate::rng;
@@ -16,6 +16,8 @@ pub struct Windows {
     context: usize,
     seed: u64,
     device: Device,
+    /// What the tokens are.
+    unit: &'static str,
 }
 
 impl Windows {
@@ -39,7 +41,7 @@ impl Windows {
                 remedy: "give more data, or a smaller context".into(),
             });
         }
-        Ok(Windows { tokens, batch_size, context, seed, device: device.clone() })
+        Ok(Windows { tokens, batch_size, context, seed, device: device.clone(), unit: "tokens" })
     }
 
     /// Windows in a batch.
@@ -113,7 +115,18 @@ pub struct WindowNeeds {
 impl Windows {
     fn of(needs: &WindowNeeds, options: &SourceOptions<'_>) -> Result<Windows> {
         let SourceOptions { examples, spec, batch_size, seed, device } = *options;
-        Windows::new(examples.tokens(spec, needs.levels)?, batch_size, needs.context, seed, device)
+        let windows =
+            Windows::new(examples.tokens(spec, needs.levels)?, batch_size, needs.context, seed, device)?;
+        let unit = match spec.media() {
+            MediaKind::Images => "values",
+            MediaKind::Sound => "samples",
+            MediaKind::Text | MediaKind::Points | MediaKind::Episodes => "tokens",
+        };
+        Ok(Windows { unit, ..windows })
+    }
+
+    fn amount(&self) -> Amount {
+        Amount { count: (self.batch_size * self.context) as u64, unit: self.unit }
     }
 }
 
@@ -139,6 +152,10 @@ impl Source for TokenWindows {
 
     fn open(needs: &WindowNeeds, options: &SourceOptions<'_>) -> Result<TokenWindows> {
         Windows::of(needs, options).map(TokenWindows)
+    }
+
+    fn amount(&self) -> Amount {
+        self.0.amount()
     }
 }
 
@@ -178,6 +195,10 @@ impl Source for TokenStreams {
         Windows::of(needs, options).map(TokenStreams::from)
     }
 
+    fn amount(&self) -> Amount {
+        self.windows.amount()
+    }
+
     fn state(&self) -> StateDict {
         let mut all = StateDict::default();
         for (layer, parts) in self.states.iter().enumerate() {
@@ -190,13 +211,20 @@ impl Source for TokenStreams {
         all
     }
 
-    fn restore(&mut self, saved: &StateDict) {
+    fn restore(&mut self, saved: &StateDict) -> Result<(), String> {
+        let rows = self.windows.batch_size;
+        let misfit = |shape: &[usize]| !matches!(*shape, [batch, _] if batch == rows);
+        let mut streams = saved.iter().filter(|(name, _)| name.starts_with("streams."));
+        if let Some((name, state)) = streams.find(|(_, state)| misfit(&state.shape)) {
+            return Err(format!("`{name}` has shape {:?}, and there are {rows} streams", state.shape));
+        }
         let part = |layer: usize, part: usize| {
             let tensor = saved.get(&format!("streams.{layer}.{part}"))?;
             Some(tensor.values.clone().reshape([tensor.shape[0], tensor.shape[1]]))
         };
         let parts = |layer| (0..).map_while(|index| part(layer, index)).collect::<Vec<_>>();
         self.states = (0..).map(parts).take_while(|parts| !parts.is_empty()).collect();
+        Ok(())
     }
 }
 

@@ -36,7 +36,7 @@ fn between(parts: &[LatentPart], from: &[f32], to: &[f32], place: f32) -> Vec<f3
         first = range.end;
         latent.extend(match part.prior {
             Prior::Normal => along_circle(&from[range.clone()], &to[range], place),
-            Prior::Uniform => along_line(&from[range.clone()], &to[range], place),
+            Prior::Uniform | Prior::Categorical => along_line(&from[range.clone()], &to[range], place),
         });
     }
     latent

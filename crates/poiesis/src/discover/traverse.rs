@@ -39,7 +39,7 @@ pub fn traverse(
     let priors = latents.priors();
     let end = |dim: usize| match priors[dim] {
         Prior::Normal => 2.0,
-        Prior::Uniform => 1.0,
+        Prior::Uniform | Prior::Categorical => 1.0,
     };
     let values = |dim| (0..steps).map(move |s| end(dim) * (2.0 * s as f32 / (steps - 1) as f32 - 1.0));
     let base = latent(latents, seed, index, device);

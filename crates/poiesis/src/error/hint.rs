@@ -1,6 +1,6 @@
 //! What can be done about each error.
 
-use std::io;
+use poiesis_collect::regular::NotAFile;
 
 use super::Error;
 
@@ -8,7 +8,10 @@ impl Error {
     /// What can be done about it, if something is known to help: one line, without a full stop.
     pub fn hint(&self) -> Option<String> {
         let fixed: &str = match self {
-            Error::Io { r#source, .. } => remedy_of(r#source.kind())?,
+            Error::Io { r#source, .. } if NotAFile::of(r#source).is_some() => {
+                "give a file: what it delivers can be written into one first"
+            }
+            Error::Io { r#source, .. } => poiesis_collect::io_remedy(r#source.kind())?,
             Error::UnknownName { nearest, known, .. } => return suggestion(nearest.as_deref(), known),
             Error::UnknownData { nearest: Some(nearest), .. } => {
                 return Some(format!("did you mean `{nearest}`?"));
@@ -27,6 +30,7 @@ impl Error {
                     "no model can yet".into()
                 });
             }
+            Error::NoSuchCheckpoint { steps, .. } => return Some(steps_there(steps)),
             Error::CheckpointDamaged { older: Some(older), .. } => {
                 return Some(format!("move that folder away to resume from {}", older.display()));
             }
@@ -43,21 +47,27 @@ impl Error {
             Error::RunExists { .. } | Error::ConfigDiffers { .. } => {
                 "give another folder, or set this one aside and start over"
             }
+            Error::NotSetAside { .. } => "give another folder, or move it away first",
             Error::DataChanged { .. } => {
                 "restore the data, say where they are now, or start another run on the new data"
             }
             Error::NoCheckpoint { .. } => "train it first, or save checkpoints more often",
             Error::CheckpointOfAnotherModel { .. } => "give a run of that model",
-            Error::WeightsMismatch { .. } => "use the config.toml the weights were trained with",
+            Error::WeightsMismatch { .. } | Error::CheckpointMismatch { .. } => {
+                "use the config.toml the weights were trained with"
+            }
             Error::Diverged { .. } => "lower the learning rate or clip gradients, and start a new run",
             Error::RunInUse { .. } => "wait for it or stop it, or give another folder",
+            Error::RunRemoved { .. } => {
+                "put it back and run the same command again to continue from its last checkpoint"
+            }
             Error::Picture { .. } => "make it again, or give another file",
             Error::Sound { .. } => "convert it, or give another file",
             Error::SameName { .. } => "give files with different paths, or make one archive for each",
             Error::ArchiveDamaged { .. } => "restore it from a backup",
             Error::RunData { .. } => "restore the data, or say where they are now",
             Error::NothingHeldOut { .. } => {
-                "collect the data again with a part held out, or choose the train split"
+                "choose the train split, or collect the data again with a part held out"
             }
             Error::InvalidValues { faults } => {
                 let remedies: Vec<String> =
@@ -72,18 +82,14 @@ impl Error {
     }
 }
 
-/// What a user can do about a failed operation on a file.
-fn remedy_of(kind: io::ErrorKind) -> Option<&'static str> {
-    Some(match kind {
-        io::ErrorKind::StorageFull => "free some space on that disk, then run the same command again",
-        io::ErrorKind::QuotaExceeded => "free some of your quota, then run the same command again",
-        io::ErrorKind::FileTooLarge => "raise the limit on file sizes, or choose another disk",
-        io::ErrorKind::PermissionDenied => "check the permissions of the folder, or choose another",
-        io::ErrorKind::ReadOnlyFilesystem => "choose a folder on a disk that can be written",
-        io::ErrorKind::NotFound => "check the path",
-        io::ErrorKind::NotADirectory => "choose another path: one of the folders in this one is a file",
-        _ => return None,
-    })
+/// The steps that can be asked for.
+fn steps_there(steps: &[u64]) -> String {
+    let all = steps.iter().map(u64::to_string).collect::<Vec<_>>().join(", ");
+    match steps {
+        [] => "there are no checkpoints yet: train it first".to_owned(),
+        [only] => format!("the only one is of step {only}"),
+        _ => format!("choose one of the steps {all}"),
+    }
 }
 
 fn suggestion(nearest: Option<&str>, known: &[String]) -> Option<String> {

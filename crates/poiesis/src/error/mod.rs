@@ -23,7 +23,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[non_exhaustive]
 pub enum Error {
     /// A file or folder could not be read, written, made, renamed or removed.
-    #[error("cannot {doing} {}: {}", path.display(), r#source)]
+    #[error("cannot {doing} {}: {}", shown(path), r#source)]
     Io {
         /// The file or folder.
         path: PathBuf,
@@ -78,7 +78,7 @@ pub enum Error {
     },
 
     /// A configuration file is not valid TOML, or a key has the wrong type.
-    #[error("{} is not a valid configuration\n{}", path.display(), r#source.to_string().trim_end())]
+    #[error("{} is not a valid configuration\n{}", shown(path), r#source.to_string().trim_end())]
     Config {
         /// The file, or a name for text that came from the command line.
         path: PathBuf,
@@ -87,7 +87,7 @@ pub enum Error {
     },
 
     /// A file of a run does not have the right format.
-    #[error("{} is not in the format of Poiesis: {reason}", path.display())]
+    #[error("{} is not in the format of Poiesis: {reason}", shown(path))]
     Malformed {
         /// The file.
         path: PathBuf,
@@ -96,14 +96,14 @@ pub enum Error {
     },
 
     /// The folder holds no run.
-    #[error("{} is not a run: it has no run.json", path.display())]
+    #[error("{} is not a run: it has no run.json", shown(path))]
     NotARun {
         /// The folder.
         path: PathBuf,
     },
 
     /// The folder for a new run is not empty.
-    #[error("{} already contains {what}", path.display())]
+    #[error("{} already contains {what}", shown(path))]
     RunExists {
         /// The folder.
         path: PathBuf,
@@ -111,8 +111,17 @@ pub enum Error {
         what: String,
     },
 
+    /// What is not a run is not renamed to make room for one.
+    #[error("{} is not a run, and is left as it is: {reason}", path.display())]
+    NotSetAside {
+        /// What is in the way.
+        path: PathBuf,
+        /// Why it is not a run.
+        reason: String,
+    },
+
     /// A run was resumed with another configuration.
-    #[error("{} was started with another configuration ({})", run.display(), differing(differences))]
+    #[error("{} was started with another configuration ({})", shown(run), differing(differences))]
     ConfigDiffers {
         /// The run's folder.
         run: PathBuf,
@@ -123,7 +132,7 @@ pub enum Error {
     /// The data set is not the one the run was started on.
     #[error(
         "the data set of {} has changed since the run began (fingerprint {expected} then, {found} now)",
-        run.display()
+        shown(run)
     )]
     DataChanged {
         /// The run's folder.
@@ -135,7 +144,7 @@ pub enum Error {
     },
 
     /// A checkpoint was once complete and no longer verifies.
-    #[error("the checkpoint {} is damaged: {reason}", path.display())]
+    #[error("the checkpoint {} is damaged: {reason}", shown(path))]
     CheckpointDamaged {
         /// The checkpoint's folder.
         path: PathBuf,
@@ -145,15 +154,26 @@ pub enum Error {
         older: Option<PathBuf>,
     },
 
+    /// The run has no checkpoint of the step asked for.
+    #[error("{} has no checkpoint of step {step}", run.display())]
+    NoSuchCheckpoint {
+        /// The run's folder.
+        run: PathBuf,
+        /// The step asked for.
+        step: u64,
+        /// The steps that have one, ascending.
+        steps: Vec<u64>,
+    },
+
     /// The run has not saved a checkpoint yet.
-    #[error("{} has no checkpoint yet", run.display())]
+    #[error("{} has no checkpoint yet", shown(run))]
     NoCheckpoint {
         /// The run's folder.
         run: PathBuf,
     },
 
     /// A checkpoint belongs to a model other than the one asked for.
-    #[error("{} was made by the model `{found}`, not `{expected}`", path.display())]
+    #[error("{} was made by the model `{found}`, not `{expected}`", shown(path))]
     CheckpointOfAnotherModel {
         /// The checkpoint's folder.
         path: PathBuf,
@@ -172,6 +192,17 @@ pub enum Error {
         reason: String,
     },
 
+    /// The arrays of a checkpoint do not fit the model of its run.
+    #[error("the checkpoint {} does not fit the model `{model}` as it is configured: {reason}", shown(path))]
+    CheckpointMismatch {
+        /// The checkpoint's folder.
+        path: PathBuf,
+        /// The model's name.
+        model: String,
+        /// Which array is missing, or of another shape.
+        reason: String,
+    },
+
     /// A loss term became NaN or infinite.
     #[error("training diverged: `{term}` is no longer finite at step {step}; the last checkpoint is kept")]
     Diverged {
@@ -182,9 +213,17 @@ pub enum Error {
     },
 
     /// The work would need more memory than the machine has free.
-    #[error("this needs about {} of memory and {} is available", in_bytes(*needed), in_bytes(*available))]
+    #[error(
+        "`{key}` = {value} is too much for this machine: {} of memory would be needed and {} are available",
+        in_bytes(*needed),
+        in_bytes(*available)
+    )]
     OutOfMemory {
-        /// The estimate, in bytes.
+        /// The dotted key of the setting that needs most of it.
+        key: String,
+        /// Its value.
+        value: String,
+        /// A lower bound, in bytes.
         needed: u64,
         /// What is free, in bytes.
         available: u64,
@@ -213,14 +252,21 @@ pub enum Error {
     },
 
     /// Another process is training in the run.
-    #[error("{} is being trained by another process", run.display())]
+    #[error("{} is being trained by another process", shown(run))]
     RunInUse {
         /// The run's folder.
         run: PathBuf,
     },
 
+    /// The run's folder was removed, renamed or replaced while it was being trained.
+    #[error("{} was removed or replaced while it was being trained", shown(run))]
+    RunRemoved {
+        /// The run's folder.
+        run: PathBuf,
+    },
+
     /// A picture could not be encoded or decoded.
-    #[error("cannot {doing} the picture {}: {reason}", path.display())]
+    #[error("cannot {doing} the picture {}: {reason}", shown(path))]
     Picture {
         /// The file.
         path: PathBuf,
@@ -231,7 +277,7 @@ pub enum Error {
     },
 
     /// A sound could not be encoded or decoded.
-    #[error("cannot {doing} the sound {}: {reason}", path.display())]
+    #[error("cannot {doing} the sound {}: {reason}", shown(path))]
     Sound {
         /// The file.
         path: PathBuf,
@@ -289,7 +335,7 @@ pub enum Error {
     },
 
     /// A known data set is not where it should be.
-    #[error("there is no data set `{name}` at {}", path.display())]
+    #[error("there is no data set `{name}` at {}", shown(path))]
     MissingData {
         /// Its name.
         name: String,
@@ -300,7 +346,7 @@ pub enum Error {
     },
 
     /// The data that a run was trained on cannot be opened.
-    #[error("cannot open the data of {}: {reason}", run.display())]
+    #[error("cannot open the data of {}: {reason}", shown(run))]
     RunData {
         /// The run's folder.
         run: PathBuf,
@@ -337,6 +383,24 @@ impl Error {
     /// Returns a closure for `map_err` that adds what was being done to which path.
     pub fn io<'a>(doing: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> Self + 'a {
         move |source| Self::Io { path: path.to_owned(), doing, source }
+    }
+
+    /// The error for weights that do not fit, of the checkpoint in the folder `path`; any other error as it is.
+    pub(crate) fn of_checkpoint(self, path: &Path) -> Self {
+        match self {
+            Self::WeightsMismatch { model, reason } => {
+                Self::CheckpointMismatch { path: path.to_owned(), model, reason }
+            }
+            other => other,
+        }
+    }
+
+    /// The error for a file of a run that holds what `self` says is wrong.
+    pub(crate) fn in_file(self, path: &Path) -> Self {
+        match self {
+            Self::Io { .. } => self,
+            other => Self::Malformed { path: path.to_owned(), reason: other.to_string() },
+        }
     }
 
     /// Returns the error for a value of a configuration key that cannot be used.
@@ -380,6 +444,26 @@ fn differing(differences: &[(String, String, String)]) -> String {
     let each =
         |(key, saved, given): &(String, String, String)| format!("{key} is {saved} there and {given} here");
     differences.iter().map(each).collect::<Vec<_>>().join(", ")
+}
+
+/// A path on one line, with what would move a terminal's cursor or colour its text as escapes.
+fn shown(path: &Path) -> String {
+    escaped(&path.display().to_string())
+}
+
+/// Text with its control characters, also those that turn the direction of writing, as escapes such as `\u001b`. A name that was
+/// chosen by others is shown like this.
+pub fn escaped(text: &str) -> String {
+    let turns = |character| matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let mut shown = String::with_capacity(text.len());
+    for character in text.chars() {
+        if character.is_control() || turns(character) {
+            shown.push_str(&format!("\\u{:04x}", u32::from(character)));
+        } else {
+            shown.push(character);
+        }
+    }
+    shown
 }
 
 /// One line for each fault.

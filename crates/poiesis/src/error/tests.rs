@@ -50,10 +50,21 @@ fn a_message_names_the_file_and_the_reason_and_a_hint_the_remedy() {
         "runs/a was started with another configuration (batch is 64 there and 32 here, \
          seed is 1 there and 2 here)"
     );
-    let memory = Error::OutOfMemory { needed: 34_560_000_000, available: 999, remedy: "lower batch".into() };
+    let memory = Error::OutOfMemory {
+        key: "train.batch_size".into(),
+        value: "9".into(),
+        needed: 34_560_000_000,
+        available: 999,
+        remedy: "lower batch".into(),
+    };
     assert_eq!(
         said(&memory),
-        ("this needs about 34.6 GB of memory and 999 B is available".into(), "lower batch".into())
+        (
+            "`train.batch_size` = 9 is too much for this machine: 34.6 GB of memory would be needed and 999 B are \
+             available"
+                .into(),
+            "lower batch".into()
+        )
     );
 }
 

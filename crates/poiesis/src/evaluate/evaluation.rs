@@ -12,6 +12,9 @@ use crate::error::{Error, Result};
 use crate::run::{Machine, names};
 use crate::trained::Weights;
 
+/// The largest number of anything that is measured or drawn.
+const MOST: u64 = 10_000_000;
+
 /// How a model is measured.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -44,11 +47,11 @@ impl Default for Protocol {
 }
 
 impl Protocol {
-    /// Returns an error for a zero where at least one is needed.
+    /// Returns an error for a zero where at least one is needed, and for more than fit into memory.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidValue`] for a zero.
+    /// [`Error::InvalidValue`].
     pub fn check(&self) -> Result<()> {
         let counts = [
             ("images", self.images.unwrap_or(1) as u64),
@@ -56,15 +59,14 @@ impl Protocol {
             ("samples", self.samples as u64),
             ("directions", self.directions as u64),
         ];
-        match counts.into_iter().find(|&(_, count)| count == 0) {
-            None => Ok(()),
-            Some((key, _)) => Err(Error::InvalidValue {
-                key: key.into(),
-                value: "0".into(),
-                reason: "nothing would be measured".into(),
-                remedy: "give at least 1".into(),
-            }),
-        }
+        let Some((key, count)) = counts.into_iter().find(|(_, count)| !(1..=MOST).contains(count)) else {
+            return Ok(());
+        };
+        let (reason, remedy) = match count {
+            0 => ("nothing would be measured", "give at least 1".to_owned()),
+            _ => ("it is more than any machine can hold", format!("give at most {MOST}")),
+        };
+        Err(Error::invalid_value(key, &count.to_string(), reason, &remedy))
     }
 }
 
@@ -122,14 +124,36 @@ impl Evaluation {
     }
 
     /// Writes the evaluation to `evaluation-STEP.json` in `run`, or to the first free one of `evaluation-STEP-2.json`, …, and
-    /// returns the path.
+    /// returns the path. Where one of these has the same results already, nothing is written, and its path is returned.
     ///
     /// # Errors
     ///
     /// [`Error::Io`].
     pub fn keep(&self, run: &Path) -> Result<PathBuf> {
         let name = format!("evaluation-{:09}", self.step);
-        names::write_free(run, &name, "json", self.to_json()?.as_bytes())
+        let is_of_step = |path: &Path| {
+            path.file_name().and_then(|found| found.to_str()).is_some_and(|found| found.starts_with(&name))
+        };
+        let earlier = names::in_folder(run)?.into_iter().filter(|path| is_of_step(path));
+        let text = self.to_json()?;
+        // Reading does not give every number back exactly, so both are read.
+        let own =
+            serde_json::from_str(&text).map_or_else(|_| self.findings(), |own: Evaluation| own.findings());
+        for path in earlier {
+            // Whatever else has such a name is of no concern.
+            if Evaluation::open(&path).is_ok_and(|found| found.findings() == own) {
+                return Ok(path);
+            }
+        }
+        names::write_free(run, &name, "json", text.as_bytes())
+    }
+
+    /// What was found, without when, where and how long it took.
+    fn findings(&self) -> serde_json::Value {
+        let plain = Evaluation { version: String::new(), machine: Machine::default(), ..self.clone() };
+        let mut results = plain.results.clone();
+        results.values_mut().for_each(|measured| measured.seconds = 0.0);
+        serde_json::json!(Evaluation { results, ..plain })
     }
 
     /// Reads what [`Evaluation::keep`] wrote.
@@ -138,7 +162,7 @@ impl Evaluation {
     ///
     /// [`Error::Io`]; [`Error::Malformed`] when the file holds something else.
     pub fn open(path: &Path) -> Result<Evaluation> {
-        let text = std::fs::read_to_string(path).map_err(Error::io("read", path))?;
+        let text = poiesis_collect::regular::read_to_string(path).map_err(Error::io("read", path))?;
         serde_json::from_str(&text)
             .map_err(|error| Error::Malformed { path: path.to_owned(), reason: error.to_string() })
     }
@@ -180,11 +204,18 @@ mod tests {
         assert!(evaluation.read::<Bound>("image_nll").is_none());
 
         let folder = tempfile::tempdir().unwrap();
-        let kept = [(); 2].map(|()| evaluation.keep(folder.path()).unwrap());
+        let other = Evaluation { seed: 4, ..evaluation.clone() };
+        let kept = [&evaluation, &other].map(|evaluation| evaluation.keep(folder.path()).unwrap());
         let names = ["evaluation-000000060.json", "evaluation-000000060-2.json"];
         assert_eq!(kept, names.map(|name| folder.path().join(name)));
-        for path in kept {
-            assert_eq!(Evaluation::open(&path).unwrap(), evaluation);
+        assert_eq!(Evaluation::open(&kept[1]).unwrap(), other);
+        // Once more, on another machine that took longer: the same results need no third file.
+        let mut again = Evaluation { version: "0.2.0".into(), ..other };
+        again.results.values_mut().for_each(|measured| measured.seconds += 1.0);
+        assert_eq!(again.keep(folder.path()).unwrap(), kept[1]);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
+        for path in &kept[..1] {
+            assert_eq!(Evaluation::open(path).unwrap(), evaluation);
             let value = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
             assert_eq!(value(&std::fs::read_to_string(path).unwrap()), value(OLD));
         }
@@ -199,6 +230,8 @@ mod tests {
             let protocol: Protocol = serde_json::from_str(text).unwrap();
             assert!(protocol.check().unwrap_err().to_string().contains("cannot be 0"), "{text}");
         }
+        let protocol = Protocol { directions: usize::MAX, ..Protocol::default() };
+        assert!(protocol.check().unwrap_err().to_string().contains("`directions`"));
         assert!(serde_json::from_str::<Protocol>(r#"{ "sample": 1 }"#).is_err());
     }
 }

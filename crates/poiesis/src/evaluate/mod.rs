@@ -2,25 +2,29 @@
 //! measured with.
 
 mod bound;
+mod classification;
 mod evaluation;
 mod image_nll;
 mod metric;
 mod nearest;
 mod point_nll;
+mod sets;
 mod sliced_wasserstein;
 mod token_nll;
 
 use std::collections::BTreeMap;
 
 use burn::tensor::{Device, Tensor};
-use poiesis_collect::{Dataset, Split, View};
+use poiesis_collect::{Dataset, View};
 
 pub use bound::{Bound, BoundProtocol, bound};
+pub use classification::{Classification, classification};
 pub use evaluation::{Evaluation, Protocol};
 pub use image_nll::{ImageNll, image_nll};
 pub use metric::{Measure, Measured, Metric, Progress, Subject};
-pub use nearest::{Nearest, NeighbourStatistics, Verdict, nearest, neighbour_statistics};
+pub use nearest::{Nearest, NeighbourStatistics, Verdict, nearest, nearest_others, neighbour_statistics};
 pub use point_nll::{PointNll, point_nll};
+pub use sets::Chosen;
 pub use sliced_wasserstein::{SlicedWasserstein, sliced_wasserstein};
 pub use token_nll::{TokenNll, token_nll};
 
@@ -37,6 +41,7 @@ pub static METRICS: &[Metric] = &[
     Metric { name: "image_nll", measure: image_nll::measure },
     Metric { name: "point_nll", measure: point_nll::measure },
     Metric { name: "token_nll", measure: token_nll::measure },
+    Metric { name: "classification", measure: classification::measure },
     Metric { name: "sliced_wasserstein", measure: sliced_wasserstein::measure },
     Metric { name: "neighbours", measure: nearest::measure },
 ];
@@ -134,18 +139,6 @@ fn encoded(
             binarized(view, indices, shape, &thresholds, device)
         }
     }
-}
-
-/// Whether the model samples images that can be compared with those it was trained on.
-fn are_sampled_images(subject: &Subject<'_>) -> bool {
-    subject.trained.spec.images().is_ok()
-        && crate::generate::can_generate(&subject.trained.abilities())
-        && subject.dataset.split(Split::Train).is_some()
-}
-
-/// `count` images, or all if there are fewer, spread over the whole split, concatenated.
-fn bytes(view: &View, count: usize) -> Vec<u8> {
-    view.spread(count).flat_map(|index| view.image(index)).copied().collect()
 }
 
 fn mean_and_error(values: &[f64]) -> (f64, f64) {

@@ -2,15 +2,15 @@
 
 use std::fmt;
 
-use poiesis_collect::{Split, View};
+use poiesis_collect::View;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::metric::{Measured, Progress, Subject};
-use super::{are_sampled_images, bytes};
+use super::sets::{Chosen, Sets, bytes};
 use crate::error::Result;
 
-/// Number of samples, and of held-out images, whose nearest neighbours are searched.
+/// Largest number of samples, and of held-out images, whose nearest neighbours are searched.
 const SEARCHED_FOR: usize = 1000;
 
 /// The nearest image of a data set.
@@ -25,12 +25,23 @@ pub struct Nearest {
 /// Finds the nearest image of `view` for each of `queries`, which holds images of `dims` bytes, concatenated. Ties go to
 /// the first.
 pub fn nearest(queries: &[u8], view: &View, dims: usize) -> Vec<Nearest> {
-    queries.par_chunks_exact(dims).map(|query| nearest_of(query, view)).collect()
+    queries.par_chunks_exact(dims).map(|query| nearest_of(query, view, None)).collect()
 }
 
-fn nearest_of(query: &[u8], view: &View) -> Nearest {
+/// Finds the nearest other image of `view` for each of its images at `indices`, as [`nearest`] does.
+///
+/// # Panics
+///
+/// When an index is not below the number of images, or there is no other image.
+pub fn nearest_others(indices: &[usize], view: &View) -> Vec<Nearest> {
+    assert!(view.len() > 1, "there is no other image");
+    indices.par_iter().map(|&index| nearest_of(view.image(index), view, Some(index))).collect()
+}
+
+/// The nearest image of `view`, without the one at `own`, to `query`.
+fn nearest_of(query: &[u8], view: &View, own: Option<usize>) -> Nearest {
     let mut best = (u64::MAX, 0);
-    for index in 0..view.len() {
+    for index in (0..view.len()).filter(|&index| Some(index) != own) {
         let squares = squared_distance(query, view.image(index));
         if squares < best.0 {
             best = (squares, index);
@@ -58,6 +69,9 @@ pub struct NeighbourStatistics {
     pub samples: usize,
     /// Held-out images compared.
     pub held_out: usize,
+    /// How the held-out images were chosen.
+    #[serde(default)]
+    pub chosen: Chosen,
     /// Training images searched.
     pub searched: usize,
     /// Mean distance from a sample to its nearest training image, in grey levels.
@@ -104,20 +118,20 @@ impl NeighbourStatistics {
     }
 }
 
-/// Compares samples and held-out images with the training images.
+/// Compares samples with the training images; `held_out` has the nearest training image of each held-out image.
 ///
 /// # Panics
 ///
 /// When there are no samples or no held-out images.
 pub fn neighbour_statistics(
     samples: &[u8],
-    held_out: &[u8],
+    held_out: &[Nearest],
     train: &View,
     dims: usize,
 ) -> NeighbourStatistics {
-    assert!(samples.len() >= dims && held_out.len() >= dims, "nothing to compare");
+    assert!(samples.len() >= dims && !held_out.is_empty(), "nothing to compare");
     let of_samples = nearest(samples, train, dims);
-    let mut floor: Vec<f64> = nearest(held_out, train, dims).iter().map(|n| n.distance).collect();
+    let mut floor: Vec<f64> = held_out.iter().map(|near| near.distance).collect();
     floor.sort_by(f64::total_cmp);
     let close = floor[floor.len() / 100];
     let mut visited: Vec<usize> = of_samples.iter().map(|nearest| nearest.index).collect();
@@ -127,6 +141,7 @@ pub fn neighbour_statistics(
     NeighbourStatistics {
         samples: of_samples.len(),
         held_out: floor.len(),
+        chosen: Chosen::Random,
         searched: train.len(),
         sample_distance: of_samples.iter().map(|nearest| nearest.distance).sum::<f64>() / count,
         held_out_distance: floor.iter().sum::<f64>() / floor.len() as f64,
@@ -135,18 +150,23 @@ pub fn neighbour_statistics(
     }
 }
 
-/// Measures both distances for a model that samples images.
+/// Measures both distances for a model that samples images, for as many held-out images as samples.
 pub(super) fn measure(subject: &Subject<'_>, progress: &mut dyn FnMut(Progress)) -> Result<Option<Measured>> {
-    if !are_sampled_images(subject) {
-        return Ok(None);
-    }
+    let Some(sets) = Sets::of(subject)?.filter(|sets| sets.most() > 0) else { return Ok(None) };
     let dims = subject.trained.spec.images()?.dims();
-    let train = subject.dataset.require(Split::Train)?;
     let samples = subject.samples(progress)?;
-    let few = &samples[..samples.len().min(SEARCHED_FOR * dims)];
-    let held_out = bytes(subject.held_out.images()?, SEARCHED_FOR);
+    let count = (samples.len() / dims).min(SEARCHED_FOR).min(sets.held_out.len());
+    let held_out = sets.held_out(count);
     progress(Progress::working("nearest neighbours"));
-    Ok(Some(Measured::timed(|| neighbour_statistics(few, &held_out, &train, dims))))
+    Ok(Some(Measured::timed(|| {
+        // A training image is nearest to itself, so it is compared with all others.
+        let near = if sets.is_train {
+            nearest_others(&held_out, &sets.train)
+        } else {
+            nearest(&bytes(&sets.held_out, &held_out), &sets.train, dims)
+        };
+        neighbour_statistics(&samples[..count * dims], &near, &sets.train, dims)
+    })))
 }
 
 #[cfg(test)]
@@ -158,6 +178,7 @@ mod tests {
         NeighbourStatistics {
             samples,
             held_out: 500,
+            chosen: Chosen::Random,
             searched: 1000,
             sample_distance: 20.0,
             held_out_distance: 25.0,

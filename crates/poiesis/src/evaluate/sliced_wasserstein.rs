@@ -1,11 +1,10 @@
 //! The sliced Wasserstein distance between sets of images (Rabin et al. 2011), which needs no network and works for any size.
 
-use poiesis_collect::Split;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::metric::{Measured, Progress, Subject};
-use super::{are_sampled_images, bytes};
+use super::sets::{Chosen, Sets, bytes};
 use crate::error::Result;
 use crate::rng;
 
@@ -14,13 +13,16 @@ use crate::rng;
 pub struct SlicedWasserstein {
     /// Images on each side.
     pub images: usize,
+    /// How the images of the data were chosen; distances are comparable only where it is the same.
+    #[serde(default)]
+    pub chosen: Chosen,
     /// Random directions.
     pub directions: usize,
     /// Seed of the directions.
     pub seed: u64,
     /// Distance of samples from held-out data, in grey levels of 255 per pixel.
     pub distance: f64,
-    /// Distance of training data from the same held-out data: the score of a perfect model.
+    /// Distance of as many training images from the same held-out ones: the score of a perfect model.
     pub floor: f64,
     /// Distance of the held-out data with shuffled pixels: the score of a model that knows colours but no structure.
     pub ceiling: f64,
@@ -28,7 +30,8 @@ pub struct SlicedWasserstein {
 
 /// Measures how far `samples` are from `held_out`, with `train` and shuffled pixels for scale.
 ///
-/// Each has images of `dims` bytes, concatenated; as many of each are compared as the smallest set has.
+/// Each has images of `dims` bytes, concatenated, in an order that chance decided: the first ones are compared, as many of each as
+/// the smallest set has.
 ///
 /// # Panics
 ///
@@ -63,20 +66,28 @@ pub fn sliced_wasserstein(
         .collect();
     // Along a random direction a shift of all pixels by c moves an image by c on average (root mean square).
     let mean = |k: usize| (slices.iter().map(|slice| slice[k]).sum::<f64>() / directions as f64).sqrt();
-    SlicedWasserstein { images, directions, seed, distance: mean(0), floor: mean(1), ceiling: mean(2) }
+    SlicedWasserstein {
+        images,
+        chosen: Chosen::Random,
+        directions,
+        seed,
+        distance: mean(0),
+        floor: mean(1),
+        ceiling: mean(2),
+    }
 }
 
 /// Measures the distance for a model that samples images.
 pub(super) fn measure(subject: &Subject<'_>, progress: &mut dyn FnMut(Progress)) -> Result<Option<Measured>> {
-    if !are_sampled_images(subject) {
+    let Some(sets) = Sets::of(subject)? else { return Ok(None) };
+    let count = subject.protocol.samples.min(sets.most());
+    if count == 0 {
         return Ok(None);
     }
     let dims = subject.trained.spec.images()?.dims();
-    let (held_out, train) = (subject.held_out.images()?, subject.dataset.require(Split::Train)?);
     let samples = subject.samples(progress)?;
-    // Equal numbers from the whole of each split, since the beginning may have a single class.
-    let count = subject.protocol.samples.min(held_out.len()).min(train.len());
-    let (held_out, train) = (bytes(held_out, count), bytes(&train, count));
+    let (held_out, train) =
+        (bytes(&sets.held_out, &sets.held_out(count)), bytes(&sets.train, &sets.train(count)));
     let (directions, seed) = (subject.protocol.directions, subject.protocol.seed);
     progress(Progress::working("sliced Wasserstein distance"));
     let measure = || sliced_wasserstein(samples, &held_out, &train, dims, directions, seed);

@@ -110,6 +110,12 @@ pub fn can_generate(abilities: &Abilities) -> bool {
     Way::of(abilities).is_some()
 }
 
+/// How many classes a model for data of `spec` is conditioned on; 0 where a request cannot have a class.
+pub fn num_classes(abilities: &Abilities, spec: &DataSpec) -> usize {
+    let codec = Codec::new(spec, abilities.autoregressive);
+    Way::of(abilities).filter(|way| way.accepts(&codec).class).map_or(0, |way| way.num_classes(spec))
+}
+
 /// Generates the examples that `request` asks for, in the order of their numbers, and passes them to `sink`. Example *i*
 /// of a seed depends on `(seed, i)` and the request's condition alone, not on the number of examples or the size of a
 /// batch. Memory does not grow with the number of examples.

@@ -3,6 +3,8 @@
 use std::io::Cursor;
 use std::path::Path;
 
+use poiesis_collect::regular;
+
 use super::{Clip, Media};
 use crate::atomic;
 use crate::data::{Content, DataSpec, PointShape, SoundShape};
@@ -33,7 +35,7 @@ pub fn sheet_extension(spec: &DataSpec) -> &'static str {
 ///
 /// [`Error::Picture`], [`Error::Sound`] and [`Error::Io`] when it cannot be read, [`Error::NotOfTheModel`] for points.
 pub fn read(path: &Path, spec: &DataSpec) -> Result<Media> {
-    from_bytes(&std::fs::read(path).map_err(Error::io("read", path))?, path, spec)
+    from_bytes(&regular::read(path).map_err(Error::io("read", path))?, path, spec)
 }
 
 /// Reads the example in the bytes of a file of the kind that `spec` says; `path` is for messages.

@@ -149,6 +149,21 @@ impl Codec<'_> {
         }
     }
 
+    /// Whether a document of `bytes` bytes can have so many values, in sequences of these lengths.
+    pub(crate) fn can_have(&self, bytes: u64, values: u64, mut lengths: impl Iterator<Item = u32>) -> bool {
+        match &self.kind {
+            Kind::Image { shape, .. } => {
+                bytes == values && values > 0 && lengths.all(|length| length as usize == shape.dims())
+            }
+            // A token is a byte at least.
+            Kind::Text { .. } => values <= bytes,
+            Kind::Sound { format, .. } => {
+                bytes.is_multiple_of(2) && values == bytes / 2 * format.values() as u64
+            }
+            Kind::Point { .. } => false,
+        }
+    }
+
     /// Side information that the values of a document lack, as pairs `(number, how many there could be)`. For a level of the
     /// μ-law it is the sample's position among the samples of that level.
     pub(crate) fn side_values(&self, content: &[u8]) -> Vec<(u32, u32)> {

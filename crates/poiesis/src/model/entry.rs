@@ -35,12 +35,20 @@ pub trait Entry: Sync {
     /// [`Error::InvalidValue`] for a value of the wrong type or out of range.
     fn check(&self, config: &RunConfig) -> Result<()>;
 
-    /// The number of parameters of each part of the model, for data of `spec`.
+    /// The number of parameters of each part of the model, for data of `spec`: counted without making any, and `usize::MAX` for more
+    /// than can be counted.
     ///
     /// # Errors
     ///
     /// Those of [`Model::new`].
     fn parameters(&self, config: &RunConfig, spec: &DataSpec) -> Result<Vec<(String, usize)>>;
+
+    /// At least so many values are held for each example while a training step computes its gradients; see [`Model::held_values`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Model::new`].
+    fn held_values(&self, config: &RunConfig, spec: &DataSpec) -> Result<f64>;
 
     /// Makes a model to train.
     ///
@@ -99,7 +107,9 @@ impl<M: Model> Of<M> {
     const ABOUT: &'static About = &M::ABOUT;
 
     fn config(config: &RunConfig) -> Result<M::Config> {
-        let model: M::Config = config.model()?;
+        let wrong_key =
+            |error| config::wrong_key::<M::Config>(M::ABOUT.name, config.own_section()).unwrap_or(error);
+        let model: M::Config = config.model().map_err(wrong_key)?;
         config.check(&model)?;
         Ok(model)
     }
@@ -126,8 +136,16 @@ impl<M: Model> Entry for Of<M> {
     }
 
     fn parameters(&self, config: &RunConfig, spec: &DataSpec) -> Result<Vec<(String, usize)>> {
-        let model = M::new(&Self::config(config)?, spec, &mut Init::counting())?;
-        Ok(parameters_by_part(&model))
+        let mut init = Init::counting();
+        let mut parts = parameters_by_part(&M::new(&Self::config(config)?, spec, &mut init)?);
+        if init.is_uncountable() {
+            parts.iter_mut().for_each(|(_, count)| *count = usize::MAX);
+        }
+        Ok(parts)
+    }
+
+    fn held_values(&self, config: &RunConfig, spec: &DataSpec) -> Result<f64> {
+        M::held_values(&Self::config(config)?, spec)
     }
 
     fn start(&self, start: Start<'_>) -> Result<Box<dyn Session>> {
@@ -151,10 +169,16 @@ impl<M: Model> Entry for Of<M> {
         weights: &StateDict,
         device: &Device,
     ) -> Result<Box<dyn TrainedModel>> {
-        let model = M::new(&Self::config(config)?, spec, &mut Init::blank(device))?;
-        let model = weights
-            .load_into(model)
-            .map_err(|reason| Error::WeightsMismatch { model: M::ABOUT.name.into(), reason })?;
-        Ok(Box::new(model))
+        let config = Self::config(config)?;
+        let mismatch = |reason| Error::WeightsMismatch { model: M::ABOUT.name.into(), reason };
+        // Before anything of a size that the weights do not have is made.
+        let mut counting = Init::counting();
+        let shapes = M::new(&config, spec, &mut counting)?;
+        if counting.is_uncountable() {
+            return Err(mismatch("it has more values than can be counted".into()));
+        }
+        weights.expect_of(&shapes).map_err(mismatch)?;
+        let model = M::new(&config, spec, &mut Init::blank(device))?;
+        Ok(Box::new(weights.load_into(model).map_err(mismatch)?))
     }
 }

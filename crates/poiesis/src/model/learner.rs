@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use burn::tensor::Device;
 
 use super::{MetricValues, Metrics, Model, Step, Warning, WarningRule};
-use crate::data::{DataSpec, Source};
+use crate::data::{Amount, DataSpec, Source};
 use crate::error::Result;
 use crate::nn::{Init, StateDict};
 use crate::optim::{Optimizer, OptimizerConfig};
@@ -14,6 +14,9 @@ use crate::optim::{Optimizer, OptimizerConfig};
 pub trait Session: Send {
     /// Takes step `step`, counted from 0, with `schedule` times the learning rates.
     fn step(&mut self, step: u64, schedule: f64) -> Metrics;
+
+    /// How much a step reads.
+    fn amount(&self) -> Amount;
 
     /// The weights of all networks.
     fn state_dict(&self) -> StateDict;
@@ -99,6 +102,10 @@ impl<M: Model> Session for Learner<M> {
         self.with_step(number, schedule, M::train_step)
     }
 
+    fn amount(&self) -> Amount {
+        self.data.amount()
+    }
+
     fn state_dict(&self) -> StateDict {
         StateDict::of(&self.model)
     }
@@ -110,11 +117,12 @@ impl<M: Model> Session for Learner<M> {
 
     fn restore(&mut self, weights: &StateDict, training_state: &StateDict) -> Result<(), String> {
         self.model = weights.load_into(self.model.clone())?;
+        let own = StateDict::of(&self.model);
         for (name, optimizer) in &mut self.optimizers {
-            optimizer.restore(name, training_state);
+            optimizer.restore(name, training_state, &own)?;
         }
-        self.data.restore(training_state);
-        Ok(())
+        self.data.restore(training_state)?;
+        self.model.expect_data(&self.data)
     }
 
     fn warnings(&self, recent: &[MetricValues]) -> Vec<Warning> {

@@ -16,7 +16,7 @@ pub use step::Step;
 
 use crate::abilities::{Abilities, Ability};
 use crate::config::{Settings, TrainConfig};
-use crate::data::{DataSpec, MediaKind, Source};
+use crate::data::{Content, DataSpec, MediaKind, Source};
 use crate::error::Result;
 use crate::nn::Init;
 use crate::optim::{Optimizer, OptimizerConfig};
@@ -49,6 +49,21 @@ pub trait Model: Module + Sync + 'static {
     /// [`crate::Error::InvalidValue`] when the configuration does not fit the data.
     fn new(config: &Self::Config, spec: &DataSpec, init: &mut Init) -> Result<Self>;
 
+    /// At least so many values are held for each example while a step computes its gradients, such as the features of each layer. A
+    /// batch that fits into no memory is refused by this number before anything is made; by default it is the values of the example.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`new`](Model::new).
+    fn held_values(config: &Self::Config, spec: &DataSpec) -> Result<f64> {
+        let _ = config;
+        Ok(match &spec.content {
+            Content::Images(shape) => shape.dims() as f64,
+            Content::Points(shape) => shape.dims as f64,
+            Content::Text(_) | Content::Sound(_) => 1.0,
+        })
+    }
+
     /// Its optimizers by name, made from the `[optimizer]` section: one called `optimizer`, unless it says otherwise. The names are part
     /// of the checkpoint format.
     fn optimizers(_config: &Self::Config, shared: &OptimizerConfig) -> Vec<(&'static str, Optimizer)> {
@@ -58,6 +73,16 @@ pub trait Model: Module + Sync + 'static {
     /// Initialises parameters that depend on data, before the first step of a new run.
     fn initialize(&mut self, data: &mut Self::Data) {
         let _ = data;
+    }
+
+    /// Checks that the restored state of its data fits the model.
+    ///
+    /// # Errors
+    ///
+    /// A sentence naming what does not fit.
+    fn expect_data(&self, data: &Self::Data) -> Result<(), String> {
+        let _ = data;
+        Ok(())
     }
 
     /// Does one training step. All its random numbers depend only on the run's seed and the number of the step.

@@ -28,6 +28,8 @@ pub struct Init {
     seed: Option<u64>,
     /// Whether the network will only be counted.
     counting: bool,
+    /// Whether the network that is counted has an array with more values than can be counted.
+    uncountable: bool,
     made: u64,
     device: Device,
 }
@@ -35,17 +37,27 @@ pub struct Init {
 impl Init {
     /// Initialises from `seed`. Networks of the same run use different seeds, or share one `Init`.
     pub fn new(seed: u64, device: &Device) -> Init {
-        Init { seed: Some(seed), counting: false, made: 0, device: device.clone() }
+        Init { seed: Some(seed), counting: false, uncountable: false, made: 0, device: device.clone() }
     }
 
     /// Makes all parameters zero, without memory for their values: for a network whose parameters will be loaded.
     pub fn blank(device: &Device) -> Init {
-        Init { seed: None, counting: false, made: 0, device: device.clone() }
+        Init { seed: None, counting: false, uncountable: false, made: 0, device: device.clone() }
     }
 
     /// Makes no values at all: for a network that will only be counted, of any size.
     pub fn counting() -> Init {
         Init { counting: true, ..Init::blank(&Device::flex()) }
+    }
+
+    /// Whether an array had more values than can be counted. It is counted with fewer.
+    pub fn is_uncountable(&self) -> bool {
+        self.uncountable
+    }
+
+    /// Whether parameters get values; otherwise what is computed from them would be lost.
+    pub fn draws(&self) -> bool {
+        self.seed.is_some()
     }
 
     /// The device on which parameters are made.
@@ -66,7 +78,7 @@ impl Init {
             Initializer::Uniform(bound) => self.uniform(shape, bound),
             Initializer::FanInNormal(gain) => self.normal(shape, 0.0, gain / (fan_in as f64).sqrt()),
             Initializer::FanIn => self.uniform(shape, 1.0 / (fan_in as f64).sqrt()),
-            Initializer::Glorot => self.uniform(shape, (6.0 / (fan_in + fan_out) as f64).sqrt()),
+            Initializer::Glorot => self.uniform(shape, (6.0 / (fan_in as f64 + fan_out as f64)).sqrt()),
         }
     }
 
@@ -95,8 +107,13 @@ impl Init {
     }
 
     /// Makes a tensor that is no parameter, such as a mask, from its values.
-    pub fn fixed<const D: usize>(&self, shape: [usize; D], values: impl FnOnce() -> Vec<f32>) -> Tensor<D> {
+    pub fn fixed<const D: usize>(
+        &mut self,
+        shape: [usize; D],
+        values: impl FnOnce() -> Vec<f32>,
+    ) -> Tensor<D> {
         if self.counting {
+            let shape = self.countable(shape);
             return Tensor::<D>::zeros([1; D], &self.device).expand(shape);
         }
         Tensor::from_data(TensorData::new(values(), shape), &self.device)
@@ -108,9 +125,26 @@ impl Init {
     }
 
     /// Zeros that share one place in memory.
-    fn blank_parameter<const D: usize>(&self, shape: [usize; D]) -> Param<Tensor<D>> {
+    fn blank_parameter<const D: usize>(&mut self, shape: [usize; D]) -> Param<Tensor<D>> {
+        let shape = self.countable(shape);
         let zero = Tensor::<D>::zeros([1; D], &self.device);
         Param::initialized(ParamId::new(), zero.expand(shape))
+    }
+
+    /// A shape with no more values than can be counted: the first axes of `shape`, and 1 instead of those that are too many.
+    fn countable<const D: usize>(&mut self, shape: [usize; D]) -> [usize; D] {
+        const MOST: usize = 1 << 60;
+        let mut values = 1_usize;
+        shape.map(|length| match values.checked_mul(length).filter(|&values| values <= MOST) {
+            Some(product) => {
+                values = product;
+                length
+            }
+            None => {
+                self.uncountable = true;
+                1
+            }
+        })
     }
 
     fn parameter<const D: usize>(&self, values: Vec<f32>, shape: [usize; D]) -> Param<Tensor<D>> {

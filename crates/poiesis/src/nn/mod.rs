@@ -9,6 +9,7 @@ mod linear;
 mod named;
 mod norm;
 mod state_dict;
+mod weight_norm;
 
 pub use array::{Array, Arrays};
 use burn::tensor::Tensor;
@@ -19,6 +20,7 @@ pub use named::{NamedMapper, NamedVisitor, map_named, visit_named};
 pub use norm::{BatchNorm, Mode};
 pub use poiesis_kernels::{Activation, activate};
 pub use state_dict::{StateDict, StateTensor, num_parameters, parameters_by_part, values};
+pub use weight_norm::{FirstValues, weight_norm};
 
 /// Flattens images, `[batch, height, width, channels]` to `[batch, height · width · channels]`.
 pub fn flatten(images: Tensor<4>) -> Tensor<2> {

@@ -68,6 +68,26 @@ impl StateDict {
         load.fault.map_or(Ok(network), Err)
     }
 
+    /// Checks that these are the arrays of `network`, which may have no values.
+    ///
+    /// # Errors
+    ///
+    /// A sentence naming the first array that is missing or has another shape.
+    pub fn expect_of<M: Module>(&self, network: &M) -> Result<(), String> {
+        let mut shapes = Shapes { state: self, fault: None };
+        visit_named(network, &mut shapes);
+        shapes.fault.map_or(Ok(()), Err)
+    }
+
+    /// The array called `name`, if it has this shape; otherwise a sentence that says what is wrong.
+    fn of_shape(&self, name: &str, shape: &[usize]) -> Result<&StateTensor, String> {
+        match self.0.get(name) {
+            None => Err(format!("`{name}` is missing")),
+            Some(weight) if weight.shape == shape => Ok(weight),
+            Some(weight) => Err(format!("`{name}` has shape {:?}, the model wants {shape:?}", weight.shape)),
+        }
+    }
+
     /// Adds an array.
     pub fn insert(&mut self, name: String, weight: StateTensor) {
         self.0.insert(name, weight);
@@ -126,7 +146,7 @@ pub fn values<const D: usize>(param: &Param<Tensor<D>>) -> Vec<f32> {
 
 /// The number of parameters of `network`, without the running statistics of batch normalisation.
 pub fn num_parameters<M: Module>(network: &M) -> usize {
-    parameters_by_part(network).into_iter().map(|(_, count)| count).sum()
+    parameters_by_part(network).into_iter().fold(0, |sum, (_, count)| sum.saturating_add(count))
 }
 
 /// The number of parameters of each part of `network`, by the name of its field and in the order of the fields.
@@ -144,9 +164,9 @@ impl NamedVisitor for Count {
             return;
         }
         let part = name.split('.').next().unwrap_or_default();
-        let count = param.dims().iter().product::<usize>();
+        let count = param.dims().into_iter().fold(1_usize, usize::saturating_mul);
         match self.0.last_mut() {
-            Some((last, sum)) if last == part => *sum += count,
+            Some((last, sum)) if last == part => *sum = sum.saturating_add(count),
             _ => self.0.push((part.to_owned(), count)),
         }
     }
@@ -162,6 +182,19 @@ impl NamedVisitor for StateDict {
     }
 }
 
+struct Shapes<'a> {
+    state: &'a StateDict,
+    fault: Option<String>,
+}
+
+impl NamedVisitor for Shapes<'_> {
+    fn visit<const D: usize>(&mut self, name: &str, param: &Param<Tensor<D>>) {
+        if let (None, Err(fault)) = (&self.fault, self.state.of_shape(name, &param.dims())) {
+            self.fault = Some(fault);
+        }
+    }
+}
+
 struct Load<'a> {
     state: &'a StateDict,
     fault: Option<String>,
@@ -170,16 +203,13 @@ struct Load<'a> {
 impl NamedMapper for Load<'_> {
     fn map<const D: usize>(&mut self, name: &str, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         let shape = param.dims();
-        let Some(weight) = self.state.0.get(name) else {
-            self.fault.get_or_insert(format!("`{name}` is missing"));
-            return param;
+        let values = match self.state.of_shape(name, &shape) {
+            Ok(weight) => weight.values.clone(),
+            Err(fault) => {
+                self.fault.get_or_insert(fault);
+                return param;
+            }
         };
-        if weight.shape != shape {
-            let saved = &weight.shape;
-            self.fault.get_or_insert(format!("`{name}` has shape {saved:?}, the model wants {shape:?}"));
-            return param;
-        }
-        let values = weight.values.clone();
         param.map(|old| {
             let new = values.reshape(shape);
             if old.is_autodiff() { new.autodiff().set_require_grad(old.is_require_grad()) } else { new }

@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 use burn::module::{Module, Param};
 use burn::tensor::{Gradients, Tensor};
 
+use super::optimizer::expect_of_parameter;
 use crate::nn::{NamedMapper, StateDict, StateTensor, map_named};
 
 /// Coefficients of x ← a x + b x³ + c x⁵, which brings singular values in (0, 1] to about 0.7 to 1.2 in five iterations
@@ -67,16 +68,24 @@ impl Muon {
         state
     }
 
-    /// Restores what [`state`](Muon::state) returned.
-    pub fn restore(&mut self, name: &str, state: &StateDict) {
+    /// Restores what [`state`](Muon::state) returned, for the parameters in `weights`, as
+    /// [`Optimizer::restore`](super::Optimizer::restore) does.
+    ///
+    /// # Errors
+    ///
+    /// A sentence naming the array that does not fit its parameter.
+    pub fn restore(&mut self, name: &str, state: &StateDict, weights: &StateDict) -> Result<(), String> {
         self.momentum.clear();
         let prefix = format!("{name}.");
+        let optimizer = name.strip_suffix(".muon").unwrap_or(name);
         for (key, weight) in state.iter() {
             let rest = key.strip_prefix(&prefix).and_then(|key| key.strip_suffix(".momentum"));
             if let Some(parameter) = rest {
+                expect_of_parameter(key, weight, optimizer, parameter, weights)?;
                 self.momentum.insert(parameter.to_owned(), weight.clone());
             }
         }
+        Ok(())
     }
 }
 

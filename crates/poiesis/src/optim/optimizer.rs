@@ -6,7 +6,7 @@ use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Gradients, Tensor, TensorData};
 use poiesis_kernels::{OptimizerKind as UpdateKind, UpdateStep, squared_norm, update};
 
-use super::{Muon, MuonConfig, OptimizerConfig, OptimizerKind};
+use super::{HistoricalAveraging, Muon, MuonConfig, OptimizerConfig, OptimizerKind};
 use crate::nn::{NamedMapper, StateDict, StateTensor, map_named};
 
 /// The names under which the state of an algorithm is saved, in its order.
@@ -29,6 +29,7 @@ pub struct Optimizer {
     steps: u64,
     states: BTreeMap<String, Vec<Tensor<1>>>,
     muon: Option<Muon>,
+    history: Option<HistoricalAveraging>,
 }
 
 impl Optimizer {
@@ -54,7 +55,15 @@ impl Optimizer {
             steps: 0,
             states: BTreeMap::new(),
             muon,
+            history: None,
         }
+    }
+
+    /// Adds `strength · ‖θ − θ̄‖²` to the loss, where θ̄ is the mean of the parameters over all steps (see [`HistoricalAveraging`]);
+    /// 0 adds nothing.
+    #[must_use]
+    pub fn with_historical_averaging(self, strength: f64) -> Optimizer {
+        Optimizer { history: (strength > 0.0).then(|| HistoricalAveraging::new(strength)), ..self }
     }
 
     /// Updates every parameter of `network` that has a gradient, with `schedule` times the learning rate.
@@ -75,7 +84,8 @@ impl Optimizer {
             gradient_scale: self.gradient_scale(&network, gradients),
         };
         let clip_value = config.clip_value;
-        map_named(network, &mut Move { gradients, states: &mut self.states, clip_value, step })
+        let history = self.history.as_mut();
+        map_named(network, &mut Move { gradients, states: &mut self.states, history, clip_value, step })
     }
 
     /// The factor that clips the norm of all gradients to the configured maximum.
@@ -103,34 +113,80 @@ impl Optimizer {
                 state.insert(format!("{name}.{parameter}.{name_of_state}"), weight);
             }
         }
+        if let Some(history) = &self.history {
+            state = state.with(history.state(&format!("{name}.history")));
+        }
         match &self.muon {
             Some(muon) => state.with(muon.state(&format!("{name}.muon"))),
             None => state,
         }
     }
 
-    /// Restores what [`state`](Optimizer::state) returned.
-    pub fn restore(&mut self, name: &str, state: &StateDict) {
-        let steps = state.get(&format!("{name}.steps")).map(|weight| weight.values.to_data());
-        let steps = steps.map_or(vec![0.0, 0.0], |data| data.iter::<f32>().collect());
-        self.steps = ((steps[0] as u64) << 20) + steps[1] as u64;
+    /// Restores what [`state`](Optimizer::state) returned, for the parameters in `weights`, whose names may begin with that of a network.
+    ///
+    /// # Errors
+    ///
+    /// A sentence naming the array that is missing or does not fit its parameter.
+    pub fn restore(&mut self, name: &str, state: &StateDict, weights: &StateDict) -> Result<(), String> {
+        self.steps = steps_of(state.get(&format!("{name}.steps")))
+            .ok_or_else(|| format!("`{name}.steps` is not a number of steps"))?;
         self.states.clear();
         if let Some(muon) = &mut self.muon {
-            muon.restore(&format!("{name}.muon"), state);
+            muon.restore(&format!("{name}.muon"), state, weights)?;
+        }
+        if let Some(history) = &mut self.history {
+            history.restore(&format!("{name}.history"), state);
         }
         let prefix = format!("{name}.");
-        for name_of_state in state_names(&self.update) {
-            for (key, weight) in state.iter() {
+        let names = state_names(&self.update);
+        for name_of_state in names {
+            for (key, array) in state.iter() {
                 let Some(rest) = key.strip_prefix(&prefix).and_then(|key| key.strip_suffix(name_of_state))
                 else {
                     continue;
                 };
                 if let Some(parameter) = rest.strip_suffix('.') {
-                    self.states.entry(parameter.to_owned()).or_default().push(weight.values.clone());
+                    expect_of_parameter(key, array, name, parameter, weights)?;
+                    self.states.entry(parameter.to_owned()).or_default().push(array.values.clone());
                 }
             }
         }
+        match self.states.iter().find(|(_, states)| states.len() != names.len()) {
+            Some((parameter, _)) => Err(format!("`{prefix}{parameter}` lacks one of {}", names.join(", "))),
+            None => Ok(()),
+        }
     }
+}
+
+/// The number of steps in its two parts, which are whole; 0 where none is saved.
+fn steps_of(saved: Option<&StateTensor>) -> Option<u64> {
+    let Some(saved) = saved else { return Some(0) };
+    let parts: Vec<f32> = saved.values.to_data().iter::<f32>().collect();
+    let [high, low] = parts[..] else { return None };
+    let is_part = |part: f32| (0.0..=16_777_216.0).contains(&part) && part.fract() == 0.0;
+    (is_part(high) && is_part(low)).then_some(((high as u64) << 20) + low as u64)
+}
+
+/// Checks that the array `key` has as many values as the parameter that the optimizer `name` knows as `parameter`.
+pub(super) fn expect_of_parameter(
+    key: &str,
+    array: &StateTensor,
+    name: &str,
+    parameter: &str,
+    weights: &StateDict,
+) -> Result<(), String> {
+    // An optimizer of one network of several has its name; the only network of a model has any.
+    let inside = |known: &str| known.split_once('.').is_some_and(|(_, rest)| rest == parameter);
+    let found = weights
+        .get(&format!("{name}.{parameter}"))
+        .or_else(|| weights.get(parameter))
+        .or_else(|| weights.iter().find(|(known, _)| inside(known)).map(|(_, weight)| weight));
+    let Some(weight) = found else { return Err(format!("`{key}` is of no parameter of the model")) };
+    let (held, wanted) = (array.shape.iter().product::<usize>(), weight.shape.iter().product::<usize>());
+    if held == wanted {
+        return Ok(());
+    }
+    Err(format!("`{key}` has {held} values, its parameter {wanted}"))
 }
 
 /// Whether a parameter is a kernel of a layer that is not the last one; embeddings, biases and gains are not.
@@ -142,6 +198,7 @@ fn is_inner_kernel(name: &str) -> bool {
 struct Move<'a> {
     gradients: &'a mut Gradients,
     states: &'a mut BTreeMap<String, Vec<Tensor<1>>>,
+    history: Option<&'a mut HistoricalAveraging>,
     clip_value: f64,
     step: UpdateStep,
 }
@@ -153,6 +210,9 @@ impl NamedMapper for Move<'_> {
             gradient = gradient.clamp(-self.clip_value, self.clip_value);
         }
         let mut step = self.step.clone();
+        if let Some(history) = &mut self.history {
+            gradient = history.add_gradient(name, param.val().inner(), gradient, step.step);
+        }
         if D < 2 {
             step.decoupled_weight_decay = 0.0;
         }

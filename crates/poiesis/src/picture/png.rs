@@ -1,10 +1,10 @@
 //! PNG files, with an `iTXt` chunk called "poiesis" that has the parameters of the picture as JSON.
 
-use std::fs;
 use std::io::{Cursor, Write};
 use std::path::Path;
 
 use png::chunk::ChunkType;
+use poiesis_collect::regular;
 use serde_json::Value;
 
 use super::Picture;
@@ -53,7 +53,7 @@ impl Picture {
     /// # Errors
     /// [`Error::Io`], [`Error::Picture`] when it is not a PNG, is damaged or too large to be one of ours.
     pub fn read_png(path: &Path) -> Result<(Self, Option<Value>)> {
-        let bytes = fs::read(path).map_err(Error::io("read", path))?;
+        let bytes = regular::read(path).map_err(Error::io("read", path))?;
         Self::from_png(&bytes, path)
     }
 
@@ -154,6 +154,8 @@ fn parameters_in(info: &png::Info<'_>) -> Option<Value> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use serde_json::json;
 

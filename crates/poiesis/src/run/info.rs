@@ -1,6 +1,7 @@
 //! `run.json`: what a run is, its state, and how it was made.
 
 use std::fmt;
+use std::path::Path;
 use std::thread;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -36,6 +37,8 @@ pub struct RunInfo {
     pub steps: u64,
     /// The last step known to be done; may lag behind `metrics.jsonl` in a run that was killed.
     pub last_step: u64,
+    /// Seconds of training over all starts, up to that step.
+    pub elapsed: f64,
     /// The data the run is trained on.
     pub data: DataInfo,
     /// The run and step that the initial weights are from.
@@ -49,6 +52,24 @@ pub struct RunInfo {
     pub command: Vec<String>,
     /// The machine the run was last started on.
     pub machine: Machine,
+}
+
+impl RunInfo {
+    /// What the types do not express.
+    pub(super) fn check(&self) -> Result<(), String> {
+        // Files are named after it.
+        let plain = Path::new(&self.id).file_name().is_some_and(|name| name == self.id.as_str());
+        if !plain && !self.id.is_empty() {
+            return Err(format!("`id` is {:?}, not a plain name", self.id));
+        }
+        let Some(spec) = &self.data.spec else { return Ok(()) };
+        spec.check().map_err(|reason| format!("`data.spec`: {reason}"))?;
+        if spec.classes != self.data.classes.len() {
+            let named = self.data.classes.len();
+            return Err(format!("`data.spec` has {} classes, and {named} are named", spec.classes));
+        }
+        Ok(())
+    }
 }
 
 /// The state of a run.
@@ -158,6 +179,7 @@ impl Default for RunInfo {
             seed: 0,
             steps: 0,
             last_step: 0,
+            elapsed: 0.0,
             data: DataInfo::default(),
             parent: None,
             created: 0,

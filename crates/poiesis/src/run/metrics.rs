@@ -8,6 +8,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use poiesis_collect::regular;
 use serde_json::{Map, Value};
 
 use crate::atomic;
@@ -103,48 +104,65 @@ impl Log {
     }
 }
 
-/// Returns the rows of the file in order; none when it does not exist. A last line that a kill cut short is left out.
+/// Returns the rows of the file in order; none when it does not exist. A last line that a kill cut short is left out, and so is a line
+/// that is not a row; [`not_rows`] names these.
 ///
 /// # Errors
-/// [`Error::Malformed`] with the number of the line that is not a row, [`Error::Io`].
+/// [`Error::Io`].
 pub fn read(path: &Path) -> Result<Vec<Row>> {
-    lines(path)?.into_iter().map(|(_, row)| Ok(row)).collect()
+    Ok(lines(path)?.into_iter().filter_map(|(_, row)| row.ok()).collect())
+}
+
+/// What is said of the lines that are not rows: how many there are, and what is wrong with the first; `None` when there are none.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn not_rows(path: &Path) -> Result<Option<String>> {
+    let lines = lines(path)?;
+    let mut faults =
+        lines.iter().enumerate().filter_map(|(at, (_, row))| Some((at + 1, row.as_ref().err()?)));
+    let Some((line, fault)) = faults.next() else { return Ok(None) };
+    let count = 1 + faults.count();
+    let are = if count == 1 { "line is" } else { "lines are" };
+    Ok(Some(format!(
+        "{}: {count} {are} not metrics and skipped; the first, line {line}: {fault}",
+        path.display()
+    )))
 }
 
 /// Removes the rows after `step`, and a last line cut short, so that the file equals that of an unbroken run up to
-/// there.
+/// there. Lines that are not rows stay where they are.
 ///
 /// # Errors
-/// As for [`read`]; the file is then as it was.
+/// [`Error::Io`]; the file is then as it was.
 pub fn truncate_after(path: &Path, step: u64) -> Result<()> {
-    let kept: String =
-        lines(path)?.into_iter().filter(|(_, row)| row.step <= step).map(|(line, _)| line + "\n").collect();
+    let mut lines = lines(path)?;
+    let is_kept = |row: &std::result::Result<Row, String>| row.as_ref().is_ok_and(|row| row.step <= step);
+    let end = lines.iter().rposition(|(_, row)| is_kept(row)).map_or(0, |last| last + 1);
+    lines.truncate(end);
+    lines.retain(|(_, row)| row.is_err() || is_kept(row));
+    let kept: Vec<u8> = lines.into_iter().flat_map(|(line, _)| line).collect();
     let length = match fs::metadata(path) {
         Ok(metadata) => metadata.len(),
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(Error::io("read", path)(error)),
     };
     // Lines are only left out, so the same length means the same text.
-    if kept.len() as u64 == length { Ok(()) } else { atomic::write(path, kept.as_bytes()) }
+    if kept.len() as u64 == length { Ok(()) } else { atomic::write(path, &kept) }
 }
 
-/// Every whole line with the row it holds.
-fn lines(path: &Path) -> Result<Vec<(String, Row)>> {
-    let text = match fs::read(path) {
-        Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+/// A line with the row it holds, or what is wrong with it.
+type Line = (Vec<u8>, std::result::Result<Row, String>);
+
+/// Every whole line.
+fn lines(path: &Path) -> Result<Vec<Line>> {
+    let bytes = match regular::read(path) {
+        Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(Error::io("read", path)(error)),
     };
-    let whole = text.rfind('\n').map_or("", |end| &text[..=end]);
-    let mut rows = Vec::new();
-    for (number, line) in whole.lines().enumerate() {
-        let row = Row::from_line(line).map_err(|reason| Error::Malformed {
-            path: path.to_owned(),
-            reason: format!("line {}: {reason}", number + 1),
-        })?;
-        rows.push((line.to_owned(), row));
-    }
-    Ok(rows)
+    let whole = bytes.split_inclusive(|&byte| byte == b'\n').filter(|line| line.ends_with(b"\n"));
+    Ok(whole.map(|line| (line.to_vec(), Row::from_line(&String::from_utf8_lossy(line)))).collect())
 }
 
 #[cfg(test)]
@@ -203,15 +221,28 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_is_not_a_row_is_named() {
+    fn a_line_that_is_not_a_row_is_skipped_counted_and_named() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("metrics.jsonl");
+        let steps = |path: &Path| read(path).unwrap().iter().map(|row| row.step).collect::<Vec<_>>();
         for wrong in ["loss 3", r#"{"loss":1}"#, r#"{"step":2,"loss":"low"}"#, r#"{"step":-1}"#] {
-            let text = format!("{{\"step\":1}}\n{wrong}\n{{\"step\":3}}\n");
+            let text = format!("{{\"step\":1}}\n{wrong}\n{{\"step\":3}}\n{wrong}\n{{\"step\":5}}\n");
             fs::write(&path, &text).unwrap();
-            let message = truncate_after(&path, 1).unwrap_err().to_string();
-            assert!(message.contains("metrics.jsonl") && message.contains("line 2"), "{message}");
-            assert_eq!(fs::read_to_string(&path).unwrap(), text);
+            let said = not_rows(&path).unwrap().unwrap();
+            assert!(said.contains("metrics.jsonl: 2 lines are") && said.contains("line 2: "), "{said}");
+            assert_eq!(steps(&path), [1, 3, 5]);
+            truncate_after(&path, 5).unwrap();
+            assert_eq!(fs::read_to_string(&path).unwrap(), text, "nothing is after step 5");
+            truncate_after(&path, 3).unwrap();
+            assert_eq!(
+                fs::read_to_string(&path).unwrap(),
+                format!("{{\"step\":1}}\n{wrong}\n{{\"step\":3}}\n")
+            );
+            assert!(not_rows(&path).unwrap().unwrap().contains("1 line is"));
         }
+        fs::write(&path, b"{\"step\":1}\n\xff\n").unwrap();
+        assert_eq!(steps(&path), [1]);
+        assert!(not_rows(&path).unwrap().is_some());
+        assert_eq!(not_rows(&folder.path().join("absent")).unwrap(), None);
     }
 }

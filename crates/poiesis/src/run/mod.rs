@@ -33,6 +33,7 @@ pub use config::differences;
 pub use info::{DataInfo, Machine, Parent, RunInfo, State, now, utc};
 pub use list::{Listing, RunSummary, list};
 pub use lock::Lock;
+use poiesis_collect::regular;
 
 use crate::atomic;
 use crate::error::{Error, Result};
@@ -81,16 +82,26 @@ impl Run {
     /// [`Error::NotARun`] without a `run.json` there, [`Error::Malformed`] when it cannot be read as one, [`Error::Io`].
     pub fn open(path: &Path) -> Result<Self> {
         let file = path.join(RUN_JSON);
-        let text = match fs::read_to_string(&file) {
+        let text = match regular::read_to_string(&file) {
             Ok(text) => text,
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
                 return Err(Error::NotARun { path: path.to_owned() });
             }
             Err(error) => return Err(Error::io("read", &file)(error)),
         };
-        let info = serde_json::from_str(&text)
-            .map_err(|error| Error::Malformed { path: file, reason: error.to_string() })?;
+        let info: RunInfo = serde_json::from_str(&text)
+            .map_err(|error| Error::Malformed { path: file.clone(), reason: error.to_string() })?;
+        info.check().map_err(|reason| Error::Malformed { path: file, reason })?;
         Ok(Self { path: path.to_owned(), info })
+    }
+
+    /// Checks that a new run can be made in the folder `path`.
+    ///
+    /// # Errors
+    /// [`Error::RunExists`] when it holds a run or anything that does not belong to one; [`Error::Io`].
+    pub fn expect_free(path: &Path) -> Result<()> {
+        let occupant = if path.exists() { occupant(path)? } else { None };
+        occupant.map_or(Ok(()), |what| Err(Error::RunExists { path: path.to_owned(), what }))
     }
 
     /// Returns whether the folder `path` holds a run.
@@ -99,17 +110,26 @@ impl Run {
     }
 
     /// Renames the run's folder to the first free of `NAME.old-1`, `NAME.old-2`, … and returns the new path, or
-    /// `None` when there was nothing at `path`.
+    /// `None` when there was nothing at `path`, or nothing but what a killed attempt to make a run has left.
     ///
     /// # Errors
-    /// [`Error::RunInUse`] while a process trains in it, [`Error::Io`].
+    /// [`Error::NotSetAside`] for anything that is not a run, [`Error::RunInUse`] while a process trains in it, [`Error::Io`].
     pub fn set_aside(path: &Path) -> Result<Option<PathBuf>> {
-        if !path.exists() {
-            return Ok(None);
+        let refuse = |reason: &str| Error::NotSetAside { path: path.to_owned(), reason: reason.to_owned() };
+        match fs::symlink_metadata(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(Error::io("read", path)(error)),
+            Ok(found) if found.is_symlink() => return Err(refuse("it is a link")),
+            Ok(found) if !found.is_dir() => return Err(refuse("it is not a folder")),
+            Ok(_) => {}
         }
-        if Self::exists(path) {
-            drop(Lock::take(path)?);
+        if !Self::exists(path) {
+            return match occupant(path)? {
+                None => Ok(None),
+                Some(what) => Err(refuse(&format!("it has {what} and no run.json"))),
+            };
         }
+        drop(Lock::take(path)?);
         let aside = names::aside(path);
         fs::rename(path, &aside).map_err(Error::io("rename", path))?;
         atomic::sync_folder(atomic::folder_of(path))?;
@@ -171,7 +191,7 @@ impl Run {
     /// [`Error::Io`].
     pub fn config(&self) -> Result<String> {
         let path = self.config_path();
-        fs::read_to_string(&path).map_err(Error::io("read", &path))
+        regular::read_to_string(&path).map_err(Error::io("read", &path))
     }
 
     /// Checks that the data set is the one the run was made with.

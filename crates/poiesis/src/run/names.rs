@@ -22,7 +22,7 @@ pub(super) fn aside(path: &Path) -> PathBuf {
 ///
 /// # Errors
 /// [`Error::Io`].
-pub(super) fn in_folder(folder: &Path) -> Result<Vec<PathBuf>> {
+pub(crate) fn in_folder(folder: &Path) -> Result<Vec<PathBuf>> {
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),

@@ -52,6 +52,59 @@ fn nothing_is_ever_written_over() {
 }
 
 #[test]
+fn only_a_run_is_set_aside() {
+    let root = tempfile::tempdir().unwrap();
+    let refused = |path: &Path, why: &str| {
+        let error = Run::set_aside(path).unwrap_err();
+        assert!(matches!(error, Error::NotSetAside { .. }) && error.to_string().contains(why), "{error}");
+        assert!(fs::symlink_metadata(path).is_ok(), "it is where it was");
+    };
+    let thesis = root.path().join("thesis");
+    fs::create_dir(&thesis).unwrap();
+    fs::write(thesis.join("a.txt"), "years").unwrap();
+    refused(&thesis, "`a.txt`");
+    refused(&thesis.join("a.txt"), "not a folder");
+    let half = root.path().join("half");
+    fs::create_dir_all(half.join("checkpoints")).unwrap();
+    assert_eq!(Run::set_aside(&half).unwrap(), None, "a killed attempt is taken over");
+    #[cfg(unix)]
+    {
+        let (run, link) = (root.path().join("run"), root.path().join("link"));
+        Run::create(&run, "", info()).unwrap();
+        std::os::unix::fs::symlink(&run, &link).unwrap();
+        refused(&link, "a link");
+        assert!(Run::exists(&run));
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn what_is_no_file_in_a_run_is_named_and_not_waited_for() {
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().join("a");
+    let run = Run::create(&path, "", info()).unwrap();
+    let fifo = |name: &str| {
+        let place = path.join(name);
+        let _ = fs::remove_file(&place);
+        assert!(std::process::Command::new("mkfifo").arg(&place).status().unwrap().success());
+    };
+    let said = |error: Error, name: &str| {
+        let text = error.to_string();
+        assert!(text.contains(name) && text.contains("not a file"), "{text}");
+    };
+    fifo("config.toml");
+    said(run.config().unwrap_err(), "config.toml");
+    fifo("metrics.jsonl");
+    said(metrics::read(&run.metrics_path()).unwrap_err(), "metrics.jsonl");
+    fifo("lock");
+    said(run.lock().unwrap_err(), "lock");
+    fifo("run.json");
+    let error = Run::open(&path).unwrap_err();
+    assert_eq!(error.hint().as_deref(), Some("give a file: what it delivers can be written into one first"));
+    said(error, "run.json");
+}
+
+#[test]
 fn an_attempt_killed_before_run_json_is_taken_over() {
     let root = tempfile::tempdir().unwrap();
     let path = root.path().join("a");

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::evaluate::Progress;
 use crate::model::Warning;
 
 /// Something that happened during training.
@@ -25,6 +26,13 @@ pub enum Event {
         /// The process's peak memory so far, in bytes.
         peak: u64,
     },
+    /// Something other than a step is being done: drawing samples, measuring the held-out metric, saving.
+    Working {
+        /// Steps done.
+        step: u64,
+        /// What is being done, and how far it is.
+        progress: Progress,
+    },
     /// A step is done.
     Step {
         /// Steps done.
@@ -36,8 +44,16 @@ pub enum Event {
         step: u64,
         /// The metrics by name, in the model's order.
         metrics: Vec<(&'static str, f64)>,
-        /// Examples per second since the last report.
+        /// Examples per second of steps since the last report.
         examples_per_second: f64,
+        /// The same in what the data are counted in.
+        per_second: f64,
+        /// What that is: `images`, `tokens`, `samples` of sound, `values` of images, `points`.
+        unit: &'static str,
+        /// Seconds of the run so far, over all starts and whatever they were spent on.
+        elapsed: f64,
+        /// Seconds that are left, with samples, measurements and checkpoints.
+        left: f64,
     },
     /// A held-out metric was measured.
     Evaluated {

@@ -2,15 +2,21 @@
 
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::time::Instant;
 
+use burn::tensor::Device;
 use serde::Serialize;
 
 use super::Event;
+use super::time::Work;
 use super::trainer::Training;
 use super::watchdog::collapse;
+use crate::abilities::Abilities;
 use crate::atomic;
+use crate::config::TrainConfig;
 use crate::data::{Content, DataSpec};
 use crate::error::Result;
+use crate::evaluate::Progress;
 use crate::generate::{Chunk, Request, can_generate, generate};
 use crate::media::{Media, files};
 use crate::picture::Picture;
@@ -35,31 +41,28 @@ struct Note {
 impl Training {
     /// Draws samples and writes them to the run.
     pub(super) fn sample(&mut self, watch: &mut dyn FnMut(Event)) -> Result<()> {
+        let (began, step) = (Instant::now(), self.step);
         let model = self.model()?;
         let abilities = model.abilities();
         if !can_generate(&abilities) {
             return Ok(());
         }
-        let count = self.config.train.sample_count;
-        let of_stream = matches!(self.spec.content, Content::Text(_) | Content::Sound(_));
-        let request = Request {
-            seed: SEED,
-            count: count as u64,
-            max_len: of_stream.then_some(self.config.train.sample_length),
-            ..Request::default()
-        };
-        let mut drawn = Vec::new();
-        let device = self.device.clone().inner();
-        generate(&abilities, &self.spec, &device, &request, &mut |_, chunk| {
-            if let Chunk::Whole(media) = chunk {
-                drawn.push(media);
-            }
-            ControlFlow::Continue(())
-        })?;
+        let drawn = draw(
+            &abilities,
+            &self.spec,
+            &self.config.train,
+            &self.device.clone().inner(),
+            &mut |progress| {
+                watch(Event::Working { step, progress });
+                ControlFlow::Continue(())
+            },
+        )?;
         drop(model);
+        // Drawing took a while.
+        self.expect_folder()?;
         let path = samples::path_of(&self.run.samples_path(), self.step, files::sheet_extension(&self.spec));
         let sheet = Media::sheet(&drawn, &self.spec);
-        if let Some(picture) = write_sheet(sheet, &self.spec, &path, &self.note(count))? {
+        if let Some(picture) = write_sheet(sheet, &self.spec, &path, &self.note())? {
             if let Some(events) = &mut self.events {
                 events.image(self.step, "samples", &picture)?;
             }
@@ -67,13 +70,14 @@ impl Training {
                 self.look_for_collapse(&drawn, watch)?;
             }
         }
+        self.clock.add(Work::Sampling, began);
         self.samples = Some(path.clone());
         watch(Event::Sampled { step: self.step, path });
         Ok(())
     }
 
-    fn note(&self, count: usize) -> serde_json::Value {
-        let run = self.run.info().id.clone();
+    fn note(&self) -> serde_json::Value {
+        let (run, count) = (self.run.info().id.clone(), self.config.train.sample_count);
         serde_json::json!(Note { run, step: self.step, seed: SEED, first: 0, count })
     }
 
@@ -93,6 +97,48 @@ impl Training {
         }
         Ok(())
     }
+}
+
+/// Draws the samples that `config` asks for; `on_progress` hears how far they are, and can end the drawing.
+pub(super) fn draw(
+    abilities: &Abilities<'_>,
+    spec: &DataSpec,
+    config: &TrainConfig,
+    device: &Device,
+    on_progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+) -> Result<Vec<Media>> {
+    let (unit, in_parts) = match spec.content {
+        Content::Images(_) => ("images", false),
+        Content::Points(_) => ("points", false),
+        Content::Text(_) => ("tokens", true),
+        Content::Sound(_) => ("frames", true),
+    };
+    let count = config.sample_count as u64;
+    let length = if in_parts { config.sample_length as u64 } else { 1 };
+    let total = Some(count.saturating_mul(length));
+    let max_len = in_parts.then_some(config.sample_length);
+    let request = Request { seed: SEED, count, max_len, ..Request::default() };
+    let (mut drawn, mut done) = (Vec::new(), 0);
+    let report = |done| Progress { what: "sampling", unit, done, total };
+    if on_progress(report(0)).is_break() {
+        return Ok(drawn);
+    }
+    generate(abilities, spec, device, &request, &mut |index, chunk| {
+        done = match chunk {
+            Chunk::Whole(media) => {
+                drawn.push(media);
+                done.max(drawn.len() as u64 * length)
+            }
+            Chunk::Part(_) => done + 1,
+            // Of the examples that are computed together.
+            Chunk::Progress { done: values, total } => {
+                let together = (request.batch_size as u64).min(count.saturating_sub(index));
+                done.max(index + together * values as u64 / total.max(1) as u64)
+            }
+        };
+        on_progress(report(done))
+    })?;
+    Ok(drawn)
 }
 
 /// Writes a sheet of samples to its file; returns the picture of images and points.

@@ -3,13 +3,15 @@
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU8, Ordering};
 
+use burn::tensor::Device;
+
 use super::trainer::Training;
-use super::{Event, TrainingData, memory};
+use super::{Event, Spent, Summary, TrainingData, expect_memory};
 use crate::catalogue;
 use crate::config::RunConfig;
 use crate::device;
 use crate::error::{Error, Result};
-use crate::model::Start;
+use crate::model::{Entry, Session, Start};
 use crate::optim::Decay;
 use crate::run::{DataInfo, Machine, Run, RunInfo, State};
 
@@ -74,8 +76,12 @@ pub struct Outcome {
     pub state: State,
     /// Steps done.
     pub step: u64,
-    /// Seconds of training, over all starts of the run.
+    /// Seconds of the run, over all its starts and whatever they were spent on.
     pub elapsed: f64,
+    /// What the seconds of this start were spent on.
+    pub spent: Spent,
+    /// The last measures.
+    pub summary: Summary,
     /// The last grid of samples.
     pub samples: Option<PathBuf>,
 }
@@ -85,30 +91,66 @@ pub struct Outcome {
 /// # Errors
 ///
 /// [`Error::NoDevice`]; [`Error::InvalidValue`] when the device lacks the precision; [`Error::ConfigDiffers`], [`Error::DataChanged`] and
-/// [`Error::RunInUse`] when an existing run cannot be continued; [`Error::OutOfMemory`] when the weights do not fit into what is
+/// [`Error::RunInUse`] when an existing run cannot be continued; [`Error::OutOfMemory`] when what is needed does not fit into what is
 /// free; [`Error::Diverged`] when a loss is no longer finite; errors of reading and writing. Checkpoints already written stay.
 pub fn train(request: Request, stop: &Stop, watch: &mut (dyn FnMut(Event) + Send)) -> Result<Outcome> {
+    let config = request.config.clone();
+    in_pool(&config, || train_here(request, stop, watch))
+}
+
+/// Calls `work` with the precision of a run, on a thread of the pool, which then computes too instead of waiting for the others.
+pub(super) fn in_pool<T: Send>(config: &RunConfig, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
     let before = poiesis_kernels::precision();
-    request.config.train.precision.set(&request.config.device)?;
-    // On a thread of the pool, which then computes too instead of waiting for the others.
-    let outcome = rayon::scope(|_| train_here(request, stop, watch));
+    config.train.precision.set(&config.device)?;
+    let outcome = rayon::scope(|_| work());
     poiesis_kernels::set_precision(before);
     outcome
 }
 
-fn train_here(request: Request, stop: &Stop, watch: &mut dyn FnMut(Event)) -> Result<Outcome> {
-    let Request { out, config, data, existing, command, ignore_memory } = request;
-    let TrainingData { spec, train, held_out, info } = data;
+/// What is checked and made before a run is touched.
+pub(super) struct Prepared {
+    pub(super) entry: &'static dyn Entry,
+    /// With autodiff.
+    pub(super) device: Device,
+    pub(super) parameters: Vec<(String, usize)>,
+    pub(super) session: Box<dyn Session>,
+}
+
+/// Makes the model with its data and optimizers, if all is as it must be.
+pub(super) fn prepare(request: &Request) -> Result<Prepared> {
+    let Request { config, data, ignore_memory, .. } = request;
+    let TrainingData { spec, train, .. } = data;
     let entry = catalogue::find(&config.model)?;
-    catalogue::expect_media(entry, &spec)?;
+    catalogue::expect_media(entry, spec)?;
     let device = device::device(&config.device)?.autodiff();
-    let parameters = entry.parameters(&config, &spec)?;
-    if !ignore_memory && device::is_cpu(&config.device) {
-        let all = parameters.iter().map(|(_, count)| count).sum();
-        memory::expect_room_for(all, &config.train, &spec)?;
+    let parameters = entry.parameters(config, spec)?;
+    if !ignore_memory {
+        expect_memory(entry, config, spec)?;
     }
-    let start = Start { config: &config, spec: &spec, examples: train.clone(), device: device.clone() };
-    let session = entry.start(start)?;
+    let session = entry.start(Start { config, spec, examples: train.clone(), device: device.clone() })?;
+    Ok(Prepared { entry, device, parameters, session })
+}
+
+/// A setting that has changed: its key, and its values before and now.
+type Change = (String, String, String);
+
+/// Returns an error for a run that was made with other data or settings, else its configuration and what may change.
+pub(super) fn expect_continuable(
+    run: &Run,
+    config: &RunConfig,
+    info: &DataInfo,
+) -> Result<(RunConfig, Vec<Change>)> {
+    let path = run.config_path();
+    let saved = catalogue::read_config(&run.config()?).map_err(|error| error.in_file(&path))?;
+    let changes = run.expect_config(&saved.to_toml(), &config.to_toml(), CHANGEABLE)?;
+    run.expect_data(&info.fingerprint)?;
+    Ok((saved, changes))
+}
+
+fn train_here(request: Request, stop: &Stop, watch: &mut dyn FnMut(Event)) -> Result<Outcome> {
+    let Prepared { entry, device, parameters, session } = prepare(&request)?;
+    let Request { out, config, data, existing, command, .. } = request;
+    let TrainingData { spec, train, held_out, info } = data;
 
     if existing == Existing::SetAside {
         Run::set_aside(&out)?;
@@ -120,12 +162,10 @@ fn train_here(request: Request, stop: &Stop, watch: &mut dyn FnMut(Event)) -> Re
         Run::create(&out, &config.to_toml(), run_info(&config, info.clone(), command))?
     };
     let lock = run.lock()?;
-    let mut training = Training::new(entry, config, spec, device, session, train, held_out, run);
+    let mut training = Training::new(entry, config, spec, device, session, train, held_out, run, lock);
     let mut notes = Vec::new();
     if resumed {
-        let saved = catalogue::read_config(&training.run.config()?)?;
-        let changes = training.run.expect_config(&saved.to_toml(), &training.config.to_toml(), CHANGEABLE)?;
-        training.run.expect_data(&info.fingerprint)?;
+        let (saved, changes) = expect_continuable(&training.run, &training.config, &info)?;
         notes = training.resume()?;
         notes.extend(continue_run(&mut training, &saved, &changes)?);
     }
@@ -138,25 +178,24 @@ fn train_here(request: Request, stop: &Stop, watch: &mut dyn FnMut(Event)) -> Re
         notes,
     });
     let outcome = training.run_loop(stop, watch);
+    // That the folder is gone says more than that a file could not be written.
+    let outcome = outcome.map_err(|error| training.expect_folder().err().unwrap_or(error));
     let (state, reason) = match &outcome {
         Ok(outcome) => (outcome.state, None),
         Err(error) => (State::Failed, Some(error.to_string())),
     };
-    let last_step = training.step;
-    let written = training.run.update(|info| {
-        (info.state, info.reason, info.last_step) = (state, reason, last_step);
+    let (last_step, elapsed) = (training.step, training.clock.elapsed());
+    let written = training.expect_folder().and_then(|()| {
+        training.run.update(|info| {
+            (info.state, info.reason, info.last_step, info.elapsed) = (state, reason, last_step, elapsed);
+        })
     });
-    drop(lock);
     // The error of the loop says more than an error of saving it.
     outcome.and_then(|outcome| written.map(|()| outcome))
 }
 
 /// Saves the keys that change in a resumed run; returns notes with their old and new values.
-fn continue_run(
-    training: &mut Training,
-    saved: &RunConfig,
-    changes: &[(String, String, String)],
-) -> Result<Vec<String>> {
+fn continue_run(training: &mut Training, saved: &RunConfig, changes: &[Change]) -> Result<Vec<String>> {
     let config = &training.config;
     if config.train.steps < training.step {
         return Err(Error::invalid_value(

@@ -1,22 +1,24 @@
 //! The training loop.
 
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use burn::tensor::Device;
 
 use super::start::{Outcome, Stop};
-use super::{Ema, Event, memory, sample_steps};
+use super::time::{Clock, Work};
+use super::{Ema, Event, Remaining, Summary, memory, sample_steps, watchdog};
 use crate::atomic;
 use crate::config::RunConfig;
 use crate::data::{DataSpec, Examples};
 use crate::error::{Error, Result};
-use crate::evaluate;
+use crate::evaluate::{self, Progress};
 use crate::model::{Entry, MetricValues, Session, TrainedModel, Warning};
 use crate::nn::StateDict;
 use crate::optim::learning_rate_factor;
+use crate::run::checkpoint::Part;
 use crate::run::tensorboard::EventWriter;
-use crate::run::{Machine, Run, State, checkpoint, metrics, samples};
+use crate::run::{Lock, Machine, Run, State, checkpoint, metrics, samples};
 
 /// How many recent reports the warnings look at.
 const REMEMBERED: usize = 50;
@@ -32,10 +34,10 @@ pub(super) struct Training {
     pub(super) train: Examples,
     pub(super) held_out: Option<Examples>,
     pub(super) run: Run,
+    lock: Lock,
     /// Steps done.
     pub(super) step: u64,
-    /// Seconds of training over all starts.
-    pub(super) elapsed: f64,
+    pub(super) clock: Clock,
     pub(super) recent: Vec<MetricValues>,
     pub(super) warned: Vec<&'static str>,
     pub(super) samples: Option<PathBuf>,
@@ -57,6 +59,7 @@ impl Training {
         train: Examples,
         held_out: Option<Examples>,
         run: Run,
+        lock: Lock,
     ) -> Training {
         Training {
             averages: Ema::new(config.train.ema_decay, session.state_dict()),
@@ -68,8 +71,9 @@ impl Training {
             train,
             held_out,
             run,
+            lock,
             step: 0,
-            elapsed: 0.0,
+            clock: Clock::after(0.0),
             recent: Vec::new(),
             warned: Vec::new(),
             samples: None,
@@ -93,21 +97,30 @@ impl Training {
         };
         let content = found.content;
         content.state.expect_model(self.entry.name(), &found.path)?;
+        for (part, arrays) in
+            [(Part::Model, &content.model), (Part::Ema, &content.ema), (Part::Train, &content.train)]
+        {
+            checkpoint::expect_numbers(&found.path, part, arrays)?;
+        }
         let place = self.device.clone().inner();
         let weights = StateDict::from_arrays(content.model, &place);
         let optimizers = StateDict::from_arrays(content.train, &place);
-        self.session
-            .restore(&weights, &optimizers)
-            .map_err(|reason| Error::WeightsMismatch { model: self.entry.name().into(), reason })?;
+        self.session.restore(&weights, &optimizers).map_err(|reason| {
+            Error::WeightsMismatch { model: self.entry.name().into(), reason }.of_checkpoint(&found.path)
+        })?;
         if self.config.train.ema_decay > 0.0 {
             self.averages =
                 Ema::new(self.config.train.ema_decay, StateDict::from_arrays(content.ema, &place));
         }
         self.step = content.state.step;
         metrics::truncate_after(&self.run.metrics_path(), self.step)?;
-        self.elapsed = metrics::read(&self.run.metrics_path())?.last().map_or(0.0, |row| row.elapsed);
+        let logged = metrics::read(&self.run.metrics_path())?.last().map_or(0.0, |row| row.elapsed);
+        let info = self.run.info();
+        let noted = if info.last_step == self.step { info.elapsed } else { 0.0 };
+        self.clock = Clock::after(logged.max(noted));
         self.samples = samples::newest(&self.run.samples_path())?;
-        Ok(found.findings.into_iter().map(|f| format!("{}: {}", f.path.display(), f.reason)).collect())
+        let findings = found.findings.into_iter().map(|f| format!("{}: {}", f.path.display(), f.reason));
+        Ok(findings.chain(metrics::not_rows(&self.run.metrics_path())?).collect())
     }
 
     pub(super) fn open_logs(&mut self, resumed: bool) -> Result<()> {
@@ -124,7 +137,7 @@ impl Training {
         if self.step == 0 && sample_at.first() == Some(&0) {
             self.sample(watch)?;
         }
-        let mut reported = (self.step, Instant::now());
+        let mut reported = (self.step, 0.0);
         let first = self.step + 1;
         while self.step < config.steps {
             let began = Instant::now();
@@ -134,7 +147,7 @@ impl Training {
             if config.ema_decay > 0.0 {
                 self.averages.update(&self.session.state_dict(), self.step);
             }
-            self.elapsed += began.elapsed().as_secs_f64();
+            self.clock.add(Work::Step, began);
             watch(Event::Step { step: self.step });
             if let (true, Some(peak)) = (self.step == first, memory::peak()) {
                 watch(Event::Memory { peak });
@@ -143,21 +156,25 @@ impl Training {
             let last = self.step == config.steps || stop.requested();
             let save = last || self.step.is_multiple_of(config.checkpoint_every);
             if save || self.step.is_multiple_of(config.log_every) {
+                // On a GPU the steps are computed when a value is read.
+                let began = Instant::now();
                 let metrics = metrics.read();
+                self.clock.add_to_step(began);
                 self.expect_finite(&metrics)?;
+                self.expect_folder()?;
                 if self.step.is_multiple_of(config.log_every) {
-                    let rate = examples_per_second(&config, &mut reported, self.step);
+                    let seconds = self.clock.spent.steps;
+                    let rate = (self.step - reported.0) as f64 / (seconds - reported.1).max(1e-6);
+                    reported = (self.step, seconds);
                     self.report(metrics, rate, watch)?;
                 }
             }
-            let aside = Instant::now();
             if sample_at.binary_search(&self.step).is_ok() {
                 self.sample(watch)?;
             }
             if save {
                 self.save(watch)?;
             }
-            reported.1 += aside.elapsed();
             if last {
                 break;
             }
@@ -165,9 +182,19 @@ impl Training {
         Ok(Outcome {
             state: if self.step < config.steps { State::Stopped } else { State::Done },
             step: self.step,
-            elapsed: self.elapsed,
+            elapsed: self.clock.elapsed(),
+            spent: self.clock.spent,
+            summary: Summary::of(&metrics::read(&self.run.metrics_path())?),
             samples: self.samples.clone(),
         })
+    }
+
+    /// Ends training once the folder of the run is not there any more: nothing that is written would be part of it.
+    pub(super) fn expect_folder(&self) -> Result<()> {
+        if self.lock.is_of(self.run.path()) {
+            return Ok(());
+        }
+        Err(Error::RunRemoved { run: self.run.path().to_owned() })
     }
 
     fn expect_finite(&self, metrics: &[(&'static str, f64)]) -> Result<()> {
@@ -180,15 +207,32 @@ impl Training {
     fn report(
         &mut self,
         metrics: Vec<(&'static str, f64)>,
-        examples_per_second: f64,
+        steps_per_second: f64,
         watch: &mut dyn FnMut(Event),
     ) -> Result<()> {
+        let amount = self.session.amount();
+        let examples_per_second = steps_per_second * self.config.train.batch_size as f64;
         self.recent.push(metrics.iter().copied().collect());
         self.recent.drain(..self.recent.len().saturating_sub(REMEMBERED));
         let named: Vec<_> = metrics.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect();
         self.write("train", &named)?;
         self.write("speed", &[("examples_per_second".to_owned(), examples_per_second)])?;
-        watch(Event::Report { step: self.step, metrics, examples_per_second });
+        // The samples and the checkpoint of this step are still to come.
+        let before = Remaining::after(self.step - 1, &self.config.train);
+        let left = self.clock.left(&Remaining { steps: before.steps - 1, ..before });
+        watch(Event::Report {
+            step: self.step,
+            metrics,
+            examples_per_second,
+            per_second: steps_per_second * amount.count as f64,
+            unit: amount.unit,
+            elapsed: self.clock.elapsed(),
+            left: left.total(),
+        });
+        let whole = self.clock.spent.plus(&left);
+        if whole.samples_too_much() {
+            self.warn(watchdog::slow_samples(&whole, &self.config.train), watch);
+        }
         for warning in self.session.warnings(&self.recent) {
             self.warn(warning, watch);
         }
@@ -201,7 +245,7 @@ impl Training {
             && group != "speed"
         {
             let values = values.to_vec();
-            log.append(&metrics::Row { step: self.step, elapsed: self.elapsed, values })?;
+            log.append(&metrics::Row { step: self.step, elapsed: self.clock.elapsed(), values })?;
         }
         if let Some(events) = &mut self.events {
             let tagged: Vec<_> = values.iter().map(|(name, v)| (format!("{group}/{name}"), *v)).collect();
@@ -235,11 +279,16 @@ impl Training {
             return Err(Error::Diverged { step: self.step, term: name.to_owned() });
         }
         if let (Some(held_out), Some(likelihood)) = (&self.held_out, self.model()?.abilities().likelihood) {
+            let began = Instant::now();
+            watch(Event::Working { step: self.step, progress: Progress::working("evaluating") });
             let device = self.device.clone().inner();
             let (name, value) = evaluate::validation(likelihood, held_out, &self.spec, &device)?;
+            self.clock.add(Work::Evaluating, began);
             self.write("validation", &[(name.to_owned(), value)])?;
             watch(Event::Evaluated { step: self.step, name, value });
         }
+        let began = Instant::now();
+        watch(Event::Working { step: self.step, progress: Progress::working("saving") });
         let averages = if self.config.train.ema_decay > 0.0 {
             self.averages.weights().to_arrays()
         } else {
@@ -255,22 +304,17 @@ impl Training {
                 ..checkpoint::State::default()
             },
         };
+        self.expect_folder()?;
         let folder = self.run.checkpoints_path();
         let path = checkpoint::save(&folder, &checkpoint)?;
         checkpoint::prune(
             &folder,
             checkpoint::Retention { last: self.config.train.keep_checkpoints, every: 0 },
         )?;
-        let step = self.step;
-        self.run.update(|info| info.last_step = step)?;
+        self.clock.add(Work::Saving, began);
+        let (step, elapsed) = (self.step, self.clock.elapsed());
+        self.run.update(|info| (info.last_step, info.elapsed) = (step, elapsed))?;
         watch(Event::Checkpoint { step, path });
         Ok(())
     }
-}
-
-fn examples_per_second(config: &crate::config::TrainConfig, reported: &mut (u64, Instant), step: u64) -> f64 {
-    let examples = (step - reported.0) as f64 * config.batch_size as f64;
-    let rate = examples / reported.1.elapsed().max(Duration::from_micros(1)).as_secs_f64();
-    *reported = (step, Instant::now());
-    rate
 }

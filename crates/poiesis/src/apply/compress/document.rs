@@ -29,8 +29,12 @@ impl Document {
     /// Those of [`media::files::read`](files::read), and [`Error::NotOfTheModel`] when an image is of another size, or the file holds
     /// something that would be lost.
     pub fn read(path: &Path, spec: &DataSpec) -> Result<Document> {
-        let name = name_of(path);
-        let bytes = std::fs::read(path).map_err(Error::io("read", path))?;
+        let name = name_of(path).ok_or_else(|| Error::NotOfTheModel {
+            name: path.display().to_string(),
+            reason: "its path is not UTF-8, and an archive could not give it back".into(),
+            remedy: "rename it".into(),
+        })?;
+        let bytes = poiesis_collect::regular::read(path).map_err(Error::io("read", path))?;
         let media = files::from_bytes(&bytes, path, spec)?;
         let content = Codec::new(spec, None).content(&media, &path.display().to_string())?;
         let chunks = chunks::of_file(&bytes, &media, spec, path)?;
@@ -56,12 +60,14 @@ impl Document {
 }
 
 /// The name of a file in an archive: its path as given, without a root and without `..`.
-fn name_of(path: &Path) -> String {
+///
+/// `None` when it is not UTF-8.
+fn name_of(path: &Path) -> Option<String> {
     let part = |component| match component {
-        Component::Normal(name) => Some(name.to_string_lossy().into_owned()),
+        Component::Normal(name) => Some(name.to_str()),
         _ => None,
     };
-    path.components().filter_map(part).collect::<Vec<_>>().join("/")
+    Some(path.components().filter_map(part).collect::<Option<Vec<_>>>()?.join("/"))
 }
 
 /// A name from an archive as a path; an error if it points outside the folder.
@@ -156,7 +162,7 @@ mod tests {
             ("../a/x.txt", "a/x.txt"),
             ("/tmp/a/x.txt", "tmp/a/x.txt"),
         ] {
-            assert_eq!(name_of(Path::new(path)), name);
+            assert_eq!(name_of(Path::new(path)).as_deref(), Some(name));
         }
     }
 

@@ -18,7 +18,8 @@ pub use document::{Document, OutputFile, output_files};
 use archive::damaged;
 
 use crate::coding;
-use crate::error::{Error, Result};
+use crate::device;
+use crate::error::{Error, Result, in_bytes};
 use crate::media::Codec;
 use crate::trained::Trained;
 
@@ -41,7 +42,8 @@ pub struct Compressed {
 /// # Errors
 ///
 /// [`Error::MissingCapability`] when the model is not autoregressive; [`Error::NotOfTheModel`] when a document is not of
-/// the model's kind; [`Error::SameName`] when two documents have one name.
+/// the model's kind, or the model has a single value or very many; [`Error::SameName`] when two documents have one name;
+/// [`Error::CheckpointMismatch`] when the weights give no probabilities.
 pub fn compress(
     trained: &Trained,
     documents: &[Document],
@@ -50,6 +52,13 @@ pub fn compress(
 ) -> Result<Compressed> {
     let model = trained.autoregressive()?;
     let codec = Codec::new(&trained.spec, Some(model));
+    if !coding::can_code(model.num_values()) {
+        return Err(Error::NotOfTheModel {
+            name: trained.info.data.name.clone(),
+            reason: format!("it has {} different values, and 2 to 65,535 can be coded", model.num_values()),
+            remedy: "use a model with another vocabulary".into(),
+        });
+    }
     expect_different_names(documents)?;
     let (mut sequences, mut places, mut entries) = (Vec::new(), Vec::new(), Vec::new());
     for document in documents {
@@ -70,6 +79,7 @@ pub fn compress(
     let total: u64 = sequences.iter().map(|sequence| sequence.len() as u64).sum();
     let classes = vec![class; sequences.len()];
     let values = coding::encode(model, &sequences, &classes, &mut |done| progress(done as u64, total));
+    let values = values.ok_or_else(|| no_probabilities(trained))?;
     let beside = coding::encode_uniform(places);
     let header = Header {
         format: archive::format_of(&entries),
@@ -105,11 +115,19 @@ pub fn decompress(
     let model = trained.autoregressive()?;
     let codec = Codec::new(&trained.spec, Some(model));
     archive.header.expect_model(trained)?;
+    if !coding::can_code(model.num_values()) {
+        return Err(damaged("it was made with a model whose values cannot be coded"));
+    }
+    let early = || damaged("its code words end early");
+    if archive.header.words > archive.words.len() as u64 {
+        return Err(early());
+    }
     let unknown =
         |entry: &EntryHeader| entry.class.is_some_and(|class| class as usize >= trained.spec.classes);
     if archive.header.entries.iter().any(unknown) {
         return Err(damaged("it names a class that the model does not know"));
     }
+    expect_lengths(&archive.header, &codec, model.num_values())?;
     let lengths = |entry: &EntryHeader| {
         let runs = entry.sequences.iter();
         runs.flat_map(|&(count, length)| std::iter::repeat_n(length as usize, count as usize)).collect()
@@ -120,7 +138,6 @@ pub fn decompress(
     let classes_of = archive.header.entries.iter().zip(&each);
     let classes: Vec<_> =
         classes_of.flat_map(|(entry, lengths)| std::iter::repeat_n(entry.class, lengths.len())).collect();
-    let early = || damaged("its code words end early");
     let words = archive.words.split_at_checked(archive.header.words as usize);
     let (words, beside) = words.ok_or_else(early)?;
     let decoded = coding::decode(model, &all, &classes, words, &mut |done| progress(done as u64, total));
@@ -138,6 +155,49 @@ pub fn decompress(
         documents.push(Document { name: entry.name.clone(), content, chunks: entry.chunks.clone() });
     }
     Ok(documents)
+}
+
+fn no_probabilities(trained: &Trained) -> Error {
+    Error::CheckpointMismatch {
+        path: trained.path().join("checkpoints"),
+        model: trained.entry.name().to_owned(),
+        reason: "its probabilities are not numbers".into(),
+    }
+}
+
+/// Checks that the lengths in an archive are those of its documents, and that so many values can be in its words, before any memory is
+/// taken for them.
+fn expect_lengths(header: &Header, codec: &Codec, num_values: usize) -> Result<()> {
+    let mut total = 0_u64;
+    for entry in &header.entries {
+        let mut values = 0_u64;
+        for &(count, length) in &entry.sequences {
+            let all = u64::from(count) * u64::from(length);
+            values = values.checked_add(all).filter(|_| count > 0 && length > 0).unwrap_or(u64::MAX);
+        }
+        let lengths = entry.sequences.iter().map(|&(_, length)| length);
+        if !codec.can_have(entry.bytes, values, lengths) {
+            let name = &entry.name;
+            return Err(damaged(&format!("`{name}` of {} bytes cannot have {values} values", entry.bytes)));
+        }
+        total = total.saturating_add(values);
+    }
+    if total > coding::most_values(num_values, usize::try_from(header.words).unwrap_or(usize::MAX)) {
+        return Err(damaged(&format!("{total} values cannot be in {} code words", header.words)));
+    }
+    // Each value is held in four bytes, and then as content.
+    let needed = total.saturating_mul(8);
+    match device::free_memory() {
+        Some(free) if free < needed => Err(Error::ArchiveOfAnotherModel {
+            reason: format!(
+                "its documents need {} of memory, and {} are free",
+                in_bytes(needed),
+                in_bytes(free)
+            ),
+            remedy: "open it on a machine with more memory".into(),
+        }),
+        _ => Ok(()),
+    }
 }
 
 /// Returns an error for two documents of one name, before anything is computed: only one of them would come back.

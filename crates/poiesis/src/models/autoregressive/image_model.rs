@@ -50,6 +50,9 @@ pub trait ImageConfig: Settings {
 
     /// Numbers of features by key, of which each channel of an image needs one.
     fn features(&self) -> [(&'static str, usize); 2];
+
+    /// At least so many features of a pixel are held while a step computes its gradients.
+    fn held_features(&self) -> f64;
 }
 
 /// A network and what it is a distribution over.
@@ -113,6 +116,11 @@ impl<N: ImageNetwork> Model for ImageModel<N> {
         check_features(name, &config.features(), shape.channels)?;
         let network = N::new(config, &pixels, classes, init);
         Ok(ImageModel { network, pixels, classes })
+    }
+
+    fn held_values(config: &N::Config, spec: &DataSpec) -> Result<f64> {
+        let shape = spec.images()?;
+        Ok((shape.height * shape.width) as f64 * config.held_features())
     }
 
     fn train_step(&mut self, data: &mut ImageBatches, step: &mut Step<'_>) -> Metrics {

@@ -35,10 +35,20 @@ use crate::model::About;
 /// What a model of this family leaves out of its own, as [`About::BASE`] for all models.
 const FAMILY: About = About {
     abilities: &[Ability::Sample, Ability::Likelihood, Ability::Compress, Ability::Complete],
-    // Samples are drawn value by value, which takes long.
-    train: || TrainConfig { sample_schedule: SampleSchedule::Logarithmic, ..TrainConfig::default() },
+    // Samples are drawn value by value, which takes long: few of them, most at the beginning.
+    train: || TrainConfig {
+        sample_schedule: SampleSchedule::Logarithmic,
+        sample_frames: 20,
+        sample_count: 16,
+        ..TrainConfig::default()
+    },
     ..About::BASE
 };
+
+/// The `[train]` section of the models of text, whose samples are few and short: as many and as long as is read.
+fn train_on_text() -> TrainConfig {
+    TrainConfig { sample_count: 4, sample_length: 500, ema_decay: 0.0, ..(FAMILY.train)() }
+}
 
 /// How many tokens a model of sequences predicts: where all documents have one length, their beginnings never are.
 fn outputs(shape: TokenShape) -> usize {

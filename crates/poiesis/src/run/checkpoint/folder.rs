@@ -103,7 +103,7 @@ pub fn folder_name(step: u64) -> String {
 }
 
 /// The step in the name of a folder, if that is the name of a checkpoint.
-fn step_of(path: &Path) -> Option<u64> {
+pub(super) fn step_of(path: &Path) -> Option<u64> {
     let digits = path.file_name()?.to_str()?.strip_prefix("step-")?;
     let canonical = digits.len() >= 9 && digits.bytes().all(|byte| byte.is_ascii_digit());
     digits.parse().ok().filter(|_| canonical)

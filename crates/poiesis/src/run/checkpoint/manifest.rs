@@ -1,10 +1,10 @@
 //! `COMPLETE`: the size and checksum of every file of a checkpoint.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::io;
+use std::io::{self, Read as _};
 use std::path::Path;
 
+use poiesis_collect::regular;
 use serde::{Deserialize, Serialize};
 
 use super::COMPLETE;
@@ -27,7 +27,7 @@ pub(super) struct Record {
 impl Manifest {
     pub(super) fn read(folder: &Path) -> Result<Self> {
         let path = folder.join(COMPLETE);
-        let bytes = match fs::read(&path) {
+        let bytes = match regular::read(&path) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return Err(damaged(folder, "it has no COMPLETE".to_owned()));
@@ -44,16 +44,20 @@ impl Manifest {
             return Err(damaged(folder, format!("COMPLETE does not list {name}")));
         };
         let path = folder.join(name);
-        let bytes = match fs::read(&path) {
-            Ok(bytes) => bytes,
+        let file = match regular::open(&path) {
+            Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return Err(damaged(folder, format!("{name} is missing")));
             }
             Err(error) => return Err(Error::io("read", &path)(error)),
         };
-        if bytes.len() as u64 != record.size {
-            return Err(damaged(folder, format!("{name} has {} bytes and had {}", bytes.len(), record.size)));
+        // A file of another length, which may be any, is not read at all.
+        let length = file.metadata().map_err(Error::io("read", &path))?.len();
+        if length != record.size {
+            return Err(damaged(folder, format!("{name} has {length} bytes and had {}", record.size)));
         }
+        let mut bytes = Vec::new();
+        file.take(length).read_to_end(&mut bytes).map_err(Error::io("read", &path))?;
         if blake3::hash(&bytes).to_hex().as_str() != record.blake3 {
             return Err(damaged(folder, format!("the content of {name} has changed")));
         }

@@ -21,7 +21,7 @@ use crate::error::{Error, Result};
 pub use crate::nn::{Array, Arrays};
 
 pub use folder::{Finding, Retention, Survey, folder_name, prune, survey, sweep};
-pub use read::{Found, newest, newest_part, read, read_part};
+pub use read::{Found, expect_numbers, newest, newest_part, read, read_part};
 pub use write::save;
 
 /// Everything that is needed to resume training exactly.

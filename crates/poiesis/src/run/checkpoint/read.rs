@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use safetensors::{Dtype, SafeTensors};
 
+use super::folder::step_of;
 use super::manifest::{Manifest, damaged};
 use super::{Array, Arrays, Checkpoint, Finding, Part, STATE, State, Survey, survey};
 use crate::atomic::folder_of;
@@ -44,6 +45,27 @@ pub fn read_part(path: &Path, part: Part) -> Result<(State, Arrays)> {
     Ok((read_state(path, &manifest)?, read_arrays(path, &manifest, part)?))
 }
 
+/// Checks the numbers of a part of the checkpoint in the folder `path`: training saves no weights that are not finite, and nothing that
+/// is no number.
+///
+/// # Errors
+/// [`Error::CheckpointDamaged`] naming the file and the array, with the newest intact checkpoint before it.
+pub fn expect_numbers(path: &Path, part: Part, arrays: &Arrays) -> Result<()> {
+    let usable = |value: &f32| value.is_finite() || (part == Part::Train && !value.is_nan());
+    let Some((name, _)) = arrays.iter().find(|(_, array)| !array.data.iter().all(usable)) else {
+        return Ok(());
+    };
+    let earlier = |(step, _): &(u64, PathBuf)| step_of(path).is_some_and(|own| *step < own);
+    let complete = survey(folder_of(path)).map(|survey| survey.complete).unwrap_or_default();
+    let older = complete.into_iter().filter(earlier).rev().find(|(_, path)| read(path).is_ok());
+    let file = part.file_name();
+    Err(Error::CheckpointDamaged {
+        path: path.to_owned(),
+        reason: format!("`{name}` in {file} has a value that is not a finite number"),
+        older: older.map(|(_, path)| path),
+    })
+}
+
 /// Reads the newest complete checkpoint below `folder`.
 ///
 /// # Errors
@@ -79,8 +101,13 @@ fn read_arrays(folder: &Path, manifest: &Manifest, part: Part) -> Result<Arrays>
 
 fn read_state(folder: &Path, manifest: &Manifest) -> Result<State> {
     let bytes = manifest.verified(folder, STATE)?;
-    serde_json::from_slice(&bytes)
-        .map_err(|error| damaged(folder, format!("{STATE} cannot be read, {error}")))
+    let state: State = serde_json::from_slice(&bytes)
+        .map_err(|error| damaged(folder, format!("{STATE} cannot be read, {error}")))?;
+    let named = step_of(folder).unwrap_or(state.step);
+    if named != state.step {
+        return Err(damaged(folder, format!("{STATE} is of step {}", state.step)));
+    }
+    Ok(state)
 }
 
 fn newest_with<T>(folder: &Path, read: impl Fn(&Path) -> Result<T>) -> Result<Found<T>> {

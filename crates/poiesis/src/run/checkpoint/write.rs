@@ -33,7 +33,15 @@ pub fn save(folder: &Path, checkpoint: &Checkpoint) -> Result<PathBuf> {
     let path = folder.join(&name);
     let partial = folder.join(format!("{name}{PARTIAL}"));
     remove_folder(&partial)?;
-    fs::create_dir_all(&partial).map_err(Error::io("make the folder", &partial))?;
+    // Not what is above it: a run that was removed is not made again.
+    for folder in [folder, &partial] {
+        match fs::create_dir(folder) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                return Err(Error::io("make the folder", folder)(error));
+            }
+            _ => {}
+        }
+    }
     let written =
         write_files(&partial, checkpoint).and_then(|manifest| put_in_place(&partial, &path, &manifest));
     if written.is_err() {

@@ -22,17 +22,20 @@ use burn::tensor::{Int, Tensor};
 use poiesis_kernels::{categorical_log_prob, embedding, gru, lstm};
 use serde::{Deserialize, Serialize};
 
-use super::{Dropout, FAMILY, outputs};
+use super::{Dropout, FAMILY, outputs, train_on_text};
 use crate::abilities::{Abilities, Autoregressive, IncrementalDecoder, TokenLikelihood};
 use crate::config::{Faults, Settings, TrainConfig};
 use crate::data::{DataSpec, MediaKind, TokenShape, TokenStreams, WindowNeeds};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::{About, Metrics, Model, Paper, Step, recipes};
 use crate::nn::{Activation, Init, Initializer, Linear, values};
 use crate::optim::{OptimizerConfig, OptimizerKind};
 
 /// Tokens of a window of validation, but for images, whose windows they fill.
 const WINDOW: usize = 512;
+
+/// The largest vocabulary that is read as vectors of zeros and a one, all of which are held in memory.
+const MOST_ONE_HOT: usize = 16_384;
 
 /// Settings of a [`CharRnn`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -148,8 +151,12 @@ impl Lstm {
     fn new(inputs: usize, width: usize, bound: f64, init: &mut Init) -> Lstm {
         let w_input = init.uniform([inputs, 4 * width], bound);
         let w_hidden = init.uniform([width, 4 * width], bound);
+        let bias = init.uniform::<1>([4 * width], bound);
+        if !init.draws() {
+            return Lstm { w_input, w_hidden, bias };
+        }
         let forget = Tensor::ones([width], &init.device().clone().inner());
-        let bias = init.uniform::<1>([4 * width], bound).map(|bias| {
+        let bias = bias.map(|bias| {
             let drawn = bias.clone().inner();
             let (input, rest) = (drawn.clone().narrow(0, 0, width), drawn.narrow(0, 2 * width, 2 * width));
             let start = Tensor::cat(vec![input, forget, rest], 0);
@@ -329,7 +336,7 @@ impl Model for CharRnn {
         },
         media: &[MediaKind::Text, MediaKind::Sound, MediaKind::Images],
         recipes: recipes!("tinyshakespeare", "tinyshakespeare-wide", "shapes"),
-        train: || TrainConfig { batch_size: 50, ema_decay: 0.0, ..(FAMILY.train)() },
+        train: || TrainConfig { batch_size: 50, ..train_on_text() },
         optimizer: || OptimizerConfig {
             kind: OptimizerKind::RmsProp,
             learning_rate: 2e-3,
@@ -348,7 +355,38 @@ impl Model for CharRnn {
     }
 
     fn new(config: &CharRnnConfig, spec: &DataSpec, init: &mut Init) -> Result<CharRnn> {
-        Ok(CharRnn::for_tokens(config, spec.tokens(config.levels), init))
+        let shape = spec.tokens(config.levels);
+        if config.embedding == 0 && shape.vocabulary() > MOST_ONE_HOT {
+            let reason = format!(
+                "a vector of {0} zeros and a one for each of {0} tokens is too much",
+                shape.vocabulary()
+            );
+            return Err(Error::invalid_value(
+                "char-rnn.embedding",
+                "0",
+                &reason,
+                "give a width, such as 256",
+            ));
+        }
+        Ok(CharRnn::for_tokens(config, shape, init))
+    }
+
+    fn held_values(config: &CharRnnConfig, _spec: &DataSpec) -> Result<f64> {
+        // The states of each layer and its gates.
+        Ok(config.context as f64 * 4.0 * config.layers as f64 * config.width as f64)
+    }
+
+    fn expect_data(&self, data: &TokenStreams) -> Result<(), String> {
+        let (layers, width) = (self.network.layers.len(), self.config.width);
+        let parts = match self.config.cell {
+            CellKind::Lstm => 2,
+            CellKind::Gru => 1,
+        };
+        let fits = |state: &State| state.len() == parts && state.iter().all(|part| part.dims()[1] == width);
+        match data.states.is_empty() || (data.states.len() == layers && data.states.iter().all(fits)) {
+            true => Ok(()),
+            false => Err(format!("`streams` does not have the states of {layers} layers of width {width}")),
+        }
     }
 
     fn train_step(&mut self, data: &mut TokenStreams, step: &mut Step<'_>) -> Metrics {

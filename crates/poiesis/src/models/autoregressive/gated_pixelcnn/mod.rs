@@ -87,6 +87,10 @@ impl ImageConfig for GatedPixelCnnConfig {
     fn features(&self) -> [(&'static str, usize); 2] {
         [("width", self.width), ("head", self.head)]
     }
+
+    fn held_features(&self) -> f64 {
+        4.0 * self.layers as f64 * self.width as f64
+    }
 }
 
 /// Both stacks and what follows them.

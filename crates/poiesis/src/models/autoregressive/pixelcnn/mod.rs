@@ -78,6 +78,10 @@ impl ImageConfig for PixelCnnConfig {
     fn features(&self) -> [(&'static str, usize); 2] {
         [("width", self.width), ("head", self.head)]
     }
+
+    fn held_features(&self) -> f64 {
+        4.0 * self.blocks as f64 * self.width as f64
+    }
 }
 
 /// The network (Table 1).

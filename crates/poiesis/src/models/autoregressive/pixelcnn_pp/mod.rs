@@ -25,7 +25,6 @@ mod incremental;
 mod network;
 mod weight_norm;
 
-use std::collections::BTreeMap;
 use std::f64::consts::LN_2;
 
 use burn::module::Module;
@@ -40,12 +39,12 @@ use crate::config::{Faults, Settings, TrainConfig};
 use crate::data::{DataSpec, ImageBatches, ImageNeeds, ImageShape, PixelEncoding};
 use crate::error::{Error, Result};
 use crate::model::{About, Metrics, Model, Paper, Step, recipes};
-use crate::nn::Init;
+use crate::nn::{FirstValues, Init};
 use crate::optim::{Optimizer, OptimizerConfig};
 use crate::rng;
 
 pub use network::Network;
-use weight_norm::{FirstValues, Mode, Pass};
+use weight_norm::{Mode, Pass};
 
 /// How often height and width are halved.
 const HALVINGS: usize = 2;
@@ -131,7 +130,7 @@ impl PixelCnnPp {
     ///
     /// As [`parameters`](PixelCnnPp::parameters).
     pub fn set_first_values(&mut self, x: &Tensor<4>, classes: &[u32]) {
-        let mut found = FirstValues(BTreeMap::new());
+        let mut found = FirstValues::default();
         self.network.forward(x, &mut self.pass(classes, Mode::Initialize(&mut found)));
         self.network = self.network.clone().map(&mut found);
     }
@@ -258,6 +257,13 @@ impl Model for PixelCnnPp {
         let classes = check_classes("pixelcnn-pp", config.conditional, spec.classes)?;
         let network = Network::new(config, channels, classes, init);
         Ok(PixelCnnPp { network, config: config.clone(), shape })
+    }
+
+    fn held_values(config: &PixelCnnPpConfig, spec: &DataSpec) -> Result<f64> {
+        let shape = spec.images()?;
+        // Two streams, at the largest of three sizes, down and back.
+        let layers = 4.0 * config.blocks as f64;
+        Ok((shape.height * shape.width) as f64 * layers * config.width as f64)
     }
 
     fn optimizers(_config: &PixelCnnPpConfig, shared: &OptimizerConfig) -> Vec<(&'static str, Optimizer)> {

@@ -1,19 +1,13 @@
 //! Weight-normalised convolutions with data-dependent first values (Salimans and Kingma 2016, arXiv:1602.07868).
 
-use std::collections::BTreeMap;
-
-use burn::module::{Module, ModuleMapper, Param, ParamId};
+use burn::module::{Module, Param};
 use burn::tensor::{Int, Tensor};
 use poiesis_kernels::{ConvOptions, ConvTransposeOptions, add, conv_transpose2d, conv2d};
 
-use crate::nn::Init;
+use crate::nn::{FirstValues, Init, weight_norm};
 
 /// Deviation of the first values of directions.
 const DIRECTION: f64 = 0.05;
-/// Data-dependent first gains stretch the deviation of a feature by no more than this. Features of the smallest sizes may hardly
-/// vary over a batch: of images of four rows, the stream of the rows above is constant there.
-const LARGEST_GAIN: f64 = 10.0;
-
 /// What goes through the network with the features.
 pub(super) struct Pass<'a> {
     /// `[batch, 1]`, of a model conditioned on classes.
@@ -106,21 +100,12 @@ impl Normed {
             return self.apply(inputs, &self.weight(), Some(self.bias.val()));
         };
         let y = self.apply(inputs, &self.unit(), None);
-        let (with_autodiff, outputs) = (y.is_autodiff(), self.gain.dims());
-        let [y, gain, bias] = centred(y.inner(), self.first_deviation);
-        found.0.insert(self.gain.id, gain.reshape(outputs));
-        found.0.insert(self.bias.id, bias.reshape(outputs));
-        if with_autodiff { y.autodiff() } else { y }
+        found.find(y, self.first_deviation, &self.gain, &self.bias)
     }
 
     /// g v / ‖v‖.
     pub(super) fn weight(&self) -> Tensor<4> {
-        let direction = self.direction.val();
-        let [rows, columns, inputs, outputs] = direction.dims();
-        let flat = direction.reshape([rows * columns * inputs, outputs]);
-        let norm = flat.clone().powi_scalar(2).sum_dim(0).sqrt();
-        let scale = self.gain.val().reshape([1, outputs]) / norm;
-        (flat * scale).reshape([rows, columns, inputs, outputs])
+        weight_norm(self.direction.val(), self.gain.val())
     }
 
     /// v / ‖v‖.
@@ -151,29 +136,5 @@ impl Normed {
         }
         let padding = [[rows - 1, 0], [self.left, columns - 1 - self.left]];
         conv2d(x, weight, bias, &ConvOptions { stride, padding, ..ConvOptions::default() })
-    }
-}
-
-/// The features `y` with mean 0 and the given deviation, and the gain and the bias that make them so.
-fn centred(y: Tensor<4>, deviation: f64) -> [Tensor<4>; 3] {
-    let shape = y.dims();
-    let y = y.reshape([1, 1, shape[0] * shape[1] * shape[2], shape[3]]);
-    let mean = y.clone().mean_dim(2);
-    let var = (y.clone() - mean.clone()).powi_scalar(2).mean_dim(2);
-    let gain = (var + 1e-10).sqrt().recip().clamp_max(LARGEST_GAIN) * deviation;
-    let bias = mean.neg() * gain.clone();
-    [(y * gain.clone() + bias.clone()).reshape(shape), gain, bias]
-}
-
-/// First values of gains and biases by parameter.
-pub(super) struct FirstValues(pub(super) BTreeMap<ParamId, Tensor<1>>);
-
-impl ModuleMapper for FirstValues {
-    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let Some(values) = self.0.remove(&param.id) else { return param };
-        param.map(|old| {
-            let new = values.reshape(old.dims());
-            if old.is_autodiff() { new.autodiff().set_require_grad(old.is_require_grad()) } else { new }
-        })
     }
 }

@@ -99,6 +99,10 @@ impl ImageConfig for PixelRnnConfig {
     fn features(&self) -> [(&'static str, usize); 2] {
         [("hidden_dim", self.hidden_dim), ("head", self.head)]
     }
+
+    fn held_features(&self) -> f64 {
+        4.0 * self.layers as f64 * self.hidden_dim as f64
+    }
 }
 
 /// All layers (Table 1).

@@ -27,7 +27,7 @@ use poiesis_kernels::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{Dropout, FAMILY, outputs};
+use super::{Dropout, FAMILY, outputs, train_on_text};
 use crate::abilities::{Abilities, Autoregressive, IncrementalDecoder, TokenLikelihood};
 use crate::config::{Faults, Settings, TrainConfig};
 use crate::data::{DataSpec, MediaKind, TokenShape, TokenWindows, WindowNeeds};
@@ -299,7 +299,7 @@ impl Model for Transformer {
         },
         media: &[MediaKind::Text, MediaKind::Sound, MediaKind::Images],
         recipes: recipes!("tinyshakespeare-fast", "tinyshakespeare", "names", "novels", "fsdd", "shapes"),
-        train: || TrainConfig { batch_size: 32, ema_decay: 0.0, ..(FAMILY.train)() },
+        train: || TrainConfig { batch_size: 32, ..train_on_text() },
         optimizer: || OptimizerConfig {
             kind: OptimizerKind::Muon,
             learning_rate: 3e-3,
@@ -328,6 +328,12 @@ impl Model for Transformer {
 
     fn new(config: &TransformerConfig, spec: &DataSpec, init: &mut Init) -> Result<Transformer> {
         Ok(Transformer::for_tokens(config, spec.tokens(config.levels), init))
+    }
+
+    fn held_values(config: &TransformerConfig, spec: &DataSpec) -> Result<f64> {
+        let context = config.context(spec.tokens(config.levels));
+        // Of each layer its queries, keys and values, and the stream before it.
+        Ok(context as f64 * 2.0 * config.layers as f64 * config.width as f64)
     }
 
     fn optimizers(_config: &TransformerConfig, shared: &OptimizerConfig) -> Vec<(&'static str, Optimizer)> {

@@ -393,6 +393,11 @@ impl Model for WaveNet {
         Ok(WaveNet::for_tokens(config, spec.tokens(config.levels), init))
     }
 
+    fn held_values(config: &WaveNetConfig, _spec: &DataSpec) -> Result<f64> {
+        // Of each layer its two gates and their product.
+        Ok(config.context as f64 * (config.stacks * config.layers) as f64 * 3.0 * config.width as f64)
+    }
+
     fn train_step(&mut self, data: &mut TokenWindows, step: &mut Step<'_>) -> Metrics {
         self.update(data.windows(step.number), step)
     }

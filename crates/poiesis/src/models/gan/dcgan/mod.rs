@@ -257,6 +257,12 @@ impl Model for Dcgan {
         Ok(Dcgan { generator, discriminator, config: config.clone() })
     }
 
+    fn held_values(config: &DcganConfig, spec: &DataSpec) -> Result<f64> {
+        let shape = spec.images()?;
+        // The features next to the image, before and after their activation.
+        Ok((shape.height * shape.width / 4) as f64 * config.width as f64 * 2.0)
+    }
+
     fn optimizers(_config: &DcganConfig, shared: &OptimizerConfig) -> Vec<(&'static str, Optimizer)> {
         vec![("generator", Optimizer::new(shared)), ("discriminator", Optimizer::new(shared))]
     }

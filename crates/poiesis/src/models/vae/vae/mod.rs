@@ -374,6 +374,15 @@ impl Model for Vae {
         Ok(Vae { encoder, decoder, config: config.clone(), shape })
     }
 
+    fn held_values(config: &VaeConfig, spec: &DataSpec) -> Result<f64> {
+        let shape = spec.images()?;
+        let features = match config.body {
+            Body::Mlp => 2.0 * config.layers as f64 * config.hidden_dim as f64,
+            Body::Conv => (shape.height * shape.width / 4) as f64 * config.width as f64 * 2.0,
+        };
+        Ok(shape.dims() as f64 + features)
+    }
+
     fn optimizers(_config: &VaeConfig, shared: &OptimizerConfig) -> Vec<(&'static str, Optimizer)> {
         vec![("adam", Optimizer::new(shared))]
     }

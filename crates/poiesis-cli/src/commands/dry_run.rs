@@ -1,0 +1,202 @@
+//! `poiesis train --dry-run`: what would be done, what is wrong, and how long it would take.
+
+use std::path::Path;
+
+use anyhow::Result;
+use poiesis::catalogue;
+use poiesis::config::Resolved;
+use poiesis::data::{Content, DataSpec, ImageShape, open};
+use poiesis::model::Entry;
+use poiesis::run::Run;
+use poiesis::train::{Existing, Rehearsal, rehearse, sample_steps};
+use serde_json::{Value, json};
+
+use super::train::{How, all_of, request};
+use crate::render::{count, duration, error_with_hint, facts, in_json, json, result, shape, table};
+use crate::watch::networks;
+
+/// Prints what would be done; returns what is wrong as an error.
+pub(super) fn dry_run(
+    entry: &dyn Entry,
+    resolved: &Resolved,
+    out: &Path,
+    existing: Existing,
+    how: &How,
+    mut faults: Vec<anyhow::Error>,
+) -> Result<()> {
+    let rehearsal = if faults.is_empty() {
+        rehearsed(resolved, out, existing, how).map_err(|error| faults.push(error)).ok()
+    } else {
+        None
+    };
+    let parameters = match &rehearsal {
+        Some(rehearsal) => Some(rehearsal.parameters.clone()),
+        None => parameters(entry, resolved, how),
+    };
+    let known = open::expected_shape(&resolved.config.data, &how.data_dir.data_dir);
+    let shown = Shown { entry, resolved, out, existing, known, parameters, rehearsal };
+    if how.json {
+        json(&shown.to_json(&faults))?;
+    } else {
+        result(&shown.to_text())?;
+    }
+    all_of(faults)
+}
+
+/// Opens the data and takes a few steps.
+fn rehearsed(resolved: &Resolved, out: &Path, existing: Existing, how: &How) -> Result<Rehearsal> {
+    let mut config = resolved.config.clone();
+    let dataset = how.data_dir.open(&config.data, how.hidden())?;
+    config.data.source = open::lasting(&config.data.source);
+    Ok(rehearse(&request(out, config, &dataset, existing, how)?)?)
+}
+
+/// The number of parameters where it is known without the data.
+fn parameters(entry: &dyn Entry, resolved: &Resolved, how: &How) -> Option<Vec<(String, usize)>> {
+    let shape = open::expected_shape(&resolved.config.data, &how.data_dir.data_dir)?;
+    let content = Content::Images(ImageShape::from_slice(&shape).ok()?);
+    let spec = DataSpec { content, classes: 0 };
+    catalogue::expect_media(entry, &spec).ok()?;
+    entry.parameters(&resolved.config, &spec).ok()
+}
+
+struct Shown<'a> {
+    entry: &'a dyn Entry,
+    resolved: &'a Resolved,
+    out: &'a Path,
+    existing: Existing,
+    known: Option<[usize; 3]>,
+    parameters: Option<Vec<(String, usize)>>,
+    rehearsal: Option<Rehearsal>,
+}
+
+impl Shown<'_> {
+    fn to_json(&self, faults: &[anyhow::Error]) -> Value {
+        let settings =
+            self.resolved.origins.iter().map(
+                |(key, value, origin)| json!({ "key": key, "value": from_toml(value), "origin": origin }),
+            );
+        let parameters = self
+            .parameters
+            .as_ref()
+            .map(|parts| parts.iter().map(|(name, size)| (name.clone(), json!(size))).collect::<Value>());
+        let time = self.rehearsal.as_ref().map(|rehearsal| {
+            json!({
+                "timed_steps": rehearsal.timed, "timed_seconds": rehearsal.seconds,
+                "steps_done": rehearsal.done, "left": rehearsal.left, "seconds": rehearsal.estimate,
+                "total_seconds": rehearsal.estimate.total(),
+            })
+        });
+        let faults: Vec<Value> = faults
+            .iter()
+            .map(error_with_hint)
+            .map(|(error, hint)| json!({ "error": error, "hint": hint }))
+            .collect();
+        json!({
+            "model": self.entry.name(), "run": in_json(self.out), "shape": self.known, "parameters": parameters,
+            "sample_steps": sample_steps(&self.resolved.config.train), "estimate": time, "faults": faults,
+            "settings": settings.collect::<Vec<_>>(),
+        })
+    }
+
+    fn to_text(&self) -> String {
+        let (config, about) = (&self.resolved.config, self.entry.about());
+        let paper = about.paper;
+        let unknown = || "unknown until the data are packed; give --size and --channels".to_owned();
+        let data = match self.known {
+            Some(known) => format!("{}, {}", config.data.source, shape(&known)),
+            None => config.data.source.clone(),
+        };
+        let parameters = self.parameters.as_ref().map_or_else(unknown, |parts| networks(parts));
+        let samples = sample_steps(&config.train);
+        let run = match Run::exists(self.out) && self.existing == Existing::Resume {
+            true => format!("{} exists: it would be continued", self.out.display()),
+            false => self.out.display().to_string(),
+        };
+        let mut head = vec![
+            ("model", format!("{}  {}", about.name, about.summary)),
+            ("paper", format!("{} ({} {}, arXiv:{})", paper.title, paper.authors, paper.year, paper.arxiv)),
+            ("data", data),
+            ("parameters", parameters),
+            ("samples", format!("{} at steps {}", config.train.sample_count, first_and_last(&samples))),
+            ("run", run),
+        ];
+        head.extend(self.rehearsal.as_ref().map(|rehearsal| ("time", time(rehearsal))));
+        let rows: Vec<Vec<String>> = self
+            .resolved
+            .origins
+            .iter()
+            .map(|(key, value, origin)| vec![key.clone(), value.clone(), origin.clone()])
+            .collect();
+        format!("{}\n{}", facts(&head), table(&["SETTING", "VALUE", "FROM"], &rows))
+    }
+}
+
+/// The estimate in words: `three steps took 0.9 s: about 12 min 0 s for 3,000 steps, of which sampling 40 s`.
+fn time(rehearsal: &Rehearsal) -> String {
+    let Rehearsal { left, seconds, estimate, .. } = rehearsal;
+    let parts = [("sampling", estimate.sampling), ("evaluating", estimate.evaluating)];
+    let parts: Vec<String> = parts
+        .into_iter()
+        .filter(|(_, seconds)| *seconds > 0.0)
+        .map(|(name, seconds)| format!("{name} {}", duration(seconds)))
+        .collect();
+    let of_which = if parts.is_empty() { String::new() } else { format!(", of which {}", parts.join(", ")) };
+    format!(
+        "three steps took {}: about {} for {} steps{of_which}",
+        duration(*seconds),
+        duration(estimate.total()),
+        count(left.steps)
+    )
+}
+
+/// A value written as TOML, for JSON.
+fn from_toml(value: &str) -> Value {
+    let table: Option<toml::Table> = format!("value = {value}").parse().ok();
+    json!(table.and_then(|mut table| table.remove("value")))
+}
+
+/// The first numbers of a schedule, and the last.
+fn first_and_last(steps: &[u64]) -> String {
+    let text = |steps: &[u64]| steps.iter().map(|&step| count(step)).collect::<Vec<_>>().join(", ");
+    match steps {
+        [first @ .., last] if first.len() > 5 => format!("{}, …, {}", text(&first[..4]), count(*last)),
+        all => text(all),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use poiesis::train::{Remaining, Spent};
+
+    use super::*;
+
+    #[test]
+    fn settings_are_values_in_json() {
+        assert_eq!(from_toml("\"cpu\""), json!("cpu"));
+        assert_eq!([from_toml("3"), from_toml("0.5")], [json!(3), json!(0.5)]);
+    }
+
+    #[test]
+    fn an_estimate_is_said_in_one_line() {
+        let estimate = Spent { steps: 660.0, sampling: 40.0, evaluating: 20.0, saving: 0.0 };
+        let rehearsal = Rehearsal {
+            parameters: Vec::new(),
+            done: 0,
+            left: Remaining { steps: 3000, samplings: 41, saves: 6 },
+            timed: 3,
+            seconds: 0.66,
+            estimate,
+        };
+        assert_eq!(
+            time(&rehearsal),
+            "three steps took 0.7 s: about 12 min 0 s for 3,000 steps, of which sampling 40 s, evaluating 20 s"
+        );
+    }
+
+    #[test]
+    fn long_schedules_are_shortened() {
+        assert_eq!(first_and_last(&[0, 10, 20]), "0, 10, 20");
+        assert_eq!(first_and_last(&[0, 1, 2, 3, 4, 5, 1000]), "0, 1, 2, 3, …, 1,000");
+    }
+}

@@ -1,0 +1,182 @@
+//! How training ended, and what can be done next.
+
+use std::path::Path;
+
+use anyhow::Result;
+use poiesis::abilities::Ability;
+use poiesis::model::Entry;
+use poiesis::run::State;
+use poiesis::train::{Outcome, Spent, Summary};
+use poiesis_collect::{Dataset, Split};
+use serde_json::json;
+
+use crate::render::{count, duration, facts, in_json, note, number, program, quoted, result};
+use crate::watch::{Show, Watch, named};
+
+/// What decides which commands are proposed.
+pub(super) struct NextSteps {
+    pub(super) entry: &'static dyn Entry,
+    pub(super) of_images: bool,
+    pub(super) held_out: bool,
+    /// The flags that find the data again.
+    pub(super) flags: String,
+}
+
+/// Whether a data set has held-out examples.
+pub(super) fn has_held_out(dataset: &Dataset) -> bool {
+    [Split::Validation, Split::Test].into_iter().any(|split| dataset.card().count(split) > 0)
+}
+
+impl NextSteps {
+    /// Commands for a finished run, without the name of the program.
+    fn commands(&self, run: &str) -> Vec<String> {
+        let NextSteps { entry, of_images, held_out, flags } = self;
+        let can = |ability| entry.about().abilities.contains(&ability);
+        let split = if *held_out { "" } else { " --split train" };
+        let mut next = vec![format!("sample {run} --seed 1")];
+        if can(Ability::Decode) {
+            next.push(format!("discover interpolate {run}"));
+        }
+        if *of_images {
+            next.push(format!("discover neighbors {run}{flags}"));
+        }
+        if *of_images && can(Ability::Complete) {
+            next.push(format!("complete {run}{split}{flags}"));
+        }
+        next.push(format!("evaluate {run}{split}{flags}"));
+        if *of_images {
+            next.push(format!("animate {run}"));
+        }
+        next
+    }
+}
+
+/// Prints how training ended and what can be done next.
+pub(super) fn conclude(
+    out: &Path,
+    outcome: &Outcome,
+    next: &NextSteps,
+    steps: u64,
+    watch: &Watch,
+    show: Show,
+) -> Result<()> {
+    let (program, run) = (program(), quoted(&out.display().to_string()));
+    let resume = format!("{program} resume {run}{}", next.flags);
+    match show {
+        Show::Json => {
+            let Summary { training, validation, overfitting } = &outcome.summary;
+            let training: serde_json::Map<_, _> =
+                training.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
+            return result(&format!(
+                "{}\n",
+                json!({
+                    "event": "finished", "state": outcome.state, "step": outcome.step, "steps": steps,
+                    "elapsed": outcome.elapsed, "spent": outcome.spent, "training": training,
+                    "validation": validation.as_ref().map(|(name, value)| json!({ "name": name, "value": value })),
+                    "overfitting": overfitting, "checkpoint": watch.checkpoint.as_deref().map(in_json),
+                    "samples": outcome.samples.as_deref().map(in_json),
+                    "resume": (outcome.state == State::Stopped).then_some(resume),
+                })
+            ));
+        }
+        Show::Quiet if outcome.state == State::Stopped => {
+            note(&format!("stopped and saved after step {}; continue with: {resume}", outcome.step));
+            return Ok(());
+        }
+        Show::Quiet => return Ok(()),
+        Show::Progress => {}
+    }
+    let took = duration(outcome.elapsed);
+    let mut text = match (outcome.state, &watch.checkpoint) {
+        (State::Stopped, _) => {
+            format!("stopped and saved after step {} of {}, {took}\n", count(outcome.step), count(steps))
+        }
+        (_, None) => format!("the run is done already: {} steps in {took}\n", count(outcome.step)),
+        _ => format!("done: {} steps in {took}\n", count(outcome.step)),
+    };
+    let mut lines = Vec::new();
+    if watch.checkpoint.is_some() {
+        lines.push(("time", times(&outcome.spent, outcome.elapsed)));
+    }
+    lines.extend(measures(&outcome.summary));
+    lines.extend(watch.checkpoint.as_ref().map(|path| ("checkpoint", path.display().to_string())));
+    lines.extend(outcome.samples.as_ref().map(|path| ("samples", path.display().to_string())));
+    text.push_str(&facts(&lines));
+    if outcome.state == State::Stopped {
+        text.push_str(&format!("continue with\n  {resume}\n"));
+    } else {
+        let next: Vec<String> =
+            next.commands(&run).iter().map(|command| format!("  {program} {command}\n")).collect();
+        text.push_str(&format!("what to try next\n{}", next.concat()));
+    }
+    result(&text)
+}
+
+/// What the time was spent on: `steps 4 min 10 s, sampling 20 s`. Of a resumed run only this start is known.
+fn times(spent: &Spent, elapsed: f64) -> String {
+    let parts = [
+        ("steps", spent.steps),
+        ("sampling", spent.sampling),
+        ("evaluating", spent.evaluating),
+        ("saving", spent.saving),
+    ];
+    let parts: Vec<String> = parts
+        .into_iter()
+        .filter(|(_, seconds)| *seconds >= 0.05)
+        .map(|(name, seconds)| format!("{name} {}", duration(seconds)))
+        .collect();
+    let since = if elapsed > 1.1 * spent.total() + 1.0 { "since it was resumed: " } else { "" };
+    format!("{since}{}", parts.join(", "))
+}
+
+/// The last measures, and what is to be seen in them.
+fn measures(summary: &Summary) -> Vec<(&'static str, String)> {
+    let mut lines = Vec::new();
+    if !summary.training.is_empty() {
+        let each: Vec<String> = summary.training.iter().map(|(name, value)| named(name, *value)).collect();
+        lines.push(("training", each.join("  ")));
+    }
+    let Some((name, value)) = &summary.validation else { return lines };
+    lines.push(("validation", named(name, *value)));
+    if let Some(found) = &summary.overfitting {
+        lines.push((
+            "overfitting",
+            format!(
+                "{name} was best after step {}, {}, and has risen while training went on falling;\nfewer steps, more \
+                 data, more dropout or a smaller network would do better",
+                count(found.best_step),
+                number(found.best)
+            ),
+        ));
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use poiesis::train::Overfitting;
+
+    use super::*;
+
+    #[test]
+    fn the_parts_of_the_time_are_named() {
+        let spent = Spent { steps: 104.0, sampling: 190.0, evaluating: 6.04, saving: 0.01 };
+        assert_eq!(times(&spent, 303.0), "steps 1 min 44 s, sampling 3 min 10 s, evaluating 6.0 s");
+        assert!(times(&spent, 900.0).starts_with("since it was resumed: steps"));
+    }
+
+    #[test]
+    fn the_end_shows_both_measures_and_says_overfitting() {
+        let summary = |overfitting| Summary {
+            training: vec![("nll".into(), 0.5)],
+            validation: Some(("validation_nll".into(), 2.25)),
+            overfitting,
+        };
+        let lines = [("training", "nll 0.500".to_owned()), ("validation", "validation_nll 2.250".to_owned())];
+        assert_eq!(measures(&summary(None)), lines);
+        let found = measures(&summary(Some(Overfitting { best_step: 2000, best: 1.75, last: 2.25 })));
+        assert_eq!(found[2].0, "overfitting");
+        assert!(found[2].1.contains("best after step 2,000, 1.750"), "{found:?}");
+        assert_eq!(measures(&Summary::default()), []);
+    }
+}

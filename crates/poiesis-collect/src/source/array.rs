@@ -1,0 +1,100 @@
+//! Arrays as NumPy saves them: a header, which is one Python dictionary, then the values.
+
+use std::io::{self, Read};
+use std::path::Path;
+
+use crate::error::{Error, Result};
+
+/// What helps with a damaged file.
+pub(crate) const SAVE: &str = "save it again";
+
+/// The header of an array.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Header {
+    /// The type of the values as NumPy writes it, `|u1` or `<i8`.
+    pub(crate) kind: String,
+    pub(crate) fortran: bool,
+    pub(crate) shape: Vec<usize>,
+    /// Where the values begin.
+    pub(crate) start: u64,
+}
+
+impl Header {
+    pub(crate) fn read(reader: &mut impl Read, path: &Path) -> Result<Header> {
+        let mut read = |count: usize| {
+            let mut bytes = vec![0; count];
+            reader.read_exact(&mut bytes).map(|()| bytes).map_err(|e| read_error(path, &e))
+        };
+        let magic = read(8)?;
+        let length_bytes = match (&magic[..6], magic[6]) {
+            (b"\x93NUMPY", 1) => 2,
+            (b"\x93NUMPY", 2 | 3) => 4,
+            _ => return Err(Error::malformed(path, "it does not begin like an array of NumPy")),
+        };
+        let length =
+            read(length_bytes)?.iter().rev().fold(0_usize, |sum, &byte| sum << 8 | usize::from(byte));
+        if length > 1 << 16 {
+            return Err(Error::malformed(path, format!("its header claims to be {length} bytes long")));
+        }
+        let text = String::from_utf8_lossy(&read(length)?).into_owned();
+        let header = parse_header(&text, (8 + length_bytes + length) as u64);
+        header.ok_or_else(|| Error::malformed(path, format!("its header cannot be read: {}", text.trim())))
+    }
+}
+
+/// Reads the one kind of Python dictionary that NumPy writes:
+/// `{'descr': '|u1', 'fortran_order': False, 'shape': (60000, 28, 28), }`.
+fn parse_header(text: &str, start: u64) -> Option<Header> {
+    let after = |key: &str| {
+        let at = text.find(&format!("'{key}'"))? + key.len() + 2;
+        text[at..].trim_start().strip_prefix(':').map(str::trim_start)
+    };
+    let kind = after("descr")?.strip_prefix('\'')?.split_once('\'')?.0.to_owned();
+    let fortran = match after("fortran_order")? {
+        value if value.starts_with("False") => false,
+        value if value.starts_with("True") => true,
+        _ => return None,
+    };
+    let shape = after("shape")?.strip_prefix('(')?.split_once(')')?.0;
+    let sizes = shape.split(',').map(str::trim).filter(|size| !size.is_empty());
+    let shape: Option<Vec<usize>> = sizes.map(|size| size.parse().ok()).collect();
+    Some(Header { kind, fortran, shape: shape?, start })
+}
+
+/// An error of reading an array.
+pub(crate) fn read_error(path: &Path, error: &io::Error) -> Error {
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof => Error::damaged(path, "it ends early", SAVE),
+        _ => Error::damaged(path, error.to_string(), SAVE),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_header_as_numpy_writes_it() {
+        let text = "{'descr': '|u1', 'fortran_order': False, 'shape': (60000, 28, 28), }          \n";
+        let header = parse_header(text, 128).unwrap();
+        assert_eq!(
+            header,
+            Header { kind: "|u1".into(), fortran: false, shape: vec![60_000, 28, 28], start: 128 }
+        );
+        assert_eq!(
+            parse_header("{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (1,), }", 0),
+            None
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_the_header_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200), tail in ".{0,120}") {
+            let _ = Header::read(&mut bytes.as_slice(), Path::new("x.npy"));
+            let mut close = b"\x93NUMPY\x01\x00\x78\x00".to_vec();
+            close.extend(tail.bytes().chain(std::iter::repeat(b' ')).take(120));
+            let _ = Header::read(&mut close.as_slice(), Path::new("x.npy"));
+        }
+    }
+}

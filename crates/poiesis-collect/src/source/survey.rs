@@ -1,0 +1,397 @@
+//! What a folder, or a list of files, is taken for: what most of it is.
+//!
+//! One walk over the whole tree sorts the files, those in subfolders too, into candidates: loose images, sound, text and
+//! tables of points; and data files, which are IDX, CIFAR batches, parquet, tar and zip archives, and arrays of NumPy.
+//!
+//! - Of the loose files, there is most of what counts most: an image or a clip counts once, a text or a table once for each 64 KiB
+//!   it begins. A text that is called like an image or a clip belongs to it, and one called README or LICENSE is about the
+//!   others; neither counts.
+//! - Between these loose files and the kinds of data files, what takes most on disk is taken, in blocks of 4 KiB.
+//! - An archive without anything that is read is passed over. So are arrays and tables that hold no images, where the loose files
+//!   take at least a tenth of their space.
+//!
+//! What is left alone is named in the notes. The option `kind` leaves only the candidates that may hold that kind.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use super::class_table::{CLASS_TABLE, ClassTable};
+use super::contents::{Contents, Left, Media, left_alone};
+use super::folder::{File, Files, Folder};
+use super::gzipped_copies::without_gzipped_copies;
+use super::reader::is_tar;
+use super::several::{Opened, Several};
+use super::weights::on_disk;
+use super::{Halt, Plan, Sink, Source, cifar, file_name, idx, open_file, parquet, source_name, tar};
+use crate::card::Kind;
+use crate::error::{Error, Result};
+use crate::options::Options;
+use crate::regular::NotAFile;
+
+/// The formats of data files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Group {
+    Idx,
+    Cifar,
+    Tables,
+    Tars,
+    Zips,
+    Arrays,
+}
+
+impl Group {
+    /// The format of a file, by its name.
+    pub(crate) fn of(name: &str) -> Option<Group> {
+        let path = Path::new(name);
+        let lower = file_name(path).to_ascii_lowercase();
+        let ends = |endings: &[&str]| endings.iter().any(|ending| lower.ends_with(ending));
+        if idx::is_images(path) || idx::is_labels(path) {
+            return Some(Group::Idx);
+        }
+        if cifar::is_batch(path) || cifar::is_names(path) {
+            return Some(Group::Cifar);
+        }
+        if parquet::is_table(name) {
+            return Some(Group::Tables);
+        }
+        if is_tar(name) {
+            return Some(Group::Tars);
+        }
+        if ends(&[".zip"]) {
+            return Some(Group::Zips);
+        }
+        ends(&[".npy", ".npz"]).then_some(Group::Arrays)
+    }
+
+    fn words(self) -> (&'static str, &'static str) {
+        match self {
+            Group::Idx => ("IDX file", "IDX files"),
+            Group::Cifar => ("file of CIFAR", "files of CIFAR"),
+            Group::Tables => ("parquet table", "parquet tables"),
+            Group::Tars => ("tar archive", "tar archives"),
+            Group::Zips => ("zip archive", "zip archives"),
+            Group::Arrays => ("file of NumPy arrays", "files of NumPy arrays"),
+        }
+    }
+
+    /// Whether its files often hold numbers about others, such as features of images.
+    fn may_be_other(self) -> bool {
+        matches!(self, Group::Tables | Group::Arrays)
+    }
+
+    /// Whether it may hold anything but images.
+    fn is_archive(self) -> bool {
+        matches!(self, Group::Tars | Group::Zips)
+    }
+}
+
+/// What a source may be taken for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Candidate {
+    Loose(Media),
+    Data(Group),
+}
+
+/// A data file by its path in the source and on disk, with the bytes it takes there.
+struct DataFile {
+    name: String,
+    path: PathBuf,
+    disk: u64,
+}
+
+/// The files of a source, sorted.
+pub(crate) struct Survey {
+    contents: Contents,
+    data: BTreeMap<Group, Vec<DataFile>>,
+    /// What was left out, in words.
+    notes: Vec<String>,
+}
+
+impl Survey {
+    /// Looks through all files once. `root` is the folder, if they are those of one.
+    pub(crate) fn new(root: Option<&Path>, files: &Files, options: &Options) -> Result<Survey> {
+        let table = root.map(ClassTable::of_folder).transpose()?.flatten();
+        let has_table = table.is_some();
+        let contents = Contents::with_table(options, table);
+        let mut survey = Survey { contents, data: BTreeMap::new(), notes: Vec::new() };
+        let mut others = Vec::new();
+        let again = files.each(&mut |File { name, path, other }| {
+            if has_table && name == CLASS_TABLE {
+                return Ok(());
+            }
+            if let Some(NotAFile { what }) = other {
+                // It counts as an example that is skipped, with this as the reason.
+                match Media::of(name) {
+                    Some(_) => survey.contents.add_sized(name, 0),
+                    None => others.push(format!("{name} ({what})")),
+                }
+                return Ok(());
+            }
+            let bytes = path.metadata().map_or(0, |file| file.len());
+            match Group::of(name) {
+                Some(group) if survey.contents.includes(name) => {
+                    let file =
+                        DataFile { name: name.to_owned(), path: path.to_owned(), disk: on_disk(bytes) };
+                    survey.data.entry(group).or_default().push(file);
+                }
+                Some(_) => {}
+                None => survey.contents.add_sized(name, bytes),
+            }
+            Ok::<(), Error>(())
+        })?;
+        survey.notes = notes(&others, &again);
+        if has_table && survey.contents.in_table() == 0 {
+            // A table of something else, by the same name.
+            survey.contents.add_sized(CLASS_TABLE, 0);
+        }
+        for group in [Group::Idx, Group::Cifar] {
+            let found = survey.data.get(&group).is_some_and(|files| is_there(group, files));
+            if !found {
+                let other = survey.data.remove(&group).map_or(0, |files| files.len() as u64);
+                survey.contents.add_others(other);
+            }
+        }
+        Ok(survey)
+    }
+
+    /// What the source may be taken for, the likeliest first, each with the bytes it takes on disk.
+    fn candidates(&self, kind: Option<Kind>) -> Vec<(Candidate, u64)> {
+        let images = kind.is_none_or(|kind| kind == Kind::Images);
+        let data = self.data.iter().filter(|(group, _)| images || group.is_archive());
+        let mut all: Vec<(Candidate, u64)> = data
+            .map(|(group, files)| (Candidate::Data(*group), files.iter().map(|file| file.disk).sum()))
+            .collect();
+        let mut loose =
+            self.contents.ranked().into_iter().map(|(m, weight)| (Candidate::Loose(m), weight.disk));
+        all.extend(loose.next());
+        all.sort_by_key(|(_, disk)| std::cmp::Reverse(*disk));
+        all.extend(loose);
+        all
+    }
+
+    /// The kind of data to choose for a model that learns `kinds`, those it is meant for first, where the source by itself would
+    /// be taken for another: the first if it takes a tenth of the space on disk, else the largest of them. `None` where the source
+    /// decides, which it does where it is an archive.
+    pub(crate) fn meant_for(&self, kinds: &[Kind]) -> Option<Kind> {
+        let all = self.candidates(None);
+        let kind_of = |candidate: Candidate| match candidate {
+            Candidate::Loose(media) => Some(media.kind()),
+            Candidate::Data(group) => (!group.is_archive()).then_some(Kind::Images),
+        };
+        let own = kind_of(all.first()?.0)?;
+        let disk = |kind: Kind| -> u64 {
+            all.iter().filter(|(c, _)| kind_of(*c) == Some(kind)).map(|(_, disk)| disk).sum()
+        };
+        let first = *kinds.first()?;
+        let whole: u64 = all.iter().map(|(_, disk)| disk).sum();
+        let wanted = match disk(first) {
+            0 if kinds.contains(&own) => own,
+            0 => kinds.iter().rev().copied().filter(|kind| disk(*kind) > 0).max_by_key(|kind| disk(*kind))?,
+            part if part * 10 >= whole || !kinds.contains(&own) => first,
+            _ => own,
+        };
+        (wanted != own).then_some(wanted)
+    }
+
+    /// Opens what most of the source is.
+    pub(crate) fn open(self, path: &Path, files: Files, options: &Options) -> Result<Box<dyn Source>> {
+        // What is in an archive of the folder is not chosen by the names of the folder's files.
+        let inner = Options { include: Vec::new(), ..options.clone() };
+        let candidates = self.candidates(options.kind);
+        let loose = candidates.iter().filter(|(candidate, _)| matches!(candidate, Candidate::Loose(_)));
+        let loose = loose.map(|(_, disk)| *disk).max().unwrap_or(0);
+        let mut passed = Vec::new();
+        for (candidate, disk) in candidates {
+            let group = match candidate {
+                Candidate::Loose(media) => {
+                    let left = self.left(Candidate::Loose(media));
+                    passed.extend(self.notes);
+                    let name = source_name(path);
+                    return Ok(Box::new(Folder::new(name, files, self.contents, media, &left, passed)?));
+                }
+                Candidate::Data(group) => group,
+            };
+            match self.open_data(path, group, &inner) {
+                Err(Error::Empty { .. }) => {}
+                Err(Error::Malformed { path, reason, .. }) if group.may_be_other() && loose * 10 >= disk => {
+                    passed.push(format!("{} was left alone: {reason}", path.display()));
+                }
+                Err(error) => return Err(error),
+                Ok(source) => {
+                    let mut plan = source.plan().clone();
+                    plan.notes.extend(left_alone(&self.left(candidate)));
+                    plan.notes.extend(passed);
+                    plan.notes.extend(self.contents.check_include()?);
+                    plan.notes.extend(self.notes);
+                    plan.filter = self.contents.filter.clone();
+                    return Ok(Box::new(Noted { source, plan }));
+                }
+            }
+        }
+        self.contents.check_include()?;
+        Err(Error::Empty { path: path.to_owned() })
+    }
+
+    /// The files that do not belong to a candidate.
+    fn left(&self, chosen: Candidate) -> Vec<Left> {
+        let data = self.data.iter().filter(|(group, _)| Candidate::Data(**group) != chosen);
+        let mut left: Vec<Left> = data
+            .map(|(group, files)| {
+                let (one, many) = group.words();
+                Left { count: files.len() as u64, one, many, chosen_by: true }
+            })
+            .collect();
+        let media = match chosen {
+            Candidate::Loose(media) => Some(media),
+            Candidate::Data(_) => None,
+        };
+        left.extend(self.contents.left(media));
+        left
+    }
+
+    fn open_data(&self, path: &Path, group: Group, options: &Options) -> Result<Box<dyn Source>> {
+        let files = &self.data[&group];
+        let paths: Vec<PathBuf> = files.iter().map(|file| file.path.clone()).collect();
+        match group {
+            Group::Idx => {
+                one_of_each(path, &paths)?;
+                Ok(Box::new(idx::Idx::open(path, &paths)?))
+            }
+            Group::Cifar => {
+                one_of_each(path, &paths)?;
+                Ok(Box::new(cifar::Cifar::open(path, &paths)?))
+            }
+            Group::Tables => Ok(Box::new(parquet::Parquet::open(path, &paths, &options.limits)?)),
+            Group::Tars => open_tars(path, files, options),
+            Group::Zips | Group::Arrays => open_each(path, group, files, options),
+        }
+    }
+}
+
+/// What to say of `others`, which are no files, and of links to folders that are read `again`.
+fn notes(others: &[String], again: &[String]) -> Vec<String> {
+    let mut notes = Vec::new();
+    if let Some(first) = others.first() {
+        let count = others.len();
+        notes.push(format!("{count} in the source are no files, such as {first}, and were left out"));
+    }
+    if let Some(first) = again.first() {
+        let count = again.len();
+        notes.push(format!(
+            "{count} links lead to folders that are read anyway, such as {first}, and were left out"
+        ));
+    }
+    notes
+}
+
+/// Whether a group has the files that it takes its name from.
+fn is_there(group: Group, files: &[DataFile]) -> bool {
+    let mut paths = files.iter().map(|file| file.path.as_path());
+    match group {
+        Group::Idx => paths.any(idx::is_images),
+        _ => cifar::are_batches(paths),
+    }
+}
+
+/// A file of each name: two data sets in two folders are not one.
+fn one_of_each(source: &Path, files: &[PathBuf]) -> Result<()> {
+    let mut places: BTreeMap<String, &Path> = BTreeMap::new();
+    for file in files {
+        let name = file_name(file).to_ascii_lowercase();
+        let name = name.strip_suffix(".gz").unwrap_or(&name).to_owned();
+        let folder = file.parent().unwrap_or(source);
+        let other = *places.entry(name).or_insert(folder);
+        if other != folder {
+            let [one, two] = [other, folder].map(|folder| folder.display());
+            let reason = format!("it holds several data sets ({one} and {two})");
+            return Err(Error::damaged(source, reason, "give one of them"));
+        }
+    }
+    Ok(())
+}
+
+/// Archives in one folder are read one after another as shards; those of several folders are put together.
+fn open_tars(path: &Path, files: &[DataFile], options: &Options) -> Result<Box<dyn Source>> {
+    let mut folders: BTreeMap<&str, Vec<PathBuf>> = BTreeMap::new();
+    for file in files {
+        let folder = file.name.rsplit_once('/').map_or("", |(folder, _)| folder);
+        folders.entry(folder).or_default().push(file.path.clone());
+    }
+    if folders.len() == 1 {
+        let (shards, packed) = without_gzipped_copies(folders.into_values().flatten().collect());
+        return tar::open(path, &shards, packed, options);
+    }
+    let mut opened = Vec::new();
+    let mut empty = 0;
+    for (folder, shards) in folders {
+        let (shards, packed) = without_gzipped_copies(shards);
+        let part = path.join(folder);
+        match tar::open(&part, &shards, packed, options) {
+            Ok(source) => {
+                let name = Path::new(folder).join("shards").to_string_lossy().into_owned();
+                opened.push(Opened { name, path: part.join("shards"), source });
+            }
+            Err(Error::Empty { .. }) => empty += shards.len() as u64,
+            Err(error) => return Err(error),
+        }
+    }
+    together(path, Group::Tars, opened, empty)
+}
+
+/// Opens each file by itself.
+fn open_each(path: &Path, group: Group, files: &[DataFile], options: &Options) -> Result<Box<dyn Source>> {
+    let mut opened = Vec::new();
+    let mut empty = 0;
+    for file in files {
+        match open_file(&file.path, options) {
+            Ok(source) => {
+                opened.push(Opened { name: file.name.clone(), path: file.path.clone(), source });
+            }
+            Err(Error::Empty { .. }) => empty += 1,
+            Err(error) => return Err(error),
+        }
+    }
+    together(path, group, opened, empty)
+}
+
+/// One data set of several files, or of those with the kind that most of them hold. `empty` files hold nothing.
+fn together(path: &Path, group: Group, mut opened: Vec<Opened>, empty: u64) -> Result<Box<dyn Source>> {
+    let mut counts = [0_u64; 4];
+    for file in &opened {
+        let plan = file.source.plan();
+        counts[plan.media as usize] += plan.total.unwrap_or(0);
+    }
+    let most = Media::ALL.into_iter().rev().max_by_key(|media| counts[*media as usize]);
+    let all = opened.len() as u64 + empty;
+    opened.retain(|file| Some(file.source.plan().media) == most);
+    let passed = all - opened.len() as u64;
+    let source = match opened.len() {
+        0 => return Err(Error::Empty { path: path.to_owned() }),
+        1 => opened.remove(0).source,
+        _ => Box::new(Several::new(source_name(path), opened, group == Group::Arrays)?),
+    };
+    let mut plan = source.plan().clone();
+    let (one, many) = group.words();
+    match passed {
+        0 => {}
+        1 => plan.notes.push(format!("1 {one} holds nothing of that kind and was left alone")),
+        n => plan.notes.push(format!("{n} {many} hold nothing of that kind and were left alone")),
+    }
+    Ok(Box::new(Noted { source, plan }))
+}
+
+/// A source with more to say.
+struct Noted {
+    source: Box<dyn Source>,
+    plan: Plan,
+}
+
+impl Source for Noted {
+    fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    fn read(&mut self, sink: &mut Sink) -> Result<(), Halt> {
+        self.source.read(sink)
+    }
+}

@@ -1,0 +1,4 @@
+//! Archives of `compress`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| poiesis_fuzz::open_archive(data));

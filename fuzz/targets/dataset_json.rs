@@ -1,0 +1,4 @@
+//! `dataset.json`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| poiesis_fuzz::open_dataset(data));

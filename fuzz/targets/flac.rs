@@ -1,0 +1,4 @@
+//! FLAC.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| poiesis_fuzz::collect_file(data, "a.flac"));

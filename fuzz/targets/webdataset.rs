@@ -1,0 +1,4 @@
+//! Tar archives of images with labels.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| poiesis_fuzz::collect_file(data, "shard.tar"));
