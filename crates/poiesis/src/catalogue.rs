@@ -6,13 +6,16 @@ use crate::error::{Error, Result};
 use crate::model::{Entry, Of, Recipe};
 use crate::models::{
     autoregressive::{CharRnn, GatedPixelCnn, PixelCnn, PixelCnnPp, PixelRnn, Transformer, WaveNet},
-    gan::Dcgan,
+    gan::{Dcgan, Gan, ImprovedGan, InfoGan},
     vae::Vae,
 };
 
 /// All models, in the order of the documentation.
 pub static CATALOGUE: &[&dyn Entry] = &[
+    &Of::<Gan>::NEW,
     &Of::<Dcgan>::NEW,
+    &Of::<ImprovedGan>::NEW,
+    &Of::<InfoGan>::NEW,
     &Of::<Vae>::NEW,
     &Of::<PixelCnn>::NEW,
     &Of::<PixelRnn>::NEW,

@@ -2,5 +2,12 @@
 //! trained to tell them from data and teaches the generator to deceive it (Goodfellow et al. 2014).
 
 pub mod dcgan;
+#[expect(clippy::module_inception, reason = "the first GAN is called that")]
+pub mod gan;
+pub mod improved_gan;
+pub mod infogan;
 
 pub use dcgan::{Dcgan, DcganConfig};
+pub use gan::{Gan, GanConfig};
+pub use improved_gan::{ImprovedGan, ImprovedGanConfig};
+pub use infogan::{InfoGan, InfoGanConfig};

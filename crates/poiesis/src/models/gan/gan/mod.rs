@@ -1,0 +1,324 @@
+//! The GAN: two fully connected networks, of which one learns to make examples and the other to tell them from data.
+//!
+//! Goodfellow, Pouget-Abadie, Mirza, Xu, Warde-Farley, Ozair, Courville and Bengio, "Generative adversarial nets", 2014,
+//! arXiv:1406.2661. It learns images, and points on the plane, where the game can be watched.
+//!
+//! | here | meaning |
+//! |---|---|
+//! | `z`, latents | `[batch, latent_dim]` |
+//! | `x`, examples | `[batch, values]`: flattened images in [-1, 1], or points |
+//! | logit | the discriminator's output before the sigmoid: high means real |
+//!
+//! Differences from the paper: Adam instead of stochastic gradient descent with momentum, unless `optimizer.kind = "sgd"`; leaky
+//! ReLU in the discriminator unless `maxout_pieces` is above 1.
+
+use burn::module::Module;
+use burn::tensor::{Tensor, TensorData};
+use poiesis_kernels::{Activation, activate};
+use serde::{Deserialize, Serialize};
+
+use crate::abilities::{Abilities, Ability, LatentPart, Latents, Prior, draw_latent};
+use crate::config::{Faults, Settings, TrainConfig};
+use crate::data::{Content, DataSpec, MediaKind, Vectors};
+use crate::error::Result;
+use crate::model::{About, Metrics, Model, Paper, Step, recipes};
+use crate::nn::{Init, Initializer, Linear};
+use crate::optim::{Optimizer, OptimizerConfig};
+use crate::rng;
+
+/// The slope of the discriminator's leaky ReLU below zero.
+const LEAK: f32 = 0.2;
+
+/// Settings of a [`Gan`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GanConfig {
+    /// Values in a latent.
+    pub latent_dim: usize,
+    /// Distribution of the latents: `uniform` on [-1, 1] or `normal`.
+    pub prior: Prior,
+    /// Units of the generator's hidden layers.
+    pub generator_hidden_dims: Vec<usize>,
+    /// Units of the discriminator's hidden layers.
+    pub discriminator_hidden_dims: Vec<usize>,
+    /// Linear functions of which each of the discriminator's hidden units takes the largest (maxout); 1 for leaky ReLU.
+    pub maxout_pieces: usize,
+    /// Fraction of the discriminator's hidden values that are dropped, in [0, 1).
+    pub dropout: f64,
+    /// The game: `non-saturating`, `saturating` or `least-squares`.
+    pub loss: Loss,
+    /// Steps of the discriminator for each of the generator (k of Algorithm 1).
+    pub discriminator_steps: usize,
+}
+
+/// What the players minimise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Loss {
+    /// The generator minimises −log D(G(z)) (§3).
+    NonSaturating,
+    /// The generator minimises log(1 − D(G(z))) (Eq. 1), the game of the theory.
+    Saturating,
+    /// The logit is drawn to 1 for data and 0 for generated examples (Mao et al. 2016, arXiv:1611.04076, Eq. 9).
+    LeastSquares,
+}
+
+impl Default for GanConfig {
+    fn default() -> GanConfig {
+        GanConfig {
+            latent_dim: 100,
+            prior: Prior::Uniform,
+            generator_hidden_dims: vec![512, 512],
+            discriminator_hidden_dims: vec![512, 256],
+            maxout_pieces: 1,
+            dropout: 0.0,
+            loss: Loss::NonSaturating,
+            discriminator_steps: 1,
+        }
+    }
+}
+
+impl Settings for GanConfig {
+    fn check(&self, faults: &mut Faults) {
+        faults.positive(&["latent_dim", "maxout_pieces", "discriminator_steps"]);
+        faults.positive_each(&["generator_hidden_dims", "discriminator_hidden_dims"]);
+        faults.dropout("dropout", self.dropout);
+    }
+}
+
+/// Both networks.
+#[derive(Module, Debug)]
+pub struct Gan {
+    /// Latents to examples.
+    pub generator: Generator,
+    /// Examples to logits.
+    pub discriminator: Discriminator,
+    #[module(skip)]
+    config: GanConfig,
+}
+
+/// Turns latents into examples: ReLU layers, then values in [-1, 1] for images and any values for points.
+#[derive(Module, Debug)]
+pub struct Generator {
+    hidden: Vec<Linear>,
+    output: Linear,
+    bounded: bool,
+}
+
+impl Generator {
+    fn new(config: &GanConfig, values: usize, bounded: bool, init: &mut Init) -> Generator {
+        let widths = &config.generator_hidden_dims;
+        let hidden = layers(config.latent_dim, widths, 1, init);
+        let last = widths.last().copied().unwrap_or(config.latent_dim);
+        Generator { hidden, output: Linear::with_bias(last, values, Initializer::Glorot, init), bounded }
+    }
+
+    /// `[batch, latent_dim]` to `[batch, values]`.
+    pub fn forward(&self, z: Tensor<2>) -> Tensor<2> {
+        let h = self.hidden.iter().fold(z, |h, layer| layer.forward(h, Activation::Relu));
+        self.output.forward(h, if self.bounded { Activation::Tanh } else { Activation::Identity })
+    }
+}
+
+/// Tells data from generated examples.
+#[derive(Module, Debug)]
+pub struct Discriminator {
+    hidden: Vec<Linear>,
+    output: Linear,
+    pieces: usize,
+    dropout: f64,
+}
+
+/// Draws uniform noise on [0, 1) of this shape, for dropout.
+type Noise<'a> = dyn FnMut([usize; 2]) -> Tensor<2> + 'a;
+
+impl Discriminator {
+    fn new(config: &GanConfig, values: usize, init: &mut Init) -> Discriminator {
+        let GanConfig { discriminator_hidden_dims: widths, maxout_pieces: pieces, dropout, .. } = config;
+        let hidden = layers(values, widths, *pieces, init);
+        let last = widths.last().copied().unwrap_or(values);
+        let output = Linear::with_bias(last, 1, Initializer::Glorot, init);
+        Discriminator { hidden, output, pieces: *pieces, dropout: *dropout }
+    }
+
+    /// `[batch, values]` to the logit of "real", `[batch]`; without noise nothing is dropped.
+    pub fn forward(&self, x: Tensor<2>, mut noise: Option<&mut Noise<'_>>) -> Tensor<1> {
+        let batch = x.dims()[0];
+        let h = self.hidden.iter().fold(x, |h, layer| {
+            let h = self.activate(layer, h);
+            match &mut noise {
+                Some(noise) if self.dropout > 0.0 => {
+                    let kept = noise(h.dims()).greater_equal_elem(self.dropout).float();
+                    h * (kept / (1.0 - self.dropout))
+                }
+                _ => h,
+            }
+        });
+        self.output.forward(h, Activation::Identity).reshape([batch])
+    }
+
+    /// A hidden layer: leaky ReLU, or the largest of several linear functions (Goodfellow et al. 2013, arXiv:1302.4389).
+    fn activate(&self, layer: &Linear, h: Tensor<2>) -> Tensor<2> {
+        if self.pieces == 1 {
+            return layer.forward(h, Activation::LeakyRelu(LEAK));
+        }
+        let h = layer.forward(h, Activation::Identity);
+        let [batch, all] = h.dims();
+        let units = all / self.pieces;
+        h.reshape([batch, units, self.pieces]).max_dim(2).reshape([batch, units])
+    }
+}
+
+/// Fully connected layers of these widths, each unit with `pieces` linear functions.
+fn layers(inputs: usize, widths: &[usize], pieces: usize, init: &mut Init) -> Vec<Linear> {
+    let inputs = std::iter::once(inputs).chain(widths.iter().copied());
+    let layer = |(inputs, &units)| Linear::with_bias(inputs, units * pieces, Initializer::Glorot, init);
+    inputs.zip(widths).map(layer).collect()
+}
+
+impl Loss {
+    /// The discriminator's loss from its logits, averaged over each batch: −log D(x) − log(1 − D(G(z))) in nats, or the least
+    /// squares.
+    pub fn of_discriminator(self, real: Tensor<1>, fake: Tensor<1>) -> Tensor<1> {
+        match self {
+            Loss::NonSaturating | Loss::Saturating => softplus(real.neg()).mean() + softplus(fake).mean(),
+            Loss::LeastSquares => ((real - 1.0).square().mean() + fake.square().mean()) * 0.5,
+        }
+    }
+
+    /// The generator's loss, averaged over the batch.
+    pub fn of_generator(self, fake: Tensor<1>) -> Tensor<1> {
+        match self {
+            Loss::NonSaturating => softplus(fake.neg()).mean(),
+            // log(1 − D) = −softplus(logit).
+            Loss::Saturating => softplus(fake).mean().neg(),
+            Loss::LeastSquares => (fake - 1.0).square().mean() * 0.5,
+        }
+    }
+
+    /// D(x), the probability of "real" that a logit stands for; with least squares the target itself, cut to [0, 1].
+    pub fn prob_real(self, logits: Tensor<1>) -> Tensor<1> {
+        match self {
+            Loss::NonSaturating | Loss::Saturating => activate(logits, Activation::Sigmoid),
+            Loss::LeastSquares => logits.clamp(0.0, 1.0),
+        }
+    }
+}
+
+/// log(1 + exp x).
+fn softplus(x: Tensor<1>) -> Tensor<1> {
+    activate(x, Activation::Softplus)
+}
+
+impl Gan {
+    fn latent(&self) -> [LatentPart; 1] {
+        [LatentPart { name: "z".into(), size: self.config.latent_dim, prior: self.config.prior }]
+    }
+
+    /// The steps of the discriminator, each on its examples and latents, then one of the generator on the last latents
+    /// (Algorithm 1).
+    fn update(
+        &mut self,
+        real: Vec<Tensor<2>>,
+        latents: &[Tensor<2>],
+        noise: &mut Noise<'_>,
+        step: &mut Step<'_>,
+    ) -> Metrics {
+        let loss = self.config.loss;
+        let mut metrics = Metrics::new();
+        for (x, z) in real.into_iter().zip(latents) {
+            let fake = self.generator.forward(z.clone()).detach();
+            let real_logits = self.discriminator.forward(x, Some(noise));
+            let fake_logits = self.discriminator.forward(fake, Some(noise));
+            let d_loss = loss.of_discriminator(real_logits.clone(), fake_logits.clone());
+            step.minimize("discriminator", &mut self.discriminator, &d_loss);
+            let prob_real = |logits: Tensor<1>| loss.prob_real(logits.inner()).mean();
+            metrics = Metrics::new()
+                .with("d_loss", d_loss)
+                .with("d_real", prob_real(real_logits))
+                .with("d_fake", prob_real(fake_logits));
+        }
+        let z = latents[latents.len() - 1].clone();
+        // A frozen discriminator spares the gradients of its weights.
+        let frozen = self.discriminator.clone().no_grad();
+        let g_loss = loss.of_generator(frozen.forward(self.generator.forward(z), Some(noise)));
+        step.minimize("generator", &mut self.generator, &g_loss);
+        metrics.with("g_loss", g_loss)
+    }
+}
+
+impl Model for Gan {
+    const ABOUT: About = About {
+        name: "gan",
+        summary: "the first GAN: two fully connected networks, on images or on the plane",
+        paper: Paper {
+            title: "Generative adversarial nets",
+            authors: "Goodfellow, Pouget-Abadie, Mirza, Xu, Warde-Farley, Ozair, Courville, Bengio",
+            year: 2014,
+            arxiv: "1406.2661",
+        },
+        media: &[MediaKind::Images, MediaKind::Points],
+        abilities: &[Ability::Sample, Ability::Decode],
+        recipes: recipes!("rings", "grid", "mnist"),
+        train: || TrainConfig { batch_size: 100, ..TrainConfig::default() },
+        optimizer: || OptimizerConfig {
+            learning_rate: 2e-4,
+            betas: [0.5, 0.999],
+            ..OptimizerConfig::default()
+        },
+        ..About::BASE
+    };
+
+    type Config = GanConfig;
+    type Data = Vectors;
+
+    fn needs(_config: &GanConfig, _spec: &DataSpec) -> Result<()> {
+        Ok(())
+    }
+
+    fn new(config: &GanConfig, spec: &DataSpec, init: &mut Init) -> Result<Gan> {
+        let (values, bounded) = match &spec.content {
+            Content::Points(shape) => (shape.dims, false),
+            _ => (spec.images()?.dims(), true),
+        };
+        let generator = Generator::new(config, values, bounded, init);
+        let discriminator = Discriminator::new(config, values, init);
+        Ok(Gan { generator, discriminator, config: config.clone() })
+    }
+
+    fn optimizers(_config: &GanConfig, shared: &OptimizerConfig) -> Vec<(&'static str, Optimizer)> {
+        vec![("generator", Optimizer::new(shared)), ("discriminator", Optimizer::new(shared))]
+    }
+
+    fn train_step(&mut self, data: &mut Vectors, step: &mut Step<'_>) -> Metrics {
+        let GanConfig { discriminator_steps: rounds, latent_dim, .. } = self.config;
+        let real = (0..rounds as u64).map(|round| data.vectors(step.number * rounds as u64 + round));
+        let (mut generator, latent) = (step.generator("train latents"), self.latent());
+        let shape = [data.batch_size(), latent_dim];
+        let latents = (0..rounds).map(|_| step.tensor(draw_latent(&latent, &mut generator, shape[0]), shape));
+        let (real, latents) = (real.collect(), latents.collect::<Vec<_>>());
+        let (mut generator, device) = (step.generator("dropout"), step.device.clone());
+        let mut noise = |shape: [usize; 2]| {
+            let values = rng::uniform(&mut generator, shape[0] * shape[1]);
+            Tensor::from_data(TensorData::new(values, shape), &device)
+        };
+        self.update(real, &latents, &mut noise, step)
+    }
+
+    fn abilities(&self) -> Abilities<'_> {
+        Abilities { latents: Some(self), ..Abilities::default() }
+    }
+}
+
+impl Latents for Gan {
+    fn parts(&self) -> Vec<LatentPart> {
+        self.latent().to_vec()
+    }
+
+    fn decode(&self, latents: Tensor<2>, _classes: &[Option<u32>]) -> Tensor<2> {
+        self.generator.forward(latents)
+    }
+}
+
+#[cfg(test)]
+mod tests;
