@@ -142,7 +142,7 @@ fn measures(summary: &Summary) -> Vec<(&'static str, String)> {
         lines.push((
             "overfitting",
             format!(
-                "{name} was best after step {}, {}, and has risen while training went on falling;\nfewer steps, more \
+                "{name} was best after step {}, {}, and has risen while the training loss kept falling;\nfewer steps, more \
                  data, more dropout or a smaller network would do better",
                 count(found.best_step),
                 number(found.best)
