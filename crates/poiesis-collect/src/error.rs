@@ -280,7 +280,7 @@ impl Error {
             Error::NotFound { .. } => {
                 "give a file, a folder, a packed data set or a built-in one: shapes, rings, grid"
             }
-            Error::NotAFile { .. } => "give a file: what it delivers can be written into one first",
+            Error::NotAFile { .. } => "write its output to a file and give that",
             Error::Write { source, .. } => {
                 let remedy = io_remedy(source.kind()).filter(|_| source.kind() != io::ErrorKind::NotFound);
                 return Some(remedy.unwrap_or("choose another output folder").to_owned());

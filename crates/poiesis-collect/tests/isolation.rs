@@ -1,4 +1,4 @@
-//! Tables that are read in a process of its own: the same data sets, and processes that never end, overflow their stack, take too
+//! Tables that are read in a separate process: the same data sets, and processes that never end, overflow their stack, take too
 //! much memory, fall over or talk nonsense are errors that name the table. This program is that process, too.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![expect(clippy::print_stdout, reason = "it reports like the test harness that it does without")]
@@ -31,7 +31,7 @@ fn main() {
     every_way_to_fail();
     too_much_memory();
     set_reader(None);
-    println!("tables in a process of their own: ok");
+    println!("tables in a separate process: ok");
 }
 
 /// What the process does that reads a table, as it should or not.
@@ -61,7 +61,7 @@ fn use_reader(mode: &str) {
     set_reader(Some(Reader {
         program: env::current_exe().unwrap(),
         arguments,
-        patience: Duration::from_secs(3),
+        timeout: Duration::from_secs(3),
     }));
 }
 
@@ -93,7 +93,7 @@ fn every_way_to_fail() {
     let root = tempfile::tempdir().unwrap();
     write(root.path(), "a.parquet", &a_table());
     for (mode, says) in [
-        ("never", "reading it has come to nothing for 3 s"),
+        ("never", "no row could be read for 3 s"),
         ("deeply", "it is nested too deeply"),
         ("falling", "its reader was ended by signal 6"),
         ("nonsense", "its reader"),

@@ -83,7 +83,10 @@ impl Cache {
         let what = format!("{}, {}", data_sets(idle.len()), in_bytes(bytes));
         if !io::stdin().is_terminal() {
             let hint = format!("{} cache --clear --yes", program());
-            return Err(failure(format!("{what} would be removed, and there is nobody to ask"), hint));
+            return Err(failure(
+                format!("this is not a terminal, so {what} cannot be removed without --yes"),
+                hint,
+            ));
         }
         note(&format!("remove {what}? They are packed again when they are needed. [y/N]"));
         let mut answer = String::new();

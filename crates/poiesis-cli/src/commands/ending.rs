@@ -34,7 +34,7 @@ impl NextSteps {
         let can = |ability| entry.about().abilities.contains(&ability);
         let split = if *held_out { "" } else { " --split train" };
         let mut next = vec![format!("sample {run} --seed 1")];
-        if can(Ability::Decode) {
+        if *of_images && can(Ability::Decode) {
             next.push(format!("discover interpolate {run}"));
         }
         if *of_images {

@@ -9,8 +9,8 @@ use poiesis::abilities::Likelihood;
 use poiesis::atomic;
 use poiesis::data::MediaKind;
 use poiesis::evaluate::{
-    Bound, Chosen, Classification, Evaluation, ImageNll, METRICS, Measured, NeighbourStatistics, PointNll,
-    Progress, Protocol, SlicedWasserstein, TokenNll, evaluate,
+    Bound, Chosen, Classification, Evaluation, ImageNll, METRICS, Measured, ModeCoverage,
+    NeighbourStatistics, PointNll, Progress, Protocol, SlicedWasserstein, TokenNll, evaluate,
 };
 use poiesis::generate::can_generate;
 use poiesis_collect::Split;
@@ -175,6 +175,7 @@ fn section(name: &str, measured: &Measured) -> String {
         "image_nll" => measured.read().map(|nll| render_image_nll(&nll, &took)),
         "point_nll" => measured.read().map(|nll| render_point_nll(&nll, &took)),
         "token_nll" => measured.read().map(|nll| render_token_nll(&nll, &took)),
+        "mode_coverage" => measured.read().map(|found| render_modes(&found, &took)),
         "classification" => measured.read().map(|found| render_classification(&found, &took)),
         "sliced_wasserstein" => measured.read().map(|distance| render_distance(&distance, &took)),
         "neighbours" => measured.read().map(|near| render_neighbours(&near, &took)),
@@ -239,6 +240,17 @@ fn render_token_nll(nll: &TokenNll, took: &str) -> String {
         nll.nats,
         nll.nats_error,
         nll.nats / std::f64::consts::LN_2,
+    )
+}
+
+fn render_modes(found: &ModeCoverage, took: &str) -> String {
+    format!(
+        "\nmodes ({} samples, {took})\n  {} of {} found   {:.1} % of samples within 3 deviations of one   {:.1} % of held-out points\n",
+        count(found.samples as u64),
+        count(found.found as u64),
+        count(found.modes as u64),
+        found.near * 100.0,
+        found.near_held_out * 100.0,
     )
 }
 

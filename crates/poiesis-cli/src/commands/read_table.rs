@@ -23,5 +23,5 @@ impl ReadTable {
 /// How this program starts itself to read a table; `None` where it cannot be found any more.
 pub(crate) fn reader() -> Option<Reader> {
     let program = env::current_exe().ok()?;
-    Some(Reader { program, arguments: vec!["read-table".into()], patience: Reader::PATIENCE })
+    Some(Reader { program, arguments: vec!["read-table".into()], timeout: Reader::TIMEOUT })
 }

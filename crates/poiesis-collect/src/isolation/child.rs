@@ -14,12 +14,12 @@ const PROGRAM: u64 = 64 << 20;
 /// Addresses for the program itself: its files, and what the allocator reserves without using it, in bytes.
 const ADDRESSES: u64 = 1 << 30;
 
-/// Reads a table for the process that has started this one, which says on `input` what it wants and is told it on `output`. Memory
+/// Reads a table for the process that started this one: reads its request from `input` and writes the replies to `output`. The memory
 /// of this process is limited first, so it should do nothing else.
 ///
 /// # Errors
 ///
-/// When the other process is gone or is not one of Poiesis. What is wrong with the table is no error here, but told.
+/// When the other process is gone or is not one of Poiesis. What is wrong with the table is a reply, and no error here.
 pub fn serve(table: &Path, input: &mut dyn Read, output: &mut (dyn Write + Send)) -> io::Result<()> {
     let mut text = Vec::new();
     input.take(1 << 20).read_to_end(&mut text)?;
@@ -28,8 +28,8 @@ pub fn serve(table: &Path, input: &mut dyn Read, output: &mut (dyn Write + Send)
     thread::scope(|scope| {
         let read = || {
             let mut output = BufWriter::with_capacity(1 << 16, output);
-            let told = parquet::tell(table, &request.columns, &mut |told| told.write(&mut output))?;
-            told.write(&mut output)?;
+            let last = parquet::answer(table, &request.columns, &mut |reply| reply.write(&mut output))?;
+            last.write(&mut output)?;
             output.flush()
         };
         let reader = thread::Builder::new().stack_size(STACK).spawn_scoped(scope, read)?;

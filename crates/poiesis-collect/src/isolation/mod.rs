@@ -1,5 +1,5 @@
-//! Tables are read in a process of their own where the program offers one: their library can be made to run without end, to
-//! overflow the stack and to take any amount of memory by a small damaged file, and nothing but the end of a process stops that.
+//! Tables are read in a separate process where the program offers one: a small damaged file can make their library run without end,
+//! overflow the stack or take any amount of memory, and only the end of a process stops that.
 //!
 //! The program calls [`set_reader`] once with a way to start itself, and [`serve`] when it was started in that way. Without that,
 //! tables are read in this process.
@@ -13,7 +13,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 pub use child::serve;
-pub(crate) use wire::{Request, Told};
+pub(crate) use wire::{Reply, Request};
 
 mod parent;
 pub(crate) use parent::Child;
@@ -23,15 +23,15 @@ pub(crate) use parent::Child;
 pub struct Reader {
     /// The program, which calls [`serve`] when it gets these arguments.
     pub program: PathBuf,
-    /// What tells it to do so.
+    /// The arguments with which it does so.
     pub arguments: Vec<OsString>,
-    /// The time without a row after which it is ended.
-    pub patience: Duration,
+    /// How long it may take for a row before it is ended.
+    pub timeout: Duration,
 }
 
 impl Reader {
-    /// A time without a row that no table takes that can be read.
-    pub const PATIENCE: Duration = Duration::from_secs(30);
+    /// More than any readable table needs for a row.
+    pub const TIMEOUT: Duration = Duration::from_secs(30);
 }
 
 static READER: Mutex<Option<Reader>> = Mutex::new(None);

@@ -8,18 +8,18 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use super::Reader;
-use super::wire::{Request, Told};
+use super::wire::{Reply, Request};
 use crate::error::{Error, Result};
 use crate::regular;
 
-/// Text that is kept of what the process says when it fails, in bytes.
+/// How much of the error output of the process is kept, in bytes.
 const SAID: u64 = 1 << 14;
 
 /// A process that reads a table. It is ended when this is dropped.
 pub(crate) struct Child {
     table: PathBuf,
     process: process::Child,
-    told: Receiver<io::Result<Told>>,
+    replies: Receiver<io::Result<Reply>>,
     said: Option<JoinHandle<String>>,
     reader: Reader,
     memory: u64,
@@ -45,31 +45,31 @@ impl Child {
         // If it has ended already, its output says so.
         let _ = input.as_mut().map(|input| input.write_all(&asked));
         drop(input);
-        let (sender, told) = sync_channel(1);
+        let (sender, replies) = sync_channel(1);
         let most = request.memory;
         thread::spawn(move || {
             let Some(output) = output else { return };
-            pass_on(output, most, &|told| sender.send(told).is_ok());
+            pass_on(output, most, &|reply| sender.send(reply).is_ok());
         });
         let said = errors.map(|errors| thread::spawn(|| text_of(errors)));
-        Ok(Child { table: table.to_owned(), process, told, said, reader, memory: request.memory })
+        Ok(Child { table: table.to_owned(), process, replies, said, reader, memory: request.memory })
     }
 
-    /// What it tells next. An end, a failure or a time that is too long is an error of the table.
-    pub(crate) fn next(&mut self) -> Result<Told> {
-        match self.told.recv_timeout(self.reader.patience) {
-            Ok(Ok(Told::Failed { reason, remedy })) => Err(Error::damaged(&self.table, reason, remedy)),
-            Ok(Ok(told)) => Ok(told),
-            Ok(Err(error)) => Err(self.bad(format!("its reader cannot be understood: {error}"))),
+    /// Its next reply. An end, a failure or a timeout is an error of the table.
+    pub(crate) fn next(&mut self) -> Result<Reply> {
+        match self.replies.recv_timeout(self.reader.timeout) {
+            Ok(Ok(Reply::Failed { reason, remedy })) => Err(Error::damaged(&self.table, reason, remedy)),
+            Ok(Ok(reply)) => Ok(reply),
+            Ok(Err(error)) => Err(self.bad(format!("the reply of its reader is garbled: {error}"))),
             Err(RecvTimeoutError::Timeout) => {
-                let seconds = self.reader.patience.as_secs();
-                Err(self.bad(format!("reading it has come to nothing for {seconds} s")))
+                let seconds = self.reader.timeout.as_secs();
+                Err(self.bad(format!("no row could be read for {seconds} s")))
             }
             Err(RecvTimeoutError::Disconnected) => Err(self.ended()),
         }
     }
 
-    /// How it has ended; if it only does not tell anything any more, it is ended.
+    /// How it ended; a process that has only closed its output is killed.
     fn status(&mut self) -> io::Result<ExitStatus> {
         for _ in 0..100 {
             if let Some(status) = self.process.try_wait()? {
@@ -113,13 +113,13 @@ impl Drop for Child {
     }
 }
 
-/// Passes on what a process tells, until it ends or nobody takes it.
-fn pass_on(output: ChildStdout, most: u64, send: &dyn Fn(io::Result<Told>) -> bool) {
+/// Passes on the replies of a process until it ends or they are no longer wanted.
+fn pass_on(output: ChildStdout, most: u64, send: &dyn Fn(io::Result<Reply>) -> bool) {
     let mut output = BufReader::with_capacity(1 << 16, output);
     loop {
-        match Told::read(&mut output, most) {
-            Ok(Some(told)) => {
-                if !send(Ok(told)) {
+        match Reply::read(&mut output, most) {
+            Ok(Some(reply)) => {
+                if !send(Ok(reply)) {
                     return;
                 }
             }
@@ -134,7 +134,7 @@ fn pass_on(output: ChildStdout, most: u64, send: &dyn Fn(io::Result<Told>) -> bo
     }
 }
 
-/// The beginning of what a process says; the rest is read so that it can go on.
+/// The beginning of what a process prints; the rest is read so that it does not block.
 fn text_of(mut errors: ChildStderr) -> String {
     let mut said = Vec::new();
     let _ = (&mut errors).take(SAID).read_to_end(&mut said);

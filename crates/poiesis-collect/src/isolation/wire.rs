@@ -1,4 +1,4 @@
-//! What the two processes say to each other: a request as JSON, then frames, each with its kind, its length and its content.
+//! The protocol between the two processes: a request as JSON, then replies, each a frame of kind, length and content.
 
 use std::io::{self, Read, Write};
 
@@ -6,7 +6,7 @@ use parquet::data_type::ByteArray;
 use parquet::record::{Field, Row};
 use serde::{Deserialize, Serialize};
 
-/// What is asked of the process that reads a table.
+/// A request to the process that reads a table.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Request {
     /// The columns whose rows are wanted; none for what the table says about itself.
@@ -15,9 +15,9 @@ pub(crate) struct Request {
     pub(crate) memory: u64,
 }
 
-/// What a process that reads a table tells.
+/// A reply of the process that reads a table.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Told {
+pub(crate) enum Reply {
     /// What the table says about itself, as JSON.
     About(Vec<u8>),
     /// The values of the columns in one row.
@@ -33,24 +33,24 @@ const ROW: u8 = b'R';
 const FAILED: u8 = b'F';
 const END: u8 = b'E';
 
-impl Told {
+impl Reply {
     pub(crate) fn write(&self, output: &mut dyn Write) -> io::Result<()> {
         let mut content = Vec::new();
         let kind = match self {
-            Told::About(json) => {
+            Reply::About(json) => {
                 content.extend(json);
                 ABOUT
             }
-            Told::Row(fields) => {
+            Reply::Row(fields) => {
                 put_fields(&mut content, fields.iter());
                 ROW
             }
-            Told::Failed { reason, remedy } => {
+            Reply::Failed { reason, remedy } => {
                 put_bytes(&mut content, reason.as_bytes());
                 put_bytes(&mut content, remedy.as_bytes());
                 FAILED
             }
-            Told::End => END,
+            Reply::End => END,
         };
         output.write_all(&[kind])?;
         output.write_all(&(content.len() as u64).to_le_bytes())?;
@@ -58,7 +58,7 @@ impl Told {
     }
 
     /// Reads the next frame; `None` at the end of the input. One of more than `most` bytes is an error.
-    pub(crate) fn read(input: &mut dyn Read, most: u64) -> io::Result<Option<Told>> {
+    pub(crate) fn read(input: &mut dyn Read, most: u64) -> io::Result<Option<Reply>> {
         let mut head = Vec::new();
         input.take(9).read_to_end(&mut head)?;
         let (kind, length) = match head[..] {
@@ -76,10 +76,10 @@ impl Told {
         }
         let mut rest = &content[..];
         Ok(Some(match kind {
-            ABOUT => Told::About(content),
-            ROW => Told::Row(take_fields(&mut rest, 0)?),
-            FAILED => Told::Failed { reason: take_text(&mut rest)?, remedy: take_text(&mut rest)? },
-            END => Told::End,
+            ABOUT => Reply::About(content),
+            ROW => Reply::Row(take_fields(&mut rest, 0)?),
+            FAILED => Reply::Failed { reason: take_text(&mut rest)?, remedy: take_text(&mut rest)? },
+            END => Reply::End,
             _ => return Err(cut()),
         }))
     }
@@ -209,42 +209,45 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_told_is_what_is_heard() {
+    fn replies_come_back_as_they_were_written() {
         let group = Field::Group(Row::new(vec![("bytes".to_owned(), Field::Bytes(vec![1, 2, 3].into()))]));
         let all = [
-            Told::About(b"{}".to_vec()),
-            Told::Row(vec![
+            Reply::About(b"{}".to_vec()),
+            Reply::Row(vec![
                 group,
                 Field::Long(-7),
                 Field::Null,
                 Field::Str("é".to_owned()),
                 Field::Bool(true),
             ]),
-            Told::Row(vec![
+            Reply::Row(vec![
                 Field::Double(0.5),
                 Field::UInt(u32::MAX),
                 Field::Byte(-1),
                 Field::ULong(u64::MAX),
             ]),
-            Told::Failed { reason: "a".to_owned(), remedy: String::new() },
-            Told::End,
+            Reply::Failed { reason: "a".to_owned(), remedy: String::new() },
+            Reply::End,
         ];
         let mut bytes = Vec::new();
-        all.iter().for_each(|told| told.write(&mut bytes).unwrap());
+        all.iter().for_each(|reply| reply.write(&mut bytes).unwrap());
         let mut input = &bytes[..];
-        for told in &all {
-            assert_eq!(Told::read(&mut input, 1000).unwrap().as_ref(), Some(told));
+        for reply in &all {
+            assert_eq!(Reply::read(&mut input, 1000).unwrap().as_ref(), Some(reply));
         }
-        assert_eq!(Told::read(&mut input, 1000).unwrap(), None);
+        assert_eq!(Reply::read(&mut input, 1000).unwrap(), None);
         // A process that is ended, or was made to say anything, does no harm.
         (1..bytes.len()).for_each(|length| {
             let mut input = &bytes[..length];
-            while let Ok(Some(_)) = Told::read(&mut input, 1000) {}
+            while let Ok(Some(_)) = Reply::read(&mut input, 1000) {}
         });
-        assert!(Told::read(&mut &[b"A".to_vec(), vec![0xff; 8]].concat()[..], 1000).is_err());
+        assert!(Reply::read(&mut &[b"A".to_vec(), vec![0xff; 8]].concat()[..], 1000).is_err());
         assert!(
-            Told::read(&mut &[b"R".to_vec(), vec![8, 0, 0, 0, 0, 0, 0, 0], vec![0xff; 8]].concat()[..], 1000)
-                .is_err()
+            Reply::read(
+                &mut &[b"R".to_vec(), vec![8, 0, 0, 0, 0, 0, 0, 0], vec![0xff; 8]].concat()[..],
+                1000
+            )
+            .is_err()
         );
     }
 }

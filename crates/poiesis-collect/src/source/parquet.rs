@@ -21,7 +21,7 @@ use super::labels::{Classes, Found, Label, LabelSurvey};
 use super::{FETCH, Halt, Item, Payload, Plan, Sink, Source, file_name, source_name, split_of};
 use crate::caught::caught;
 use crate::error::{Error, Result};
-use crate::isolation::{self, Child, Request, Told};
+use crate::isolation::{self, Child, Reply, Request};
 use crate::options::Limits;
 use crate::regular;
 use crate::split::Split;
@@ -49,12 +49,13 @@ impl Parquet {
     pub(crate) fn open(source: &Path, tables: &[PathBuf], limits: &Limits) -> Result<Parquet> {
         let tables: Vec<_> =
             tables.iter().map(|table| (table.clone(), split_in_path(source, table))).collect();
-        let columns = About::of(&tables[0].0, limits)?.columns;
+        let About { mut rows, columns } = About::of(&tables[0].0, limits)?;
         let columns = columns.map_err(|reason| Error::malformed(&tables[0].0, reason))?;
-        let mut rows = 0;
         let mut survey = LabelSurvey::default();
-        for (table, _) in &tables {
-            rows += About::of(table, limits)?.rows;
+        for (at, (table, _)) in tables.iter().enumerate() {
+            if at > 0 {
+                rows += About::of(table, limits)?.rows;
+            }
             if let (Some(column), None) = (&columns.label, &columns.classes) {
                 let mut number = 0_u64;
                 each_row(table, &[column], limits, &mut |row| {
@@ -120,8 +121,10 @@ impl About {
     fn of(table: &Path, limits: &Limits) -> Result<About> {
         let Some(reader) = isolation::reader() else { return About::here(table) };
         match Child::start(reader, table, &request(&[], limits))?.next()? {
-            Told::About(json) => Ok(serde_json::from_slice(&json).map_err(|e| Error::read(table, e.into()))?),
-            _ => Err(Error::malformed(table, "its reader says nothing about it")),
+            Reply::About(json) => {
+                Ok(serde_json::from_slice(&json).map_err(|e| Error::read(table, e.into()))?)
+            }
+            _ => Err(Error::malformed(table, "its reader does not describe it")),
         }
     }
 
@@ -132,35 +135,35 @@ impl About {
     }
 }
 
-/// What a process of its own is asked for.
+/// The request to the process that reads tables.
 fn request(columns: &[&String], limits: &Limits) -> Request {
     let columns = columns.iter().map(|&column| column.clone()).collect();
     Request { columns, memory: limits.max_memory / 2 }
 }
 
-/// Tells another process about a table, or its rows if columns are named; the last that is to be told is returned.
-pub(crate) fn tell(
+/// Answers a request of another process: describes a table, or sends its rows if columns are named. Returns the last reply.
+pub(crate) fn answer(
     table: &Path,
     columns: &[String],
-    tell: &mut dyn FnMut(Told) -> io::Result<()>,
-) -> io::Result<Told> {
-    let told = if columns.is_empty() {
-        About::here(table)
-            .map_err(Halt::Failed)
-            .and_then(|about| tell(Told::About(serde_json::to_vec(&about).unwrap_or_default())).map_err(gone))
+    send: &mut dyn FnMut(Reply) -> io::Result<()>,
+) -> io::Result<Reply> {
+    let sent = if columns.is_empty() {
+        About::here(table).map_err(Halt::Failed).and_then(|about| {
+            send(Reply::About(serde_json::to_vec(&about).unwrap_or_default())).map_err(gone)
+        })
     } else {
         let columns: Vec<&String> = columns.iter().collect();
-        each_row_here(table, &columns, &mut |row| tell(Told::Row(row.to_vec())).map_err(gone))
+        each_row_here(table, &columns, &mut |row| send(Reply::Row(row.to_vec())).map_err(gone))
     };
-    match told {
-        Ok(()) => Ok(Told::End),
-        Err(Halt::Failed(Error::Malformed { reason, remedy, .. })) => Ok(Told::Failed { reason, remedy }),
-        Err(Halt::Failed(error)) => Ok(Told::Failed { reason: error.to_string(), remedy: String::new() }),
+    match sent {
+        Ok(()) => Ok(Reply::End),
+        Err(Halt::Failed(Error::Malformed { reason, remedy, .. })) => Ok(Reply::Failed { reason, remedy }),
+        Err(Halt::Failed(error)) => Ok(Reply::Failed { reason: error.to_string(), remedy: String::new() }),
         Err(Halt::Stopped) => Err(io::ErrorKind::BrokenPipe.into()),
     }
 }
 
-/// Nobody listens any more.
+/// The other process has gone.
 fn gone(_: io::Error) -> Halt {
     Halt::Stopped
 }
@@ -254,7 +257,7 @@ fn guarded<T, E: Display>(table: &Path, read: impl FnOnce() -> Result<T, E>) -> 
     }
 }
 
-/// Calls `visit` with the values of some columns, row by row; the table is read in a process of its own where there is one for it.
+/// Calls `visit` with the values of some columns, row by row; the table is read in a separate process where the program offers one.
 fn each_row<E: From<Error>>(
     table: &Path,
     columns: &[&String],
@@ -265,7 +268,7 @@ fn each_row<E: From<Error>>(
     let mut child = Child::start(reader, table, &request(columns, limits))?;
     loop {
         match child.next()? {
-            Told::Row(row) => visit(&row)?,
+            Reply::Row(row) => visit(&row)?,
             _ => return Ok(()),
         }
     }

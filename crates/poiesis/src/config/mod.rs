@@ -66,14 +66,9 @@ impl RunConfig {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidValue`] for a value of the wrong type.
-    pub fn model<'de, C: Deserialize<'de>>(&self) -> Result<C> {
-        toml::Value::Table(self.section.clone()).try_into().map_err(|error| wrong_type(&self.model, &error))
-    }
-
-    /// The model's own settings, as they are.
-    pub(crate) fn own_section(&self) -> &toml::Table {
-        &self.section
+    /// [`Error::InvalidValue`] for a value of the wrong type, with its key.
+    pub fn model<C: Settings>(&self) -> Result<C> {
+        read_section(&self.model, &self.section)
     }
 
     /// The configuration as TOML, every key written out.
@@ -201,36 +196,33 @@ pub fn to_table<C: Serialize>(config: &C) -> Result<toml::Table> {
 
 fn take<'de, T: Deserialize<'de>>(table: &mut toml::Table, key: &str) -> Result<T> {
     let value = table.remove(key).ok_or_else(|| Error::unknown("section", key, std::iter::empty()))?;
-    value.try_into().map_err(|error| wrong_type(key, &error))
-}
-
-fn take_section<C: Default + Serialize + DeserializeOwned>(table: &mut toml::Table, name: &str) -> Result<C> {
-    let section = table.get(name).and_then(toml::Value::as_table).cloned().unwrap_or_default();
-    take(table, name).map_err(|error| wrong_key::<C>(name, &section).unwrap_or(error))
-}
-
-/// The error for the first key of a section whose value alone is of the wrong type, such as a negative size.
-pub(crate) fn wrong_key<C: Default + Serialize + DeserializeOwned>(
-    section: &str,
-    values: &toml::Table,
-) -> Option<Error> {
-    let defaults = to_table(&C::default()).ok()?;
-    values.iter().find_map(|(key, value)| {
-        let mut alone = defaults.clone();
-        let default = alone.insert(key.clone(), value.clone())?;
-        let error = C::deserialize(toml::Value::Table(alone)).err()?;
-        let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        let remedy = format!("write one like {default}");
-        Some(wrong_value(&format!("{section}.{key}"), &value, error.message(), &remedy))
+    value.try_into().map_err(|error: toml::de::Error| {
+        wrong_value(key, "of that type", error.message(), "write it like the default")
     })
 }
 
-/// The error for a value that its section does not have. What toml says of it ends in its key, where it knows that.
-fn wrong_type(section: &str, error: &toml::de::Error) -> Error {
-    let whole = error.to_string();
-    let key = whole.lines().find_map(|line| line.strip_prefix("in `")?.strip_suffix('`'));
-    let key = key.map_or_else(|| section.to_owned(), |key| format!("{section}.{key}"));
-    wrong_value(&key, "of that type", error.message(), "write it like the default")
+fn take_section<C: Default + Serialize + DeserializeOwned>(table: &mut toml::Table, name: &str) -> Result<C> {
+    read_section(name, &take(table, name)?)
+}
+
+/// Reads a section. A value of the wrong type, such as a negative size, is an error with its key.
+fn read_section<C: Default + Serialize + DeserializeOwned>(name: &str, values: &toml::Table) -> Result<C> {
+    let whole = match C::deserialize(toml::Value::Table(values.clone())) {
+        Ok(section) => return Ok(section),
+        Err(error) => error,
+    };
+    // Each value alone among the defaults, to find the one that is refused.
+    let defaults = to_table(&C::default())?;
+    for (key, value) in values {
+        let mut alone = defaults.clone();
+        let Some(default) = alone.insert(key.clone(), value.clone()) else { continue };
+        if let Err(error) = C::deserialize(toml::Value::Table(alone)) {
+            let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            let remedy = format!("write one like {default}");
+            return Err(wrong_value(&format!("{name}.{key}"), &value, error.message(), &remedy));
+        }
+    }
+    Err(wrong_value(name, "of that type", whole.message(), "write it like the default"))
 }
 
 /// The error for a value of which toml says why it is refused: a choice that there is not gets those that there are.

@@ -21,7 +21,8 @@ pub struct Traversal {
 /// Changes latent dimensions of sample `index` of `seed` over `steps` values.
 ///
 /// The dimensions are `dims`, or, where that is empty, the `rows` that change the image most. Values range over ±2 for a
-/// normal prior and over ±1 for a uniform one.
+/// normal prior and over ±1 for a uniform one. Of a categorical part, every dimension stands for the whole part, which goes through its
+/// categories; the first one is listed.
 ///
 /// # Panics
 ///
@@ -36,21 +37,15 @@ pub fn traverse(
     device: &Device,
 ) -> Traversal {
     assert!(steps >= 2, "a traversal has two ends, not {steps}");
-    let priors = latents.priors();
-    let end = |dim: usize| match priors[dim] {
-        Prior::Normal => 2.0,
-        Prior::Uniform | Prior::Categorical => 1.0,
-    };
-    let values = |dim| (0..steps).map(move |s| end(dim) * (2.0 * s as f32 / (steps - 1) as f32 - 1.0));
+    let axes = Axis::all(latents);
     let base = latent(latents, seed, index, device);
-    let moved = |dim: usize, value: f32| {
-        let mut latent = base.clone();
-        latent[dim] = value;
-        latent
+    let at = |step: usize| step as f32 / (steps - 1) as f32;
+    let candidates: Vec<&Axis> = match dims {
+        [] => axes.iter().collect(),
+        dims => dims.iter().map(|&dim| Axis::of(&axes, dim)).collect(),
     };
-    let candidates: Vec<usize> = if dims.is_empty() { (0..base.len()).collect() } else { dims.to_vec() };
     let ends: Vec<Vec<f32>> =
-        candidates.iter().flat_map(|&dim| [moved(dim, -end(dim)), moved(dim, end(dim))]).collect();
+        candidates.iter().flat_map(|axis| [axis.moved(&base, 0.0), axis.moved(&base, 1.0)]).collect();
     let ends = decode_rows(latents, &ends, device);
     let size = ends.len() / (2 * candidates.len());
     let effect = |pair: &[u8]| {
@@ -58,19 +53,118 @@ pub fn traverse(
         let squares = low.iter().zip(high).map(|(&a, &b)| (f64::from(a) - f64::from(b)).powi(2));
         (squares.sum::<f64>() / size as f64).sqrt()
     };
-    let mut ranked: Vec<(usize, f64)> =
+    let mut ranked: Vec<(&Axis, f64)> =
         candidates.into_iter().zip(ends.chunks_exact(2 * size).map(effect)).collect();
     if dims.is_empty() {
         ranked.sort_by(|a, b| b.1.total_cmp(&a.1));
         ranked.truncate(rows);
     }
-    let (dims, effects): (Vec<usize>, Vec<f64>) = ranked.into_iter().unzip();
-    let rows: Vec<Vec<f32>> = dims
-        .iter()
-        .flat_map(|&dim| values(dim).map(move |value| (dim, value)))
-        .map(|(d, v)| moved(d, v))
-        .collect();
+    let (axes, effects): (Vec<&Axis>, Vec<f64>) = ranked.into_iter().unzip();
+    let rows: Vec<Vec<f32>> =
+        axes.iter().flat_map(|axis| (0..steps).map(|step| axis.moved(&base, at(step)))).collect();
     let images = decode_rows(latents, &rows, device);
-    let values = dims.first().map_or_else(Vec::new, |&dim| values(dim).collect());
-    Traversal { images, dims, values, effects }
+    let values =
+        axes.first().map_or_else(Vec::new, |axis| (0..steps).map(|step| axis.value(at(step))).collect());
+    Traversal { images, dims: axes.iter().map(|axis| axis.first).collect(), values, effects }
+}
+
+/// What is changed along a row: a dimension, or all those of a categorical part.
+struct Axis {
+    first: usize,
+    size: usize,
+    prior: Prior,
+}
+
+impl Axis {
+    /// Those of a latent, in order.
+    fn all(latents: &dyn Latents) -> Vec<Axis> {
+        let (mut axes, mut first) = (Vec::new(), 0);
+        for part in latents.parts() {
+            let size = if part.prior == Prior::Categorical { part.size } else { 1 };
+            for _ in 0..part.size / size {
+                axes.push(Axis { first, size, prior: part.prior });
+                first += size;
+            }
+        }
+        axes
+    }
+
+    /// The one with dimension `dim`.
+    fn of(axes: &[Axis], dim: usize) -> &Axis {
+        let found = axes.iter().find(|axis| (axis.first..axis.first + axis.size).contains(&dim));
+        found.unwrap_or_else(|| panic!("there is no latent dimension {dim}"))
+    }
+
+    /// Its value at a place from 0 to 1 on the row; of a categorical part, the number of the category.
+    fn value(&self, place: f32) -> f32 {
+        match self.prior {
+            Prior::Normal => 2.0 * (2.0 * place - 1.0),
+            Prior::Uniform => 2.0 * place - 1.0,
+            Prior::Categorical => (place * (self.size - 1) as f32).round(),
+        }
+    }
+
+    /// `latent` with this value.
+    fn moved(&self, latent: &[f32], place: f32) -> Vec<f32> {
+        let (mut moved, value) = (latent.to_vec(), self.value(place));
+        match self.prior {
+            Prior::Normal | Prior::Uniform => moved[self.first] = value,
+            Prior::Categorical => {
+                moved[self.first..self.first + self.size].fill(0.0);
+                moved[self.first + value as usize] = 1.0;
+            }
+        }
+        moved
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::Tensor;
+
+    use super::*;
+    use crate::abilities::LatentPart;
+
+    /// Two values of noise, a code of three categories and a uniform one; its images are the latents, in grey levels.
+    struct Codes;
+
+    impl Latents for Codes {
+        fn parts(&self) -> Vec<LatentPart> {
+            let part = |name: &str, size, prior| LatentPart { name: name.into(), size, prior };
+            vec![
+                part("z", 2, Prior::Normal),
+                part("c1", 3, Prior::Categorical),
+                part("c2", 1, Prior::Uniform),
+            ]
+        }
+
+        fn decode(&self, latents: Tensor<2>, _classes: &[Option<u32>]) -> Tensor<2> {
+            latents
+        }
+    }
+
+    #[test]
+    fn a_categorical_part_goes_through_its_categories() {
+        let codes: &dyn Latents = &Codes;
+        let found = traverse(codes, 1, 0, &[4, 5], 0, 3, &Device::flex());
+        assert_eq!((found.dims, found.values), (vec![2, 5], vec![0.0, 1.0, 2.0]));
+        let rows: Vec<&[u8]> = found.images.chunks(6).collect();
+        // 0 is grey level 128 and 1 is 255.
+        assert_eq!(
+            [rows[0], rows[1], rows[2]].map(|row| [row[2], row[3], row[4]]),
+            [[255, 128, 128], [128, 255, 128], [128, 128, 255]]
+        );
+        assert_eq!([rows[3], rows[4], rows[5]].map(|row| row[5]), [0, 128, 255]);
+        assert!(rows.iter().all(|row| row[..2] == rows[0][..2]), "the noise stays");
+    }
+
+    #[test]
+    fn a_categorical_part_is_one_row() {
+        let codes: &dyn Latents = &Codes;
+        let found = traverse(codes, 1, 0, &[], 9, 2, &Device::flex());
+        let mut dims = found.dims.clone();
+        dims.sort_unstable();
+        assert_eq!(dims, [0, 1, 2, 5]);
+        assert!(found.effects.is_sorted_by(|a, b| a >= b));
+    }
 }

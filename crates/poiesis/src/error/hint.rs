@@ -9,7 +9,7 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         let fixed: &str = match self {
             Error::Io { r#source, .. } if NotAFile::of(r#source).is_some() => {
-                "give a file: what it delivers can be written into one first"
+                "write its output to a file and give that"
             }
             Error::Io { r#source, .. } => poiesis_collect::io_remedy(r#source.kind())?,
             Error::UnknownName { nearest, known, .. } => return suggestion(nearest.as_deref(), known),

@@ -6,6 +6,7 @@ mod classification;
 mod evaluation;
 mod image_nll;
 mod metric;
+mod mode_coverage;
 mod nearest;
 mod point_nll;
 mod sets;
@@ -22,6 +23,7 @@ pub use classification::{Classification, classification};
 pub use evaluation::{Evaluation, Protocol};
 pub use image_nll::{ImageNll, image_nll};
 pub use metric::{Measure, Measured, Metric, Progress, Subject};
+pub use mode_coverage::ModeCoverage;
 pub use nearest::{Nearest, NeighbourStatistics, Verdict, nearest, nearest_others, neighbour_statistics};
 pub use point_nll::{PointNll, point_nll};
 pub use sets::Chosen;
@@ -41,6 +43,7 @@ pub static METRICS: &[Metric] = &[
     Metric { name: "image_nll", measure: image_nll::measure },
     Metric { name: "point_nll", measure: point_nll::measure },
     Metric { name: "token_nll", measure: token_nll::measure },
+    Metric { name: "mode_coverage", measure: mode_coverage::measure },
     Metric { name: "classification", measure: classification::measure },
     Metric { name: "sliced_wasserstein", measure: sliced_wasserstein::measure },
     Metric { name: "neighbours", measure: nearest::measure },

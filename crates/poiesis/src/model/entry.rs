@@ -107,9 +107,7 @@ impl<M: Model> Of<M> {
     const ABOUT: &'static About = &M::ABOUT;
 
     fn config(config: &RunConfig) -> Result<M::Config> {
-        let wrong_key =
-            |error| config::wrong_key::<M::Config>(M::ABOUT.name, config.own_section()).unwrap_or(error);
-        let model: M::Config = config.model().map_err(wrong_key)?;
+        let model: M::Config = config.model()?;
         config.check(&model)?;
         Ok(model)
     }

@@ -12,7 +12,7 @@ use burn::module::Module;
 pub use entry::{Entry, Of, Start, TrainedModel};
 pub use learner::{Learner, Session};
 pub use metrics::{MetricValues, Metrics};
-pub use step::Step;
+pub use step::{Draw, Step, draws};
 
 use crate::abilities::{Abilities, Ability};
 use crate::config::{Settings, TrainConfig};

@@ -8,6 +8,22 @@ use burn::tensor::{Device, Tensor, TensorData};
 use crate::optim::Optimizer;
 use crate::rng::{self, Generator};
 
+/// Draws so many numbers, such as [`rng::normal`] and [`rng::uniform`].
+pub type Draw = fn(&mut Generator, usize) -> Vec<f32>;
+
+/// Noise of any shape, one tensor after another from the same generator.
+pub fn draws<const D: usize>(
+    mut generator: Generator,
+    draw: Draw,
+    device: &Device,
+) -> impl FnMut([usize; D]) -> Tensor<D> + use<D> {
+    let device = device.clone();
+    move |shape| {
+        let values = draw(&mut generator, shape.iter().product());
+        Tensor::from_data(TensorData::new(values, shape), &device)
+    }
+}
+
 /// One training step.
 pub struct Step<'a> {
     /// Its number in the run, from 0.
@@ -45,6 +61,15 @@ impl<'a> Step<'a> {
     /// Uniform noise on [0, 1), a separate stream for each purpose.
     pub fn uniform<const D: usize>(&self, purpose: &str, shape: [usize; D]) -> Tensor<D> {
         self.tensor(rng::uniform(&mut self.generator(purpose), shape.iter().product()), shape)
+    }
+
+    /// Noise of any shape, one tensor after another; see [`draws`].
+    pub fn draws<const D: usize>(
+        &self,
+        purpose: &str,
+        draw: Draw,
+    ) -> impl FnMut([usize; D]) -> Tensor<D> + use<D> {
+        draws(self.generator(purpose), draw, self.device)
     }
 
     /// Values as a tensor on the model's device.

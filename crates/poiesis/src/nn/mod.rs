@@ -22,6 +22,11 @@ pub use poiesis_kernels::{Activation, activate};
 pub use state_dict::{StateDict, StateTensor, num_parameters, parameters_by_part, values};
 pub use weight_norm::{FirstValues, weight_norm};
 
+/// Sets the values of `x` to zero where `noise`, uniform on [0, 1), is below `part`, and scales up the others (Srivastava et al. 2014).
+pub fn dropout<const D: usize>(x: Tensor<D>, noise: Tensor<D>, part: f64) -> Tensor<D> {
+    x * (noise.greater_equal_elem(part).float() / (1.0 - part))
+}
+
 /// Flattens images, `[batch, height, width, channels]` to `[batch, height · width · channels]`.
 pub fn flatten(images: Tensor<4>) -> Tensor<2> {
     let [batch, height, width, channels] = images.dims();

@@ -100,7 +100,7 @@ fn what_is_no_file_in_a_run_is_named_and_not_waited_for() {
     said(run.lock().unwrap_err(), "lock");
     fifo("run.json");
     let error = Run::open(&path).unwrap_err();
-    assert_eq!(error.hint().as_deref(), Some("give a file: what it delivers can be written into one first"));
+    assert_eq!(error.hint().as_deref(), Some("write its output to a file and give that"));
     said(error, "run.json");
 }
 

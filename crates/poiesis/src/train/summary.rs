@@ -1,4 +1,4 @@
-//! What a run came to: its last measures, and whether it learned its examples by heart.
+//! A summary of a run: its last measures, and whether it overfits.
 
 use serde::Serialize;
 

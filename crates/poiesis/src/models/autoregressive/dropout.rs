@@ -4,6 +4,7 @@ use burn::tensor::Tensor;
 use poiesis_kernels::uniform;
 
 use crate::model::Step;
+use crate::nn::dropout;
 use crate::rng;
 
 /// Sets a fraction of the values to zero and scales the others up, with a stream of the generator for each place in a network.
@@ -31,7 +32,7 @@ impl Dropout {
         }
         let draws = uniform(x.dims(), &self.key, self.stream, &x.device().inner());
         self.stream += 1;
-        let kept = draws.greater_equal_elem(self.part).float() / (1.0 - self.part);
-        x.clone() * if x.is_autodiff() { kept.autodiff() } else { kept }
+        let draws = if x.is_autodiff() { draws.autodiff() } else { draws };
+        dropout(x, draws, self.part)
     }
 }

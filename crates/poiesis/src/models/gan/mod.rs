@@ -7,7 +7,15 @@ pub mod gan;
 pub mod improved_gan;
 pub mod infogan;
 
+use burn::tensor::Tensor;
+use poiesis_kernels::{Activation, activate};
+
 pub use dcgan::{Dcgan, DcganConfig};
 pub use gan::{Gan, GanConfig};
 pub use improved_gan::{ImprovedGan, ImprovedGanConfig};
 pub use infogan::{InfoGan, InfoGanConfig};
+
+/// log(1 + exp x), finite for logits of any size.
+fn softplus(x: Tensor<1>) -> Tensor<1> {
+    activate(x, Activation::Softplus)
+}

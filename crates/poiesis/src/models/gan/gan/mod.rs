@@ -13,7 +13,7 @@
 //! ReLU in the discriminator unless `maxout_pieces` is above 1.
 
 use burn::module::Module;
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::Tensor;
 use poiesis_kernels::{Activation, activate};
 use serde::{Deserialize, Serialize};
 
@@ -22,9 +22,11 @@ use crate::config::{Faults, Settings, TrainConfig};
 use crate::data::{Content, DataSpec, MediaKind, Vectors};
 use crate::error::Result;
 use crate::model::{About, Metrics, Model, Paper, Step, recipes};
-use crate::nn::{Init, Initializer, Linear};
+use crate::nn::{Init, Initializer, Linear, dropout};
 use crate::optim::{Optimizer, OptimizerConfig};
 use crate::rng;
+
+use super::softplus;
 
 /// The slope of the discriminator's leaky ReLU below zero.
 const LEAK: f32 = 0.2;
@@ -148,8 +150,8 @@ impl Discriminator {
             let h = self.activate(layer, h);
             match &mut noise {
                 Some(noise) if self.dropout > 0.0 => {
-                    let kept = noise(h.dims()).greater_equal_elem(self.dropout).float();
-                    h * (kept / (1.0 - self.dropout))
+                    let noise = noise(h.dims());
+                    dropout(h, noise, self.dropout)
                 }
                 _ => h,
             }
@@ -203,11 +205,6 @@ impl Loss {
             Loss::LeastSquares => logits.clamp(0.0, 1.0),
         }
     }
-}
-
-/// log(1 + exp x).
-fn softplus(x: Tensor<1>) -> Tensor<1> {
-    activate(x, Activation::Softplus)
 }
 
 impl Gan {
@@ -297,11 +294,7 @@ impl Model for Gan {
         let shape = [data.batch_size(), latent_dim];
         let latents = (0..rounds).map(|_| step.tensor(draw_latent(&latent, &mut generator, shape[0]), shape));
         let (real, latents) = (real.collect(), latents.collect::<Vec<_>>());
-        let (mut generator, device) = (step.generator("dropout"), step.device.clone());
-        let mut noise = |shape: [usize; 2]| {
-            let values = rng::uniform(&mut generator, shape[0] * shape[1]);
-            Tensor::from_data(TensorData::new(values, shape), &device)
-        };
+        let mut noise = step.draws("dropout", rng::uniform);
         self.update(real, &latents, &mut noise, step)
     }
 

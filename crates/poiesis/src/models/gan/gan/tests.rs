@@ -1,6 +1,6 @@
 //! The first GAN against PyTorch, and on the plane.
 
-use burn::tensor::Device;
+use burn::tensor::{Device, TensorData};
 use poiesis_collect::Dataset;
 
 use super::*;

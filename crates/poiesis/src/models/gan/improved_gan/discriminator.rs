@@ -9,7 +9,7 @@ use super::weight_normed::{NormedConv, NormedLinear};
 use super::{Body, ImprovedGanConfig};
 use crate::data::ImageShape;
 use crate::error::{Error, Result};
-use crate::nn::{FirstValues, Init, SquareKernel, flatten};
+use crate::nn::{FirstValues, Init, SquareKernel, dropout, flatten};
 
 /// Deviations of the noise on the image and on hidden layers of the fully connected body; images are in [0, 1] there.
 const INPUT_NOISE: f64 = 0.3;
@@ -58,8 +58,7 @@ impl Pass<'_> {
     fn drop(&mut self, x: Tensor<4>, part: f64) -> Tensor<4> {
         let shape = x.dims();
         let Some(noise) = self.noise([shape[0], shape[1] * shape[2] * shape[3]]) else { return x };
-        let kept = noise.greater_equal_elem(part).float() / (1.0 - part);
-        x * kept.reshape(shape)
+        dropout(x, noise.reshape(shape), part)
     }
 }
 

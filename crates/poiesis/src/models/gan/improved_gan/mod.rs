@@ -36,10 +36,12 @@ use crate::abilities::{Abilities, Ability, Classifier, LatentPart, Latents, Prio
 use crate::config::{Faults, Settings, TrainConfig};
 use crate::data::{DataSpec, ImageNeeds, LabelledImages, LabelledNeeds, Labels, PixelEncoding};
 use crate::error::Result;
-use crate::model::{About, Metrics, Model, Paper, Step, recipes};
+use crate::model::{About, Draw, Metrics, Model, Paper, Step, draws, recipes};
 use crate::nn::{FirstValues, Init, Mode, flatten};
 use crate::optim::{Optimizer, OptimizerConfig};
 use crate::rng;
+
+use super::softplus;
 
 /// Settings of an [`ImprovedGan`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -89,6 +91,16 @@ pub enum Body {
     Mlp,
     /// Convolutional.
     Conv,
+}
+
+impl Body {
+    /// The noise that its discriminator adds or drops values by.
+    fn noise(self) -> Draw {
+        match self {
+            Body::Mlp => rng::normal,
+            Body::Conv => rng::uniform,
+        }
+    }
 }
 
 impl Default for ImprovedGanConfig {
@@ -173,11 +185,6 @@ pub fn log_sum_exp(logits: Tensor<2>) -> Tensor<1> {
     let largest = logits.clone().detach().max_dim(1);
     let sum = (logits - largest.clone()).exp().sum_dim(1);
     (sum.log() + largest).reshape([batch])
-}
-
-/// log(1 + exp x).
-fn softplus(x: Tensor<1>) -> Tensor<1> {
-    activate(x, Activation::Softplus)
 }
 
 /// −α log D(x) − (1 − α) log(1 − D(x)) − log(1 − D(G(z))), the discriminator's loss without labels, from Z of real and generated
@@ -288,15 +295,6 @@ impl ImprovedGan {
         self.discriminator.forward([x], &mut Pass::Initialize { noise, found: &mut found });
         self.discriminator = self.discriminator.clone().map(&mut found);
     }
-
-    /// Noise of a kind that the body reads.
-    fn draw_noise(body: Body, generator: &mut rng::Generator, shape: [usize; 2]) -> Vec<f32> {
-        let count = shape[0] * shape[1];
-        match body {
-            Body::Mlp => rng::normal(generator, count),
-            Body::Conv => rng::uniform(generator, count),
-        }
-    }
 }
 
 /// The discriminator's losses, each `[1]`, with what it says of real and of generated images, `[batch]`.
@@ -358,13 +356,8 @@ impl Model for ImprovedGan {
 
     fn initialize(&mut self, data: &mut LabelledImages) {
         let x = data.images(0);
-        let device = x.device();
-        let mut generator = rng::generator(0, "first values", 0);
-        let body = self.config.body;
-        let mut noise = |shape: [usize; 2]| {
-            let values = ImprovedGan::draw_noise(body, &mut generator, shape);
-            Tensor::from_data(TensorData::new(values, shape), &device)
-        };
+        let generator = rng::generator(0, "first values", 0);
+        let mut noise = draws(generator, self.config.body.noise(), &x.device());
         self.set_first_values(x, &mut noise);
     }
 
@@ -379,11 +372,7 @@ impl Model for ImprovedGan {
             matched: data.other_images(step.number),
             latents: (0..=self.config.generator_steps).map(|_| latents()).collect(),
         };
-        let (mut generator, device, body) = (step.generator("noise"), step.device.clone(), self.config.body);
-        let mut noise = |shape: [usize; 2]| {
-            let values = ImprovedGan::draw_noise(body, &mut generator, shape);
-            Tensor::from_data(TensorData::new(values, shape), &device)
-        };
+        let mut noise = step.draws("noise", self.config.body.noise());
         self.update(&batch, &mut noise, step)
     }
 
