@@ -36,6 +36,20 @@ TRAIN = [
         6,
     ),
     (
+        "improved GAN, fully connected, 784 values, labels of all",
+        "train_speed improved-gan 28x28x1",
+        "improved_gan.py",
+        [100],
+        60,
+    ),
+    (
+        "R3GAN 32×32×3, 32 to 256 features, with R₁ and R₂",
+        "train_speed r3gan 32x32x3 width=32 max_width=256 gamma=0.5",
+        "r3gan.py",
+        [64],
+        6,
+    ),
+    (
         "VAE MLP 784-500-500-50, Bernoulli",
         "train_speed vae 28x28x1 body=mlp latent_dim=50 likelihood=bernoulli",
         "vae.py --body mlp --latent 50",
@@ -100,6 +114,8 @@ FORWARD = [
 ]
 MODES = {
     "dcgan.py": ["eager", "channels_last", "compile"],
+    "improved_gan.py": ["eager", "compile"],
+    "r3gan.py": ["eager", "channels_last", "compile"],
     "vae.py": ["eager", "channels_last", "compile"],
     "pixelcnn.py": ["eager", "channels_last", "compile"],
     "transformer.py": ["eager", "compile"],

@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::model::{Entry, Of, Recipe};
 use crate::models::{
     autoregressive::{CharRnn, GatedPixelCnn, PixelCnn, PixelCnnPp, PixelRnn, Transformer, WaveNet},
-    gan::{Dcgan, Gan, ImprovedGan, InfoGan},
+    gan::{Dcgan, Gan, ImprovedGan, InfoGan, R3Gan},
     vae::Vae,
 };
 
@@ -16,6 +16,7 @@ pub static CATALOGUE: &[&dyn Entry] = &[
     &Of::<Dcgan>::NEW,
     &Of::<ImprovedGan>::NEW,
     &Of::<InfoGan>::NEW,
+    &Of::<R3Gan>::NEW,
     &Of::<Vae>::NEW,
     &Of::<PixelCnn>::NEW,
     &Of::<PixelRnn>::NEW,

@@ -31,6 +31,8 @@ pub struct Abilities<'a> {
     pub likelihood: Option<Likelihood<'a>>,
     /// It classifies images.
     pub classifier: Option<&'a dyn Classifier>,
+    /// It tells data from generated points, for pictures of training.
+    pub critic: Option<&'a dyn Critic>,
 }
 
 impl<'a> Abilities<'a> {
@@ -199,6 +201,12 @@ pub enum Prior {
     /// One of the part's values is 1 and the others are 0, each with the same probability. No setting has this value.
     #[serde(skip_deserializing)]
     Categorical,
+}
+
+/// Tells data from generated points.
+pub trait Critic: Sync {
+    /// The probability that each point is of the data, `[batch, values]` to `[batch]`.
+    fn prob_real(&self, points: Tensor<2>) -> Tensor<1>;
 }
 
 /// Turns examples into latents.

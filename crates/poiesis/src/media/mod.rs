@@ -6,6 +6,7 @@ mod codec;
 pub mod files;
 mod json;
 mod lossless;
+pub mod plane;
 mod sheet;
 
 pub use chunks::Chunk;

@@ -16,6 +16,14 @@ impl Media {
         }
     }
 
+    /// A point as its coordinates.
+    pub fn point(&self) -> Option<&[f32]> {
+        match self {
+            Media::Point(values) => Some(values),
+            _ => None,
+        }
+    }
+
     /// Combines examples of `spec` into one: a grid of images or a plot of points as an image, a text, a sound. `None` without
     /// examples.
     pub fn sheet(media: &[Media], spec: &DataSpec) -> Option<Media> {
@@ -45,13 +53,7 @@ impl Media {
                 Media::Sound(Clip::joined(&clips.collect::<Vec<_>>(), *shape))
             }
             Content::Points(shape) => {
-                let points: Vec<&[f32]> = media
-                    .iter()
-                    .filter_map(|media| match media {
-                        Media::Point(values) => Some(values.as_slice()),
-                        _ => None,
-                    })
-                    .collect();
+                let points: Vec<&[f32]> = media.iter().filter_map(Media::point).collect();
                 Media::Image(plots(&points, shape.dims))
             }
         })

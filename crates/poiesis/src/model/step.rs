@@ -8,19 +8,22 @@ use burn::tensor::{Device, Tensor, TensorData};
 use crate::optim::Optimizer;
 use crate::rng::{self, Generator};
 
-/// Draws so many numbers, such as [`rng::normal`] and [`rng::uniform`].
-pub type Draw = fn(&mut Generator, usize) -> Vec<f32>;
+/// Draws noise of a shape by key and stream number: [`poiesis_kernels::normal`] or [`poiesis_kernels::uniform`].
+pub type Draw<const D: usize> = fn([usize; D], &[u8; 32], u64, &Device) -> Tensor<D>;
 
-/// Noise of any shape, one tensor after another from the same generator.
+/// Noise of any shape, one tensor after another: each has its own stream of the generator of `index`, of which there are 2²⁴.
 pub fn draws<const D: usize>(
-    mut generator: Generator,
-    draw: Draw,
+    seed: u64,
+    purpose: &str,
+    index: u64,
+    draw: Draw<D>,
     device: &Device,
 ) -> impl FnMut([usize; D]) -> Tensor<D> + use<D> {
-    let device = device.clone();
+    let (key, mut stream, device) = (rng::key(seed, purpose), index << 24, device.clone());
     move |shape| {
-        let values = draw(&mut generator, shape.iter().product());
-        Tensor::from_data(TensorData::new(values, shape), &device)
+        let noise = draw(shape, &key, stream, &device);
+        stream += 1;
+        noise
     }
 }
 
@@ -67,9 +70,9 @@ impl<'a> Step<'a> {
     pub fn draws<const D: usize>(
         &self,
         purpose: &str,
-        draw: Draw,
+        draw: Draw<D>,
     ) -> impl FnMut([usize; D]) -> Tensor<D> + use<D> {
-        draws(self.generator(purpose), draw, self.device)
+        draws(self.seed, purpose, self.number, draw, self.device)
     }
 
     /// Values as a tensor on the model's device.

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::Instant;
 
-use burn::tensor::Device;
+use burn::tensor::{Device, Tensor, TensorData};
 use serde::Serialize;
 
 use super::Event;
@@ -18,12 +18,16 @@ use crate::data::{Content, DataSpec};
 use crate::error::Result;
 use crate::evaluate::Progress;
 use crate::generate::{Chunk, Request, can_generate, generate};
+use crate::media::plane::{CELLS, Frame, plane};
 use crate::media::{Media, files};
 use crate::picture::Picture;
 use crate::run::samples;
 
 /// The seed of the samples during training, whatever the run's seed.
 const SEED: u64 = 0;
+
+/// Points of the data in a picture of the plane.
+const PLOTTED: usize = 500;
 
 /// The parameters in a picture of samples, so that they can be drawn again.
 #[derive(Clone, Debug, Serialize)]
@@ -57,11 +61,14 @@ impl Training {
                 ControlFlow::Continue(())
             },
         )?;
+        let sheet = match &self.spec.content {
+            Content::Points(shape) if shape.dims == 2 => Some(self.plane(&abilities, &drawn)?),
+            _ => Media::sheet(&drawn, &self.spec),
+        };
         drop(model);
         // Drawing took a while.
         self.expect_folder()?;
         let path = samples::path_of(&self.run.samples_path(), self.step, files::sheet_extension(&self.spec));
-        let sheet = Media::sheet(&drawn, &self.spec);
         if let Some(picture) = write_sheet(sheet, &self.spec, &path, &self.note())? {
             if let Some(events) = &mut self.events {
                 events.image(self.step, "samples", &picture)?;
@@ -74,6 +81,20 @@ impl Training {
         self.samples = Some(path.clone());
         watch(Event::Sampled { step: self.step, path });
         Ok(())
+    }
+
+    /// Samples of the plane among as many points of the data, in the same frame at every step.
+    fn plane(&self, abilities: &Abilities<'_>, drawn: &[Media]) -> Result<Media> {
+        let train = self.train.images()?;
+        let data: Vec<&[f32]> = (0..train.len().min(PLOTTED)).map(|index| train.point(index)).collect();
+        let samples: Vec<&[f32]> = drawn.iter().filter_map(Media::point).collect();
+        let frame = Frame::around(data.iter().copied());
+        let field = abilities.critic.map(|critic| {
+            let centres = TensorData::new(frame.centres(), [CELLS * CELLS, 2]);
+            let centres = Tensor::from_data(centres, &self.device.clone().inner());
+            critic.prob_real(centres).into_data().iter::<f32>().collect::<Vec<f32>>()
+        });
+        Ok(Media::Image(plane(frame, &data, &samples, field.as_deref())))
     }
 
     fn note(&self) -> serde_json::Value {

@@ -6,6 +6,8 @@ pub mod dcgan;
 pub mod gan;
 pub mod improved_gan;
 pub mod infogan;
+mod minibatch;
+pub mod r3gan;
 
 use burn::tensor::Tensor;
 use poiesis_kernels::{Activation, activate};
@@ -14,6 +16,7 @@ pub use dcgan::{Dcgan, DcganConfig};
 pub use gan::{Gan, GanConfig};
 pub use improved_gan::{ImprovedGan, ImprovedGanConfig};
 pub use infogan::{InfoGan, InfoGanConfig};
+pub use r3gan::{R3Gan, R3GanConfig};
 
 /// log(1 + exp x), finite for logits of any size.
 fn softplus(x: Tensor<1>) -> Tensor<1> {

@@ -10,26 +10,29 @@
 //! | logit | the discriminator's output before the sigmoid: high means real |
 //!
 //! Differences from the paper: Adam instead of stochastic gradient descent with momentum, unless `optimizer.kind = "sgd"`; leaky
-//! ReLU in the discriminator unless `maxout_pieces` is above 1.
+//! ReLU in the discriminator unless `maxout_pieces` is above 1; minibatch discrimination on demand.
 
 use burn::module::Module;
 use burn::tensor::Tensor;
-use poiesis_kernels::{Activation, activate};
+use poiesis_kernels::{Activation, activate, uniform};
 use serde::{Deserialize, Serialize};
 
-use crate::abilities::{Abilities, Ability, LatentPart, Latents, Prior, draw_latent};
+use crate::abilities::{Abilities, Ability, Critic, LatentPart, Latents, Prior, draw_latent};
 use crate::config::{Faults, Settings, TrainConfig};
 use crate::data::{Content, DataSpec, MediaKind, Vectors};
 use crate::error::Result;
 use crate::model::{About, Metrics, Model, Paper, Step, recipes};
 use crate::nn::{Init, Initializer, Linear, dropout};
 use crate::optim::{Optimizer, OptimizerConfig};
-use crate::rng;
 
+use super::minibatch::MinibatchLayer;
 use super::softplus;
 
 /// The slope of the discriminator's leaky ReLU below zero.
 const LEAK: f32 = 0.2;
+
+/// Values of an example that each kernel of minibatch discrimination compares.
+const MINIBATCH_DIMS: usize = 5;
 
 /// Settings of a [`Gan`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -51,6 +54,10 @@ pub struct GanConfig {
     pub loss: Loss,
     /// Steps of the discriminator for each of the generator (k of Algorithm 1).
     pub discriminator_steps: usize,
+    /// Ways in which the discriminator compares the examples of a batch (minibatch discrimination, Salimans et al. 2016, §3.2); 0 for
+    /// none.
+    #[serde(default)]
+    pub minibatch_kernels: usize,
 }
 
 /// What the players minimise.
@@ -76,6 +83,7 @@ impl Default for GanConfig {
             dropout: 0.0,
             loss: Loss::NonSaturating,
             discriminator_steps: 1,
+            minibatch_kernels: 0,
         }
     }
 }
@@ -126,6 +134,7 @@ impl Generator {
 #[derive(Module, Debug)]
 pub struct Discriminator {
     hidden: Vec<Linear>,
+    minibatch: Option<MinibatchLayer>,
     output: Linear,
     pieces: usize,
     dropout: f64,
@@ -139,14 +148,36 @@ impl Discriminator {
         let GanConfig { discriminator_hidden_dims: widths, maxout_pieces: pieces, dropout, .. } = config;
         let hidden = layers(values, widths, *pieces, init);
         let last = widths.last().copied().unwrap_or(values);
-        let output = Linear::with_bias(last, 1, Initializer::Glorot, init);
-        Discriminator { hidden, output, pieces: *pieces, dropout: *dropout }
+        let kernels = config.minibatch_kernels;
+        let minibatch = (kernels > 0).then(|| MinibatchLayer::new(last, kernels, MINIBATCH_DIMS, init));
+        let output = Linear::with_bias(last + kernels, 1, Initializer::Glorot, init);
+        Discriminator { hidden, minibatch, output, pieces: *pieces, dropout: *dropout }
     }
 
     /// `[batch, values]` to the logit of "real", `[batch]`; without noise nothing is dropped.
-    pub fn forward(&self, x: Tensor<2>, mut noise: Option<&mut Noise<'_>>) -> Tensor<1> {
+    pub fn forward(&self, x: Tensor<2>, noise: Option<&mut Noise<'_>>) -> Tensor<1> {
         let batch = x.dims()[0];
-        let h = self.hidden.iter().fold(x, |h, layer| {
+        let h = self.features(x, noise);
+        let h = match &self.minibatch {
+            Some(layer) => layer.forward(h, &[batch]),
+            None => h,
+        };
+        self.output.forward(h, Activation::Identity).reshape([batch])
+    }
+
+    /// The same for examples each of which is a batch of its own.
+    fn forward_alone(&self, x: Tensor<2>) -> Tensor<1> {
+        let batch = x.dims()[0];
+        let h = self.features(x, None);
+        let h = match &self.minibatch {
+            Some(layer) => layer.forward_alone(h),
+            None => h,
+        };
+        self.output.forward(h, Activation::Identity).reshape([batch])
+    }
+
+    fn features(&self, x: Tensor<2>, mut noise: Option<&mut Noise<'_>>) -> Tensor<2> {
+        self.hidden.iter().fold(x, |h, layer| {
             let h = self.activate(layer, h);
             match &mut noise {
                 Some(noise) if self.dropout > 0.0 => {
@@ -155,8 +186,7 @@ impl Discriminator {
                 }
                 _ => h,
             }
-        });
-        self.output.forward(h, Activation::Identity).reshape([batch])
+        })
     }
 
     /// A hidden layer: leaky ReLU, or the largest of several linear functions (Goodfellow et al. 2013, arXiv:1302.4389).
@@ -294,12 +324,18 @@ impl Model for Gan {
         let shape = [data.batch_size(), latent_dim];
         let latents = (0..rounds).map(|_| step.tensor(draw_latent(&latent, &mut generator, shape[0]), shape));
         let (real, latents) = (real.collect(), latents.collect::<Vec<_>>());
-        let mut noise = step.draws("dropout", rng::uniform);
+        let mut noise = step.draws("dropout", uniform);
         self.update(real, &latents, &mut noise, step)
     }
 
     fn abilities(&self) -> Abilities<'_> {
-        Abilities { latents: Some(self), ..Abilities::default() }
+        Abilities { latents: Some(self), critic: Some(self), ..Abilities::default() }
+    }
+}
+
+impl Critic for Gan {
+    fn prob_real(&self, points: Tensor<2>) -> Tensor<1> {
+        self.config.loss.prob_real(self.discriminator.forward_alone(points))
     }
 }
 

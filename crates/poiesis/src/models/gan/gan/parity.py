@@ -21,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[4] / "fixtures"))
 from saving import make, put  # noqa: E402
 
 SEED, STEPS, BATCH = 23, 10, 6
+MINIBATCH_DIMS = 5
 ADAM = {"lr": 2e-4, "betas": (0.5, 0.999)}
 COMMON = {"latent_dim": 3, "generator_hidden_dims": [7, 5], "discriminator_hidden_dims": [6, 4]}
 CASES = {
@@ -31,6 +32,7 @@ CASES = {
         "config": COMMON | {"maxout_pieces": 3, "dropout": 0.25, "loss": "saturating"},
     },
     "least-squares": {"values": 2, "bounded": False, "config": COMMON | {"loss": "least-squares"}},
+    "minibatch": {"values": 2, "bounded": False, "config": COMMON | {"minibatch_kernels": 3}},
 }
 
 
@@ -43,7 +45,11 @@ def shapes_of(config, values):
     ]:
         for i, (a, b) in enumerate(zip(sizes, sizes[1:])):
             found[f"{network}.hidden.{i}.weight"], found[f"{network}.hidden.{i}.bias"] = [a, b * pieces], [b * pieces]
-        found[f"{network}.output.weight"], found[f"{network}.output.bias"] = [sizes[-1], end], [end]
+        kernels = config.get("minibatch_kernels", 0) if network == "discriminator" else 0
+        if kernels:
+            found[f"{network}.minibatch.direction"] = [sizes[-1], kernels * MINIBATCH_DIMS]
+            found[f"{network}.minibatch.gain"], found[f"{network}.minibatch.bias"] = [kernels * MINIBATCH_DIMS], [kernels]
+        found[f"{network}.output.weight"], found[f"{network}.output.bias"] = [sizes[-1] + kernels, end], [end]
     return found
 
 
@@ -61,6 +67,11 @@ def discriminate(p, config, x, noise):
         x = leaky_relu(x, 0.2) if pieces == 1 else x.unflatten(1, (-1, pieces)).amax(2)
         if dropout > 0:
             x = x * (noise(x.shape) >= dropout) / (1 - dropout)
+    if config.get("minibatch_kernels"):
+        direction, gain = p["discriminator.minibatch.direction"], p["discriminator.minibatch.gain"]
+        m = (x @ (gain * direction / direction.norm(dim=0))).view(len(x), config["minibatch_kernels"], -1)
+        closeness = torch.exp(-(m[:, None] - m[None]).abs().sum(3)).sum(1) - 1
+        x = torch.cat([x, closeness + p["discriminator.minibatch.bias"]], 1)
     return (x @ p["discriminator.output.weight"] + p["discriminator.output.bias"]).squeeze(1)
 
 

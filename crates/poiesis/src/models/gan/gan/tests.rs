@@ -13,7 +13,7 @@ use crate::testing::{
 };
 
 /// The cases of `parity.py`.
-const CASES: [&str; 3] = ["points", "maxout", "least-squares"];
+const CASES: [&str; 4] = ["points", "maxout", "least-squares", "minibatch"];
 /// Outputs and losses relative to the largest, f32 here against f64 there.
 const FORWARD: f64 = 2e-6;
 /// Gradients, twice as many roundings.

@@ -4,11 +4,11 @@ use burn::module::Module;
 use burn::tensor::Tensor;
 use poiesis_kernels::{Activation, activate};
 
-use super::minibatch::MinibatchLayer;
 use super::weight_normed::{NormedConv, NormedLinear};
 use super::{Body, ImprovedGanConfig};
 use crate::data::ImageShape;
 use crate::error::{Error, Result};
+use crate::models::gan::minibatch::MinibatchLayer;
 use crate::nn::{FirstValues, Init, SquareKernel, dropout, flatten};
 
 /// Deviations of the noise on the image and on hidden layers of the fully connected body; images are in [0, 1] there.

@@ -19,14 +19,13 @@
 
 mod discriminator;
 mod generator;
-mod minibatch;
 mod virtual_batch_norm;
 mod weight_normed;
 
 use burn::module::Module;
 use burn::tensor::activation::log_softmax;
 use burn::tensor::{Int, Tensor, TensorData};
-use poiesis_kernels::{Activation, activate};
+use poiesis_kernels::{Activation, activate, normal, uniform};
 use serde::{Deserialize, Serialize};
 
 pub use discriminator::{Discriminator, Noise, Outputs, Pass};
@@ -39,7 +38,6 @@ use crate::error::Result;
 use crate::model::{About, Draw, Metrics, Model, Paper, Step, draws, recipes};
 use crate::nn::{FirstValues, Init, Mode, flatten};
 use crate::optim::{Optimizer, OptimizerConfig};
-use crate::rng;
 
 use super::softplus;
 
@@ -95,10 +93,10 @@ pub enum Body {
 
 impl Body {
     /// The noise that its discriminator adds or drops values by.
-    fn noise(self) -> Draw {
+    fn noise(self) -> Draw<2> {
         match self {
-            Body::Mlp => rng::normal,
-            Body::Conv => rng::uniform,
+            Body::Mlp => normal,
+            Body::Conv => uniform,
         }
     }
 }
@@ -356,8 +354,7 @@ impl Model for ImprovedGan {
 
     fn initialize(&mut self, data: &mut LabelledImages) {
         let x = data.images(0);
-        let generator = rng::generator(0, "first values", 0);
-        let mut noise = draws(generator, self.config.body.noise(), &x.device());
+        let mut noise = draws(0, "first values", 0, self.config.body.noise(), &x.device());
         self.set_first_values(x, &mut noise);
     }
 

@@ -2,10 +2,11 @@
 
 use burn::tensor::{Device, Tensor, TensorData};
 
-use super::minibatch::MinibatchLayer;
 use super::*;
 use crate::model::{Learner, Session as _};
+use crate::models::gan::minibatch::MinibatchLayer;
 use crate::nn::StateDict;
+use crate::rng;
 use crate::testing::{
     Fixture, expect_all_close, expect_change, expect_close, expect_conforms, gradients_of, image_spec,
     learner, settings, shapes, source,

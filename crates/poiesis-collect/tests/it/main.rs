@@ -1,0 +1,20 @@
+//! What this crate promises, held against files made by code: one program for all, as linking each would take minutes.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod arrays;
+mod bad_input;
+mod builtin;
+mod choices;
+mod formats;
+mod hostile;
+mod labels;
+mod mutants;
+mod packing;
+mod points;
+mod properties;
+mod small_sets;
+mod sound;
+mod sources;
+mod text;

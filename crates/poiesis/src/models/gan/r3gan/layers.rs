@@ -1,0 +1,181 @@
+//! What both networks are made of: an inverted residual block without normalisation (§3.4), and resampling.
+
+use burn::module::{Module, Param};
+use burn::tensor::Tensor;
+use poiesis_kernels::{Activation, ConvOptions, activate, conv2d, linear};
+
+use super::R3GanConfig;
+use crate::nn::{Init, Initializer, Linear};
+
+/// The slope of the leaky ReLU below zero.
+const LEAK: f64 = 0.2;
+
+/// What a leaky ReLU takes off the deviation, which first weights make up for (He et al. 2015): √(2 / (1 + leak²)).
+fn gain() -> f64 {
+    (2.0 / (1.0 + LEAK * LEAK)).sqrt()
+}
+
+/// The slopes of all leaky ReLUs of a network at one batch, in the order of the layers.
+pub(super) type Slopes = Vec<Tensor<4>>;
+
+/// How a batch goes through a network.
+pub(super) enum Pass<'a> {
+    /// As it is.
+    Values,
+    /// As it is, and the slopes are kept.
+    KeepSlopes(&'a mut Slopes),
+    /// Through its derivative at the batch that these slopes are from: a network of piecewise linear layers is differentiated by leaving
+    /// out the biases and fixing the slopes.
+    Tangent(std::slice::Iter<'a, Tensor<4>>),
+}
+
+impl Pass<'_> {
+    /// A layer and the leaky ReLU behind it. `layer` computes with its bias or without.
+    fn activated(&mut self, layer: impl Fn(bool) -> Tensor<4>) -> Tensor<4> {
+        let leaky = Activation::LeakyRelu(LEAK as f32);
+        match self {
+            Pass::Values => activate(layer(true), leaky),
+            Pass::KeepSlopes(slopes) => {
+                let h = layer(true);
+                slopes.push(h.clone().detach().greater_elem(0.0).float() * (1.0 - LEAK) + LEAK);
+                activate(h, leaky)
+            }
+            Pass::Tangent(slopes) => match slopes.next() {
+                Some(slope) => layer(false) * slope.clone(),
+                None => panic!("fewer slopes than activations"),
+            },
+        }
+    }
+}
+
+/// x + W₃ a(W₂ ∗ a(W₁ x)): to more features, a grouped 3×3 convolution there, and back.
+#[derive(Module, Debug)]
+pub(super) struct Block {
+    expand: Linear,
+    conv: GroupedConv,
+    reduce: Linear,
+}
+
+impl Block {
+    /// A block of a network with `blocks` blocks. The last layer starts at zero and the others are scaled down (Zhang et al. 2019, "Fixup
+    /// initialization"), so that the signal keeps its size without normalisation.
+    fn new(features: usize, config: &R3GanConfig, blocks: usize, init: &mut Init) -> Block {
+        let expanded = features * config.expansion;
+        let weights = Initializer::FanInNormal(gain() * (blocks as f64).powf(-0.25));
+        Block {
+            expand: Linear::with_bias(features, expanded, weights, init),
+            conv: GroupedConv::new(expanded, config.group_width, weights, init),
+            reduce: Linear::new(expanded, features, Initializer::Normal(0.0), init),
+        }
+    }
+
+    /// `[batch, height, width, features]` to the same.
+    fn forward(&self, x: Tensor<4>, pass: &mut Pass<'_>) -> Tensor<4> {
+        let h = pass.activated(|biased| match biased {
+            true => self.expand.forward(x.clone(), Activation::Identity),
+            false => linear(x.clone(), self.expand.weight(), None, Activation::Identity),
+        });
+        let h = pass.activated(|biased| self.conv.forward(h.clone(), biased));
+        x + self.reduce.forward(h, Activation::Identity)
+    }
+}
+
+/// The blocks of one size of the image.
+#[derive(Module, Debug)]
+pub(super) struct Stage {
+    blocks: Vec<Block>,
+}
+
+impl Stage {
+    /// One of the `stages` stages of a network.
+    pub(super) fn new(features: usize, config: &R3GanConfig, stages: usize, init: &mut Init) -> Stage {
+        let block = |_| Block::new(features, config, stages * config.blocks, init);
+        Stage { blocks: (0..config.blocks).map(block).collect() }
+    }
+
+    /// `[batch, height, width, features]` to the same.
+    pub(super) fn forward(&self, x: Tensor<4>, pass: &mut Pass<'_>) -> Tensor<4> {
+        self.blocks.iter().fold(x, |x, block| block.forward(x, pass))
+    }
+}
+
+/// A 3×3 convolution in groups of channels.
+#[derive(Module, Debug)]
+struct GroupedConv {
+    /// `[3, 3, group_width, features]`.
+    weight: Param<Tensor<4>>,
+    /// `[features]`.
+    bias: Param<Tensor<1>>,
+}
+
+impl GroupedConv {
+    fn new(features: usize, group_width: usize, initializer: Initializer, init: &mut Init) -> GroupedConv {
+        let fan = 9 * group_width;
+        GroupedConv {
+            weight: init.weight([3, 3, group_width, features], fan, fan, initializer),
+            bias: init.constant([features], 0.0),
+        }
+    }
+
+    fn forward(&self, x: Tensor<4>, biased: bool) -> Tensor<4> {
+        let [_, _, group_width, features] = self.weight.dims();
+        let options = ConvOptions { groups: features / group_width, ..ConvOptions::new([1, 1], [1, 1]) };
+        conv2d(x, self.weight.val(), biased.then(|| self.bias.val()), &options)
+    }
+}
+
+/// A change of the number of features, without bias; `None` where it stays.
+pub(super) fn change([inputs, outputs]: [usize; 2], init: &mut Init) -> Option<Linear> {
+    (inputs != outputs).then(|| Linear::new(inputs, outputs, Initializer::FanInNormal(1.0), init))
+}
+
+/// Doubles both sides: each new pixel is an old one, or the mean of neighbours, with zeros around the image (the filter [1, 2, 1]).
+///
+/// # Shapes
+///
+/// `[batch, height, width, features]` to `[batch, 2 · height, 2 · width, features]`.
+pub(super) fn upsample(x: Tensor<4>) -> Tensor<4> {
+    let [batch, height, width, features] = x.dims();
+    let x = double(x.reshape([batch, height, width * features]));
+    let x = double(x.reshape([batch * 2 * height, width, features]));
+    x.reshape([batch, 2 * height, 2 * width, features])
+}
+
+/// `[outer, length, inner]` to `[outer, 2 · length, inner]`.
+fn double(x: Tensor<3>) -> Tensor<3> {
+    let [outer, length, inner] = x.dims();
+    let between = (x.clone() + after_zero(x.clone())) * 0.5;
+    Tensor::stack::<4>(vec![between, x], 2).reshape([outer, 2 * length, inner])
+}
+
+/// Halves both sides by the filter [1, 2, 1] / 4, with zeros around the image.
+///
+/// # Shapes
+///
+/// `[batch, height, width, features]` to `[batch, height / 2, width / 2, features]`.
+///
+/// # Panics
+///
+/// When a side is odd.
+pub(super) fn downsample(x: Tensor<4>) -> Tensor<4> {
+    let [batch, height, width, features] = x.dims();
+    assert!(height % 2 == 0 && width % 2 == 0, "images of {height}×{width} cannot be halved");
+    let x = halve(x.reshape([batch, height, width * features]));
+    let x = halve(x.reshape([batch * height / 2, width, features]));
+    x.reshape([batch, height / 2, width / 2, features])
+}
+
+/// `[outer, length, inner]` to `[outer, length / 2, inner]`.
+fn halve(x: Tensor<3>) -> Tensor<3> {
+    let [outer, length, inner] = x.dims();
+    let pairs = x.reshape([outer, length / 2, 2, inner]);
+    let [even, odd] = [0, 1].map(|i| pairs.clone().narrow(2, i, 1).reshape([outer, length / 2, inner]));
+    even * 0.5 + (odd.clone() + after_zero(odd)) * 0.25
+}
+
+/// The rows moved on by one, with zeros in the first place.
+fn after_zero(x: Tensor<3>) -> Tensor<3> {
+    let [outer, length, inner] = x.dims();
+    let zeros = Tensor::zeros([outer, 1, inner], &x.device());
+    Tensor::cat(vec![zeros, x.narrow(1, 0, length - 1)], 1)
+}
