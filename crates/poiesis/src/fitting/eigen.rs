@@ -45,13 +45,10 @@ struct Tridiagonal {
 
 impl Tridiagonal {
     fn of(matrix: &[f64], size: usize) -> Tridiagonal {
-        let mut a: Vec<Vec<f64>> = matrix.chunks(size.max(1)).map(<[f64]>::to_vec).collect();
         // Both triangles are read below.
-        for row in 0..size {
-            for column in 0..row {
-                a[column][row] = a[row][column];
-            }
-        }
+        let value = |row: usize, column: usize| matrix[row.max(column) * size + row.min(column)];
+        let row = |row: usize| (0..size).map(|column| value(row, column)).collect();
+        let mut a: Vec<Vec<f64>> = (0..size).map(row).collect();
         let mut reflections = Vec::new();
         for k in 0..size.saturating_sub(2) {
             let column: Vec<f64> = (k + 1..size).map(|row| a[row][k]).collect();

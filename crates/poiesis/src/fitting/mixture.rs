@@ -3,6 +3,7 @@
 use std::f64::consts::TAU;
 
 use super::clusters::k_means;
+use super::probe::likeliest;
 use super::rows::Rows;
 
 /// Largest number of steps.
@@ -80,33 +81,39 @@ impl Mixture {
 
     /// log p of all rows; `shares` become the probabilities of the components for each row.
     fn expect(&self, rows: &Rows, shares: &mut [Vec<f64>]) -> f64 {
+        let highest = self.highest();
         let mut total = 0.0;
         for (row, shares) in rows.iter().zip(shares) {
-            let (log_probs, log_prob) = self.log_probs(row);
+            let joint = self.joint(row, &highest);
+            let largest = joint.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+            let log_prob = largest + joint.iter().map(|value| (value - largest).exp()).sum::<f64>().ln();
             total += log_prob;
-            *shares = log_probs.iter().map(|joint| (joint - log_prob).exp()).collect();
+            *shares = joint.iter().map(|joint| (joint - log_prob).exp()).collect();
         }
         total
     }
 
-    /// log p(row, component) for each component, and log p(row).
-    fn log_probs(&self, row: &[f32]) -> (Vec<f64>, f64) {
-        let of_component = |((weight, means), variances): ((&f64, &Vec<f64>), &Vec<f64>)| {
-            let terms = row.iter().zip(means).zip(variances).map(|((&x, mean), variance)| {
-                (f64::from(x) - mean).powi(2) / variance + (TAU * variance).ln()
-            });
-            weight.ln() - 0.5 * terms.sum::<f64>()
+    /// log p(row, component) at the mean of each component, which is where it is highest.
+    fn highest(&self) -> Vec<f64> {
+        let of_component = |(weight, variances): (&f64, &Vec<f64>)| {
+            weight.ln() - 0.5 * variances.iter().map(|variance| (TAU * variance).ln()).sum::<f64>()
         };
-        let joint: Vec<f64> =
-            self.weights.iter().zip(&self.means).zip(&self.variances).map(of_component).collect();
-        let largest = joint.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        let log_prob = largest + joint.iter().map(|value| (value - largest).exp()).sum::<f64>().ln();
-        (joint, log_prob)
+        self.weights.iter().zip(&self.variances).map(of_component).collect()
+    }
+
+    /// log p(row, component) for each component.
+    fn joint(&self, row: &[f32], highest: &[f64]) -> Vec<f64> {
+        let of_component = |((highest, means), variances): ((&f64, &Vec<f64>), &Vec<f64>)| {
+            let terms = row.iter().zip(means).zip(variances);
+            highest - 0.5 * terms.map(|((&x, mean), v)| (f64::from(x) - mean).powi(2) / v).sum::<f64>()
+        };
+        highest.iter().zip(&self.means).zip(&self.variances).map(of_component).collect()
     }
 
     /// The likeliest component of each row.
     pub fn assign(&self, rows: &Rows) -> Vec<usize> {
-        rows.iter().map(|row| super::probe::likeliest(&self.log_probs(row).0)).collect()
+        let highest = self.highest();
+        rows.iter().map(|row| likeliest(&self.joint(row, &highest))).collect()
     }
 
     /// The Bayesian information criterion for `rows` rows, in nats · 2: the lower, the better (Schwarz 1978).

@@ -19,6 +19,5 @@ pub use logistic::Logistic;
 pub use matching::best_matching;
 pub use mixture::Mixture;
 pub use pca::Pca;
-pub use probe::Probe;
-pub(crate) use probe::likeliest;
+pub use probe::{Probe, likeliest};
 pub use rows::{Rows, Standardizer};

@@ -107,8 +107,8 @@ fn loads(entry: &dyn Entry, config: &RunConfig, spec: &DataSpec, training: &dyn 
 /// The features of an image do not depend on the others, and the first weights have a column for each value of a latent. Features tell
 /// images apart, and so do those of a model that was never trained.
 fn features_and_weights_fit(model: &dyn TrainedModel, spec: &DataSpec) {
-    if let Some(weights) = model.abilities().latents.and_then(|latents| latents.first_weights()) {
-        let latents = model.abilities().latents.unwrap();
+    let latents = model.abilities().latents;
+    if let Some((latents, weights)) = latents.and_then(|latents| Some((latents, latents.first_weights()?))) {
         assert_eq!(weights.dims()[1], latents.latent_dim());
         assert!(weights.into_data().iter::<f32>().all(f32::is_finite));
     }
