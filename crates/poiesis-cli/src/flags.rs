@@ -9,7 +9,7 @@ use poiesis_collect::Error as DataError;
 use crate::render::program;
 
 /// Flags with the configuration keys, or the values of a request, that they set.
-const FLAGS: [(&str, &str, &str); 19] = [
+const FLAGS: [(&str, &str, &str); 21] = [
     ("data.source", "--data", "SOURCE"),
     ("data.size", "--size", "PIXELS"),
     ("data.channels", "--channels", "N"),
@@ -29,6 +29,8 @@ const FLAGS: [(&str, &str, &str); 19] = [
     ("top_k", "--top-k", "K"),
     ("top_p", "--top-p", "P"),
     ("class", "--class", "CLASS"),
+    ("method", "--method", "METHOD"),
+    ("clusters", "--clusters", "N"),
 ];
 
 /// Fields of the options of collecting with the flags of `collect` that set them.

@@ -1,6 +1,7 @@
 //! What a trained model can do. Verbs ask for abilities, never for a model by name.
 
 mod classifier;
+mod features;
 mod params;
 mod sampler;
 
@@ -10,6 +11,7 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
 pub use classifier::Classifier;
+pub use features::Features;
 pub use params::SamplingParams;
 pub use sampler::{Draws, OnStep, Sampler};
 
@@ -33,6 +35,8 @@ pub struct Abilities<'a> {
     pub classifier: Option<&'a dyn Classifier>,
     /// It tells data from generated points, for pictures of training.
     pub critic: Option<&'a dyn Critic>,
+    /// It describes images by features.
+    pub features: Option<&'a dyn Features>,
 }
 
 impl<'a> Abilities<'a> {
@@ -65,6 +69,7 @@ impl<'a> Abilities<'a> {
             (Ability::Compress, self.autoregressive.is_some()),
             (Ability::Complete, self.autoregressive.is_some()),
             (Ability::Classify, self.classifier.is_some()),
+            (Ability::Features, self.features.is_some()),
         ];
         has.into_iter().filter(|(_, has)| *has).map(|(ability, _)| ability).collect()
     }
@@ -88,6 +93,8 @@ pub enum Ability {
     Complete,
     /// Gives the classes of examples.
     Classify,
+    /// Describes examples by features.
+    Features,
 }
 
 impl Ability {
@@ -101,6 +108,7 @@ impl Ability {
             Ability::Compress => "compress",
             Ability::Complete => "complete",
             Ability::Classify => "classify",
+            Ability::Features => "features",
         }
     }
 }
@@ -139,6 +147,13 @@ pub trait Latents: Sync {
     /// The examples of `latents`, `[batch, latent_dim]` to `[batch, values]`: images row by row in [-1, 1], points as their
     /// coordinates. `classes` has one for each example, read by a model that is conditioned on classes.
     fn decode(&self, latents: Tensor<2>, classes: &[Option<u32>]) -> Tensor<2>;
+
+    /// The weights of the first affine layer that the latents go through, `[outputs, latent_dim]`, each row multiplied by the scale of
+    /// the batch normalisation behind the layer, where there is one: how the layer answers to a step of each latent value. `None` where
+    /// the first layer is something else.
+    fn first_weights(&self) -> Option<Tensor<2>> {
+        None
+    }
 }
 
 impl dyn Latents + '_ {

@@ -1,19 +1,32 @@
 //! Shows what a model has learned: one file per verb, each written against abilities.
 //!
-//! Each verb returns 8-bit images, concatenated, for a grid.
+//! A verb that makes a picture returns 8-bit images, concatenated, for a grid.
 
+mod clusters;
+mod codes;
+mod directions;
+mod factors;
 mod interpolate;
 mod neighbors;
+mod probe;
+mod represent;
 mod traverse;
 
+pub use clusters::{ClassAgreement, Cluster, ClusterMethod, ClusterOptions, ImageClusters, clusters};
+pub use codes::{CodeGrid, code_grid, codes};
+pub use directions::{Direction, DirectionMethod, DirectionOptions, Directions, directions};
+pub use factors::{FactorScores, Factors, FactorsProtocol, factors};
 pub use interpolate::interpolate;
 pub use neighbors::{Neighbors, neighbors};
+pub use probe::{ProbeCurve, ProbeOptions, ProbePoint, ProbeReport, probe};
 pub use traverse::{Traversal, traverse};
 
 use burn::tensor::{Device, Tensor, TensorData};
+use poiesis_collect::{Dataset, Split, View};
 
 use crate::abilities::Latents;
 use crate::data::to_bytes;
+use crate::error::{Error, Result};
 
 /// Latents are decoded in batches of this size, to bound memory.
 const GROUP: usize = 64;
@@ -30,4 +43,14 @@ fn decode_rows(latents: &dyn Latents, rows: &[Vec<f32>], device: &Device) -> Vec
 /// Draws one latent as values.
 fn latent(latents: &dyn Latents, seed: u64, index: u64, device: &Device) -> Vec<f32> {
     latents.draw(seed, index..index + 1, device).into_data().iter::<f32>().collect()
+}
+
+/// The images of the requested split, or of the held-out one.
+fn held_out(dataset: &Dataset, wanted: Option<Split>) -> Result<(Split, View)> {
+    if let Some(split) = wanted {
+        return Ok((split, dataset.require(split)?));
+    }
+    let found =
+        [Split::Test, Split::Validation].into_iter().find_map(|split| Some((split, dataset.split(split)?)));
+    found.ok_or_else(|| Error::NothingHeldOut { data: dataset.card().name.clone() })
 }

@@ -26,7 +26,8 @@ use burn::tensor::{Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
 use crate::abilities::{
-    Abilities, Ability, Bound, Encoder as Encodes, LatentPart, Latents, Likelihood, LogWeights, Prior,
+    Abilities, Ability, Bound, Encoder as Encodes, Features, LatentPart, Latents, Likelihood, LogWeights,
+    Prior,
 };
 use crate::config::{Faults, SampleSchedule, Settings, TrainConfig};
 use crate::data::{DataSpec, ImageBatches, ImageNeeds, ImageShape, PixelEncoding};
@@ -268,6 +269,21 @@ impl Latents for Vae {
     fn decode(&self, latents: Tensor<2>, _classes: &[Option<u32>]) -> Tensor<2> {
         self.pixels(latents).mean()
     }
+
+    fn first_weights(&self) -> Option<Tensor<2>> {
+        let first = match &self.decoder {
+            Decoder::Mlp(mlp) => mlp.first(),
+            Decoder::Conv(conv) => conv.first(),
+        };
+        Some(first.weight().transpose())
+    }
+}
+
+impl Features for Vae {
+    /// The posterior's means.
+    fn features(&self, images: Tensor<4>) -> Tensor<2> {
+        self.encode(flatten(images))
+    }
 }
 
 impl Encodes for Vae {
@@ -341,7 +357,13 @@ impl Model for Vae {
             year: 2013,
             arxiv: "1312.6114",
         },
-        abilities: &[Ability::Sample, Ability::Decode, Ability::Encode, Ability::Likelihood],
+        abilities: &[
+            Ability::Sample,
+            Ability::Decode,
+            Ability::Encode,
+            Ability::Likelihood,
+            Ability::Features,
+        ],
         recipes: recipes!("shapes", "mnist", "mnist-conv", "fashion-mnist", "emoji64", "cifar10"),
         train: || TrainConfig {
             batch_size: 128,
@@ -409,6 +431,7 @@ impl Model for Vae {
             latents: Some(self),
             encoder: Some(self),
             likelihood: Some(Likelihood::Bound(self)),
+            features: Some(self),
             ..Abilities::default()
         }
     }

@@ -1,0 +1,93 @@
+//! `poiesis discover`: shows what a model has learned. One file for each verb.
+
+mod clusters;
+mod directions;
+mod factors;
+mod interpolate;
+mod neighbors;
+mod probe;
+mod traverse;
+
+use anyhow::Result;
+use clap::{Args, Subcommand};
+use poiesis::Trained;
+use poiesis::evaluate::NeighbourStatistics;
+use poiesis_collect::Dataset;
+
+use crate::args::DataDir;
+use crate::render::number;
+
+/// Show what a model has learned: directions, clusters, factors, features, nearest training images
+#[derive(Args, Debug)]
+#[command(after_long_help = "Examples:
+  poiesis discover interpolate runs/vae-shapes --rows 4
+  poiesis discover traverse runs/vae-shapes --dims 0,3,7
+  poiesis discover directions runs/dcgan-shapes
+  poiesis discover clusters runs/infogan-mnist --method code
+  poiesis discover factors runs/infogan-shapes runs/vae-shapes
+  poiesis discover probe runs/dcgan-mnist
+  poiesis discover neighbors runs/dcgan-shapes --count 16")]
+pub(crate) struct Discover {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    Interpolate(interpolate::Interpolate),
+    Traverse(traverse::Traverse),
+    Directions(directions::Directions),
+    Clusters(clusters::Clusters),
+    Factors(factors::Factors),
+    Probe(probe::Probe),
+    Neighbors(neighbors::Neighbors),
+}
+
+impl Discover {
+    pub(crate) fn run(self) -> Result<()> {
+        match self.verb {
+            Verb::Interpolate(verb) => verb.run(),
+            Verb::Traverse(verb) => verb.run(),
+            Verb::Directions(verb) => verb.run(),
+            Verb::Clusters(verb) => verb.run(),
+            Verb::Factors(verb) => verb.run(),
+            Verb::Probe(verb) => verb.run(),
+            Verb::Neighbors(verb) => verb.run(),
+        }
+    }
+}
+
+/// The verdict on copying, in words.
+pub(crate) fn verdict(statistics: &NeighbourStatistics) -> String {
+    format!(
+        "samples are {} grey levels from their nearest training image, held-out images {}\n{} of {} samples are closer \
+         than 99 % of the held-out images: {}",
+        number(statistics.sample_distance),
+        number(statistics.held_out_distance),
+        statistics.near(),
+        statistics.samples,
+        statistics.verdict()
+    )
+}
+
+/// The data that a run was trained on.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct OfData {
+    /// Where the run's data are now, if they have moved.
+    #[arg(long, value_name = "SOURCE")]
+    data: Option<String>,
+    #[command(flatten)]
+    data_dir: DataDir,
+}
+
+impl OfData {
+    /// Whether it says where the data are.
+    pub(crate) fn is_given(&self) -> bool {
+        self.data.is_some()
+    }
+
+    /// Opens the data and checks that they are those of the run.
+    pub(crate) fn open(&self, trained: &Trained) -> Result<Dataset> {
+        self.data_dir.of_run(trained, self.data.as_deref())
+    }
+}
