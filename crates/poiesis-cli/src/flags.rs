@@ -110,6 +110,7 @@ fn usage(key: &str) -> Option<String> {
 pub(crate) fn hint(error: &Error) -> Option<String> {
     let flags = match error {
         Error::InvalidValue { key, .. } => usage(key),
+        Error::NoClasses { key, .. } => usage(key).map(|flag| format!("--labels FILE, {flag}")),
         Error::RunExists { .. } | Error::ConfigDiffers { .. } => Some("--out FOLDER, --new".into()),
         Error::Malformed { .. } | Error::CheckpointDamaged { older: None, .. } => Some("--new".into()),
         Error::NotAccepted { what, .. } => Some(refused(what)),

@@ -1,144 +1,150 @@
-//! Labels as people save them: numbers of any type, one 1 among zeros, text. What cannot be read is named and counted.
+//! Labels from a table that the user gives, and images that are read without packing them.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod common;
 
+use std::path::Path;
+
 use common::*;
-use parquet::basic::Compression;
-use parquet::data_type::{BoolType, ByteArray, ByteArrayType, DoubleType, FloatType};
-use poiesis_collect::{Dataset, Options, Split};
+use poiesis_collect::{Dataset, Options, ReadImage, Split, open_or_collect, read_images};
 
-/// Collects the bytes of one file.
-fn single(name: &str, bytes: &[u8]) -> Dataset {
+/// Options with a table of labels.
+fn labelled(table: &Path) -> Options {
+    Options { labels: Some(table.to_owned()), holdout: 0.0, ..sized(8) }
+}
+
+/// The class of each training image, in order.
+fn classes(dataset: &Dataset, split: Split) -> Vec<Option<String>> {
+    let view = dataset.require(split).unwrap();
+    let name = |label: u32| dataset.card().classes[label as usize].clone();
+    (0..view.len()).map(|i| view.label(i).map(name)).collect()
+}
+
+#[test]
+fn a_folder_and_an_archive_get_the_classes_of_a_table() {
     let root = tempfile::tempdir().unwrap();
-    write(root.path(), name, bytes);
-    packed(&root.path().join(name), &Options { holdout: 0.0, ..Options::default() }).unwrap()
-}
-
-/// The names of the classes of all images, in order.
-fn labels(dataset: &Dataset) -> Vec<String> {
-    let view = dataset.require(Split::Train).unwrap();
-    let classes = &dataset.card().classes;
-    let name = |label: Option<u32>| label.map_or("-".to_owned(), |label| classes[label as usize].clone());
-    (0..view.len()).map(|i| name(view.label(i))).collect()
-}
-
-fn noted(dataset: &Dataset, part: &str) {
-    let notes = &dataset.card().notes;
-    assert!(notes.iter().any(|note| note.contains(part)), "{notes:?} do not say {part:?}");
-}
-
-/// Three images with an array of labels.
-fn npz(kind: &str, shape: &[usize], values: &[u8]) -> Dataset {
-    let images: Vec<u8> = (0..27).map(|i| i * 9).collect();
-    single(
-        "x.npz",
-        &zip(&[("x.npy", &npy("|u1", &[3, 3, 3], &images)), ("y.npy", &npy(kind, shape, values))]),
-    )
-}
-
-#[test]
-fn arrays_of_labels() {
-    let floats = |values: &[f32]| values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<_>>();
-    let points = |text: &str| text.chars().flat_map(|c| u32::from(c).to_le_bytes()).collect::<Vec<_>>();
-    for (kind, shape, values, expected) in [
-        ("|b1", &[3][..], vec![1, 0, 1], ["1", "0", "1"]),
-        ("<f4", &[3], floats(&[2.0, 0.0, f32::NAN]), ["2", "0", "-"]),
-        ("<f4", &[3, 1], floats(&[2.0, 0.0, 1.0]), ["2", "0", "1"]),
-        ("|u1", &[3, 4], vec![0, 0, 1, 0, 1, 0, 0, 0, 0, 1, 0, 0], ["2", "0", "1"]),
-        ("<f4", &[3, 2], floats(&[0.0, 1.0, 1.0, 0.0, 0.0, 1.0]), ["1", "0", "1"]),
-        ("|S3", &[3], b"dogox\0cat".to_vec(), ["dog", "ox", "cat"]),
-        ("<U3", &[3], points("dogox\0Ã\u{df}\0"), ["dog", "ox", "Ã\u{df}"]),
-    ] {
-        let dataset = npz(kind, shape, &values);
-        assert_eq!(labels(&dataset), expected, "{kind} {shape:?}");
-        let notes = &dataset.card().notes;
-        assert!(!notes.iter().any(|note| note.contains("left out")), "{notes:?}");
+    let images: Vec<_> = (0..6).map(|i| (format!("set/{i}.png"), png(8, 8, i))).collect();
+    let files: Vec<(&str, &[u8])> =
+        images.iter().map(|(name, bytes)| (name.as_str(), bytes.as_slice())).collect();
+    files.iter().for_each(|(name, bytes)| write(root.path(), name, bytes));
+    write(root.path(), "a.zip", &zip(&files));
+    write(root.path(), "a.tgz", &gzip(&tar(&files)));
+    let table = root.path().join("set/few.csv");
+    std::fs::write(&table, "\u{feff}file,class\r\n1.png,dog\r\nset/4.png,cat\r\n").unwrap();
+    let some = |name: &str| Some(name.to_owned());
+    let expected = [None, some("dog"), None, None, some("cat"), None];
+    for source in ["a.zip", "a.tgz"] {
+        let dataset = packed(&root.path().join(source), &labelled(&table)).unwrap();
+        assert_eq!(dataset.card().classes, ["cat", "dog"]);
+        assert_eq!(classes(&dataset, Split::Train), expected, "{source}");
+        assert_eq!(dataset.card().notes, ["few.csv gives 2 of 6 images a class"]);
+        assert_eq!(dataset.card().splits[0].class_counts, [1, 1]);
     }
-    let dataset = npz("<f4", &[3], &floats(&[0.5, 1.0, 0.25]));
-    assert_eq!(labels(&dataset), ["-", "1", "-"]);
-    noted(
-        &dataset,
-        "2 labels cannot be read and were left out; the first, that of x image 0: 0.5 is not a whole",
-    );
-    let dataset = npz("|O", &[3], &[0; 24]);
-    assert!(dataset.card().classes.is_empty());
-    noted(&dataset, "the 3 labels of y are of type |O; numbers and text are read, and were left out");
+    // In the folder itself the paths begin below it, and the table is none of its files.
+    std::fs::write(&table, "1.png,dog\n4,cat\n").unwrap();
+    let dataset = packed(&root.path().join("set"), &labelled(&table)).unwrap();
+    assert_eq!(classes(&dataset, Split::Train), expected);
+    assert_eq!(dataset.card().notes, ["few.csv gives 2 of 6 images a class"]);
 }
 
 #[test]
-fn clips_of_webdataset_have_labels_too() {
-    let clip = |seed: i32| wav(8000, 1, 16, &[seed, 100, -seed, 7]);
-    let clips: Vec<_> = (1..=4).map(clip).collect();
-    let archive = tar(&[
-        ("0.wav", &clips[0]),
-        ("0.cls", b"dog"),
-        ("1.cls", b"cat\n"),
-        ("1.wav", &clips[1]),
-        ("2.wav", &clips[2]),
-        ("2.cls", b"\xff"),
-        ("3.wav", &clips[3]),
-        ("3.json", b"{\"label\": [0.5]}"),
-        ("4.cls", b"cat"),
-    ]);
-    let dataset = single("x.tar", &archive);
-    let stream = dataset.require_stream(Split::Train).unwrap();
-    let read: Vec<_> = (0..4).map(|i| (stream.samples(stream.document(i))[0], stream.label(i))).collect();
+fn folders_name_the_classes_and_label_what_is_held_out() {
+    let root = tempfile::tempdir().unwrap();
+    for (i, name) in
+        ["train/1.png", "train/2.png", "train/3.png", "test/cat/4.png", "test/dog/5.png"].iter().enumerate()
+    {
+        write(root.path(), &format!("set/{name}"), &png(8, 8, i as u32));
+    }
+    let table = root.path().join("l.csv");
+    std::fs::write(&table, "2.png,dog\n").unwrap();
+    let dataset = packed(&root.path().join("set"), &labelled(&table)).unwrap();
     assert_eq!(dataset.card().classes, ["cat", "dog"]);
-    assert_eq!(read, [(1, Some(1)), (2, Some(0)), (3, None), (4, None)]);
-    noted(&dataset, "2 clips have no label");
-    noted(&dataset, "2 labels cannot be read and were left out; the first, 2.cls: it is not text");
-    assert_eq!(dataset.card().skipped.list[0].reason, "there is a label but no sound");
-}
-
-#[test]
-fn labels_of_images_that_cannot_be_read_are_named() {
-    let (one, two) = (png(9, 9, 1), png(9, 9, 2));
-    let archive = tar(&[("0.png", &one), ("0.cls", b"4000000000"), ("1.png", &two), ("1.cls", b"1")]);
-    let dataset = single("x.tar", &archive);
-    assert_eq!(labels(&dataset), ["-", "1"]);
-    noted(&dataset, "1 label cannot be read and was left out, 0.cls: 4000000000 is too large");
-    // Also where none of them can be.
-    let dataset = single("y.tar", &tar(&[("0.png", &one), ("0.cls", b"\xff")]));
-    noted(&dataset, "1 label cannot be read and was left out, 0.cls: it is not text");
-}
-
-#[test]
-fn columns_of_labels_in_tables() {
-    let table =
-        |kind: &str,
-         write: &dyn Fn(&mut parquet::file::writer::SerializedRowGroupWriter<'_, &mut Vec<u8>>)| {
-            let schema = format!("message table {{ required binary image; {kind} }}");
-            let bytes = parquet(&schema, None, Compression::UNCOMPRESSED, |group| {
-                let images: Vec<_> = (0..3).map(|seed| ByteArray::from(png(5, 5, seed))).collect();
-                column::<ByteArrayType>(group, &images, None);
-                write(group);
-            });
-            single("x.parquet", &bytes)
-        };
-    let dataset =
-        table("required float label;", &|group| column::<FloatType>(group, &[2.0, 0.0, -1.0], None));
-    assert_eq!(labels(&dataset), ["2", "0", "-"]);
-    let dataset =
-        table("required boolean label;", &|group| column::<BoolType>(group, &[true, false, true], None));
-    assert_eq!(labels(&dataset), ["1", "0", "1"]);
-    let words: Vec<_> = ["dog", "cat", "dog"].map(ByteArray::from).into();
-    let dataset = table("required binary label;", &|group| column::<ByteArrayType>(group, &words, None));
-    assert_eq!(labels(&dataset), ["dog", "cat", "dog"]);
-    let list = "required group label (LIST) { repeated group list { required double element; } }";
-    let lists = |values: &[f64], starts: &[i16]| {
-        table(list, &|group| {
-            let mut column = group.next_column().unwrap().unwrap();
-            let levels = vec![1; values.len()];
-            column.typed::<DoubleType>().write_batch(values, Some(&levels), Some(starts)).unwrap();
-            column.close().unwrap();
-        })
-    };
-    assert_eq!(labels(&lists(&[4.0, 0.0, 2.0], &[0, 0, 0])), ["4", "0", "2"]);
-    let hot = lists(&[0.0, 1.0, 1.0, 0.0, 1.0, 1.0], &[0, 1, 0, 1, 0, 1]);
-    assert_eq!(labels(&hot), ["1", "0", "-"]);
-    noted(
-        &hot,
-        "1 label cannot be read and was left out, that of x.parquet row 2: its 2 values are not one 1",
+    let some = |name: &str| Some(name.to_owned());
+    assert_eq!(classes(&dataset, Split::Train), [None, some("dog"), None]);
+    assert_eq!(classes(&dataset, Split::Test), [some("cat"), some("dog")]);
+    std::fs::write(&table, "2.png,dgo\n").unwrap();
+    let told = told(&packed(&root.path().join("set"), &labelled(&table)).unwrap_err());
+    assert!(
+        told.contains("l.csv, line 1: dgo is not a class of the source; give one of its classes: cat, dog"),
+        "{told}"
     );
+}
+
+#[test]
+fn a_table_that_cannot_be_followed_is_refused() {
+    let root = tempfile::tempdir().unwrap();
+    (0..3).for_each(|i| write(root.path(), &format!("set/{i}.png"), &png(8, 8, i)));
+    let set = root.path().join("set");
+    let table = root.path().join("l.csv");
+    for (bytes, said) in [
+        (
+            &b"0.png,a\n9.png,b\n"[..],
+            "l.csv, line 2: no image of the source is called 9.png; correct the name",
+        ),
+        (b"0.png,a\n0.png,b\n", "line 2: 0.png is in line 1 already, as a; keep one of the two lines"),
+        (b"0.png,a\n0,b\n", "line 2: 0.png is in line 1 already, as a"),
+        (b"\n", "l.csv: it has no labels"),
+        (b"0.png,\xe9t\xe9\n", "line 1: it is not UTF-8"),
+        (b"0.png,a,b\n", "line 1: it has 3 columns"),
+    ] {
+        std::fs::write(&table, bytes).unwrap();
+        let told = told(&packed(&set, &labelled(&table)).unwrap_err());
+        assert!(told.contains(said), "{told:?} should say {said:?}");
+    }
+    let none = told(&packed(&set, &labelled(&root.path().join("none.csv"))).unwrap_err());
+    assert!(none.contains("none.csv does not exist"), "{none}");
+    std::fs::write(&table, "0.png,a\n").unwrap();
+    write(root.path(), "x.npy", &npy("|u1", &[2, 8, 8], &[7; 128]));
+    let array = told(&packed(&root.path().join("x.npy"), &labelled(&table)).unwrap_err());
+    assert!(array.contains("`labels` cannot be") && array.contains("no single files"), "{array}");
+    let options = Options { label_from_name: true, ..labelled(&table) };
+    assert!(told(&packed(&set, &options).unwrap_err()).contains("leave out one of them"));
+    write(root.path(), "texts/0.txt", b"a text");
+    let options = Options { labels: Some(table.clone()), ..Options::default() };
+    let text = told(&packed(&root.path().join("texts"), &options).unwrap_err());
+    assert!(text.contains("only images are labelled by a table") || text.contains("0.png"), "{text}");
+}
+
+#[test]
+fn the_cache_knows_a_changed_table() {
+    let root = tempfile::tempdir().unwrap();
+    (0..3).for_each(|i| write(root.path(), &format!("set/{i}.png"), &png(8, 8, i)));
+    let (set, table) = (root.path().join("set"), root.path().join("l.csv"));
+    let open = |text: &str| {
+        std::fs::write(&table, text).unwrap();
+        let cache = root.path().join("cache");
+        open_or_collect(set.to_str().unwrap(), &labelled(&table), &cache, &|_| ()).unwrap()
+    };
+    let (one, two) = (open("0.png,a\n1.png,b\n"), open("0.png,a\n1.png,b\n2.png,b\n"));
+    assert_ne!(one.card().fingerprint, two.card().fingerprint);
+    assert_eq!(two.card().splits[0].class_counts, [1, 2]);
+}
+
+#[test]
+fn images_are_read_as_they_would_be_packed() {
+    let root = tempfile::tempdir().unwrap();
+    (0..3).for_each(|i| write(root.path(), &format!("set/{i}.png"), &png(20, 12, i)));
+    write(root.path(), "set/broken.png", b"\x89PNG but no more");
+    let options = Options { invert: true, channels: Some(1), holdout: 0.0, ..sized(8) };
+    let read = |path: &str| {
+        let mut all: Vec<ReadImage> = Vec::new();
+        read_images(&root.path().join(path), &options, &mut |image| all.push(image)).unwrap();
+        all
+    };
+    let (all, dataset) = (read("set"), packed(&root.path().join("set"), &options).unwrap());
+    let view = dataset.require(Split::Train).unwrap();
+    let names: Vec<&str> = all.iter().map(|image| image.name.as_str()).collect();
+    assert_eq!(names, ["0.png", "1.png", "2.png", "broken.png"]);
+    for i in 0..3 {
+        assert_eq!(all[i].pixels.as_deref().unwrap(), view.image(i), "{i}");
+    }
+    assert!(all[3].pixels.is_err());
+    assert_eq!(read("set/1.png"), [ReadImage { name: "1.png".into(), ..all[1].clone() }]);
+    // Without an ending, and what is no image at all.
+    std::fs::copy(root.path().join("set/2.png"), root.path().join("picture")).unwrap();
+    assert_eq!(read("picture")[0].pixels, all[2].pixels);
+    write(root.path(), "words.md", b"# no image");
+    assert!(read("words.md")[0].pixels.is_err());
+    let without = Options { size: None, ..options.clone() };
+    assert!(read_images(&root.path().join("set"), &without, &mut |_| ()).is_err());
 }

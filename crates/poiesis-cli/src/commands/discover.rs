@@ -10,8 +10,8 @@ use poiesis_collect::{Dataset, Split};
 use serde_json::json;
 
 use super::pictures;
-use crate::args::{DataDir, OfRun, Out};
-use crate::render::{failure, number, result, table};
+use crate::args::{DataDir, OfRun, Out, class_of};
+use crate::render::{expect_none, failure, number, result, table};
 
 /// Number of held-out images whose distance to the training data is measured for comparison.
 const HELD_OUT: usize = 500;
@@ -60,6 +60,9 @@ struct Interpolate {
     /// Seed of the samples.
     #[arg(long, value_name = "N", default_value = "0")]
     seed: u64,
+    /// Class of all images, for a model conditioned on classes: its name or number [default: each in turn, one per row].
+    #[arg(long, value_name = "CLASS")]
+    class: Option<String>,
     #[command(flatten)]
     out: Out,
 }
@@ -68,11 +71,13 @@ impl Interpolate {
     fn run(self) -> Result<()> {
         let trained = self.of.open()?;
         let latents = trained.latents()?;
+        let class = expect_class(&trained, self.class.as_deref())?;
         let out = self.out.resolve(&trained, "interpolate", "png")?;
-        let images = interpolate(latents, self.seed, self.rows, self.steps, &trained.device);
-        let made = json!({
+        let images = interpolate(latents, self.seed, self.rows, self.steps, class, &trained.device);
+        let mut made = json!({
             "verb": "discover interpolate", "seed": self.seed, "rows": self.rows, "steps": self.steps,
         });
+        pictures::name_class(&mut made, &trained, class);
         let picture = pictures::grid(&images, trained.spec.images()?, self.steps, self.out.scale);
         picture.write_png(&out, Some(&pictures::parameters(&trained, made)))?;
         result(&format!("{}\n", out.display()))
@@ -102,6 +107,9 @@ struct Traverse {
     /// Number of the sample.
     #[arg(long, value_name = "N", default_value = "0", value_parser = clap::value_parser!(u64).range(..1 << 40))]
     index: u64,
+    /// Class of all images, for a model conditioned on classes: its name or number [default: that of the sample].
+    #[arg(long, value_name = "CLASS")]
+    class: Option<String>,
     #[command(flatten)]
     out: Out,
 }
@@ -115,13 +123,15 @@ impl Traverse {
             let what = format!("{} has no latent dimension {dim}", trained.info.id);
             return Err(failure(what, format!("give --dims from 0 to {last}")));
         }
+        let class = expect_class(&trained, self.class.as_deref())?;
         let out = self.out.resolve(&trained, "traverse", "png")?;
-        let moved =
-            traverse(latents, self.seed, self.index, &self.dims, self.rows, self.steps, &trained.device);
-        let made = json!({
+        let (dims, device) = (&self.dims, &trained.device);
+        let moved = traverse(latents, self.seed, self.index, dims, self.rows, self.steps, class, device);
+        let mut made = json!({
             "verb": "discover traverse", "seed": self.seed, "index": self.index,
             "dims": moved.dims, "values": moved.values, "effects": moved.effects,
         });
+        pictures::name_class(&mut made, &trained, class);
         let rows: Vec<Vec<String>> = moved
             .dims
             .iter()
@@ -193,6 +203,16 @@ impl Neighbors {
         picture.write_png(&out, Some(&pictures::parameters(&trained, made)))?;
         result(&format!("{}\n", out.display()))
     }
+}
+
+/// The class that was asked for; refused for a model that is not conditioned on classes.
+fn expect_class(trained: &Trained, class: Option<&str>) -> Result<Option<u32>> {
+    let name = trained.entry.name();
+    expect_none(
+        &format!("{}, a model {name} that is not conditioned on classes", trained.info.id),
+        &[("--class", class.is_some() && trained.num_classes() == 0)],
+    )?;
+    class_of(trained, class)
 }
 
 /// The verdict on copying, in words.

@@ -152,9 +152,15 @@ impl ImageBatches {
         }
     }
 
-    /// The classes of the images of step `step`; 0 for an image without one.
+    /// The classes of the images of step `step`, `None` for an image without one.
+    pub fn labels(&self, step: u64) -> Vec<Option<u32>> {
+        self.indices(step).into_iter().map(|index| self.view.label(index)).collect()
+    }
+
+    /// The classes of the images of step `step`, for a model whose images all have one ([`ImageNeeds::labelled`]) or that reads none;
+    /// 0 for an image without one.
     pub fn classes(&self, step: u64) -> Vec<u32> {
-        self.indices(step).into_iter().map(|index| self.view.label(index).unwrap_or(0)).collect()
+        self.labels(step).into_iter().map(|label| label.unwrap_or(0)).collect()
     }
 }
 
@@ -164,6 +170,15 @@ impl Source for ImageBatches {
     fn open(needs: &ImageNeeds, options: &SourceOptions<'_>) -> Result<ImageBatches> {
         let SourceOptions { batch_size, seed, device, .. } = *options;
         let view = options.examples.images()?.clone();
+        let without = (0..view.len()).filter(|&index| needs.labelled && view.label(index).is_none()).count();
+        if without > 0 {
+            return Err(Error::InvalidValue {
+                key: "data.source".into(),
+                value: format!("{without} of {} training images without a class", view.len()),
+                reason: "this model is conditioned on classes and learns from images that have one".into(),
+                remedy: "give each a class, or set `conditional` to false".into(),
+            });
+        }
         ImageBatches::new(view, options.spec.images()?, needs.encoding, batch_size, seed, device)
     }
 
@@ -177,6 +192,8 @@ impl Source for ImageBatches {
 pub struct ImageNeeds {
     /// How it reads pixels.
     pub encoding: PixelEncoding,
+    /// Whether it takes no image without a class, as [`ImageBatches::classes`] gives it.
+    pub labelled: bool,
 }
 
 /// How a model reads pixels.

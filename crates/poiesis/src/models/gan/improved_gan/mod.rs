@@ -338,7 +338,10 @@ impl Model for ImprovedGan {
             0 => Labels::All,
             count => Labels::PerClass(count),
         };
-        Ok(LabelledNeeds { images: ImageNeeds { encoding: PixelEncoding::EightBit }, labels })
+        Ok(LabelledNeeds {
+            images: ImageNeeds { encoding: PixelEncoding::EightBit, labelled: false },
+            labels,
+        })
     }
 
     fn new(config: &ImprovedGanConfig, spec: &DataSpec, init: &mut Init) -> Result<ImprovedGan> {
