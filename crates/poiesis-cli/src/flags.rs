@@ -9,10 +9,11 @@ use poiesis_collect::Error as DataError;
 use crate::render::program;
 
 /// Flags with the configuration keys, or the values of a request, that they set.
-const FLAGS: [(&str, &str, &str); 19] = [
+const FLAGS: [(&str, &str, &str); 20] = [
     ("data.source", "--data", "SOURCE"),
     ("data.size", "--size", "PIXELS"),
     ("data.channels", "--channels", "N"),
+    ("data.labels_file", "--labels", "FILE"),
     ("train.steps", "--steps", "N"),
     ("train.batch_size", "--batch-size", "N"),
     ("train.checkpoint_every", "--checkpoint-every", "N"),
@@ -31,8 +32,11 @@ const FLAGS: [(&str, &str, &str); 19] = [
     ("class", "--class", "CLASS"),
 ];
 
+/// The key of a model's section that `--labels-per-class` sets.
+pub(crate) const LABELS_PER_CLASS: &str = "labels_per_class";
+
 /// Fields of the options of collecting with the flags of `collect` that set them.
-const COLLECT: [(&str, &str); 23] = [
+const COLLECT: [(&str, &str); 24] = [
     ("size", "--size N|WxH"),
     ("shape", "--shape H,W,C"),
     ("channels", "--channels N"),
@@ -47,6 +51,7 @@ const COLLECT: [(&str, &str); 23] = [
     ("sample_rate", "--sample-rate HZ"),
     ("mono", "--mono"),
     ("label_from_name", "--label-from-name"),
+    ("labels", "--labels FILE"),
     ("class_level", "--class-level N"),
     ("kind", "--kind KIND"),
     ("include", "--include PATTERN"),
@@ -76,6 +81,7 @@ fn in_config(option: &str) -> Option<String> {
     let key = match option {
         "label_from_name" => "labels",
         "kind" => "media",
+        "labels" => "labels_file",
         other => other,
     };
     usage(&format!("data.{key}"))
@@ -100,6 +106,10 @@ pub(crate) fn flag(key: &str) -> &'static str {
 
 /// The flag that sets `key`, with a placeholder for its value; every key of a configuration has one.
 fn usage(key: &str) -> Option<String> {
+    // Of whatever model.
+    if key.rsplit('.').next() == Some(LABELS_PER_CLASS) {
+        return Some("--labels-per-class N".to_owned());
+    }
     match FLAGS.iter().find(|(known, ..)| *known == key) {
         Some((_, flag, value)) => Some(format!("{flag} {value}")),
         None => key.contains('.').then(|| format!("--set {key}=VALUE")),

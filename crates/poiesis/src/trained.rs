@@ -353,7 +353,8 @@ impl Trained {
         self.abilities().autoregressive.ok_or_else(|| self.cannot(Ability::Compress))
     }
 
-    fn cannot(&self, ability: Ability) -> Error {
+    /// The error for an ability that the model does not have, with the models that do.
+    pub(crate) fn cannot(&self, ability: Ability) -> Error {
         let able = CATALOGUE.iter().filter(|entry| entry.about().abilities.contains(&ability));
         Error::MissingCapability {
             model: self.entry.name().to_owned(),

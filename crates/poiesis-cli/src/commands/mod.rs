@@ -5,6 +5,7 @@ pub(crate) mod cache;
 pub(crate) mod collect;
 pub(crate) mod complete;
 pub(crate) mod compress;
+mod confusion;
 pub(crate) mod decompress;
 pub(crate) mod discover;
 mod dry_run;
