@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use poiesis_collect::{Dataset, Progress};
 use serde::{Deserialize, Serialize};
 
-use crate::abilities::{Abilities, Ability, Autoregressive, Encoder, Latents, Likelihood};
+use crate::abilities::{Abilities, Ability, Autoregressive, Encoder, Features, Latents, Likelihood};
 use crate::catalogue::{self, CATALOGUE};
 use crate::config::RunConfig;
 use crate::data::{self, DataSpec, Places};
@@ -351,6 +351,24 @@ impl Trained {
     /// [`Error::MissingCapability`] with the models that can.
     pub fn autoregressive(&self) -> Result<&dyn Autoregressive> {
         self.abilities().autoregressive.ok_or_else(|| self.cannot(Ability::Compress))
+    }
+
+    /// Its features of images.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::MissingCapability`] with the models that can.
+    pub fn features(&self) -> Result<&dyn Features> {
+        self.abilities().features.ok_or_else(|| self.cannot(Ability::Features))
+    }
+
+    /// The same model with weights that were drawn and never trained, to compare with.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Entry::untrained`].
+    pub fn untrained(&self, seed: u64) -> Result<Box<dyn TrainedModel>> {
+        self.entry.untrained(&self.config, &self.spec, seed, &self.device)
     }
 
     /// The error for an ability that the model does not have, with the models that do.

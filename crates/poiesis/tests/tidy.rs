@@ -11,12 +11,13 @@ use poiesis::catalogue::CATALOGUE;
 use poiesis::model::{Entry, Paper};
 
 /// The modules of the library from the bottom up: each may use those before it and no others.
-const MODULES: [&str; 23] = [
+const MODULES: [&str; 24] = [
     "error",
     "device",
     "atomic",
     "rng",
     "nn",
+    "fitting",
     "picture",
     "optim",
     "config",

@@ -3,6 +3,7 @@
 use anyhow::Result;
 use clap::{Args, Subcommand};
 use poiesis::Trained;
+use poiesis::data::Places;
 use poiesis::discover::{interpolate, neighbors, traverse};
 use poiesis::evaluate::{NeighbourStatistics, nearest, neighbour_statistics};
 use poiesis::picture::columns;
@@ -209,7 +210,7 @@ impl Neighbors {
 fn expect_class(trained: &Trained, class: Option<&str>) -> Result<Option<u32>> {
     let name = trained.entry.name();
     expect_none(
-        &format!("{}, a model {name} that is not conditioned on classes", trained.info.id),
+        &format!("{}, a {name} that is not conditioned on classes", trained.info.id),
         &[("--class", class.is_some() && trained.num_classes() == 0)],
     )?;
     class_of(trained, class)
@@ -242,6 +243,16 @@ impl OfData {
     /// Whether it says where the data are.
     pub(crate) fn is_given(&self) -> bool {
         self.data.is_some()
+    }
+
+    /// Where it says that the data are.
+    pub(crate) fn source(&self) -> Option<&str> {
+        self.data.as_deref()
+    }
+
+    /// The folders for data on this machine.
+    pub(crate) fn places(&self) -> Result<Places> {
+        self.data_dir.places()
     }
 
     /// Opens the data and checks that they are those of the run.

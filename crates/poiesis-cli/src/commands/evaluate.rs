@@ -77,7 +77,7 @@ impl Evaluate {
         let trained = self.of.open()?;
         self.expect_flags_apply(&trained)?;
         let dataset = self.data.open(&trained)?;
-        let mut meters = Meters { now: None, quiet: self.json };
+        let mut meters = Meters::new(self.json);
         let evaluation = evaluate(&trained, &dataset, &self.protocol(), &mut |at| meters.show(at))?;
         meters.end();
         let text = evaluation.to_json()?;
@@ -125,13 +125,18 @@ impl Evaluate {
 }
 
 /// The progress of the current work.
-struct Meters {
+pub(crate) struct Meters {
     now: Option<(&'static str, Meter)>,
     quiet: bool,
 }
 
 impl Meters {
-    fn show(&mut self, Progress { what, unit, done, total }: Progress) {
+    /// Shows none yet, and none at all if `quiet`.
+    pub(crate) fn new(quiet: bool) -> Meters {
+        Meters { now: None, quiet }
+    }
+
+    pub(crate) fn show(&mut self, Progress { what, unit, done, total }: Progress) {
         if self.now.as_ref().is_none_or(|(before, _)| *before != what) {
             self.end();
             let meter = match total {
@@ -144,7 +149,7 @@ impl Meters {
         }
     }
 
-    fn end(&mut self) {
+    pub(crate) fn end(&mut self) {
         if let Some((_, meter)) = self.now.take() {
             meter.end();
         }

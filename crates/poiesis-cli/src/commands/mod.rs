@@ -2,6 +2,7 @@
 
 pub(crate) mod animate;
 pub(crate) mod cache;
+pub(crate) mod classify;
 pub(crate) mod collect;
 pub(crate) mod complete;
 pub(crate) mod compress;

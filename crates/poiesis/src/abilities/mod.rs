@@ -1,6 +1,7 @@
 //! What a trained model can do. Verbs ask for abilities, never for a model by name.
 
 mod classifier;
+mod features;
 mod params;
 mod sampler;
 
@@ -10,6 +11,7 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
 pub use classifier::Classifier;
+pub use features::Features;
 pub use params::SamplingParams;
 pub use sampler::{Draws, OnStep, Sampler};
 
@@ -31,6 +33,8 @@ pub struct Abilities<'a> {
     pub likelihood: Option<Likelihood<'a>>,
     /// It classifies images.
     pub classifier: Option<&'a dyn Classifier>,
+    /// It describes images by features.
+    pub features: Option<&'a dyn Features>,
 }
 
 impl<'a> Abilities<'a> {
@@ -63,6 +67,7 @@ impl<'a> Abilities<'a> {
             (Ability::Compress, self.autoregressive.is_some()),
             (Ability::Complete, self.autoregressive.is_some()),
             (Ability::Classify, self.classifier.is_some()),
+            (Ability::Features, self.features.is_some()),
         ];
         has.into_iter().filter(|(_, has)| *has).map(|(ability, _)| ability).collect()
     }
@@ -86,6 +91,8 @@ pub enum Ability {
     Complete,
     /// Gives the classes of examples.
     Classify,
+    /// Describes examples by features.
+    Features,
 }
 
 impl Ability {
@@ -99,6 +106,7 @@ impl Ability {
             Ability::Compress => "compress",
             Ability::Complete => "complete",
             Ability::Classify => "classify",
+            Ability::Features => "features",
         }
     }
 }
@@ -138,6 +146,13 @@ pub trait Latents: Sync {
     /// coordinates. `classes` has one for each example, read by a model that is conditioned on classes; `None` is an example of no
     /// class, such as those of its training data that had none.
     fn decode(&self, latents: Tensor<2>, classes: &[Option<u32>]) -> Tensor<2>;
+
+    /// The weights of the first affine layer that the latents go through, `[outputs, latent_dim]`, each row multiplied by the scale of
+    /// the batch normalisation behind the layer, where there is one: how the layer answers to a step of each latent value. `None` where
+    /// the first layer is something else.
+    fn first_weights(&self) -> Option<Tensor<2>> {
+        None
+    }
 }
 
 impl dyn Latents + '_ {

@@ -249,10 +249,45 @@ fn to_tensor(values: Vec<f32>, count: usize, shape: ImageShape, device: &Device)
 
 #[cfg(test)]
 mod tests {
+    use poiesis_collect::{Dataset, Options, Split, collect};
+
+    use super::super::{DataSpec, Examples};
     use super::*;
 
     fn shape(height: usize, width: usize) -> ImageShape {
         ImageShape { height, width, channels: 1 }
+    }
+
+    #[test]
+    fn images_without_a_class_are_told_apart_and_can_be_refused() {
+        let root = tempfile::tempdir().unwrap();
+        let images = root.path().join("images");
+        std::fs::create_dir(&images).unwrap();
+        for i in 0..4 {
+            let picture = crate::picture::Picture::new(8, 8, 1, vec![40 * i; 64]);
+            picture.write_png(&images.join(format!("{i}.png")), None).unwrap();
+        }
+        let table = root.path().join("labels.csv");
+        std::fs::write(&table, "0.png,a\n3.png,b\n").unwrap();
+        let out = root.path().join("packed");
+        let options = Options { labels: Some(table), holdout: 0.0, ..Options::default() };
+        collect(&images, &out, &options, &|_| ()).unwrap();
+        let dataset = Dataset::open(&out).unwrap();
+        let (examples, spec) =
+            (Examples::of(&dataset, Split::Train).unwrap(), DataSpec::of(&dataset).unwrap());
+        let device = Device::flex();
+        let open = |labelled| {
+            let needs = ImageNeeds { encoding: PixelEncoding::EightBit, labelled };
+            let options =
+                SourceOptions { examples: &examples, spec: &spec, batch_size: 4, seed: 1, device: &device };
+            ImageBatches::open(&needs, &options)
+        };
+        let batches = open(false).unwrap();
+        let labels = [Some(0), None, None, Some(1)];
+        let expected: Vec<Option<u32>> = batches.indices(0).into_iter().map(|index| labels[index]).collect();
+        assert_eq!(batches.labels(0), expected);
+        let refused = open(true).err().unwrap().to_string();
+        assert!(refused.contains("2 of 4 training images without a class"), "{refused}");
     }
 
     #[test]

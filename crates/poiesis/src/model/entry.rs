@@ -57,6 +57,19 @@ pub trait Entry: Sync {
     /// [`Error::InvalidValue`] when the configuration does not fit the data.
     fn start(&self, start: Start<'_>) -> Result<Box<dyn Session>>;
 
+    /// Makes a model with weights drawn from `seed` and not trained, to compare a trained one with.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Model::new`].
+    fn untrained(
+        &self,
+        config: &RunConfig,
+        spec: &DataSpec,
+        seed: u64,
+        device: &Device,
+    ) -> Result<Box<dyn TrainedModel>>;
+
     /// Makes a trained model from weights.
     ///
     /// # Errors
@@ -158,6 +171,16 @@ impl<M: Model> Entry for Of<M> {
         };
         let data = M::Data::open(&M::needs(&model, spec)?, &options)?;
         Ok(Box::new(Learner::<M>::new(&model, &config.optimizer, spec, data, config.seed, &device)?))
+    }
+
+    fn untrained(
+        &self,
+        config: &RunConfig,
+        spec: &DataSpec,
+        seed: u64,
+        device: &Device,
+    ) -> Result<Box<dyn TrainedModel>> {
+        Ok(Box::new(M::new(&Self::config(config)?, spec, &mut Init::new(seed, device))?))
     }
 
     fn load(

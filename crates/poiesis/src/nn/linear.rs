@@ -42,6 +42,19 @@ impl Linear {
         self.weight.val()
     }
 
+    /// The weight by rows, `[outputs, inputs]`, each row multiplied by the scale of its channel: `scale` is `[channels]`, and the channels
+    /// of the outputs take turns, as in a flattened image.
+    ///
+    /// # Panics
+    ///
+    /// When the outputs are not a multiple of the channels.
+    pub fn scaled_rows(&self, scale: Tensor<1>) -> Tensor<2> {
+        let [inputs, outputs] = self.weight.dims();
+        let channels = scale.dims()[0];
+        let rows = self.weight.val().transpose().reshape([outputs / channels, channels, inputs]);
+        (rows * scale.reshape([1, channels, 1])).reshape([outputs, inputs])
+    }
+
     /// Applies the layer to the last axis, then `activation`.
     ///
     /// # Shapes

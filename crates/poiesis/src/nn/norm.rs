@@ -41,6 +41,11 @@ impl BatchNorm {
         }
     }
 
+    /// What inference multiplies each channel by: γ over the root of the running variance, `[channels]`.
+    pub fn scale(&self) -> Tensor<1> {
+        self.gamma.val() / (self.running_var.value() + self.epsilon).sqrt()
+    }
+
     /// Normalises `x`, then applies `activation`. In training the running mean and the running unbiased
     /// variance move a tenth of the way to the batch's.
     ///
@@ -69,4 +74,40 @@ fn follow(running: &RunningState<Tensor<1>>, batch: Tensor<1>) {
     running.update(running.value() * (1.0 - MOMENTUM) + batch * MOMENTUM);
     // The running state returns an update only after it was read once, so read it here.
     running.value_sync();
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::{Device, TensorData};
+
+    use super::*;
+    use crate::nn::{Initializer, Linear};
+
+    fn tensor<const D: usize>(values: &[f32], shape: [usize; D]) -> Tensor<D> {
+        Tensor::from_data(TensorData::new(values.to_vec(), shape), &Device::flex())
+    }
+
+    fn floats<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+        tensor.into_data().iter::<f32>().collect()
+    }
+
+    #[test]
+    fn the_scale_is_the_slope_of_inference_and_rows_follow_their_channels() {
+        let mut init = Init::new(1, &Device::flex());
+        let norm = BatchNorm::new(2, 0.5, 1e-5, &mut init);
+        let x = tensor(&[1.0, -30.0, 4.0, 20.0, -2.0, 50.0], [3, 2]);
+        (0..20).for_each(|_| drop(norm.forward(x.clone(), Activation::Identity, Mode::Train)));
+        let at = |x: [f32; 2]| norm.forward(tensor(&x, [1, 2]), Activation::Identity, Mode::Eval);
+        let slope = floats(at([1.0, 1.0]) - at([0.0, 0.0]));
+        let scale = floats(norm.scale());
+        assert!(slope.iter().zip(&scale).all(|(a, b)| (a - b).abs() < 1e-5), "{slope:?} {scale:?}");
+
+        let layer = Linear::new(3, 4, Initializer::Normal(1.0), &mut init);
+        let (weight, rows) = (floats(layer.weight()), floats(layer.scaled_rows(norm.scale())));
+        for (output, row) in rows.chunks(3).enumerate() {
+            for (input, value) in row.iter().enumerate() {
+                assert!((value - weight[input * 4 + output] * scale[output % 2]).abs() < 1e-6);
+            }
+        }
+    }
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::ops::{ControlFlow, Range};
 use std::path::Path;
 
-use burn::tensor::Device;
+use burn::tensor::{Device, Tensor, TensorData};
 use poiesis_collect::{Dataset, Options, VocabularyKind, collect};
 
 use super::{expect_exact_resume, image_spec, one_spec_of_each_kind, refusal, shapes};
@@ -14,6 +14,7 @@ use crate::data::{DataSpec, MediaKind, SoundShape};
 use crate::generate::{Chunk, Request, generate};
 use crate::media::{Clip, Media, files};
 use crate::model::{About, Entry, Model, Of, Session, Start, TrainedModel};
+use crate::rng;
 use crate::train::TrainingData;
 
 /// Checks a model with small `settings`, such as `"width=4 latent_dim=8"`. For each kind of data that it learns, resumed
@@ -88,6 +89,7 @@ fn loads(entry: &dyn Entry, config: &RunConfig, spec: &DataSpec, training: &dyn 
     assert!(counted > 0 && counted <= weights.iter().map(|(_, array)| array.values.dims()[0]).sum());
     let model = entry.load(config, spec, &weights, &device).unwrap();
     assert_eq!(model.abilities().list(), entry.about().abilities, "the abilities that ABOUT lists");
+    features_and_weights_fit(&*model, spec);
     let all = drawn(&*model, spec, 0..5);
     assert_eq!(all.len(), 5);
     assert_eq!(drawn(&*model, spec, 3..4), all[3..4], "example 3 alone");
@@ -100,6 +102,29 @@ fn loads(entry: &dyn Entry, config: &RunConfig, spec: &DataSpec, training: &dyn 
     let none = crate::nn::StateDict::default();
     let error = entry.load(config, spec, &none, &device).err().unwrap().to_string();
     assert!(error.contains(entry.name()), "{error}");
+}
+
+/// The features of an image do not depend on the others, and the first weights have a column for each value of a latent. Features tell
+/// images apart, and so do those of a model that was never trained.
+fn features_and_weights_fit(model: &dyn TrainedModel, spec: &DataSpec) {
+    if let Some(weights) = model.abilities().latents.and_then(|latents| latents.first_weights()) {
+        let latents = model.abilities().latents.unwrap();
+        assert_eq!(weights.dims()[1], latents.latent_dim());
+        assert!(weights.into_data().iter::<f32>().all(f32::is_finite));
+    }
+    let (Some(model), Ok(shape)) = (model.abilities().features, spec.images()) else { return };
+    let noise = rng::uniform(&mut rng::generator(8, "images", 0), 3 * shape.dims());
+    let noise = noise.into_iter().map(|u| 2.0 * u - 1.0).collect::<Vec<_>>();
+    let dims = [3, shape.height, shape.width, shape.channels];
+    let images = Tensor::<4>::from_data(TensorData::new(noise, dims), &Device::flex());
+    let row = |images: Tensor<4>, at: usize| {
+        let features = model.features(images);
+        features.narrow(0, at, 1).into_data().iter::<f32>().collect::<Vec<_>>()
+    };
+    let (first, second) = (row(images.clone(), 0), row(images.clone(), 1));
+    assert_ne!(first, second, "features tell images apart");
+    let alone = row(images.narrow(0, 1, 1), 0);
+    assert!(second.iter().zip(&alone).all(|(a, b)| (a - b).abs() <= 1e-4 * a.abs().max(1.0)), "alone");
 }
 
 fn request(spec: &DataSpec, indices: Range<u64>) -> Request {

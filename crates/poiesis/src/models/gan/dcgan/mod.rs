@@ -22,6 +22,8 @@
 //! popular ports (4×4 kernels, 64 features, normal latents, no weight decay) is `kernel = 4, width = 64,
 //! prior = "normal"` with `optimizer.weight_decay = 0`.
 
+mod features;
+
 use burn::module::{Module, ModuleDisplay};
 use burn::tensor::Tensor;
 use burn::tensor::activation::{sigmoid, softplus};
@@ -278,7 +280,7 @@ impl Model for Dcgan {
             year: 2015,
             arxiv: "1511.06434",
         },
-        abilities: &[Ability::Sample, Ability::Decode],
+        abilities: &[Ability::Sample, Ability::Decode, Ability::Features],
         recipes: recipes!("shapes", "mnist", "fashion-mnist", "emoji64", "cifar10"),
         train: || TrainConfig { batch_size: 128, ..TrainConfig::default() },
         // §4, and the L2 penalty of the paper's code.
@@ -335,7 +337,7 @@ impl Model for Dcgan {
     }
 
     fn abilities(&self) -> Abilities<'_> {
-        Abilities { latents: Some(self), ..Abilities::default() }
+        Abilities { latents: Some(self), features: Some(self), ..Abilities::default() }
     }
 }
 
@@ -350,6 +352,12 @@ impl Latents for Dcgan {
 
     fn decode(&self, latents: Tensor<2>, classes: &[Option<u32>]) -> Tensor<2> {
         flatten(self.generator.forward(latents, classes, Mode::Eval))
+    }
+
+    fn first_weights(&self) -> Option<Tensor<2>> {
+        let Generator { project, project_norm, .. } = &self.generator;
+        // Those of the classes stand behind.
+        Some(project.scaled_rows(project_norm.scale()).narrow(1, 0, self.config.latent_dim))
     }
 }
 

@@ -311,6 +311,11 @@ impl Latents for Gan {
     fn decode(&self, latents: Tensor<2>, _classes: &[Option<u32>]) -> Tensor<2> {
         self.generator.forward(latents)
     }
+
+    fn first_weights(&self) -> Option<Tensor<2>> {
+        let Generator { hidden, output, .. } = &self.generator;
+        Some(hidden.first().unwrap_or(output).weight().transpose())
+    }
 }
 
 #[cfg(test)]

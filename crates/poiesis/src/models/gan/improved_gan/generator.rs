@@ -45,6 +45,18 @@ impl Generator {
         Ok(Generator { body, reference, shape })
     }
 
+    /// The weights of the first layer, scaled; see [`crate::abilities::Latents::first_weights`].
+    pub(super) fn first_weights(&self) -> Tensor<2> {
+        let reference = self.reference.as_ref().map(|reference| reference.val().detach());
+        match &self.body {
+            BodyLayers::Mlp(MlpBody { hidden, direction, gain, .. }) => match hidden.first() {
+                Some(first) => first.scaled_rows(reference),
+                None => weight_norm(direction.val(), gain.val()).transpose(),
+            },
+            BodyLayers::Conv(body) => body.project.scaled_rows(reference),
+        }
+    }
+
     /// # Shapes
     ///
     /// `[batch, latent_dim]` to `[batch, height, width, channels]` in [-1, 1].
@@ -80,6 +92,14 @@ struct MlpBody {
 struct Hidden<L: Module + burn::module::ModuleDisplay> {
     layer: L,
     norm: Norm,
+}
+
+impl Hidden<Linear> {
+    /// The layer's weights by rows, each multiplied by the scale of its normalisation; `reference` has the latents of the reference batch.
+    fn scaled_rows(&self, reference: Option<Tensor<2>>) -> Tensor<2> {
+        let reference = reference.map(|latents| self.layer.forward(latents, Activation::Identity));
+        self.layer.scaled_rows(self.norm.scale(reference))
+    }
 }
 
 impl MlpBody {

@@ -32,7 +32,7 @@ use serde::{Deserialize, Serialize};
 pub use discriminator::{Discriminator, Noise, Outputs, Pass};
 pub use generator::Generator;
 
-use crate::abilities::{Abilities, Ability, Classifier, LatentPart, Latents, Prior, draw_latent};
+use crate::abilities::{Abilities, Ability, Classifier, Features, LatentPart, Latents, Prior, draw_latent};
 use crate::config::{Faults, Settings, TrainConfig};
 use crate::data::{DataSpec, ImageNeeds, LabelledImages, LabelledNeeds, Labels, PixelEncoding};
 use crate::error::{Error, Result};
@@ -317,7 +317,7 @@ impl Model for ImprovedGan {
             year: 2016,
             arxiv: "1606.03498",
         },
-        abilities: &[Ability::Sample, Ability::Decode, Ability::Classify],
+        abilities: &[Ability::Sample, Ability::Decode, Ability::Classify, Ability::Features],
         recipes: recipes!("mnist100", "mnist-samples", "cifar10-4000"),
         // The paper's code tests with averages that follow the weights at a rate of 1e-4.
         train: || TrainConfig { batch_size: 100, ema_decay: 0.9999, ..TrainConfig::default() },
@@ -388,7 +388,7 @@ impl Model for ImprovedGan {
 
     fn abilities(&self) -> Abilities<'_> {
         let classifier = self.discriminator.classifies().then_some(self as &dyn Classifier);
-        Abilities { latents: Some(self), classifier, ..Abilities::default() }
+        Abilities { latents: Some(self), classifier, features: Some(self), ..Abilities::default() }
     }
 }
 
@@ -406,6 +406,18 @@ impl Latents for ImprovedGan {
 
     fn decode(&self, latents: Tensor<2>, _classes: &[Option<u32>]) -> Tensor<2> {
         flatten(self.generator.forward(latents, Mode::Eval))
+    }
+
+    fn first_weights(&self) -> Option<Tensor<2>> {
+        Some(self.generator.first_weights())
+    }
+}
+
+impl Features for ImprovedGan {
+    /// Those before the discriminator's last layer, which feature matching compares.
+    fn features(&self, images: Tensor<4>) -> Tensor<2> {
+        let [outputs] = self.discriminator.forward([images], &mut Pass::Eval);
+        outputs.features
     }
 }
 

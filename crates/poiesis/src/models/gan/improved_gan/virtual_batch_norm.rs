@@ -29,6 +29,20 @@ impl Norm {
         }
     }
 
+    /// What each feature is multiplied by, `[features]`: with running statistics, or those of the reference batch, whose values before
+    /// normalisation are `reference`, `[references, values]`.
+    ///
+    /// # Panics
+    ///
+    /// When a virtual normalisation has no reference batch.
+    pub(super) fn scale(&self, reference: Option<Tensor<2>>) -> Tensor<1> {
+        match (self, reference) {
+            (Norm::Batch(norm), _) => norm.scale(),
+            (Norm::Virtual(norm), Some(reference)) => norm.scale(reference),
+            (Norm::Virtual(_), None) => panic!("a virtual batch normalisation has a reference batch"),
+        }
+    }
+
     /// Normalises `[rows, pixels, features]`, of which the first `references` rows are the reference batch, then applies
     /// `activation`.
     pub(super) fn forward(
@@ -56,6 +70,15 @@ impl VirtualBatchNorm {
     pub(super) fn new(features: usize, gamma_std: f64, init: &mut Init) -> VirtualBatchNorm {
         let gamma = init.normal([features], 1.0, gamma_std);
         VirtualBatchNorm { gamma, beta: init.constant([features], 0.0) }
+    }
+
+    fn scale(&self, reference: Tensor<2>) -> Tensor<1> {
+        let gamma = self.gamma.val();
+        let features = gamma.dims()[0];
+        let rows = reference.reshape([-1, features as i64]);
+        let mean = rows.clone().mean_dim(0);
+        let variance = rows.square().mean_dim(0) - mean.square();
+        gamma / (variance + EPSILON).sqrt().reshape([features])
     }
 
     /// Normalises `[rows, pixels, features]`, the first `references` rows by their own statistics, and each of the others by those of

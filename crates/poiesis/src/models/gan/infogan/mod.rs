@@ -24,7 +24,7 @@ use std::f64::consts::{LN_2, TAU};
 
 pub use network::{Codes, Discriminator, Generator, Outputs};
 
-use crate::abilities::{Abilities, Ability, Encoder, LatentPart, Latents, Prior, draw_latent};
+use crate::abilities::{Abilities, Ability, Encoder, Features, LatentPart, Latents, Prior, draw_latent};
 use crate::config::{Faults, Settings, TrainConfig};
 use crate::data::{DataSpec, ImageBatches, ImageNeeds, ImageShape, PixelEncoding};
 use crate::error::Result;
@@ -241,7 +241,7 @@ impl Model for InfoGan {
             year: 2016,
             arxiv: "1606.03657",
         },
-        abilities: &[Ability::Sample, Ability::Decode, Ability::Encode],
+        abilities: &[Ability::Sample, Ability::Decode, Ability::Encode, Ability::Features],
         recipes: recipes!("mnist", "shapes", "colour"),
         train: || TrainConfig { batch_size: 128, ..TrainConfig::default() },
         optimizer: || OptimizerConfig {
@@ -280,7 +280,7 @@ impl Model for InfoGan {
     }
 
     fn abilities(&self) -> Abilities<'_> {
-        Abilities { latents: Some(self), encoder: Some(self), ..Abilities::default() }
+        Abilities { latents: Some(self), encoder: Some(self), features: Some(self), ..Abilities::default() }
     }
 }
 
@@ -291,6 +291,17 @@ impl Latents for InfoGan {
 
     fn decode(&self, latents: Tensor<2>, _classes: &[Option<u32>]) -> Tensor<2> {
         flatten(self.generator.forward(latents, Mode::Eval))
+    }
+
+    fn first_weights(&self) -> Option<Tensor<2>> {
+        Some(self.generator.first_weights())
+    }
+}
+
+impl Features for InfoGan {
+    /// Those that the discriminator and Q share.
+    fn features(&self, images: Tensor<4>) -> Tensor<2> {
+        self.discriminator.features(images, Mode::Eval)
     }
 }
 

@@ -87,6 +87,14 @@ impl Generator {
         Ok(Generator { hidden, project, project_norm, up, output, base: [height, width, deepest] })
     }
 
+    /// The weights of the first layer, scaled; see [`crate::abilities::Latents::first_weights`].
+    pub(super) fn first_weights(&self) -> Tensor<2> {
+        match &self.hidden {
+            Some(hidden) => hidden.layer.scaled_rows(hidden.norm.scale()),
+            None => self.project.scaled_rows(self.project_norm.scale()),
+        }
+    }
+
     /// # Shapes
     ///
     /// `[batch, latent_dim]` to `[batch, height, width, channels]` in [-1, 1].
@@ -165,21 +173,30 @@ impl Discriminator {
         })
     }
 
-    /// # Shapes
-    ///
-    /// `[batch, height, width, channels]` to logits and the distribution of the codes.
-    pub fn forward(&self, x: Tensor<4>, mode: Mode) -> Outputs {
-        let leaky = Activation::LeakyRelu(self.leak as f32);
+    /// The features that the logit and Q are read from, `[batch, features]`.
+    pub(super) fn features(&self, x: Tensor<4>, mode: Mode) -> Tensor<2> {
+        let leaky = self.leaky();
         let h = activate(self.input.forward(x), leaky);
         let h = self.down.iter().fold(h, |h, down| down.norm.forward(down.layer.forward(h), leaky, mode));
         let [batch, height, width, channels] = h.dims();
         let h = h.reshape([batch, height * width * channels]);
-        let h = match &self.hidden {
+        match &self.hidden {
             Some(hidden) => hidden.forward(h, leaky, mode),
             None => h,
-        };
+        }
+    }
+
+    fn leaky(&self) -> Activation {
+        Activation::LeakyRelu(self.leak as f32)
+    }
+
+    /// # Shapes
+    ///
+    /// `[batch, height, width, channels]` to logits and the distribution of the codes.
+    pub fn forward(&self, x: Tensor<4>, mode: Mode) -> Outputs {
+        let (batch, h) = (x.dims()[0], self.features(x, mode));
         let logits = self.output.forward(h.clone(), Activation::Identity).reshape([batch]);
-        let q = self.q_output.forward(self.q_hidden.forward(h, leaky, mode), Activation::Identity);
+        let q = self.q_output.forward(self.q_hidden.forward(h, self.leaky(), mode), Activation::Identity);
         Outputs { logits, codes: self.codes(&q) }
     }
 

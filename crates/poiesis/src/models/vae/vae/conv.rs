@@ -101,6 +101,11 @@ impl ConvDecoder {
         Ok(ConvDecoder { input, levels, base: [base[0], base[1], deepest], channels: shape.channels })
     }
 
+    /// The layer that the latents go through first.
+    pub(super) fn first(&self) -> &Linear {
+        &self.input
+    }
+
     /// The parameters of the pixels' distribution, `[batch, kinds · dims]`: all of the first kind, then all of
     /// the second, each row by row as an image is.
     pub(super) fn forward(&self, z: Tensor<2>) -> Tensor<2> {

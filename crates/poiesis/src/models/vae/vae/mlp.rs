@@ -24,6 +24,11 @@ impl Mlp {
         Mlp { hidden, output: Linear::with_bias(config.hidden_dim, outputs, Initializer::Glorot, init) }
     }
 
+    /// The layer that the inputs go through first.
+    pub(super) fn first(&self) -> &Linear {
+        self.hidden.first().unwrap_or(&self.output)
+    }
+
     pub(super) fn forward(&self, x: Tensor<2>) -> Tensor<2> {
         let h = self.hidden.iter().fold(x, |h, layer| layer.forward(h, Activation::Tanh));
         self.output.forward(h, Activation::Identity)

@@ -33,7 +33,8 @@ use burn::tensor::{Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
 use crate::abilities::{
-    Abilities, Ability, Bound, Encoder as Encodes, LatentPart, Latents, Likelihood, LogWeights, Prior,
+    Abilities, Ability, Bound, Encoder as Encodes, Features, LatentPart, Latents, Likelihood, LogWeights,
+    Prior,
 };
 use crate::config::{Faults, SampleSchedule, Settings, TrainConfig};
 use crate::data::{DataSpec, ImageBatches, ImageNeeds, ImageShape, PixelEncoding};
@@ -290,6 +291,23 @@ impl Latents for Vae {
     fn decode(&self, latents: Tensor<2>, classes: &[Option<u32>]) -> Tensor<2> {
         self.pixels(latents, classes).mean()
     }
+
+    fn first_weights(&self) -> Option<Tensor<2>> {
+        let first = match &self.decoder {
+            Decoder::Mlp(mlp) => mlp.first(),
+            Decoder::Conv(conv) => conv.first(),
+        };
+        // Those of the classes stand behind.
+        Some(first.weight().transpose().narrow(1, 0, self.config.latent_dim))
+    }
+}
+
+impl Features for Vae {
+    /// The posterior's means, of images whose classes are not known.
+    fn features(&self, images: Tensor<4>) -> Tensor<2> {
+        let classes = vec![None; images.dims()[0]];
+        self.encode(flatten(images), &classes)
+    }
 }
 
 impl Encodes for Vae {
@@ -376,7 +394,13 @@ impl Model for Vae {
             year: 2013,
             arxiv: "1312.6114",
         },
-        abilities: &[Ability::Sample, Ability::Decode, Ability::Encode, Ability::Likelihood],
+        abilities: &[
+            Ability::Sample,
+            Ability::Decode,
+            Ability::Encode,
+            Ability::Likelihood,
+            Ability::Features,
+        ],
         recipes: recipes!("shapes", "mnist", "mnist-conv", "fashion-mnist", "emoji64", "cifar10"),
         train: || TrainConfig {
             batch_size: 128,
@@ -447,6 +471,7 @@ impl Model for Vae {
             latents: Some(self),
             encoder: Some(self),
             likelihood: Some(Likelihood::Bound(self)),
+            features: Some(self),
             ..Abilities::default()
         }
     }
