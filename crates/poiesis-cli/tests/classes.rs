@@ -27,7 +27,7 @@ fn provide(place: &Place) {
         let (name, level) = if number % 2 == 0 { ("dark", 20) } else { ("bright", 180) };
         flat(&place.path(&format!("photos/train/{number}.png")), level, number);
         if number < 40 {
-            flat(&place.path(&format!("photos/test/{name}/{number}.png")), level, number + 100);
+            flat(&place.path(&format!("photos/test/{name}/t{number}.png")), level, number + 100);
         }
     }
     let row = |number: usize| format!("{number}.png,{}\n", if number % 2 == 0 { "dark" } else { "bright" });
@@ -46,19 +46,19 @@ fn few_labels_make_a_classifier_with_calibrated_probabilities() {
     let config = fs::read_to_string(place.path("run/config.toml")).unwrap();
     assert!(config.contains("few.csv"), "{config}");
 
-    let classify = "classify run photos/test/bright/1.png photos/test/dark";
+    let classify = "classify run photos/test/bright/t1.png photos/test/dark";
     let table = place.ok(classify);
     let mut lines = table.lines();
     assert!(lines.next().unwrap().starts_with("FILE  ") && table.contains("PROBABILITY\n"), "{table}");
-    assert!(lines.next().unwrap().starts_with("photos/test/bright/1.png  bright"), "{table}");
-    assert!(lines.next().unwrap().starts_with("photos/test/dark/0.png    dark"), "{table}");
+    assert!(lines.next().unwrap().starts_with("photos/test/bright/t1.png  bright"), "{table}");
+    assert!(lines.next().unwrap().starts_with("photos/test/dark/t0.png    dark"), "{table}");
     let kept = parse(&fs::read_to_string(place.path("run/calibration-000000060.json")).unwrap());
     assert_eq!((kept["split"].as_str(), kept["images"].as_u64()), (Some("test"), Some(40)));
     assert_eq!(place.ok(classify), table, "with the calibration that was kept");
     assert!(!place.path("run/calibration-000000060-2.json").exists());
 
     fs::write(place.path("photos/broken.png"), "no image").unwrap();
-    let output = place.run(&words("classify run photos/broken.png photos/test/dark/2.png --top 2 --json"));
+    let output = place.run(&words("classify run photos/broken.png photos/test/dark/t2.png --top 2 --json"));
     let found = parse(&text(&output.stdout));
     assert_eq!(found["skipped"][0]["file"], "photos/broken.png");
     assert!(text(&output.stderr).contains("skipped photos/broken.png: "));

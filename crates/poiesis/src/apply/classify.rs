@@ -11,7 +11,7 @@ use poiesis_collect::{Dataset, Options, Split, View};
 use serde::{Deserialize, Serialize};
 
 use crate::abilities::{Ability, Classifier, Features};
-use crate::data::{self, ImageShape, Places, images, open};
+use crate::data::{ImageShape, Places, images, open};
 use crate::error::{Error, Result};
 use crate::evaluate::{FEWEST, Predictions, Progress, labelled, scaled};
 use crate::fitting::{Probe, Rows};
@@ -294,7 +294,7 @@ pub fn preparation(trained: &Trained, source: Option<&str>, places: &Places) -> 
     let known = packed.is_some() || located.is_some();
     let options = match packed {
         Some(dataset) => dataset.card().options.clone(),
-        None => data::open::options(config)?,
+        None => open::options(config)?,
     };
     let options = Options {
         size: Some((shape.height as u32, shape.width as u32)),

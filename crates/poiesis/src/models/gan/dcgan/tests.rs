@@ -175,7 +175,7 @@ fn a_sample_of_a_class_is_of_that_class() {
     // Class 0 is dark and class 1 is bright, each a little different every time.
     let classes: Vec<Option<u32>> = (0..16).map(|i| Some(i % 2)).collect();
     let level = |class: Option<u32>| class.map_or(0.0, |class| class as f32 - 0.5);
-    for step in 0..200 {
+    for step in 0..400 {
         training.with_step(step, 1.0, |model, _, step| {
             let noise = rng::normal(&mut step.generator("test"), 16);
             let pixels = classes.iter().zip(noise).flat_map(|(&class, n)| [level(class) + 0.05 * n; 64]);
@@ -191,7 +191,8 @@ fn a_sample_of_a_class_is_of_that_class() {
         f64::from(images.mean().into_scalar::<f32>())
     };
     let means = [mean(0), mean(1)];
-    assert!(means[0] < -0.25 && means[1] > 0.25, "{means:?}");
+    // With PyTorch −0.50 and 0.49, give or take 0.03.
+    assert!(means[0] < -0.35 && means[1] > 0.35, "{means:?}");
 }
 
 #[test]
