@@ -135,8 +135,8 @@ fn images_are_read_as_they_would_be_packed() {
     let view = dataset.require(Split::Train).unwrap();
     let names: Vec<&str> = all.iter().map(|image| image.name.as_str()).collect();
     assert_eq!(names, ["0.png", "1.png", "2.png", "broken.png"]);
-    for i in 0..3 {
-        assert_eq!(all[i].pixels.as_deref().unwrap(), view.image(i), "{i}");
+    for (i, image) in all[..3].iter().enumerate() {
+        assert_eq!(image.pixels.as_deref().unwrap(), view.image(i), "{i}");
     }
     assert!(all[3].pixels.is_err());
     assert_eq!(read("set/1.png"), [ReadImage { name: "1.png".into(), ..all[1].clone() }]);

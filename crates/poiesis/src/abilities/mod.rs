@@ -264,6 +264,9 @@ pub trait ImageLikelihood: Sync {
     /// How it reads pixels.
     fn encoding(&self) -> PixelEncoding;
 
+    /// Whether it is conditioned on classes: then each image must have one.
+    fn reads_classes(&self) -> bool;
+
     /// log p(x) of each image in nats, `[batch]`.
     ///
     /// `images` is `[batch, height, width, channels]` in the model's [`PixelEncoding`]; `classes` are those of the images, which

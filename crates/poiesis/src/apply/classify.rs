@@ -303,3 +303,43 @@ pub fn preparation(trained: &Trained, source: Option<&str>, places: &Places) -> 
     };
     Ok((options, known))
 }
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::activation::log_softmax;
+
+    use super::*;
+
+    /// Two classes: bright and dark, with the mean and minus the mean as logits.
+    struct ByBrightness;
+
+    impl Classifier for ByBrightness {
+        fn class_log_probs(&self, images: Tensor<4>) -> Tensor<2> {
+            let batch = images.dims()[0];
+            let mean = images.reshape([batch as i64, -1]).mean_dim(1);
+            log_softmax(Tensor::cat(vec![mean.clone(), mean.neg()], 1), 1)
+        }
+    }
+
+    #[test]
+    fn pixels_become_probabilities_at_a_temperature() {
+        let shape = ImageShape { height: 1, width: 2, channels: 1 };
+        // More than a batch; white images but for a black one.
+        let mut pixels = vec![255; 2 * 130];
+        pixels[2 * 120..2 * 121].fill(0);
+        let at = |temperature| classify(&ByBrightness, &pixels, shape, temperature, &Device::flex());
+        let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
+        let (one, two) = (at(1.0), at(2.0));
+        assert_eq!(one.len(), 130);
+        assert!((one[0][0].exp() - sigmoid(2.0)).abs() < 1e-6);
+        assert!((two[0][0].exp() - sigmoid(1.0)).abs() < 1e-6);
+        assert!((two[120][1].exp() - sigmoid(1.0)).abs() < 1e-6);
+    }
+
+    #[test]
+    fn images_are_chosen_among_the_labelled_ones() {
+        let (_folder, dataset) = crate::testing::labelled_images(4, "1.png,a\n3.png,b\n");
+        let view = dataset.require(Split::Train).unwrap();
+        assert_eq!(some_labelled(&view), [(1, 0), (3, 1)]);
+    }
+}

@@ -249,10 +249,11 @@ fn to_tensor(values: Vec<f32>, count: usize, shape: ImageShape, device: &Device)
 
 #[cfg(test)]
 mod tests {
-    use poiesis_collect::{Dataset, Options, Split, collect};
+    use poiesis_collect::Split;
 
     use super::super::{DataSpec, Examples};
     use super::*;
+    use crate::testing::labelled_images;
 
     fn shape(height: usize, width: usize) -> ImageShape {
         ImageShape { height, width, channels: 1 }
@@ -260,19 +261,7 @@ mod tests {
 
     #[test]
     fn images_without_a_class_are_told_apart_and_can_be_refused() {
-        let root = tempfile::tempdir().unwrap();
-        let images = root.path().join("images");
-        std::fs::create_dir(&images).unwrap();
-        for i in 0..4 {
-            let picture = crate::picture::Picture::new(8, 8, 1, vec![40 * i; 64]);
-            picture.write_png(&images.join(format!("{i}.png")), None).unwrap();
-        }
-        let table = root.path().join("labels.csv");
-        std::fs::write(&table, "0.png,a\n3.png,b\n").unwrap();
-        let out = root.path().join("packed");
-        let options = Options { labels: Some(table), holdout: 0.0, ..Options::default() };
-        collect(&images, &out, &options, &|_| ()).unwrap();
-        let dataset = Dataset::open(&out).unwrap();
+        let (_folder, dataset) = labelled_images(4, "0.png,a\n3.png,b\n");
         let (examples, spec) =
             (Examples::of(&dataset, Split::Train).unwrap(), DataSpec::of(&dataset).unwrap());
         let device = Device::flex();

@@ -90,7 +90,7 @@ const VALIDATION_IMAGES: usize = 1000;
 const VALIDATION_TOKENS: u64 = 1 << 16;
 
 /// A held-out metric that is cheap enough to measure during training: its name and its value in nats, per image, point or
-/// token.
+/// token. `None` where a model is conditioned on classes and no image has one.
 ///
 /// # Errors
 ///
@@ -100,9 +100,9 @@ pub fn validation(
     examples: &Examples,
     spec: &DataSpec,
     device: &Device,
-) -> Result<(&'static str, f64)> {
+) -> Result<Option<(&'static str, f64)>> {
     let mut silent = |_| ();
-    Ok(match likelihood {
+    Ok(Some(match likelihood {
         Likelihood::Bound(model) => {
             let protocol = BoundProtocol { images: VALIDATION_IMAGES, samples: 1, seed: 0 };
             let measured = bound(model, examples.images()?, spec.images()?, protocol, device, &mut silent);
@@ -110,6 +110,9 @@ pub fn validation(
         }
         Likelihood::Images(model) => {
             let (view, shape) = (examples.images()?, spec.images()?);
+            if !image_nll::has_images(model, view) {
+                return Ok(None);
+            }
             let measured = image_nll(model, view, shape, VALIDATION_IMAGES, 0, device, &mut silent);
             ("validation_nll", measured.nats)
         }
@@ -122,7 +125,7 @@ pub fn validation(
             let measured = token_nll(model, &tokens, VALIDATION_TOKENS, device, &mut |_| ());
             ("validation_nll", measured.nats)
         }
-    })
+    }))
 }
 
 /// Images as a likelihood reads them. Image *i* is binarised with thresholds that depend on `(seed, i)` alone.

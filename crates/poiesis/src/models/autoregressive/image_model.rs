@@ -138,6 +138,10 @@ impl<N: ImageNetwork> ImageLikelihood for ImageModel<N> {
         self.pixels.encoding()
     }
 
+    fn reads_classes(&self) -> bool {
+        self.classes > 0
+    }
+
     fn log_prob(&self, images: Tensor<4>, classes: &[u32]) -> Vec<f64> {
         let logits = self.logits(images.clone(), classes);
         self.pixels.log_prob(logits, images).into_data().iter::<f64>().collect()

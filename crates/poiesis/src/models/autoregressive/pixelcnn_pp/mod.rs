@@ -161,6 +161,10 @@ impl ImageLikelihood for PixelCnnPp {
         PixelEncoding::EightBit
     }
 
+    fn reads_classes(&self) -> bool {
+        self.config.conditional
+    }
+
     fn log_prob(&self, images: Tensor<4>, classes: &[u32]) -> Vec<f64> {
         log_prob(self.parameters(&images, classes), images).into_data().iter::<f64>().collect()
     }
