@@ -9,10 +9,11 @@ use poiesis_collect::Error as DataError;
 use crate::render::program;
 
 /// Flags with the configuration keys, or the values of a request, that they set.
-const FLAGS: [(&str, &str, &str); 21] = [
+const FLAGS: [(&str, &str, &str); 22] = [
     ("data.source", "--data", "SOURCE"),
     ("data.size", "--size", "PIXELS"),
     ("data.channels", "--channels", "N"),
+    ("data.labels_file", "--labels", "FILE"),
     ("train.steps", "--steps", "N"),
     ("train.batch_size", "--batch-size", "N"),
     ("train.checkpoint_every", "--checkpoint-every", "N"),
@@ -33,8 +34,11 @@ const FLAGS: [(&str, &str, &str); 21] = [
     ("clusters", "--clusters", "N"),
 ];
 
+/// The key of a model's section that `--labels-per-class` sets.
+pub(crate) const LABELS_PER_CLASS: &str = "labels_per_class";
+
 /// Fields of the options of collecting with the flags of `collect` that set them.
-const COLLECT: [(&str, &str); 23] = [
+const COLLECT: [(&str, &str); 24] = [
     ("size", "--size N|WxH"),
     ("shape", "--shape H,W,C"),
     ("channels", "--channels N"),
@@ -49,6 +53,7 @@ const COLLECT: [(&str, &str); 23] = [
     ("sample_rate", "--sample-rate HZ"),
     ("mono", "--mono"),
     ("label_from_name", "--label-from-name"),
+    ("labels", "--labels FILE"),
     ("class_level", "--class-level N"),
     ("kind", "--kind KIND"),
     ("include", "--include PATTERN"),
@@ -78,6 +83,7 @@ fn in_config(option: &str) -> Option<String> {
     let key = match option {
         "label_from_name" => "labels",
         "kind" => "media",
+        "labels" => "labels_file",
         other => other,
     };
     usage(&format!("data.{key}"))
@@ -102,6 +108,10 @@ pub(crate) fn flag(key: &str) -> &'static str {
 
 /// The flag that sets `key`, with a placeholder for its value; every key of a configuration has one.
 fn usage(key: &str) -> Option<String> {
+    // Of whatever model.
+    if key.rsplit('.').next() == Some(LABELS_PER_CLASS) {
+        return Some("--labels-per-class N".to_owned());
+    }
     match FLAGS.iter().find(|(known, ..)| *known == key) {
         Some((_, flag, value)) => Some(format!("{flag} {value}")),
         None => key.contains('.').then(|| format!("--set {key}=VALUE")),
@@ -112,6 +122,7 @@ fn usage(key: &str) -> Option<String> {
 pub(crate) fn hint(error: &Error) -> Option<String> {
     let flags = match error {
         Error::InvalidValue { key, .. } => usage(key),
+        Error::NoClasses { key, .. } => usage(key).map(|flag| format!("--labels FILE, {flag}")),
         Error::RunExists { .. } | Error::ConfigDiffers { .. } => Some("--out FOLDER, --new".into()),
         Error::Malformed { .. } | Error::CheckpointDamaged { older: None, .. } => Some("--new".into()),
         Error::NotAccepted { what, .. } => Some(refused(what)),

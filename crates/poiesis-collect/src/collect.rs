@@ -163,11 +163,12 @@ fn expect_applicable(options: &Options, media: Media, is_built_in: bool) -> Resu
     let of_images = "only images have it";
     let of_text = "only text has it";
     let of_sound = "only sound has it";
-    let given: [(&'static str, bool, &'static str); 10] = [
+    let given: [(&'static str, bool, &'static str); 11] = [
         ("size", options.size.is_some() && !images, of_images),
         ("channels", options.channels.is_some() && !images, of_images),
         ("crop", options.crop != usual.crop && !images, of_images),
         ("background", options.background != usual.background && !images, of_images),
+        ("labels", options.labels.is_some() && !images, "only images are labelled by a table"),
         ("vocabulary", options.vocabulary.is_some() && !text, of_text),
         ("lines", options.lines && !text, of_text),
         ("sample_rate", options.sample_rate.is_some() && !sound, of_sound),
@@ -200,7 +201,7 @@ fn cache_name(path: &Path, options: &Options) -> Result<String> {
     part(&serde_json::to_vec(options).expect("options are plain values"));
     part(format!("{:?} {:?} {:?}", options.name, options.licence, options.limits).as_bytes());
     let files = if path.exists() { vec![path.to_owned()] } else { source::expand(path) };
-    for file in &files {
+    for file in files.iter().chain(&options.labels) {
         let full = file.canonicalize().map_err(|e| Error::read(file, e))?;
         for (file, bytes, time) in stamps(&full, &mut HashSet::new())? {
             part(file.as_os_str().as_encoded_bytes());

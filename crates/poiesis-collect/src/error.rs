@@ -228,6 +228,19 @@ pub enum Error {
         remedy: &'static str,
     },
 
+    /// A table of labels that cannot be used.
+    #[error("{}{}: {reason}", path.display(), line.map(|line| format!(", line {line}")).unwrap_or_default())]
+    Labels {
+        /// The table.
+        path: PathBuf,
+        /// The line, from 1, where it is about one.
+        line: Option<u64>,
+        /// What is wrong.
+        reason: String,
+        /// What to do about it.
+        remedy: String,
+    },
+
     /// A size for a vocabulary that is not learned.
     #[error("`vocabulary_size` cannot be {size}: only a BPE vocabulary has a size to choose")]
     SizeWithoutBpe {
@@ -305,6 +318,7 @@ impl Error {
             Error::NotInVocabulary { .. } => "leave it out, or collect with the `vocabulary` of bytes",
             Error::WrongKind { .. } => "choose another data set",
             Error::BadOption { remedy, .. } => remedy,
+            Error::Labels { remedy, .. } => remedy,
             Error::SizeWithoutBpe { .. } => "choose the `vocabulary` bpe, or leave the size out",
             Error::NotADataset { .. } => "make one with `collect`",
             Error::Corrupt { .. } => "collect the data set again",

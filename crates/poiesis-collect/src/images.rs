@@ -239,7 +239,7 @@ impl<'a> Collector<'a> {
 
 /// The number of bytes that the pixels of an item were read from, and the pixels with the memory for them; those that the source has
 /// decoded have theirs already.
-fn decode_payload<'a>(
+pub(crate) fn decode_payload<'a>(
     payload: Payload,
     limits: &Limits,
     memory: &'a Memory,
@@ -288,7 +288,7 @@ fn image_outcome(pixels: Pixels, name: &str, format: &Format, target: &Target, o
 }
 
 /// Inverts and binarizes the values of a prepared image where that is asked for; alpha stays as it is.
-fn change_values(image: &mut [u8], layout: &Layout, options: &Options) {
+pub(crate) fn change_values(image: &mut [u8], layout: &Layout, options: &Options) {
     if !options.invert && !options.binarize {
         return;
     }

@@ -1,5 +1,7 @@
 //! How a source is turned into a data set: the choices a user has.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
 use crate::card::Kind;
@@ -48,6 +50,10 @@ pub struct Options {
     /// Whether the class of a file is the part of its name before the first `_`, instead of the folder it is in.
     #[serde(skip_serializing_if = "is_false")]
     pub label_from_name: bool,
+    /// A table (CSV in UTF-8) of the images that have a class: the name of a file, or its path in the source, and its class on each line.
+    /// Images that it does not name have no class, except held-out ones in folders of classes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub labels: Option<PathBuf>,
     /// Which of the folders that a file is in names its class: 1 is the first below the source. `None` takes the first
     /// below those that all files share, and below splits.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -152,6 +158,12 @@ impl Options {
             let reason = "`label_from_name` takes classes from names of files";
             return bad("class_level", &self.class_level.unwrap_or(0), reason, "leave out one of them");
         }
+        if let Some(labels) = &self.labels
+            && self.label_from_name
+        {
+            let reason = "`label_from_name` takes classes from names of files";
+            return bad("labels", &labels.display(), reason, "leave out one of them");
+        }
         if self.text_field.as_deref() == Some("") {
             return bad("text_field", &"empty", "a field has a name", "give the name of a field");
         }
@@ -203,6 +215,7 @@ impl Default for Options {
             sample_rate: None,
             mono: false,
             label_from_name: false,
+            labels: None,
             class_level: None,
             kind: None,
             include: Vec::new(),

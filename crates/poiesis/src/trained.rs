@@ -371,7 +371,8 @@ impl Trained {
         self.entry.untrained(&self.config, &self.spec, seed, &self.device)
     }
 
-    fn cannot(&self, ability: Ability) -> Error {
+    /// The error for an ability that the model does not have, with the models that do.
+    pub(crate) fn cannot(&self, ability: Ability) -> Error {
         let able = CATALOGUE.iter().filter(|entry| entry.about().abilities.contains(&ability));
         Error::MissingCapability {
             model: self.entry.name().to_owned(),

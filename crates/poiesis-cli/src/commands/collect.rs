@@ -43,7 +43,7 @@ const NAMED: usize = 5;
       points: each row of numbers is one, and the first line may name the columns
 
 A folder is taken for what most of it is, and what is left alone is noted; --kind and --include choose. A labels.csv \
-(file, class) in the folder gives the classes.
+(file, class) in the folder gives the classes; --labels takes those of another file, and is strict.
 
 Images (PNG, JPEG, WebP, BMP, GIF, TIFF), sound (WAV with 8 to 32 bits or floating point, RF64, Wave64, FLAC, MP3, \
 Ogg Vorbis), text (.txt, or .jsonl with a `text`; UTF-8) and points (.csv or .tsv of numbers) in folders, zip and tar; \
@@ -83,6 +83,10 @@ pub(crate) struct Collect {
     /// Take the class of a file from its name, up to the first `_`, instead of from its folder.
     #[arg(long)]
     label_from_name: bool,
+    /// CSV of the images that have a class: a file and its class on each line, in UTF-8; all others have none, except held-out ones in
+    /// folders of classes.
+    #[arg(long, value_name = "FILE", conflicts_with = "label_from_name")]
+    labels: Option<PathBuf>,
     /// Which folder is the class, counted from the source: 1 is the first below it [default: the first that not all files share].
     #[arg(long, value_name = "N", conflicts_with = "label_from_name")]
     class_level: Option<u32>,
@@ -156,6 +160,7 @@ impl Collect {
             validation_files: given(self.validation_files, known.validation_files),
             test_files: given(self.test_files, known.test_files),
             label_from_name: self.label_from_name || (known.label_from_name && self.class_level.is_none()),
+            labels: self.labels,
             class_level: self.class_level,
             kind: kind(self.kind.as_deref())?,
             include: self.include,
@@ -404,6 +409,11 @@ fn classes(card: &Card) -> String {
         .collect();
     if card.classes.len() > SHOWN {
         each.push(format!("and {} more", card.classes.len() - SHOWN));
+    }
+    let count_of = card.splits.first().map_or(0, |split| split.count as u64);
+    let without = count_of.saturating_sub(train.iter().sum());
+    if without > 0 {
+        each.push(format!("no class {}", count(without)));
     }
     each.join(", ")
 }

@@ -9,12 +9,13 @@ use poiesis::abilities::Likelihood;
 use poiesis::atomic;
 use poiesis::data::MediaKind;
 use poiesis::evaluate::{
-    Bound, Chosen, Classification, Evaluation, ImageNll, METRICS, Measured, ModeCoverage,
-    NeighbourStatistics, PointNll, Progress, Protocol, SlicedWasserstein, TokenNll, evaluate,
+    Bound, Chosen, Evaluation, ImageNll, METRICS, Measured, ModeCoverage, NeighbourStatistics, PointNll,
+    Progress, Protocol, SlicedWasserstein, TokenNll, evaluate,
 };
 use poiesis::generate::can_generate;
 use poiesis_collect::Split;
 
+use super::confusion;
 use super::discover::{OfData, verdict};
 use super::inspect::split;
 use super::pictures::positive;
@@ -29,7 +30,8 @@ use crate::render::{Meter, count, duration, expect_none, failure, note, number, 
   poiesis evaluate runs/vae-mnist --split validation --images 1000 --json
 
 The likelihood is measured in nats and in bits, exactly or as a bound on log p with an importance-weighted \
-estimate. A model of images is also measured by the sliced Wasserstein distance of its samples to held-out \
+estimate. A classifier is measured by its errors, by how far its probabilities can be trusted, before and after \
+temperature scaling, and by what it takes for what. A model of images is also measured by the sliced Wasserstein distance of its samples to held-out \
 images, next to that of training images (the floor) and of images with shuffled pixels (the ceiling), and by how \
 close samples are to training images. All sets have the same number of images, drawn at random; with --split train \
 they are disjoint parts of it. Results are saved in the run as evaluation-STEP.json.")]
@@ -41,7 +43,7 @@ pub(crate) struct Evaluate {
     /// Split to measure on [default: test if there is one, else validation].
     #[arg(long, value_name = "SPLIT", value_parser = split)]
     split: Option<Split>,
-    /// Images whose likelihood is measured, evenly spread over the split [default: all].
+    /// Images whose likelihood or class is measured, spread over the split [default: all].
     #[arg(long, value_name = "N", value_parser = positive)]
     images: Option<usize>,
     /// Draws per image for the importance-weighted estimate; 1 leaves it out [default: 16].
@@ -85,8 +87,10 @@ impl Evaluate {
             atomic::write(out, text.as_bytes())?;
         }
         let kept = evaluation.keep(trained.path())?;
+        let picture = confusion::write_picture(&evaluation, &kept)?;
         if !self.json {
             note(&format!("kept in {}", kept.display()));
+            picture.iter().for_each(|path| note(&format!("confusions drawn in {}", path.display())));
         }
         Ok(())
     }
@@ -99,7 +103,7 @@ impl Evaluate {
             && matches!(trained.spec.media(), MediaKind::Images | MediaKind::Points);
         let with_bound = abilities.likelihood.and_then(Likelihood::bound).is_some();
         let flags = [
-            ("--images", self.images.is_some() && !with_likelihood),
+            ("--images", self.images.is_some() && !with_likelihood && abilities.classifier.is_none()),
             ("--importance-samples", self.importance_samples.is_some() && !with_bound),
             ("--samples", self.samples.is_some() && !sampled),
             ("--directions", self.directions.is_some() && !sampled),
@@ -121,18 +125,18 @@ impl Evaluate {
 }
 
 /// The progress of the current work.
-pub(super) struct Meters {
+pub(crate) struct Meters {
     now: Option<(&'static str, Meter)>,
     quiet: bool,
 }
 
 impl Meters {
-    /// Nothing is shown when `quiet`.
-    pub(super) fn new(quiet: bool) -> Meters {
+    /// Shows none yet, and none at all if `quiet`.
+    pub(crate) fn new(quiet: bool) -> Meters {
         Meters { now: None, quiet }
     }
 
-    pub(super) fn show(&mut self, Progress { what, unit, done, total }: Progress) {
+    pub(crate) fn show(&mut self, Progress { what, unit, done, total }: Progress) {
         if self.now.as_ref().is_none_or(|(before, _)| *before != what) {
             self.end();
             let meter = match total {
@@ -145,7 +149,7 @@ impl Meters {
         }
     }
 
-    pub(super) fn end(&mut self) {
+    pub(crate) fn end(&mut self) {
         if let Some((_, meter)) = self.now.take() {
             meter.end();
         }
@@ -181,7 +185,7 @@ fn section(name: &str, measured: &Measured) -> String {
         "point_nll" => measured.read().map(|nll| render_point_nll(&nll, &took)),
         "token_nll" => measured.read().map(|nll| render_token_nll(&nll, &took)),
         "mode_coverage" => measured.read().map(|found| render_modes(&found, &took)),
-        "classification" => measured.read().map(|found| render_classification(&found, &took)),
+        "classification" => measured.read().map(|found| confusion::render(&found, &took)),
         "sliced_wasserstein" => measured.read().map(|distance| render_distance(&distance, &took)),
         "neighbours" => measured.read().map(|near| render_neighbours(&near, &took)),
         _ => None,
@@ -256,17 +260,6 @@ fn render_modes(found: &ModeCoverage, took: &str) -> String {
         count(found.modes as u64),
         found.near * 100.0,
         found.near_held_out * 100.0,
-    )
-}
-
-fn render_classification(found: &Classification, took: &str) -> String {
-    format!(
-        "\nclassification ({} images, {took})\n  {} errors = {:.2} %   {:.4} nats   {:.4} calibration error\n",
-        count(found.images as u64),
-        count(found.errors as u64),
-        found.error * 100.0,
-        found.nats,
-        found.calibration_error,
     )
 }
 

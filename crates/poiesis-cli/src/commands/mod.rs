@@ -2,9 +2,11 @@
 
 pub(crate) mod animate;
 pub(crate) mod cache;
+pub(crate) mod classify;
 pub(crate) mod collect;
 pub(crate) mod complete;
 pub(crate) mod compress;
+mod confusion;
 pub(crate) mod decompress;
 pub(crate) mod discover;
 mod dry_run;

@@ -30,6 +30,13 @@ pub(crate) fn parameters(trained: &Trained, made: Value) -> Value {
     all
 }
 
+/// Adds the name of the class that was asked for to the parameters of a picture.
+pub(crate) fn name_class(made: &mut Value, trained: &Trained, class: Option<u32>) {
+    if let Some(name) = class.and_then(|class| trained.info.data.classes.get(class as usize)) {
+        made["class"] = name.clone().into();
+    }
+}
+
 /// The weights that were used, in one word.
 pub(crate) fn weights(trained: &Trained) -> &'static str {
     trained.weights().name()

@@ -10,7 +10,7 @@ use clap::Args;
 use poiesis::Trained;
 use poiesis::atomic;
 use poiesis::data::{Content, MediaKind};
-use poiesis::generate::{Chunk, Condition, Request};
+use poiesis::generate::{Chunk, Condition, Request, rows_by_class};
 use poiesis::media::{Clip, Codec, Media, files};
 use poiesis::picture::{self, Picture, waveform_and_spectrogram};
 use serde_json::{Value, json};
@@ -33,13 +33,14 @@ const DRAWN: usize = 16;
   poiesis sample runs/wavenet-fsdd --class 7 --count 4 --out seven.wav
 
 Sample i of a seed is the same for any --count. Text goes to the terminal while it is generated, or to --out. \
+A model conditioned on classes draws them in turn, and the grid has a row for each. \
 Sound becomes one WAV file with pauses between clips, and a picture of it. If --out is a folder, each sample \
 becomes a file in it. The PNG of a grid has its sampling parameters as metadata, unless --no-metadata is \
 given.")]
 pub(crate) struct Sample {
     #[command(flatten)]
     pub(crate) of: OfRun,
-    /// Number of samples [default: 64 images, 1 text, 4 sounds].
+    /// Number of samples [default: 64 images, or as many of each class as fit into 64; 1 text, 4 sounds].
     #[arg(long, short = 'n', value_name = "N", value_parser = pictures::positive)]
     pub(crate) count: Option<usize>,
     /// Seed of the samples.
@@ -62,7 +63,7 @@ pub(crate) struct Sample {
     pub(crate) length: Option<f64>,
     #[command(flatten)]
     pub(crate) chosen: Chosen,
-    /// Columns of the grid [default: as many as rows].
+    /// Columns of the grid [default: as many as rows, or a row for each class].
     #[arg(long, value_name = "N", value_parser = pictures::positive)]
     pub(crate) columns: Option<usize>,
     /// Do not save the sampling parameters in the PNG.
@@ -125,7 +126,11 @@ impl Sample {
         };
         let class = class_of(trained, self.class.as_deref())?;
         let codec = Codec::new(&trained.spec, trained.abilities().autoregressive);
-        let usual = codec.usual_count();
+        let usual = match (codec.usual_count(), trained.num_classes()) {
+            // As many of each class.
+            (usual, classes @ 2..) if class.is_none() && usual >= 2 * classes => usual / classes * classes,
+            (usual, _) => usual,
+        };
         Ok(Request {
             seed: self.seed,
             first: self.first,
@@ -178,18 +183,29 @@ impl Sample {
             drawn.push(media);
             Ok(())
         })?;
-        let note = self.note(trained, self.first, drawn.len());
+        let classes = rows_by_class(trained.num_classes(), request).filter(|_| self.columns.is_none());
+        let mut note = self.note(trained, self.first, drawn.len(), request.condition.class);
         let columns = |count| self.columns.unwrap_or_else(|| picture::columns(count));
         let images: Vec<&Picture> = drawn.iter().filter_map(Media::picture).collect();
         if let Some(first) = images.first() {
             let each: Vec<&[u8]> = images.iter().map(|image| image.data()).collect();
             let (height, width) = (first.height(), first.width());
-            let grid = picture::grid(&each, height, width, first.channels(), columns(each.len()));
+            let channels = first.channels();
+            let grid = match classes {
+                Some(classes) => {
+                    if let Some(note) = &mut note {
+                        note["classes"] = json!(trained.info.data.classes);
+                    }
+                    let first = (self.first % classes as u64) as usize;
+                    picture::grid_by_class(&each, height, width, channels, classes, first)
+                }
+                None => picture::grid(&each, height, width, channels, columns(each.len())),
+            };
             let factor = self.out.scale.map_or_else(|| picture::viewing_factor(height, width), usize::from);
             grid.enlarged(factor).write_png(&out, note.as_ref())?;
             return result(&format!("{}\n", out.display()));
         }
-        match Media::sheet(&drawn, &trained.spec) {
+        match Media::sheet(&drawn, &trained.spec, None) {
             Some(Media::Image(plot)) => {
                 atomic::write(&out, &files::to_csv(&drawn, trained.spec.points()?))?;
                 plot.write_png(&beside, note.as_ref())?;
@@ -227,7 +243,8 @@ impl Sample {
             match &media {
                 Media::Image(image) => {
                     let image = image.enlarged(self.out.scale.map_or(1, usize::from));
-                    image.write_png(&path, self.note(trained, index, 1).as_ref())?;
+                    let class = request.class_of(index, trained.num_classes());
+                    image.write_png(&path, self.note(trained, index, 1, class).as_ref())?;
                 }
                 other => atomic::write(&path, &files::to_bytes(other, &trained.spec, &path)?)?,
             }
@@ -257,9 +274,10 @@ impl Sample {
         taken
     }
 
-    /// The parameters in a picture of `count` samples from number `first`.
-    fn note(&self, trained: &Trained, first: u64, count: usize) -> Option<Value> {
-        let made = json!({ "verb": "sample", "seed": self.seed, "first": first, "count": count });
+    /// The parameters in a picture of `count` samples from number `first`, all of `class` if one is given.
+    fn note(&self, trained: &Trained, first: u64, count: usize, class: Option<u32>) -> Option<Value> {
+        let mut made = json!({ "verb": "sample", "seed": self.seed, "first": first, "count": count });
+        pictures::name_class(&mut made, trained, class);
         (!self.no_metadata).then(|| pictures::parameters(trained, made))
     }
 }

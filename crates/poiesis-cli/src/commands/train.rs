@@ -17,7 +17,7 @@ use serde_json::json;
 use super::dry_run::dry_run;
 use super::ending::{NextSteps, conclude, has_held_out};
 use crate::args::DataDir;
-use crate::flags::{flag, hint};
+use crate::flags::{LABELS_PER_CLASS, flag, hint};
 use crate::render::{count, error, expect_none, facts, failure, note, program, quoted, result, shape};
 use crate::watch::{Show, Watch};
 
@@ -32,6 +32,10 @@ use crate::watch::{Show, Watch};
       the model's defaults on your own images
   poiesis train vae --recipe mnist --set kl_weight=4 --seed 1 --out runs/beta4
       a recipe with a value changed
+  poiesis train improved-gan --data photos/ --size 32 --set body=conv --labels few.csv
+      a classifier from a few labelled images among many without a label
+  poiesis train improved-gan --recipe mnist100 --data-dir ../shared/data --labels-per-class 5
+      the same with labels drawn from those of the data
   poiesis train dcgan --recipe emoji64 --dry-run
       every setting and where it comes from, the number of parameters and the time it would take
 
@@ -56,6 +60,12 @@ pub(crate) struct Train {
     /// Channels of raw images: 1 grey, 3 RGB, 4 RGBA.
     #[arg(long, value_name = "N")]
     channels: Option<u8>,
+    /// CSV of the raw images that have a class: a file and its class on each line, in UTF-8; all others have none.
+    #[arg(long, value_name = "FILE")]
+    labels: Option<PathBuf>,
+    /// Labels of each class that a model of few labels learns from, drawn by the seed; 0 for all [default: 0].
+    #[arg(long, value_name = "N")]
+    labels_per_class: Option<u32>,
     /// Folder of the run [default: runs/MODEL-DATA].
     #[arg(long, short, value_name = "FOLDER")]
     out: Option<PathBuf>,
@@ -149,6 +159,9 @@ impl Train {
         }
         let dataset = self.how.data_dir.open(&config.data, self.how.hidden())?;
         config.data.source = open::lasting(&config.data.source);
+        if !config.data.labels_file.is_empty() {
+            config.data.labels_file = open::lasting(&config.data.labels_file);
+        }
         self.mention_recipe(entry);
         train(&out, config, &dataset, existing, &self.how)
     }
@@ -194,6 +207,20 @@ impl Train {
         for (key, value) in numbers {
             layers.extend(value.map(|value| Layer::single(flag(key), key, i64::from(value))));
         }
+        if let Some(count) = self.labels_per_class {
+            let key = format!("{}.{LABELS_PER_CLASS}", entry.name());
+            if !has_setting(entry, LABELS_PER_CLASS)? {
+                let able: Vec<&str> = models_with(LABELS_PER_CLASS);
+                let what = format!(
+                    "--labels-per-class cannot be given for {}, which learns no classes",
+                    entry.name()
+                );
+                return Err(failure(what, format!("leave it out, or train one of {}", able.join(", "))));
+            }
+            layers.push(Layer::single("--labels-per-class", &key, i64::from(count)));
+        }
+        let labels = self.labels.as_ref().map(|file| file.to_string_lossy().into_owned());
+        layers.extend(labels.map(|file| Layer::single(flag("data.labels_file"), "data.labels_file", file)));
         for (key, value) in words {
             layers.extend(value.clone().map(|value| Layer::single(flag(key), key, value)));
         }
@@ -259,6 +286,17 @@ impl Train {
             ));
         }
     }
+}
+
+/// Whether a model's own section has this key.
+fn has_setting(entry: &dyn Entry, key: &str) -> Result<bool> {
+    Ok(entry.defaults()?.section.contains_key(key))
+}
+
+/// The models whose own section has this key.
+fn models_with(key: &str) -> Vec<&'static str> {
+    let has = |entry: &&&dyn Entry| has_setting(**entry, key).unwrap_or(false);
+    catalogue::CATALOGUE.iter().filter(has).map(|entry| entry.name()).collect()
 }
 
 /// All that can be found wrong before the data are read.

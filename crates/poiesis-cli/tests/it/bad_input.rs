@@ -1,14 +1,13 @@
 //! What a user, a file or the machine can do wrong: each is met by one clear sentence and exit 1, and nothing is lost.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-
 use std::fs;
 use std::process::Command;
 
+use crate::support::{Place, expect_equal_files, expect_failure, tiny, words};
 use poiesis::data::SoundShape;
 use poiesis::media::{Clip, files};
 use poiesis::picture::Picture;
-use crate::support::{Place, expect_equal_files, expect_failure, tiny, words};
 
 #[track_caller]
 fn contains(error: &str, parts: &[&str]) {
@@ -279,8 +278,10 @@ fn divergence_keeps_the_last_checkpoint() {
 fn a_full_disk_leaves_the_last_checkpoint_intact() {
     let place = Place::new();
     place.ok(&tiny("dcgan", "whole", "--quiet"));
-    let sizes: Vec<u64> =
-        crate::support::files(&place.path("whole/checkpoints")).values().map(|bytes| bytes.len() as u64).collect();
+    let sizes: Vec<u64> = crate::support::files(&place.path("whole/checkpoints"))
+        .values()
+        .map(|bytes| bytes.len() as u64)
+        .collect();
     // In blocks of 512 bytes; the arrays of a checkpoint are larger, everything else is smaller.
     let limit = sizes.iter().max().unwrap() / 512 / 2;
     let arguments = tiny("dcgan", "run", "--quiet");
@@ -293,7 +294,9 @@ fn a_full_disk_leaves_the_last_checkpoint_intact() {
     };
     let error = expect_failure("no room for the first checkpoint", &limited(limit));
     contains(&error, &["cannot write", "run"]);
-    assert!(!crate::support::files(&place.path("run/checkpoints")).keys().any(|name| name.ends_with("COMPLETE")));
+    assert!(
+        !crate::support::files(&place.path("run/checkpoints")).keys().any(|name| name.ends_with("COMPLETE"))
+    );
 
     // With a checkpoint there already, a later failure leaves it as it is and the run goes on from it.
     fs::remove_dir_all(place.path("run")).unwrap();

@@ -1,7 +1,6 @@
 //! The same bytes come out however often training is killed and however many threads compute.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-
 use std::fs;
 use std::path::Path;
 use std::process::Stdio;

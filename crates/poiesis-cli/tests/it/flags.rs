@@ -1,7 +1,6 @@
 //! Every flag that would do nothing is refused by its name, for every verb.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-
 use crate::support::{Place, expect_failure, text, tiny, words};
 
 /// Runs the program, which must refuse `flags` by name, be it while it parses (exit 2) or once it knows the model (exit 1).

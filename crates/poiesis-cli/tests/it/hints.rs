@@ -1,11 +1,10 @@
 //! What a hint says to do works: each hint is taken from what was printed, and followed.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-
 use std::fs;
 
-use poiesis::picture::Picture;
 use crate::support::{Place, tiny, words};
+use poiesis::picture::Picture;
 
 /// The command that an error tells to give, where `command` failed with it.
 ///
@@ -69,7 +68,11 @@ fn follow(place: &Place, command: &str, value: &str) {
     let error = place.fails(command);
     let mended = followed(command, &error, value);
     let output = place.run(&words(&mended));
-    assert!(output.status.success(), "{command}\n{error}\n{mended}\n{}", crate::support::text(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{command}\n{error}\n{mended}\n{}",
+        crate::support::text(&output.stderr)
+    );
 }
 
 #[test]

@@ -4,6 +4,8 @@
 mod support;
 
 mod bad_input;
+mod classes;
+mod discover;
 mod exactness;
 mod flags;
 mod hints;

@@ -1,7 +1,6 @@
 //! Names of any bytes, folders that go away, lines that are damaged, and limits of the system.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-
 use std::fs;
 
 use crate::support::{Place, expect_failure, text, tiny, words};

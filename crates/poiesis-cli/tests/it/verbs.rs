@@ -1,12 +1,11 @@
 //! Each verb on a model that was trained for it.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-
 use std::fs;
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
 use crate::support::{Place, tiny};
+use serde_json::Value;
 
 fn parse(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}\n{text}"))
@@ -97,8 +96,8 @@ fn a_run_finds_its_data_from_any_folder_and_says_when_it_is_done() {
     place.ok(train);
     fs::create_dir(place.path("elsewhere")).unwrap();
     let output = place.command(&["resume", "../run"]).current_dir(place.path("elsewhere")).output().unwrap();
-    assert!(output.status.success(), "{}", support::text(&output.stderr));
-    assert!(support::text(&output.stdout).contains("done already"));
+    assert!(output.status.success(), "{}", crate::support::text(&output.stderr));
+    assert!(crate::support::text(&output.stdout).contains("done already"));
 }
 
 #[test]
@@ -118,7 +117,7 @@ fn a_finished_run_is_trained_further() {
     assert!(refused.contains("batch_size"), "{refused}");
     place.ok("resume part/run --steps 20 --quiet");
     let last = "run/checkpoints/step-000000020";
-    support::expect_equal_files(&place.path("whole").join(last), &place.path("part").join(last));
+    crate::support::expect_equal_files(&place.path("whole").join(last), &place.path("part").join(last));
     let steps = |run: &str| fs::read_to_string(place.path(run).join("config.toml")).unwrap();
     assert_eq!(steps("whole/run"), steps("part/run"));
 }
@@ -195,8 +194,8 @@ fn looking_takes_no_time() {
 #[test]
 fn quiet_training_says_nothing() {
     let place = Place::new();
-    let output = place.run(&support::words(&tiny("vae", "run", "--quiet")));
-    assert!(output.status.success() && output.stdout.is_empty(), "{}", support::text(&output.stdout));
+    let output = place.run(&crate::support::words(&tiny("vae", "run", "--quiet")));
+    assert!(output.status.success() && output.stdout.is_empty(), "{}", crate::support::text(&output.stdout));
 }
 
 #[test]
@@ -303,7 +302,7 @@ fn texts_and_sounds_are_drawn_and_images_completed() {
     place.provide();
     place.ok(&tiny("transformer", "text", "--quiet"));
     let draw = |more: &str| {
-        place.run(&support::words(&format!("sample text --prime line --length 30 {more}"))).stdout
+        place.run(&crate::support::words(&format!("sample text --prime line --length 30 {more}"))).stdout
     };
     let drawn = draw("--seed 4");
     assert!(drawn.starts_with(b"line") && drawn.len() == 35, "{drawn:?}");
@@ -329,7 +328,7 @@ fn texts_and_sounds_are_drawn_and_images_completed() {
     assert!(fs::metadata(place.path("completed.png")).unwrap().len() > 500);
     assert!(place.fails("complete images --missing 4,4,80,8 --out no.png").contains("does not lie"));
 
-    let completed = place.run(&support::words("complete text --text line --length 30 --seed 4")).stdout;
+    let completed = place.run(&crate::support::words("complete text --text line --length 30 --seed 4")).stdout;
     assert_eq!(completed, drawn);
     assert!(place.fails("complete text --out no.txt").contains("--text"));
     assert!(place.fails("complete images --text line").contains("model of images"));

@@ -8,6 +8,7 @@ use glob::{MatchOptions, Pattern};
 use super::class_table::ClassTable;
 use super::encoding::{escaped_note, is_escaped};
 use super::gzipped_copies::{GzippedCopies, gzipped_note};
+use super::label_file::LabelFile;
 use super::names::{ClassBy, Names, Rules};
 use super::reader::unpacked_name;
 use super::survey::Group;
@@ -140,6 +141,8 @@ pub(crate) struct Contents {
     /// The splits that files name.
     named_splits: [BTreeSet<Option<Split>>; 4],
     table: Option<Arc<ClassTable>>,
+    /// The table that the user gave.
+    labels: Option<Arc<LabelFile>>,
 }
 
 impl Contents {
@@ -147,15 +150,15 @@ impl Contents {
         Contents::with_table(options, None)
     }
 
-    /// Begins without files; `table` gives their classes where the options name no other way.
+    /// Begins without files; `table` gives their classes where the options name no other way. A table that the options name can be
+    /// read, or the source would not be looked through.
     pub(crate) fn with_table(options: &Options, table: Option<ClassTable>) -> Contents {
         let choices = Choices::new(options);
         let table = table.map(Arc::new);
-        let by = match (options.class_level, options.label_from_name, &table) {
-            (Some(level), ..) => ClassBy::Level(level.saturating_sub(1) as usize),
-            (None, true, _) => ClassBy::Prefix,
-            (None, false, Some(table)) => ClassBy::Table(Arc::clone(table)),
-            (None, false, None) => ClassBy::Folders,
+        let labels = options.labels.as_ref().and_then(|path| LabelFile::read(path).ok()).map(Arc::new);
+        let by = match &labels {
+            Some(labels) => ClassBy::File(Arc::clone(labels)),
+            None => class_by(options, table.as_ref()),
         };
         let matched = [(); 4].map(|()| vec![false; choices.patterns.len()]);
         let filter = Filter::new(options);
@@ -173,6 +176,7 @@ impl Contents {
             matched,
             named_splits: Default::default(),
             table: table.filter(|_| matches!(by, ClassBy::Table(_))),
+            labels,
         }
     }
 
@@ -274,8 +278,12 @@ impl Contents {
             && splits.len() > 1
             && splits.contains(&Some(Split::Train))
             && !splits.contains(&None);
-        let rules = names.rules(by_file, self.choices.splits());
+        let mut rules = names.rules(by_file, self.choices.splits());
         self.choices.check_classes(&rules)?;
+        if let Some(labels) = &self.labels {
+            rules.labels = names.labels()?;
+            labels.expect_classes(&rules.classes)?;
+        }
         let filter = self.filter;
         let copies = self.gzipped.copies(|path| filter.media(path) == Some(media));
         let mut notes: Vec<String> = left_alone(left).into_iter().collect();
@@ -284,6 +292,10 @@ impl Contents {
         if let Some(table) = self.table.filter(|_| names.owning > 0) {
             notes.extend(table.notes(names.files - names.owning));
         }
+        if let Some(labels) = &self.labels {
+            let (named, all) = (rules.labels.len(), names.files);
+            notes.push(format!("{} gives {named} of {all} images a class", labels.name()));
+        }
         notes.extend(escaped_note(self.escaped));
         let plan = Plan {
             name,
@@ -291,6 +303,7 @@ impl Contents {
             classes: rules.classes.clone(),
             has_splits: rules.has_splits(),
             total: Some(names.files - copies.len() as u64),
+            labelled: self.labels.is_some(),
             notes,
             copies,
             filter,
@@ -307,6 +320,16 @@ impl Contents {
     /// How many files are in the table of classes.
     pub(crate) fn in_table(&self) -> u64 {
         self.table.as_ref().map_or(0, |_| self.names.iter().map(|names| names.owning).sum())
+    }
+}
+
+/// Where classes come from when the user gave no table; `table` lies beside the files.
+fn class_by(options: &Options, table: Option<&Arc<ClassTable>>) -> ClassBy {
+    match (options.class_level, options.label_from_name, table) {
+        (Some(level), ..) => ClassBy::Level(level.saturating_sub(1) as usize),
+        (None, true, _) => ClassBy::Prefix,
+        (None, false, Some(table)) => ClassBy::Table(Arc::clone(table)),
+        (None, false, None) => ClassBy::Folders,
     }
 }
 

@@ -12,6 +12,7 @@ mod encoding;
 mod folder;
 mod gzipped_copies;
 mod idx;
+mod label_file;
 mod labels;
 mod layout;
 mod levels;
@@ -130,6 +131,8 @@ pub(crate) struct Plan {
     pub(crate) total: Option<u64>,
     /// Whether it is a single file: what is wrong with it is then an error, and not a file that is skipped.
     pub(crate) single: bool,
+    /// Whether its classes are those of the table that the user gave.
+    pub(crate) labelled: bool,
     /// Whether the user can say how large its images are.
     pub(crate) shaped: bool,
     /// Set for data made by code: kind, shape and factors of the examples.
@@ -276,6 +279,7 @@ pub(crate) fn exists(source: &Path) -> bool {
 
 /// Finds out what a source is and makes its plan.
 pub(crate) fn open(source: &Path, options: &Options) -> Result<Box<dyn Source>> {
+    label_file::check(options)?;
     let opened = match files_of(source)? {
         Some(files) => {
             let survey = Survey::new(source.is_dir().then_some(source), &files, options)?;
@@ -302,6 +306,7 @@ pub(crate) fn open(source: &Path, options: &Options) -> Result<Box<dyn Source>> 
         }
         (Ok(source), _) => {
             options.check_kind(source.plan().kind())?;
+            label_file::expect_used(options, source.plan())?;
             Ok(source)
         }
         (Err(Error::Empty { .. }), _) if !options.include.is_empty() => include(

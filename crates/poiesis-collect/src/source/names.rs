@@ -1,14 +1,16 @@
 //! What the names of folders mean: `train`, `valid`, `test`, … are splits, the folders below them (or at the top) are
 //! classes. The same rules hold for folders on disk and inside archives.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use glob::Pattern;
 
 use super::class_table::ClassTable;
 use super::contents::matches;
+use super::label_file::{LabelFile, Named};
 use super::split_of_name;
+use crate::error::Result;
 use crate::split::Split;
 
 /// Where the class of a file comes from.
@@ -23,13 +25,15 @@ pub(crate) enum ClassBy {
     Prefix,
     /// A table of files and classes.
     Table(Arc<ClassTable>),
+    /// A table of files and classes that the user gave.
+    File(Arc<LabelFile>),
 }
 
 impl ClassBy {
     /// The class of a file, unless folders tell it.
     fn own<'a>(&'a self, path: &'a str) -> Option<&'a str> {
         match self {
-            ClassBy::Folders | ClassBy::Level(_) => None,
+            ClassBy::Folders | ClassBy::Level(_) | ClassBy::File(_) => None,
             ClassBy::Prefix => prefix_of(path),
             ClassBy::Table(table) => table.class_of(path.strip_prefix("./").unwrap_or(path)),
         }
@@ -47,6 +51,8 @@ pub(crate) struct Names {
     /// Classes that do not come from folders, and how many files have one.
     own: BTreeSet<String>,
     pub(crate) owning: u64,
+    /// The files that the user's table names.
+    named: Named,
 }
 
 impl Names {
@@ -61,6 +67,9 @@ impl Names {
         if escapes(path) {
             return;
         }
+        if let ClassBy::File(table) = &self.by {
+            self.named.add(table, path);
+        }
         if let Some(class) = self.by.own(path) {
             self.owning += 1;
             if !self.own.contains(class) {
@@ -70,6 +79,18 @@ impl Names {
         let folder = folder_of(path);
         if !self.folders.contains(&folder) {
             self.folders.insert(folder);
+        }
+    }
+
+    /// The class of each file that the user's table names.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Named::classes`].
+    pub(crate) fn labels(&self) -> Result<HashMap<String, String>> {
+        match &self.by {
+            ClassBy::File(table) => self.named.classes(table),
+            _ => Ok(HashMap::new()),
         }
     }
 
@@ -96,13 +117,21 @@ impl Names {
             by @ (ClassBy::Prefix | ClassBy::Table(_)) if !self.own.is_empty() => {
                 (self.own.iter().cloned().collect(), ClassAt::Own(by.clone()))
             }
+            ClassBy::File(table) => {
+                let names: Vec<String> = match classes.is_empty() {
+                    true => table.classes().into_iter().map(str::to_owned).collect(),
+                    false => classes.into_iter().cloned().collect(),
+                };
+                (names, ClassAt::Labels { folder: class_at })
+            }
             // With a table of other files, folders are the classes.
             ClassBy::Folders | ClassBy::Table(_) => {
                 (classes.into_iter().cloned().collect(), ClassAt::Folder(class_at))
             }
             ClassBy::Prefix => (Vec::new(), ClassAt::Own(ClassBy::Prefix)),
         };
-        Rules { split_at: by_split.then_some(depth), by_file, patterns, class_at, classes }
+        let split_at = by_split.then_some(depth);
+        Rules { split_at, by_file, patterns, class_at, labels: HashMap::new(), classes }
     }
 }
 
@@ -113,6 +142,8 @@ pub(crate) struct Rules {
     by_file: bool,
     patterns: Vec<(Split, Pattern)>,
     class_at: ClassAt,
+    /// The classes of files by their paths, where the user gave a table of them.
+    pub(crate) labels: HashMap<String, String>,
     /// Names of the classes, sorted.
     pub(crate) classes: Vec<String>,
 }
@@ -124,6 +155,8 @@ enum ClassAt {
     Folder(usize),
     /// Something other than its folders.
     Own(ClassBy),
+    /// The user's table; of a held-out file that it does not name, the part of its path at this depth.
+    Labels { folder: usize },
 }
 
 /// What the path of a file says about it.
@@ -146,12 +179,6 @@ impl Rules {
     /// Reads the path of a file.
     pub(crate) fn place(&self, path: &str) -> Place {
         let folder = folder_of(path);
-        let class = match &self.class_at {
-            ClassAt::Folder(at) => folder.get(*at).map(String::as_str),
-            ClassAt::Own(by) => by.own(path),
-        };
-        let index = |class: &str| self.classes.binary_search_by(|known| known.as_str().cmp(class)).ok();
-        let label = class.and_then(index).map(|index| index as u32);
         let chosen = self.patterns.iter().find(|(_, pattern)| matches(pattern, path));
         let split = match (chosen, self.split_at) {
             (Some((split, _)), _) => Some(*split),
@@ -162,6 +189,18 @@ impl Rules {
             (None, None) if self.by_file => split_of_name(path),
             (None, None) => (!self.patterns.is_empty()).then_some(Split::Train),
         };
+        let in_folder = |at: usize| folder.get(at).map(String::as_str);
+        let class = match &self.class_at {
+            ClassAt::Folder(at) => in_folder(*at),
+            ClassAt::Own(by) => by.own(path),
+            ClassAt::Labels { folder } => {
+                let held_out = matches!(split, Some(Split::Validation | Split::Test));
+                let named = self.labels.get(path).map(String::as_str);
+                named.or_else(|| in_folder(*folder).filter(|_| held_out))
+            }
+        };
+        let index = |class: &str| self.classes.binary_search_by(|known| known.as_str().cmp(class)).ok();
+        let label = class.and_then(index).map(|index| index as u32);
         Place::Inside { split, label }
     }
 }

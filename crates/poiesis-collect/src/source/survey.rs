@@ -110,13 +110,17 @@ pub(crate) struct Survey {
 impl Survey {
     /// Looks through all files once. `root` is the folder, if they are those of one.
     pub(crate) fn new(root: Option<&Path>, files: &Files, options: &Options) -> Result<Survey> {
-        let table = root.map(ClassTable::of_folder).transpose()?.flatten();
+        let table =
+            root.filter(|_| options.labels.is_none()).map(ClassTable::of_folder).transpose()?.flatten();
         let has_table = table.is_some();
         let contents = Contents::with_table(options, table);
+        let given = options.labels.as_ref().and_then(|labels| labels.canonicalize().ok());
         let mut survey = Survey { contents, data: BTreeMap::new(), notes: Vec::new() };
         let mut others = Vec::new();
         let again = files.each(&mut |File { name, path, other }| {
-            if has_table && name == CLASS_TABLE {
+            if (has_table && name == CLASS_TABLE)
+                || given.as_deref().is_some_and(|given| is_same(path, given))
+            {
                 return Ok(());
             }
             if let Some(NotAFile { what }) = other {
@@ -196,7 +200,7 @@ impl Survey {
     /// Opens what most of the source is.
     pub(crate) fn open(self, path: &Path, files: Files, options: &Options) -> Result<Box<dyn Source>> {
         // What is in an archive of the folder is not chosen by the names of the folder's files.
-        let inner = Options { include: Vec::new(), ..options.clone() };
+        let inner = Options { include: Vec::new(), labels: None, ..options.clone() };
         let candidates = self.candidates(options.kind);
         let loose = candidates.iter().filter(|(candidate, _)| matches!(candidate, Candidate::Loose(_)));
         let loose = loose.map(|(_, disk)| *disk).max().unwrap_or(0);
@@ -266,6 +270,11 @@ impl Survey {
             Group::Zips | Group::Arrays => open_each(path, group, files, options),
         }
     }
+}
+
+/// Whether a path leads to the file at `full`, a path without links.
+fn is_same(path: &Path, full: &Path) -> bool {
+    path.file_name() == full.file_name() && path.canonicalize().is_ok_and(|found| found == full)
 }
 
 /// What to say of `others`, which are no files, and of links to folders that are read `again`.

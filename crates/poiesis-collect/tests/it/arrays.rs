@@ -1,7 +1,6 @@
 //! Arrays and files without a header as people save them: real numbers, channels before pixels, rows of pixels.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-
 use crate::common::*;
 use poiesis_collect::{Dataset, Error, Options, Split};
 

@@ -2,7 +2,6 @@
 //! or in a skipped file that is counted and listed. Nothing half-written is left behind; `packed` checks that.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-
 use std::fs;
 use std::path::Path;
 use std::process::Command;

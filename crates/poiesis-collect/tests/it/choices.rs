@@ -1,7 +1,6 @@
 //! What a source is taken for, and how its files, classes and splits are chosen.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-
 use crate::common::*;
 use image::{DynamicImage, GrayImage, ImageFormat, Luma, Rgba, RgbaImage};
 use parquet::basic::Compression;

@@ -1,7 +1,6 @@
 //! Archives and arrays as people have them: names with dots or backslashes, files next to their own .gz, arrays of few levels. Each
 //! is read as intended, with a note.
 
-
 use crate::common::*;
 use poiesis_collect::{Dataset, Options, Split};
 

@@ -2,7 +2,6 @@
 //! is never taken for data where the container has a checksum.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-
 use std::fs;
 use std::path::Path;
 

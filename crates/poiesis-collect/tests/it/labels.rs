@@ -1,7 +1,6 @@
 //! Labels as people save them: numbers of any type, one 1 among zeros, text. What cannot be read is named and counted.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-
 use crate::common::*;
 use parquet::basic::Compression;
 use parquet::data_type::{BoolType, ByteArray, ByteArrayType, DoubleType, FloatType};

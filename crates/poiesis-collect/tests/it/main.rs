@@ -9,6 +9,7 @@ mod builtin;
 mod choices;
 mod formats;
 mod hostile;
+mod label_table;
 mod labels;
 mod mutants;
 mod packing;

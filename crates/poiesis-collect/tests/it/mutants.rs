@@ -1,7 +1,6 @@
 //! Small valid files of every kind, a little damaged in many ways: each is read, or refused by an error that names it. The damage
 //! comes from a fixed seed. `fuzz/` looks for more, for as long as one likes.
 
-
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 

@@ -1,7 +1,6 @@
 //! Archives and files under every packing, and names that are not UTF-8.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-
 use std::io::Write;
 
 use crate::common::*;

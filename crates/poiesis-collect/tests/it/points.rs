@@ -1,7 +1,6 @@
 //! Points: which tables of numbers are read, how, and what becomes of rows that cannot be.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-
 use std::path::Path;
 
 use crate::common::*;

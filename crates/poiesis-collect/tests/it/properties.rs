@@ -1,7 +1,6 @@
 //! What must hold for any input: packing loses nothing, and no bytes make a reader panic.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-
 use std::fs;
 use std::path::Path;
 

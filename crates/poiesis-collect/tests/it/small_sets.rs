@@ -1,6 +1,5 @@
 //! Sets of a few examples: each split has one where two examples differ.
 
-
 use std::path::Path;
 
 use crate::common::*;

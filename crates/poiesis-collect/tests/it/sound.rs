@@ -1,7 +1,6 @@
 //! Sound: what is read, what it becomes, and how clips are counted, labelled and divided.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-
 use std::path::Path;
 
 use crate::common::*;

@@ -1,7 +1,6 @@
 //! Every format that is read, in small.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-
 use crate::common::*;
 use image::{DynamicImage, GrayAlphaImage, GrayImage, ImageBuffer, ImageFormat, Luma, Rgb, Rgba, RgbaImage};
 use parquet::basic::{BrotliLevel, Compression, GzipLevel, ZstdLevel};

@@ -1,7 +1,6 @@
 //! Text: what is read, how it is cut into documents and splits, and what its tokens are.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-
 use std::path::{Path, PathBuf};
 
 use crate::common::*;

@@ -145,7 +145,8 @@ pub trait Latents: Sync {
     }
 
     /// The examples of `latents`, `[batch, latent_dim]` to `[batch, values]`: images row by row in [-1, 1], points as their
-    /// coordinates. `classes` has one for each example, read by a model that is conditioned on classes.
+    /// coordinates. `classes` has one for each example, read by a model that is conditioned on classes; `None` is an example of no
+    /// class, such as those of its training data that had none.
     fn decode(&self, latents: Tensor<2>, classes: &[Option<u32>]) -> Tensor<2>;
 
     /// The weights of the first affine layer that the latents go through, `[outputs, latent_dim]`, each row multiplied by the scale of
@@ -226,8 +227,9 @@ pub trait Critic: Sync {
 
 /// Turns examples into latents.
 pub trait Encoder: Sync {
-    /// The mean latent of each example, `[batch, values]` to `[batch, latent_dim]`; values as in [`Latents::decode`].
-    fn encode(&self, values: Tensor<2>) -> Tensor<2>;
+    /// The mean latent of each example, `[batch, values]` to `[batch, latent_dim]`; values as in [`Latents::decode`]. `classes` has
+    /// one for each example, read by a model that is conditioned on classes.
+    fn encode(&self, values: Tensor<2>, classes: &[Option<u32>]) -> Tensor<2>;
 }
 
 /// The likelihood of examples, exact or as a bound.
@@ -270,6 +272,9 @@ pub trait ImageLikelihood: Sync {
     /// How it reads pixels.
     fn encoding(&self) -> PixelEncoding;
 
+    /// Whether it is conditioned on classes: then each image must have one.
+    fn reads_classes(&self) -> bool;
+
     /// log p(x) of each image in nats, `[batch]`.
     ///
     /// `images` is `[batch, height, width, channels]` in the model's [`PixelEncoding`]; `classes` are those of the images, which
@@ -307,9 +312,17 @@ pub trait Bound: Sync {
 
     /// The bound's terms for each image, from `samples` draws of z.
     ///
-    /// `images` is `[batch, height, width, channels]` in the model's [`PixelEncoding`]. `indices` are their numbers: the
+    /// `images` is `[batch, height, width, channels]` in the model's [`PixelEncoding`]; `classes` has one for each, read by a model
+    /// that is conditioned on classes, whose bound is on log p(x|class). `indices` are their numbers: the
     /// noise of an image depends only on the seed, its number and the number of the draw.
-    fn log_weights(&self, images: Tensor<4>, seed: u64, indices: &[u64], samples: Range<u64>) -> LogWeights;
+    fn log_weights(
+        &self,
+        images: Tensor<4>,
+        classes: &[Option<u32>],
+        seed: u64,
+        indices: &[u64],
+        samples: Range<u64>,
+    ) -> LogWeights;
 }
 
 /// Gives the distribution of each value of a sequence, given the values before it.

@@ -37,6 +37,9 @@ pub struct DataConfig {
     /// Where the class of a raw file comes from: `folders`, or `names` up to the first `_`; empty for the setting of a known
     /// data set, otherwise folders.
     pub labels: String,
+    /// A CSV of the raw images that have a class: a file and its class on each line; all others have none. Empty for classes as `labels`
+    /// says.
+    pub labels_file: String,
     /// Which of the folders that a raw file is in names its class: 1 is the first below the source; 0 for the first that not all
     /// files share.
     pub class_level: u32,
@@ -73,6 +76,7 @@ impl Default for DataConfig {
             sample_rate: 0,
             mono: false,
             labels: String::new(),
+            labels_file: String::new(),
             class_level: 0,
             media: String::new(),
             include: String::new(),

@@ -152,9 +152,15 @@ impl ImageBatches {
         }
     }
 
-    /// The classes of the images of step `step`; 0 for an image without one.
+    /// The classes of the images of step `step`, `None` for an image without one.
+    pub fn labels(&self, step: u64) -> Vec<Option<u32>> {
+        self.indices(step).into_iter().map(|index| self.view.label(index)).collect()
+    }
+
+    /// The classes of the images of step `step`, for a model whose images all have one ([`ImageNeeds::labelled`]) or that reads none;
+    /// 0 for an image without one.
     pub fn classes(&self, step: u64) -> Vec<u32> {
-        self.indices(step).into_iter().map(|index| self.view.label(index).unwrap_or(0)).collect()
+        self.labels(step).into_iter().map(|label| label.unwrap_or(0)).collect()
     }
 }
 
@@ -164,6 +170,15 @@ impl Source for ImageBatches {
     fn open(needs: &ImageNeeds, options: &SourceOptions<'_>) -> Result<ImageBatches> {
         let SourceOptions { batch_size, seed, device, .. } = *options;
         let view = options.examples.images()?.clone();
+        let without = (0..view.len()).filter(|&index| needs.labelled && view.label(index).is_none()).count();
+        if without > 0 {
+            return Err(Error::InvalidValue {
+                key: "data.source".into(),
+                value: format!("{without} of {} training images without a class", view.len()),
+                reason: "this model is conditioned on classes and learns from images that have one".into(),
+                remedy: "give each a class, or set `conditional` to false".into(),
+            });
+        }
         ImageBatches::new(view, options.spec.images()?, needs.encoding, batch_size, seed, device)
     }
 
@@ -177,6 +192,8 @@ impl Source for ImageBatches {
 pub struct ImageNeeds {
     /// How it reads pixels.
     pub encoding: PixelEncoding,
+    /// Whether it takes no image without a class, as [`ImageBatches::classes`] gives it.
+    pub labelled: bool,
 }
 
 /// How a model reads pixels.
@@ -232,10 +249,34 @@ fn to_tensor(values: Vec<f32>, count: usize, shape: ImageShape, device: &Device)
 
 #[cfg(test)]
 mod tests {
+    use poiesis_collect::Split;
+
+    use super::super::{DataSpec, Examples};
     use super::*;
+    use crate::testing::labelled_images;
 
     fn shape(height: usize, width: usize) -> ImageShape {
         ImageShape { height, width, channels: 1 }
+    }
+
+    #[test]
+    fn images_without_a_class_are_told_apart_and_can_be_refused() {
+        let (_folder, dataset) = labelled_images(4, "0.png,a\n3.png,b\n");
+        let (examples, spec) =
+            (Examples::of(&dataset, Split::Train).unwrap(), DataSpec::of(&dataset).unwrap());
+        let device = Device::flex();
+        let open = |labelled| {
+            let needs = ImageNeeds { encoding: PixelEncoding::EightBit, labelled };
+            let options =
+                SourceOptions { examples: &examples, spec: &spec, batch_size: 4, seed: 1, device: &device };
+            ImageBatches::open(&needs, &options)
+        };
+        let batches = open(false).unwrap();
+        let labels = [Some(0), None, None, Some(1)];
+        let expected: Vec<Option<u32>> = batches.indices(0).into_iter().map(|index| labels[index]).collect();
+        assert_eq!(batches.labels(0), expected);
+        let refused = open(true).err().unwrap().to_string();
+        assert!(refused.contains("2 of 4 training images without a class"), "{refused}");
     }
 
     #[test]

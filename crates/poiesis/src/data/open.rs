@@ -29,10 +29,16 @@ pub struct Places {
 ///
 /// # Errors
 ///
-/// Those of [`locate`] and [`options`]; [`Error::Data`] when the source cannot be read or packed.
+/// Those of [`locate`] and [`options`]; [`Error::Data`] when the source cannot be read or packed; [`Error::InvalidValue`] for labels of
+/// what is packed already.
 pub fn open(config: &DataConfig, places: &Places, progress: &(dyn Fn(Progress) + Sync)) -> Result<Dataset> {
     let options = options(config)?;
     let source = locate(&config.source, &places.data_dir)?;
+    if !config.labels_file.is_empty() && Dataset::open(Path::new(&source)).is_ok() {
+        let reason = format!("{source} is packed already, without the names of its files");
+        let remedy = "give the images themselves, or collect them with the labels";
+        return Err(invalid("labels_file", &config.labels_file, &reason, remedy));
+    }
     Ok(open_or_collect(&source, &options, &places.cache, progress)?)
 }
 
@@ -110,6 +116,7 @@ pub fn options(config: &DataConfig) -> Result<Options> {
         sample_rate: (config.sample_rate > 0).then_some(config.sample_rate),
         mono: config.mono,
         label_from_name: choice("labels", &config.labels, ["folders", "names"], reading.label_from_name)?,
+        labels: (!config.labels_file.is_empty()).then(|| config.labels_file.clone().into()),
         class_level: (config.class_level > 0).then_some(config.class_level),
         kind: kind(&config.media)?,
         include: patterns(&config.include),

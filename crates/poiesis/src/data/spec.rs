@@ -183,6 +183,19 @@ impl DataSpec {
         }
     }
 
+    /// How many classes the model called `model` is conditioned on: those of the data, or none where it is not `conditional`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoClasses`] when it is to be conditioned on classes and there are none.
+    pub fn classes_for(&self, model: &str, conditional: bool) -> Result<usize> {
+        match (conditional, self.classes) {
+            (true, 0) => Err(Error::NoClasses { key: format!("{model}.conditional"), data: None }),
+            (true, classes) => Ok(classes),
+            (false, _) => Ok(0),
+        }
+    }
+
     fn of_another_kind(&self, wanted: MediaKind) -> Error {
         let wanted = wanted.name();
         Error::InvalidValue {

@@ -39,7 +39,7 @@ impl Source for Vectors {
         Ok(match options.spec.content {
             Content::Points(_) => Vectors::Points(PointBatches::open(&(), options)?),
             _ => Vectors::Images(ImageBatches::open(
-                &ImageNeeds { encoding: PixelEncoding::EightBit },
+                &ImageNeeds { encoding: PixelEncoding::EightBit, labelled: false },
                 options,
             )?),
         })

@@ -4,7 +4,7 @@
 use burn::tensor::Device;
 use serde::Serialize;
 
-use super::{decode_rows, latent};
+use super::{class_of, decode_as, latent};
 use crate::abilities::{LatentPart, Latents, Prior};
 use crate::error::{Error, Result};
 
@@ -88,7 +88,10 @@ pub fn code_grid(
         }
     }
     let categories = fixed.map(|(_, part)| (0..rows).map(|row| row % part.size).collect());
-    Ok(CodeGrid { code: code.to_owned(), columns, categories, images: decode_rows(latents, &all, device) })
+    let class = |place: usize| class_of(latents, None, (place / columns.len()) as u64);
+    let classes: Vec<_> = (0..all.len()).map(class).collect();
+    let images = decode_as(latents, &all, &classes, device);
+    Ok(CodeGrid { code: code.to_owned(), columns, categories, images })
 }
 
 /// Makes a categorical part one category.

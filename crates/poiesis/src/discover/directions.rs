@@ -5,7 +5,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
 use super::represent::Report;
-use super::{decode_rows, latent};
+use super::{class_of, decode_as, latent};
 use crate::abilities::{Features, Latents, Prior};
 use crate::error::{Error, Result};
 use crate::evaluate::Progress;
@@ -146,7 +146,8 @@ pub fn directions(
         (0..options.steps).map(|step| moved(&base, &d.vector, place(step))).collect::<Vec<_>>()
     };
     let all: Vec<Vec<f32>> = found.iter().flat_map(row).collect();
-    let images = decode_rows(latents, &all, &trained.device);
+    let class = class_of(latents, None, options.index);
+    let images = decode_as(latents, &all, &vec![class; all.len()], &trained.device);
     Ok(Directions { directions: found, rank_correlation, spread, random_spread, images })
 }
 
@@ -195,7 +196,8 @@ fn of_samples(
         let batch: Vec<usize> = (first..options.samples.min(first + BATCH)).collect();
         let data =
             TensorData::new(z.select(&batch).iter().flatten().copied().collect(), [batch.len(), z.dims()]);
-        let samples = latents.decode(Tensor::from_data(data, device), &vec![None; batch.len()]);
+        let classes: Vec<_> = batch.iter().map(|&index| class_of(latents, None, index as u64)).collect();
+        let samples = latents.decode(Tensor::from_data(data, device), &classes);
         let features = described(model, samples, [batch.len(), shape.height, shape.width, shape.channels]);
         dims = features.dims()[1];
         values.extend(features.into_data().iter::<f32>());
@@ -252,9 +254,10 @@ fn measure(
 ) {
     let mut report = Report::new("measuring directions", "directions", found.len(), progress);
     let bases: Vec<Vec<f32>> = (0..MEASURED).map(|index| latent(latents, seed, index, device)).collect();
+    let classes: Vec<_> = (0..MEASURED).flat_map(|index| [class_of(latents, None, index); 2]).collect();
     for direction in found {
         let ends = bases.iter().flat_map(|base| [-0.5, 0.5].map(|step| moved(base, &direction.vector, step)));
-        let ends = decode_rows(latents, &ends.collect::<Vec<_>>(), device);
+        let ends = decode_as(latents, &ends.collect::<Vec<_>>(), &classes, device);
         let size = ends.len() / (2 * bases.len());
         let change = |pair: &[u8]| {
             let (low, high) = pair.split_at(size);

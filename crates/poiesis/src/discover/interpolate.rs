@@ -2,7 +2,7 @@
 
 use burn::tensor::Device;
 
-use super::{decode_rows, latent};
+use super::{class_of, decode_as, latent};
 use crate::abilities::{LatentPart, Latents, Prior};
 
 /// Decodes `rows` interpolations of `steps` images, each between two consecutive samples of `seed`.
@@ -10,21 +10,31 @@ use crate::abilities::{LatentPart, Latents, Prior};
 /// Latents with a normal prior are interpolated spherically, because a straight line would pass through norms that are
 /// improbable under the prior (White 2016, "Sampling generative networks"); those with a uniform prior linearly.
 ///
+/// Of a model that is conditioned on classes, all images of a row are of one class: `class`, or each in turn.
+///
 /// # Panics
 ///
-/// When `steps` is below 2.
-pub fn interpolate(latents: &dyn Latents, seed: u64, rows: usize, steps: usize, device: &Device) -> Vec<u8> {
+/// When `steps` is below 2, or the model knows no such class.
+pub fn interpolate(
+    latents: &dyn Latents,
+    seed: u64,
+    rows: usize,
+    steps: usize,
+    class: Option<u32>,
+    device: &Device,
+) -> Vec<u8> {
     assert!(steps >= 2, "a walk has two ends, not {steps}");
     let parts = latents.parts();
-    let mut walks = Vec::new();
+    let (mut walks, mut classes) = (Vec::new(), Vec::new());
     for row in 0..rows as u64 {
         let end = |number| latent(latents, seed, 2 * row + number, device);
         let (from, to) = (end(0), end(1));
         for step in 0..steps {
             walks.push(between(&parts, &from, &to, step as f32 / (steps - 1) as f32));
+            classes.push(class_of(latents, class, row));
         }
     }
-    decode_rows(latents, &walks, device)
+    decode_as(latents, &walks, &classes, device)
 }
 
 /// A latent between two others, each part interpolated as its prior requires.

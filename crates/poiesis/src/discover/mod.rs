@@ -31,13 +31,19 @@ use crate::error::{Error, Result};
 /// Latents are decoded in batches of this size, to bound memory.
 const GROUP: usize = 64;
 
-/// Decodes latents given as rows of values.
-fn decode_rows(latents: &dyn Latents, rows: &[Vec<f32>], device: &Device) -> Vec<u8> {
-    let group = |rows: &[Vec<f32>]| {
+/// Decodes latents given as rows of values, each with its class.
+fn decode_as(latents: &dyn Latents, rows: &[Vec<f32>], classes: &[Option<u32>], device: &Device) -> Vec<u8> {
+    let group = |(rows, classes): (&[Vec<f32>], &[Option<u32>])| {
         let data = TensorData::new(rows.concat(), [rows.len(), latents.latent_dim()]);
-        to_bytes(latents.decode(Tensor::from_data(data, device), &vec![None; rows.len()]))
+        to_bytes(latents.decode(Tensor::from_data(data, device), classes))
     };
-    rows.chunks(GROUP).flat_map(group).collect()
+    rows.chunks(GROUP).zip(classes.chunks(GROUP)).flat_map(group).collect()
+}
+
+/// The class of sample `index`: the one asked for, or each in turn, as samples have them.
+fn class_of(latents: &dyn Latents, class: Option<u32>, index: u64) -> Option<u32> {
+    let count = latents.num_classes() as u64;
+    class.or_else(|| (count > 0).then(|| (index % count) as u32))
 }
 
 /// Draws one latent as values.

@@ -129,7 +129,9 @@ pub fn probe(
         let mut report =
             Report::new(what, "images", sides.iter().map(|side| side.indices.len()).sum(), progress);
         sides.each_ref().map(|side| {
-            each_batch(side.view, &side.indices, shape, &trained.device, &mut report, |x| model.features(x))
+            each_batch(side.view, &side.indices, shape, &trained.device, &mut report, |x, _| {
+                model.features(x)
+            })
         })
     };
     let labels = sides.each_ref().map(|side| &side.labels[..]);

@@ -45,18 +45,20 @@ impl<'a> Report<'a> {
     }
 }
 
-/// What `function` makes of the images at `indices`, one row for each. It receives batches in [-1, 1].
+/// What `function` makes of the images at `indices`, one row for each. It receives batches in [-1, 1] and their
+/// classes.
 pub(super) fn each_batch(
     view: &View,
     indices: &[usize],
     shape: ImageShape,
     device: &Device,
     report: &mut Report<'_>,
-    mut function: impl FnMut(Tensor<4>) -> Tensor<2>,
+    mut function: impl FnMut(Tensor<4>, &[Option<u32>]) -> Tensor<2>,
 ) -> Rows {
     let (mut values, mut dims) = (Vec::new(), 1);
     for batch in indices.chunks(BATCH) {
-        let made = function(images(view, batch, shape, device));
+        let classes: Vec<_> = batch.iter().map(|&index| view.label(index)).collect();
+        let made = function(images(view, batch, shape, device), &classes);
         dims = made.dims()[1];
         values.extend(made.into_data().iter::<f32>());
         report.add(batch.len());

@@ -2,7 +2,7 @@
 
 use burn::tensor::Device;
 
-use super::{decode_rows, latent};
+use super::{class_of, decode_as, latent};
 use crate::abilities::{Latents, Prior};
 
 /// Images that change along latent dimensions.
@@ -22,11 +22,12 @@ pub struct Traversal {
 ///
 /// The dimensions are `dims`, or, where that is empty, the `rows` that change the image most. Values range over ±2 for a
 /// normal prior and over ±1 for a uniform one. Of a categorical part, every dimension stands for the whole part, which goes through its
-/// categories; the first one is listed.
+/// categories; the first one is listed. Of a model that is conditioned on classes, all images are of `class`, or of the sample's.
 ///
 /// # Panics
 ///
-/// When `steps` is below 2 or a dimension is not below the latent's.
+/// When `steps` is below 2, a dimension is not below the latent's, or the model knows no such class.
+#[expect(clippy::too_many_arguments, reason = "each is one choice of the user")]
 pub fn traverse(
     latents: &dyn Latents,
     seed: u64,
@@ -34,11 +35,14 @@ pub fn traverse(
     dims: &[usize],
     rows: usize,
     steps: usize,
+    class: Option<u32>,
     device: &Device,
 ) -> Traversal {
     assert!(steps >= 2, "a traversal has two ends, not {steps}");
     let axes = Axis::all(latents);
     let base = latent(latents, seed, index, device);
+    let class = class_of(latents, class, index);
+    let decode = |rows: &[Vec<f32>]| decode_as(latents, rows, &vec![class; rows.len()], device);
     let at = |step: usize| step as f32 / (steps - 1) as f32;
     let candidates: Vec<&Axis> = match dims {
         [] => axes.iter().collect(),
@@ -46,7 +50,7 @@ pub fn traverse(
     };
     let ends: Vec<Vec<f32>> =
         candidates.iter().flat_map(|axis| [axis.moved(&base, 0.0), axis.moved(&base, 1.0)]).collect();
-    let ends = decode_rows(latents, &ends, device);
+    let ends = decode(&ends);
     let size = ends.len() / (2 * candidates.len());
     let effect = |pair: &[u8]| {
         let (low, high) = pair.split_at(size);
@@ -62,7 +66,7 @@ pub fn traverse(
     let (axes, effects): (Vec<&Axis>, Vec<f64>) = ranked.into_iter().unzip();
     let rows: Vec<Vec<f32>> =
         axes.iter().flat_map(|axis| (0..steps).map(|step| axis.moved(&base, at(step)))).collect();
-    let images = decode_rows(latents, &rows, device);
+    let images = decode(&rows);
     let values =
         axes.first().map_or_else(Vec::new, |axis| (0..steps).map(|step| axis.value(at(step))).collect());
     Traversal { images, dims: axes.iter().map(|axis| axis.first).collect(), values, effects }
@@ -146,7 +150,7 @@ mod tests {
     #[test]
     fn a_categorical_part_goes_through_its_categories() {
         let codes: &dyn Latents = &Codes;
-        let found = traverse(codes, 1, 0, &[4, 5], 0, 3, &Device::flex());
+        let found = traverse(codes, 1, 0, &[4, 5], 0, 3, None, &Device::flex());
         assert_eq!((found.dims, found.values), (vec![2, 5], vec![0.0, 1.0, 2.0]));
         let rows: Vec<&[u8]> = found.images.chunks(6).collect();
         // 0 is grey level 128 and 1 is 255.
@@ -161,7 +165,7 @@ mod tests {
     #[test]
     fn a_categorical_part_is_one_row() {
         let codes: &dyn Latents = &Codes;
-        let found = traverse(codes, 1, 0, &[], 9, 2, &Device::flex());
+        let found = traverse(codes, 1, 0, &[], 9, 2, None, &Device::flex());
         let mut dims = found.dims.clone();
         dims.sort_unstable();
         assert_eq!(dims, [0, 1, 2, 5]);

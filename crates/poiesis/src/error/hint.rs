@@ -42,6 +42,11 @@ impl Error {
             | Error::OutOfMemory { remedy, .. }
             | Error::NotOfTheModel { remedy, .. }
             | Error::ArchiveOfAnotherModel { remedy, .. } => remedy,
+            Error::NoClasses { key, .. } => {
+                return Some(format!(
+                    "give data with classes, such as a folder for each or a `labels_file`, or set {key} to false"
+                ));
+            }
             Error::Malformed { .. } => "restore it from a backup, or start the run over",
             Error::NotARun { .. } => "give the folder of a run",
             Error::RunExists { .. } | Error::ConfigDiffers { .. } => {

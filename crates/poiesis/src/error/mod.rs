@@ -120,6 +120,15 @@ pub enum Error {
         reason: String,
     },
 
+    /// A model is conditioned on classes that the data do not have.
+    #[error("`{key}` cannot be true: {} no classes", data.as_deref().map_or("the data have".to_owned(), |name| format!("{name} has")))]
+    NoClasses {
+        /// The key that asks for classes, such as `dcgan.conditional`.
+        key: String,
+        /// The name of the data set, where it is known.
+        data: Option<String>,
+    },
+
     /// A run was resumed with another configuration.
     #[error("{} was started with another configuration ({})", shown(run), differing(differences))]
     ConfigDiffers {
@@ -391,6 +400,14 @@ impl Error {
             Self::WeightsMismatch { model, reason } => {
                 Self::CheckpointMismatch { path: path.to_owned(), model, reason }
             }
+            other => other,
+        }
+    }
+
+    /// The error for classes that are missing, with the name of the data; any other error as it is.
+    pub(crate) fn of_data(self, name: &str) -> Self {
+        match self {
+            Self::NoClasses { key, .. } => Self::NoClasses { key, data: Some(name.to_owned()) },
             other => other,
         }
     }

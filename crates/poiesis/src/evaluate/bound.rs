@@ -24,7 +24,7 @@ pub struct BoundProtocol {
     pub seed: u64,
 }
 
-/// A bound on log p(x) of held-out images, averaged over them.
+/// A bound on log p(x) of held-out images, averaged over them; on log p(x|class) for a model conditioned on classes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Bound {
     /// How it was measured.
@@ -68,7 +68,8 @@ pub fn bound(
     for indices in indices.chunks(BATCH) {
         let x = encoded(model.encoding(), view, indices, shape, protocol.seed, device);
         let numbers: Vec<u64> = indices.iter().map(|&index| index as u64).collect();
-        let weights = model.log_weights(x, protocol.seed, &numbers, 0..protocol.samples);
+        let classes: Vec<Option<u32>> = indices.iter().map(|&index| view.label(index)).collect();
+        let weights = model.log_weights(x, &classes, protocol.seed, &numbers, 0..protocol.samples);
         for log_w in &weights.log_w {
             elbo.push(log_w.iter().sum::<f64>() / log_w.len() as f64);
             weighted.push(log_mean_exp(log_w));

@@ -33,11 +33,12 @@ pub struct ImageNll {
     pub bits_per_dim: f64,
 }
 
-/// Measures `images` images of `view`, evenly spread over it; `progress` receives the number done.
+/// Measures `images` images of `view`, evenly spread over it; for a model that is conditioned on classes, those that have one. `progress`
+/// receives the number done.
 ///
 /// # Panics
 ///
-/// When there are no images.
+/// When there are no such images; see [`has_images`].
 pub fn image_nll(
     model: &dyn ImageLikelihood,
     view: &View,
@@ -47,10 +48,10 @@ pub fn image_nll(
     device: &Device,
     progress: &mut dyn FnMut(usize),
 ) -> ImageNll {
-    let images = images.min(view.len());
+    let indices = chosen(model, view, images);
+    let images = indices.len();
     assert!(images > 0, "a likelihood needs images");
     let mut log_probs = Vec::with_capacity(images);
-    let indices: Vec<usize> = view.spread(images).collect();
     for indices in indices.chunks(BATCH) {
         let classes: Vec<u32> = indices.iter().map(|&index| view.label(index).unwrap_or(0)).collect();
         let x = encoded(model.encoding(), view, indices, shape, seed, device);
@@ -62,15 +63,83 @@ pub fn image_nll(
     ImageNll { images, seed, encoding: model.encoding(), nats: -mean, nats_error, bits_per_dim }
 }
 
+/// Whether `view` has images that the likelihood of `model` can be measured on.
+pub(super) fn has_images(model: &dyn ImageLikelihood, view: &View) -> bool {
+    !model.reads_classes() || (0..view.len()).any(|index| view.label(index).is_some())
+}
+
+/// The images that are measured. One without a class is not taken for one of any class.
+fn chosen(model: &dyn ImageLikelihood, view: &View, count: usize) -> Vec<usize> {
+    let labelled: Vec<usize> = match model.reads_classes() {
+        true => (0..view.len()).filter(|&index| view.label(index).is_some()).collect(),
+        false => Vec::new(),
+    };
+    if !model.reads_classes() || labelled.len() == view.len() {
+        return view.spread(count.min(view.len())).collect();
+    }
+    let count = count.min(labelled.len());
+    (0..count).map(|i| labelled[i * labelled.len() / count]).collect()
+}
+
 /// Measures −log p(x) of a model that gives it for images.
 pub(super) fn measure(subject: &Subject<'_>, progress: &mut dyn FnMut(Progress)) -> Result<Option<Measured>> {
     let likelihood = subject.trained.abilities().likelihood;
     let Some(model) = likelihood.and_then(Likelihood::images) else { return Ok(None) };
     let (view, shape) = (subject.held_out.images()?, subject.trained.spec.images()?);
+    if !has_images(model, view) {
+        return Ok(None);
+    }
     let images = subject.images(view);
     let mut report = Progress::reporter("likelihood", "images", images as u64, progress);
     let device = &subject.trained.device;
     let mut done = |done: usize| report(done as u64);
     let seed = subject.protocol.seed;
     Ok(Some(Measured::timed(|| image_nll(model, view, shape, images, seed, device, &mut done))))
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::Tensor;
+    use poiesis_collect::Split;
+
+    use super::*;
+    use crate::testing::labelled_images;
+
+    /// Says of an image that it has as many nats as its class.
+    struct ByClass {
+        conditional: bool,
+    }
+
+    impl ImageLikelihood for ByClass {
+        fn encoding(&self) -> PixelEncoding {
+            PixelEncoding::EightBit
+        }
+
+        fn reads_classes(&self) -> bool {
+            self.conditional
+        }
+
+        fn log_prob(&self, _images: Tensor<4>, classes: &[u32]) -> Vec<f64> {
+            classes.iter().map(|&class| -f64::from(class)).collect()
+        }
+    }
+
+    #[test]
+    fn images_without_a_class_are_of_no_class() {
+        let (_folder, dataset) = labelled_images(6, "0.png,a\n2.png,b\n4.png,c\n5.png,c\n");
+        let view = dataset.require(Split::Train).unwrap();
+        let shape = ImageShape { height: 8, width: 8, channels: 1 };
+        let measure = |conditional, count| {
+            let model = ByClass { conditional };
+            assert!(has_images(&model, &view));
+            image_nll(&model, &view, shape, count, 0, &Device::flex(), &mut |_| ())
+        };
+        let found = measure(true, 100);
+        assert_eq!((found.images, found.nats), (4, (1.0 + 2.0 + 2.0) / 4.0));
+        assert_eq!(measure(true, 2).images, 2);
+        assert_eq!(measure(false, 100).images, 6);
+        let (_folder, dataset) = labelled_images(4, "0.png,a\n");
+        let without = dataset.require(Split::Train).unwrap();
+        assert!(has_images(&ByClass { conditional: true }, &without));
+    }
 }

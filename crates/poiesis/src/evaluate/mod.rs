@@ -9,6 +9,7 @@ mod metric;
 mod mode_coverage;
 mod nearest;
 mod point_nll;
+mod predictions;
 mod sets;
 mod sliced_wasserstein;
 mod token_nll;
@@ -19,13 +20,14 @@ use burn::tensor::{Device, Tensor};
 use poiesis_collect::{Dataset, View};
 
 pub use bound::{Bound, BoundProtocol, bound};
-pub use classification::{Classification, classification};
+pub use classification::{Calibrated, Classification, classification};
 pub use evaluation::{Evaluation, Protocol};
 pub use image_nll::{ImageNll, image_nll};
 pub use metric::{Measure, Measured, Metric, Progress, Subject};
 pub use mode_coverage::ModeCoverage;
 pub use nearest::{Nearest, NeighbourStatistics, Verdict, nearest, nearest_others, neighbour_statistics};
 pub use point_nll::{PointNll, point_nll};
+pub use predictions::{Counted, FEWEST, Predictions, labelled, likeliest, scaled};
 pub use sets::Chosen;
 pub use sliced_wasserstein::{SlicedWasserstein, sliced_wasserstein};
 pub use token_nll::{TokenNll, token_nll};
@@ -88,7 +90,7 @@ const VALIDATION_IMAGES: usize = 1000;
 const VALIDATION_TOKENS: u64 = 1 << 16;
 
 /// A held-out metric that is cheap enough to measure during training: its name and its value in nats, per image, point or
-/// token.
+/// token. `None` where a model is conditioned on classes and no image has one.
 ///
 /// # Errors
 ///
@@ -98,9 +100,9 @@ pub fn validation(
     examples: &Examples,
     spec: &DataSpec,
     device: &Device,
-) -> Result<(&'static str, f64)> {
+) -> Result<Option<(&'static str, f64)>> {
     let mut silent = |_| ();
-    Ok(match likelihood {
+    Ok(Some(match likelihood {
         Likelihood::Bound(model) => {
             let protocol = BoundProtocol { images: VALIDATION_IMAGES, samples: 1, seed: 0 };
             let measured = bound(model, examples.images()?, spec.images()?, protocol, device, &mut silent);
@@ -108,6 +110,9 @@ pub fn validation(
         }
         Likelihood::Images(model) => {
             let (view, shape) = (examples.images()?, spec.images()?);
+            if !image_nll::has_images(model, view) {
+                return Ok(None);
+            }
             let measured = image_nll(model, view, shape, VALIDATION_IMAGES, 0, device, &mut silent);
             ("validation_nll", measured.nats)
         }
@@ -120,7 +125,7 @@ pub fn validation(
             let measured = token_nll(model, &tokens, VALIDATION_TOKENS, device, &mut |_| ());
             ("validation_nll", measured.nats)
         }
-    })
+    }))
 }
 
 /// Images as a likelihood reads them. Image *i* is binarised with thresholds that depend on `(seed, i)` alone.

@@ -98,7 +98,7 @@ mod tests {
 
         let data = TrainingData::of(&dataset).unwrap();
         let of_points = Likelihood::Points(&Normal);
-        let (name, nats) = validation(of_points, &data.train, &data.spec, &Device::flex()).unwrap();
+        let (name, nats) = validation(of_points, &data.train, &data.spec, &Device::flex()).unwrap().unwrap();
         assert_eq!(name, "validation_nll");
         assert!((nats - expected).abs() < 0.01, "{nats}");
     }

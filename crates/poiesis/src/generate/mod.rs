@@ -116,6 +116,13 @@ pub fn num_classes(abilities: &Abilities, spec: &DataSpec) -> usize {
     Way::of(abilities).filter(|way| way.accepts(&codec).class).map_or(0, |way| way.num_classes(spec))
 }
 
+/// How many rows a sheet of the images of `request` has that has one for each class: as many as there are classes, where these take
+/// turns and each has at least two images; else `None`.
+pub fn rows_by_class(num_classes: usize, request: &Request) -> Option<usize> {
+    let in_turn = request.condition.class.is_none() && num_classes > 1;
+    (in_turn && request.count >= 2 * num_classes as u64).then_some(num_classes)
+}
+
 /// Generates the examples that `request` asks for, in the order of their numbers, and passes them to `sink`. Example *i*
 /// of a seed depends on `(seed, i)` and the request's condition alone, not on the number of examples or the size of a
 /// batch. Memory does not grow with the number of examples.

@@ -66,7 +66,7 @@ impl Request {
     }
 
     /// The class of example `index` for a model conditioned on `classes` classes: the one given, or each in turn.
-    pub(super) fn class_of(&self, index: u64, classes: usize) -> Option<u32> {
+    pub fn class_of(&self, index: u64, classes: usize) -> Option<u32> {
         let in_turn = || (classes > 0).then(|| (index % classes as u64) as u32);
         self.condition.class.or_else(in_turn)
     }

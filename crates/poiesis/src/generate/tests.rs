@@ -123,3 +123,16 @@ fn normal_latents_are_scaled_by_the_temperature_and_uniform_ones_refuse_it() {
     assert!(drawn(Prior::Uniform, None).is_ok());
     assert!(drawn(Prior::Uniform, Some(0.5)).is_err());
 }
+
+#[test]
+fn rows_are_classes_where_each_has_two_examples() {
+    let request = |count, class| Request {
+        count,
+        condition: Condition { class, ..Condition::default() },
+        ..Request::default()
+    };
+    assert_eq!(rows_by_class(5, &request(10, None)), Some(5));
+    assert_eq!(rows_by_class(5, &request(9, None)), None, "too few");
+    assert_eq!(rows_by_class(5, &request(10, Some(2))), None, "all are of one class");
+    assert_eq!(rows_by_class(0, &request(10, None)), None, "there are no classes");
+}

@@ -24,18 +24,20 @@ impl Media {
         }
     }
 
-    /// Combines examples of `spec` into one: a grid of images or a plot of points as an image, a text, a sound. `None` without
-    /// examples.
-    pub fn sheet(media: &[Media], spec: &DataSpec) -> Option<Media> {
+    /// Combines examples of `spec` into one: a grid of images or a plot of points as an image, a text, a sound. Images of `by_class`
+    /// classes in turn, from class 0, have a row for each class. `None` without examples.
+    pub fn sheet(media: &[Media], spec: &DataSpec, by_class: Option<usize>) -> Option<Media> {
         if media.is_empty() {
             return None;
         }
         Some(match &spec.content {
             Content::Images(shape) => {
                 let images: Vec<&[u8]> = media.iter().filter_map(Media::picture).map(Picture::data).collect();
-                let (height, width) = (shape.height, shape.width);
-                let grid =
-                    picture::grid(&images, height, width, shape.channels, picture::columns(images.len()));
+                let (height, width, channels) = (shape.height, shape.width, shape.channels);
+                let grid = match by_class {
+                    Some(classes) => picture::grid_by_class(&images, height, width, channels, classes, 0),
+                    None => picture::grid(&images, height, width, channels, picture::columns(images.len())),
+                };
                 Media::Image(grid.enlarged(picture::viewing_factor(height, width)))
             }
             Content::Text(shape) => {

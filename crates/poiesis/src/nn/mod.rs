@@ -3,6 +3,7 @@
 //! A layer is made by `new(.., &mut Init)`, which initialises its parameters, and applied by `forward`.
 
 mod array;
+mod classes;
 mod conv;
 mod init;
 mod linear;
@@ -13,6 +14,7 @@ mod weight_norm;
 
 pub use array::{Array, Arrays};
 use burn::tensor::Tensor;
+pub use classes::{one_hot, with_classes};
 pub use conv::{Conv2d, ConvTranspose2d, SquareKernel};
 pub use init::{Init, Initializer};
 pub use linear::Linear;

@@ -22,6 +22,32 @@ pub fn grid(images: &[&[u8]], height: usize, width: usize, channels: usize, colu
     lay_out(&rows, height, width, channels, PADDING)
 }
 
+/// Returns the images of `classes` classes with a row for each class, in order. The classes take turns in `images`, the first of
+/// which is of class `first`, so a row may have one image fewer than another.
+///
+/// # Shapes
+/// As for [`grid`].
+///
+/// # Panics
+/// When there is no class, or an image has another number of bytes.
+pub fn grid_by_class(
+    images: &[&[u8]],
+    height: usize,
+    width: usize,
+    channels: usize,
+    classes: usize,
+    first: usize,
+) -> Picture {
+    assert!(classes > 0, "rows of no classes");
+    let of_class = |class: usize| {
+        let place = (class + classes - first % classes) % classes;
+        images.iter().skip(place).step_by(classes).copied().collect()
+    };
+    let rows: Vec<Vec<&[u8]>> = (0..classes).map(of_class).collect();
+    let rows: Vec<&[&[u8]]> = rows.iter().map(Vec::as_slice).collect();
+    lay_out(&rows, height, width, channels, PADDING)
+}
+
 /// Returns one row of images for each item, with a wider gap between rows than within them, for images that belong
 /// together, such as the traversal of a latent dimension or a sample and its neighbours.
 ///
@@ -78,6 +104,17 @@ mod tests {
             assert_eq!(picture.pixel(x, y + 3), [BACKGROUND]);
         }
         assert_eq!(picture.pixel(8, 12), [BACKGROUND], "the cell left over is empty");
+    }
+
+    #[test]
+    fn each_class_has_a_row_whatever_class_is_first() {
+        // Seven images of three classes in turn, from class 1: 1 2 0 1 2 0 1.
+        let images: Vec<Vec<u8>> = (0..7).map(|i| vec![10 * ((1 + i) % 3) + i; 1]).collect();
+        let images: Vec<&[u8]> = images.iter().map(Vec::as_slice).collect();
+        let picture = grid_by_class(&images, 1, 1, 1, 3, 1);
+        let at = |row: usize, column: usize| picture.pixel(2 + 3 * column, 2 + 3 * row)[0];
+        let rows = [0, 1, 2].map(|row| [0, 1, 2].map(|column| at(row, column)));
+        assert_eq!(rows, [[2, 5, BACKGROUND], [10, 13, 16], [21, 24, BACKGROUND]]);
     }
 
     #[test]

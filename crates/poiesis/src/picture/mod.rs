@@ -11,7 +11,7 @@ mod resize;
 mod spectrogram;
 
 pub use animation::Timing;
-pub use grid::{BACKGROUND, PADDING, columns, grid, rows};
+pub use grid::{BACKGROUND, PADDING, columns, grid, grid_by_class, rows};
 pub use mask::{Mask, occluded};
 pub use resize::viewing_factor;
 pub use spectrogram::waveform_and_spectrogram;

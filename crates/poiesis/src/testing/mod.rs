@@ -254,3 +254,20 @@ pub(crate) fn shapes(count: usize, [height, width]: [usize; 2]) -> (tempfile::Te
     collect("shapes".as_ref(), &out, &options, &|_| ()).unwrap();
     (folder, Dataset::open(&out).unwrap())
 }
+
+/// `count` flat grey images of 8×8, image `i` of level 40 · i, all for training, with the classes that the CSV `labels` gives to
+/// `0.png`, `1.png` and so on; the folder goes when the first value is dropped.
+pub(crate) fn labelled_images(count: u8, labels: &str) -> (tempfile::TempDir, Dataset) {
+    let folder = tempfile::tempdir().unwrap();
+    let images = folder.path().join("images");
+    std::fs::create_dir(&images).unwrap();
+    for i in 0..count {
+        let picture = crate::picture::Picture::new(8, 8, 1, vec![40 * i; 64]);
+        picture.write_png(&images.join(format!("{i}.png")), None).unwrap();
+    }
+    let (table, out) = (folder.path().join("labels.csv"), folder.path().join("packed"));
+    std::fs::write(&table, labels).unwrap();
+    let options = Options { labels: Some(table), holdout: 0.0, ..Options::default() };
+    collect(&images, &out, &options, &|_| ()).unwrap();
+    (folder, Dataset::open(&out).unwrap())
+}

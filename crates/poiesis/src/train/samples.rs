@@ -17,7 +17,7 @@ use crate::config::TrainConfig;
 use crate::data::{Content, DataSpec};
 use crate::error::Result;
 use crate::evaluate::Progress;
-use crate::generate::{Chunk, Request, can_generate, generate};
+use crate::generate::{Chunk, Request, can_generate, generate, num_classes, rows_by_class};
 use crate::media::plane::{CELLS, Frame, plane};
 use crate::media::{Media, files};
 use crate::picture::Picture;
@@ -40,6 +40,9 @@ struct Note {
     /// Number of the first image.
     first: u64,
     count: usize,
+    /// The class of each row, where rows are classes.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    classes: Vec<String>,
 }
 
 impl Training {
@@ -61,15 +64,21 @@ impl Training {
                 ControlFlow::Continue(())
             },
         )?;
+        // Sheets of autoregressive models stay as they were, so that all of an earlier run have one size.
+        let classes = match abilities.autoregressive {
+            Some(_) => 0,
+            None => num_classes(&abilities, &self.spec),
+        };
+        let by_class = rows_by_class(classes, &request(&self.spec, &self.config.train));
         let sheet = match &self.spec.content {
             Content::Points(shape) if shape.dims == 2 => Some(self.plane(&abilities, &drawn)?),
-            _ => Media::sheet(&drawn, &self.spec),
+            _ => Media::sheet(&drawn, &self.spec, by_class),
         };
         drop(model);
         // Drawing took a while.
         self.expect_folder()?;
         let path = samples::path_of(&self.run.samples_path(), self.step, files::sheet_extension(&self.spec));
-        if let Some(picture) = write_sheet(sheet, &self.spec, &path, &self.note())? {
+        if let Some(picture) = write_sheet(sheet, &self.spec, &path, &self.note(by_class.is_some()))? {
             if let Some(events) = &mut self.events {
                 events.image(self.step, "samples", &picture)?;
             }
@@ -97,9 +106,17 @@ impl Training {
         Ok(Media::Image(plane(frame, &data, &samples, field.as_deref())))
     }
 
-    fn note(&self) -> serde_json::Value {
-        let (run, count) = (self.run.info().id.clone(), self.config.train.sample_count);
-        serde_json::json!(Note { run, step: self.step, seed: SEED, first: 0, count })
+    fn note(&self, by_class: bool) -> serde_json::Value {
+        let (info, count) = (self.run.info(), self.config.train.sample_count);
+        let classes = if by_class { info.data.classes.clone() } else { Vec::new() };
+        serde_json::json!(Note {
+            run: info.id.clone(),
+            step: self.step,
+            seed: SEED,
+            first: 0,
+            count,
+            classes
+        })
     }
 
     /// Warns when samples of images are nearly equal.
@@ -120,6 +137,13 @@ impl Training {
     }
 }
 
+/// The request for the samples that `config` asks for.
+fn request(spec: &DataSpec, config: &TrainConfig) -> Request {
+    let in_parts = matches!(spec.content, Content::Text(_) | Content::Sound(_));
+    let max_len = in_parts.then_some(config.sample_length);
+    Request { seed: SEED, count: config.sample_count as u64, max_len, ..Request::default() }
+}
+
 /// Draws the samples that `config` asks for; `on_progress` hears how far they are, and can end the drawing.
 pub(super) fn draw(
     abilities: &Abilities<'_>,
@@ -137,8 +161,7 @@ pub(super) fn draw(
     let count = config.sample_count as u64;
     let length = if in_parts { config.sample_length as u64 } else { 1 };
     let total = Some(count.saturating_mul(length));
-    let max_len = in_parts.then_some(config.sample_length);
-    let request = Request { seed: SEED, count, max_len, ..Request::default() };
+    let request = request(spec, config);
     let (mut drawn, mut done) = (Vec::new(), 0);
     let report = |done| Progress { what: "sampling", unit, done, total };
     if on_progress(report(0)).is_break() {

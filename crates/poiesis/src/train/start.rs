@@ -123,7 +123,7 @@ pub(super) fn prepare(request: &Request) -> Result<Prepared> {
     let entry = catalogue::find(&config.model)?;
     catalogue::expect_media(entry, spec)?;
     let device = device::device(&config.device)?.autodiff();
-    let parameters = entry.parameters(config, spec)?;
+    let parameters = entry.parameters(config, spec).map_err(|error| error.of_data(&data.info.name))?;
     if !ignore_memory {
         expect_memory(entry, config, spec)?;
     }

@@ -282,10 +282,12 @@ impl Training {
             let began = Instant::now();
             watch(Event::Working { step: self.step, progress: Progress::working("evaluating") });
             let device = self.device.clone().inner();
-            let (name, value) = evaluate::validation(likelihood, held_out, &self.spec, &device)?;
+            let measured = evaluate::validation(likelihood, held_out, &self.spec, &device)?;
             self.clock.add(Work::Evaluating, began);
-            self.write("validation", &[(name.to_owned(), value)])?;
-            watch(Event::Evaluated { step: self.step, name, value });
+            if let Some((name, value)) = measured {
+                self.write("validation", &[(name.to_owned(), value)])?;
+                watch(Event::Evaluated { step: self.step, name, value });
+            }
         }
         let began = Instant::now();
         watch(Event::Working { step: self.step, progress: Progress::working("saving") });

@@ -5,6 +5,7 @@ use clap::Args;
 use poiesis::discover::interpolate;
 use serde_json::json;
 
+use super::expect_class;
 use crate::args::{OfRun, Out};
 use crate::commands::pictures;
 use crate::render::result;
@@ -25,6 +26,9 @@ pub(super) struct Interpolate {
     /// Seed of the samples.
     #[arg(long, value_name = "N", default_value = "0")]
     seed: u64,
+    /// Class of all images, for a model conditioned on classes: its name or number [default: each in turn, one per row].
+    #[arg(long, value_name = "CLASS")]
+    class: Option<String>,
     #[command(flatten)]
     out: Out,
 }
@@ -33,11 +37,13 @@ impl Interpolate {
     pub(super) fn run(self) -> Result<()> {
         let trained = self.of.open()?;
         let latents = trained.latents()?;
+        let class = expect_class(&trained, self.class.as_deref())?;
         let out = self.out.resolve(&trained, "interpolate", "png")?;
-        let images = interpolate(latents, self.seed, self.rows, self.steps, &trained.device);
-        let made = json!({
+        let images = interpolate(latents, self.seed, self.rows, self.steps, class, &trained.device);
+        let mut made = json!({
             "verb": "discover interpolate", "seed": self.seed, "rows": self.rows, "steps": self.steps,
         });
+        pictures::name_class(&mut made, &trained, class);
         let picture = pictures::grid(&images, trained.spec.images()?, self.steps, self.out.scale);
         picture.write_png(&out, Some(&pictures::parameters(&trained, made)))?;
         result(&format!("{}\n", out.display()))

@@ -11,11 +11,12 @@ mod traverse;
 use anyhow::Result;
 use clap::{Args, Subcommand};
 use poiesis::Trained;
+use poiesis::data::Places;
 use poiesis::evaluate::NeighbourStatistics;
 use poiesis_collect::Dataset;
 
-use crate::args::DataDir;
-use crate::render::number;
+use crate::args::{DataDir, class_of};
+use crate::render::{expect_none, number};
 
 /// Show what a model has learned: directions, clusters, factors, features, nearest training images
 #[derive(Args, Debug)]
@@ -57,6 +58,16 @@ impl Discover {
     }
 }
 
+/// The class that was asked for; refused for a model that is not conditioned on classes.
+fn expect_class(trained: &Trained, class: Option<&str>) -> Result<Option<u32>> {
+    let name = trained.entry.name();
+    expect_none(
+        &format!("{}, a {name} that is not conditioned on classes", trained.info.id),
+        &[("--class", class.is_some() && trained.num_classes() == 0)],
+    )?;
+    class_of(trained, class)
+}
+
 /// The verdict on copying, in words.
 pub(crate) fn verdict(statistics: &NeighbourStatistics) -> String {
     format!(
@@ -84,6 +95,16 @@ impl OfData {
     /// Whether it says where the data are.
     pub(crate) fn is_given(&self) -> bool {
         self.data.is_some()
+    }
+
+    /// Where it says that the data are.
+    pub(crate) fn source(&self) -> Option<&str> {
+        self.data.as_deref()
+    }
+
+    /// The folders for data on this machine.
+    pub(crate) fn places(&self) -> Result<Places> {
+        self.data_dir.places()
     }
 
     /// Opens the data and checks that they are those of the run.

@@ -6,6 +6,7 @@ use poiesis::Trained;
 use poiesis::discover::{code_grid, codes, traverse};
 use serde_json::json;
 
+use super::expect_class;
 use crate::args::{OfRun, Out};
 use crate::commands::pictures;
 use crate::render::{failure, number, result, table};
@@ -41,6 +42,9 @@ pub(super) struct Traverse {
     /// Number of the sample.
     #[arg(long, value_name = "N", default_value = "0", value_parser = clap::value_parser!(u64).range(..1 << 40))]
     index: u64,
+    /// Class of all images, for a model conditioned on classes: its name or number [default: that of the sample].
+    #[arg(long, value_name = "CLASS", conflicts_with = "code")]
+    class: Option<String>,
     #[command(flatten)]
     out: Out,
 }
@@ -57,13 +61,15 @@ impl Traverse {
             let what = format!("{} has no latent dimension {dim}", trained.info.id);
             return Err(failure(what, format!("give --dims from 0 to {last}")));
         }
+        let class = expect_class(&trained, self.class.as_deref())?;
         let out = self.out.resolve(&trained, "traverse", "png")?;
-        let moved =
-            traverse(latents, self.seed, self.index, &self.dims, self.rows, self.steps, &trained.device);
-        let made = json!({
+        let (dims, device) = (&self.dims, &trained.device);
+        let moved = traverse(latents, self.seed, self.index, dims, self.rows, self.steps, class, device);
+        let mut made = json!({
             "verb": "discover traverse", "seed": self.seed, "index": self.index,
             "dims": moved.dims, "values": moved.values, "effects": moved.effects,
         });
+        pictures::name_class(&mut made, &trained, class);
         let rows: Vec<Vec<String>> = moved
             .dims
             .iter()
@@ -77,6 +83,7 @@ impl Traverse {
         picture.write_png(&out, Some(&pictures::parameters(&trained, made)))?;
         result(&format!("{}\n", out.display()))
     }
+
     /// Makes a picture whose columns go through a code.
     fn show_code(&self, trained: &Trained, code: &str) -> Result<()> {
         let (shape, latents) = (trained.spec.images()?, trained.latents()?);

@@ -146,7 +146,7 @@ pub fn clusters(
         ));
     }
     let mut report = Report::new("reading features", "images", indices.len(), progress);
-    let features = each_batch(&view, &indices, shape, &trained.device, &mut report, |x| model.features(x));
+    let features = each_batch(&view, &indices, shape, &trained.device, &mut report, |x, _| model.features(x));
     let by_code = match &code {
         Some(code) => {
             let mut report = Report::new("reading codes", "images", indices.len(), progress);
@@ -220,8 +220,9 @@ impl Code {
         report: &mut Report<'_>,
     ) -> Result<Vec<usize>> {
         let (encoder, shape) = (trained.encoder()?, trained.spec.images()?);
-        let latents =
-            each_batch(view, indices, shape, &trained.device, report, |x| encoder.encode(flatten(x)));
+        let latents = each_batch(view, indices, shape, &trained.device, report, |x, classes| {
+            encoder.encode(flatten(x), classes)
+        });
         let category = |row: &[f32]| {
             let probs = &row[self.first..self.first + self.categories];
             likeliest(&probs.iter().map(|&prob| f64::from(prob)).collect::<Vec<_>>())

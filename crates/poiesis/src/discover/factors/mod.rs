@@ -18,6 +18,7 @@ use crate::error::{Error, Result};
 use crate::evaluate::Progress;
 use crate::fitting::{Rows, likeliest};
 use crate::model::TrainedModel;
+use crate::nn::flatten;
 use crate::rng;
 use crate::trained::Trained;
 
@@ -167,9 +168,8 @@ impl Side<'_> {
         trained: &Trained,
         report: &mut Report<'_>,
     ) -> Sample {
-        let latents = each_batch(self.view, &self.indices, self.shape, &trained.device, report, |images| {
-            encoder.encode(crate::nn::flatten(images))
-        });
+        let encode = |images, classes: &[Option<u32>]| encoder.encode(flatten(images), classes);
+        let latents = each_batch(self.view, &self.indices, self.shape, &trained.device, report, encode);
         Sample { codes: codes(&latents, parts), factors: self.factors() }
     }
 

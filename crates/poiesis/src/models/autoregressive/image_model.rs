@@ -106,13 +106,14 @@ impl<N: ImageNetwork> Model for ImageModel<N> {
     type Data = ImageBatches;
 
     fn needs(config: &N::Config, _spec: &DataSpec) -> Result<ImageNeeds> {
-        Ok(ImageNeeds { encoding: config.pixels().distribution.encoding() })
+        let pixels = config.pixels();
+        Ok(ImageNeeds { encoding: pixels.distribution.encoding(), labelled: pixels.conditional })
     }
 
     fn new(config: &N::Config, spec: &DataSpec, init: &mut Init) -> Result<ImageModel<N>> {
         let (name, shape) = (N::ABOUT.name, spec.images()?);
         let pixels = Pixels::new(config.pixels(), shape, name)?;
-        let classes = check_classes(name, config.pixels().conditional, spec.classes)?;
+        let classes = spec.classes_for(name, config.pixels().conditional)?;
         check_features(name, &config.features(), shape.channels)?;
         let network = N::new(config, &pixels, classes, init);
         Ok(ImageModel { network, pixels, classes })
@@ -135,6 +136,10 @@ impl<N: ImageNetwork> Model for ImageModel<N> {
 impl<N: ImageNetwork> ImageLikelihood for ImageModel<N> {
     fn encoding(&self) -> PixelEncoding {
         self.pixels.encoding()
+    }
+
+    fn reads_classes(&self) -> bool {
+        self.classes > 0
     }
 
     fn log_prob(&self, images: Tensor<4>, classes: &[u32]) -> Vec<f64> {
@@ -181,20 +186,6 @@ pub(crate) fn check_kernels(faults: &mut Faults) {
     let fits = |side| side % 2 == 1 && side > 1;
     let reason = "a kernel has a centre and neighbours on all sides";
     faults.numbers(&["first_kernel", "kernel"], fits, reason, "choose 3, 5 or 7");
-}
-
-/// The number of classes a model is conditioned on, of data with `classes` classes; refuses to condition on none.
-pub(crate) fn check_classes(model: &str, conditional: bool, classes: usize) -> Result<usize> {
-    match (conditional, classes) {
-        (true, 0) => Err(Error::InvalidValue {
-            key: format!("{model}.conditional"),
-            value: "true".into(),
-            reason: "the data have no classes".into(),
-            remedy: format!("give data with classes, or set {model}.conditional to false"),
-        }),
-        (true, classes) => Ok(classes),
-        (false, _) => Ok(0),
-    }
 }
 
 /// The classes of a batch as a tensor, `[batch, 1]`.

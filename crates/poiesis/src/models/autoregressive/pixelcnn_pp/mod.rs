@@ -33,7 +33,6 @@ use poiesis_kernels::{Grid, logistic_mixture_log_prob, uniform};
 use serde::{Deserialize, Serialize};
 
 use super::FAMILY;
-use super::image_model::check_classes;
 use crate::abilities::{Abilities, Autoregressive, ImageLikelihood, IncrementalDecoder};
 use crate::config::{Faults, Settings, TrainConfig};
 use crate::data::{DataSpec, ImageBatches, ImageNeeds, ImageShape, PixelEncoding};
@@ -162,6 +161,10 @@ impl ImageLikelihood for PixelCnnPp {
         PixelEncoding::EightBit
     }
 
+    fn reads_classes(&self) -> bool {
+        self.config.conditional
+    }
+
     fn log_prob(&self, images: Tensor<4>, classes: &[u32]) -> Vec<f64> {
         log_prob(self.parameters(&images, classes), images).into_data().iter::<f64>().collect()
     }
@@ -240,8 +243,8 @@ impl Model for PixelCnnPp {
     type Config = PixelCnnPpConfig;
     type Data = ImageBatches;
 
-    fn needs(_config: &PixelCnnPpConfig, _spec: &DataSpec) -> Result<ImageNeeds> {
-        Ok(ImageNeeds { encoding: PixelEncoding::EightBit })
+    fn needs(config: &PixelCnnPpConfig, _spec: &DataSpec) -> Result<ImageNeeds> {
+        Ok(ImageNeeds { encoding: PixelEncoding::EightBit, labelled: config.conditional })
     }
 
     fn new(config: &PixelCnnPpConfig, spec: &DataSpec, init: &mut Init) -> Result<PixelCnnPp> {
@@ -254,7 +257,7 @@ impl Model for PixelCnnPp {
             let remedy = "choose a height and width that 4 divides";
             return Err(Error::invalid_value("data.size", &value, reason, remedy));
         }
-        let classes = check_classes("pixelcnn-pp", config.conditional, spec.classes)?;
+        let classes = spec.classes_for("pixelcnn-pp", config.conditional)?;
         let network = Network::new(config, channels, classes, init);
         Ok(PixelCnnPp { network, config: config.clone(), shape })
     }

@@ -13,7 +13,9 @@ use crate::testing::{
 };
 
 /// The cases of `parity.py`.
-const CASES: [&str; 2] = ["popular", "paper"];
+const CASES: [&str; 3] = ["popular", "paper", "conditional"];
+/// Classes of the data of the last of them.
+const CLASSES: usize = 3;
 /// Outputs and losses relative to the largest, f32 here against f64 there: some ten roundings in a row.
 const FORWARD: f64 = 2e-6;
 /// Gradients: twice as many roundings, and batch normalisation of few values takes differences of near ones.
@@ -26,7 +28,7 @@ const CHANGE: f64 = 4e-4;
 
 /// A model in training with the first weights of `case`. Its batches are not used.
 fn training(fixture: &Fixture, case: &str, dataset: &Dataset, device: &Device) -> Learner<Dcgan> {
-    let spec = image_spec([16, 24, 3], 0);
+    let spec = image_spec([16, 24, 3], CLASSES);
     let mut training = learner::<Dcgan>(&settings::<Dcgan>(fixture.case(case)), &spec, dataset, 4, device);
     let initial = fixture.weights(&format!("{case}.initial"), device);
     training.restore(&initial, &StateDict::default()).unwrap();
@@ -41,6 +43,16 @@ fn latents(fixture: &Fixture, case: &str, step: usize, device: &Device) -> Tenso
     fixture.step(&format!("{case}.z"), step, |z| z, device)
 }
 
+/// The classes of a step, none in cases without.
+fn classes(fixture: &Fixture, case: &str, step: usize) -> Vec<Option<u32>> {
+    if case != "conditional" {
+        return Vec::new();
+    }
+    let classes = fixture.step::<1>("conditional.classes", step, |class| class, &Device::flex());
+    let class = |class: f32| Some(class as u32).filter(|&class| class < CLASSES as u32);
+    classes.into_data().iter::<f32>().map(class).collect()
+}
+
 #[test]
 fn first_outputs_losses_and_gradients_are_those_of_pytorch() {
     let (fixture, device) = (Fixture::read("gan/dcgan"), Device::flex().autodiff());
@@ -49,15 +61,16 @@ fn first_outputs_losses_and_gradients_are_those_of_pytorch() {
         let Dcgan { generator, discriminator, .. } = training(&fixture, case, &dataset, &device).model;
         let theirs = |name: &str| fixture.array(&format!("{case}.first.{name}"));
 
-        let fake = generator.forward(latents(&fixture, case, 0, &device), Mode::Train);
+        let y = classes(&fixture, case, 0);
+        let fake = generator.forward(latents(&fixture, case, 0, &device), &y, Mode::Train);
         expect_close("images", fake.clone(), theirs("fake"), FORWARD);
-        let real_logits = discriminator.forward(real(&fixture, 0, &device), Mode::Train);
+        let real_logits = discriminator.forward(real(&fixture, 0, &device), &y, Mode::Train);
         expect_close("logits of data", real_logits.clone(), theirs("real_logits"), FORWARD);
-        let fake_logits = discriminator.forward(fake.clone().inner().autodiff(), Mode::Train);
+        let fake_logits = discriminator.forward(fake.clone().inner().autodiff(), &y, Mode::Train);
         expect_close("logits of images", fake_logits.clone(), theirs("fake_logits"), FORWARD);
 
         let d_loss = discriminator_loss(real_logits, fake_logits);
-        let g_loss = generator_loss(discriminator.clone().no_grad().forward(fake, Mode::Train));
+        let g_loss = generator_loss(discriminator.clone().no_grad().forward(fake, &y, Mode::Train));
         let losses = Tensor::cat(vec![d_loss.clone(), g_loss.clone()], 0);
         expect_close("losses", losses, theirs("losses"), FORWARD);
 
@@ -76,7 +89,8 @@ fn ten_steps_are_those_of_pytorch() {
         let mut losses = Vec::new();
         for step in 0..10 {
             let (x, z) = (real(&fixture, step, &device), latents(&fixture, case, step, &device));
-            let metrics = training.with_step(step as u64, 1.0, |model, _, step| model.update(x, z, step));
+            let y = classes(&fixture, case, step);
+            let metrics = training.with_step(step as u64, 1.0, |model, _, step| model.update(x, &y, z, step));
             losses.extend(metrics.read().iter().map(|(_, value)| *value as f32));
         }
         let losses = Tensor::<2>::from_data(TensorData::new(losses, [10, 4]), &device);
@@ -84,7 +98,8 @@ fn ten_steps_are_those_of_pytorch() {
 
         expect_change(&fixture, case, &training, CHANGE);
 
-        let samples = training.model.generator.forward(latents(&fixture, case, 0, &device), Mode::Eval);
+        let (z, y) = (latents(&fixture, case, 0, &device), classes(&fixture, case, 0));
+        let samples = training.model.generator.forward(z, &y, Mode::Eval);
         expect_close("samples", samples, fixture.array(&format!("{case}.samples")), LOSSES);
     }
 }
@@ -120,7 +135,7 @@ fn flat_images_and_the_spread_of_their_colours_are_learned() {
         training.with_step(step, 1.0, |model, _, step| {
             let z = draw_latent(&model.latent(), &mut step.generator("train latents"), 32);
             let z = step.tensor(z, [32, 4]);
-            model.update(flat(32, step.number, step.device), z, step)
+            model.update(flat(32, step.number, step.device), &[], z, step)
         });
     }
 
@@ -149,6 +164,39 @@ fn flat_images_and_the_spread_of_their_colours_are_learned() {
 }
 
 #[test]
+fn a_sample_of_a_class_is_of_that_class() {
+    let device = Device::flex().autodiff();
+    let config =
+        DcganConfig { latent_dim: 4, width: 8, kernel: 4, conditional: true, ..DcganConfig::default() };
+    let optimizer = OptimizerConfig { learning_rate: 1e-3, weight_decay: 0.0, ..(Dcgan::ABOUT.optimizer)() };
+    let (_folder, dataset) = shapes(8, [8, 8]);
+    let mut training =
+        learner::<Dcgan>(&(config, optimizer), &image_spec([8, 8, 1], 2), &dataset, 16, &device);
+    // Class 0 is dark and class 1 is bright, each a little different every time.
+    let classes: Vec<Option<u32>> = (0..16).map(|i| Some(i % 2)).collect();
+    let level = |class: Option<u32>| class.map_or(0.0, |class| class as f32 - 0.5);
+    for step in 0..400 {
+        training.with_step(step, 1.0, |model, _, step| {
+            let noise = rng::normal(&mut step.generator("test"), 16);
+            let pixels = classes.iter().zip(noise).flat_map(|(&class, n)| [level(class) + 0.05 * n; 64]);
+            let real = Tensor::from_data(TensorData::new(pixels.collect(), [16, 8, 8, 1]), step.device);
+            let z = draw_latent(&model.latent(), &mut step.generator("train latents"), 16);
+            model.update(real, &classes, step.tensor(z, [16, 4]), step)
+        });
+    }
+    let latents: &dyn Latents = &training.model;
+    assert_eq!(latents.num_classes(), 2);
+    let mean = |class: u32| {
+        let images = latents.decode(latents.draw(0, 0..32, &device), &[Some(class); 32]);
+        f64::from(images.mean().into_scalar::<f32>())
+    };
+    let means = [mean(0), mean(1)];
+    // With PyTorch −0.50 and 0.49, give or take 0.03.
+    assert!(means[0] < -0.35 && means[1] > 0.35, "{means:?}");
+}
+
+#[test]
 fn it_conforms() {
-    expect_conforms::<Dcgan>("width=4 latent_dim=8", &["width=0", "kernel=6"]);
+    expect_conforms::<Dcgan>("width=4 latent_dim=8", &["width=0", "kernel=6", "conditional=true"]);
+    expect_conforms::<Dcgan>("width=4 latent_dim=8 conditional=true", &[]);
 }

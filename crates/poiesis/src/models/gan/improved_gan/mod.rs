@@ -34,7 +34,7 @@ pub use generator::Generator;
 use crate::abilities::{Abilities, Ability, Classifier, Features, LatentPart, Latents, Prior, draw_latent};
 use crate::config::{Faults, Settings, TrainConfig};
 use crate::data::{DataSpec, ImageNeeds, LabelledImages, LabelledNeeds, Labels, PixelEncoding};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::{About, Draw, Metrics, Model, Paper, Step, draws, recipes};
 use crate::nn::{FirstValues, Init, Mode, flatten};
 use crate::optim::{Optimizer, OptimizerConfig};
@@ -331,12 +331,22 @@ impl Model for ImprovedGan {
     type Data = LabelledImages;
 
     fn needs(config: &ImprovedGanConfig, spec: &DataSpec) -> Result<LabelledNeeds> {
+        if config.classify && config.labels_per_class > 0 && spec.classes == 0 {
+            let count = config.labels_per_class.to_string();
+            let remedy =
+                "give data with classes, such as a folder for each or a `labels_file`, or 0 for none";
+            let key = "improved-gan.labels_per_class";
+            return Err(Error::invalid_value(key, &count, "the data have no classes", remedy));
+        }
         let labels = match config.labels_per_class {
             _ if !config.classify || spec.classes == 0 => Labels::None,
             0 => Labels::All,
             count => Labels::PerClass(count),
         };
-        Ok(LabelledNeeds { images: ImageNeeds { encoding: PixelEncoding::EightBit }, labels })
+        Ok(LabelledNeeds {
+            images: ImageNeeds { encoding: PixelEncoding::EightBit, labelled: false },
+            labels,
+        })
     }
 
     fn new(config: &ImprovedGanConfig, spec: &DataSpec, init: &mut Init) -> Result<ImprovedGan> {

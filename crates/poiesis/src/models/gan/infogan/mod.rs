@@ -256,7 +256,7 @@ impl Model for InfoGan {
     type Data = ImageBatches;
 
     fn needs(_config: &InfoGanConfig, _spec: &DataSpec) -> Result<ImageNeeds> {
-        Ok(ImageNeeds { encoding: PixelEncoding::EightBit })
+        Ok(ImageNeeds { encoding: PixelEncoding::EightBit, labelled: false })
     }
 
     fn new(config: &InfoGanConfig, spec: &DataSpec, init: &mut Init) -> Result<InfoGan> {
@@ -307,7 +307,7 @@ impl Features for InfoGan {
 
 impl Encoder for InfoGan {
     /// The codes: probabilities of the categories and means of the continuous codes. The noise, which Q does not read, is 0.
-    fn encode(&self, values: Tensor<2>) -> Tensor<2> {
+    fn encode(&self, values: Tensor<2>, _classes: &[Option<u32>]) -> Tensor<2> {
         let batch = values.dims()[0];
         let ImageShape { height, width, channels } = self.shape;
         let images = values.reshape([batch, height, width, channels]);

@@ -93,7 +93,7 @@ fn ten_steps_and_the_codes_then_read_are_those_of_pytorch() {
         let losses = Tensor::<2>::from_data(TensorData::new(losses, [10, 6]), &device);
         expect_close("losses", losses, fixture.array(&format!("{case}.losses")), LOSSES);
         expect_change(&fixture, case, &training, CHANGE);
-        let codes = training.model.encode(flatten(real(&fixture, case, 0, &device)));
+        let codes = training.model.encode(flatten(real(&fixture, case, 0, &device)), &[]);
         expect_close("codes", codes, fixture.array(&format!("{case}.codes")), LOSSES * 5.0);
     }
 }

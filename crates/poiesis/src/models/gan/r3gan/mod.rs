@@ -30,10 +30,10 @@ pub use augment::Augmentation;
 pub use networks::{Discriminator, Generator};
 
 use super::softplus;
-use crate::abilities::{Abilities, Ability, LatentPart, Latents, Prior, draw_latent};
+use crate::abilities::{Abilities, Ability, Features, LatentPart, Latents, Prior, draw_latent};
 use crate::config::{Faults, Settings, TrainConfig};
 use crate::data::{DataSpec, ImageBatches, ImageNeeds, PixelEncoding};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::model::{About, Metrics, Model, Paper, Step, WarningRule, recipes};
 use crate::nn::{Init, flatten};
 use crate::optim::{Optimizer, OptimizerConfig};
@@ -153,7 +153,7 @@ struct Batch {
     real: Tensor<4>,
     z: Tensor<2>,
     /// One for each real image, and also that of the generated one which it is compared with.
-    classes: Option<Tensor<2>>,
+    classes: Vec<Option<u32>>,
     /// Random numbers for the augmentation of real, then of generated images.
     augment: Vec<f32>,
 }
@@ -163,40 +163,30 @@ impl R3Gan {
         [LatentPart { name: "z".into(), size: self.config.latent_dim, prior: Prior::Normal }]
     }
 
-    /// Classes as a network reads them, `[batch, classes]`; `None` for a model that is not conditioned on them.
-    fn one_hot(&self, chosen: &[u32], like: &burn::tensor::Device) -> Option<Tensor<2>> {
-        let count = self.classes as u32;
-        let values = chosen.iter().flat_map(|&class| (0..count).map(move |i| f32::from(i == class)));
-        let values: Vec<f32> = values.collect();
-        let shape = [chosen.len(), self.classes];
-        (count > 0).then(|| Tensor::from_data(burn::tensor::TensorData::new(values, shape), like))
-    }
-
     /// One step of the discriminator, then one of the generator, on the same pairs of images.
     fn update(&mut self, batch: Batch, step: &mut Step<'_>) -> Metrics {
         let Batch { real, z, classes, augment } = batch;
         let count = real.dims()[0];
         let (of_real, of_fake) = augment.split_at(augment.len() / 2);
         let real = self.augmentation.apply(real, of_real);
-        let fake = self.augmentation.apply(self.generator.forward(z, classes.clone()), of_fake);
+        let fake = self.augmentation.apply(self.generator.forward(z, &classes), of_fake);
 
         let both = Tensor::cat(vec![real.clone(), fake.clone().detach()], 0);
-        let both_classes = classes.clone().map(|classes| Tensor::cat(vec![classes.clone(), classes], 0));
+        let both_classes = classes.repeat(2);
         let halves = |all: Tensor<1>| [all.clone().narrow(0, 0, count), all.narrow(0, count, count)];
-        let [real_logits, fake_logits] =
-            halves(self.discriminator.forward(both.clone(), both_classes.clone()));
+        let [real_logits, fake_logits] = halves(self.discriminator.forward(both.clone(), &both_classes));
         let d_loss = relativistic_loss(real_logits.clone(), fake_logits.clone());
 
-        let (gradient, slopes) = self.discriminator.input_gradient(both, both_classes.clone());
-        let [r1, r2] = halves(self.discriminator.directional_derivative(gradient, both_classes, &slopes))
+        let (gradient, slopes) = self.discriminator.input_gradient(both, &both_classes);
+        let [r1, r2] = halves(self.discriminator.directional_derivative(gradient, &both_classes, &slopes))
             .map(Tensor::mean);
         let penalty = (r1.clone() + r2.clone()) * self.config.gamma;
         step.minimize("discriminator", &mut self.discriminator, &(d_loss.clone() + penalty));
 
         // A frozen discriminator spares the gradients of its weights.
         let frozen = self.discriminator.clone().no_grad();
-        let real_above = frozen.forward(real, classes.clone()).detach();
-        let g_loss = relativistic_loss(frozen.forward(fake, classes), real_above);
+        let real_above = frozen.forward(real, &classes).detach();
+        let g_loss = relativistic_loss(frozen.forward(fake, &classes), real_above);
         step.minimize("generator", &mut self.generator, &g_loss);
 
         let won = real_logits.inner().greater(fake_logits.inner()).float().mean().into_scalar::<f64>();
@@ -224,7 +214,7 @@ impl Model for R3Gan {
             year: 2024,
             arxiv: "2501.05441",
         },
-        abilities: &[Ability::Sample, Ability::Decode],
+        abilities: &[Ability::Sample, Ability::Decode, Ability::Features],
         recipes: recipes!("shapes", "emoji64", "cifar10", "few-images"),
         train: || TrainConfig { batch_size: 64, ema_decay: 0.999, ..TrainConfig::default() },
         // The paper's, without momentum.
@@ -239,25 +229,13 @@ impl Model for R3Gan {
     type Config = R3GanConfig;
     type Data = ImageBatches;
 
-    fn needs(_config: &R3GanConfig, _spec: &DataSpec) -> Result<ImageNeeds> {
-        Ok(ImageNeeds { encoding: PixelEncoding::EightBit })
+    fn needs(config: &R3GanConfig, _spec: &DataSpec) -> Result<ImageNeeds> {
+        Ok(ImageNeeds { encoding: PixelEncoding::EightBit, labelled: config.conditional })
     }
 
     fn new(config: &R3GanConfig, spec: &DataSpec, init: &mut Init) -> Result<R3Gan> {
         let shape = spec.images()?;
-        let classes = match (config.conditional, spec.classes) {
-            (true, 0) => {
-                let remedy = "give data with classes, or set r3gan.conditional to false";
-                return Err(Error::invalid_value(
-                    "r3gan.conditional",
-                    "true",
-                    "the data have no classes",
-                    remedy,
-                ));
-            }
-            (true, classes) => classes,
-            (false, _) => 0,
-        };
+        let classes = spec.classes_for("r3gan", config.conditional)?;
         let generator = Generator::new(config, shape, classes, init)?;
         let discriminator = Discriminator::new(config, shape, classes, init)?;
         let augmentation = Augmentation::new(config, init);
@@ -281,7 +259,7 @@ impl Model for R3Gan {
         let batch = Batch {
             real: data.images(step.number),
             z: step.tensor(z, [count, dim]),
-            classes: self.one_hot(&data.classes(step.number), step.device),
+            classes: if self.config.conditional { data.labels(step.number) } else { Vec::new() },
             augment: rng::uniform(&mut step.generator("augment"), 2 * count * augment::DRAWS),
         };
         self.update(batch, step)
@@ -297,7 +275,13 @@ impl Model for R3Gan {
     }
 
     fn abilities(&self) -> Abilities<'_> {
-        Abilities { latents: Some(self), ..Abilities::default() }
+        Abilities { latents: Some(self), features: Some(self), ..Abilities::default() }
+    }
+}
+
+impl Features for R3Gan {
+    fn features(&self, images: Tensor<4>) -> Tensor<2> {
+        self.discriminator.features(images)
     }
 }
 
@@ -311,9 +295,11 @@ impl Latents for R3Gan {
     }
 
     fn decode(&self, latents: Tensor<2>, classes: &[Option<u32>]) -> Tensor<2> {
-        let chosen: Vec<u32> = classes.iter().map(|class| class.unwrap_or(0)).collect();
-        let classes = self.one_hot(&chosen, &latents.device());
         flatten(self.generator.forward(latents, classes))
+    }
+
+    fn first_weights(&self) -> Option<Tensor<2>> {
+        Some(self.generator.first_weights().narrow(1, 0, self.config.latent_dim))
     }
 }
 

@@ -1,14 +1,14 @@
 //! The generator and the discriminator, mirror images of each other (§3.4).
 
 use burn::module::{Module, Param};
-use burn::tensor::Tensor;
+use burn::tensor::{Device, Tensor};
 use poiesis_kernels::Activation;
 
 use super::R3GanConfig;
 use super::layers::{Pass, Slopes, Stage, change, downsample, upsample};
 use crate::data::ImageShape;
 use crate::error::Result;
-use crate::nn::{Init, Initializer, Linear};
+use crate::nn::{Init, Initializer, Linear, one_hot};
 
 /// Keeps the deviation of its input.
 const WEIGHTS: Initializer = Initializer::FanInNormal(1.0);
@@ -55,14 +55,12 @@ impl Generator {
 
     /// # Shapes
     ///
-    /// `[batch, latent_dim]`, and for a network that is conditioned on classes `[batch, classes]` with a 1 at the class of each image, to
-    /// `[batch, height, width, channels]`, most of it in [-1, 1].
-    pub fn forward(&self, z: Tensor<2>, classes: Option<Tensor<2>>) -> Tensor<4> {
-        let z = match (&self.class, classes) {
-            (Some(class), Some(classes)) => {
-                Tensor::cat(vec![z, class.forward(classes, Activation::Identity)], 1)
-            }
-            _ => z,
+    /// `[batch, latent_dim]`, and where it is conditioned on classes one for each, to `[batch, height, width, channels]`, most of it in
+    /// [-1, 1].
+    pub fn forward(&self, z: Tensor<2>, classes: &[Option<u32>]) -> Tensor<4> {
+        let z = match &self.class {
+            Some(class) => Tensor::cat(vec![z.clone(), vectors(class, classes, &z.device())], 1),
+            None => z,
         };
         let features = self.project.forward(z, Activation::Identity);
         let [batch, width] = features.dims();
@@ -77,6 +75,19 @@ impl Generator {
         });
         self.output.forward(h, Activation::Identity)
     }
+
+    /// How the first map depends on its input, `[features, inputs]`: a row for each feature, as long as all its pixels together.
+    pub(super) fn first_weights(&self) -> Tensor<2> {
+        let [height, width, features] = self.basis.dims();
+        let length = self.basis.val().square().reshape([height * width, features]).sum_dim(0).sqrt();
+        self.project.scaled_rows(length.reshape([features]))
+    }
+}
+
+/// The learned vector of each class, `[batch, class_dim]`.
+fn vectors(class: &Linear, classes: &[Option<u32>], device: &Device) -> Tensor<2> {
+    let [count, _] = class.weight().dims();
+    class.forward(one_hot(classes, count, device), Activation::Identity)
 }
 
 /// Tells data from the generator's images.
@@ -122,9 +133,9 @@ impl Discriminator {
 
     /// # Shapes
     ///
-    /// `[batch, height, width, channels]`, and for a network that is conditioned on classes `[batch, classes]` with a 1 at the class of
-    /// each image, to the logit of "real", `[batch]`. Only differences of logits mean something.
-    pub fn forward(&self, x: Tensor<4>, classes: Option<Tensor<2>>) -> Tensor<1> {
+    /// `[batch, height, width, channels]`, and where it is conditioned on classes one for each, to the logit of "real", `[batch]`. Only
+    /// differences of logits mean something.
+    pub fn forward(&self, x: Tensor<4>, classes: &[Option<u32>]) -> Tensor<1> {
         self.pass(x, classes, &mut Pass::Values)
     }
 
@@ -134,7 +145,7 @@ impl Discriminator {
     }
 
     /// ∇ₓD(x) of each image, and the slopes there.
-    pub(super) fn input_gradient(&self, x: Tensor<4>, classes: Option<Tensor<2>>) -> (Tensor<4>, Slopes) {
+    pub(super) fn input_gradient(&self, x: Tensor<4>, classes: &[Option<u32>]) -> (Tensor<4>, Slopes) {
         let frozen = self.clone().no_grad();
         let x = x.inner().autodiff().require_grad();
         let mut slopes = Slopes::new();
@@ -150,22 +161,23 @@ impl Discriminator {
     pub(super) fn directional_derivative(
         &self,
         v: Tensor<4>,
-        classes: Option<Tensor<2>>,
+        classes: &[Option<u32>],
         slopes: &Slopes,
     ) -> Tensor<1> {
         self.pass(v, classes, &mut Pass::Tangent(slopes.iter()))
     }
 
-    fn pass(&self, x: Tensor<4>, classes: Option<Tensor<2>>, pass: &mut Pass<'_>) -> Tensor<1> {
+    fn pass(&self, x: Tensor<4>, classes: &[Option<u32>], pass: &mut Pass<'_>) -> Tensor<1> {
         let features = self.body(x, pass);
         let batch = features.dims()[0];
         let output = self.output.forward(features, Activation::Identity);
-        match (&self.class, classes) {
+        match &self.class {
             // The projection discriminator (Miyato and Koyama 2018, arXiv:1802.05637).
-            (Some(class), Some(classes)) => {
-                (output * class.forward(classes, Activation::Identity)).sum_dim(1).reshape([batch])
+            Some(class) => {
+                let vectors = vectors(class, classes, &output.device());
+                (output * vectors).sum_dim(1).reshape([batch])
             }
-            _ => output.reshape([batch]),
+            None => output.reshape([batch]),
         }
     }
 

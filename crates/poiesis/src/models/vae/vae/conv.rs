@@ -27,7 +27,12 @@ struct EncoderLevel {
 }
 
 impl ConvEncoder {
-    pub(super) fn new(config: &VaeConfig, shape: ImageShape, init: &mut Init) -> Result<ConvEncoder> {
+    pub(super) fn new(
+        config: &VaeConfig,
+        num_classes: usize,
+        shape: ImageShape,
+        init: &mut Init,
+    ) -> Result<ConvEncoder> {
         let (halvings, base) = shape.halvings()?;
         let features = |level: usize| config.width << level;
         let levels = (0..halvings).map(|level| {
@@ -39,18 +44,19 @@ impl ConvEncoder {
         });
         let levels = levels.collect();
         let flat = base[0] * base[1] * features(halvings - 1);
-        let output = Linear::with_bias(flat, 2 * config.latent_dim, Initializer::FanIn, init);
+        let output = Linear::with_bias(flat + num_classes, 2 * config.latent_dim, Initializer::FanIn, init);
         Ok(ConvEncoder { levels, output })
     }
 
-    pub(super) fn forward(&self, x: Tensor<4>) -> Tensor<2> {
+    /// `with_classes` adds the classes to the flat features.
+    pub(super) fn forward(&self, x: Tensor<4>, with_classes: impl Fn(Tensor<2>) -> Tensor<2>) -> Tensor<2> {
         let level = |h: Tensor<4>, level: &EncoderLevel| {
             level.blocks.iter().fold(level.down.forward(h), |h, block| block.forward(h))
         };
         // The image goes in as it is; every later level starts from an activation.
         let (first, rest) = self.levels.split_first().expect("an image is halved at least once");
         let h = rest.iter().fold(level(x, first), |h, next| level(elu(h), next));
-        self.output.forward(flatten(elu(h)), Activation::Identity)
+        self.output.forward(with_classes(flatten(elu(h))), Activation::Identity)
     }
 }
 
@@ -74,6 +80,7 @@ struct DecoderLevel {
 impl ConvDecoder {
     pub(super) fn new(
         config: &VaeConfig,
+        inputs: usize,
         shape: ImageShape,
         outputs: usize,
         init: &mut Init,
@@ -82,7 +89,7 @@ impl ConvDecoder {
         let features = |level: usize| config.width << level;
         let deepest = features(halvings - 1);
         let flat = base[0] * base[1] * deepest;
-        let input = Linear::with_bias(config.latent_dim, flat, Initializer::FanIn, init);
+        let input = Linear::with_bias(inputs, flat, Initializer::FanIn, init);
         let levels = (0..halvings).rev().map(|level| {
             let blocks = (0..config.blocks).map(|_| Residual::new(features(level), init)).collect();
             let outputs = if level == 0 { outputs } else { features(level - 1) };

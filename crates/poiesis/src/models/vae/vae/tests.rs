@@ -18,7 +18,9 @@ use crate::testing::{
 };
 
 /// The cases of `parity.py`.
-const CASES: [&str; 3] = ["mlp", "conv", "levels"];
+const CASES: [&str; 5] = ["mlp", "conv", "levels", "mlp-classes", "conv-classes"];
+/// Classes of the data of the last two.
+const CLASSES: usize = 3;
 /// Outputs and terms of the bound relative to the largest, f32 here against f64 there: some twenty roundings in a
 /// row and sums over a thousand pixels.
 const FORWARD: f64 = 2e-6;
@@ -36,7 +38,7 @@ fn training(fixture: &Fixture, case: &str, device: &Device) -> Learner<Vae> {
     let shape: [usize; 3] = from_value(given["shape"].clone()).unwrap();
     let (_folder, dataset) = shapes(8, [16, 16]);
     let settings = settings::<Vae>(&given["config"]);
-    let mut training = learner::<Vae>(&settings, &image_spec(shape, 0), &dataset, 1, device);
+    let mut training = learner::<Vae>(&settings, &image_spec(shape, CLASSES), &dataset, 1, device);
     let initial = fixture.weights(&format!("{case}.initial"), device);
     training.restore(&initial, &StateDict::default()).unwrap();
     training
@@ -58,6 +60,16 @@ fn inputs(
     (x, fixture.step(&format!("{case}.eps"), step, |eps| eps, device))
 }
 
+/// The classes of a step, none in cases without.
+fn classes(fixture: &Fixture, case: &str, step: usize) -> Vec<Option<u32>> {
+    if !case.ends_with("classes") {
+        return Vec::new();
+    }
+    let classes = fixture.step::<1>(&format!("{case}.classes"), step, |class| class, &Device::flex());
+    let class = |class: f32| Some(class as u32).filter(|&class| class < CLASSES as u32);
+    classes.into_data().iter::<f32>().map(class).collect()
+}
+
 #[test]
 fn first_outputs_terms_and_gradients_are_those_of_pytorch() {
     let (fixture, device) = (Fixture::read("vae/vae"), Device::flex().autodiff());
@@ -66,19 +78,21 @@ fn first_outputs_terms_and_gradients_are_those_of_pytorch() {
         let (x, eps) = inputs(&fixture, case, Vae::encoding(&vae), 0, &device);
         let theirs = |name: &str| fixture.array(&format!("{case}.first.{name}"));
 
-        let posterior = vae.posterior(x.clone());
+        let y = classes(&fixture, case, 0);
+        let posterior = vae.posterior(x.clone(), &y);
         expect_close("mean", posterior.mean.clone(), theirs("mean"), FORWARD);
         expect_close("log variance", posterior.log_var.clone(), theirs("log_var"), FORWARD);
         let z = posterior.sample(eps.clone());
+        let z_and_y = with_classes(z.clone(), &y, vae.num_classes);
         let parameters = match &vae.decoder {
-            Decoder::Mlp(mlp) => mlp.forward(z.clone()),
-            Decoder::Conv(conv) => conv.forward(z.clone()),
+            Decoder::Mlp(mlp) => mlp.forward(z_and_y),
+            Decoder::Conv(conv) => conv.forward(z_and_y),
         };
         expect_close("parameters of pixels", parameters, theirs("parameters"), FORWARD);
-        let log_prob = vae.pixels(z).log_prob(flatten(x.clone()));
+        let log_prob = vae.pixels(z, &y).log_prob(flatten(x.clone()));
         expect_close("log p(x|z)", log_prob, theirs("log_prob"), FORWARD);
 
-        let loss = vae.loss(x, eps);
+        let loss = vae.loss(x, &y, eps);
         expect_close("kl", loss.kl, theirs("kl"), FORWARD);
         let terms = Tensor::cat(vec![loss.objective.clone(), loss.reconstruction], 0);
         expect_close("terms", terms, theirs("losses"), FORWARD);
@@ -98,8 +112,9 @@ fn ten_steps_are_those_of_pytorch() {
         let mut terms = Vec::new();
         for step in 0..10 {
             let (x, eps) = inputs(&fixture, case, Vae::encoding(&training.model), step, &device);
+            let y = classes(&fixture, case, step);
             let values: BTreeMap<_, _> = training
-                .with_step(step as u64, 1.0, |model, _, step| model.update(x, eps, step))
+                .with_step(step as u64, 1.0, |model, _, step| model.update(x, &y, eps, step))
                 .read()
                 .into_iter()
                 .collect();
@@ -145,7 +160,7 @@ fn bounds_around_a_known_log_probability_are_as_far_from_it_as_they_must() {
     let count = 200;
     let x = Tensor::<4>::from_data([[[[1.0], [0.0]], [[1.0], [1.0]]]], &device).repeat_dim(0, count);
     let indices: Vec<u64> = (0..count as u64).collect();
-    let weights = vae.log_weights(x, 3, &indices, 0..500);
+    let weights = vae.log_weights(x, &vec![None; count], 3, &indices, 0..500);
     for image in 0..count {
         assert!((weights.kl[image] - kl).abs() < 1e-5, "{} {kl}", weights.kl[image]);
         assert!((weights.reconstruction[image] - log_p).abs() < 1e-5);
@@ -166,13 +181,13 @@ fn a_free_dimension_costs_its_free_bits_and_no_more() {
     let x = Tensor::zeros([4, 2, 2, 1], &device);
     let eps = Tensor::zeros([4, 2], &device);
     let value = |tensor: Tensor<1>| f64::from(tensor.into_scalar::<f32>());
-    let plain = vae.loss(x.clone(), eps.clone());
+    let plain = vae.loss(x.clone(), &[], eps.clone());
     let (reconstruction, kl) = (value(plain.reconstruction), value(plain.kl.sum()));
     assert!((value(plain.objective) - reconstruction - kl).abs() < 1e-5);
 
     let mut changed = vae.clone();
     (changed.config.free_bits, changed.config.kl_weight) = (3.0, 0.5);
-    let loss = changed.loss(x, eps);
+    let loss = changed.loss(x, &[], eps);
     assert!((value(loss.objective) - reconstruction - 0.5 * 6.0).abs() < 1e-5);
     assert!((value(loss.kl.sum()) - kl).abs() < 1e-6, "what is reported changed");
 }
@@ -211,6 +226,55 @@ fn sixty_steps_on_shapes_lower_the_bound_and_bounds_keep_their_order() {
 }
 
 #[test]
+fn an_image_of_a_class_is_of_that_class_and_its_bound_knows_it() {
+    let device = Device::flex().autodiff();
+    let config = VaeConfig {
+        body: Body::Mlp,
+        latent_dim: 2,
+        hidden_dim: 16,
+        layers: 1,
+        likelihood: PixelDistribution::Bernoulli,
+        conditional: true,
+        ..VaeConfig::default()
+    };
+    let optimizer = OptimizerConfig { learning_rate: 3e-2, ..OptimizerConfig::default() };
+    let (_folder, dataset) = shapes(8, [16, 16]);
+    let mut training = learner::<Vae>(&(config, optimizer), &image_spec([4, 4, 1], 2), &dataset, 8, &device);
+    // Class 0 is black and class 1 is white.
+    let classes: Vec<Option<u32>> = (0..8).map(|i| Some(i % 2)).collect();
+    let x = || {
+        let pixels = classes.iter().flat_map(|class| [class.unwrap_or(0) as f32; 16]);
+        Tensor::from_data(TensorData::new(pixels.collect(), [8, 4, 4, 1]), &device)
+    };
+    for step in 0..100 {
+        training.with_step(step, 1.0, |model, _, step| {
+            let eps = step.normal("train posterior", [8, 2]);
+            model.update(x(), &classes, eps, step)
+        });
+    }
+    let latents: &dyn Latents = &training.model;
+    assert_eq!(latents.num_classes(), 2);
+    let mean = |class: u32| {
+        let images = latents.decode(latents.draw(0, 0..16, &device), &[Some(class); 16]);
+        f64::from(images.mean().into_scalar::<f32>())
+    };
+    let means = [mean(0), mean(1)];
+    assert!(means[0] < -0.8 && means[1] > 0.8, "{means:?}");
+    // Given the class there is nothing left to say: less than a nat, and far more with the classes exchanged.
+    let bound = |classes: &[Option<u32>]| {
+        let weights = training.model.log_weights(x(), classes, 0, &[0, 1, 2, 3, 4, 5, 6, 7], 0..1);
+        -weights.log_w.iter().map(|w| w[0]).sum::<f64>() / 8.0
+    };
+    let exchanged: Vec<Option<u32>> = classes.iter().map(|class| class.map(|class| 1 - class)).collect();
+    let (own, other) = (bound(&classes), bound(&exchanged));
+    assert!(own < 2.0 && other > 10.0, "{own} {other}");
+}
+
+#[test]
 fn it_conforms() {
-    expect_conforms::<Vae>("width=4 latent_dim=8 blocks=0", &["layers=0", "latent_dim=0"]);
+    expect_conforms::<Vae>(
+        "width=4 latent_dim=8 blocks=0",
+        &["layers=0", "latent_dim=0", "conditional=true"],
+    );
+    expect_conforms::<Vae>("width=4 latent_dim=8 blocks=0 conditional=true", &[]);
 }

@@ -1,12 +1,10 @@
 //! The verbs of `discover` that read features, codes and first weights, on tiny models.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-mod support;
-
 use std::fs;
 
+use crate::support::{Place, tiny};
 use serde_json::Value;
-use support::{Place, tiny};
 
 fn parse(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}\n{text}"))

@@ -1,0 +1,100 @@
+//! Reads the images of a source one after another, prepared as collecting prepares them, without packing them.
+
+use std::path::Path;
+
+use rayon::prelude::*;
+
+use crate::card::Kind;
+use crate::decode::is_image_name;
+use crate::error::{Error, Result};
+use crate::images::{change_values, decode_payload};
+use crate::memory::Memory;
+use crate::options::Options;
+use crate::prepare::{Target, prepare};
+use crate::shard::Layout;
+use crate::source::{self, Item, Payload, each_batch, file_name};
+
+/// Images that are decoded at a time.
+const CHUNK: usize = 64;
+
+/// An image of a source, or why there is none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReadImage {
+    /// Its path in the source.
+    pub name: String,
+    /// Its pixels: u8, `[height, width, channels]`, row by row, as the options ask for. The error is the reason why it cannot be used.
+    pub pixels: Result<Vec<u8>, String>,
+}
+
+/// Reads all images of a source: an image file, or any source that [`collect`](crate::collect()) packs as images. Each is cropped,
+/// resized and changed as `options` say, and passed to `take` in the order of the source.
+///
+/// # Errors
+///
+/// [`Error::BadOption`] when `options` have no size or no number of channels, which all images must share; [`Error::NotFound`]; those of
+/// a source that cannot be read. An image that cannot be used is no error.
+pub fn read_images(path: &Path, options: &Options, take: &mut dyn FnMut(ReadImage)) -> Result<()> {
+    options.check()?;
+    // Which files a data set was made of, and of what classes and splits they are, says nothing about others.
+    let Options { size, crop, shape, channels, background, binarize, invert, limits, .. } = options.clone();
+    let kind = Some(Kind::Images);
+    let options = Options {
+        size,
+        crop,
+        shape,
+        channels,
+        background,
+        binarize,
+        invert,
+        limits,
+        kind,
+        ..Options::default()
+    };
+    let limits = options.limits.within_memory();
+    let (Some((height, width)), Some(channels)) = (options.size, options.channels) else {
+        let (value, reason) = ("left out".to_owned(), "all images become of one size");
+        return Err(Error::BadOption { option: "size", value, reason, remedy: "give size and channels" });
+    };
+    if !path.exists() {
+        return Err(Error::NotFound { path: path.to_owned() });
+    }
+    let target = Target { width, height, channels, crop: options.crop, background: options.background };
+    let layout = Layout { kind: Kind::Images, shape: target.shape(), labelled: false, factors: 0 };
+    let memory = Memory::new(&limits);
+    let read = |Item { name, payload, .. }: Item| {
+        let (_, decoded) = decode_payload(payload, &limits, &memory);
+        let pixels = decoded.map(|(pixels, _share)| {
+            let mut image = prepare(pixels, &target);
+            change_values(&mut image, &layout, &options);
+            image
+        });
+        ReadImage { name, pixels: pixels.map_err(|reason| reason.text) }
+    };
+    let single = || {
+        let payload = Payload::File(path.to_owned());
+        read(Item { name: file_name(path), split: None, label: None, payload })
+    };
+    if path.is_file() && is_image_name(&file_name(path)) {
+        take(single());
+        return Ok(());
+    }
+    let mut source = match source::open(path, &options) {
+        // A picture without an ending, or something that is none: decoding says which.
+        Err(Error::UnknownFormat { .. } | Error::BadOption { option: "kind", .. }) if path.is_file() => {
+            take(single());
+            return Ok(());
+        }
+        opened => opened?,
+    };
+    each_batch(&mut *source, |batches| {
+        for batch in batches {
+            let mut items = batch.into_iter();
+            while items.len() > 0 {
+                let chunk: Vec<Item> = items.by_ref().take(CHUNK).collect();
+                let images: Vec<ReadImage> = chunk.into_par_iter().map(read).collect();
+                images.into_iter().for_each(&mut *take);
+            }
+        }
+        Ok(())
+    })
+}
