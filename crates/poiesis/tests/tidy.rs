@@ -11,7 +11,7 @@ use poiesis::catalogue::CATALOGUE;
 use poiesis::model::{Entry, Paper};
 
 /// The modules of the library from the bottom up: each may use those before it and no others.
-const MODULES: [&str; 23] = [
+const MODULES: [&str; 24] = [
     "error",
     "device",
     "atomic",
@@ -31,6 +31,7 @@ const MODULES: [&str; 23] = [
     "generate",
     "trained",
     "coding",
+    "features",
     "evaluate",
     "apply",
     "discover",
