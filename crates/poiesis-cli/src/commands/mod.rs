@@ -3,6 +3,7 @@
 pub(crate) mod animate;
 pub(crate) mod cache;
 pub(crate) mod collect;
+pub(crate) mod compare;
 pub(crate) mod complete;
 pub(crate) mod compress;
 pub(crate) mod decompress;
@@ -10,6 +11,8 @@ pub(crate) mod discover;
 mod dry_run;
 mod ending;
 pub(crate) mod evaluate;
+mod evaluate_images;
+pub(crate) mod features;
 pub(crate) mod inspect;
 pub(crate) mod models;
 mod pictures;
