@@ -252,15 +252,21 @@ fn train(material: &Material, seed: u64, progress: &mut dyn FnMut(u64, u64)) -> 
     };
     let mut optimizer = Optimizer::new(&config);
     let steps = (EPOCHS * material.train.len() / BATCH).clamp(FEWEST_STEPS, MOST_STEPS) as u64;
-    for step in 0..steps {
-        let (x, answers) = material.batch(seed, step, &device);
-        let (_, logits) = network.forward(x, Mode::Train);
-        let loss = categorical_log_prob(logits, answers).mean().neg();
-        let schedule = 0.5 + 0.5 * (std::f64::consts::PI * step as f64 / steps as f64).cos();
-        network = optimizer.step(network, &mut loss.backward(), schedule);
-        if (step + 1).is_multiple_of(REPORTED) || step + 1 == steps {
-            progress(step + 1, steps);
-        }
+    let mut done = 0;
+    while done < steps {
+        let until = steps.min(done + REPORTED);
+        // On a thread of the pool, so that operations do not have to wake it from outside.
+        network = rayon::scope(|_| {
+            (done..until).fold(network, |network, step| {
+                let (x, answers) = material.batch(seed, step, &device);
+                let (_, logits) = network.forward(x, Mode::Train);
+                let loss = categorical_log_prob(logits, answers).mean().neg();
+                let schedule = 0.5 + 0.5 * (std::f64::consts::PI * step as f64 / steps as f64).cos();
+                optimizer.step(network, &mut loss.backward(), schedule)
+            })
+        });
+        done = until;
+        progress(done, steps);
     }
     (StateDict::of(&network).to_arrays(), steps)
 }
