@@ -8,8 +8,8 @@ use poiesis::generate::SamplingParams;
 use poiesis::{Trained, Weights};
 
 use crate::commands::{
-    animate, cache, classify, collect, complete, compress, decompress, discover, evaluate, inspect, models,
-    read_table, recipes, resume, runs, sample, train,
+    animate, cache, classify, collect, compare, complete, compress, decompress, discover, evaluate, features,
+    inspect, models, read_table, recipes, resume, runs, sample, train,
 };
 
 /// Train generative models on your data, discover what they learned, and put them to work.
@@ -50,7 +50,9 @@ enum Command {
     Decompress(decompress::Decompress),
     Discover(discover::Discover),
     Evaluate(evaluate::Evaluate),
+    Compare(compare::Compare),
     Classify(classify::Classify),
+    Features(features::Features),
     Animate(animate::Animate),
     Runs(runs::Runs),
     Models(models::Models),
@@ -80,7 +82,9 @@ impl Cli {
             Command::Decompress(command) => command.run(),
             Command::Discover(command) => command.run(),
             Command::Evaluate(command) => command.run(),
+            Command::Compare(command) => command.run(),
             Command::Classify(command) => command.run(),
+            Command::Features(command) => command.run(),
             Command::Animate(command) => command.run(),
             Command::Runs(command) => command.run(),
             Command::Models(command) => command.run(),

@@ -136,6 +136,10 @@ pub(crate) fn hint(error: &Error) -> Option<String> {
         Error::NotARun { path } => return Some(nearest_run(path)),
         Error::Data(error) => return data_hint(error),
         Error::NoSuchCheckpoint { .. } => Some("--step N".into()),
+        Error::Weights { path, .. } if path.ends_with("features.safetensors") => {
+            Some("features DATA --again".into())
+        }
+        Error::Weights { .. } => Some("--inception-weights FILE".into()),
         Error::NoDevice { .. } => Some("--device DEVICE".into()),
         Error::NoCheckpoint { .. } => Some("--checkpoint-every N".into()),
         Error::RunInUse { .. } | Error::NotSetAside { .. } => Some("--out FOLDER".into()),

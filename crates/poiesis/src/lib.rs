@@ -21,6 +21,7 @@ pub mod discover;
 pub mod dist;
 pub mod error;
 pub mod evaluate;
+pub mod features;
 pub mod fitting;
 pub mod generate;
 pub mod media;

@@ -32,6 +32,7 @@ const MODULES: [&str; 24] = [
     "generate",
     "trained",
     "coding",
+    "features",
     "evaluate",
     "apply",
     "discover",

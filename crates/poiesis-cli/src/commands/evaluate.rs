@@ -17,6 +17,7 @@ use poiesis_collect::Split;
 
 use super::confusion;
 use super::discover::{OfData, verdict};
+use super::evaluate_images;
 use super::inspect::split;
 use super::pictures::positive;
 use crate::args::OfRun;
@@ -28,12 +29,16 @@ use crate::render::{Meter, count, duration, expect_none, failure, note, number, 
   poiesis evaluate runs/dcgan-shapes
   poiesis evaluate runs/vae-mnist --importance-samples 5000
   poiesis evaluate runs/vae-mnist --split validation --images 1000 --json
+  poiesis features mnist && poiesis evaluate runs/dcgan-mnist        with Fréchet distance, precision, recall, …
+  poiesis evaluate runs/dcgan-cifar10 --inception-weights pt_inception-2015-12-05-6726825d.pth        FID
 
 The likelihood is measured in nats and in bits, exactly or as a bound on log p with an importance-weighted \
 estimate. A classifier is measured by its errors, by how far its probabilities can be trusted, before and after \
 temperature scaling, and by what it takes for what. A model of images is also measured by the sliced Wasserstein distance of its samples to held-out \
 images, next to that of training images (the floor) and of images with shuffled pixels (the ceiling), and by how \
-close samples are to training images. All sets have the same number of images, drawn at random; with --split train \
+close samples are to training images; a picture of the closest ones is saved beside the results. With the feature network \
+of the data (poiesis features DATA) or the weights of Inception there are also the Fréchet and the kernel distance, \
+precision and recall, density and coverage, and the Inception score, each beside that of real images. All sets have the same number of images, drawn at random; with --split train \
 they are disjoint parts of it. Results are saved in the run as evaluation-STEP.json.")]
 pub(crate) struct Evaluate {
     #[command(flatten)]
@@ -55,6 +60,9 @@ pub(crate) struct Evaluate {
     /// Number of random directions of the sliced Wasserstein distance [default: 512].
     #[arg(long, value_name = "N", value_parser = positive)]
     directions: Option<usize>,
+    /// Weights of Inception: the .pth of pytorch-fid, or safetensors [default: the feature network of the data, if there is one].
+    #[arg(long, value_name = "FILE")]
+    inception_weights: Option<PathBuf>,
     /// Seed of samples, noise and directions.
     #[arg(long, value_name = "N", default_value = "0")]
     seed: u64,
@@ -87,10 +95,13 @@ impl Evaluate {
             atomic::write(out, text.as_bytes())?;
         }
         let kept = evaluation.keep(trained.path())?;
-        let picture = confusion::write_picture(&evaluation, &kept)?;
+        let confusions = confusion::write_picture(&evaluation, &kept)?;
+        let closest = evaluate_images::write_closest(&evaluation, &trained, &kept)?;
         if !self.json {
             note(&format!("kept in {}", kept.display()));
-            picture.iter().for_each(|path| note(&format!("confusions drawn in {}", path.display())));
+            confusions.iter().for_each(|path| note(&format!("confusions drawn in {}", path.display())));
+            closest.iter().for_each(|path| note(&format!("closest training images: {}", path.display())));
+            evaluate_images::how_to_compare(&evaluation, &dataset).iter().for_each(|line| note(line));
         }
         Ok(())
     }
@@ -107,6 +118,7 @@ impl Evaluate {
             ("--importance-samples", self.importance_samples.is_some() && !with_bound),
             ("--samples", self.samples.is_some() && !sampled),
             ("--directions", self.directions.is_some() && !sampled),
+            ("--inception-weights", self.inception_weights.is_some() && !sampled),
         ];
         expect_none(&format!("{}, a model of {}", trained.entry.name(), trained.spec.media().name()), &flags)
     }
@@ -119,6 +131,7 @@ impl Evaluate {
             importance_samples: self.importance_samples.map_or(usual.importance_samples, |n| n as u64),
             samples: self.samples.unwrap_or(usual.samples),
             directions: self.directions.unwrap_or(usual.directions),
+            inception_weights: self.inception_weights.clone(),
             seed: self.seed,
         }
     }
@@ -188,7 +201,7 @@ fn section(name: &str, measured: &Measured) -> String {
         "classification" => measured.read().map(|found| confusion::render(&found, &took)),
         "sliced_wasserstein" => measured.read().map(|distance| render_distance(&distance, &took)),
         "neighbours" => measured.read().map(|near| render_neighbours(&near, &took)),
-        _ => None,
+        other => evaluate_images::section(other, measured, &took),
     };
     words.unwrap_or_else(|| {
         let values: String =
@@ -289,7 +302,7 @@ fn render_neighbours(near: &NeighbourStatistics, took: &str) -> String {
     )
 }
 
-fn chosen(chosen: Chosen) -> &'static str {
+pub(super) fn chosen(chosen: Chosen) -> &'static str {
     match chosen {
         Chosen::Spread => "evenly spread",
         Chosen::Random => "drawn at random",

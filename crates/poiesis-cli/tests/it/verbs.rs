@@ -89,6 +89,58 @@ fn every_number_of_an_evaluation_carries_its_protocol() {
 }
 
 #[test]
+fn images_are_compared_in_the_features_of_the_data_and_runs_with_each_other() {
+    let place = Place::new();
+    place.ok("collect shapes packed --size 16 --count 900");
+    for (seed, run) in [("0", "one"), ("1", "two")] {
+        let settings = "--set width=4 --batch-size 8 --steps 4 --quiet";
+        place.ok(&format!("train dcgan --data packed {settings} --seed {seed} --out {run}"));
+    }
+    let missing = place.fails("compare one two");
+    assert!(missing.contains("one has no evaluation") && missing.contains("evaluate one"), "{missing}");
+    let evaluate = |run: &str, more: &str| {
+        let arguments = format!("evaluate {run} --samples 60 --directions 8 {more}");
+        let output = place.run(&crate::support::words(&arguments));
+        assert!(output.status.success(), "{}", crate::support::text(&output.stderr));
+        (crate::support::text(&output.stdout), crate::support::text(&output.stderr))
+    };
+    let (text, notes) = evaluate("one", "");
+    assert!(!text.contains("FD[") && text.contains("memorisation") && text.contains("authentic"), "{text}");
+    assert!(notes.contains(" features ") && notes.contains("packed"), "{notes}");
+    assert!(fs::metadata(place.path("one/evaluation-000000004.png")).unwrap().len() > 500);
+
+    let made = parse(&place.ok("features packed --json"));
+    let name = made["name"].as_str().unwrap().to_owned();
+    assert!(name.starts_with("features-of-"), "{name}");
+    let distances = &made["facts"]["sensitivity"];
+    assert!(distances["dropped"].as_f64().unwrap() > 1.5 * distances["floor"].as_f64().unwrap(), "{made}");
+    assert!(place.ok("features packed").contains(&name), "it is not made again");
+
+    let (text, notes) = evaluate("one", "");
+    for part in [&format!("FD[{name}]"), &format!("KD[{name}]"), "recall", "coverage expected"] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    assert!(!notes.contains(" features "), "{notes}");
+    let refused = place.fails("evaluate one --inception-weights packed/dataset.json");
+    assert!(
+        refused.contains("dataset.json cannot be used") && refused.contains("--inception-weights"),
+        "{refused}"
+    );
+
+    evaluate("two", "");
+    let table = place.ok("compare one two");
+    assert!(table.contains(&format!("FD[{name}]")) && table.contains('*'), "{table}");
+    let json = parse(&place.ok("compare one two --json"));
+    assert_eq!(json["runs"][1]["run"], "two");
+    assert!(
+        place.ok("compare one two --csv").starts_with("metric,unit,better,one,one error,two,two error\n")
+    );
+    evaluate("two", "--seed 1");
+    let refused = place.fails("compare one two");
+    assert!(refused.contains("the seed is 0 for one and 1 for two"), "{refused}");
+}
+
+#[test]
 fn a_run_finds_its_data_from_any_folder_and_says_when_it_is_done() {
     let place = Place::new();
     place.ok("collect shapes packed --size 16 --count 300");
@@ -328,7 +380,8 @@ fn texts_and_sounds_are_drawn_and_images_completed() {
     assert!(fs::metadata(place.path("completed.png")).unwrap().len() > 500);
     assert!(place.fails("complete images --missing 4,4,80,8 --out no.png").contains("does not lie"));
 
-    let completed = place.run(&crate::support::words("complete text --text line --length 30 --seed 4")).stdout;
+    let completed =
+        place.run(&crate::support::words("complete text --text line --length 30 --seed 4")).stdout;
     assert_eq!(completed, drawn);
     assert!(place.fails("complete text --out no.txt").contains("--text"));
     assert!(place.fails("complete images --text line").contains("model of images"));

@@ -41,6 +41,8 @@ impl Error {
             | Error::InvalidValue { remedy, .. }
             | Error::OutOfMemory { remedy, .. }
             | Error::NotOfTheModel { remedy, .. }
+            | Error::Weights { remedy, .. }
+            | Error::NotComparable { remedy, .. }
             | Error::ArchiveOfAnotherModel { remedy, .. } => remedy,
             Error::NoClasses { key, .. } => {
                 return Some(format!(

@@ -363,6 +363,26 @@ pub enum Error {
         reason: Box<Error>,
     },
 
+    /// The weights of a feature network cannot be used.
+    #[error("the weights {} cannot be used: {reason}", shown(path))]
+    Weights {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with them, with the name of the array where it is one.
+        reason: String,
+        /// What to do about it.
+        remedy: String,
+    },
+
+    /// Things are not measured, or not measured alike, and so cannot be compared.
+    #[error("{reason}")]
+    NotComparable {
+        /// What differs, is missing or means nothing.
+        reason: String,
+        /// What to do about it.
+        remedy: String,
+    },
+
     /// A data set has no held-out examples.
     #[error("{data} has no held-out examples")]
     NothingHeldOut {

@@ -29,6 +29,9 @@ pub struct Protocol {
     pub samples: usize,
     /// Random directions of the sliced Wasserstein distance.
     pub directions: usize,
+    /// The weights of Inception, as pytorch-fid publishes them or as safetensors; without them images are compared in the features of
+    /// the data set's own network, where it has one.
+    pub inception_weights: Option<PathBuf>,
     /// Seed of samples, noise and directions.
     pub seed: u64,
 }
@@ -41,6 +44,7 @@ impl Default for Protocol {
             importance_samples: 16,
             samples: 2000,
             directions: 512,
+            inception_weights: None,
             seed: 0,
         }
     }
@@ -96,6 +100,9 @@ pub struct Evaluation {
     /// The result of each metric, by its name.
     #[serde(flatten)]
     pub results: BTreeMap<String, Measured>,
+    /// The pairs of `memorisation.closest` as 8-bit images, a sample and then its nearest training image; not part of the JSON.
+    #[serde(skip)]
+    pub closest: Vec<u8>,
 }
 
 impl Evaluation {

@@ -9,8 +9,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::Protocol;
+use super::feature_sets::{self, FeatureSets};
+use super::nearest::Neighbours;
 use crate::data::{DataSpec, Examples};
 use crate::error::{Error, Result};
+use crate::features::FeatureNetwork;
 use crate::trained::Trained;
 
 /// Samples in a batch.
@@ -105,7 +108,13 @@ pub struct Subject<'a> {
     pub held_out: Examples,
     /// How it is measured.
     pub protocol: &'a Protocol,
+    /// The network in whose features images are compared.
+    pub(super) network: Option<Box<dyn FeatureNetwork>>,
     samples: OnceCell<Vec<u8>>,
+    feature_sets: OnceCell<Option<FeatureSets>>,
+    neighbours: OnceCell<Option<Neighbours>>,
+    /// Pairs of images to look at, of the metric that finds copies.
+    pub(super) closest: OnceCell<Vec<u8>>,
 }
 
 impl<'a> Subject<'a> {
@@ -114,11 +123,23 @@ impl<'a> Subject<'a> {
     /// # Errors
     ///
     /// [`Error::NothingHeldOut`] when there is none, [`Error::Data`] when the named one is not there;
-    /// [`Error::InvalidValue`] when the data are not of the kind the model was made for.
+    /// [`Error::InvalidValue`] when the data are not of the kind the model was made for; [`Error::Weights`] when those of a feature
+    /// network cannot be used.
     pub fn new(trained: &'a Trained, dataset: &'a Dataset, protocol: &'a Protocol) -> Result<Subject<'a>> {
         expect_same_kind(&trained.spec, dataset)?;
         let (split, held_out) = held_out(dataset, protocol.split)?;
-        Ok(Subject { trained, dataset, split, held_out, protocol, samples: OnceCell::new() })
+        Ok(Subject {
+            trained,
+            dataset,
+            split,
+            held_out,
+            protocol,
+            network: feature_sets::network(trained, dataset, protocol)?,
+            samples: OnceCell::new(),
+            feature_sets: OnceCell::new(),
+            neighbours: OnceCell::new(),
+            closest: OnceCell::new(),
+        })
     }
 
     /// How many images of `view` are measured.
@@ -144,6 +165,24 @@ impl<'a> Subject<'a> {
             report((done + number) as u64);
         }
         Ok(self.samples.get_or_init(|| images))
+    }
+
+    /// The features of samples and of real images, computed once; `None` where there is no feature network or nothing to compare.
+    pub(super) fn feature_sets(&self, progress: &mut dyn FnMut(Progress)) -> Result<Option<&FeatureSets>> {
+        if self.feature_sets.get().is_none() {
+            let found = FeatureSets::of(self, progress)?;
+            return Ok(self.feature_sets.get_or_init(|| found).as_ref());
+        }
+        Ok(self.feature_sets.get().and_then(Option::as_ref))
+    }
+
+    /// The nearest training images of samples and of held-out images, searched once; `None` where there is nothing to compare.
+    pub(super) fn neighbours(&self, progress: &mut dyn FnMut(Progress)) -> Result<Option<&Neighbours>> {
+        if self.neighbours.get().is_none() {
+            let found = Neighbours::of(self, progress)?;
+            return Ok(self.neighbours.get_or_init(|| found).as_ref());
+        }
+        Ok(self.neighbours.get().and_then(Option::as_ref))
     }
 }
 

@@ -3,14 +3,22 @@
 
 mod bound;
 mod classification;
+mod compare;
 mod evaluation;
+mod feature_sets;
+mod frechet_distance;
 mod image_nll;
+mod inception_score;
+mod kernel_distance;
+mod manifold;
+mod memorisation;
 mod metric;
 mod mode_coverage;
 mod nearest;
 mod point_nll;
 mod predictions;
 mod sets;
+mod similarity;
 mod sliced_wasserstein;
 mod token_nll;
 
@@ -21,8 +29,14 @@ use poiesis_collect::{Dataset, View};
 
 pub use bound::{Bound, BoundProtocol, bound};
 pub use classification::{Calibrated, Classification, classification};
+pub use compare::{Better, Compared, ComparedValue, Comparison, Row};
 pub use evaluation::{Evaluation, Protocol};
+pub use frechet_distance::FrechetDistance;
 pub use image_nll::{ImageNll, image_nll};
+pub use inception_score::{InceptionScore, inception_score};
+pub use kernel_distance::{KernelDistance, squared_mmd};
+pub use manifold::{DensityCoverage, Manifold, PrecisionRecall, expected_coverage, manifold};
+pub use memorisation::{Memorisation, Pair};
 pub use metric::{Measure, Measured, Metric, Progress, Subject};
 pub use mode_coverage::ModeCoverage;
 pub use nearest::{Nearest, NeighbourStatistics, Verdict, nearest, nearest_others, neighbour_statistics};
@@ -48,7 +62,13 @@ pub static METRICS: &[Metric] = &[
     Metric { name: "mode_coverage", measure: mode_coverage::measure },
     Metric { name: "classification", measure: classification::measure },
     Metric { name: "sliced_wasserstein", measure: sliced_wasserstein::measure },
+    Metric { name: "frechet_distance", measure: frechet_distance::measure },
+    Metric { name: "kernel_distance", measure: kernel_distance::measure },
+    Metric { name: "inception_score", measure: inception_score::measure },
+    Metric { name: "precision_recall", measure: manifold::measure_precision },
+    Metric { name: "density_coverage", measure: manifold::measure_density },
     Metric { name: "neighbours", measure: nearest::measure },
+    Metric { name: "memorisation", measure: memorisation::measure },
 ];
 
 /// Measures every metric that applies to the model and the data; `progress` receives the progress of each.
@@ -82,6 +102,7 @@ pub fn evaluate(
         version: env!("CARGO_PKG_VERSION").to_owned(),
         machine: Machine::this(),
         results,
+        closest: subject.closest.into_inner().unwrap_or_default(),
     })
 }
 

@@ -1,6 +1,7 @@
 //! Nearest neighbours in pixel space, which show whether the model copies training images.
 
 use std::fmt;
+use std::time::Instant;
 
 use poiesis_collect::View;
 use rayon::prelude::*;
@@ -42,7 +43,7 @@ pub fn nearest_others(indices: &[usize], view: &View) -> Vec<Nearest> {
 fn nearest_of(query: &[u8], view: &View, own: Option<usize>) -> Nearest {
     let mut best = (u64::MAX, 0);
     for index in (0..view.len()).filter(|&index| Some(index) != own) {
-        let squares = squared_distance(query, view.image(index));
+        let squares = squared_distance(query, view.image(index), best.0);
         if squares < best.0 {
             best = (squares, index);
         }
@@ -50,8 +51,11 @@ fn nearest_of(query: &[u8], view: &View, own: Option<usize>) -> Nearest {
     Nearest { index: best.1, distance: (best.0 as f64 / query.len() as f64).sqrt() }
 }
 
-fn squared_distance(a: &[u8], b: &[u8]) -> u64 {
-    // Sums of 4096 squares of bytes fit into 32 bits, which the compiler turns into vector code.
+/// The squared distance, or some number of at least `limit` where it is not below that.
+fn squared_distance(a: &[u8], b: &[u8], limit: u64) -> u64 {
+    /// Values between two looks at the limit. Sums of so many squares of bytes fit into 32 bits, which the compiler turns into
+    /// vector code.
+    const PART: usize = 256;
     let part = |(a, b): (&[u8], &[u8])| {
         let squares = a.iter().zip(b).map(|(&a, &b)| {
             let difference = i32::from(a) - i32::from(b);
@@ -59,7 +63,14 @@ fn squared_distance(a: &[u8], b: &[u8]) -> u64 {
         });
         u64::from(squares.sum::<u32>())
     };
-    a.chunks(4096).zip(b.chunks(4096)).map(part).sum()
+    let mut sum = 0;
+    for parts in a.chunks(PART).zip(b.chunks(PART)) {
+        sum += part(parts);
+        if sum >= limit {
+            break;
+        }
+    }
+    sum
 }
 
 /// How close samples are to the training data, compared with held-out data.
@@ -130,7 +141,10 @@ pub fn neighbour_statistics(
     dims: usize,
 ) -> NeighbourStatistics {
     assert!(samples.len() >= dims && !held_out.is_empty(), "nothing to compare");
-    let of_samples = nearest(samples, train, dims);
+    statistics(&nearest(samples, train, dims), held_out, train.len())
+}
+
+fn statistics(of_samples: &[Nearest], held_out: &[Nearest], searched: usize) -> NeighbourStatistics {
     let mut floor: Vec<f64> = held_out.iter().map(|near| near.distance).collect();
     floor.sort_by(f64::total_cmp);
     let close = floor[floor.len() / 100];
@@ -142,7 +156,7 @@ pub fn neighbour_statistics(
         samples: of_samples.len(),
         held_out: floor.len(),
         chosen: Chosen::Random,
-        searched: train.len(),
+        searched,
         sample_distance: of_samples.iter().map(|nearest| nearest.distance).sum::<f64>() / count,
         held_out_distance: floor.iter().sum::<f64>() / floor.len() as f64,
         copied: of_samples.iter().filter(|nearest| nearest.distance < close).count() as f64 / count,
@@ -150,23 +164,56 @@ pub fn neighbour_statistics(
     }
 }
 
-/// Measures both distances for a model that samples images, for as many held-out images as samples.
-pub(super) fn measure(subject: &Subject<'_>, progress: &mut dyn FnMut(Progress)) -> Result<Option<Measured>> {
-    let Some(sets) = Sets::of(subject)?.filter(|sets| sets.most() > 0) else { return Ok(None) };
-    let dims = subject.trained.spec.images()?.dims();
-    let samples = subject.samples(progress)?;
-    let count = (samples.len() / dims).min(SEARCHED_FOR).min(sets.held_out.len());
-    let held_out = sets.held_out(count);
-    progress(Progress::working("nearest neighbours"));
-    Ok(Some(Measured::timed(|| {
+/// The nearest training images of samples, and of as many held-out images.
+pub(super) struct Neighbours {
+    /// Of each of the first samples.
+    pub(super) of_samples: Vec<Nearest>,
+    /// Of each of the held-out images.
+    pub(super) of_held_out: Vec<Nearest>,
+    /// Which held-out images those are.
+    pub(super) held_out: Vec<usize>,
+    pub(super) sets: Sets,
+    /// Seconds that the search took.
+    seconds: f64,
+}
+
+impl Neighbours {
+    /// Searches for as many held-out images as samples, `None` where there are none.
+    pub(super) fn of(
+        subject: &Subject<'_>,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Option<Neighbours>> {
+        let Some(sets) = Sets::of(subject)?.filter(|sets| sets.most() > 0) else { return Ok(None) };
+        let dims = subject.trained.spec.images()?.dims();
+        let samples = subject.samples(progress)?;
+        let count = (samples.len() / dims).min(SEARCHED_FOR).min(sets.held_out.len());
+        let held_out = sets.held_out(count);
+        progress(Progress::working("nearest neighbours"));
+        Ok(Some(Neighbours::new(&samples[..count * dims], held_out, sets, dims)))
+    }
+
+    /// Searches for these samples and held-out images.
+    pub(super) fn new(samples: &[u8], held_out: Vec<usize>, sets: Sets, dims: usize) -> Neighbours {
+        let began = Instant::now();
         // A training image is nearest to itself, so it is compared with all others.
-        let near = if sets.is_train {
+        let of_held_out = if sets.is_train {
             nearest_others(&held_out, &sets.train)
         } else {
             nearest(&bytes(&sets.held_out, &held_out), &sets.train, dims)
         };
-        neighbour_statistics(&samples[..count * dims], &near, &sets.train, dims)
-    })))
+        let of_samples = nearest(samples, &sets.train, dims);
+        let seconds = began.elapsed().as_secs_f64();
+        Neighbours { of_samples, of_held_out, held_out, sets, seconds }
+    }
+}
+
+/// Measures both distances for a model that samples images, for as many held-out images as samples.
+pub(super) fn measure(subject: &Subject<'_>, progress: &mut dyn FnMut(Progress)) -> Result<Option<Measured>> {
+    let Some(found) = subject.neighbours(progress)? else { return Ok(None) };
+    let mut measured =
+        Measured::timed(|| statistics(&found.of_samples, &found.of_held_out, found.sets.train.len()));
+    measured.seconds += found.seconds;
+    Ok(Some(measured))
 }
 
 #[cfg(test)]

@@ -47,6 +47,12 @@ impl Sets {
         }))
     }
 
+    /// Sets of two splits.
+    #[cfg(test)]
+    pub(super) fn of_views(held_out: View, train: View, seed: u64) -> Sets {
+        Sets { held_out, train, is_train: false, seed }
+    }
+
     /// How many images each set can have.
     pub(super) fn most(&self) -> usize {
         if self.is_train { self.train.len() / 2 } else { self.held_out.len().min(self.train.len()) }

@@ -88,7 +88,7 @@ fn a_model_is_opened_in_a_line_and_measured() {
     let near: NeighbourStatistics = measured.read("neighbours").unwrap();
     assert_eq!((near.samples, near.held_out), (held_out, held_out));
     let names: Vec<&str> = measured.results.keys().map(String::as_str).collect();
-    assert_eq!(names, ["bound", "neighbours", "sliced_wasserstein"]);
+    assert_eq!(names, ["bound", "memorisation", "neighbours", "sliced_wasserstein"]);
     assert!(names.iter().all(|name| METRICS.iter().any(|metric| metric.name == *name)));
 
     let kept = measured.keep(trained.path()).unwrap();

@@ -1,0 +1,194 @@
+//! `poiesis compare`: the latest evaluations of several runs in one table.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::Args;
+use poiesis::evaluate::{ComparedValue, Comparison, Evaluation, Row};
+
+use crate::render::{failure, json, note, number, program, quoted, result, table};
+
+/// Compare the evaluations of several runs in one table
+#[derive(Args, Debug)]
+#[command(after_long_help = "Examples:
+  poiesis compare runs/dcgan-mnist runs/infogan-mnist
+  poiesis compare runs/*-cifar10 --csv > table.csv
+
+The latest evaluation that was kept in each run is shown, the best value of each row with a star. Where errors are known \
+and the intervals of 95 % overlap, the row says that there is no difference. Runs that were not measured alike (other \
+data, split, seed, numbers of images or feature network) are refused with all that differs.")]
+pub(crate) struct Compare {
+    /// Folders of runs, each with an evaluation.
+    #[arg(required = true)]
+    runs: Vec<PathBuf>,
+    /// Print as JSON.
+    #[arg(long)]
+    json: bool,
+    /// Print as CSV.
+    #[arg(long, conflicts_with = "json")]
+    csv: bool,
+}
+
+impl Compare {
+    pub(crate) fn run(self) -> Result<()> {
+        let mut evaluations = Vec::new();
+        for run in &self.runs {
+            let name = run.display().to_string();
+            let Some((_, evaluation)) = Evaluation::latest(run)? else {
+                let how = format!("{} evaluate {}", program(), quoted(&name));
+                return Err(failure(format!("{name} has no evaluation"), how));
+            };
+            evaluations.push((name, evaluation));
+        }
+        let comparison = Comparison::of(&evaluations)?;
+        if self.json {
+            return json(&serde_json::to_value(&comparison)?);
+        }
+        if self.csv {
+            return result(&to_csv(&comparison));
+        }
+        result(&to_table(&comparison))?;
+        note("* is the best of a row");
+        Ok(())
+    }
+}
+
+fn to_table(comparison: &Comparison) -> String {
+    let Comparison { data, fingerprint, split, seed, runs, rows } = comparison;
+    let short = fingerprint.get(..12).unwrap_or(fingerprint);
+    let mut text = format!("on the {split} split of {data} ({short}…), seed {seed}\n\n");
+    let titles: Vec<String> = runs.iter().map(|run| format!(">{}", run.run)).collect();
+    let mut header = vec!["METRIC", "UNIT", "BETTER"];
+    header.extend(titles.iter().map(String::as_str));
+    header.push("");
+    let mut lines = vec![about(comparison, "model", |run| comparison.runs[run].model.clone())];
+    lines.push(about(comparison, "step", |run| comparison.runs[run].step.to_string()));
+    lines.push(about(comparison, "weights", |run| comparison.runs[run].weights.to_owned()));
+    lines.extend(rows.iter().map(|row| line(row, comparison)));
+    text.push_str(&table(&header, &lines));
+    text
+}
+
+fn about(comparison: &Comparison, what: &str, of: impl Fn(usize) -> String) -> Vec<String> {
+    let mut cells = vec![what.to_owned(), String::new(), String::new()];
+    // As wide as a star after each value.
+    cells.extend((0..comparison.runs.len()).map(|run| of(run) + "  "));
+    cells.push(String::new());
+    cells
+}
+
+fn line(row: &Row, comparison: &Comparison) -> Vec<String> {
+    let mut cells = vec![row.name.clone(), row.unit.to_owned(), row.better.name().to_owned()];
+    let is_clear = row.no_difference.is_empty();
+    for (run, value) in row.values.iter().enumerate() {
+        let star = if is_clear && row.best.contains(&run) { " *" } else { "  " };
+        cells.push(value.map_or_else(|| "-".to_owned(), shown) + star);
+    }
+    let close = row.best.len() + row.no_difference.len();
+    cells.push(match (is_clear, close == row.values.iter().flatten().count()) {
+        (true, _) => String::new(),
+        (false, true) => "no difference".to_owned(),
+        (false, false) => {
+            let runs =
+                row.best.iter().chain(&row.no_difference).map(|&run| comparison.runs[run].run.as_str());
+            format!("no difference: {}", runs.collect::<Vec<_>>().join(", "))
+        }
+    });
+    cells
+}
+
+fn shown(value: ComparedValue) -> String {
+    match value.error {
+        Some(error) => format!("{} ± {}", number(value.value), number(error)),
+        None => number(value.value),
+    }
+}
+
+/// One line for each row, with the value and the error of each run.
+fn to_csv(comparison: &Comparison) -> String {
+    let mut header = vec!["metric".to_owned(), "unit".into(), "better".into()];
+    header.extend(comparison.runs.iter().flat_map(|run| [run.run.clone(), format!("{} error", run.run)]));
+    let mut lines = vec![header];
+    for row in &comparison.rows {
+        let mut cells = vec![row.name.clone(), row.unit.to_owned(), row.better.name().to_owned()];
+        for value in &row.values {
+            cells.push(value.map(|value| value.value.to_string()).unwrap_or_default());
+            cells
+                .push(value.and_then(|value| value.error).map(|error| error.to_string()).unwrap_or_default());
+        }
+        lines.push(cells);
+    }
+    lines
+        .iter()
+        .map(|cells| cells.iter().map(|cell| field(cell)).collect::<Vec<_>>().join(",") + "\n")
+        .collect()
+}
+
+/// A field of CSV: in quotes where it has a comma, a quote or a line break.
+fn field(text: &str) -> String {
+    if text.contains([',', '"', '\n', '\r']) {
+        format!("\"{}\"", text.replace('"', "\"\""))
+    } else {
+        text.to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use poiesis::evaluate::{Better, Compared};
+
+    use super::*;
+
+    fn comparison() -> Comparison {
+        let run =
+            |run: &str| Compared { run: run.into(), model: "vae".into(), step: 60, weights: "averaged" };
+        let value = |value, error| Some(ComparedValue { value, error });
+        let row = |name: &str, values, best, no_difference| Row {
+            metric: "bound",
+            name: name.into(),
+            unit: "nats",
+            better: Better::Lower,
+            values,
+            best,
+            no_difference,
+        };
+        Comparison {
+            data: "mnist".into(),
+            fingerprint: "0123456789abcdef".into(),
+            split: "test".into(),
+            seed: 0,
+            runs: vec![run("runs/a,b"), run("runs/c")],
+            rows: vec![
+                row("clear", vec![value(2.0, None), value(3.5, None)], vec![0], vec![]),
+                row("close", vec![value(2.0, Some(1.0)), value(2.5, Some(0.5))], vec![0], vec![1]),
+                row("missing", vec![None, value(1.0, None)], vec![1], vec![]),
+            ],
+        }
+    }
+
+    #[test]
+    fn the_best_has_a_star_and_close_values_say_so() {
+        let text = to_table(&comparison());
+        let line = |name: &str| text.lines().find(|line| line.starts_with(name)).unwrap().to_owned();
+        assert!(line("clear").contains("2.000 *") && !line("clear").contains("3.500 *"), "{text}");
+        assert!(
+            line("close").contains("2.000 ± 1.000") && line("close").ends_with("no difference"),
+            "{text}"
+        );
+        assert!(!line("close").contains('*') && line("missing").contains("-"), "{text}");
+    }
+
+    #[test]
+    fn csv_has_values_and_errors_and_quotes_commas() {
+        let text = to_csv(&comparison());
+        assert_eq!(
+            text.lines().collect::<Vec<_>>(),
+            [
+                "metric,unit,better,\"runs/a,b\",\"runs/a,b error\",runs/c,runs/c error",
+                "clear,nats,lower,2,,3.5,",
+                "close,nats,lower,2,1,2.5,0.5",
+                "missing,nats,lower,,,1,",
+            ]
+        );
+    }
+}
