@@ -94,6 +94,10 @@ fn the_codes_of_an_infogan_are_shown_and_counted() {
     let found = parse(&place.ok("discover clusters gan --method code --images 20 --out code.png --json"));
     assert_eq!(found["found"]["clusters"].as_array().unwrap().len(), 5);
     assert!(found["found"]["classes"]["error"].as_f64().unwrap() <= 0.8);
+    assert!(place.fails("discover traverse gan --code c1 --steps 4").contains("--steps"));
+    let said = place.fails("discover clusters gan --method code --clusters 5 --seed 1");
+    assert!(said.contains("--clusters, --seed"), "{said}");
+    assert!(place.fails("discover directions gan --samples 50").contains("--samples"));
     place.ok("discover directions gan --rows 2 --out directions.png");
 }
 

@@ -232,7 +232,9 @@ fn mapped_back(z: &Rows, coordinates: &Rows, variances: &[f64], continuous: &[us
         let length = with.iter().map(|value| value * value).sum::<f64>().sqrt().max(f64::MIN_POSITIVE);
         let parts =
             continuous.iter().map(|&value| with[value].powi(2) / spreads[value].max(f64::MIN_POSITIVE));
-        let linear = (parts.sum::<f64>() / eigenvalue.max(f64::MIN_POSITIVE)).min(1.0);
+        // So much is explained by chance.
+        let chance = continuous.len() as f64 / count;
+        let linear = (parts.sum::<f64>() / eigenvalue.max(f64::MIN_POSITIVE) - chance).clamp(0.0, 1.0);
         let vector = with.iter().map(|value| (value / length) as f32).collect();
         Direction { vector, eigenvalue, change: 0.0, linear: Some(linear) }
     };

@@ -136,18 +136,36 @@ pub fn probe(
     };
     let labels = sides.each_ref().map(|side| &side.labels[..]);
     let features = read("reading features", model, progress);
-    curves.push(draws.curve("features", &features, labels, Way::Probe, progress));
-    curves.push(draws.curve("features, nearest neighbours", &features, labels, Way::Neighbours, progress));
+    curves.push(draws.curve(["features", "probing features"], &features, labels, Way::Probe, progress));
+    curves.push(draws.curve(
+        ["features, nearest neighbours", "searching neighbours"],
+        &features,
+        labels,
+        Way::Neighbours,
+        progress,
+    ));
     drop(features);
     if let Some(model) = untrained.abilities().features {
         let features = read("reading features without training", model, progress);
-        curves.push(draws.curve("features without training", &features, labels, Way::Probe, progress));
+        curves.push(draws.curve(
+            ["features without training", "probing features without training"],
+            &features,
+            labels,
+            Way::Probe,
+            progress,
+        ));
     }
     let pixels = sides.each_ref().map(|side| side.pixels(shape));
-    curves.push(draws.curve("pixels", &pixels, labels, Way::Probe, progress));
+    curves.push(draws.curve(["pixels", "probing pixels"], &pixels, labels, Way::Probe, progress));
     let pca = Pca::fit(&pixels[0], COMPONENTS);
     let components = pixels.each_ref().map(|pixels| pca.project(pixels));
-    curves.push(draws.curve("components of pixels", &components, labels, Way::Probe, progress));
+    curves.push(draws.curve(
+        ["components of pixels", "probing components"],
+        &components,
+        labels,
+        Way::Probe,
+        progress,
+    ));
     Ok(ProbeReport {
         train: labels[0].len(),
         test: labels[1].len(),
@@ -221,17 +239,17 @@ impl Draws {
         Draws { chosen, left_out, classes, seed: options.seed }
     }
 
-    /// The accuracy of one way of reading images for each number of labels.
+    /// The accuracy of one way of reading images for each number of labels; also what it is called, and what its progress is.
     fn curve(
         &self,
-        name: &'static str,
+        [name, what]: [&'static str; 2],
         [train, test]: &[Rows; 2],
         [labels, expected]: [&[u32]; 2],
         way: Way,
         progress: &mut dyn FnMut(Progress),
     ) -> ProbeCurve {
         let fits = self.chosen.iter().map(|(_, draws)| draws.len()).sum();
-        let mut report = Report::new(name, "fits", fits, progress);
+        let mut report = Report::new(what, "fits", fits, progress);
         let mut point = |(per_class, draws): &(Option<usize>, Vec<Vec<usize>>)| {
             let mut accuracies = Vec::new();
             for chosen in draws {
@@ -343,7 +361,8 @@ mod tests {
         let ((train, labels), (test, expected)) = (side(0, 400), side(1, 1000));
         let options = ProbeOptions { labels_per_class: vec![1, 100], draws: 8, ..ProbeOptions::default() };
         let draws = Draws::of(&labels, 2, &options);
-        let curve = draws.curve("test", &[train, test], [&labels, &expected], Way::Probe, &mut |_| ());
+        let curve =
+            draws.curve(["test", "testing"], &[train, test], [&labels, &expected], Way::Probe, &mut |_| ());
         let found: Vec<f64> = curve.points.iter().map(|point| point.accuracy).collect();
         // The best possible is Φ(1) = 0.841.
         assert!(found[0] < found[1] && (found[2] - 0.841).abs() < 0.03, "{found:?}");

@@ -207,7 +207,7 @@ mod tests {
         let shape = ImageShape { height: 8, width: 8, channels: 1 };
         let image = |i: usize, kinds: [u8; 2]| {
             let noise = rng::uniform(&mut rng::generator(0, "test", i as u64), 64);
-            noise.into_iter().map(move |u| kinds[usize::from(i % 3 > 0)] + (40.0 * u) as u8)
+            noise.into_iter().map(move |u| kinds[usize::from(!i.is_multiple_of(3))] + (40.0 * u) as u8)
         };
         let set =
             |first: usize, kinds| (first..first + 300).flat_map(|i| image(i, kinds)).collect::<Vec<u8>>();

@@ -136,6 +136,14 @@ impl Standardizer {
         Standardizer { means: means.into_iter().map(to_f32).collect(), scales }
     }
 
+    /// The same, but a value that varies less than `part` of the one that varies most is not stretched more than if it varied that
+    /// much: what hardly varies, such as a latent dimension that is not used, is mostly noise.
+    pub fn gentle(self, part: f64) -> Standardizer {
+        let least = self.scales.iter().copied().filter(|&scale| scale > 0.0).fold(f64::INFINITY, f64::min);
+        let scales = self.scales.iter().map(|&scale| scale.min(to_f32(least / part))).collect();
+        Standardizer { scales, ..self }
+    }
+
     /// The rows in the common scale.
     ///
     /// # Panics
@@ -169,5 +177,13 @@ mod tests {
             assert!((row[0] - expected).abs() < 1e-6 && row[1] == 0.0, "{row:?}");
         }
         assert_eq!(rows.select(&[2, 0]).row(0), [5.0, 7.0]);
+    }
+
+    #[test]
+    fn what_hardly_varies_is_not_stretched_to_the_full_scale() {
+        // Deviations 100, 50 and 1.
+        let rows = Rows::new(vec![-100.0, -50.0, -1.0, 100.0, 50.0, 1.0], 3);
+        let gentle = Standardizer::of(&rows).gentle(0.1).apply(&rows);
+        assert!(gentle.row(1).iter().zip([1.0, 1.0, 0.1]).all(|(a, b)| (a - b).abs() < 1e-6), "{gentle:?}");
     }
 }

@@ -11,7 +11,7 @@ use crate::args::{OfRun, Out};
 use crate::commands::evaluate::Meters;
 use crate::commands::inspect::split;
 use crate::commands::pictures;
-use crate::render::{count, json, number, result, table};
+use crate::render::{count, expect_none, json, number, result, table};
 
 /// Divide held-out images into clusters by what a model has learned, with exemplars
 #[derive(Args, Debug)]
@@ -45,9 +45,9 @@ pub(super) struct Clusters {
     /// Exemplars of each kind in a row.
     #[arg(long, value_name = "N", default_value = "4", value_parser = pictures::positive)]
     exemplars: usize,
-    /// Seed of first centres and resampling.
-    #[arg(long, value_name = "N", default_value = "0")]
-    seed: u64,
+    /// Seed of first centres and resampling [default: 0].
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
     #[command(flatten)]
     out: Out,
     /// Print the results as JSON.
@@ -68,8 +68,10 @@ enum Method {
 
 impl Clusters {
     pub(super) fn run(self) -> Result<()> {
-        let unused = self.method == Method::Code && self.clusters.is_some();
-        crate::render::expect_none("--method code, which has its own categories", &[("--clusters", unused)])?;
+        let by_code = self.method == Method::Code;
+        let flags = [("--clusters", self.clusters.is_some()), ("--seed", self.seed.is_some())];
+        let unused = flags.map(|(flag, given)| (flag, given && by_code));
+        expect_none("--method code, whose categories are the model's", &unused)?;
         let trained = self.of.open()?;
         trained.features()?;
         let out = self.out.resolve(&trained, "clusters", "png")?;
@@ -84,7 +86,7 @@ impl Clusters {
             images: self.images,
             split: self.split,
             exemplars: self.exemplars,
-            seed: self.seed,
+            seed: self.seed.unwrap_or(0),
         };
         let mut meters = Meters::new(self.json);
         let found = clusters(&trained, &dataset, &options, &mut |at| meters.show(at))?;

@@ -8,7 +8,10 @@ use serde_json::json;
 use crate::args::{OfRun, Out};
 use crate::commands::evaluate::Meters;
 use crate::commands::pictures;
-use crate::render::{json, number, result, table};
+use crate::render::{expect_none, json, number, result, table};
+
+/// Samples whose features are used, unless another number is given.
+const SAMPLES: usize = 4000;
 
 /// Find directions of the latents along which samples change most
 #[derive(Args, Debug)]
@@ -36,9 +39,9 @@ pub(super) struct Directions {
     /// How far each direction goes to both sides, in units of the latents.
     #[arg(long, value_name = "X", default_value = "3", value_parser = range)]
     range: f64,
-    /// Samples whose features are used with --method pca.
-    #[arg(long, value_name = "N", default_value = "4000", value_parser = pictures::several)]
-    samples: usize,
+    /// Samples whose features are used with --method pca [default: 4000].
+    #[arg(long, value_name = "N", value_parser = pictures::several)]
+    samples: Option<usize>,
     /// Seed of the samples.
     #[arg(long, value_name = "N", default_value = "0")]
     seed: u64,
@@ -52,7 +55,7 @@ pub(super) struct Directions {
     json: bool,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Method {
     /// Factors of the first weights in closed form
     Sefa,
@@ -69,6 +72,8 @@ fn range(text: &str) -> Result<f64, String> {
 
 impl Directions {
     pub(super) fn run(self) -> Result<()> {
+        let unused = self.method == Method::Sefa && self.samples.is_some();
+        expect_none("--method sefa, which needs no samples", &[("--samples", unused)])?;
         let trained = self.of.open()?;
         let out = self.out.resolve(&trained, "directions", "png")?;
         let options = DirectionOptions {
@@ -81,7 +86,7 @@ impl Directions {
             range: self.range,
             seed: self.seed,
             index: self.index,
-            samples: self.samples,
+            samples: self.samples.unwrap_or(SAMPLES),
         };
         let mut meters = Meters::new(self.json);
         let found = directions(&trained, &options, &mut |at| meters.show(at))?;

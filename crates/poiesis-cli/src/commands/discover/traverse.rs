@@ -3,13 +3,17 @@
 use anyhow::Result;
 use clap::Args;
 use poiesis::Trained;
+use poiesis::abilities::Prior;
 use poiesis::discover::{code_grid, codes, traverse};
 use serde_json::json;
 
 use super::expect_class;
 use crate::args::{OfRun, Out};
 use crate::commands::pictures;
-use crate::render::{failure, number, result, table};
+use crate::render::{expect_none, failure, number, result, table};
+
+/// Images per row, unless another number is given.
+const STEPS: usize = 9;
 
 /// Change one latent dimension at a time, one per row, to see what it means
 #[derive(Args, Debug)]
@@ -33,9 +37,9 @@ pub(super) struct Traverse {
     /// Number of dimensions to show without --dims; with --code, number of samples.
     #[arg(long, value_name = "N", default_value = "10", value_parser = pictures::positive, conflicts_with = "dims")]
     rows: usize,
-    /// Images per row.
-    #[arg(long, value_name = "N", default_value = "9", value_parser = pictures::several)]
-    steps: usize,
+    /// Images per row [default: 9].
+    #[arg(long, value_name = "N", value_parser = pictures::several)]
+    steps: Option<usize>,
     /// Seed of the sample.
     #[arg(long, value_name = "N", default_value = "0")]
     seed: u64,
@@ -55,6 +59,7 @@ impl Traverse {
         if let Some(code) = &self.code {
             return self.show_code(&trained, code);
         }
+        let steps = self.steps.unwrap_or(STEPS);
         let latents = trained.latents()?;
         if let Some(dim) = self.dims.iter().find(|&&dim| dim >= latents.latent_dim()) {
             let last = latents.latent_dim() - 1;
@@ -64,7 +69,7 @@ impl Traverse {
         let class = expect_class(&trained, self.class.as_deref())?;
         let out = self.out.resolve(&trained, "traverse", "png")?;
         let (dims, device) = (&self.dims, &trained.device);
-        let moved = traverse(latents, self.seed, self.index, dims, self.rows, self.steps, class, device);
+        let moved = traverse(latents, self.seed, self.index, dims, self.rows, steps, class, device);
         let mut made = json!({
             "verb": "discover traverse", "seed": self.seed, "index": self.index,
             "dims": moved.dims, "values": moved.values, "effects": moved.effects,
@@ -79,7 +84,7 @@ impl Traverse {
             .collect();
         // Shown first: what was measured is not lost when the picture cannot be saved.
         result(&table(&[">ROW", ">DIMENSION", ">MOVES THE IMAGE BY (GREY LEVELS)"], &rows))?;
-        let picture = pictures::grid(&moved.images, trained.spec.images()?, self.steps, self.out.scale);
+        let picture = pictures::grid(&moved.images, trained.spec.images()?, steps, self.out.scale);
         picture.write_png(&out, Some(&pictures::parameters(&trained, made)))?;
         result(&format!("{}\n", out.display()))
     }
@@ -87,12 +92,17 @@ impl Traverse {
     /// Makes a picture whose columns go through a code.
     fn show_code(&self, trained: &Trained, code: &str) -> Result<()> {
         let (shape, latents) = (trained.spec.images()?, trained.latents()?);
-        if codes(latents).is_empty() {
+        let all = codes(latents);
+        if all.is_empty() {
             let what = format!("the latents of {} have no codes", trained.entry.name());
             return Err(failure(what, "give --dims"));
         }
+        let is_categorical = all.iter().any(|part| part.name == code && part.prior == Prior::Categorical);
+        let unused = is_categorical && self.steps.is_some();
+        expect_none(&format!("{code}, which has a column for each category"), &[("--steps", unused)])?;
         let out = self.out.resolve(trained, &format!("traverse-{code}"), "png")?;
-        let grid = code_grid(latents, code, self.seed, self.rows, self.steps, &trained.device)?;
+        let grid =
+            code_grid(latents, code, self.seed, self.rows, self.steps.unwrap_or(STEPS), &trained.device)?;
         let columns: Vec<String> = grid.columns.iter().map(|value| format!("{value}")).collect();
         let categories = match &grid.categories {
             Some(categories) => {

@@ -26,6 +26,8 @@ const RESTARTS: u64 = 10;
 const USUAL: usize = 10;
 /// Largest number of components of a mixture that is tried.
 const MOST: usize = 20;
+/// No value is stretched more than if it varied this part of what the most variable one does.
+const LEAST_VARIATION: f64 = 0.1;
 /// Pairs of resampled sets whose clusters are compared.
 const PAIRS: u64 = 10;
 
@@ -155,7 +157,7 @@ pub fn clusters(
         None => None,
     };
     progress(Progress::working("dividing images"));
-    let standard = Standardizer::of(&features).apply(&features);
+    let standard = Standardizer::of(&features).gentle(LEAST_VARIATION).apply(&features);
     let points = Pca::fit(&standard, COMPONENTS).project(&standard);
     let classes = dataset.card().classes.len();
     let count = options.clusters.or((classes > 1 && labels.iter().any(Option::is_some)).then_some(classes));
@@ -303,7 +305,9 @@ fn agreement(of_image: &[usize], labels: &[Option<u32>], found: &mut [Cluster]) 
     let counts = Contingency::of(&clusters, &classes);
     let (error, matching) = counts.matching_error();
     for ((cluster, class), counts) in found.iter_mut().zip(matching).zip(&counts.0) {
-        cluster.class = class.map(|class| (class as u32, counts[class] as usize));
+        // A class that none of its images has is only what the matching left over.
+        let matched = class.map(|class| (class as u32, counts[class] as usize));
+        cluster.class = matched.filter(|&(_, count)| count > 0);
     }
     Some(ClassAgreement {
         images: classes.len(),
