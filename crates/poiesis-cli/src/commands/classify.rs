@@ -141,7 +141,7 @@ impl Classify {
                 calibration.keep(trained.path())?;
             }
             None => {
-                note("note: probabilities are not calibrated: fewer than 20 labelled images were held out")
+                note("note: probabilities are not calibrated: fewer than 20 labelled images were held out");
             }
         }
         Ok(found)
