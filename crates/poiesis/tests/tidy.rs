@@ -11,7 +11,7 @@ use poiesis::catalogue::CATALOGUE;
 use poiesis::model::{Entry, Paper};
 
 /// The modules of the library from the bottom up: each may use those before it and no others.
-const MODULES: [&str; 24] = [
+const MODULES: [&str; 25] = [
     "error",
     "device",
     "atomic",
