@@ -33,11 +33,12 @@ impl Principal {
         let x = x - mean.clone();
         let directions = (count + BESIDE).min(dims).min(len);
         let draws = rng::normal(&mut rng::generator(seed, "principal", 0), dims * directions);
-        let mut axes = orthonormal(draws, [dims, directions], &device);
+        let mut axes = orthonormal(&draws, [dims, directions], &device);
         for _ in 0..ITERATIONS {
             let along = product(x.clone(), axes);
             let moved = product(x.clone().transpose(), along);
-            axes = orthonormal(moved.into_data().iter::<f32>().collect(), [dims, directions], &device);
+            let moved: Vec<f32> = moved.into_data().iter::<f32>().collect();
+            axes = orthonormal(&moved, [dims, directions], &device);
         }
         // The iteration orders the directions by variance, so the first ones are those to keep.
         let count = count.min(directions);
@@ -68,7 +69,7 @@ fn product(a: Tensor<2>, b: Tensor<2>) -> Tensor<2> {
 
 /// The columns made orthonormal, from the first to the last, in f64 and twice, so that rounding leaves nothing between them. A column
 /// that depends on those before it becomes zero.
-fn orthonormal(values: Vec<f32>, [rows, columns]: [usize; 2], device: &Device) -> Tensor<2> {
+fn orthonormal(values: &[f32], [rows, columns]: [usize; 2], device: &Device) -> Tensor<2> {
     let column = |c: usize| values.iter().skip(c).step_by(columns).map(|&x| f64::from(x)).collect();
     let mut done: Vec<Vec<f64>> = Vec::with_capacity(columns);
     for c in 0..columns {

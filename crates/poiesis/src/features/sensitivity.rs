@@ -207,11 +207,11 @@ mod tests {
         let shape = ImageShape { height: 8, width: 8, channels: 1 };
         let image = |i: usize, kinds: [u8; 2]| {
             let noise = rng::uniform(&mut rng::generator(0, "test", i as u64), 64);
-            noise.into_iter().map(move |u| kinds[usize::from(i % 3 > 0)] + (40.0 * u) as u8)
+            noise.into_iter().map(move |u| kinds[usize::from(!i.is_multiple_of(3))] + (40.0 * u) as u8)
         };
         let set =
             |first: usize, kinds| (first..first + 300).flat_map(|i| image(i, kinds)).collect::<Vec<u8>>();
-        let labels: Vec<u32> = (0..600).map(|i| u32::from(i % 3 > 0)).collect();
+        let labels: Vec<u32> = (0..600_usize).map(|i| u32::from(!i.is_multiple_of(3))).collect();
         let measure = |kinds, labels: Option<&[u32]>| {
             let [a, b, c] = [0, 300, 600].map(|first| set(first, kinds));
             Sensitivity::of(&Brightness, shape, [&a, &b, &c], labels, 0)
