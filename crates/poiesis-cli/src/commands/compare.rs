@@ -80,8 +80,9 @@ fn about(comparison: &Comparison, what: &str, of: impl Fn(usize) -> String) -> V
 fn line(row: &Row, comparison: &Comparison) -> Vec<String> {
     let mut cells = vec![row.name.clone(), row.unit.to_owned(), row.better.name().to_owned()];
     let is_clear = row.no_difference.is_empty();
+    let is_draw = row.best.len() > 1 && row.best.len() == row.values.iter().flatten().count();
     for (run, value) in row.values.iter().enumerate() {
-        let star = if is_clear && row.best.contains(&run) { " *" } else { "  " };
+        let star = if is_clear && !is_draw && row.best.contains(&run) { " *" } else { "  " };
         cells.push(value.map_or_else(|| "-".to_owned(), shown) + star);
     }
     let close = row.best.len() + row.no_difference.len();

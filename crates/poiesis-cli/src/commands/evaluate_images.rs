@@ -85,7 +85,7 @@ fn score(found: &InceptionScore, took: &str) -> String {
 
 fn precision(found: &PrecisionRecall, took: &str) -> String {
     format!(
-        "\n{} ({} images per set, {}, {} neighbours, {took})\n  {:.3} precision, {:.3} recall of samples   {:.3}, {:.3} of \
+        "\n{} (precision and recall; {} images per set, {}, {} neighbours, {took})\n  {:.3} precision, {:.3} recall of samples   {:.3}, {:.3} of \
          training images\n",
         found.name,
         count(found.images as u64),
@@ -100,7 +100,7 @@ fn precision(found: &PrecisionRecall, took: &str) -> String {
 
 fn density(found: &DensityCoverage, took: &str) -> String {
     format!(
-        "\n{} ({} images per set, {}, {} neighbours, {took})\n  {:.3} density, {:.3} coverage of samples   {:.3}, {:.3} of \
+        "\n{} (density and coverage; {} images per set, {}, {} neighbours, {took})\n  {:.3} density, {:.3} coverage of samples   {:.3}, {:.3} of \
          training images   {:.3} coverage expected of a perfect model\n",
         found.name,
         count(found.images as u64),
@@ -117,7 +117,7 @@ fn density(found: &DensityCoverage, took: &str) -> String {
 fn memorisation(found: &Memorisation, took: &str) -> String {
     let copying = match found.copying {
         Some(z) => format!(
-            "{z:.1} over {} cells; far below 0 means closer than held-out images",
+            "{z:.1} over {} of 3 cells; far below 0 means closer than held-out images",
             found.copying_cells
         ),
         None => "not measured: there are too few images".to_owned(),

@@ -78,13 +78,16 @@ fn shown(network: &OwnNetwork, dataset: &Dataset) -> String {
     };
     let distances = &found.sensitivity;
     let reactions = format!(
-        "{} real images (floor), {} with blur, {} with noise, {} with duplicates, {} without {} kinds of images",
+        "{} real images (floor), {} with blur, {} with noise, {} with duplicates, {} without {} of images",
         number(distances.floor),
         number(distances.blur),
         number(distances.noise),
         number(distances.duplicates),
         number(distances.dropped),
-        count(distances.dropped_kinds as u64),
+        match distances.dropped_kinds {
+            1 => "a kind".to_owned(),
+            kinds => format!("{} kinds", count(kinds as u64)),
+        },
     );
     facts(&[
         ("name", network.name().to_owned()),

@@ -136,7 +136,7 @@ pub(super) fn measure_precision(
     Ok(Some(Measured::timed(|| {
         let [samples, data] = measured(sets, PRECISION_NEIGHBOURS);
         PrecisionRecall {
-            name: title("precision and recall with Inception", "precision and recall", &sets.network),
+            name: title("P/R[inception]", "P/R", &sets.network),
             features: sets.network.clone(),
             images: sets.images(),
             chosen: Chosen::Random,
@@ -160,7 +160,7 @@ pub(super) fn measure_density(
     Ok(Some(Measured::timed(|| {
         let [samples, data] = measured(sets, DENSITY_NEIGHBOURS);
         DensityCoverage {
-            name: title("density and coverage with Inception", "density and coverage", &sets.network),
+            name: title("D/C[inception]", "D/C", &sets.network),
             features: sets.network.clone(),
             images: sets.images(),
             chosen: Chosen::Random,

@@ -6,10 +6,11 @@ use poiesis_kernels::categorical_log_prob;
 
 use super::own::{Facts, Network, OwnNetwork, Task, to_tensor};
 use super::sensitivity::Sensitivity;
+use super::{Features, Moments};
 use crate::atomic;
 use crate::data::{DataSpec, ImageShape};
 use crate::error::{Error, Result};
-use crate::nn::{Init, Mode, StateDict};
+use crate::nn::{Arrays, Init, Mode, StateDict};
 use crate::optim::{Optimizer, OptimizerConfig, OptimizerKind};
 use crate::rng::{self, Generator};
 
@@ -65,10 +66,12 @@ pub fn make(dataset: &Dataset, making: &Making, progress: &mut dyn FnMut(u64, u6
         accuracy: 0.0,
         sensitivity: Sensitivity::default(),
     };
-    let mut network = match OwnNetwork::with(facts, arrays, &Device::flex()) {
+    let open = |arrays: Arrays| match OwnNetwork::with(facts.clone(), arrays, &Device::flex()) {
         Ok(network) => network,
         Err(reason) => panic!("a network that was just trained: {reason}"),
     };
+    let variance = material.variance(&open(arrays.clone()));
+    let mut network = open(scaled(arrays, 1.0 / variance.max(f64::MIN_POSITIVE).sqrt()));
     let accuracy = material.accuracy(&network);
     let sensitivity = material.sensitivity(&network, making.seed);
     if !sensitivity.notices_dropped() {
@@ -84,6 +87,18 @@ pub fn make(dataset: &Dataset, making: &Making, progress: &mut dyn FnMut(u64, u6
     network.set_facts(|facts| (facts.accuracy, facts.sensitivity) = (accuracy, sensitivity));
     network.keep(dataset)?;
     Ok(network)
+}
+
+/// The arrays of a network whose features are multiplied by `factor` and whose answers stay the same: numbers measured with different
+/// networks then have one scale.
+fn scaled(mut arrays: Arrays, factor: f64) -> Arrays {
+    for (name, factor) in
+        [("features.weight", factor), ("features.bias", factor), ("output.weight", 1.0 / factor)]
+    {
+        let Some(array) = arrays.get_mut(name) else { panic!("a feature network without `{name}`") };
+        array.data.iter_mut().for_each(|x| *x = (f64::from(*x) * factor) as f32);
+    }
+    arrays
 }
 
 /// An image of a split.
@@ -150,6 +165,15 @@ impl Material {
             });
         }
         Ok(Material { shape, task, answers, train_view, held_out_view, train, held_out })
+    }
+
+    /// The variance of a feature over training images, averaged over features.
+    fn variance(&self, network: &OwnNetwork) -> f64 {
+        let some = &self.train[..self.train.len().min(COMPARED)];
+        let images: Vec<u8> = some.iter().flat_map(|&index| self.train_view.image(index)).copied().collect();
+        let features = Features::of(network, &images, self.shape, &mut |_| ());
+        let covariance = Moments::of(&features.values, features.dims).covariance;
+        covariance.iter().step_by(features.dims + 1).sum::<f64>() / features.dims as f64
     }
 
     /// Images as the network is asked about them: the classes as they are, or turned by 0, 1, 2, 3, 0, … quarters.
@@ -241,7 +265,7 @@ fn moved(image: &[u8], shape: ImageShape, turn: usize, [down, right]: [isize; 2]
 }
 
 /// Trains a network; returns its arrays and the number of steps.
-fn train(material: &Material, seed: u64, progress: &mut dyn FnMut(u64, u64)) -> (crate::nn::Arrays, u64) {
+fn train(material: &Material, seed: u64, progress: &mut dyn FnMut(u64, u64)) -> (Arrays, u64) {
     let device = Device::flex().autodiff();
     let mut network = Network::new(material.shape, material.answers, &mut Init::new(seed, &device));
     let config = OptimizerConfig {
@@ -310,6 +334,15 @@ mod tests {
         let chance = 1.0 / facts.answers as f64;
         assert!(facts.accuracy > 1.5 * chance, "{facts:?}");
         assert!(facts.sensitivity.notices_dropped());
+        let images: Vec<u8> = {
+            let train = dataset.require(Split::Train).unwrap();
+            (0..train.len()).flat_map(|index| train.image(index)).copied().collect()
+        };
+        let features = Features::of(&network, &images, facts.shape, &mut |_| ());
+        let moments = Moments::of(&features.values, features.dims);
+        let variance =
+            moments.covariance.iter().step_by(features.dims + 1).sum::<f64>() / features.dims as f64;
+        assert!((variance - 1.0).abs() < 1e-3, "{variance}");
         let again = OwnNetwork::open(&dataset, &device).unwrap().unwrap();
         assert_eq!((again.name(), again.facts()), (network.name(), facts));
         let image = dataset.require(Split::Train).unwrap().image(0).to_vec();

@@ -37,11 +37,8 @@ impl Principal {
         for _ in 0..ITERATIONS {
             let along = product(x.clone(), axes);
             let moved = product(x.clone().transpose(), along);
-            axes = orthonormal(
-                &moved.into_data().iter::<f32>().collect::<Vec<_>>(),
-                [dims, directions],
-                &device,
-            );
+            let moved: Vec<f32> = moved.into_data().iter::<f32>().collect();
+            axes = orthonormal(&moved, [dims, directions], &device);
         }
         // The iteration orders the directions by variance, so the first ones are those to keep.
         let count = count.min(directions);

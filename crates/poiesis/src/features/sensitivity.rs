@@ -211,7 +211,7 @@ mod tests {
         };
         let set =
             |first: usize, kinds| (first..first + 300).flat_map(|i| image(i, kinds)).collect::<Vec<u8>>();
-        let labels: Vec<u32> = (0..600).map(|i| u32::from(i % 3 > 0)).collect();
+        let labels: Vec<u32> = (0..600_usize).map(|i| u32::from(!i.is_multiple_of(3))).collect();
         let measure = |kinds, labels: Option<&[u32]>| {
             let [a, b, c] = [0, 300, 600].map(|first| set(first, kinds));
             Sensitivity::of(&Brightness, shape, [&a, &b, &c], labels, 0)

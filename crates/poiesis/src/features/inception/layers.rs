@@ -70,11 +70,11 @@ pub(super) fn network(weights: &mut Weights, device: &Device) -> Result<Vec<Laye
     for (name, inputs, pooled) in [("Mixed_5b", 192, 32), ("Mixed_5c", 256, 64), ("Mixed_5d", 288, 64)] {
         layers.push(make.block_35(name, inputs, pooled)?);
     }
-    layers.push(make.halve_to_17("Mixed_6a", 288)?);
+    layers.push(make.reduction_17("Mixed_6a", 288)?);
     for (name, inner) in [("Mixed_6b", 128), ("Mixed_6c", 160), ("Mixed_6d", 160), ("Mixed_6e", 192)] {
         layers.push(make.block_17(name, 768, inner)?);
     }
-    layers.push(make.halve_to_8("Mixed_7a", 768)?);
+    layers.push(make.reduction_8("Mixed_7a", 768)?);
     layers.push(make.block_8("Mixed_7b", 1280, Layer::Mean)?);
     layers.push(make.block_8("Mixed_7c", 2048, Layer::Max(1, 1))?);
     Ok(layers)
@@ -155,7 +155,7 @@ impl Make<'_> {
     }
 
     /// The block from 35×35 to 17×17 pixels.
-    fn halve_to_17(&mut self, name: &str, inputs: usize) -> Result<Layer> {
+    fn reduction_17(&mut self, name: &str, inputs: usize) -> Result<Layer> {
         let at = |part: &str| format!("{name}.{part}");
         Ok(Layer::Branches(vec![
             vec![self.conv(&at("branch3x3"), [inputs, 384], [3, 3], 2, [0, 0])?],
@@ -190,7 +190,7 @@ impl Make<'_> {
     }
 
     /// The block from 17×17 to 8×8 pixels.
-    fn halve_to_8(&mut self, name: &str, inputs: usize) -> Result<Layer> {
+    fn reduction_8(&mut self, name: &str, inputs: usize) -> Result<Layer> {
         let at = |part: &str| format!("{name}.{part}");
         Ok(Layer::Branches(vec![
             vec![

@@ -10,7 +10,7 @@ use crate::nn::{Array, Arrays};
 use crate::testing::distance;
 
 /// Relative to the largest: some hundred roundings in a row, f32 here against f64 there.
-const TOLERANCE: f64 = 2e-5;
+const TOLERANCE: f64 = 5e-6;
 
 /// As in `parity.py`: SplitMix64 of the CRC-32 of the name and the position.
 fn uniform(name: &str, count: usize) -> Vec<f64> {
