@@ -28,7 +28,9 @@ fn provide(place: &Place) {
             flat(&place.path(&format!("photos/test/{name}/t{number}.png")), level, number + 100);
         }
     }
-    let row = |number: usize| format!("{number}.png,{}\n", if number.is_multiple_of(2) { "dark" } else { "bright" });
+    let row = |number: usize| {
+        format!("{number}.png,{}\n", if number.is_multiple_of(2) { "dark" } else { "bright" })
+    };
     fs::write(place.path("few.csv"), format!("file,class\n{}", (0..20).map(row).collect::<String>()))
         .unwrap();
 }

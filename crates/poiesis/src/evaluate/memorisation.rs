@@ -11,7 +11,8 @@ use super::nearest::{Nearest, Neighbours, nearest, nearest_others};
 use super::sets::{Chosen, bytes};
 use super::similarity::Cloud;
 use crate::error::Result;
-use crate::features::{Principal, kmeans};
+use crate::fitting::clusters::two_nearest;
+use crate::fitting::{Pca, Rows, k_means};
 
 /// Pairs of samples and training images that are kept, to be looked at.
 const SHOWN: usize = 24;
@@ -135,23 +136,22 @@ fn authentic(nearest: &[Nearest], own: &BTreeMap<usize, f64>) -> f64 {
 /// are nearer to training images than held-out ones are, cell by cell.
 fn copying(train: &View, samples: &[u8], held_out: &[u8], dims: usize, seed: u64) -> Option<(f64, usize)> {
     let some: Vec<usize> = train.spread((VALUES / dims).clamp(2 * COMPONENTS, 5000)).collect();
-    let some = floats(&bytes(train, &some));
-    let components = (dims > COMPONENTS).then(|| Principal::of(&some, dims, COMPONENTS, seed));
-    let project = |images: &[u8]| match &components {
-        Some(components) => components.project(&floats(images)),
-        None => floats(images),
-    };
-    let width = components.as_ref().map_or(dims, Principal::count);
-    let cells = kmeans(&project_all(&some, components.as_ref()), width, CELLS, TRIES, seed);
-    let by_cell = |points: Vec<f32>, into: &mut Vec<Vec<f32>>| {
-        points.chunks_exact(width).for_each(|point| into[cells.nearest(point).0].extend(point));
+    let some = pixels(&bytes(train, &some), dims);
+    let pca = (dims > COMPONENTS).then(|| Pca::fit(&some, COMPONENTS));
+    let project = |images: Rows| pca.as_ref().map_or_else(|| images.clone(), |pca| pca.project(&images));
+    let some = project(some);
+    let width = some.dims();
+    let cells = k_means(&some, CELLS.min(some.len()), TRIES, seed);
+    let by_cell = |images: &[u8], into: &mut Vec<Vec<f32>>| {
+        let points = project(pixels(images, dims));
+        points.iter().for_each(|point| into[two_nearest(point, &cells.centres)[0].0].extend(point));
     };
     let mut of_train = vec![Vec::new(); CELLS];
     let all: Vec<usize> = (0..train.len()).collect();
-    all.chunks(BLOCK).for_each(|block| by_cell(project(&bytes(train, block)), &mut of_train));
+    all.chunks(BLOCK).for_each(|block| by_cell(&bytes(train, block), &mut of_train));
     let [mut of_samples, mut of_held_out] = [(); 2].map(|()| vec![Vec::new(); CELLS]);
-    samples.chunks(BLOCK * dims).for_each(|block| by_cell(project(block), &mut of_samples));
-    held_out.chunks(BLOCK * dims).for_each(|block| by_cell(project(block), &mut of_held_out));
+    samples.chunks(BLOCK * dims).for_each(|block| by_cell(block, &mut of_samples));
+    held_out.chunks(BLOCK * dims).for_each(|block| by_cell(block, &mut of_held_out));
     let (mut sum, mut weights, mut counted) = (0.0, 0.0, 0);
     for ((train, samples), held_out) in of_train.iter().zip(&of_samples).zip(&of_held_out) {
         let (drawn, real) = (samples.len() / width, held_out.len() / width);
@@ -166,12 +166,9 @@ fn copying(train: &View, samples: &[u8], held_out: &[u8], dims: usize, seed: u64
     (counted > 0).then(|| (sum / weights, counted))
 }
 
-fn floats(images: &[u8]) -> Vec<f32> {
-    images.iter().map(|&pixel| f32::from(pixel)).collect()
-}
-
-fn project_all(vectors: &[f32], components: Option<&Principal>) -> Vec<f32> {
-    components.map_or_else(|| vectors.to_vec(), |components| components.project(vectors))
+/// Images as rows of pixels.
+fn pixels(images: &[u8], dims: usize) -> Rows {
+    Rows::new(images.iter().map(|&pixel| f32::from(pixel)).collect(), dims)
 }
 
 /// The standardised number of pairs in which the first is larger (Mann and Whitney 1947): normal with variance 1 where both have one

@@ -1,24 +1,20 @@
 //! Networks that turn images into features, in which sets of images are compared: [`Inception`] with weights that the user has, and
 //! [`OwnNetwork`], which is trained on a data set itself and kept beside it. Also what is computed of features: their [`Moments`] and
-//! the Fréchet distance of two sets, clusters and principal components.
+//! the Fréchet distance of two sets.
 
 mod frechet;
 mod inception;
-mod kmeans;
 mod linear_algebra;
 mod making;
 mod own;
-mod principal;
 mod sensitivity;
 mod weights;
 
 pub use frechet::{Moments, frechet_distance};
 pub use inception::Inception;
-pub use kmeans::{Clusters, kmeans};
 pub use linear_algebra::{eigenvalues, factor, products};
 pub use making::{Making, make};
 pub use own::{Facts, OwnNetwork, Task};
-pub use principal::Principal;
 pub use sensitivity::Sensitivity;
 
 use crate::data::ImageShape;

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{FeatureNetwork, Features, Moments, frechet_distance, kmeans};
+use super::{FeatureNetwork, Features, Moments, frechet_distance};
 use crate::data::ImageShape;
+use crate::fitting::{Rows, k_means};
 use crate::rng;
 
 /// Deviation of the noise, in grey levels of 255: 0.05 of the range.
@@ -104,7 +105,8 @@ fn frequent(kinds: &[usize]) -> Vec<usize> {
 /// Kinds of images by how they look from afar.
 fn looks(images: &[u8], shape: ImageShape, seed: u64) -> Vec<usize> {
     let small: Vec<f32> = images.chunks_exact(shape.dims()).flat_map(|image| small(image, shape)).collect();
-    kmeans(&small, SIDE * SIDE * shape.channels, KINDS, 3, seed).of_point
+    let small = Rows::new(small, SIDE * SIDE * shape.channels);
+    k_means(&small, KINDS.min(small.len()), 3, seed).of_row
 }
 
 /// An image of 8×8 pixels, each the mean of a part of the image.
