@@ -257,7 +257,7 @@ mod tests {
 
     #[test]
     fn few_images_that_are_all_right_do_not_make_it_certain() {
-        let right = predictions(&vec![(&[0.8, 0.2][..], 0); 8]);
+        let right = predictions(&[(&[0.8, 0.2][..], 0); 8]);
         // The lowest loss is where the probability is 1 − 1 / (2 (n + 2)): 0.95.
         let sure = scaled(&[0.8f64.ln(), 0.2f64.ln()], right.temperature())[0].exp();
         assert!((sure - 0.95).abs() < 1e-3, "{sure}");
