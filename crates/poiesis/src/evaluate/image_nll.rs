@@ -38,7 +38,7 @@ pub struct ImageNll {
 ///
 /// # Panics
 ///
-/// When there are no such images; see [`has_images`].
+/// When there are no such images.
 pub fn image_nll(
     model: &dyn ImageLikelihood,
     view: &View,
