@@ -7,6 +7,7 @@ use poiesis::evaluate::{Calibrated, Classification, Evaluation};
 use poiesis::picture::Picture;
 use serde_json::json;
 
+use super::pictures;
 use crate::render::{count, table};
 
 /// Classes of which all confusions are shown.
@@ -87,7 +88,7 @@ fn confusions(found: &Classification) -> String {
 /// Writes the confusions as a picture beside the kept evaluation, unless that has one; its path.
 pub(crate) fn write_picture(evaluation: &Evaluation, kept: &Path) -> Result<Option<PathBuf>> {
     let Some(found) = evaluation.read::<Classification>("classification") else { return Ok(None) };
-    let path = kept.with_extension("png");
+    let path = pictures::beside(kept, "confusions");
     if !path.exists() {
         let Evaluation { run, model, step, data, split, .. } = evaluation;
         let made = json!({

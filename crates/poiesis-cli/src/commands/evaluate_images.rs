@@ -147,7 +147,7 @@ pub(super) fn write_closest(
     if evaluation.closest.is_empty() {
         return Ok(None);
     }
-    let path = results.with_extension("png");
+    let path = pictures::beside(results, "closest");
     if !path.exists() {
         let made =
             json!({ "verb": "evaluate", "seed": evaluation.seed, "pairs": "sample, nearest training image" });

@@ -1,5 +1,7 @@
 //! What verbs that write pictures share: grids, their parameters, and checks of numbers.
 
+use std::path::{Path, PathBuf};
+
 use poiesis::Trained;
 use poiesis::data::ImageShape;
 use poiesis::picture::{self, Picture};
@@ -75,4 +77,10 @@ mod tests {
         assert!(positive("0").is_err() && several("1").is_err() && positive("-3").is_err());
         assert_eq!((positive("1"), several("2")), (Ok(1), Ok(2)));
     }
+}
+
+/// The path of a picture of `what` beside a file of results: `evaluation-000000060-closest.png`.
+pub(crate) fn beside(results: &Path, what: &str) -> PathBuf {
+    let stem = results.file_stem().unwrap_or_default().to_string_lossy();
+    results.with_file_name(format!("{stem}-{what}.png"))
 }

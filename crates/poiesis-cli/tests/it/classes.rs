@@ -79,7 +79,7 @@ fn few_labels_make_a_classifier_with_calibrated_probabilities() {
     }
     let evaluation = parse(&fs::read_to_string(place.path("run/evaluation-000000060.json")).unwrap());
     assert_eq!(evaluation["classification"]["classes"], serde_json::json!(["bright", "dark"]));
-    assert!(place.path("run/evaluation-000000060.png").exists());
+    assert!(place.path("run/evaluation-000000060-confusions.png").exists());
 }
 
 #[test]

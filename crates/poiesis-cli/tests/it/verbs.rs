@@ -107,7 +107,7 @@ fn images_are_compared_in_the_features_of_the_data_and_runs_with_each_other() {
     let (text, notes) = evaluate("one", "");
     assert!(!text.contains("FD[") && text.contains("memorisation") && text.contains("authentic"), "{text}");
     assert!(notes.contains(" features ") && notes.contains("packed"), "{notes}");
-    assert!(fs::metadata(place.path("one/evaluation-000000004.png")).unwrap().len() > 500);
+    assert!(fs::metadata(place.path("one/evaluation-000000004-closest.png")).unwrap().len() > 500);
 
     let made = parse(&place.ok("features packed --json"));
     let name = made["name"].as_str().unwrap().to_owned();

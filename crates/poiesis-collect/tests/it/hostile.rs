@@ -41,7 +41,7 @@ fn what_is_no_file_is_named_and_never_waited_for() {
     for name in ["b.png", "c.png", "d.parquet", "notes"] {
         let text = refusal(&root.path().join(name), &Options::default());
         assert!(
-            text.contains(name) && text.contains("not a file") && text.contains("written into one"),
+            text.contains(name) && text.contains("not a file") && text.contains("write its output to a file"),
             "{text}"
         );
     }

@@ -215,7 +215,7 @@ mod tests {
     #[test]
     fn accuracies_are_shown_in_a_table_and_a_chart() {
         let text = render(&report());
-        assert!(text.contains("features               8  90.0 ± 1.0  100.0\n"), "{text}");
+        assert!(text.contains("features              8   90.0 ± 1.0  100.0\n"), "{text}");
         assert!(text.contains("left out, because a class has fewer labels: 900 per class"), "{text}");
         let lines: Vec<&str> = text.lines().collect();
         let line = |height: &str| *lines.iter().find(|line| line.starts_with(height)).unwrap();

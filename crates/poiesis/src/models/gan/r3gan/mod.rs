@@ -39,6 +39,9 @@ use crate::nn::{Init, flatten};
 use crate::optim::{Optimizer, OptimizerConfig};
 use crate::rng;
 
+/// Most blocks for each size: more than any network has.
+const MOST_BLOCKS: i64 = 1000;
+
 /// Settings of an [`R3Gan`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -97,17 +100,10 @@ impl R3GanConfig {
 
 impl Settings for R3GanConfig {
     fn check(&self, faults: &mut Faults) {
-        let keys = [
-            "latent_dim",
-            "width",
-            "max_width",
-            "blocks",
-            "expansion",
-            "group_width",
-            "class_dim",
-            "augment_images",
-        ];
+        let keys =
+            ["latent_dim", "width", "max_width", "expansion", "group_width", "class_dim", "augment_images"];
         faults.positive(&keys);
+        faults.within(&["blocks"], 1..=MOST_BLOCKS);
         for (key, width) in [("width", self.width), ("max_width", self.max_width)] {
             if self.group_width > 0 && width.saturating_mul(self.expansion) % self.group_width != 0 {
                 let reason = format!(
