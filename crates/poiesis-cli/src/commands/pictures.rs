@@ -61,6 +61,12 @@ fn within(text: &str, least: usize) -> Result<usize, String> {
     }
 }
 
+/// The path of a picture of `what` beside a file of results: `evaluation-000000060-closest.png`.
+pub(crate) fn beside(results: &Path, what: &str) -> PathBuf {
+    let stem = results.file_stem().unwrap_or_default().to_string_lossy();
+    results.with_file_name(format!("{stem}-{what}.png"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -77,10 +83,4 @@ mod tests {
         assert!(positive("0").is_err() && several("1").is_err() && positive("-3").is_err());
         assert_eq!((positive("1"), several("2")), (Ok(1), Ok(2)));
     }
-}
-
-/// The path of a picture of `what` beside a file of results: `evaluation-000000060-closest.png`.
-pub(crate) fn beside(results: &Path, what: &str) -> PathBuf {
-    let stem = results.file_stem().unwrap_or_default().to_string_lossy();
-    results.with_file_name(format!("{stem}-{what}.png"))
 }
