@@ -89,6 +89,7 @@ mod noise;
 mod optimizer;
 mod precision;
 mod recurrent;
+mod resample;
 mod rotary;
 mod types;
 // The code that all tests share refers to this crate by its name.
@@ -98,7 +99,7 @@ extern crate self as poiesis_kernels;
 #[path = "../tests/common/mod.rs"]
 mod testing;
 
-pub use activation::activate;
+pub use activation::{activate, activation_tangent};
 pub use adam::{AdamStep, adam};
 pub use add::add;
 pub use attention::{attention, attention_packed};
@@ -127,5 +128,6 @@ pub use mlp::Mlp;
 pub use noise::{normal, uniform};
 pub use optimizer::{squared_norm, update};
 pub use precision::{Precision, precision, set_precision};
+pub use resample::{downsample, upsample};
 pub use rotary::{rotary, rotary_packed};
 pub use types::{Activation, AttentionOptions, Grid, Lines, Normalized, OptimizerKind, UpdateStep, Updated};

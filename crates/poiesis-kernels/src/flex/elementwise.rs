@@ -26,6 +26,20 @@ pub(crate) fn activate<const D: usize>(x: &Tensor<D>, activation: Activation) ->
     }))
 }
 
+/// `t` times the derivative of the activation at `x`, a constant; `None` for tensors that are not on Flex.
+pub(crate) fn tangent<const D: usize>(
+    t: &Tensor<D>,
+    x: &Tensor<D>,
+    activation: Activation,
+) -> Option<Tensor<D>> {
+    let shape = t.dims();
+    let saved = Operand::new(x)?.into_values();
+    let inputs = Inputs::new([Operand::new(t)?]);
+    let [t] = inputs.values();
+    let y = operand::tensor(map_backward(t, values(&saved), activation), &shape);
+    Some(inputs.finish(y, |_, _| Elementwise { activation, saved }))
+}
+
 /// The activation of every value.
 pub(crate) fn map(x: &[f32], activation: Activation) -> Buffer {
     let mut y = Buffer::take(x.len());

@@ -30,6 +30,7 @@ pub(crate) mod parallel;
 mod partial_sums;
 pub(crate) mod pool;
 pub(crate) mod recurrent;
+pub(crate) mod resample;
 pub(crate) mod rotary;
 pub(crate) mod row;
 pub(crate) mod simd;

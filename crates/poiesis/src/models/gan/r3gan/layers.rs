@@ -1,8 +1,8 @@
-//! What both networks are made of: an inverted residual block without normalisation (§3.4), and resampling.
+//! What both networks are made of: an inverted residual block without normalisation (§3.4).
 
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
-use poiesis_kernels::{Activation, ConvOptions, activate, conv2d, linear};
+use poiesis_kernels::{Activation, ConvOptions, activate, activation_tangent, add, conv2d, linear};
 
 use super::R3GanConfig;
 use crate::nn::{Init, Initializer, Linear};
@@ -15,17 +15,17 @@ fn gain() -> f64 {
     (2.0 / (1.0 + LEAK * LEAK)).sqrt()
 }
 
-/// The slopes of all leaky ReLUs of a network at one batch, in the order of the layers.
-pub(super) type Slopes = Vec<Tensor<4>>;
+/// What goes into the leaky ReLUs of a network at one batch, in the order of the layers: their slopes there follow from it.
+pub(super) type PreActivations = Vec<Tensor<4>>;
 
 /// How a batch goes through a network.
 pub(super) enum Pass<'a> {
     /// As it is.
     Values,
-    /// As it is, and the slopes are kept.
-    KeepSlopes(&'a mut Slopes),
-    /// Through its derivative at the batch that these slopes are from: a network of piecewise linear layers is differentiated by leaving
-    /// out the biases and fixing the slopes.
+    /// As it is, and what goes into the activations is kept.
+    Keep(&'a mut PreActivations),
+    /// Through its derivative at the batch that these are of: a network of piecewise linear layers is differentiated by leaving out the
+    /// biases and fixing the slopes.
     Tangent(std::slice::Iter<'a, Tensor<4>>),
 }
 
@@ -35,14 +35,14 @@ impl Pass<'_> {
         let leaky = Activation::LeakyRelu(LEAK as f32);
         match self {
             Pass::Values => activate(layer(true), leaky),
-            Pass::KeepSlopes(slopes) => {
+            Pass::Keep(kept) => {
                 let h = layer(true);
-                slopes.push(h.clone().detach().greater_elem(0.0).float() * (1.0 - LEAK) + LEAK);
+                kept.push(h.clone().detach());
                 activate(h, leaky)
             }
-            Pass::Tangent(slopes) => match slopes.next() {
-                Some(slope) => layer(false) * slope.clone(),
-                None => panic!("fewer slopes than activations"),
+            Pass::Tangent(kept) => match kept.next() {
+                Some(h) => activation_tangent(layer(false), h.clone(), leaky),
+                None => panic!("fewer pre-activations than activations"),
             },
         }
     }
@@ -76,7 +76,7 @@ impl Block {
             false => linear(x.clone(), self.expand.weight(), None, Activation::Identity),
         });
         let h = pass.activated(|biased| self.conv.forward(h.clone(), biased));
-        x + self.reduce.forward(h, Activation::Identity)
+        add(x, self.reduce.forward(h, Activation::Identity))
     }
 }
 
@@ -127,55 +127,4 @@ impl GroupedConv {
 /// A change of the number of features, without bias; `None` where it stays.
 pub(super) fn change([inputs, outputs]: [usize; 2], init: &mut Init) -> Option<Linear> {
     (inputs != outputs).then(|| Linear::new(inputs, outputs, Initializer::FanInNormal(1.0), init))
-}
-
-/// Doubles both sides: each new pixel is an old one, or the mean of neighbours, with zeros around the image (the filter [1, 2, 1]).
-///
-/// # Shapes
-///
-/// `[batch, height, width, features]` to `[batch, 2 · height, 2 · width, features]`.
-pub(super) fn upsample(x: Tensor<4>) -> Tensor<4> {
-    let [batch, height, width, features] = x.dims();
-    let x = double(x.reshape([batch, height, width * features]));
-    let x = double(x.reshape([batch * 2 * height, width, features]));
-    x.reshape([batch, 2 * height, 2 * width, features])
-}
-
-/// `[outer, length, inner]` to `[outer, 2 · length, inner]`.
-fn double(x: Tensor<3>) -> Tensor<3> {
-    let [outer, length, inner] = x.dims();
-    let between = (x.clone() + after_zero(x.clone())) * 0.5;
-    Tensor::stack::<4>(vec![between, x], 2).reshape([outer, 2 * length, inner])
-}
-
-/// Halves both sides by the filter [1, 2, 1] / 4, with zeros around the image.
-///
-/// # Shapes
-///
-/// `[batch, height, width, features]` to `[batch, height / 2, width / 2, features]`.
-///
-/// # Panics
-///
-/// When a side is odd.
-pub(super) fn downsample(x: Tensor<4>) -> Tensor<4> {
-    let [batch, height, width, features] = x.dims();
-    assert!(height % 2 == 0 && width % 2 == 0, "images of {height}×{width} cannot be halved");
-    let x = halve(x.reshape([batch, height, width * features]));
-    let x = halve(x.reshape([batch * height / 2, width, features]));
-    x.reshape([batch, height / 2, width / 2, features])
-}
-
-/// `[outer, length, inner]` to `[outer, length / 2, inner]`.
-fn halve(x: Tensor<3>) -> Tensor<3> {
-    let [outer, length, inner] = x.dims();
-    let pairs = x.reshape([outer, length / 2, 2, inner]);
-    let [even, odd] = [0, 1].map(|i| pairs.clone().narrow(2, i, 1).reshape([outer, length / 2, inner]));
-    even * 0.5 + (odd.clone() + after_zero(odd)) * 0.25
-}
-
-/// The rows moved on by one, with zeros in the first place.
-fn after_zero(x: Tensor<3>) -> Tensor<3> {
-    let [outer, length, inner] = x.dims();
-    let zeros = Tensor::zeros([outer, 1, inner], &x.device());
-    Tensor::cat(vec![zeros, x.narrow(1, 0, length - 1)], 1)
 }

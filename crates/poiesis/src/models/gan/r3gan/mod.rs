@@ -173,9 +173,9 @@ impl R3Gan {
         let [real_logits, fake_logits] = halves(self.discriminator.forward(both.clone(), &both_classes));
         let d_loss = relativistic_loss(real_logits.clone(), fake_logits.clone());
 
-        let (gradient, slopes) = self.discriminator.input_gradient(both, &both_classes);
-        let [r1, r2] = halves(self.discriminator.directional_derivative(gradient, &both_classes, &slopes))
-            .map(Tensor::mean);
+        let (gradient, at) = self.discriminator.input_gradient(both, &both_classes);
+        let [r1, r2] =
+            halves(self.discriminator.directional_derivative(gradient, &both_classes, &at)).map(Tensor::mean);
         let penalty = (r1.clone() + r2.clone()) * self.config.gamma;
         step.minimize("discriminator", &mut self.discriminator, &(d_loss.clone() + penalty));
 

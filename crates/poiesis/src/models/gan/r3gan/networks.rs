@@ -2,10 +2,10 @@
 
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
-use poiesis_kernels::Activation;
+use poiesis_kernels::{Activation, downsample, upsample};
 
 use super::R3GanConfig;
-use super::layers::{Pass, Slopes, Stage, change, downsample, upsample};
+use super::layers::{Pass, PreActivations, Stage, change};
 use crate::data::ImageShape;
 use crate::error::Result;
 use crate::nn::{Init, Initializer, Linear, one_hot};
@@ -144,27 +144,31 @@ impl Discriminator {
         self.body(x, &mut Pass::Values)
     }
 
-    /// ∇ₓD(x) of each image, and the slopes there.
-    pub(super) fn input_gradient(&self, x: Tensor<4>, classes: &[Option<u32>]) -> (Tensor<4>, Slopes) {
+    /// ∇ₓD(x) of each image, and what goes into the activations there.
+    pub(super) fn input_gradient(
+        &self,
+        x: Tensor<4>,
+        classes: &[Option<u32>],
+    ) -> (Tensor<4>, PreActivations) {
         let frozen = self.clone().no_grad();
         let x = x.inner().autodiff().require_grad();
-        let mut slopes = Slopes::new();
-        let logits = frozen.pass(x.clone(), classes, &mut Pass::KeepSlopes(&mut slopes));
+        let mut kept = PreActivations::new();
+        let logits = frozen.pass(x.clone(), classes, &mut Pass::Keep(&mut kept));
         let gradients = logits.sum().backward();
         match x.grad(&gradients) {
-            Some(gradient) => (gradient.autodiff(), slopes),
+            Some(gradient) => (gradient.autodiff(), kept),
             None => panic!("the logits do not depend on the images"),
         }
     }
 
-    /// ∇ₓD(x) · v of each image, `[batch]`, as a function of the weights, by the `slopes` at x.
+    /// ∇ₓD(x) · v of each image, `[batch]`, as a function of the weights, by what goes into the activations at x.
     pub(super) fn directional_derivative(
         &self,
         v: Tensor<4>,
         classes: &[Option<u32>],
-        slopes: &Slopes,
+        at: &PreActivations,
     ) -> Tensor<1> {
-        self.pass(v, classes, &mut Pass::Tangent(slopes.iter()))
+        self.pass(v, classes, &mut Pass::Tangent(at.iter()))
     }
 
     fn pass(&self, x: Tensor<4>, classes: &[Option<u32>], pass: &mut Pass<'_>) -> Tensor<1> {

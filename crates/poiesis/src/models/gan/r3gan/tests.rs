@@ -4,7 +4,6 @@ use burn::tensor::{Device, Tensor, TensorData};
 use poiesis_collect::Dataset;
 
 use super::augment::DRAWS;
-use super::layers::{downsample, upsample};
 use super::*;
 use crate::model::{Learner, Session as _};
 use crate::nn::StateDict;
@@ -63,8 +62,8 @@ fn first_outputs_losses_penalties_and_gradients_are_those_of_pytorch() {
         let logits = |x: Tensor<4>| model.discriminator.forward(x, &classes);
         let d_loss = relativistic_loss(logits(real.clone()), logits(fake.clone().detach()));
         let penalties = [real.clone(), fake.clone()].map(|x| {
-            let (gradient, slopes) = model.discriminator.input_gradient(x, &classes);
-            model.discriminator.directional_derivative(gradient, &classes, &slopes).mean()
+            let (gradient, at) = model.discriminator.input_gradient(x, &classes);
+            model.discriminator.directional_derivative(gradient, &classes, &at).mean()
         });
         let frozen = model.discriminator.clone().no_grad();
         let g_loss = relativistic_loss(frozen.forward(fake, &classes), frozen.forward(real, &classes));
@@ -101,23 +100,6 @@ fn ten_steps_are_those_of_pytorch() {
 fn counting<const D: usize>(shape: [usize; D]) -> Tensor<D> {
     let values = (0..shape.iter().product()).map(|i: usize| (i as f32 * 0.7).sin()).collect();
     Tensor::from_data(TensorData::new(values, shape), &Device::flex())
-}
-
-/// A row of pixels, and the first row of what becomes of it.
-fn resampled(row: [f32; 4], resample: fn(Tensor<4>) -> Tensor<4>) -> Vec<f32> {
-    let rows = Tensor::<4>::from_data(TensorData::new(row.to_vec(), [1, 1, 4, 1]), &Device::flex());
-    let x = resample(rows.expand([1, 4, 4, 1]));
-    let [_, _, width, _] = x.dims();
-    // The row after the first, which sees the zeros above the image.
-    x.narrow(1, 1, 1).into_data().iter::<f32>().take(width).collect()
-}
-
-#[test]
-fn resampling_takes_a_pixel_and_the_means_of_neighbours() {
-    let row = [2.0, 4.0, -6.0, 8.0];
-    assert_eq!(resampled(row, upsample), [1.0, 2.0, 3.0, 4.0, -1.0, -6.0, 1.0, 8.0]);
-    // (0 + 2·2 + 4) / 4 and (4 + 2·(−6) + 8) / 4.
-    assert_eq!(resampled(row, downsample), [2.0, 0.0]);
 }
 
 fn augmentation(target: f64) -> Augmentation {
