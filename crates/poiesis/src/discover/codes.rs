@@ -102,31 +102,15 @@ fn choose(part: &mut [f32], category: usize) {
 
 #[cfg(test)]
 mod tests {
-    use burn::tensor::Tensor;
-
     use super::*;
+    use crate::discover::testing::Codes;
 
-    /// Two values of noise, a code of three categories and a uniform one; its images are the latents halved, in grey levels.
-    struct Halves;
-
-    impl Latents for Halves {
-        fn parts(&self) -> Vec<LatentPart> {
-            let part = |name: &str, size, prior| LatentPart { name: name.into(), size, prior };
-            vec![
-                part("z", 2, Prior::Normal),
-                part("c1", 3, Prior::Categorical),
-                part("c2", 1, Prior::Uniform),
-            ]
-        }
-
-        fn decode(&self, latents: Tensor<2>, _classes: &[Option<u32>]) -> Tensor<2> {
-            latents * 0.5
-        }
-    }
+    /// Its images are the latents halved, so that codes of ±2 fit.
+    const HALVES: Codes = Codes { scale: 0.5 };
 
     #[test]
     fn a_categorical_code_has_a_column_for_each_category_and_a_row_for_each_sample() {
-        let found = code_grid(&Halves, "c1", 1, 4, 9, &Device::flex()).unwrap();
+        let found = code_grid(&HALVES, "c1", 1, 4, 9, &Device::flex()).unwrap();
         assert_eq!((found.columns, found.categories), (vec![0.0, 1.0, 2.0], None));
         let images: Vec<&[u8]> = found.images.chunks(6).collect();
         assert_eq!(images.len(), 4 * 3);
@@ -141,12 +125,12 @@ mod tests {
 
     #[test]
     fn a_continuous_code_goes_from_minus_2_to_2_with_a_category_in_each_row() {
-        let found = code_grid(&Halves, "c2", 1, 5, 3, &Device::flex()).unwrap();
+        let found = code_grid(&HALVES, "c2", 1, 5, 3, &Device::flex()).unwrap();
         assert_eq!((found.columns, found.categories), (vec![-2.0, 0.0, 2.0], Some(vec![0, 1, 2, 0, 1])));
         let images: Vec<&[u8]> = found.images.chunks(6).collect();
         assert_eq!([images[0], images[1], images[2]].map(|image| image[5]), [0, 128, 255]);
         assert_eq!([images[0], images[3], images[6]].map(|image| image[2]), [191, 128, 128]);
-        let error = code_grid(&Halves, "z", 1, 5, 3, &Device::flex()).unwrap_err();
+        let error = code_grid(&HALVES, "z", 1, 5, 3, &Device::flex()).unwrap_err();
         assert!(error.to_string().contains("`z`"));
     }
 }

@@ -60,3 +60,29 @@ fn held_out(dataset: &Dataset, wanted: Option<Split>) -> Result<(Split, View)> {
         [Split::Test, Split::Validation].into_iter().find_map(|split| Some((split, dataset.split(split)?)));
     found.ok_or_else(|| Error::NothingHeldOut { data: dataset.card().name.clone() })
 }
+
+#[cfg(test)]
+mod testing {
+    use super::*;
+    use crate::abilities::{LatentPart, Prior};
+
+    /// Two values of noise, a code of three categories and a uniform one; its images are the scaled latents, in grey levels.
+    pub(super) struct Codes {
+        pub(super) scale: f64,
+    }
+
+    impl Latents for Codes {
+        fn parts(&self) -> Vec<LatentPart> {
+            let part = |name: &str, size, prior| LatentPart { name: name.into(), size, prior };
+            vec![
+                part("z", 2, Prior::Normal),
+                part("c1", 3, Prior::Categorical),
+                part("c2", 1, Prior::Uniform),
+            ]
+        }
+
+        fn decode(&self, latents: Tensor<2>, _classes: &[Option<u32>]) -> Tensor<2> {
+            latents * self.scale
+        }
+    }
+}

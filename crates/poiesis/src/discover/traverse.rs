@@ -124,32 +124,14 @@ impl Axis {
 
 #[cfg(test)]
 mod tests {
-    use burn::tensor::Tensor;
-
     use super::*;
-    use crate::abilities::LatentPart;
+    use crate::discover::testing::Codes;
 
-    /// Two values of noise, a code of three categories and a uniform one; its images are the latents, in grey levels.
-    struct Codes;
-
-    impl Latents for Codes {
-        fn parts(&self) -> Vec<LatentPart> {
-            let part = |name: &str, size, prior| LatentPart { name: name.into(), size, prior };
-            vec![
-                part("z", 2, Prior::Normal),
-                part("c1", 3, Prior::Categorical),
-                part("c2", 1, Prior::Uniform),
-            ]
-        }
-
-        fn decode(&self, latents: Tensor<2>, _classes: &[Option<u32>]) -> Tensor<2> {
-            latents
-        }
-    }
+    const CODES: Codes = Codes { scale: 1.0 };
 
     #[test]
     fn a_categorical_part_goes_through_its_categories() {
-        let codes: &dyn Latents = &Codes;
+        let codes: &dyn Latents = &CODES;
         let found = traverse(codes, 1, 0, &[4, 5], 0, 3, None, &Device::flex());
         assert_eq!((found.dims, found.values), (vec![2, 5], vec![0.0, 1.0, 2.0]));
         let rows: Vec<&[u8]> = found.images.chunks(6).collect();
@@ -164,7 +146,7 @@ mod tests {
 
     #[test]
     fn a_categorical_part_is_one_row() {
-        let codes: &dyn Latents = &Codes;
+        let codes: &dyn Latents = &CODES;
         let found = traverse(codes, 1, 0, &[], 9, 2, None, &Device::flex());
         let mut dims = found.dims.clone();
         dims.sort_unstable();

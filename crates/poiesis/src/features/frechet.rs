@@ -1,7 +1,7 @@
 //! The Fréchet distance of two sets of features (Heusel et al. 2017, arXiv:1706.08500, Eq. 6): that of normal distributions with
 //! their means and covariances.
 
-use super::linear_algebra::{eigenvalues, factor, products};
+use crate::fitting::{factor, products, symmetric_eigenvalues};
 
 /// Vectors whose products are added at once, which bounds the memory.
 const BLOCK: usize = 4096;
@@ -62,7 +62,8 @@ pub fn frechet_distance(a: &Moments, b: &Moments) -> f64 {
     let means: f64 = a.mean.iter().zip(&b.mean).map(|(a, b)| (a - b).powi(2)).sum();
     let rows = factor(&a.covariance, dims);
     let product = products(&products(&rows, &b.covariance, dims), &rows, dims);
-    let roots: f64 = eigenvalues(product, rows.len() / dims).iter().map(|value| value.max(0.0).sqrt()).sum();
+    let roots: f64 =
+        symmetric_eigenvalues(&product, rows.len() / dims).iter().map(|value| value.max(0.0).sqrt()).sum();
     (means + a.trace() + b.trace() - 2.0 * roots).max(0.0)
 }
 

@@ -4,7 +4,6 @@
 
 mod frechet;
 mod inception;
-mod linear_algebra;
 mod making;
 mod own;
 mod sensitivity;
@@ -12,7 +11,6 @@ mod weights;
 
 pub use frechet::{Moments, frechet_distance};
 pub use inception::Inception;
-pub use linear_algebra::{eigenvalues, factor, products};
 pub use making::{Making, make};
 pub use own::{Facts, OwnNetwork, Task};
 pub use sensitivity::Sensitivity;

@@ -3,6 +3,7 @@
 
 mod agreement;
 pub mod clusters;
+mod dense;
 mod eigen;
 pub mod lbfgs;
 mod logistic;
@@ -14,7 +15,8 @@ mod rows;
 
 pub use agreement::Contingency;
 pub use clusters::{Clusters, k_means};
-pub use eigen::{Eigen, symmetric_eigen};
+pub use dense::{factor, products};
+pub use eigen::{Eigen, symmetric_eigen, symmetric_eigenvalues};
 pub use logistic::Logistic;
 pub use matching::best_matching;
 pub use mixture::Mixture;
