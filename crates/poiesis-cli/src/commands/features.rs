@@ -4,7 +4,7 @@ use anyhow::Result;
 use clap::Args;
 use poiesis::config::DataConfig;
 use poiesis::device::device;
-use poiesis::features::{FeatureNetwork as _, Making, OwnNetwork, Task, make};
+use poiesis::features::{FeatureNetwork as _, OwnNetwork, Task, train_network};
 use poiesis_collect::Dataset;
 use serde_json::json;
 
@@ -19,8 +19,8 @@ use crate::render::{Meter, count, facts, in_json, json, note, number, result};
   poiesis features data/photos --json
   poiesis features data/photos --again --seed 1        instead of the one that is there
 
-A small convolutional network learns the classes of the training images or, where they have none, by how many quarters an \
-image was turned. It is kept with the packed data, and evaluate then measures the Fréchet and the kernel distance, \
+A small convolutional network learns the classes of the training images or, where they have none, to predict rotations by \
+quarter turns. It is kept with the packed data, and evaluate then measures the Fréchet and the kernel distance, \
 precision, recall, density and coverage in its features; their names say so, as they are comparable only with the same \
 network. It takes a minute or two and gives the same network for the same data and seed.
 
@@ -32,7 +32,7 @@ pub(crate) struct Features {
     /// Seed of weights and batches.
     #[arg(long, value_name = "N", default_value = "0")]
     seed: u64,
-    /// Make it again and replace the one that is there.
+    /// Train it again and replace the one that is there.
     #[arg(long)]
     again: bool,
     /// Print as JSON.
@@ -50,31 +50,31 @@ impl Features {
         let there = if self.again { None } else { OwnNetwork::open(&dataset, &device("cpu")?)? };
         let network = match there {
             Some(network) => {
-                note("it was made before; --again makes another");
+                note("trained before; --again trains another");
                 network
             }
-            None => self.make(&dataset)?,
+            None => self.train(&dataset)?,
         };
         if self.json {
             let path = in_json(&OwnNetwork::path(&dataset));
-            return json(&json!({ "name": network.name(), "path": path, "facts": network.facts() }));
+            return json(&json!({ "name": network.name(), "path": path, "info": network.info() }));
         }
         result(&shown(&network, &dataset))
     }
 
-    fn make(&self, dataset: &Dataset) -> Result<OwnNetwork> {
+    fn train(&self, dataset: &Dataset) -> Result<OwnNetwork> {
         let meter = Meter::new("training features", "steps", None, self.json);
-        let made = make(dataset, &Making { seed: self.seed }, &mut |done, all| meter.at(done, Some(all)));
+        let network = train_network(dataset, self.seed, &mut |done, all| meter.at(done, Some(all)));
         meter.end();
-        Ok(made?)
+        Ok(network?)
     }
 }
 
 fn shown(network: &OwnNetwork, dataset: &Dataset) -> String {
-    let found = network.facts();
+    let found = network.info();
     let learned = match found.task {
-        Task::Classes => format!("{} classes", count(found.answers as u64)),
-        Task::Rotations => "quarter turns, as there are no classes for most images".to_owned(),
+        Task::Classes => format!("{} classes", count(found.outputs as u64)),
+        Task::Rotations => "rotations by quarter turns, as most images have no class".to_owned(),
     };
     let distances = &found.sensitivity;
     let reactions = format!(

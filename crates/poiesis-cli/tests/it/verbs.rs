@@ -112,7 +112,7 @@ fn images_are_compared_in_the_features_of_the_data_and_runs_with_each_other() {
     let made = parse(&place.ok("features packed --json"));
     let name = made["name"].as_str().unwrap().to_owned();
     assert!(name.starts_with("features-of-"), "{name}");
-    let distances = &made["facts"]["sensitivity"];
+    let distances = &made["info"]["sensitivity"];
     assert!(distances["dropped"].as_f64().unwrap() > 1.5 * distances["floor"].as_f64().unwrap(), "{made}");
     assert!(place.ok("features packed").contains(&name), "it is not made again");
 

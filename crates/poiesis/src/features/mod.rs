@@ -4,16 +4,16 @@
 
 mod frechet;
 mod inception;
-mod making;
 mod own;
 mod sensitivity;
+mod training;
 mod weights;
 
 pub use frechet::{Moments, frechet_distance};
 pub use inception::Inception;
-pub use making::{Making, make};
-pub use own::{Facts, OwnNetwork, Task};
+pub use own::{NetworkInfo, OwnNetwork, Task};
 pub use sensitivity::Sensitivity;
+pub use training::train_network;
 
 use crate::data::ImageShape;
 

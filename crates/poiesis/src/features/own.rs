@@ -41,7 +41,7 @@ const HE: Initializer = Initializer::FanInNormal(std::f64::consts::SQRT_2);
 pub enum Task {
     /// The classes of the data.
     Classes,
-    /// By how many quarters an image was turned (Gidaris et al. 2018, arXiv:1803.07728), where there are no classes.
+    /// By how many quarter turns an image was rotated (Gidaris et al. 2018, arXiv:1803.07728), where there are no classes.
     Rotations,
 }
 
@@ -57,17 +57,17 @@ impl Task {
 
 /// How a feature network was made, and what it can tell.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Facts {
+pub struct NetworkInfo {
     /// The name of the data set.
     pub data: String,
     /// Its fingerprint.
     pub fingerprint: String,
     /// The shape of its images.
     pub shape: ImageShape,
-    /// What the network was trained to tell.
+    /// What the network was trained to predict.
     pub task: Task,
-    /// How many answers there are.
-    pub answers: usize,
+    /// Outputs of the network: the classes, or four rotations.
+    pub outputs: usize,
     /// Seed of weights and batches.
     pub seed: u64,
     /// Training steps.
@@ -76,7 +76,7 @@ pub struct Facts {
     pub images: usize,
     /// Images that it had not seen, on which the accuracy was measured.
     pub held_out: usize,
-    /// Fraction of them that it answers rightly.
+    /// Fraction of them that it classifies correctly.
     pub accuracy: f64,
     /// How the Fréchet distance in its features reacts to changes.
     pub sensitivity: Sensitivity,
@@ -92,7 +92,7 @@ pub(super) struct Network {
 }
 
 impl Network {
-    pub(super) fn new(shape: ImageShape, answers: usize, init: &mut Init) -> Network {
+    pub(super) fn new(shape: ImageShape, outputs: usize, init: &mut Init) -> Network {
         let (mut convs, mut norms) = (Vec::new(), Vec::new());
         let (mut sides, mut inputs) = ([shape.height, shape.width], shape.channels);
         loop {
@@ -108,7 +108,7 @@ impl Network {
             }
         }
         let features = Linear::with_bias(sides[0] * sides[1] * inputs, DIMS, HE, init);
-        let output = Linear::with_bias(DIMS, answers, Initializer::FanIn, init);
+        let output = Linear::with_bias(DIMS, outputs, Initializer::FanIn, init);
         Network { convs, norms, features, output }
     }
 
@@ -126,7 +126,7 @@ impl Network {
 /// A feature network that was trained on a data set.
 pub struct OwnNetwork {
     name: String,
-    facts: Facts,
+    info: NetworkInfo,
     arrays: Arrays,
     network: Network,
     device: Device,
@@ -149,15 +149,15 @@ impl OwnNetwork {
             return Ok(None);
         }
         let bytes = poiesis_collect::regular::read(&path).map_err(Error::io("read", &path))?;
-        let (facts, arrays) = read(&bytes).map_err(|reason| unusable(&path, reason))?;
-        if facts.fingerprint != dataset.card().fingerprint {
+        let (info, arrays) = read(&bytes).map_err(|reason| unusable(&path, reason))?;
+        if info.fingerprint != dataset.card().fingerprint {
             return Err(unusable(&path, "it was made for other data".into()));
         }
-        OwnNetwork::with(facts, arrays, device).map(Some).map_err(|reason| unusable(&path, reason))
+        OwnNetwork::with(info, arrays, device).map(Some).map_err(|reason| unusable(&path, reason))
     }
 
-    pub(super) fn with(facts: Facts, arrays: Arrays, device: &Device) -> Result<OwnNetwork, String> {
-        let blank = Network::new(facts.shape, facts.answers, &mut Init::blank(device));
+    pub(super) fn with(info: NetworkInfo, arrays: Arrays, device: &Device) -> Result<OwnNetwork, String> {
+        let blank = Network::new(info.shape, info.outputs, &mut Init::blank(device));
         let network = StateDict::from_arrays(arrays.clone(), device).load_into(blank)?;
         let mut hasher = blake3::Hasher::new();
         for (name, array) in &arrays {
@@ -165,17 +165,17 @@ impl OwnNetwork {
             hasher.update(bytemuck::cast_slice(&array.data));
         }
         let hash = hasher.finalize().to_hex();
-        let name = format!("features-of-{}-{}", crate::error::escaped(&facts.data), &hash[..8]);
-        Ok(OwnNetwork { name, facts, arrays, network, device: device.clone() })
+        let name = format!("features-of-{}-{}", crate::error::escaped(&info.data), &hash[..8]);
+        Ok(OwnNetwork { name, info, arrays, network, device: device.clone() })
     }
 
     /// How it was made, and what it can tell.
-    pub fn facts(&self) -> &Facts {
-        &self.facts
+    pub fn info(&self) -> &NetworkInfo {
+        &self.info
     }
 
-    pub(super) fn set_facts(&mut self, change: impl FnOnce(&mut Facts)) {
-        change(&mut self.facts);
+    pub(super) fn set_info(&mut self, change: impl FnOnce(&mut NetworkInfo)) {
+        change(&mut self.info);
     }
 
     /// Keeps it with the data set, instead of an earlier one; returns where.
@@ -186,7 +186,7 @@ impl OwnNetwork {
     pub(super) fn keep(&self, dataset: &Dataset) -> Result<PathBuf> {
         let path = OwnNetwork::path(dataset);
         let malformed = |reason: String| Error::Malformed { path: path.clone(), reason };
-        let facts = serde_json::to_string(&self.facts).map_err(|error| malformed(error.to_string()))?;
+        let info = serde_json::to_string(&self.info).map_err(|error| malformed(error.to_string()))?;
         let bytes: Vec<(&String, &Array, Vec<u8>)> = self
             .arrays
             .iter()
@@ -199,7 +199,7 @@ impl OwnNetwork {
             })
             .collect();
         let views = views.map_err(|error: safetensors::SafeTensorError| malformed(error.to_string()))?;
-        let metadata = HashMap::from([("facts".to_owned(), facts)]);
+        let metadata = HashMap::from([("info".to_owned(), info)]);
         let file =
             safetensors::serialize(views, Some(metadata)).map_err(|error| malformed(error.to_string()))?;
         atomic::write(&path, &file)?;
@@ -215,13 +215,13 @@ fn unusable(path: &Path, reason: String) -> Error {
     }
 }
 
-fn read(bytes: &[u8]) -> Result<(Facts, Arrays), String> {
+fn read(bytes: &[u8]) -> Result<(NetworkInfo, Arrays), String> {
     let (_, header) = SafeTensors::read_metadata(bytes).map_err(|error| error.to_string())?;
-    let facts = header.metadata().as_ref().and_then(|metadata| metadata.get("facts"));
-    let facts: Facts = serde_json::from_str(facts.ok_or("it does not say how it was made")?)
+    let info = header.metadata().as_ref().and_then(|metadata| metadata.get("info"));
+    let info: NetworkInfo = serde_json::from_str(info.ok_or("it does not say how it was made")?)
         .map_err(|error| error.to_string())?;
-    let ImageShape { height, width, channels } = facts.shape;
-    let sides = [height, width, facts.answers].iter().all(|n| (1..=1 << 16).contains(n));
+    let ImageShape { height, width, channels } = info.shape;
+    let sides = [height, width, info.outputs].iter().all(|n| (1..=1 << 16).contains(n));
     if !sides || !matches!(channels, 1 | 3 | 4) {
         return Err("it says that it is for images that do not exist".into());
     }
@@ -234,7 +234,7 @@ fn read(bytes: &[u8]) -> Result<(Facts, Arrays), String> {
         let data = bytemuck::pod_collect_to_vec::<u8, f32>(view.data());
         arrays.insert(name.to_owned(), Array { shape: view.shape().to_vec(), data });
     }
-    Ok((facts, arrays))
+    Ok((info, arrays))
 }
 
 impl FeatureNetwork for OwnNetwork {
@@ -247,8 +247,8 @@ impl FeatureNetwork for OwnNetwork {
     }
 
     fn classes(&self) -> usize {
-        match self.facts.task {
-            Task::Classes => self.facts.answers,
+        match self.info.task {
+            Task::Classes => self.info.outputs,
             Task::Rotations => 0,
         }
     }
@@ -258,7 +258,7 @@ impl FeatureNetwork for OwnNetwork {
     }
 
     fn compute(&self, images: &[u8], shape: ImageShape) -> Features {
-        assert_eq!(shape, self.facts.shape, "a feature network is for images of one shape");
+        assert_eq!(shape, self.info.shape, "a feature network is for images of one shape");
         let x = to_tensor(images, shape, &self.device);
         let (features, logits) = self.network.forward(x, Mode::Eval);
         let values = |x: Tensor<2>| x.into_data().iter::<f32>().collect::<Vec<f32>>();
@@ -268,16 +268,16 @@ impl FeatureNetwork for OwnNetwork {
 }
 
 impl OwnNetwork {
-    /// The answers to images, concatenated, whichever the task is.
-    pub(super) fn answers(&self, images: &[u8]) -> Vec<usize> {
-        let x = to_tensor(images, self.facts.shape, &self.device);
+    /// The likeliest output of each image, whatever the task.
+    pub(super) fn predictions(&self, images: &[u8]) -> Vec<usize> {
+        let x = to_tensor(images, self.info.shape, &self.device);
         let (_, logits) = self.network.forward(x, Mode::Eval);
-        let answers = logits.dims()[1];
+        let outputs = logits.dims()[1];
         let logits: Vec<f32> = logits.into_data().iter::<f32>().collect();
         let likeliest = |row: &[f32]| {
-            (0..answers).fold(0, |best, class| if row[class] > row[best] { class } else { best })
+            (0..outputs).fold(0, |best, class| if row[class] > row[best] { class } else { best })
         };
-        logits.chunks_exact(answers).map(likeliest).collect()
+        logits.chunks_exact(outputs).map(likeliest).collect()
     }
 }
 

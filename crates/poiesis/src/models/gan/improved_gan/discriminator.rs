@@ -121,9 +121,13 @@ impl Discriminator {
             BodyLayers::Mlp(body) => body.forward((flatten(x) + 1.0) * 0.5, pass),
             BodyLayers::Conv(body) => body.forward(x, pass),
         };
+        let h = match &self.body {
+            BodyLayers::Mlp(_) => pass.add_noise(features.clone(), HIDDEN_NOISE),
+            BodyLayers::Conv(_) => features.clone(),
+        };
         let h = match &self.minibatch {
-            Some(layer) => layer.forward(features.clone(), &sizes),
-            None => features.clone(),
+            Some(layer) => layer.forward(h, &sizes),
+            None => h,
         };
         let logits = self.output.forward(h, pass);
         let mut first = 0;
@@ -149,11 +153,13 @@ impl MlpBody {
         MlpBody { hidden: inputs_of.zip(widths).map(layer).collect() }
     }
 
+    /// The features without the noise behind them, which the generator could not match.
     fn forward(&self, x: Tensor<2>, pass: &mut Pass<'_>) -> Tensor<2> {
-        let x = pass.add_noise(x, INPUT_NOISE);
+        let mut deviation = INPUT_NOISE;
         self.hidden.iter().fold(x, |h, layer| {
-            let h = activate(layer.forward(h, pass), Activation::Relu);
-            pass.add_noise(h, HIDDEN_NOISE)
+            let h = pass.add_noise(h, deviation);
+            deviation = HIDDEN_NOISE;
+            activate(layer.forward(h, pass), Activation::Relu)
         })
     }
 }

@@ -148,8 +148,8 @@ class Networks:
             h = (x.permute(0, 2, 3, 1).flatten(1) + 1) / 2
             h = h + 0.3 * noise(h)
             for i in range(len(self.config["discriminator_hidden_dims"])):
-                h = relu(self.linear(f"discriminator.body.Mlp.hidden.{i}", h))
-                h = h + 0.5 * noise(h)
+                features = relu(self.linear(f"discriminator.body.Mlp.hidden.{i}", h))
+                h = features + 0.5 * noise(features)
         else:
             body, h = "discriminator.body.Conv", self.drop(x, 0.2, noise)
             for i, stride in enumerate([1, 1, 2]):
@@ -160,8 +160,7 @@ class Networks:
             h = self.drop(h, 0.5, noise)
             for i in range(3):
                 h = self.conv(f"{body}.last.{i}", h)
-            h = h.mean((2, 3))
-        features = h
+            features = h = h.mean((2, 3))
         if self.config.get("minibatch_discrimination"):
             m = h @ normalised(self.p["discriminator.minibatch.direction"], self.p["discriminator.minibatch.gain"])
             parts = [self.closeness(part) for part in m.split(sizes)]

@@ -185,14 +185,15 @@ impl R3Gan {
         let g_loss = relativistic_loss(frozen.forward(fake, &classes), real_above);
         step.minimize("generator", &mut self.generator, &g_loss);
 
-        let won = real_logits.inner().greater(fake_logits.inner()).float().mean().into_scalar::<f64>();
-        self.augmentation.adapt(2.0 * won - 1.0, count);
+        let pair_accuracy =
+            real_logits.inner().greater(fake_logits.inner()).float().mean().into_scalar::<f64>();
+        self.augmentation.adapt(2.0 * pair_accuracy - 1.0, count);
         let metrics = Metrics::new()
             .with("d_loss", d_loss)
             .with("g_loss", g_loss)
             .with("r1", r1)
             .with("r2", r2)
-            .with_value("d_won", won);
+            .with_value("pair_accuracy", pair_accuracy);
         match self.config.augment_target {
             0.0 => metrics,
             _ => metrics.with_value("augment", self.augmentation.probability()),
@@ -266,7 +267,7 @@ impl Model for R3Gan {
                     learns little from it";
         let remedy = "raise r3gan.gamma, or set r3gan.augment_target to 0.6 for few data";
         vec![WarningRule::new("discriminator-saturated", what, remedy, |values| {
-            values.get("d_won").copied().unwrap_or(0.5) > 0.995
+            values.get("pair_accuracy").copied().unwrap_or(0.5) > 0.995
         })]
     }
 

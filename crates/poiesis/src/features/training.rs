@@ -1,10 +1,10 @@
-//! Makes the feature network of a data set: trains it, measures it, and keeps it with the data.
+//! Trains the feature network of a data set, measures it, and keeps it with the data.
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use poiesis_collect::{Dataset, Split, View};
 use poiesis_kernels::categorical_log_prob;
 
-use super::own::{Facts, Network, OwnNetwork, Task, to_tensor};
+use super::own::{Network, NetworkInfo, OwnNetwork, Task, to_tensor};
 use super::sensitivity::Sensitivity;
 use super::{Features, Moments};
 use crate::atomic;
@@ -31,49 +31,42 @@ const FEWEST: usize = 600;
 /// Steps between two reports.
 const REPORTED: u64 = 10;
 
-/// How a feature network is made.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Making {
-    /// Seed of weights and batches.
-    pub seed: u64,
-}
-
 /// Trains the feature network of a data set of images and keeps it there; `progress` receives the steps done and their number. With
 /// the same data and seed it is the same network, whatever the number of threads.
 ///
-/// It learns the classes where at least half of the training images have one, otherwise by how much images were turned.
+/// It learns the classes where at least half of the training images have one, otherwise to predict rotations by quarter turns.
 ///
 /// # Errors
 ///
 /// [`Error::InvalidValue`] when the data are no images or too few; [`Error::NotComparable`] when the network does not notice that kinds
 /// of images are missing, in which case nothing is kept; [`Error::Io`] when it cannot be kept, which is found out before the training.
-pub fn make(dataset: &Dataset, making: &Making, progress: &mut dyn FnMut(u64, u64)) -> Result<OwnNetwork> {
+pub fn train_network(dataset: &Dataset, seed: u64, progress: &mut dyn FnMut(u64, u64)) -> Result<OwnNetwork> {
     // Before the work of which it will be the result.
     atomic::expect_writable(&OwnNetwork::path(dataset))?;
-    let material = Material::of(dataset)?;
-    let (arrays, steps) = train(&material, making.seed, progress);
+    let data = TrainingData::of(dataset)?;
+    let (arrays, steps) = train(&data, seed, progress);
     let card = dataset.card();
-    let facts = Facts {
+    let info = NetworkInfo {
         data: card.name.clone(),
         fingerprint: card.fingerprint.clone(),
-        shape: material.shape,
-        task: material.task,
-        answers: material.answers,
-        seed: making.seed,
+        shape: data.shape,
+        task: data.task,
+        outputs: data.outputs,
+        seed,
         steps,
-        images: material.train.len(),
-        held_out: material.held_out.len().min(LOOKED_AT),
+        images: data.train.len(),
+        held_out: data.held_out.len().min(LOOKED_AT),
         accuracy: 0.0,
         sensitivity: Sensitivity::default(),
     };
-    let open = |arrays: Arrays| match OwnNetwork::with(facts.clone(), arrays, &Device::flex()) {
+    let open = |arrays: Arrays| match OwnNetwork::with(info.clone(), arrays, &Device::flex()) {
         Ok(network) => network,
         Err(reason) => panic!("a network that was just trained: {reason}"),
     };
-    let variance = material.variance(&open(arrays.clone()));
+    let variance = data.variance(&open(arrays.clone()));
     let mut network = open(scaled(arrays, 1.0 / variance.max(f64::MIN_POSITIVE).sqrt()));
-    let accuracy = material.accuracy(&network);
-    let sensitivity = material.sensitivity(&network, making.seed);
+    let accuracy = data.accuracy(&network);
+    let sensitivity = data.sensitivity(&network, seed);
     if !sensitivity.notices_dropped() {
         return Err(Error::NotComparable {
             reason: format!(
@@ -84,12 +77,12 @@ pub fn make(dataset: &Dataset, making: &Making, progress: &mut dyn FnMut(u64, u6
             remedy: "collect more images or labels, or use the weights of Inception".into(),
         });
     }
-    network.set_facts(|facts| (facts.accuracy, facts.sensitivity) = (accuracy, sensitivity));
+    network.set_info(|info| (info.accuracy, info.sensitivity) = (accuracy, sensitivity));
     network.keep(dataset)?;
     Ok(network)
 }
 
-/// The arrays of a network whose features are multiplied by `factor` and whose answers stay the same: numbers measured with different
+/// The arrays of a network whose features are multiplied by `factor` and whose logits stay the same: numbers measured with different
 /// networks then have one scale.
 fn scaled(mut arrays: Arrays, factor: f64) -> Arrays {
     for (name, factor) in
@@ -115,10 +108,10 @@ impl Place<'_> {
 }
 
 /// What a network is trained and measured with.
-struct Material {
+struct TrainingData {
     shape: ImageShape,
     task: Task,
-    answers: usize,
+    outputs: usize,
     train_view: View,
     held_out_view: View,
     /// Images that it is trained on, in the train split.
@@ -127,15 +120,15 @@ struct Material {
     held_out: Vec<usize>,
 }
 
-impl Material {
-    fn of(dataset: &Dataset) -> Result<Material> {
+impl TrainingData {
+    fn of(dataset: &Dataset) -> Result<TrainingData> {
         let spec = DataSpec::of(dataset)?;
         let shape = spec.images()?;
         let train_view = dataset.require(Split::Train)?;
         let len = train_view.len();
         let labelled: Vec<usize> = (0..len).filter(|&index| train_view.label(index).is_some()).collect();
         let by_class = spec.classes > 1 && 2 * labelled.len() >= len;
-        let (task, answers) = if by_class { (Task::Classes, spec.classes) } else { (Task::Rotations, 4) };
+        let (task, outputs) = if by_class { (Task::Classes, spec.classes) } else { (Task::Rotations, 4) };
         let usable = |view: &View, index: &usize| task == Task::Rotations || view.label(*index).is_some();
         let shuffled = |view: &View, indices: Vec<usize>| -> Vec<usize> {
             let count = indices.len() as u64;
@@ -164,7 +157,7 @@ impl Material {
                 remedy: "collect more images".into(),
             });
         }
-        Ok(Material { shape, task, answers, train_view, held_out_view, train, held_out })
+        Ok(TrainingData { shape, task, outputs, train_view, held_out_view, train, held_out })
     }
 
     /// The variance of a feature over training images, averaged over features.
@@ -192,7 +185,7 @@ impl Material {
                 );
             }
             right += network
-                .answers(&images)
+                .predictions(&images)
                 .iter()
                 .zip(expected)
                 .filter(|(found, wanted)| *found == wanted)
@@ -222,21 +215,21 @@ impl Material {
         Sensitivity::of(network, self.shape, [real, others, more], labels.as_deref(), seed)
     }
 
-    /// The images of a step and their answers.
+    /// The images of a step and their targets.
     fn batch(&self, seed: u64, step: u64, device: &Device) -> (Tensor<4>, Tensor<1, Int>) {
         let mut generator = rng::generator(seed, "features batch", step);
         let len = self.train.len() as u64;
-        let (mut images, mut answers) = (Vec::new(), Vec::new());
+        let (mut images, mut targets) = (Vec::new(), Vec::new());
         for place in step * BATCH as u64..(step + 1) * BATCH as u64 {
             let index = self.train[rng::permute(seed, place / len, place % len, len) as usize];
             let turn = if self.task == Task::Rotations { rng::below(&mut generator, 4) as usize } else { 0 };
             let shift = [self.shape.height, self.shape.width].map(|side| shift(side, &mut generator));
             images.extend(moved(self.train_view.image(index), self.shape, turn, shift));
             let class = self.train_view.label(index).filter(|_| self.task == Task::Classes);
-            answers.push(class.map_or(turn as i64, i64::from));
+            targets.push(class.map_or(turn as i64, i64::from));
         }
-        let answers = Tensor::from_data(TensorData::new(answers, [BATCH]), device);
-        (to_tensor(&images, self.shape, device), answers)
+        let targets = Tensor::from_data(TensorData::new(targets, [BATCH]), device);
+        (to_tensor(&images, self.shape, device), targets)
     }
 }
 
@@ -265,9 +258,9 @@ fn moved(image: &[u8], shape: ImageShape, turn: usize, [down, right]: [isize; 2]
 }
 
 /// Trains a network; returns its arrays and the number of steps.
-fn train(material: &Material, seed: u64, progress: &mut dyn FnMut(u64, u64)) -> (Arrays, u64) {
+fn train(data: &TrainingData, seed: u64, progress: &mut dyn FnMut(u64, u64)) -> (Arrays, u64) {
     let device = Device::flex().autodiff();
-    let mut network = Network::new(material.shape, material.answers, &mut Init::new(seed, &device));
+    let mut network = Network::new(data.shape, data.outputs, &mut Init::new(seed, &device));
     let config = OptimizerConfig {
         kind: OptimizerKind::AdamW,
         learning_rate: LEARNING_RATE,
@@ -275,16 +268,16 @@ fn train(material: &Material, seed: u64, progress: &mut dyn FnMut(u64, u64)) -> 
         ..OptimizerConfig::default()
     };
     let mut optimizer = Optimizer::new(&config);
-    let steps = (EPOCHS * material.train.len() / BATCH).clamp(FEWEST_STEPS, MOST_STEPS) as u64;
+    let steps = (EPOCHS * data.train.len() / BATCH).clamp(FEWEST_STEPS, MOST_STEPS) as u64;
     let mut done = 0;
     while done < steps {
         let until = steps.min(done + REPORTED);
         // On a thread of the pool, so that operations do not have to wake it from outside.
         network = rayon::scope(|_| {
             (done..until).fold(network, |network, step| {
-                let (x, answers) = material.batch(seed, step, &device);
+                let (x, targets) = data.batch(seed, step, &device);
                 let (_, logits) = network.forward(x, Mode::Train);
-                let loss = categorical_log_prob(logits, answers).mean().neg();
+                let loss = categorical_log_prob(logits, targets).mean().neg();
                 let schedule = 0.5 + 0.5 * (std::f64::consts::PI * step as f64 / steps as f64).cos();
                 optimizer.step(network, &mut loss.backward(), schedule)
             })
@@ -327,26 +320,26 @@ mod tests {
         let device = Device::flex();
         assert!(OwnNetwork::open(&dataset, &device).unwrap().is_none());
         let mut seen = 0;
-        let network = make(&dataset, &Making { seed: 3 }, &mut |done, all| seen = done * 1000 / all).unwrap();
+        let network = train_network(&dataset, 3, &mut |done, all| seen = done * 1000 / all).unwrap();
         assert_eq!(seen, 1000);
-        let facts = network.facts();
-        assert_eq!((facts.task, facts.answers), (Task::Classes, dataset.card().classes.len()));
-        let chance = 1.0 / facts.answers as f64;
-        assert!(facts.accuracy > 1.5 * chance, "{facts:?}");
-        assert!(facts.sensitivity.notices_dropped());
+        let info = network.info();
+        assert_eq!((info.task, info.outputs), (Task::Classes, dataset.card().classes.len()));
+        let chance = 1.0 / info.outputs as f64;
+        assert!(info.accuracy > 1.5 * chance, "{info:?}");
+        assert!(info.sensitivity.notices_dropped());
         let images: Vec<u8> = {
             let train = dataset.require(Split::Train).unwrap();
             (0..train.len()).flat_map(|index| train.image(index)).copied().collect()
         };
-        let features = Features::of(&network, &images, facts.shape, &mut |_| ());
+        let features = Features::of(&network, &images, info.shape, &mut |_| ());
         let moments = Moments::of(&features.values, features.dims);
         let variance =
             moments.covariance.iter().step_by(features.dims + 1).sum::<f64>() / features.dims as f64;
         assert!((variance - 1.0).abs() < 1e-3, "{variance}");
         let again = OwnNetwork::open(&dataset, &device).unwrap().unwrap();
-        assert_eq!((again.name(), again.facts()), (network.name(), facts));
+        assert_eq!((again.name(), again.info()), (network.name(), info));
         let image = dataset.require(Split::Train).unwrap().image(0).to_vec();
-        assert_eq!(again.compute(&image, facts.shape), network.compute(&image, facts.shape));
+        assert_eq!(again.compute(&image, info.shape), network.compute(&image, info.shape));
         assert!(network.name().starts_with("features-of-shapes-") && network.name().len() == 27);
 
         // Other data of the same name, and a damaged file.
