@@ -10,7 +10,7 @@ use poiesis::config::DataConfig;
 use poiesis::data::Places;
 use poiesis::data::open::short_name;
 use poiesis::error::in_bytes;
-use poiesis_collect::{Dataset, Progress, builtin};
+use poiesis_collect::{Dataset, Options, Progress, Report, builtin, open_or_collect, stack};
 
 use crate::args::DataDir;
 use crate::render::{Meter, note, program, quoted};
@@ -80,6 +80,31 @@ pub(crate) fn cache() -> Result<PathBuf> {
         Some(folders) => Ok(folders.cache_dir().join("data")),
         None => bail!("this system names no folder for caches; set POIESIS_CACHE to one"),
     }
+}
+
+/// Packs the grey images of a source into the folder `cache`, unless they are packed already, and stacks them.
+pub(crate) fn stacked(
+    source: &str,
+    cache: &Path,
+    out: &Path,
+    options: &Options,
+    progress: &(dyn Fn(Progress) + Sync),
+) -> poiesis_collect::Result<Report> {
+    let usual = Options::default();
+    let source_options = Options { count: None, seed: 0, name: None, licence: None, ..options.clone() };
+    let grey = match Dataset::open(Path::new(source)) {
+        Ok(_) if (Options { limits: usual.limits, ..source_options.clone() }) != usual => {
+            return Err(poiesis_collect::Error::BadOption {
+                option: "stack",
+                value: source.to_owned(),
+                reason: "it is packed already: how its images are prepared cannot change",
+                remedy: "leave out the other options, or give the images themselves",
+            });
+        }
+        Ok(packed) => packed,
+        Err(_) => open_or_collect(source, &source_options, cache, progress)?,
+    };
+    stack(&grey, out, options, progress)
 }
 
 #[cfg(test)]

@@ -38,7 +38,7 @@ const FLAGS: [(&str, &str, &str); 22] = [
 pub(crate) const LABELS_PER_CLASS: &str = "labels_per_class";
 
 /// Fields of the options of collecting with the flags of `collect` that set them.
-const COLLECT: [(&str, &str); 24] = [
+const COLLECT: [(&str, &str); 25] = [
     ("size", "--size N|WxH"),
     ("shape", "--shape H,W,C"),
     ("channels", "--channels N"),
@@ -60,6 +60,7 @@ const COLLECT: [(&str, &str); 24] = [
     ("text_field", "--text-field NAME"),
     ("binarize", "--binarize"),
     ("invert", "--invert"),
+    ("stack", "--stack"),
     ("validation_files", "--validation-files PATTERN"),
     ("test_files", "--test-files PATTERN"),
     ("max_memory", "--max-memory SIZE"),

@@ -19,7 +19,7 @@ use crate::pack::Collected;
 use crate::points::collect_points;
 use crate::progress::Progress;
 use crate::sound::collect_sound;
-use crate::source::{self, Media};
+use crate::source::{self, Media, Source};
 use crate::staging::Staging;
 use crate::text::collect_text;
 
@@ -98,9 +98,7 @@ fn collect_into(
     if !source::exists(path) {
         return Err(Error::NotFound { path: path.to_owned() });
     }
-    let parent = out.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let swept = cache::sweep(parent);
-    let staging = Staging::begin(out, wait)?;
+    let output = Output::begin(out, wait)?;
     let mut source = source::open(path, options)?;
     let is_built_in = !path.exists() && path.to_str().is_some_and(|name| Builtin::parse(name).is_some());
     expect_applicable(options, source.plan().media, is_built_in)?;
@@ -112,15 +110,44 @@ fn collect_into(
             remedy: "leave it out",
         });
     }
+    collect_source(path, &mut *source, output, options, progress)
+}
+
+/// A new data set that is being written.
+pub(crate) struct Output {
+    folder: PathBuf,
+    staging: Staging,
+    swept: Vec<PathBuf>,
+}
+
+impl Output {
+    /// Begins to write the new folder `out`, after removing what killed processes have left beside it; `wait` as in
+    /// [`Staging::begin`].
+    pub(crate) fn begin(out: &Path, wait: bool) -> Result<Output> {
+        let parent = out.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let swept = cache::sweep(parent);
+        Ok(Output { folder: out.to_owned(), staging: Staging::begin(out, wait)?, swept })
+    }
+}
+
+/// Packs an open source, which the card calls `path`, and gives the folder its name.
+pub(crate) fn collect_source(
+    path: &Path,
+    source: &mut dyn Source,
+    output: Output,
+    options: &Options,
+    progress: &(dyn Fn(Progress) + Sync),
+) -> Result<Report> {
     let collect = match source.plan().media {
         Media::Image => collect_images,
         Media::Text => collect_text,
         Media::Sound => collect_sound,
         Media::Points => collect_points,
     };
+    let Output { folder, staging, swept } = output;
     let mut moved = None;
     let (card, progress) = loop {
-        match collect(path, &mut *source, staging.folder(), options, moved, progress)? {
+        match collect(path, source, staging.folder(), options, moved, progress)? {
             Collected::Done(card, progress) => break (*card, progress),
             Collected::Again(other) => {
                 staging.begin_again()?;
@@ -129,7 +156,7 @@ fn collect_into(
         }
     };
     staging.commit()?;
-    Ok(Report { card, folder: out.to_owned(), progress, swept })
+    Ok(Report { card, folder, progress, swept })
 }
 
 /// The kind of data to choose for a model that learns `kinds`, those it is meant for first, where `source` is a folder that would

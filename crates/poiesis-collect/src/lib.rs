@@ -47,6 +47,7 @@ mod shard;
 mod sound;
 mod source;
 mod split;
+mod stacked;
 mod staging;
 mod stream;
 mod stream_pack;
@@ -69,6 +70,7 @@ pub use preview::{Preview, preview};
 pub use progress::Progress;
 pub use read::{ReadImage, read_images};
 pub use split::Split;
+pub use stacked::stack;
 pub use stream::Stream;
 pub use vocabulary::Vocabulary;
 

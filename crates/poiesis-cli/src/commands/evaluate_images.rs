@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use poiesis::Trained;
 use poiesis::evaluate::{
-    DensityCoverage, Evaluation, FrechetDistance, InceptionScore, KernelDistance, Measured, Memorisation,
-    PrecisionRecall,
+    ClassCoverage, DensityCoverage, Evaluation, FrechetDistance, InceptionScore, KernelDistance, Measured,
+    Memorisation, PrecisionRecall,
 };
 use poiesis_collect::Dataset;
 use serde_json::json;
@@ -26,6 +26,7 @@ pub(super) fn section(name: &str, measured: &Measured, took: &str) -> Option<Str
         "frechet_distance" => measured.read().map(|found| frechet(&found, took)),
         "kernel_distance" => measured.read().map(|found| kernel(&found, took)),
         "inception_score" => measured.read().map(|found| score(&found, took)),
+        "class_coverage" => measured.read().map(|found| classes(&found, took)),
         "precision_recall" => measured.read().map(|found| precision(&found, took)),
         "density_coverage" => measured.read().map(|found| density(&found, took)),
         "memorisation" => measured.read().map(|found| memorisation(&found, took)),
@@ -80,6 +81,20 @@ fn score(found: &InceptionScore, took: &str) -> String {
         found.score,
         found.deviation,
         found.score_of_data,
+    )
+}
+
+fn classes(found: &ClassCoverage, took: &str) -> String {
+    format!(
+        "\nclasses found ({} images per set, classified by {}, {took})\n  {} of {} in samples   {} in held-out images\n  {:.4} nats \
+         from the frequencies of training images   {:.4} of held-out images\n",
+        count(found.images as u64),
+        found.features,
+        count(found.found as u64),
+        count(found.classes as u64),
+        count(found.found_in_data as u64),
+        found.kl,
+        found.kl_of_data,
     )
 }
 

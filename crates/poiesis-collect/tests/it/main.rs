@@ -18,4 +18,5 @@ mod properties;
 mod small_sets;
 mod sound;
 mod sources;
+mod stacked;
 mod text;

@@ -80,6 +80,8 @@ static KNOWN: &[Known] = &[
     known("frechet_distance", "distance", None, "", "", Better::Lower),
     known("kernel_distance", "distance", Some("deviation"), "", "", Better::Lower),
     known("inception_score", "score", Some("deviation"), "", "classes", Better::Higher),
+    known("class_coverage", "found", None, "classes found", "classes", Better::Higher),
+    known("class_coverage", "kl", None, "divergence of classes", "nats", Better::Lower),
     known("precision_recall", "precision", None, "precision", "fraction", Better::Higher),
     known("precision_recall", "recall", None, "recall", "fraction", Better::Higher),
     known("density_coverage", "density", None, "density", "", Better::Higher),

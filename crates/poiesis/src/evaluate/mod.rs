@@ -2,6 +2,7 @@
 //! measured with.
 
 mod bound;
+mod class_coverage;
 mod classification;
 mod compare;
 mod evaluation;
@@ -28,6 +29,7 @@ use burn::tensor::{Device, Tensor};
 use poiesis_collect::{Dataset, View};
 
 pub use bound::{Bound, BoundProtocol, bound};
+pub use class_coverage::ClassCoverage;
 pub use classification::{Calibrated, Classification, classification};
 pub use compare::{Better, Compared, ComparedValue, Comparison, Row};
 pub use evaluation::{Evaluation, Protocol};
@@ -65,6 +67,7 @@ pub static METRICS: &[Metric] = &[
     Metric { name: "frechet_distance", measure: frechet_distance::measure },
     Metric { name: "kernel_distance", measure: kernel_distance::measure },
     Metric { name: "inception_score", measure: inception_score::measure },
+    Metric { name: "class_coverage", measure: class_coverage::measure },
     Metric { name: "precision_recall", measure: manifold::measure_precision },
     Metric { name: "density_coverage", measure: manifold::measure_density },
     Metric { name: "neighbours", measure: nearest::measure },

@@ -20,6 +20,8 @@ const BATCH: usize = 64;
 const EPOCHS: usize = 20;
 const FEWEST_STEPS: usize = 150;
 const MOST_STEPS: usize = 2000;
+/// The limit for many classes, of each of which a batch has few images or none.
+const MOST_STEPS_PER_CLASS: usize = 20;
 const LEARNING_RATE: f64 = 2e-3;
 /// Held-out images that are looked at, and those on each side of a distance.
 const LOOKED_AT: usize = 5000;
@@ -268,7 +270,8 @@ fn train(data: &TrainingData, seed: u64, progress: &mut dyn FnMut(u64, u64)) -> 
         ..OptimizerConfig::default()
     };
     let mut optimizer = Optimizer::new(&config);
-    let steps = (EPOCHS * data.train.len() / BATCH).clamp(FEWEST_STEPS, MOST_STEPS) as u64;
+    let most = MOST_STEPS.max(MOST_STEPS_PER_CLASS * data.outputs);
+    let steps = (EPOCHS * data.train.len() / BATCH).clamp(FEWEST_STEPS, most) as u64;
     let mut done = 0;
     while done < steps {
         let until = steps.min(done + REPORTED);

@@ -60,6 +60,9 @@ pub struct R3GanConfig {
     pub group_width: usize,
     /// γ, the strength of the penalties R₁ and R₂.
     pub gamma: f64,
+    /// Steps from one with the penalties to the next, where they count so many times as much (lazy regularisation, Karras et al. 2020,
+    /// arXiv:1912.04958); 1 for penalties in every step, as in the paper.
+    pub penalty_every: usize,
     /// Learns to generate each class.
     pub conditional: bool,
     /// Values that stand for a class.
@@ -81,6 +84,7 @@ impl Default for R3GanConfig {
             expansion: 2,
             group_width: 16,
             gamma: 0.5,
+            penalty_every: 1,
             conditional: false,
             class_dim: 64,
             augment_target: 0.0,
@@ -100,9 +104,16 @@ impl R3GanConfig {
 
 impl Settings for R3GanConfig {
     fn check(&self, faults: &mut Faults) {
-        let keys =
-            ["latent_dim", "width", "max_width", "expansion", "group_width", "class_dim", "augment_images"];
-        faults.positive(&keys);
+        faults.positive(&[
+            "latent_dim",
+            "width",
+            "max_width",
+            "expansion",
+            "group_width",
+            "penalty_every",
+            "class_dim",
+            "augment_images",
+        ]);
         faults.within(&["blocks"], 1..=MOST_BLOCKS);
         for (key, width) in [("width", self.width), ("max_width", self.max_width)] {
             if self.group_width > 0 && width.saturating_mul(self.expansion) % self.group_width != 0 {
@@ -173,11 +184,17 @@ impl R3Gan {
         let [real_logits, fake_logits] = halves(self.discriminator.forward(both.clone(), &both_classes));
         let d_loss = relativistic_loss(real_logits.clone(), fake_logits.clone());
 
-        let (gradient, at) = self.discriminator.input_gradient(both, &both_classes);
-        let [r1, r2] =
-            halves(self.discriminator.directional_derivative(gradient, &both_classes, &at)).map(Tensor::mean);
-        let penalty = (r1.clone() + r2.clone()) * self.config.gamma;
-        step.minimize("discriminator", &mut self.discriminator, &(d_loss.clone() + penalty));
+        let every = self.config.penalty_every;
+        // Counted from 1, as reports are: those of every 20 steps have the penalties too.
+        let penalties = (step.number + 1).is_multiple_of(every as u64).then(|| {
+            let (gradient, at) = self.discriminator.input_gradient(both, &both_classes);
+            halves(self.discriminator.directional_derivative(gradient, &both_classes, &at)).map(Tensor::mean)
+        });
+        let loss = match penalties.clone() {
+            Some([r1, r2]) => d_loss.clone() + (r1 + r2) * (self.config.gamma * every as f64),
+            None => d_loss.clone(),
+        };
+        step.minimize("discriminator", &mut self.discriminator, &loss);
 
         // A frozen discriminator spares the gradients of its weights.
         let frozen = self.discriminator.clone().no_grad();
@@ -188,12 +205,12 @@ impl R3Gan {
         let pair_accuracy =
             real_logits.inner().greater(fake_logits.inner()).float().mean().into_scalar::<f64>();
         self.augmentation.adapt(2.0 * pair_accuracy - 1.0, count);
-        let metrics = Metrics::new()
-            .with("d_loss", d_loss)
-            .with("g_loss", g_loss)
-            .with("r1", r1)
-            .with("r2", r2)
-            .with_value("pair_accuracy", pair_accuracy);
+        let metrics = Metrics::new().with("d_loss", d_loss).with("g_loss", g_loss);
+        let metrics = match penalties {
+            Some([r1, r2]) => metrics.with("r1", r1).with("r2", r2),
+            None => metrics,
+        }
+        .with_value("pair_accuracy", pair_accuracy);
         match self.config.augment_target {
             0.0 => metrics,
             _ => metrics.with_value("augment", self.augmentation.probability()),

@@ -25,10 +25,22 @@ const CHANGE: f64 = 2e-3;
 
 /// A model in training with the first weights of `case`. Its batches are not used.
 fn training(fixture: &Fixture, case: &str, dataset: &Dataset, device: &Device) -> Learner<R3Gan> {
+    training_with(fixture, case, |_| {}, dataset, device)
+}
+
+/// The same with changed settings.
+fn training_with(
+    fixture: &Fixture,
+    case: &str,
+    change: impl FnOnce(&mut R3GanConfig),
+    dataset: &Dataset,
+    device: &Device,
+) -> Learner<R3Gan> {
     let described = fixture.case(case);
     let shape = [0, 1, 2].map(|axis| described["shape"][axis].as_u64().unwrap() as usize);
     let classes = described["classes"].as_u64().unwrap() as usize;
-    let settings = settings::<R3Gan>(&described["config"]);
+    let mut settings = settings::<R3Gan>(&described["config"]);
+    change(&mut settings.0);
     let mut training = learner::<R3Gan>(&settings, &image_spec(shape, classes), dataset, 4, device);
     let initial = fixture.weights(&format!("{case}.initial"), device);
     training.restore(&initial, &StateDict::default()).unwrap();
@@ -94,6 +106,25 @@ fn ten_steps_are_those_of_pytorch() {
         expect_close("losses", losses, fixture.array(&format!("{case}.losses")), LOSSES);
         expect_change(&fixture, case, &training, CHANGE);
     }
+}
+
+#[test]
+fn penalties_of_every_other_step_count_twice() {
+    let (fixture, device) = (Fixture::read("gan/r3gan"), Device::flex().autodiff());
+    let (_folder, dataset) = shapes(8, [8, 8]);
+    let stepped = |gamma: f64, every: usize, number: u64| {
+        let change = |config: &mut R3GanConfig| (config.gamma, config.penalty_every) = (gamma, every);
+        let mut training = training_with(&fixture, "plain", change, &dataset, &device);
+        let batch = batch(&fixture, "plain", 0, &device);
+        let metrics = training.with_step(number, 1.0, |model, _, step| model.update(batch, step));
+        let features = training.model.discriminator.features(counting([2, 8, 16, 3]).autodiff());
+        (features.into_data().iter::<f32>().collect::<Vec<_>>(), metrics.read().len())
+    };
+    let (without, reported) = stepped(0.5, 2, 0);
+    assert_eq!(without, stepped(0.0, 1, 0).0);
+    assert_eq!(reported, 3);
+    assert_eq!(stepped(0.5, 2, 1), stepped(1.0, 1, 1));
+    assert_ne!(without, stepped(0.5, 2, 1).0);
 }
 
 /// Values that count up.
@@ -166,6 +197,12 @@ fn augmentation_recolours_moves_and_cuts() {
 fn it_conforms() {
     expect_conforms::<R3Gan>(
         "latent_dim=4 width=4 max_width=8 expansion=1 group_width=4",
-        &["group_width=4 expansion=1 max_width=8 width=6", "gamma=-1", "augment_target=1.0", "blocks=0"],
+        &[
+            "group_width=4 expansion=1 max_width=8 width=6",
+            "gamma=-1",
+            "augment_target=1.0",
+            "blocks=0",
+            "penalty_every=0",
+        ],
     );
 }
