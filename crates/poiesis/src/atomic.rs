@@ -18,6 +18,16 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     file.commit()
 }
 
+/// Like [`write`], in a folder that must exist: a run that was moved or removed does not come back with a single file.
+///
+/// # Errors
+/// [`Error::Io`] naming `path`.
+pub fn write_in_folder(path: &Path, bytes: &[u8]) -> Result<()> {
+    let mut file = AtomicFile::create_in_folder(path)?;
+    file.write_all(bytes).map_err(Error::io("write", path))?;
+    file.commit()
+}
+
 /// Finds out whether a file can be written at `path`, before the work of which it will be the result. Nothing is left: of folders that
 /// do not exist yet, the one in which the first would be made must be writable.
 ///
@@ -76,9 +86,18 @@ impl AtomicFile {
     /// # Errors
     /// [`Error::Io`] when the folder cannot be made or written.
     pub fn create(target: &Path) -> Result<Self> {
-        static COUNT: AtomicU64 = AtomicU64::new(0);
         let folder = folder_of(target);
         fs::create_dir_all(folder).map_err(Error::io("make the folder", folder))?;
+        Self::create_in_folder(target)
+    }
+
+    /// Opens an empty temporary file in the folder of `target`, which must exist.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the folder is not there or cannot be written.
+    pub fn create_in_folder(target: &Path) -> Result<Self> {
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        let folder = folder_of(target);
         let name = target.file_name().unwrap_or_default().to_string_lossy();
         loop {
             let count = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -151,6 +170,17 @@ pub(crate) fn folder_of(path: &Path) -> &Path {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_folder_that_is_gone_does_not_come_back() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("run/run.json");
+        assert!(matches!(write_in_folder(&path, b"{}"), Err(Error::Io { .. })));
+        assert!(!root.path().join("run").exists());
+        write(&path, b"{}").unwrap();
+        write_in_folder(&path, b"[]").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"[]");
+    }
 
     #[test]
     fn a_file_has_its_name_only_once_it_is_whole() {

@@ -131,6 +131,26 @@ fn a_killed_wavenet_ends_as_an_unbroken_one() {
 }
 
 #[test]
+fn a_killed_gan_ends_as_an_unbroken_one() {
+    killed_runs_end_as_unbroken_ones("gan", 11);
+}
+
+#[test]
+fn a_killed_improved_gan_ends_as_an_unbroken_one() {
+    killed_runs_end_as_unbroken_ones("improved-gan", 12);
+}
+
+#[test]
+fn a_killed_infogan_ends_as_an_unbroken_one() {
+    killed_runs_end_as_unbroken_ones("infogan", 13);
+}
+
+#[test]
+fn a_killed_r3gan_ends_as_an_unbroken_one() {
+    killed_runs_end_as_unbroken_ones("r3gan", 14);
+}
+
+#[test]
 fn a_killed_run_in_bf16_ends_as_an_unbroken_one() {
     // Of this process, which computes nothing.
     if poiesis::config::Precision::Bf16.set("cpu").is_ok() {

@@ -132,7 +132,7 @@ fn a_run_whose_folder_is_removed_ends_with_an_error() {
     let output = child.wait_with_output().unwrap();
     let said = expect_failure("the folder is gone", &output);
     assert!(said.contains("run was removed or replaced"), "{said}");
-    assert!(!place.path("run").exists());
+    assert!(!place.path("run").exists(), "{:?}", crate::support::files(&place.path("run")).keys());
     // What was saved before is whole.
     place.ok("sample moved --count 2 --out after.png");
 }

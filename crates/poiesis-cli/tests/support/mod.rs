@@ -89,6 +89,23 @@ pub(crate) fn tiny(model: &str, out: &str, more: &str) -> String {
     let shapes = "--data shapes --size 16 --set data.count=300";
     let (data, own) = match model {
         "dcgan" => (shapes, "width=4 latent_dim=8"),
+        "gan" => (
+            "--data rings --set data.count=300",
+            "latent_dim=4 generator_hidden_dims=[8] discriminator_hidden_dims=[8] dropout=0.2 minibatch_kernels=2",
+        ),
+        "improved-gan" => (
+            shapes,
+            "latent_dim=8 generator_hidden_dims=[8] discriminator_hidden_dims=[8,8] labels_per_class=4 \
+             historical_averaging=0.1 virtual_batch_norm=true",
+        ),
+        "infogan" => {
+            (shapes, "noise_dim=4 generator_widths=[8,4] discriminator_widths=[4,8] hidden_dim=8 q_dim=8")
+        }
+        "r3gan" => (
+            shapes,
+            "latent_dim=4 width=4 max_width=8 group_width=4 conditional=true augment_target=0.6 augment_images=500 \
+             penalty_every=2",
+        ),
         "vae" => (shapes, "width=4 latent_dim=8 blocks=0"),
         "pixelcnn" => (shapes, "width=6 blocks=1 head=6 levels=8"),
         "gated-pixelcnn" => (shapes, "width=6 layers=2 head=6 levels=8"),

@@ -54,7 +54,7 @@ impl Run {
                 target.insert(name.to_owned(), value.clone());
             }
         }
-        atomic::write(&self.config_path(), table.to_string().as_bytes())
+        atomic::write_in_folder(&self.config_path(), table.to_string().as_bytes())
     }
 }
 

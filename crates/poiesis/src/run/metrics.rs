@@ -148,7 +148,7 @@ pub fn truncate_after(path: &Path, step: u64) -> Result<()> {
         Err(error) => return Err(Error::io("read", path)(error)),
     };
     // Lines are only left out, so the same length means the same text.
-    if kept.len() as u64 == length { Ok(()) } else { atomic::write(path, &kept) }
+    if kept.len() as u64 == length { Ok(()) } else { atomic::write_in_folder(path, &kept) }
 }
 
 /// A line with the row it holds, or what is wrong with it.

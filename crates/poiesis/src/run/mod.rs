@@ -158,7 +158,7 @@ impl Run {
         let mut text = serde_json::to_string_pretty(&info)
             .map_err(|error| Error::Malformed { path: file.clone(), reason: error.to_string() })?;
         text.push('\n');
-        atomic::write(&file, text.as_bytes())?;
+        atomic::write_in_folder(&file, text.as_bytes())?;
         self.info = info;
         Ok(())
     }

@@ -194,11 +194,11 @@ fn write_sheet(
 ) -> Result<Option<Picture>> {
     match sheet {
         Some(Media::Image(grid)) => {
-            grid.write_png(path, Some(note))?;
+            atomic::write_in_folder(path, &grid.to_png(Some(note))?)?;
             Ok(Some(grid))
         }
         Some(other) => {
-            atomic::write(path, &files::to_bytes(&other, spec, path)?)?;
+            atomic::write_in_folder(path, &files::to_bytes(&other, spec, path)?)?;
             Ok(None)
         }
         None => Ok(None),
