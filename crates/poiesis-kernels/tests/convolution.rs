@@ -11,7 +11,7 @@ mod common;
 use burn::tensor::{Device, Tensor};
 use common::{
     assert_close, assert_right_with_every_instruction_set, assert_same_for_any_threads, numbers, tensor,
-    values, with_gradients,
+    values, wide, with_gradients,
 };
 use poiesis_kernels::{ConvOptions, ConvTransposeOptions, conv_transpose2d, conv2d};
 use proptest::prelude::*;
@@ -105,6 +105,19 @@ impl Case {
         }
     }
 
+    /// Calls `visit(from, to, weight)` for all products of the convolution, or of the transposed one.
+    fn directed(&self, direction: Direction, mut visit: impl FnMut(usize, usize, usize)) {
+        let group_channels = self.channels / self.groups;
+        match direction {
+            Direction::Convolution => {
+                self.products(|l, s, tap, c, o| visit(l, s, (tap * group_channels + c) * self.out + o));
+            }
+            Direction::Transposed => {
+                self.products(|l, s, tap, c, o| visit(s, l, (tap * self.out + o) * group_channels + c));
+            }
+        }
+    }
+
     fn large_len(&self) -> usize {
         self.batch * self.large[0] * self.large[1] * self.channels
     }
@@ -163,8 +176,13 @@ fn convolve_transposed(case: &Case, x: &[f32], weight: &[f32], bias: &[f32], dy:
 /// What [`convolve`] and [`convolve_transposed`] return.
 const NAMES: [&str; 4] = ["y", "dx", "dw", "db"];
 
-/// Visits `(from, to, weight)` of every product.
-type Products<'p> = dyn Fn(&mut dyn FnMut(usize, usize, usize)) + 'p;
+#[derive(Clone, Copy, Debug)]
+enum Direction {
+    /// From the large image to the small one.
+    Convolution,
+    /// From the small image to the large one.
+    Transposed,
+}
 
 fn check(case: &Case) {
     let large = numbers(case.large_len(), 1);
@@ -172,42 +190,37 @@ fn check(case: &Case) {
     let weight = numbers(case.weights(), 3);
     let small_bias = numbers(case.out, 4);
     let large_bias = numbers(case.channels, 5);
-    let f = f64::from;
-    let group_channels = case.channels / case.groups;
-    // Sums of many numbers of both signs.
-    // Winograd's schemes round a little more than direct sums.
-    let tolerance = if case.channels.is_multiple_of(16) { 1e-5 } else { 3e-6 };
-    let bias_tolerance = 1e-6 * (large.len() as f64).sqrt().max(4.0);
-
-    // Compares result and gradients, where product `(from, to, weight)` is of a value of `x` and adds to one of the result.
-    let compare = |name: &str, got: Vec<Vec<f32>>, [x, dy, bias]: [&[f32]; 3], products: &Products| {
-        let mut y: Vec<f64> = (0..dy.len()).map(|i| f(bias[i % bias.len()])).collect();
-        let (mut dx, mut dw, mut db) = (vec![0.0; x.len()], vec![0.0; weight.len()], vec![0.0; bias.len()]);
-        products(&mut |from, to, w| {
-            y[to] += f(x[from]) * f(weight[w]);
-            dx[from] += f(dy[to]) * f(weight[w]);
-            dw[w] += f(dy[to]) * f(x[from]);
-        });
-        for (i, &value) in dy.iter().enumerate() {
-            db[i % bias.len()] += f(value);
-        }
-        let tolerances = [tolerance, tolerance, 2.0 * tolerance, bias_tolerance];
-        for (i, expected) in [y, dx, dw, db].iter().enumerate() {
-            assert_close(&got[i], expected, tolerances[i], &format!("{} of {name} {case:?}", NAMES[i]));
-        }
-    };
 
     let got = convolve(case, &large, &weight, &small_bias, &small);
-    compare("conv2d", got, [&large, &small, &small_bias], &|visit| {
-        case.products(|l, s, tap, c, o| visit(l, s, (tap * group_channels + c) * case.out + o));
-    });
+    compare(case, Direction::Convolution, &got, [&large, &small, &small_bias, &weight]);
     if case.output_padding().is_none() || case.active_taps.is_some() {
         return;
     }
     let got = convolve_transposed(case, &small, &weight, &large_bias, &large);
-    compare("conv_transpose2d", got, [&small, &large, &large_bias], &|visit| {
-        case.products(|l, s, tap, c, o| visit(s, l, (tap * case.out + o) * group_channels + c));
+    compare(case, Direction::Transposed, &got, [&small, &large, &large_bias, &weight]);
+}
+
+/// Compares result and gradients with plain loops.
+fn compare(case: &Case, direction: Direction, got: &[Vec<f32>], [x, dy, bias, weight]: [&[f32]; 4]) {
+    // Sums of many numbers of both signs.
+    // Winograd's schemes round a little more than direct sums.
+    let tolerance = if case.channels.is_multiple_of(16) { 1e-5 } else { 3e-6 };
+    let bias_tolerance = 1e-6 * (case.large_len() as f64).sqrt().max(4.0);
+    let [x, dy, bias, weight] = [x, dy, bias, weight].map(wide);
+    let mut y: Vec<f64> = (0..dy.len()).map(|i| bias[i % bias.len()]).collect();
+    let (mut dx, mut dw, mut db) = (vec![0.0; x.len()], vec![0.0; weight.len()], vec![0.0; bias.len()]);
+    case.directed(direction, |from, to, w| {
+        y[to] += x[from] * weight[w];
+        dx[from] += dy[to] * weight[w];
+        dw[w] += dy[to] * x[from];
     });
+    for (i, &value) in dy.iter().enumerate() {
+        db[i % bias.len()] += value;
+    }
+    let tolerances = [tolerance, tolerance, 2.0 * tolerance, bias_tolerance];
+    for (i, expected) in [y, dx, dw, db].iter().enumerate() {
+        assert_close(&got[i], expected, tolerances[i], &format!("{} of {direction:?} {case:?}", NAMES[i]));
+    }
 }
 
 #[test]

@@ -27,6 +27,8 @@ pub struct BatchNorm {
     running_var: RunningState<Tensor<1>>,
     #[module(skip)]
     epsilon: f64,
+    #[module(skip)]
+    fixed_gain: bool,
 }
 
 impl BatchNorm {
@@ -38,7 +40,13 @@ impl BatchNorm {
             running_mean: RunningState::new(Tensor::zeros([channels], &init.device().clone().inner())),
             running_var: RunningState::new(Tensor::ones([channels], &init.device().clone().inner())),
             epsilon,
+            fixed_gain: false,
         }
+    }
+
+    /// The same with γ as it is, which training does not change.
+    pub fn with_fixed_gain(self) -> BatchNorm {
+        BatchNorm { fixed_gain: true, ..self }
     }
 
     /// What inference multiplies each channel by: γ over the root of the running variance, `[channels]`.
@@ -57,7 +65,8 @@ impl BatchNorm {
     ///
     /// When the last axis of `x` is not `channels` long.
     pub fn forward<const D: usize>(&self, x: Tensor<D>, activation: Activation, mode: Mode) -> Tensor<D> {
-        let (gamma, beta) = (self.gamma.val(), self.beta.val());
+        let gamma = if self.fixed_gain { self.gamma.val().detach() } else { self.gamma.val() };
+        let beta = self.beta.val();
         if mode == Mode::Eval {
             let (mean, var) = (self.running_mean.value(), self.running_var.value());
             return batch_norm_eval(x, gamma, beta, mean, var, self.epsilon, activation);

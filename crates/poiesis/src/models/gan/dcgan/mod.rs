@@ -34,6 +34,7 @@ use crate::config::{Faults, Settings, TrainConfig};
 use crate::data::{DataSpec, ImageBatches, ImageNeeds, ImageShape, PixelEncoding};
 use crate::error::Result;
 use crate::model::{About, Metrics, Model, Paper, Step, WarningRule, recipes};
+use crate::models::gan::discriminator_saturated;
 use crate::nn::{
     Activation, BatchNorm, Conv2d, ConvTranspose2d, Init, Initializer, Linear, Mode, SquareKernel, activate,
     flatten, one_hot, with_classes,
@@ -327,13 +328,7 @@ impl Model for Dcgan {
     }
 
     fn warnings(_config: &DcganConfig) -> Vec<WarningRule> {
-        let what = "the discriminator has told real from generated images with certainty for 20 reports: the \
-                    generator learns little from it";
-        let remedy = "lower optimizer.learning_rate, or give more data";
-        vec![WarningRule::new("discriminator-saturated", what, remedy, |values| {
-            let at = |name| values.get(name).copied().unwrap_or(0.5);
-            at("d_real") > 0.995 && at("d_fake") < 0.005
-        })]
+        vec![discriminator_saturated()]
     }
 
     fn abilities(&self) -> Abilities<'_> {

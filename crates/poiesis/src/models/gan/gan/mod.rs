@@ -21,12 +21,12 @@ use crate::abilities::{Abilities, Ability, Critic, LatentPart, Latents, Prior, d
 use crate::config::{Faults, Settings, TrainConfig};
 use crate::data::{Content, DataSpec, MediaKind, Vectors};
 use crate::error::Result;
-use crate::model::{About, Metrics, Model, Paper, Step, recipes};
+use crate::model::{About, Metrics, Model, Paper, Step, WarningRule, recipes};
 use crate::nn::{Init, Initializer, Linear, dropout};
 use crate::optim::{Optimizer, OptimizerConfig};
 
 use super::minibatch::MinibatchLayer;
-use super::softplus;
+use super::{discriminator_saturated, softplus};
 
 /// The slope of the discriminator's leaky ReLU below zero.
 const LEAK: f32 = 0.2;
@@ -326,6 +326,10 @@ impl Model for Gan {
         let (real, latents) = (real.collect(), latents.collect::<Vec<_>>());
         let mut noise = step.draws("dropout", uniform);
         self.update(real, &latents, &mut noise, step)
+    }
+
+    fn warnings(_config: &GanConfig) -> Vec<WarningRule> {
+        vec![discriminator_saturated()]
     }
 
     fn abilities(&self) -> Abilities<'_> {

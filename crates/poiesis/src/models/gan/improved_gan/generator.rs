@@ -108,7 +108,8 @@ impl MlpBody {
         let inputs = std::iter::once(config.latent_dim).chain(widths.iter().copied());
         let hidden = inputs.zip(widths).map(|(inputs, &outputs)| Hidden {
             layer: Linear::new(inputs, outputs, Initializer::Glorot, init),
-            norm: Norm::new(outputs, 0.0, config.virtual_batch_norm, init),
+            // A gain lets the pixels saturate: the generator then stops learning.
+            norm: Norm::new(outputs, 0.0, config.virtual_batch_norm, init).with_fixed_gain(),
         });
         let hidden = hidden.collect();
         let last = widths.last().copied().unwrap_or(config.latent_dim);

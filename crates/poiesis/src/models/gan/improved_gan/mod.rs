@@ -13,9 +13,8 @@
 //! With K classes, Z(x) = log Σₖ exp lₖ(x) and D(x) = sigmoid(Z(x)) is the probability that x is real; K is 1 where the data have
 //! no classes, so that D is that of any GAN.
 //!
-//! Differences from the paper and its code: samples are drawn with running statistics of the generator's batch normalisation,
-//! which has a gain also in the fully connected body; averages of weights follow the trainer's schedule; images of any size whose
-//! sides halve down to 4 to 7 pixels.
+//! Differences from the paper and its code: samples are drawn with running statistics of the generator's batch normalisation;
+//! averages of weights follow the trainer's schedule; images of any size whose sides halve down to 4 to 7 pixels.
 
 mod discriminator;
 mod generator;
@@ -35,11 +34,11 @@ use crate::abilities::{Abilities, Ability, Classifier, Features, LatentPart, Lat
 use crate::config::{Faults, Settings, TrainConfig};
 use crate::data::{DataSpec, ImageNeeds, LabelledImages, LabelledNeeds, Labels, PixelEncoding};
 use crate::error::{Error, Result};
-use crate::model::{About, Draw, Metrics, Model, Paper, Step, draws, recipes};
+use crate::model::{About, Draw, Metrics, Model, Paper, Step, WarningRule, draws, recipes};
 use crate::nn::{FirstValues, Init, Mode, flatten};
 use crate::optim::{Optimizer, OptimizerConfig};
 
-use super::softplus;
+use super::{discriminator_saturated, softplus};
 
 /// Settings of an [`ImprovedGan`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -381,6 +380,10 @@ impl Model for ImprovedGan {
         };
         let mut noise = step.draws("noise", self.config.body.noise());
         self.update(&batch, &mut noise, step)
+    }
+
+    fn warnings(_config: &ImprovedGanConfig) -> Vec<WarningRule> {
+        vec![discriminator_saturated()]
     }
 
     fn abilities(&self) -> Abilities<'_> {

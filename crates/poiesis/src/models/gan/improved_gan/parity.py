@@ -187,6 +187,8 @@ class Networks:
         pixels = list(range(2, h.dim()))
         kind = "Virtual" if references else "Batch"
         gamma, beta = p[f"{name}.{kind}.gamma"].view(view), p[f"{name}.{kind}.beta"].view(view)
+        if self.config["body"] == "mlp":
+            gamma = gamma.detach()
         if not references:
             axes = [0, *pixels]
             mean, variance = h.mean(axes, keepdim=True), h.var(axes, unbiased=False, keepdim=True)
@@ -319,8 +321,10 @@ def run(case, settings, into):
     generator = {name: p for name, p in parameters.items() if name.startswith("generator")}
     discriminator = {name: p for name, p in parameters.items() if name.startswith("discriminator")}
     gradients = {name: p.grad for name, p in discriminator.items() if p.grad is not None}
-    names = [name for name in generator if name != "generator.reference"]
-    gradients |= dict(zip(names, torch.autograd.grad(of_g, [generator[name] for name in names])))
+    # The reference batch is no parameter, nor is a gain of the fully connected body.
+    fixed = lambda name: name == "generator.reference" or (config["body"] == "mlp" and name.endswith(".gamma"))
+    trained = {name: p for name, p in generator.items() if not fixed(name)}
+    gradients |= dict(zip(trained, torch.autograd.grad(of_g, list(trained.values()))))
     put(into, f"{case}.gradient", gradients)
     losses = [unsupervised, of_g] + ([supervised] if with_labels else [])
     put(into, f"{case}.first", {"fake": fake.permute(0, 2, 3, 1), "losses": torch.stack(losses)})
@@ -340,10 +344,9 @@ def run(case, settings, into):
         return strength * total
 
     of_both = [
-        torch.optim.Adam([p for n, p in players.items() if n != "generator.reference"], **ADAM)
-        for players in (generator, discriminator)
+        torch.optim.Adam(list(players.values()), **ADAM)
+        for players in (trained, discriminator)
     ]
-    trained = {name: p for name, p in generator.items() if name != "generator.reference"}
     # Gains of hidden layers are no parameters of any loss.
     learned = {n: p for n, p in discriminator.items() if not n.endswith("weights.gain") or "output" in n or "minibatch" in n}
     reports, noises = [], []

@@ -43,6 +43,14 @@ impl Norm {
         }
     }
 
+    /// The same with γ as it is, which training does not change.
+    pub(super) fn with_fixed_gain(self) -> Norm {
+        match self {
+            Norm::Batch(norm) => Norm::Batch(norm.with_fixed_gain()),
+            Norm::Virtual(norm) => Norm::Virtual(VirtualBatchNorm { fixed_gain: true, ..norm }),
+        }
+    }
+
     /// Normalises `[rows, pixels, features]`, of which the first `references` rows are the reference batch, then applies
     /// `activation`.
     pub(super) fn forward(
@@ -64,12 +72,14 @@ impl Norm {
 pub(super) struct VirtualBatchNorm {
     gamma: Param<Tensor<1>>,
     beta: Param<Tensor<1>>,
+    #[module(skip)]
+    fixed_gain: bool,
 }
 
 impl VirtualBatchNorm {
     pub(super) fn new(features: usize, gamma_std: f64, init: &mut Init) -> VirtualBatchNorm {
         let gamma = init.normal([features], 1.0, gamma_std);
-        VirtualBatchNorm { gamma, beta: init.constant([features], 0.0) }
+        VirtualBatchNorm { gamma, beta: init.constant([features], 0.0), fixed_gain: false }
     }
 
     fn scale(&self, reference: Tensor<2>) -> Tensor<1> {
@@ -97,7 +107,8 @@ impl VirtualBatchNorm {
         };
         let (mean, square) = (mix(means), mix(squares));
         let deviation = (square - mean.clone().square() + EPSILON).sqrt();
-        let [gamma, beta] = [&self.gamma, &self.beta].map(|values| values.val().reshape([1, 1, features]));
+        let gamma = if self.fixed_gain { self.gamma.val().detach() } else { self.gamma.val() };
+        let [gamma, beta] = [gamma, self.beta.val()].map(|values| values.reshape([1, 1, features]));
         (h - mean) / deviation * gamma + beta
     }
 }

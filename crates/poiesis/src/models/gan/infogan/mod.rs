@@ -28,8 +28,9 @@ use crate::abilities::{Abilities, Ability, Encoder, Features, LatentPart, Latent
 use crate::config::{Faults, Settings, TrainConfig};
 use crate::data::{DataSpec, ImageBatches, ImageNeeds, ImageShape, PixelEncoding};
 use crate::error::Result;
-use crate::model::{About, Metrics, Model, Paper, Step, recipes};
+use crate::model::{About, Metrics, Model, Paper, Step, WarningRule, recipes};
 use crate::models::gan::dcgan::{discriminator_loss, generator_loss};
+use crate::models::gan::discriminator_saturated;
 use crate::nn::{Init, Mode, flatten};
 use crate::optim::{Optimizer, OptimizerConfig};
 
@@ -277,6 +278,10 @@ impl Model for InfoGan {
         let z = draw_latent(&self.config.parts(), &mut step.generator("train latents"), shape[0]);
         let z = step.tensor(z, shape);
         self.update(data.images(step.number), &z, step)
+    }
+
+    fn warnings(_config: &InfoGanConfig) -> Vec<WarningRule> {
+        vec![discriminator_saturated()]
     }
 
     fn abilities(&self) -> Abilities<'_> {
