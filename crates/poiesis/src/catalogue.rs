@@ -7,7 +7,7 @@ use crate::model::{Entry, Of, Recipe};
 use crate::models::{
     autoregressive::{CharRnn, GatedPixelCnn, PixelCnn, PixelCnnPp, PixelRnn, Transformer, WaveNet},
     gan::{Dcgan, Gan, ImprovedGan, InfoGan, R3Gan},
-    vae::Vae,
+    vae::{Draw, Vae},
 };
 
 /// All models, in the order of the documentation.
@@ -18,6 +18,7 @@ pub static CATALOGUE: &[&dyn Entry] = &[
     &Of::<InfoGan>::NEW,
     &Of::<R3Gan>::NEW,
     &Of::<Vae>::NEW,
+    &Of::<Draw>::NEW,
     &Of::<PixelCnn>::NEW,
     &Of::<PixelRnn>::NEW,
     &Of::<GatedPixelCnn>::NEW,

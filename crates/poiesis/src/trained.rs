@@ -12,7 +12,7 @@ use crate::config::RunConfig;
 use crate::data::{self, DataSpec, Places};
 use crate::device::device;
 use crate::error::{Error, Result};
-use crate::generate::{self, Chunk, Request, Sink};
+use crate::generate::{self, Chunk, Request, Sink, StepsSink};
 use crate::media::Media;
 use crate::model::{Entry, TrainedModel};
 use crate::nn::StateDict;
@@ -301,6 +301,19 @@ impl Trained {
             ControlFlow::Continue(())
         })?;
         Ok(all)
+    }
+
+    /// The images that `request` asks for after each step in which they are made; see [`generate::steps`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::MissingCapability`] with the models that can show them, and the errors of [`generate::generate`].
+    pub fn steps(&self, request: &Request, sink: &mut StepsSink) -> Result<()> {
+        let abilities = self.abilities();
+        if abilities.steps.is_none() {
+            return Err(self.cannot(Ability::Steps));
+        }
+        generate::steps(&abilities, &self.spec, &self.device, request, sink)
     }
 
     /// Draws the images of `seed` with the numbers `indices`: 8-bit, concatenated.

@@ -135,6 +135,7 @@ impl Complete {
             prime_sound: self.sound,
             length: self.length,
             chosen: self.chosen,
+            steps: false,
             columns: None,
             no_metadata: false,
             out: self.out,

@@ -23,4 +23,5 @@ pub(crate) mod recipes;
 pub(crate) mod resume;
 pub(crate) mod runs;
 pub(crate) mod sample;
+mod sample_steps;
 pub(crate) mod train;

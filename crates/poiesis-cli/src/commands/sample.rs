@@ -31,6 +31,8 @@ const DRAWN: usize = 16;
   poiesis sample runs/transformer-tinyshakespeare --prime 'ROMEO:' --length 2000 --temperature 0.8
   poiesis sample runs/char-rnn-names --count 20
   poiesis sample runs/wavenet-fsdd --class 7 --count 4 --out seven.wav
+  poiesis sample runs/draw-shapes --steps --columns 10              a row of pictures for each sample
+  poiesis sample runs/draw-shapes --steps --out writing.gif         an animation
 
 Sample i of a seed is the same for any --count. Text goes to the terminal while it is generated, or to --out. \
 A model conditioned on classes draws them in turn, and the grid has a row for each. \
@@ -63,7 +65,10 @@ pub(crate) struct Sample {
     pub(crate) length: Option<f64>,
     #[command(flatten)]
     pub(crate) chosen: Chosen,
-    /// Columns of the grid [default: as many as rows, or a row for each class].
+    /// Show how images are made, step by step, with a model that makes them so: a row for each as PNG, or an animation as GIF.
+    #[arg(long)]
+    pub(crate) steps: bool,
+    /// Columns of the grid [default: as many as rows, or a row for each class]; with --steps, how many steps are shown [default: all].
     #[arg(long, value_name = "N", value_parser = pictures::positive)]
     pub(crate) columns: Option<usize>,
     /// Do not save the sampling parameters in the PNG.
@@ -81,6 +86,9 @@ impl Sample {
     /// Samples of an open model.
     pub(crate) fn of_model(&self, trained: &Trained) -> Result<()> {
         self.expect_flags_apply(trained)?;
+        if self.steps {
+            return self.step_by_step(trained);
+        }
         let request = self.request(trained)?;
         let ending = match &trained.spec.content {
             Content::Points(_) => files::extension(&trained.spec),
@@ -118,7 +126,7 @@ impl Sample {
         )
     }
 
-    fn request(&self, trained: &Trained) -> Result<Request> {
+    pub(super) fn request(&self, trained: &Trained) -> Result<Request> {
         let prompt = match (&self.prime, &self.prime_sound) {
             (Some(text), _) => Some(Media::Text(text.clone().into_bytes())),
             (None, Some(file)) => Some(files::read(file, &trained.spec)?),
@@ -275,7 +283,13 @@ impl Sample {
     }
 
     /// The parameters in a picture of `count` samples from number `first`, all of `class` if one is given.
-    fn note(&self, trained: &Trained, first: u64, count: usize, class: Option<u32>) -> Option<Value> {
+    pub(super) fn note(
+        &self,
+        trained: &Trained,
+        first: u64,
+        count: usize,
+        class: Option<u32>,
+    ) -> Option<Value> {
         let mut made = json!({ "verb": "sample", "seed": self.seed, "first": first, "count": count });
         pictures::name_class(&mut made, trained, class);
         (!self.no_metadata).then(|| pictures::parameters(trained, made))

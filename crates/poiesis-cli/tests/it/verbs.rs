@@ -5,6 +5,7 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use crate::support::{Place, tiny};
+use poiesis::picture::Picture;
 use serde_json::Value;
 
 fn parse(text: &str) -> Value {
@@ -52,6 +53,32 @@ fn the_path_from_data_to_samples() {
     let runs = parse(&place.ok("runs --json"));
     assert_eq!((runs[0]["state"].as_str(), runs[0]["newest_checkpoint"].as_u64()), (Some("done"), Some(20)));
     assert!(place.ok("runs").contains("runs/vae-small"));
+}
+
+#[test]
+fn an_image_is_shown_while_it_is_written() {
+    let place = Place::new();
+    place.ok(&tiny("draw", "run", "--quiet"));
+    let drawn = place.ok("sample run --steps --count 2 --scale 1");
+    assert_eq!(drawn.trim(), "run-steps-seed0.png");
+    let (picture, note) = Picture::read_png(&place.path(drawn.trim())).unwrap();
+    // Three glimpses of 8 pixels side by side, two rows with a wider gap.
+    assert_eq!((picture.width(), picture.height()), (3 * 10 + 2, 8 + 6 + 8 + 4));
+    assert_eq!(note.unwrap()["shows"], "steps");
+    place.ok("sample run --steps --columns 1 --count 2 --scale 1 --out last.png");
+    let (last, _) = Picture::read_png(&place.path("last.png")).unwrap();
+    assert_eq!(last.width(), 12);
+    place.ok("sample run --count 2 --scale 1 --columns 1 --out samples.png");
+    let (samples, _) = Picture::read_png(&place.path("samples.png")).unwrap();
+    let row = |picture: &Picture, top: usize| -> Vec<u8> {
+        (0..8).flat_map(|y| (2..10).map(move |x| (x, top + y))).map(|(x, y)| picture.pixel(x, y)[0]).collect()
+    };
+    assert_eq!([row(&last, 2), row(&last, 16)], [row(&samples, 2), row(&samples, 12)]);
+    place.ok("sample run --steps --out writing.gif");
+    assert!(fs::metadata(place.path("writing.gif")).unwrap().len() > 500);
+
+    place.ok(&tiny("gan", "other", "--quiet"));
+    assert!(place.fails("sample other --steps").contains("draw"));
 }
 
 #[test]
@@ -417,7 +444,7 @@ fn a_table_of_numbers_becomes_points() {
         assert!(shown.contains(part), "`{part}` is not in\n{shown}");
     }
     assert!(!summary.contains("train dcgan"), "no model of images learns points\n{summary}");
-    let picture = poiesis::picture::Picture::read_png(&place.path("packed.png")).unwrap().0;
+    let picture = Picture::read_png(&place.path("packed.png")).unwrap().0;
     assert_eq!((picture.width(), picture.height()), (518, 518), "a plot for each of three pairs");
 }
 

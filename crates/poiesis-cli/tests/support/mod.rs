@@ -106,6 +106,10 @@ pub(crate) fn tiny(model: &str, out: &str, more: &str) -> String {
             "latent_dim=4 width=4 max_width=8 group_width=4 conditional=true augment_target=0.6 augment_images=500 \
              penalty_every=2",
         ),
+        "draw" => (
+            "--data shapes --size 8 --set data.channels=1 --set data.count=300",
+            "glimpses=3 width=8 latent_dim=2",
+        ),
         "vae" => (shapes, "width=4 latent_dim=8 blocks=0"),
         "pixelcnn" => (shapes, "width=6 blocks=1 head=6 levels=8"),
         "gated-pixelcnn" => (shapes, "width=6 layers=2 head=6 levels=8"),

@@ -4,6 +4,7 @@ mod classifier;
 mod features;
 mod params;
 mod sampler;
+mod steps;
 
 use std::ops::Range;
 
@@ -14,6 +15,7 @@ pub use classifier::Classifier;
 pub use features::Features;
 pub use params::SamplingParams;
 pub use sampler::{Draws, OnStep, Sampler};
+pub use steps::Steps;
 
 use crate::data::{PixelEncoding, SampleFormat};
 use crate::rng;
@@ -25,6 +27,8 @@ pub struct Abilities<'a> {
     pub sampler: Option<&'a dyn Sampler>,
     /// It decodes latents, and so samples too.
     pub latents: Option<&'a dyn Latents>,
+    /// It shows examples while they are made.
+    pub steps: Option<&'a dyn Steps>,
     /// It encodes examples as latents.
     pub encoder: Option<&'a dyn Encoder>,
     /// It gives the distribution of each value given those before it, and so samples, completes and compresses examples.
@@ -63,6 +67,7 @@ impl<'a> Abilities<'a> {
         let draws = self.sampler.is_some() || self.latents.is_some() || self.autoregressive.is_some();
         let has = [
             (Ability::Sample, draws),
+            (Ability::Steps, self.steps.is_some()),
             (Ability::Decode, self.latents.is_some()),
             (Ability::Encode, self.encoder.is_some()),
             (Ability::Likelihood, self.likelihood.is_some()),
@@ -81,6 +86,8 @@ impl<'a> Abilities<'a> {
 pub enum Ability {
     /// Draws new examples.
     Sample,
+    /// Shows examples while they are made, step by step.
+    Steps,
     /// Turns latents into examples.
     Decode,
     /// Turns examples into latents.
@@ -102,6 +109,7 @@ impl Ability {
     pub fn name(self) -> &'static str {
         match self {
             Ability::Sample => "sample",
+            Ability::Steps => "steps",
             Ability::Decode => "decode",
             Ability::Encode => "encode",
             Ability::Likelihood => "likelihood",

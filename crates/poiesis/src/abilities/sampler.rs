@@ -4,7 +4,7 @@ use std::ops::{ControlFlow, Range};
 
 use burn::tensor::{Device, Tensor, TensorData};
 
-use super::{Accepts, SamplingParams};
+use super::{Accepts, Latents, SamplingParams};
 use crate::rng;
 
 /// Samples in the model's own way, such as by diffusion.
@@ -42,6 +42,15 @@ impl Draws<'_> {
     /// How many examples.
     pub fn count(&self) -> usize {
         (self.indices.end - self.indices.start) as usize
+    }
+
+    /// The latents of the examples from their prior, times the temperature if there is one: `[count, latent_dim]`.
+    pub fn latents(&self, model: &dyn Latents) -> Tensor<2> {
+        let drawn = model.draw(self.seed, self.indices.clone(), self.device);
+        match self.params.temperature {
+            Some(temperature) => drawn * temperature,
+            None => drawn,
+        }
     }
 
     /// Noise from N(0, 1), `[count, dims]`. Each row depends only on the seed, the purpose and the number of its example.

@@ -1,6 +1,7 @@
 //! Generates examples: the one way to sample, complete and continue them, for every kind of data and every model.
 
 mod request;
+mod steps;
 mod writer;
 
 use std::ops::{ControlFlow, Range};
@@ -9,6 +10,7 @@ use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 pub use request::{Condition, Request};
+pub use steps::{StepsSink, steps};
 pub use writer::Writer;
 
 pub use crate::abilities::SamplingParams;
@@ -153,12 +155,8 @@ pub fn generate(
         }
         Way::Latents(latents) => {
             in_groups(request, num_classes, &codec, sink, |indices, classes, _| {
-                let drawn = latents.draw(seed, indices, device);
-                let latent = match params.temperature {
-                    Some(temperature) => drawn * temperature,
-                    None => drawn,
-                };
-                ControlFlow::Continue(latents.decode(latent, classes))
+                let draws = Draws { seed, indices, classes, params, device };
+                ControlFlow::Continue(latents.decode(draws.latents(latents), classes))
             });
         }
         Way::Autoregressive(model) => value_by_value(model, request, &codec, sink)?,
@@ -174,22 +172,34 @@ fn in_groups(
     sink: &mut Sink,
     draw: impl Fn(Range<u64>, &[Option<u32>], &mut OnStep<'_>) -> ControlFlow<(), Tensor<2>>,
 ) {
-    let Range { start: first, end } = request.indices();
-    for group in first / GROUP..end.div_ceil(GROUP) {
-        let indices = group * GROUP..(group + 1) * GROUP;
-        let classes: Vec<Option<u32>> =
-            indices.clone().map(|index| request.class_of(index, num_classes)).collect();
-        let mut on_step = |done, total| sink(first.max(indices.start), Chunk::Progress { done, total });
+    let wanted = request.indices();
+    for (indices, classes) in groups(request, num_classes) {
+        let mut on_step =
+            |done, total| sink(wanted.start.max(indices.start), Chunk::Progress { done, total });
         let ControlFlow::Continue(values) = draw(indices.clone(), &classes, &mut on_step) else { return };
-        let width = values.dims()[1];
-        let values: Vec<f32> = values.into_data().iter::<f32>().collect();
-        for (index, row) in indices.zip(values.chunks_exact(width)) {
-            let wanted = (first..end).contains(&index);
-            if wanted && sink(index, Chunk::Whole(codec.media_of(row))).is_break() {
+        for (index, media) in indices.zip(media_of(values, codec)) {
+            if wanted.contains(&index) && sink(index, Chunk::Whole(media)).is_break() {
                 return;
             }
         }
     }
+}
+
+/// The whole batches that the examples of a request are computed in, and the class of each example.
+fn groups(request: &Request, num_classes: usize) -> impl Iterator<Item = (Range<u64>, Vec<Option<u32>>)> {
+    let Range { start, end } = request.indices();
+    (start / GROUP..end.div_ceil(GROUP)).map(move |group| {
+        let indices = group * GROUP..(group + 1) * GROUP;
+        let classes = indices.clone().map(|index| request.class_of(index, num_classes)).collect();
+        (indices, classes)
+    })
+}
+
+/// The examples of `[batch, values]`.
+fn media_of(values: Tensor<2>, codec: &Codec) -> Vec<Media> {
+    let width = values.dims()[1];
+    let values: Vec<f32> = values.into_data().iter::<f32>().collect();
+    values.chunks_exact(width).map(|row| codec.media_of(row)).collect()
 }
 
 /// Generates examples value by value, `request.batch_size` in parallel.

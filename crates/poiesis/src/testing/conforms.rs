@@ -11,7 +11,7 @@ use super::{expect_exact_resume, image_spec, one_spec_of_each_kind, refusal, sha
 use crate::catalogue::expect_media;
 use crate::config::{Layer, RunConfig, resolve};
 use crate::data::{DataSpec, MediaKind, SoundShape};
-use crate::generate::{Chunk, Request, generate};
+use crate::generate::{Chunk, Request, generate, steps};
 use crate::media::{Clip, Media, files};
 use crate::model::{About, Entry, Model, Of, Session, Start, TrainedModel};
 use crate::rng;
@@ -99,6 +99,7 @@ fn loads(entry: &dyn Entry, config: &RunConfig, spec: &DataSpec, training: &dyn 
         "loaded again"
     );
     can_be_cancelled(&*model, spec);
+    steps_end_in_samples(&*model, spec, &all);
     let none = crate::nn::StateDict::default();
     let error = entry.load(config, spec, &none, &device).err().unwrap().to_string();
     assert!(error.contains(entry.name()), "{error}");
@@ -144,6 +145,29 @@ fn drawn(model: &dyn TrainedModel, spec: &DataSpec, indices: Range<u64>) -> Vec<
     })
     .unwrap();
     all
+}
+
+/// Where the steps of a sample can be shown, they differ, and the last is the sample; those of a sample do not depend on the others.
+fn steps_end_in_samples(model: &dyn TrainedModel, spec: &DataSpec, all: &[Media]) {
+    if model.abilities().steps.is_none() {
+        return;
+    }
+    let of = |indices| {
+        let mut shown = Vec::new();
+        steps(&model.abilities(), spec, &Device::flex(), &request(spec, indices), &mut |_, steps| {
+            shown.push(steps);
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+        shown
+    };
+    let shown = of(0..5);
+    assert_eq!(
+        shown.iter().filter_map(|steps| steps.last()).collect::<Vec<_>>(),
+        all.iter().collect::<Vec<_>>()
+    );
+    assert!(shown.iter().all(|steps| steps.len() > 1 && steps[0] != steps[steps.len() - 1]));
+    assert_eq!(of(3..4), shown[3..4], "the steps of example 3 alone");
 }
 
 /// A request that is cancelled hands over nothing more.

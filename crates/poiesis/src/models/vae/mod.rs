@@ -1,7 +1,9 @@
 //! Variational autoencoders: a decoder that turns latents into images, and an encoder that guesses the latents
 //! of an image, trained together on a lower bound of the data's log-probability.
 
+pub mod draw;
 #[expect(clippy::module_inception, reason = "the family and its first member share a name")]
 pub mod vae;
 
+pub use draw::{Draw, DrawConfig};
 pub use vae::{Vae, VaeConfig};

@@ -19,7 +19,7 @@ mod incremental;
 
 use burn::module::{Module, Param};
 use burn::tensor::{Int, Tensor};
-use poiesis_kernels::{categorical_log_prob, embedding, gru, lstm};
+use poiesis_kernels::{categorical_log_prob, embedding, gru};
 use serde::{Deserialize, Serialize};
 
 use super::{Dropout, FAMILY, outputs, train_on_text};
@@ -28,7 +28,7 @@ use crate::config::{Faults, Settings, TrainConfig};
 use crate::data::{DataSpec, MediaKind, TokenShape, TokenStreams, WindowNeeds};
 use crate::error::{Error, Result};
 use crate::model::{About, Metrics, Model, Paper, Step, recipes};
-use crate::nn::{Activation, Init, Initializer, Linear, values};
+use crate::nn::{Activation, Init, Initializer, Linear, Lstm, values};
 use crate::optim::{OptimizerConfig, OptimizerKind};
 
 /// Tokens of a window of validation, but for images, whose windows they fill.
@@ -139,39 +139,6 @@ enum Cell {
 /// What a layer hands on from one token to the next: `[batch, width]` for each of its parts, without gradients.
 type State = Vec<Tensor<2>>;
 
-/// Columns in the order of the gates i, f, g, o.
-#[derive(Module, Debug)]
-struct Lstm {
-    w_input: Param<Tensor<2>>,
-    w_hidden: Param<Tensor<2>>,
-    bias: Param<Tensor<1>>,
-}
-
-impl Lstm {
-    fn new(inputs: usize, width: usize, bound: f64, init: &mut Init) -> Lstm {
-        let w_input = init.uniform([inputs, 4 * width], bound);
-        let w_hidden = init.uniform([width, 4 * width], bound);
-        let bias = init.uniform::<1>([4 * width], bound);
-        if !init.draws() {
-            return Lstm { w_input, w_hidden, bias };
-        }
-        let forget = Tensor::ones([width], &init.device().clone().inner());
-        let bias = bias.map(|bias| {
-            let drawn = bias.clone().inner();
-            let (input, rest) = (drawn.clone().narrow(0, 0, width), drawn.narrow(0, 2 * width, 2 * width));
-            let start = Tensor::cat(vec![input, forget, rest], 0);
-            if bias.is_autodiff() { start.autodiff().require_grad() } else { start }
-        });
-        Lstm { w_input, w_hidden, bias }
-    }
-
-    fn forward(&self, x: Tensor<3>, state: Option<&State>) -> (Tensor<3>, State) {
-        let state = state.map(|parts| (parts[0].clone(), parts[1].clone()));
-        let (y, (h, c)) = lstm(x, self.w_input.val(), self.w_hidden.val(), self.bias.val(), state);
-        (y, vec![constant(h), constant(c)])
-    }
-}
-
 /// Columns in the order of the gates r, z, n.
 #[derive(Module, Debug)]
 struct Gru {
@@ -220,7 +187,11 @@ impl Network {
         let mut after = Vec::with_capacity(self.layers.len());
         for (layer, cell) in self.layers.iter().enumerate() {
             let (y, state) = match cell {
-                Cell::Lstm(lstm) => lstm.forward(h, states.get(layer)),
+                Cell::Lstm(lstm) => {
+                    let state = states.get(layer).map(|parts| (parts[0].clone(), parts[1].clone()));
+                    let (y, (h, c)) = lstm.forward(h, state);
+                    (y, vec![constant(h), constant(c)])
+                }
                 Cell::Gru(gru) => gru.forward(h, states.get(layer)),
             };
             h = dropout.apply(y);
