@@ -6,6 +6,7 @@ use crate::error::{Error, Result};
 use crate::model::{Entry, Of, Recipe};
 use crate::models::{
     autoregressive::{CharRnn, GatedPixelCnn, PixelCnn, PixelCnnPp, PixelRnn, Transformer, WaveNet},
+    flow::{Glow, RealNvp},
     gan::{Dcgan, Gan, ImprovedGan, InfoGan, R3Gan},
     vae::{Draw, Vae},
 };
@@ -19,6 +20,8 @@ pub static CATALOGUE: &[&dyn Entry] = &[
     &Of::<R3Gan>::NEW,
     &Of::<Vae>::NEW,
     &Of::<Draw>::NEW,
+    &Of::<RealNvp>::NEW,
+    &Of::<Glow>::NEW,
     &Of::<PixelCnn>::NEW,
     &Of::<PixelRnn>::NEW,
     &Of::<GatedPixelCnn>::NEW,

@@ -387,6 +387,6 @@ pub struct LogWeights {
     pub log_w: Vec<Vec<f64>>,
     /// log p(x|z) of the first draw of each image.
     pub reconstruction: Vec<f64>,
-    /// KL(q(z|x) ‖ p(z)) of each image, in closed form.
+    /// KL(q(z|x) ‖ p(z)) of each image, in closed form, or of the first draw where there is none.
     pub kl: Vec<f64>,
 }

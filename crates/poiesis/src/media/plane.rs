@@ -1,5 +1,5 @@
-//! Points of the plane as a picture: on the left how densely samples lie, on the right the samples among the data, over what the
-//! discriminator makes of each place, where the model has one.
+//! Points of the plane as a picture: on the left the density of the model where it gives one, else how densely samples lie; on the right
+//! the samples among the data, over what the discriminator makes of each place, where the model has one.
 
 use crate::picture::{self, Picture};
 
@@ -45,17 +45,26 @@ impl Frame {
     }
 }
 
-/// Draws `samples` and `data`. `field` has the probability of "real" at each of [`Frame::centres`].
+/// What a model says of each of [`Frame::centres`].
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Fields {
+    /// Its density, in any unit.
+    pub density: Option<Vec<f32>>,
+    /// The probability of "real".
+    pub prob_real: Option<Vec<f32>>,
+}
+
+/// Draws `samples` and `data`.
 ///
 /// # Panics
 ///
-/// When the field is of another size.
-pub fn plane(frame: Frame, data: &[&[f32]], samples: &[&[f32]], field: Option<&[f32]>) -> Picture {
-    let densities = density(frame, samples);
+/// When a field is of another size.
+pub fn plane(frame: Frame, data: &[&[f32]], samples: &[&[f32]], fields: &Fields) -> Picture {
+    let densities = fields.density.clone().unwrap_or_else(|| density(frame, samples));
     let most = densities.iter().fold(f32::MIN_POSITIVE, |most, &density| most.max(density));
     // The root shows thin places too.
     let left = cells(densities.iter().map(|density| blend(WHITE, SAMPLES, (density / most).sqrt())));
-    let mut right = match field {
+    let mut right = match &fields.prob_real {
         Some(field) => cells(field.iter().map(|&real| {
             let (colour, part) = if real > 0.5 { (DATA, real - 0.5) } else { (SAMPLES, 0.5 - real) };
             blend(WHITE, colour, part)
@@ -113,7 +122,8 @@ mod tests {
         // A point in the upper half of the plane, on the right; "real" everywhere above 0.
         let field: Vec<f32> = centres.chunks(2).map(|at| f32::from(at[1] > 0.0)).collect();
         let sample: &[f32] = &[0.65, 0.65];
-        let picture = plane(frame, &[], &[sample], Some(&field));
+        let fields = Fields { prob_real: Some(field), density: None };
+        let picture = plane(frame, &[], &[sample], &fields);
         // The halves have a border.
         let (x, y) = (picture.width() / 2 + SIDE * 3 / 4, picture.height() / 4);
         assert_eq!(picture.pixel(x, y + 2), SAMPLES);
@@ -129,6 +139,18 @@ mod tests {
     fn points_outside_are_not_drawn() {
         let frame = Frame::around([&[1.0_f32, 1.0][..]].into_iter());
         let far: &[f32] = &[9.0, 0.0];
-        assert_eq!(plane(frame, &[], &[far], None), plane(frame, &[], &[], None));
+        let without = Fields::default();
+        assert_eq!(plane(frame, &[], &[far], &without), plane(frame, &[], &[], &without));
+    }
+
+    #[test]
+    fn a_density_that_the_model_gives_is_drawn_instead_of_that_of_samples() {
+        let frame = Frame::around([&[1.0_f32, 1.0][..]].into_iter());
+        let density = frame.centres().chunks(2).map(|at| f32::from(at[0] > 0.0)).collect();
+        let fields = Fields { density: Some(density), prob_real: None };
+        let sample: &[f32] = &[-0.5, 0.0];
+        let picture = plane(frame, &[], &[sample], &fields);
+        assert_eq!(picture.pixel(SIDE * 3 / 4, SIDE / 2), SAMPLES);
+        assert_eq!(picture.pixel(SIDE / 4, SIDE / 2), WHITE);
     }
 }

@@ -11,14 +11,14 @@ use super::Event;
 use super::time::Work;
 use super::trainer::Training;
 use super::watchdog::collapse;
-use crate::abilities::Abilities;
+use crate::abilities::{Abilities, Likelihood};
 use crate::atomic;
 use crate::config::TrainConfig;
 use crate::data::{Content, DataSpec};
 use crate::error::Result;
 use crate::evaluate::Progress;
 use crate::generate::{Chunk, Request, can_generate, generate, num_classes, rows_by_class};
-use crate::media::plane::{CELLS, Frame, plane};
+use crate::media::plane::{CELLS, Fields, Frame, plane};
 use crate::media::{Media, files};
 use crate::picture::Picture;
 use crate::run::samples;
@@ -98,12 +98,17 @@ impl Training {
         let data: Vec<&[f32]> = (0..train.len().min(PLOTTED)).map(|index| train.point(index)).collect();
         let samples: Vec<&[f32]> = drawn.iter().filter_map(Media::point).collect();
         let frame = Frame::around(data.iter().copied());
-        let field = abilities.critic.map(|critic| {
+        let centres = || {
             let centres = TensorData::new(frame.centres(), [CELLS * CELLS, 2]);
-            let centres = Tensor::from_data(centres, &self.device.clone().inner());
-            critic.prob_real(centres).into_data().iter::<f32>().collect::<Vec<f32>>()
+            Tensor::from_data(centres, &self.device.clone().inner())
+        };
+        let prob_real =
+            abilities.critic.map(|critic| critic.prob_real(centres()).into_data().iter::<f32>().collect());
+        let density = abilities.likelihood.and_then(Likelihood::points).map(|model| {
+            let log_probs = model.log_prob(centres(), &[0; CELLS * CELLS]);
+            log_probs.into_iter().map(|log_prob| log_prob.exp() as f32).collect()
         });
-        Ok(Media::Image(plane(frame, &data, &samples, field.as_deref())))
+        Ok(Media::Image(plane(frame, &data, &samples, &Fields { density, prob_real })))
     }
 
     fn note(&self, by_class: bool) -> serde_json::Value {
