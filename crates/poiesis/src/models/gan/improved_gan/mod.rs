@@ -78,6 +78,8 @@ pub struct ImprovedGanConfig {
     pub virtual_batch_size: usize,
     /// Steps of the generator for each of the discriminator.
     pub generator_steps: usize,
+    /// Learning rate of the generator; 0 for that of the discriminator, which is `optimizer.learning_rate`.
+    pub generator_learning_rate: f64,
 }
 
 /// A kind of networks.
@@ -121,6 +123,7 @@ impl Default for ImprovedGanConfig {
             virtual_batch_norm: false,
             virtual_batch_size: 64,
             generator_steps: 1,
+            generator_learning_rate: 0.0,
         }
     }
 }
@@ -145,6 +148,10 @@ impl Settings for ImprovedGanConfig {
                 reason,
                 "give 0 or a positive number",
             );
+        }
+        if !(self.generator_learning_rate >= 0.0 && self.generator_learning_rate.is_finite()) {
+            let (value, reason) = (self.generator_learning_rate, "it cannot be negative");
+            faults.add("generator_learning_rate", value, reason, "give 0 or a positive number");
         }
         if !(0.0..1.0).contains(&self.label_smoothing) {
             let reason = "1 minus this is the target for real images";
@@ -357,8 +364,14 @@ impl Model for ImprovedGan {
     }
 
     fn optimizers(config: &ImprovedGanConfig, shared: &OptimizerConfig) -> Vec<(&'static str, Optimizer)> {
-        let optimizer = || Optimizer::new(shared).with_historical_averaging(config.historical_averaging);
-        vec![("generator", optimizer()), ("discriminator", optimizer())]
+        let mut of_generator = shared.clone();
+        if config.generator_learning_rate > 0.0 {
+            of_generator.learning_rate = config.generator_learning_rate;
+        }
+        let optimizer = |config_of: &OptimizerConfig| {
+            Optimizer::new(config_of).with_historical_averaging(config.historical_averaging)
+        };
+        vec![("generator", optimizer(&of_generator)), ("discriminator", optimizer(shared))]
     }
 
     fn initialize(&mut self, data: &mut LabelledImages) {
