@@ -45,32 +45,31 @@ pub(crate) fn is_table(name: &str) -> bool {
 }
 
 impl Parquet {
-    /// Reads the metadata of all tables, and their labels unless the metadata names the classes.
+    /// Reads the metadata of all tables, and their labels.
     pub(crate) fn open(source: &Path, tables: &[PathBuf], limits: &Limits) -> Result<Parquet> {
         let tables: Vec<_> =
             tables.iter().map(|table| (table.clone(), split_in_path(source, table))).collect();
         let About { mut rows, columns } = About::of(&tables[0].0, limits)?;
         let columns = columns.map_err(|reason| Error::malformed(&tables[0].0, reason))?;
+        let named = columns.classes.clone().map(|names| Classes { names, numbered: true });
         let mut survey = LabelSurvey::default();
         for (at, (table, _)) in tables.iter().enumerate() {
             if at > 0 {
                 rows += About::of(table, limits)?.rows;
             }
-            if let (Some(column), None) = (&columns.label, &columns.classes) {
+            if let Some(column) = &columns.label {
                 let mut number = 0_u64;
                 each_row(table, &[column], limits, &mut |row| {
                     let name = || format!("that of {} row {number}", file_name(table));
-                    row.iter().for_each(|value| survey.add_found(label(value), name));
+                    let found = |value| among(named.as_ref(), label(value));
+                    row.iter().for_each(|value| survey.add_found(found(value), name));
                     number += 1;
                     Ok::<(), Error>(())
                 })?;
             }
         }
         let notes = survey.note().into_iter().collect();
-        let classes = match &columns.classes {
-            Some(names) => Classes { names: names.clone(), numbered: true },
-            None => survey.classes(),
-        };
+        let classes = named.unwrap_or_else(|| survey.classes());
         let distinct = |split: Option<Split>| split.unwrap_or(Split::Train);
         let has_splits = tables.iter().any(|(_, split)| distinct(*split) != distinct(tables[0].1));
         let plan = Plan {
@@ -343,6 +342,20 @@ fn bytes_of(value: &Field) -> Option<&[u8]> {
         Field::Bytes(bytes) => Some(bytes.data()),
         Field::Str(text) => Some(text.as_bytes()),
         _ => None,
+    }
+}
+
+/// A label, which must be one of the classes that the metadata names, if it names any.
+fn among(named: Option<&Classes>, found: Found) -> Found {
+    match (named, found) {
+        (Some(classes), Ok(Some(label))) if classes.index(label.clone()).is_none() => {
+            let label = match label {
+                Label::Number(number) => number.to_string(),
+                Label::Name(name) => format!("`{name}`"),
+            };
+            Err(format!("{label} is none of the {} classes that the metadata names", classes.names.len()))
+        }
+        (_, found) => found,
     }
 }
 

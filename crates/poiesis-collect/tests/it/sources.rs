@@ -245,6 +245,14 @@ fn tables_of_the_hugging_face_hub() {
     assert_eq!(skipped.reason, "the table holds no bytes for it");
     assert_eq!(dataset.require(Split::Train).unwrap().image(69), picture(9, 9, 69).as_raw());
 
+    write(root.path(), "odd.parquet", &labelled(&images(0..4), vec![0, 2, 1, 7]));
+    let whole = Options { holdout: 0.0, ..Options::default() };
+    let dataset = packed(&root.path().join("odd.parquet"), &whole).unwrap();
+    assert_eq!(labels(&dataset, Split::Train), ["zebra", "-", "ape", "-"]);
+    let note = "2 labels cannot be read and were left out; the first, that of odd.parquet row 1: 2 is none of the 2 \
+                classes that the metadata names";
+    assert!(dataset.card().notes.iter().any(|found| found == note), "{:?}", dataset.card().notes);
+
     let words = Labels::Words(vec!["dog", "cat", "dog"]);
     write(root.path(), "bare.parquet", &table(&images(0..3), ("class", words), None, plain));
     let options = Options { holdout: 0.0, ..Options::default() };
