@@ -11,7 +11,7 @@ use poiesis::run::Run;
 use poiesis::train::{Existing, Rehearsal, rehearse, sample_steps};
 use serde_json::{Value, json};
 
-use super::train::{How, all_of, request};
+use super::train::{How, all_of, choose_kind, request};
 use crate::render::{count, duration, error_with_hint, facts, in_json, json, result, shape, table};
 use crate::watch::networks;
 
@@ -25,7 +25,7 @@ pub(super) fn dry_run(
     mut faults: Vec<anyhow::Error>,
 ) -> Result<()> {
     let rehearsal = if faults.is_empty() {
-        rehearsed(resolved, out, existing, how).map_err(|error| faults.push(error)).ok()
+        rehearsed(entry, resolved, out, existing, how).map_err(|error| faults.push(error)).ok()
     } else {
         None
     };
@@ -44,8 +44,15 @@ pub(super) fn dry_run(
 }
 
 /// Opens the data and takes a few steps.
-fn rehearsed(resolved: &Resolved, out: &Path, existing: Existing, how: &How) -> Result<Rehearsal> {
+fn rehearsed(
+    entry: &dyn Entry,
+    resolved: &Resolved,
+    out: &Path,
+    existing: Existing,
+    how: &How,
+) -> Result<Rehearsal> {
     let mut config = resolved.config.clone();
+    choose_kind(entry, &mut config, how)?;
     let dataset = how.data_dir.open(&config.data, how.hidden())?;
     config.data.source = open::lasting(&config.data.source);
     Ok(rehearse(&request(out, config, &dataset, existing, how)?)?)

@@ -2,12 +2,12 @@
 
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::Args;
-use poiesis::catalogue;
 use poiesis::config::{DataConfig, Layer, resolve};
 use poiesis::run::Run;
 use poiesis::train::Existing;
+use poiesis::{atomic, catalogue};
 
 use super::train::{How, train};
 use crate::flags::flag;
@@ -44,6 +44,9 @@ pub(crate) struct Resume {
 impl Resume {
     pub(crate) fn run(self) -> Result<()> {
         let text = Run::open(&self.run)?.config()?;
+        // Before the data are opened, which can take long.
+        atomic::expect_writable(&self.run.join("run.json"))
+            .with_context(|| format!("cannot write the run {}", self.run.display()))?;
         let defaults = catalogue::find(&catalogue::read_config(&text)?.model)?.defaults()?;
         let mut layers = vec![Layer::parse("the run", &text)?];
         for assignment in &self.set {

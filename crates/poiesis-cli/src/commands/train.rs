@@ -128,6 +128,19 @@ impl How {
     }
 }
 
+/// Chooses the kind of data that the model learns, and says so where it is not what the source would be taken for.
+pub(super) fn choose_kind(entry: &dyn Entry, config: &mut RunConfig, how: &How) -> Result<()> {
+    let about = entry.about();
+    let chosen = open::choose_kind(&mut config.data, about.media, &how.data_dir.places()?)?;
+    if let (Some(kind), false) = (chosen, how.hidden()) {
+        let (source, model) = (&config.data.source, about.name);
+        note(&format!(
+            "{source} is taken for {kind}, which {model} learns (--set data.media=KIND for another)"
+        ));
+    }
+    Ok(())
+}
+
 impl Train {
     pub(crate) fn run(self) -> Result<()> {
         let entry = catalogue::find(&self.model)?;
@@ -149,14 +162,7 @@ impl Train {
         poiesis::atomic::expect_writable(&place)
             .with_context(|| format!("cannot write the run {}", out.display()))?;
         let mut config = resolved.config;
-        let media = entry.about().media;
-        let chosen = open::choose_kind(&mut config.data, media, &self.how.data_dir.places()?)?;
-        if let (Some(kind), false) = (chosen, self.how.hidden()) {
-            let (source, model) = (&config.data.source, entry.about().name);
-            note(&format!(
-                "{source} is taken for {kind}, which {model} learns (--set data.media=KIND for another)"
-            ));
-        }
+        choose_kind(entry, &mut config, &self.how)?;
         let dataset = self.how.data_dir.open(&config.data, self.how.hidden())?;
         config.data.source = open::lasting(&config.data.source);
         if !config.data.labels_file.is_empty() {

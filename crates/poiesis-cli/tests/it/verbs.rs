@@ -471,3 +471,19 @@ fn images_of_a_split_are_completed_as_what_they_are() {
     );
     assert!(own != complete("--class 0", "other.png"), "classes make no difference");
 }
+
+#[test]
+fn a_model_takes_from_a_mixed_folder_what_it_learns_also_in_a_dry_run() {
+    let place = Place::new();
+    fs::create_dir(place.path("mixed")).unwrap();
+    for i in 0..8_u8 {
+        let noise = (0..16 * 16).map(|at: u32| (at.wrapping_mul(2_654_435_761 + u32::from(i)) >> 24) as u8);
+        let picture = Picture::new(16, 16, 1, noise.collect());
+        picture.write_png(&place.path(&format!("mixed/{i}.png")), None).unwrap();
+        fs::write(place.path(&format!("mixed/{i}.txt")), "some text that goes with it\n".repeat(20)).unwrap();
+    }
+    let shown = place.ok("train vae --data mixed --set width=4 --set body=conv --steps 4 --dry-run");
+    assert!(shown.contains("16×16 grey") || shown.contains("three steps took"), "{shown}");
+    place.ok("train vae --data mixed --set width=4 --set body=conv --steps 4 --quiet --out run");
+    assert!(place.ok("inspect run").contains("16×16"));
+}
