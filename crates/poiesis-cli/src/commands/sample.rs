@@ -31,7 +31,7 @@ const DRAWN: usize = 16;
   poiesis sample runs/transformer-tinyshakespeare --prime 'ROMEO:' --length 2000 --temperature 0.8
   poiesis sample runs/char-rnn-names --count 20
   poiesis sample runs/wavenet-fsdd --class 7 --count 4 --out seven.wav
-  poiesis sample runs/draw-shapes --steps --columns 10              a row of pictures for each sample
+  poiesis sample runs/draw-shapes --steps --columns 10              a row for each sample
   poiesis sample runs/draw-shapes --steps --out writing.gif         an animation
 
 Sample i of a seed is the same for any --count. Text goes to the terminal while it is generated, or to --out. \

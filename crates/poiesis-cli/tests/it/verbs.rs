@@ -483,7 +483,8 @@ fn a_model_takes_from_a_mixed_folder_what_it_learns_also_in_a_dry_run() {
         fs::write(place.path(&format!("mixed/{i}.txt")), "some text that goes with it\n".repeat(20)).unwrap();
     }
     let shown = place.ok("train vae --data mixed --set width=4 --set body=conv --steps 4 --dry-run");
-    assert!(shown.contains("16×16 grey") || shown.contains("three steps took"), "{shown}");
+    assert!(shown.contains("three steps took"), "{shown}");
     place.ok("train vae --data mixed --set width=4 --set body=conv --steps 4 --quiet --out run");
-    assert!(place.ok("inspect run").contains("16×16"));
+    let (samples, _) = Picture::read_png(&place.path("run/samples/step-000000004.png")).unwrap();
+    assert_eq!(samples.channels(), 1, "images were learned, which are grey");
 }
