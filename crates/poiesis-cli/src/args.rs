@@ -1,6 +1,7 @@
 //! The command line: one variant per verb, and the arguments that several verbs share.
 
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
 use clap::{Args, Parser, Subcommand};
@@ -8,8 +9,9 @@ use poiesis::generate::SamplingParams;
 use poiesis::{Trained, Weights};
 
 use crate::commands::{
-    animate, cache, classify, collect, compare, complete, compress, decompress, discover, evaluate, features,
-    inspect, models, read_table, recipes, resume, runs, sample, train,
+    animate, anomaly, cache, classify, collect, compare, complete, compress, decode, decompress, denoise,
+    discover, edit, encode, evaluate, features, inspect, models, read_table, recipes, resume, runs, sample,
+    train,
 };
 
 /// Train generative models on your data, discover what they learned, and put them to work.
@@ -46,12 +48,17 @@ enum Command {
     Resume(resume::Resume),
     Sample(sample::Sample),
     Complete(complete::Complete),
+    Encode(encode::Encode),
+    Decode(decode::Decode),
+    Edit(edit::Edit),
+    Denoise(denoise::Denoise),
     Compress(compress::Compress),
     Decompress(decompress::Decompress),
     Discover(discover::Discover),
     Evaluate(evaluate::Evaluate),
     Compare(compare::Compare),
     Classify(classify::Classify),
+    Anomaly(anomaly::Anomaly),
     Features(features::Features),
     Animate(animate::Animate),
     Runs(runs::Runs),
@@ -63,7 +70,8 @@ enum Command {
 }
 
 impl Cli {
-    pub(crate) fn run(self) -> Result<()> {
+    /// Runs the command; the exit status is 0, unless the command has something to say by it.
+    pub(crate) fn run(self) -> Result<ExitCode> {
         // A table is read by one thread, whose memory is limited.
         if let Some(threads) = self.threads.filter(|_| !matches!(self.command, Command::ReadTable(_))) {
             rayon::ThreadPoolBuilder::new()
@@ -71,13 +79,18 @@ impl Cli {
                 .build_global()
                 .with_context(|| format!("cannot start {threads} threads; give a smaller --threads"))?;
         }
-        match self.command {
+        let done = match self.command {
+            Command::Anomaly(command) => return command.run(),
             Command::Collect(command) => command.run(),
             Command::Inspect(command) => command.run(),
             Command::Train(command) => command.run(),
             Command::Resume(command) => command.run(),
             Command::Sample(command) => command.run(),
             Command::Complete(command) => command.run(),
+            Command::Encode(command) => command.run(),
+            Command::Decode(command) => command.run(),
+            Command::Edit(command) => command.run(),
+            Command::Denoise(command) => command.run(),
             Command::Compress(command) => command.run(),
             Command::Decompress(command) => command.run(),
             Command::Discover(command) => command.run(),
@@ -91,7 +104,8 @@ impl Cli {
             Command::Recipes(command) => command.run(),
             Command::Cache(command) => command.run(),
             Command::ReadTable(command) => command.run(),
-        }
+        };
+        done.map(|()| ExitCode::SUCCESS)
     }
 }
 

@@ -10,7 +10,7 @@ use poiesis::config::DataConfig;
 use poiesis::data::Places;
 use poiesis::data::open::short_name;
 use poiesis::error::in_bytes;
-use poiesis_collect::{Dataset, Options, Progress, Report, builtin, open_or_collect, stack};
+use poiesis_collect::{Dataset, Options, Progress, Report, builtin, open_or_collect, scatter, stack};
 
 use crate::args::DataDir;
 use crate::render::{Meter, note, program, quoted};
@@ -82,8 +82,28 @@ pub(crate) fn cache() -> Result<PathBuf> {
     }
 }
 
-/// Packs the grey images of a source into the folder `cache`, unless they are packed already, and stacks them.
-pub(crate) fn stacked(
+/// What is made of the images of a source.
+#[derive(Clone, Copy)]
+pub(crate) enum Made {
+    /// Colour images of three grey ones each.
+    Stacked,
+    /// Scenes with some of them.
+    Scattered,
+}
+
+impl Made {
+    /// The option that asks for it.
+    fn option(self) -> &'static str {
+        match self {
+            Made::Stacked => "stack",
+            Made::Scattered => "scatter",
+        }
+    }
+}
+
+/// Packs the images of a source into the folder `cache`, unless they are packed already, and makes other images of them.
+pub(crate) fn made_of(
+    made: Made,
     source: &str,
     cache: &Path,
     out: &Path,
@@ -91,11 +111,15 @@ pub(crate) fn stacked(
     progress: &(dyn Fn(Progress) + Sync),
 ) -> poiesis_collect::Result<Report> {
     let usual = Options::default();
-    let source_options = Options { count: None, seed: 0, name: None, licence: None, ..options.clone() };
-    let grey = match Dataset::open(Path::new(source)) {
+    let mut source_options = Options { count: None, seed: 0, name: None, licence: None, ..options.clone() };
+    // The size of scenes is not that of the images on them.
+    if let Made::Scattered = made {
+        source_options = Options { size: None, objects: None, ..source_options };
+    }
+    let images = match Dataset::open(Path::new(source)) {
         Ok(_) if (Options { limits: usual.limits, ..source_options.clone() }) != usual => {
             return Err(poiesis_collect::Error::BadOption {
-                option: "stack",
+                option: made.option(),
                 value: source.to_owned(),
                 reason: "it is packed already: how its images are prepared cannot change",
                 remedy: "leave out the other options, or give the images themselves",
@@ -104,7 +128,10 @@ pub(crate) fn stacked(
         Ok(packed) => packed,
         Err(_) => open_or_collect(source, &source_options, cache, progress)?,
     };
-    stack(&grey, out, options, progress)
+    match made {
+        Made::Stacked => stack(&images, out, options, progress),
+        Made::Scattered => scatter(&images, out, options, progress),
+    }
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use poiesis_collect::Error as DataError;
 use crate::render::program;
 
 /// Flags with the configuration keys, or the values of a request, that they set.
-const FLAGS: [(&str, &str, &str); 22] = [
+const FLAGS: [(&str, &str, &str); 24] = [
     ("data.source", "--data", "SOURCE"),
     ("data.size", "--size", "PIXELS"),
     ("data.channels", "--channels", "N"),
@@ -32,13 +32,15 @@ const FLAGS: [(&str, &str, &str); 22] = [
     ("class", "--class", "CLASS"),
     ("method", "--method", "METHOD"),
     ("clusters", "--clusters", "N"),
+    ("with", "--with", "FOLDER|CLASS"),
+    ("without", "--without", "FOLDER|CLASS"),
 ];
 
 /// The key of a model's section that `--labels-per-class` sets.
 pub(crate) const LABELS_PER_CLASS: &str = "labels_per_class";
 
 /// Fields of the options of collecting with the flags of `collect` that set them.
-const COLLECT: [(&str, &str); 25] = [
+const COLLECT: [(&str, &str); 27] = [
     ("size", "--size N|WxH"),
     ("shape", "--shape H,W,C"),
     ("channels", "--channels N"),
@@ -61,6 +63,8 @@ const COLLECT: [(&str, &str); 25] = [
     ("binarize", "--binarize"),
     ("invert", "--invert"),
     ("stack", "--stack"),
+    ("scatter", "--scatter"),
+    ("objects", "--objects N|FEWEST..MOST"),
     ("validation_files", "--validation-files PATTERN"),
     ("test_files", "--test-files PATTERN"),
     ("max_memory", "--max-memory SIZE"),

@@ -1,7 +1,7 @@
 //! The binary `poiesis`: parses the command line, calls the library, shows the results.
 //!
 //! It exits with 0 when the work is done (or stopped on request and saved), 1 when it failed, 2 when the command line was
-//! wrong and 130 when it was stopped at once.
+//! wrong, 3 when `anomaly` has found something anomalous and 130 when it was stopped at once.
 
 mod args;
 mod commands;
@@ -28,7 +28,7 @@ fn main() -> ExitCode {
     make_size_limits_errors();
     panic::set_hook(Box::new(report_bug));
     match panic::catch_unwind(|| cli.run()) {
-        Ok(Ok(())) => ExitCode::SUCCESS,
+        Ok(Ok(code)) => code,
         // The reader of the output has closed it.
         Ok(Err(error)) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Ok(Err(error)) => {

@@ -109,6 +109,9 @@ pub struct Card {
     /// What only points from files have; points made by code have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub points: Option<PointsCard>,
+    /// Most objects of an image, where a box around each is stored; see [`View::boxes`](crate::View::boxes).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub objects: Option<usize>,
 }
 
 impl Card {

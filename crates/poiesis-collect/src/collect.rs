@@ -19,7 +19,7 @@ use crate::pack::Collected;
 use crate::points::collect_points;
 use crate::progress::Progress;
 use crate::sound::collect_sound;
-use crate::source::{self, Media, Source};
+use crate::source::{self, Media, Plan, Source};
 use crate::staging::Staging;
 use crate::text::collect_text;
 
@@ -101,7 +101,7 @@ fn collect_into(
     let output = Output::begin(out, wait)?;
     let mut source = source::open(path, options)?;
     let is_built_in = !path.exists() && path.to_str().is_some_and(|name| Builtin::parse(name).is_some());
-    expect_applicable(options, source.plan().media, is_built_in)?;
+    expect_applicable(options, source.plan(), is_built_in)?;
     if let (Some((height, width, channels)), false) = (options.shape, source.plan().shaped) {
         return Err(Error::BadOption {
             option: "shape",
@@ -184,13 +184,13 @@ pub fn is_source(name: &str) -> bool {
 }
 
 /// Refuses options that would do nothing for examples of this kind.
-fn expect_applicable(options: &Options, media: Media, is_built_in: bool) -> Result<()> {
-    let usual = Options::default();
+fn expect_applicable(options: &Options, plan: &Plan, is_built_in: bool) -> Result<()> {
+    let (media, usual) = (plan.media, Options::default());
     let (images, text, sound) = (media == Media::Image, media == Media::Text, media == Media::Sound);
     let of_images = "only images have it";
     let of_text = "only text has it";
     let of_sound = "only sound has it";
-    let given: [(&'static str, bool, &'static str); 11] = [
+    let given: [(&'static str, bool, &'static str); 12] = [
         ("size", options.size.is_some() && !images, of_images),
         ("channels", options.channels.is_some() && !images, of_images),
         ("crop", options.crop != usual.crop && !images, of_images),
@@ -201,6 +201,7 @@ fn expect_applicable(options: &Options, media: Media, is_built_in: bool) -> Resu
         ("sample_rate", options.sample_rate.is_some() && !sound, of_sound),
         ("mono", options.mono && !sound, of_sound),
         ("count", options.count.is_some() && !is_built_in, "only built-in data can be made in any number"),
+        ("objects", options.objects.is_some() && plan.objects == 0, "only scenes have objects to count"),
         ("seed", options.seed != usual.seed && !is_built_in, "only built-in data are drawn by chance"),
     ];
     match given.into_iter().find(|(_, refused, _)| *refused) {

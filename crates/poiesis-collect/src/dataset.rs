@@ -9,6 +9,7 @@ use crate::builtin::{below, random};
 use crate::card::{Card, FORMAT, Kind, PointsCard, SoundCard, SplitCard, TextCard};
 use crate::error::{Error, Result};
 use crate::fingerprint::{SplitHasher, example_hash, fingerprint};
+use crate::options::MOST_OBJECTS;
 use crate::regular;
 use crate::shard::{Layout, Shard};
 use crate::split::Split;
@@ -29,6 +30,10 @@ struct Inner {
     card: Card,
     splits: [Arc<Vec<Shard>>; 3],
     streams: [Option<Stream>; 3],
+    /// The examples of each split that belong to it, where only a part of the files does.
+    rows: Option<[Arc<[usize]>; 3]>,
+    /// The fingerprint of all that is in the files.
+    of_files: String,
 }
 
 impl Dataset {
@@ -55,7 +60,40 @@ impl Dataset {
             }
         }
         let splits = splits.map(Arc::new);
-        Ok(Dataset { inner: Arc::new(Inner { folder: folder.to_owned(), card, splits, streams }) })
+        let of_files = card.fingerprint.clone();
+        let inner = Inner { folder: folder.to_owned(), card, splits, streams, rows: None, of_files };
+        Ok(Dataset { inner: Arc::new(inner) })
+    }
+
+    /// The images or points of these classes alone, in the same order and on the same files. Classes keep their numbers and names;
+    /// images without a class are left out. The card counts what is left, and its fingerprint is that of the files together with the
+    /// classes. A split of which nothing is left is not there.
+    ///
+    /// # Panics
+    ///
+    /// When a class is not one of the data set, or the data set is a stream.
+    pub fn of_classes(&self, classes: &[u32]) -> Dataset {
+        let Inner { folder, card, splits, streams, of_files, .. } = &*self.inner;
+        let known = card.classes.len();
+        assert!(!card.kind.is_stream(), "a stream has no examples of a class");
+        assert!(classes.iter().all(|&class| (class as usize) < known), "{classes:?} of {known} classes");
+        let rows = Split::ALL.map(|split| -> Arc<[usize]> {
+            let Some(view) = self.split(split) else { return Arc::new([]) };
+            let is_wanted = |&i: &usize| view.label(i).is_some_and(|label| classes.contains(&label));
+            (0..view.len()).filter(is_wanted).map(|i| view.place(i)).collect()
+        });
+        let mut card = card.clone();
+        for split in &mut card.splits {
+            split.count = rows[split.split.index()].len();
+            let unwanted = |class: usize| !classes.contains(&(class as u32));
+            let counts = split.class_counts.iter_mut().enumerate();
+            counts.filter(|(class, _)| unwanted(*class)).for_each(|(_, count)| *count = 0);
+        }
+        card.splits.retain(|split| split.count > 0);
+        card.fingerprint = part_fingerprint(&card.fingerprint, classes);
+        let (folder, splits, streams) = (folder.clone(), splits.clone(), streams.clone());
+        let of_files = of_files.clone();
+        Dataset { inner: Arc::new(Inner { folder, card, splits, streams, rows: Some(rows), of_files }) }
     }
 
     /// What the data set says about itself.
@@ -70,6 +108,14 @@ impl Dataset {
 
     /// The examples of one split, or `None` when the data set does not have it or is a stream.
     pub fn split(&self, split: Split) -> Option<View> {
+        let whole = self.whole_split(split)?;
+        let Some(rows) = &self.inner.rows else { return Some(whole) };
+        let rows = rows[split.index()].clone();
+        (!rows.is_empty()).then(|| View { len: rows.len(), rows: Some(rows), ..whole })
+    }
+
+    /// All examples of one split that are in the files.
+    fn whole_split(&self, split: Split) -> Option<View> {
         let shards = self.inner.splits[split.index()].clone();
         (!shards.is_empty()).then(|| View::new(shards))
     }
@@ -113,28 +159,28 @@ impl Dataset {
         Error::WrongKind { name, found, wanted: if stream { "text or sound" } else { "images or points" } }
     }
 
-    /// Reads all of the data set and compares its fingerprint with the one in `dataset.json`.
+    /// Reads all that is in the files of the data set and compares its fingerprint with the one in `dataset.json`.
     ///
     /// # Errors
     ///
     /// [`Error::FingerprintMismatch`] when the content has changed.
     pub fn verify(&self) -> Result<()> {
         let card = self.card();
-        let hashers = Split::ALL.map(|split| match (self.split(split), self.stream(split)) {
+        let hashers = Split::ALL.map(|split| match (self.whole_split(split), self.stream(split)) {
             (Some(view), _) => hash_view(&view),
             (None, Some(stream)) => hash_stream(&stream),
             (None, None) => SplitHasher::default(),
         });
         let splits = Split::ALL.into_iter().zip(&hashers);
-        let meaning = meaning(card.text.as_ref(), card.sound.as_ref(), card.points.as_ref());
+        let meaning = meaning(card.text.as_ref(), card.sound.as_ref(), card.points.as_ref(), card.objects);
         let found =
             fingerprint(card.kind, &card.shape, &card.classes, &card.factors, meaning.as_deref(), splits);
-        if found == card.fingerprint {
+        if found == self.inner.of_files {
             return Ok(());
         }
         Err(Error::FingerprintMismatch {
             path: self.inner.folder.clone(),
-            expected: card.fingerprint.clone(),
+            expected: self.inner.of_files.clone(),
             found,
         })
     }
@@ -184,6 +230,12 @@ fn check_card(card: &Card) -> Result<(), String> {
     }
     check_stream(card)?;
     check_points(card)?;
+    if card
+        .objects
+        .is_some_and(|most| card.kind != Kind::Images || !(1..=MOST_OBJECTS as usize).contains(&most))
+    {
+        return Err("its kind and what it says of objects do not fit together".to_owned());
+    }
     for split in &card.splits {
         let rows = split.shards.iter().try_fold(0_usize, |n, shard| n.checked_add(shard.count));
         if rows != Some(split.count) || split.count == 0 {
@@ -246,17 +298,32 @@ fn check_points(card: &Card) -> Result<(), String> {
     Ok(())
 }
 
-/// What the fingerprint covers in addition to the elements of a stream, or to the coordinates of points.
+/// What the fingerprint covers in addition to the elements of a stream, the coordinates of points, or images and boxes.
 pub(crate) fn meaning(
     text: Option<&TextCard>,
     sound: Option<&SoundCard>,
     points: Option<&PointsCard>,
+    objects: Option<usize>,
 ) -> Option<String> {
     let vocabulary = text.and_then(|text| serde_json::to_string(&text.vocabulary).ok());
     let rate = sound.map(|sound| sound.sample_rate.to_string());
     let names = points.filter(|points| !points.columns.is_empty());
     let names = names.and_then(|points| serde_json::to_string(&points.columns).ok());
-    vocabulary.or(rate).or(names)
+    let boxes = objects.map(|most| format!("boxes of {most} objects"));
+    vocabulary.or(rate).or(names).or(boxes)
+}
+
+/// The fingerprint of the examples of some classes of a data set.
+fn part_fingerprint(whole: &str, classes: &[u32]) -> String {
+    let mut classes = classes.to_vec();
+    classes.sort_unstable();
+    classes.dedup();
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(whole.as_bytes());
+    classes.iter().for_each(|class| {
+        hasher.update(&class.to_le_bytes());
+    });
+    hasher.finalize().to_hex().to_string()
 }
 
 /// Hashes the documents of a split in parallel and gathers the hashes in order.
@@ -274,7 +341,7 @@ fn hash_stream(stream: &Stream) -> SplitHasher {
         };
         let hashes: Vec<_> = documents.clone().into_par_iter().map(hash).collect();
         for (i, hash) in documents.zip(&hashes) {
-            hasher.push(hash, stream.label(i), &[]);
+            hasher.push(hash, stream.label(i), &[], None);
         }
     }
     hasher
@@ -288,7 +355,7 @@ fn hash_view(view: &View) -> SplitHasher {
         let rows = start..view.len().min(start + CHUNK);
         let hashes: Vec<_> = rows.clone().into_par_iter().map(|i| example_hash(view.example(i))).collect();
         for (i, hash) in rows.zip(&hashes) {
-            hasher.push(hash, view.label(i), view.factors(i).unwrap_or_default());
+            hasher.push(hash, view.label(i), view.factors(i).unwrap_or_default(), view.boxes(i));
         }
     }
     hasher
@@ -300,6 +367,8 @@ pub struct View {
     shards: Arc<Vec<Shard>>,
     /// Index of the first example of each shard.
     starts: Arc<[usize]>,
+    /// The examples in the shards that belong to it, where not all do.
+    rows: Option<Arc<[usize]>>,
     len: usize,
 }
 
@@ -312,7 +381,7 @@ impl View {
             start
         };
         let starts = shards.iter().map(&mut start_of).collect();
-        View { shards, starts, len }
+        View { shards, starts, rows: None, len }
     }
 
     /// Number of examples.
@@ -371,6 +440,17 @@ impl View {
         shard.factors(row)
     }
 
+    /// The boxes around the objects of image `i`, as many as it has: left, top, width and height, as fractions of the image's width and
+    /// height. `None` when they are not known.
+    ///
+    /// # Panics
+    ///
+    /// When `i` is not below [`View::len`].
+    pub fn boxes(&self, i: usize) -> Option<&[[f32; 4]]> {
+        let (shard, row) = self.locate(i);
+        shard.boxes(row)
+    }
+
     fn example(&self, i: usize) -> &[u8] {
         let (shard, row) = self.locate(i);
         shard.example(row)
@@ -378,8 +458,14 @@ impl View {
 
     fn locate(&self, i: usize) -> (&Shard, usize) {
         assert!(i < self.len, "example {i} of a split with {}", self.len);
+        let i = self.place(i);
         let shard = self.starts.partition_point(|&start| start <= i) - 1;
         (&self.shards[shard], i - self.starts[shard])
+    }
+
+    /// Where example `i` is in the shards.
+    fn place(&self, i: usize) -> usize {
+        self.rows.as_ref().map_or(i, |rows| rows[i])
     }
 }
 

@@ -20,18 +20,31 @@ pub(crate) struct SplitHasher {
 }
 
 impl SplitHasher {
-    pub(crate) fn push(&mut self, example: &[u8; 32], label: Option<u32>, factors: &[f32]) {
+    /// Takes an example; `boxes` are those of its objects, where the data set has any.
+    pub(crate) fn push(
+        &mut self,
+        example: &[u8; 32],
+        label: Option<u32>,
+        factors: &[f32],
+        boxes: Option<&[[f32; 4]]>,
+    ) {
         self.count += 1;
         self.examples.update(example);
         self.labels.update(&label.unwrap_or(NO_LABEL).to_le_bytes());
         for factor in factors {
             self.factors.update(&factor.to_le_bytes());
         }
+        if let Some(boxes) = boxes {
+            self.factors.update(&(boxes.len() as u32).to_le_bytes());
+            for side in boxes.as_flattened() {
+                self.factors.update(&side.to_le_bytes());
+            }
+        }
     }
 }
 
 /// The fingerprint of a whole data set, in hexadecimal. Splits without examples leave no trace. `meaning` is what gives
-/// the numbers of a stream their meaning: vocabulary or sample rate.
+/// the numbers their meaning, such as vocabulary or sample rate.
 pub(crate) fn fingerprint<'a>(
     kind: Kind,
     shape: &[usize],

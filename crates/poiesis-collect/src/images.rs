@@ -100,7 +100,13 @@ impl<'a> Collector<'a> {
     ) -> Self {
         let labelled = !plan.classes.is_empty();
         let format = plan.made.as_ref().map(|(kind, shape, factors)| Format {
-            layout: Layout { kind: *kind, shape: shape.clone(), labelled, factors: factors.len() },
+            layout: Layout {
+                kind: *kind,
+                shape: shape.clone(),
+                labelled,
+                factors: factors.len(),
+                objects: plan.objects,
+            },
             target: None,
             first: plan.name.clone(),
         });
@@ -163,7 +169,7 @@ impl<'a> Collector<'a> {
         let Options { crop, background, .. } = *self.options;
         let target = Target { width, height, channels, crop, background };
         let labelled = !self.about.classes.is_empty();
-        let layout = Layout { kind: Kind::Images, shape: target.shape(), labelled, factors: 0 };
+        let layout = Layout { kind: Kind::Images, shape: target.shape(), labelled, factors: 0, objects: 0 };
         let format = Format { layout, target: Some(target), first: name.clone() };
         let outcome = image_outcome(pixels, &name, &format, &target, self.options).with(split, label);
         self.format = Some(format);
@@ -178,6 +184,17 @@ impl<'a> Collector<'a> {
             let outcome = made_outcome(builtin, index, &format.layout, self.options);
             return Decoded { name, bytes: 0, outcome };
         }
+        let payload = match payload {
+            Payload::Scene(pixels, boxes) => {
+                let row = Row { boxes, ..Row::new(&format.layout, pixels) };
+                return Decoded {
+                    name,
+                    bytes: 0,
+                    outcome: Outcome::Ready(row, Size::Other).with(split, label),
+                };
+            }
+            other => other,
+        };
         let (bytes, pixels) = decode_payload(payload, &self.options.limits, &self.memory);
         let outcome = match (pixels, &format.target) {
             (Ok((pixels, _share)), Some(target)) => {
@@ -265,7 +282,10 @@ fn made_outcome(builtin: Builtin, index: u64, layout: &Layout, options: &Options
         change_values(&mut made.example, layout, options);
     }
     let row = Row::new(layout, made.example);
-    Outcome::Ready(Row { label: Some(made.label), factors: made.factors, ..row }, Size::Other)
+    Outcome::Ready(
+        Row { label: Some(made.label), factors: made.factors, boxes: made.boxes, ..row },
+        Size::Other,
+    )
 }
 
 fn image_outcome(pixels: Pixels, name: &str, format: &Format, target: &Target, options: &Options) -> Outcome {

@@ -30,6 +30,9 @@ pub struct Options {
     pub count: Option<usize>,
     /// Seed of the built-in data.
     pub seed: u64,
+    /// Fewest and most objects of an image; for `scenes` and scattered images only. `None` is none to two.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub objects: Option<(u32, u32)>,
     /// What the tokens of text are. `None` chooses characters when at most 1,024 distinct ones occur and bytes
     /// otherwise.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -128,6 +131,17 @@ impl Options {
         if self.count == Some(0) {
             return bad("count", &0, "there must be at least one", "give at least 1");
         }
+        if let Some((fewest, most)) = self.objects
+            && !(fewest <= most && (1..=MOST_OBJECTS).contains(&most))
+        {
+            let reason = "an image has no such number of objects";
+            return bad(
+                "objects",
+                &format!("{fewest}..{most}"),
+                reason,
+                "give fewest and most, such as 0..2, up to 16",
+            );
+        }
         if let Some(size) = self.vocabulary_size {
             if self.vocabulary != Some(VocabularyKind::Bpe) {
                 return Err(Error::SizeWithoutBpe { size });
@@ -209,6 +223,7 @@ impl Default for Options {
             holdout: 0.1,
             count: None,
             seed: 0,
+            objects: None,
             vocabulary: None,
             vocabulary_size: None,
             lines: false,
@@ -236,6 +251,8 @@ impl Default for Options {
 const MIN_MEMORY: u64 = 16 << 20;
 /// Largest height or width of a prepared image.
 const MAX_LENGTH: u32 = 8192;
+/// Most objects of an image.
+pub(crate) const MOST_OBJECTS: u32 = 16;
 /// Most tokens of a learned vocabulary.
 const MAX_VOCABULARY: u32 = 1 << 20;
 /// Sample rates that sound may be resampled to, in Hz.

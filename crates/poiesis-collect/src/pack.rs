@@ -26,6 +26,8 @@ pub(crate) struct Row {
     pub(crate) split: Option<Split>,
     pub(crate) label: Option<u32>,
     pub(crate) factors: Vec<f32>,
+    /// Left, top, width and height of each object.
+    pub(crate) boxes: Vec<[f32; 4]>,
 }
 
 impl Row {
@@ -33,7 +35,7 @@ impl Row {
     pub(crate) fn new(layout: &Layout, example: Vec<u8>) -> Row {
         let hash = example_hash(&example);
         let moments = Moments::of(layout, &example);
-        Row { example, hash, moments, split: None, label: None, factors: Vec::new() }
+        Row { example, hash, moments, split: None, label: None, factors: Vec::new(), boxes: Vec::new() }
     }
 }
 
@@ -204,8 +206,9 @@ impl Packer {
         };
         self.duplicates.push(&row.hash, split)?;
         let state = &mut self.splits[split.index()];
-        state.writer.push(&row.example, row.label, &row.factors)?;
-        state.hasher.push(&row.hash, row.label, &row.factors);
+        state.writer.push(&row.example, row.label, &row.factors, &row.boxes)?;
+        let boxes = (self.layout.objects > 0).then_some(row.boxes.as_slice());
+        state.hasher.push(&row.hash, row.label, &row.factors, boxes);
         state.moments.add(&row.moments);
         if self.layout.kind == Kind::Points {
             state.columns.add(&floats(&row.example));
@@ -241,7 +244,8 @@ impl Packer {
             PointsCard { columns, low, high }
         });
         let hashers = Split::ALL.into_iter().zip(self.splits.iter().map(|s| &s.hasher));
-        let meaning = meaning(None, None, points.as_ref());
+        let objects = (self.layout.objects > 0).then_some(self.layout.objects);
+        let meaning = meaning(None, None, points.as_ref(), objects);
         let (kind, shape) = (self.layout.kind, &self.layout.shape);
         let fingerprint =
             fingerprint(kind, shape, &about.classes, &about.factors, meaning.as_deref(), hashers);
@@ -280,6 +284,7 @@ impl Packer {
             text: None,
             sound: None,
             points,
+            objects,
         };
         write_card(&self.folder, &card)?;
         Ok(card)

@@ -1,4 +1,4 @@
-//! A picture of a data set: a grid of its images, or its points seen along pairs of their coordinates.
+//! A picture of a data set: a grid of its images, with boxes around their objects where these are known, or its points seen along pairs of their coordinates.
 
 use crate::card::{Card, Kind};
 use crate::dataset::{Dataset, View};
@@ -17,7 +17,7 @@ pub struct Preview {
 }
 
 /// Draws about `count` examples of a split, spread evenly over it: images in a grid about as wide as it is high,
-/// small ones enlarged in whole steps and transparent ones over a chequered ground; points as a scatter plot with
+/// small ones enlarged in whole steps, transparent ones over a chequered ground, with the boxes of their objects; points as a scatter plot with
 /// one colour a class. Points of more than two dimensions are plotted for each pair of the first four: first over
 /// second, first over third, and so on, row by row.
 ///
@@ -58,9 +58,15 @@ fn grid(view: &View, shape: &[usize], chosen: &[usize]) -> Preview {
                 picture.set(left + x, top + y, opaque(&image[start..start + channels], ground));
             }
         }
+        for sides in view.boxes(index).unwrap_or_default() {
+            picture.outline(sides, [left, top], [width * zoom, height * zoom]);
+        }
     }
     picture
 }
+
+/// The colour of the boxes around objects.
+const BOX: [u8; 3] = [230, 60, 50];
 
 /// A pixel of any number of channels as RGB, over grey where it is transparent.
 fn opaque(pixel: &[u8], ground: u8) -> [u8; 3] {
@@ -185,6 +191,22 @@ impl Preview {
     fn set(&mut self, x: usize, y: usize, colour: [u8; 3]) {
         let start = (y * self.width as usize + x) * 3;
         self.pixels[start..start + 3].copy_from_slice(&colour);
+    }
+
+    /// Draws the outline of a box on an image of `[width, height]` pixels whose top left corner is at `corner`.
+    fn outline(&mut self, sides: &[f32; 4], corner: [usize; 2], size: [usize; 2]) {
+        let [across, down] = [0, 1].map(|axis| {
+            let pixel = |at: f32| (at * size[axis] as f32).round() as usize;
+            let (first, end) = (pixel(sides[axis]), pixel(sides[axis] + sides[axis + 2]));
+            let last = end.max(first + 1).min(size[axis]) - 1;
+            [first.min(last), last].map(|at| corner[axis] + at)
+        });
+        for x in across[0]..=across[1] {
+            down.iter().for_each(|&y| self.set(x, y, BOX));
+        }
+        for y in down[0]..=down[1] {
+            across.iter().for_each(|&x| self.set(x, y, BOX));
+        }
     }
 
     /// Blends a colour at half strength into a pixel, so that crowded places look darker.

@@ -59,7 +59,8 @@ pub fn read_images(path: &Path, options: &Options, take: &mut dyn FnMut(ReadImag
         return Err(Error::NotFound { path: path.to_owned() });
     }
     let target = Target { width, height, channels, crop: options.crop, background: options.background };
-    let layout = Layout { kind: Kind::Images, shape: target.shape(), labelled: false, factors: 0 };
+    let layout =
+        Layout { kind: Kind::Images, shape: target.shape(), labelled: false, factors: 0, objects: 0 };
     let memory = Memory::new(&limits);
     let read = |Item { name, payload, .. }: Item| {
         let (_, decoded) = decode_payload(payload, &limits, &memory);

@@ -1,6 +1,6 @@
 //! One shard of a packed data set: a safetensors file that is written in one pass and read through a memory map.
 //!
-//! The examples come first in the file and the labels and factors after them, so that a writer only keeps four
+//! The examples come first in the file and labels, factors and boxes after them, so that a writer only keeps four
 //! bytes a label in memory. The header is written last, into room left for it, padded with spaces as the format
 //! allows.
 
@@ -31,6 +31,8 @@ pub(crate) struct Layout {
     pub(crate) shape: Vec<usize>,
     pub(crate) labelled: bool,
     pub(crate) factors: usize,
+    /// Most objects of an image; 0 where no boxes are stored.
+    pub(crate) objects: usize,
 }
 
 impl Layout {
@@ -41,6 +43,7 @@ impl Layout {
             shape: card.shape.clone(),
             labelled: !card.classes.is_empty(),
             factors: card.factors.len(),
+            objects: card.objects.unwrap_or(0),
         }
     }
 
@@ -73,6 +76,9 @@ impl Layout {
         }
         if self.factors > 0 {
             tensors.push("factors", Dtype::F32, vec![rows, self.factors]);
+        }
+        if self.objects > 0 {
+            tensors.push("boxes", Dtype::F32, vec![rows, self.objects, 4]);
         }
         tensors
     }
@@ -116,8 +122,14 @@ impl SplitWriter {
         }
     }
 
-    /// Appends one example. `factors` must have as many values as the layout says.
-    pub(crate) fn push(&mut self, example: &[u8], label: Option<u32>, factors: &[f32]) -> Result<()> {
+    /// Appends one example. `factors` must have as many values as the layout says, and there must be no more boxes.
+    pub(crate) fn push(
+        &mut self,
+        example: &[u8],
+        label: Option<u32>,
+        factors: &[f32],
+        boxes: &[[f32; 4]],
+    ) -> Result<()> {
         if self.current.as_ref().is_some_and(|shard| shard.rows == self.rows_per_shard) {
             self.finish_shard()?;
         }
@@ -128,7 +140,7 @@ impl SplitWriter {
                 none.insert(ShardWriter::create(&self.folder, file, &self.layout)?)
             }
         };
-        shard.push(example, label.unwrap_or(NO_LABEL), factors)
+        shard.push(example, label.unwrap_or(NO_LABEL), factors, boxes)
     }
 
     /// Gives all that was written so far, and all that follows, to another split.
@@ -204,17 +216,18 @@ struct ShardWriter {
     rows: usize,
     labels: Vec<u8>,
     factors: Vec<u8>,
+    boxes: Vec<u8>,
 }
 
 impl ShardWriter {
     fn create(folder: &Path, name: String, layout: &Layout) -> Result<Self> {
         let path = folder.join(&name);
         let file = create_shard(&path)?;
-        let (labels, factors) = (Vec::new(), Vec::new());
-        Ok(Self { path, name, file, layout: layout.clone(), rows: 0, labels, factors })
+        let (labels, factors, boxes) = (Vec::new(), Vec::new(), Vec::new());
+        Ok(Self { path, name, file, layout: layout.clone(), rows: 0, labels, factors, boxes })
     }
 
-    fn push(&mut self, example: &[u8], label: u32, factors: &[f32]) -> Result<()> {
+    fn push(&mut self, example: &[u8], label: u32, factors: &[f32], boxes: &[[f32; 4]]) -> Result<()> {
         assert_eq!(example.len(), self.layout.example_bytes(), "an example of another size than the layout");
         assert_eq!(factors.len(), self.layout.factors, "another number of factors than the layout");
         self.file.write_all(example).map_err(|e| Error::write(&self.path, e))?;
@@ -222,13 +235,18 @@ impl ShardWriter {
             self.labels.extend(label.to_le_bytes());
         }
         self.factors.extend(factors.iter().flat_map(|f| f.to_le_bytes()));
+        // What is left of the row is boxes without a size.
+        assert!(boxes.len() <= self.layout.objects, "more boxes than the layout has");
+        let row = self.boxes.len() + 16 * self.layout.objects;
+        self.boxes.extend(boxes.as_flattened().iter().flat_map(|side| side.to_le_bytes()));
+        self.boxes.resize(row, 0);
         self.rows += 1;
         Ok(())
     }
 
     fn finish(mut self) -> Result<ShardCard> {
         let tensors = self.layout.tensors(self.rows);
-        let bytes = finish_shard(&mut self.file, tensors, &[&self.labels, &self.factors])
+        let bytes = finish_shard(&mut self.file, tensors, &[&self.labels, &self.factors, &self.boxes])
             .map_err(|e| Error::write(&self.path, e))?;
         Ok(ShardCard { file: self.name, count: self.rows, elements: 0, bytes })
     }
@@ -243,6 +261,9 @@ pub(crate) struct Shard {
     labels: Option<Range<usize>>,
     factors: Vec<f32>,
     factor_count: usize,
+    /// `objects` for each row, of which those that are there come first.
+    boxes: Vec<[f32; 4]>,
+    objects: usize,
     rows: usize,
     /// Whether examples are numbers of four bytes, which [`Shard::open`] has found at their places.
     points: bool,
@@ -267,7 +288,15 @@ impl Shard {
             check_labels(&path, &map[labels], classes)?;
         }
         // Labels may leave the factors at any alignment, so these few numbers are copied.
-        let factors = ranges.next().map(|range| floats(&map[range])).unwrap_or_default();
+        let mut numbers = |stored: bool| match stored {
+            true => ranges.next().map(|range| floats(&map[range])).unwrap_or_default(),
+            false => Vec::new(),
+        };
+        let (factors, boxes) = (numbers(layout.factors > 0), numbers(layout.objects > 0));
+        let boxes = boxes.as_chunks::<4>().0.to_vec();
+        if layout.objects > 0 {
+            check_boxes(&path, &boxes, layout.objects)?;
+        }
         Ok(Shard {
             map,
             examples,
@@ -275,6 +304,8 @@ impl Shard {
             labels,
             factors,
             factor_count: layout.factors,
+            boxes,
+            objects: layout.objects,
             rows: card.count,
             points,
         })
@@ -308,6 +339,14 @@ impl Shard {
     pub(crate) fn factors(&self, row: usize) -> Option<&[f32]> {
         let start = row * self.factor_count;
         (self.factor_count > 0).then(|| &self.factors[start..start + self.factor_count])
+    }
+
+    pub(crate) fn boxes(&self, row: usize) -> Option<&[[f32; 4]]> {
+        if self.objects == 0 {
+            return None;
+        }
+        let row = &self.boxes[row * self.objects..(row + 1) * self.objects];
+        Some(&row[..row.partition_point(is_box)])
     }
 }
 
@@ -345,6 +384,28 @@ pub(crate) fn check_labels(path: &Path, labels: &[u8], classes: usize) -> Result
             format!("example {row} is of class {label}, and dataset.json names {classes}"),
         ))
     })
+}
+
+/// Whether a box is there: one that is not has no size.
+fn is_box(sides: &[f32; 4]) -> bool {
+    sides[2] > 0.0
+}
+
+/// Checks that boxes lie in their images, `objects` to a row, and that those without a size are zeros at the end of a row.
+fn check_boxes(path: &Path, boxes: &[[f32; 4]], objects: usize) -> Result<()> {
+    // Left and width are rounded each for itself.
+    const END: f32 = 1.0 + 1e-5;
+    let fits = |&[left, top, width, height]: &[f32; 4]| {
+        left >= 0.0 && top >= 0.0 && width > 0.0 && height > 0.0 && left + width <= END && top + height <= END
+    };
+    let row_fits = |row: &[[f32; 4]]| {
+        let (there, absent) = row.split_at(row.iter().take_while(|sides| is_box(sides)).count());
+        there.iter().all(fits) && absent.as_flattened().iter().all(|side| *side == 0.0)
+    };
+    match boxes.chunks(objects).position(|row| !row_fits(row)) {
+        Some(row) => Err(Error::corrupt(path, format!("the boxes of example {row} do not lie in its image"))),
+        None => Ok(()),
+    }
 }
 
 /// Little-endian bytes as numbers.

@@ -76,7 +76,7 @@ impl StreamPacker {
         let state = &mut self.splits[split.index()];
         let (hasher, label) = state.open.take().expect("a document was begun");
         let hash = *hasher.finalize().as_bytes();
-        state.hasher.push(&hash, label, &[]);
+        state.hasher.push(&hash, label, &[], None);
         state.documents += 1;
         if let Some(label) = label {
             state.class_counts[label as usize] += 1;
@@ -108,7 +108,7 @@ impl StreamPacker {
         let statistics = self.splits.iter().find(|s| s.documents > 0).expect("at least one document");
         let (channel_mean, channel_std) = statistics.moments.mean_and_deviation();
         let hashers = Split::ALL.into_iter().zip(self.splits.iter().map(|s| &s.hasher));
-        let meaning = meaning(text.as_ref(), sound.as_ref(), None);
+        let meaning = meaning(text.as_ref(), sound.as_ref(), None, None);
         let fingerprint =
             fingerprint(self.layout.kind, &shape, &about.classes, &[], meaning.as_deref(), hashers);
         let mut splits = Vec::new();
@@ -147,6 +147,7 @@ impl StreamPacker {
             text,
             sound,
             points: None,
+            objects: None,
         };
         write_card(&self.folder, &card)?;
         Ok(card)

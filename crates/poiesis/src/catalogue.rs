@@ -8,7 +8,7 @@ use crate::models::{
     autoregressive::{CharRnn, GatedPixelCnn, PixelCnn, PixelCnnPp, PixelRnn, Transformer, WaveNet},
     flow::{Glow, RealNvp},
     gan::{Dcgan, Gan, ImprovedGan, InfoGan, R3Gan},
-    vae::{Draw, Vae},
+    vae::{Air, Draw, IafVae, Vae},
 };
 
 /// All models, in the order of the documentation.
@@ -19,7 +19,9 @@ pub static CATALOGUE: &[&dyn Entry] = &[
     &Of::<InfoGan>::NEW,
     &Of::<R3Gan>::NEW,
     &Of::<Vae>::NEW,
+    &Of::<IafVae>::NEW,
     &Of::<Draw>::NEW,
+    &Of::<Air>::NEW,
     &Of::<RealNvp>::NEW,
     &Of::<Glow>::NEW,
     &Of::<PixelCnn>::NEW,

@@ -3,10 +3,13 @@
 use std::ops::{ControlFlow, Range};
 use std::path::{Path, PathBuf};
 
+use burn::tensor::Device;
 use poiesis_collect::{Dataset, Progress};
 use serde::{Deserialize, Serialize};
 
-use crate::abilities::{Abilities, Ability, Autoregressive, Encoder, Features, Latents, Likelihood};
+use crate::abilities::{
+    Abilities, Ability, Autoregressive, Coding, Encoder, Features, Latents, Likelihood, Objects, Refusal,
+};
 use crate::catalogue::{self, CATALOGUE};
 use crate::config::RunConfig;
 use crate::data::{self, DataSpec, Places};
@@ -168,7 +171,7 @@ pub struct Trained {
     /// Whether the weights are averages.
     pub averaged: bool,
     /// The device it is on.
-    pub device: burn::tensor::Device,
+    pub device: Device,
     /// What was skipped while looking for the checkpoint.
     pub notes: Vec<String>,
     path: PathBuf,
@@ -363,7 +366,41 @@ impl Trained {
     ///
     /// [`Error::MissingCapability`] with the models that can.
     pub fn autoregressive(&self) -> Result<&dyn Autoregressive> {
-        self.abilities().autoregressive.ok_or_else(|| self.cannot(Ability::Compress))
+        self.abilities().autoregressive.ok_or_else(|| self.cannot(Ability::Complete))
+    }
+
+    /// What it compresses examples with.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::MissingCapability`] with the models that can; [`Error::CannotCompress`] when it lacks a part of what compressing needs, has
+    /// settings with which it cannot, or is not on the CPU, where numbers can be computed again to the last bit.
+    pub fn coding(&self) -> Result<Coding<'_>> {
+        let abilities = self.abilities();
+        if let Some(model) = abilities.autoregressive {
+            return Ok(Coding::Values(model));
+        }
+        let refuse = |Refusal { reason, remedy }| Error::CannotCompress {
+            model: self.entry.name().to_owned(),
+            reason,
+            remedy,
+        };
+        let cannot = self.cannot(Ability::Compress);
+        match abilities.bits_back.map(|model| (model, model.refusal())) {
+            Some((_, Some(refusal))) => Err(refuse(refusal)),
+            Some((model, None)) if self.device == Device::flex() => Ok(Coding::Latents(model)),
+            Some(_) => Err(refuse(Refusal {
+                reason: "a GPU need not compute the same numbers again".into(),
+                remedy: "compute on the CPU".into(),
+            })),
+            None if abilities.likelihood.is_some() => Err(refuse(Refusal {
+                reason: "the likelihood of whole examples is not enough; it takes the distribution of each value, or the posterior of \
+                         latents and the distribution of an image given them"
+                    .into(),
+                remedy: cannot.hint().unwrap_or_default(),
+            })),
+            None => Err(cannot),
+        }
     }
 
     /// Its features of images.
@@ -375,6 +412,15 @@ impl Trained {
         self.abilities().features.ok_or_else(|| self.cannot(Ability::Features))
     }
 
+    /// How it finds the objects of images.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::MissingCapability`] with the models that can.
+    pub fn objects(&self) -> Result<&dyn Objects> {
+        self.abilities().objects.ok_or_else(|| self.cannot(Ability::Objects))
+    }
+
     /// The same model with weights that were drawn and never trained, to compare with.
     ///
     /// # Errors
@@ -382,6 +428,15 @@ impl Trained {
     /// Those of [`Entry::untrained`].
     pub fn untrained(&self, seed: u64) -> Result<Box<dyn TrainedModel>> {
         self.entry.untrained(&self.config, &self.spec, seed, &self.device)
+    }
+
+    /// The same model for gradients by what goes into it, such as latents: on a device with autodiff, where its weights are constants.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Entry::load`].
+    pub fn differentiable(&self) -> Result<Box<dyn TrainedModel>> {
+        self.entry.load(&self.config, &self.spec, &self.weights, &self.device.clone().autodiff())
     }
 
     /// The error for an ability that the model does not have, with the models that do.

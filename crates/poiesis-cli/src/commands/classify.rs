@@ -332,7 +332,7 @@ fn of_split(
 }
 
 /// How an image is named: a file by its path, one in an archive by that and its path inside.
-fn name_of(source: &Path, inside: &str) -> String {
+pub(super) fn name_of(source: &Path, inside: &str) -> String {
     if source.is_dir() {
         return in_json(&source.join(inside));
     }
@@ -345,7 +345,7 @@ fn named(names: &[String], class: usize) -> String {
 }
 
 /// A text as a field of a CSV.
-fn field(text: &str) -> String {
+pub(super) fn field(text: &str) -> String {
     if text.contains([',', '"', '\n', '\r']) {
         format!("\"{}\"", text.replace('"', "\"\""))
     } else {
@@ -354,7 +354,7 @@ fn field(text: &str) -> String {
 }
 
 /// Says which files could not be read, and why.
-fn tell_skipped(skipped: &[(String, String)]) {
+pub(super) fn tell_skipped(skipped: &[(String, String)]) {
     skipped.iter().take(NAMED).for_each(|(name, reason)| note(&format!("skipped {name}: {reason}")));
     let more = skipped.len().saturating_sub(NAMED);
     if more > 0 {

@@ -1,18 +1,15 @@
 //! `poiesis collect`: packs a source into a data set.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::Args;
 use poiesis::data::open;
-use poiesis::error::in_bytes;
-use poiesis_collect::{
-    Card, Kind, Limits, Options, PointsCard, Progress, Report, SplitBy, Vocabulary, collect,
-};
+use poiesis_collect::{Kind, Limits, Options, Progress, Report, collect};
 
+use super::card::{skipped, summary};
 use crate::args::DataDir;
-use crate::render::{Meter, count, duration, facts, failure, note, number, program, result, shape};
+use crate::render::{Meter, count, duration, failure, note, program, result};
 use crate::{data, flags};
 
 /// How many skipped files the summary names.
@@ -43,6 +40,8 @@ const NAMED: usize = 5;
       several files as one data set, numbered, or listed as {a,b}
   poiesis collect mnist data/stacked --stack --data-dir ../shared/data
       three digits as red, green and blue: 1,000 modes, of which evaluate counts those that a model finds
+  poiesis collect mnist data/digits --scatter --size 50 --objects 0..2 --data-dir ../shared/data
+      none to two digits on each image, with the box of each: how many there are is the class
   poiesis collect measurements.csv data/measurements
       points: each row of numbers is one, and the first line may name the columns
 
@@ -55,7 +54,7 @@ WebDataset shards, Hugging Face parquet, IDX, CIFAR binary, npy and npz images, 
 points may be compressed with gzip, bzip2, xz or zstd. A file or a row that cannot be read is skipped, counted and \
 listed.")]
 pub(crate) struct Collect {
-    /// Folder, archive or data file, built-in data (shapes, rings, grid) or a name below --data-dir.
+    /// Folder, archive or data file, built-in data (shapes, scenes, rings, grid) or a name below --data-dir.
     source: String,
     /// Folder to create.
     out: PathBuf,
@@ -134,10 +133,16 @@ pub(crate) struct Collect {
     /// Stack three grey images, drawn by chance, as the red, green and blue of one: digits become numbers of 1,000 classes.
     #[arg(long)]
     stack: bool,
-    /// Number of examples of built-in data, or of training images that --stack makes [default: that of the source].
+    /// Scatter images, drawn by chance, over larger black ones of --size [default: twice theirs]: scenes with the box of each object.
+    #[arg(long, conflicts_with = "stack")]
+    scatter: bool,
+    /// Fewest and most objects of an image of scenes, or of --scatter, such as 0..2 or 3 [default: 0..2].
+    #[arg(long, value_name = "N|FEWEST..MOST", value_parser = objects)]
+    objects: Option<(u32, u32)>,
+    /// Number of examples of built-in data, or of training images that --stack or --scatter makes [default: that of the source].
     #[arg(long, value_name = "N")]
     count: Option<usize>,
-    /// Seed of built-in data and of --stack.
+    /// Seed of built-in data, of --stack and of --scatter.
     #[arg(long, value_name = "N", default_value = "0")]
     seed: u64,
     /// Most memory that decoding may take at a time, over all threads, such as 500MB or 4GiB; what needs more is skipped.
@@ -164,6 +169,7 @@ impl Collect {
             holdout: self.holdout,
             count: self.count,
             seed: self.seed,
+            objects: self.objects,
             validation_files: given(self.validation_files, known.validation_files),
             test_files: given(self.test_files, known.test_files),
             label_from_name: self.label_from_name || (known.label_from_name && self.class_level.is_none()),
@@ -188,9 +194,14 @@ impl Collect {
         let progress = |progress: Progress| {
             meter.at(progress.done + progress.skipped, progress.total);
         };
-        let report = match self.stack {
-            false => collect(Path::new(&source), &self.out, &options, &progress),
-            true => data::stacked(&source, &data::cache()?, &self.out, &options, &progress),
+        let made = match (self.stack, self.scatter) {
+            (true, _) => Some(data::Made::Stacked),
+            (_, true) => Some(data::Made::Scattered),
+            _ => None,
+        };
+        let report = match made {
+            None => collect(Path::new(&source), &self.out, &options, &progress),
+            Some(made) => data::made_of(made, &source, &data::cache()?, &self.out, &options, &progress),
         };
         let seconds = meter.end();
         let Report { card, swept, .. } = report.map_err(told)?;
@@ -210,6 +221,9 @@ impl Collect {
             Kind::Sound | Kind::Points => {
                 format!("  {program} inspect {out} --preview {name}-preview.png\n")
             }
+            _ if card.objects.is_some() => format!(
+                "  {program} inspect {out} --preview {name}-preview.png\n  {program} train air --data {out}\n"
+            ),
             _ => format!(
                 "  {program} inspect {out} --preview {name}-preview.png\n  {program} train dcgan --data {out}\n"
             ),
@@ -247,6 +261,12 @@ fn size(text: &str) -> Result<(u32, u32), String> {
     }
 }
 
+/// Reads `0..2` or `3`.
+fn objects(text: &str) -> Result<(u32, u32), String> {
+    let read = open::objects(text).ok().flatten();
+    read.ok_or_else(|| "give fewest and most such as 0..2, or a number such as 3".into())
+}
+
 /// Reads `2GiB`, `500MB` or a number of bytes.
 fn memory(text: &str) -> Result<u64, String> {
     const UNITS: [(&str, u64); 7] = [
@@ -281,173 +301,6 @@ fn parts(text: &str) -> Result<(u32, u32, u8), String> {
 /// Reads `#rrggbb`.
 fn color(text: &str) -> Result<[u8; 3], String> {
     open::color(text).map_err(|error| error.hint().unwrap_or_default())
-}
-
-/// A summary of a packed data set.
-pub(crate) fn summary(card: &Card, folder: &Path) -> String {
-    let splits: Vec<String> =
-        card.splits.iter().map(|split| format!("{} {}", count(split.count as u64), split.split)).collect();
-    let split_by = match card.split_by {
-        SplitBy::Source => "as the source has them",
-        SplitBy::Content => "validation chosen by content",
-        SplitBy::Position => "validation cut from the end",
-    };
-    let numbers =
-        |values: &[f64]| values.iter().map(|value| format!("{value:.4}")).collect::<Vec<_>>().join(" ");
-    let duplicates = match (card.duplicates, card.duplicates_across_splits) {
-        (0, _) => "none".to_owned(),
-        (all, 0) => format!("{}, none across splits", count(all)),
-        (all, across) => format!("{}, of which {} across splits", count(all), count(across)),
-    };
-    let mut all = vec![
-        ("name", card.name.clone()),
-        (plural(card.kind), format!("{}: {} ({split_by})", count(card.total() as u64), splits.join(", "))),
-    ];
-    if let Some(text) = &card.text {
-        all.push(("tokens", elements(card, count)));
-        all.push(("vocabulary", vocabulary(&text.vocabulary)));
-    } else if let Some(sound) = &card.sound {
-        let rate = f64::from(sound.sample_rate);
-        let channels = if sound.channels == 1 { "mono" } else { "stereo" };
-        all.push(("length", elements(card, |frames| duration(frames as f64 / rate))));
-        all.push(("format", format!("{} Hz {channels}, 16 bits", count(u64::from(sound.sample_rate)))));
-        all.push(("clipped", count(sound.clipped)));
-        all.push(("silent", count(sound.silent)));
-    } else {
-        all.push(("shape", shape(&card.shape)));
-    }
-    let at = all.len();
-    if let Some(points) = &card.points {
-        all.push(("columns", columns(card, points)));
-    } else if !card.channel_mean.is_empty() {
-        all.push(("mean", numbers(&card.channel_mean)));
-        all.push(("deviation", numbers(&card.channel_std)));
-    }
-    all.extend([
-        ("duplicates", duplicates),
-        (
-            "skipped",
-            match card.skipped.count {
-                0 => "none".into(),
-                number if card.kind == Kind::Points => format!("{} rows", count(number)),
-                number => format!("{} files", count(number)),
-            },
-        ),
-        ("source", card.sources.join("\n")),
-        ("licence", card.licence.clone().unwrap_or_else(|| "not stated".into())),
-        ("on disk", in_bytes(size_on_disk(folder))),
-        ("fingerprint", card.fingerprint.clone()),
-    ]);
-    if !card.classes.is_empty() {
-        all.insert(at, ("classes", classes(card)));
-    }
-    if !card.factors.is_empty() {
-        let factors: Vec<String> = card
-            .factors
-            .iter()
-            .map(|factor| format!("{} {} to {} {}", factor.name, factor.low, factor.high, factor.unit))
-            .collect();
-        all.insert(at + 1, ("factors", factors.join("\n")));
-    }
-    all.extend(card.notes.iter().map(|note| ("note", note.clone())));
-    facts(&all)
-}
-
-/// Each column of points with its range, and its mean and deviation in the first split; the first of them where there are many.
-fn columns(card: &Card, points: &PointsCard) -> String {
-    const SHOWN: usize = 20;
-    let name = |at: usize| points.columns.get(at).map_or_else(|| (at + 1).to_string(), Clone::clone);
-    let width = (0..points.low.len().min(SHOWN)).map(|at| name(at).chars().count()).max().unwrap_or(0);
-    let statistics = card.channel_mean.iter().zip(&card.channel_std);
-    let ranges = points.low.iter().zip(&points.high);
-    let mut each: Vec<String> = ranges
-        .zip(statistics)
-        .enumerate()
-        .take(SHOWN)
-        .map(|(at, ((&low, &high), (&mean, &deviation)))| {
-            let name = name(at);
-            let [low, high] = [low, high].map(|value| number(f64::from(value)));
-            format!("{name:<width$}  {low} to {high}, mean {}, deviation {}", number(mean), number(deviation))
-        })
-        .collect();
-    if points.low.len() > SHOWN {
-        each.push(format!("and {} more, listed in dataset.json", points.low.len() - SHOWN));
-    }
-    each.join("\n")
-}
-
-/// The word for the examples of a kind.
-fn plural(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Text => "documents",
-        Kind::Sound => "clips",
-        _ => "examples",
-    }
-}
-
-/// The number of elements of a stream, in total and in each split.
-fn elements(card: &Card, show: impl Fn(u64) -> String) -> String {
-    let total = card.splits.iter().map(|split| split.elements).sum();
-    let each: Vec<String> =
-        card.splits.iter().map(|split| format!("{} {}", show(split.elements), split.split)).collect();
-    format!("{}: {}", show(total), each.join(", "))
-}
-
-fn vocabulary(vocabulary: &Vocabulary) -> String {
-    let size = count(vocabulary.len() as u64);
-    match vocabulary {
-        Vocabulary::Bytes => format!("{size} bytes"),
-        Vocabulary::Characters { characters } => {
-            let shown: String = characters.iter().take(120).flat_map(|c| c.escape_debug()).collect();
-            let more = if characters.len() > 120 { "…" } else { "" };
-            format!("{size} characters\n{shown}{more}")
-        }
-        Vocabulary::Bpe(_) => format!("{size} sequences of bytes (BPE)"),
-    }
-}
-
-/// The classes with their counts in the train split; only the first ones where there are many.
-fn classes(card: &Card) -> String {
-    const SHOWN: usize = 20;
-    let train = card.splits.first().map(|split| split.class_counts.as_slice()).unwrap_or_default();
-    let mut each: Vec<String> = card
-        .classes
-        .iter()
-        .zip(train)
-        .take(SHOWN)
-        .map(|(name, &number)| format!("{name} {}", count(number)))
-        .collect();
-    if card.classes.len() > SHOWN {
-        each.push(format!("and {} more", card.classes.len() - SHOWN));
-    }
-    let count_of = card.splits.first().map_or(0, |split| split.count as u64);
-    let without = count_of.saturating_sub(train.iter().sum());
-    if without > 0 {
-        each.push(format!("no class {}", count(without)));
-    }
-    each.join(", ")
-}
-
-/// The first skipped files with their reasons.
-pub(crate) fn skipped(card: &Card, shown: usize) -> String {
-    let listed = card.skipped.list.iter().take(shown);
-    let mut text: String = listed
-        .map(|file| {
-            let flag = file.option.as_deref().and_then(flags::of_collect);
-            let remedy = file.hint().zip(flag).map(|(hint, flag)| format!("; {hint} ({flag})"));
-            format!("  skipped {}: {}{}\n", file.name, file.reason, remedy.unwrap_or_default())
-        })
-        .collect();
-    let more = card.skipped.count.saturating_sub(shown as u64);
-    if more > 0 {
-        text.push_str(&format!("  and {} more, listed in dataset.json\n", count(more)));
-    }
-    text
-}
-
-fn size_on_disk(folder: &Path) -> u64 {
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    entries.filter_map(|entry| entry.metadata().ok()).map(|file| file.len()).sum()
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use clap::Args;
 use poiesis::Trained;
+use poiesis::apply::infill::{Infill, infill};
 use poiesis::data::{ImageShape, MediaKind};
 use poiesis::generate::{Condition, Request};
 use poiesis::media::Keep;
@@ -28,12 +29,15 @@ const IMAGES: usize = 8;
   poiesis complete runs/gated-pixelcnn-mnist                            the lower halves of held-out images
   poiesis complete runs/gated-pixelcnn-mnist --missing 10,10,8,8 --images 4 --count 6
   poiesis complete runs/pixelcnn-pp-cifar10 --image photo.png --mask hole.png
+  poiesis complete runs/vae-mnist --missing right                       by its latents, approximately
   poiesis complete runs/transformer-tinyshakespeare --text 'ROMEO:' --length 400
   poiesis complete runs/wavenet-fsdd --sound begun.wav --length 1
 
 A row of the picture has an image, the part that the model sees, and its completions. Known pixels are never \
 changed. An autoregressive model generates row by row, so it uses only the known pixels above and left of a \
-missing one. A text or sound begins exactly as given and continues as with `poiesis sample --prime` and \
+missing one. A model with latents (a VAE, a GAN, a flow) has no exact completions: latents are searched whose images \
+agree with the known pixels, each from another draw of the prior, so completions differ where these leave them \
+free, and there may be a seam at the edge of the missing part. A text or sound begins exactly as given and continues as with `poiesis sample --prime` and \
 `--prime-sound`.")]
 pub(crate) struct Complete {
     #[command(flatten)]
@@ -85,7 +89,9 @@ pub(crate) struct Complete {
 impl Complete {
     pub(crate) fn run(self) -> Result<()> {
         let trained = self.of.open()?;
-        trained.autoregressive()?;
+        if !by_latents(&trained) {
+            trained.autoregressive()?;
+        }
         self.expect_flags_apply(&trained)?;
         match (trained.spec.media(), &self.text, &self.sound) {
             (MediaKind::Images, ..) => self.images(&trained, trained.spec.images()?),
@@ -120,6 +126,15 @@ impl Complete {
             ("--length", self.length.is_some() && images),
         ]);
         expect_none(&format!("a model of {}", media.name()), &flags)?;
+        let chosen = self.chosen.params();
+        let name = trained.entry.name();
+        let sampling = [
+            ("--temperature", chosen.temperature.is_some() && by_latents(trained)),
+            ("--top-k", chosen.top_k.is_some() && by_latents(trained)),
+            ("--top-p", chosen.top_p.is_some() && by_latents(trained)),
+            ("--class", self.class.is_some() && by_latents(trained) && trained.num_classes() == 0),
+        ];
+        expect_none(&format!("{name}, which completes images by its latents"), &sampling)?;
         expect_none("an image of your own", &[("--data", self.image.is_some() && self.data.is_given())])
     }
 
@@ -155,6 +170,20 @@ impl Complete {
         for (done, (image, label)) in images.iter().enumerate() {
             row.extend_from_slice(image.data());
             row.extend(occluded(image.data(), &known, shape.channels));
+            if by_latents(trained) {
+                let wanted = Infill {
+                    image,
+                    known: &known,
+                    class: class.or(*label),
+                    seed: self.seed + done as u64,
+                    count: count as u64,
+                };
+                for completed in infill(trained, &wanted, &mut |_, _| ())? {
+                    row.extend(completed.data());
+                }
+                meter.at(done as u64 + 1, Some(images.len() as u64));
+                continue;
+            }
             let keep = Some(Keep { image: image.clone(), mask: known.clone() });
             let request = Request {
                 seed: self.seed + done as u64,
@@ -194,7 +223,7 @@ impl Complete {
         if indices.is_empty() {
             return Err(failure(format!("the split has {} images", view.len()), "give a smaller --first"));
         }
-        let conditional = trained.autoregressive()?.num_classes() > 0 && trained.spec.classes > 0;
+        let conditional = trained.num_classes() > 0;
         let ImageShape { height, width, channels } = shape;
         let original = |index| {
             let image = Picture::new(width, height, channels, view.image(index).to_vec());
@@ -210,6 +239,13 @@ impl Complete {
             None => Mask::parse(self.missing.as_deref().unwrap_or("lower"))?,
         })
     }
+}
+
+/// Whether images are completed by latents: the model has no exact conditionals.
+fn by_latents(trained: &Trained) -> bool {
+    let abilities = trained.abilities();
+    let images = trained.spec.media() == MediaKind::Images;
+    images && abilities.autoregressive.is_none() && abilities.latents.is_some()
 }
 
 fn read(file: &Path, shape: ImageShape) -> Result<Picture> {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 use poiesis::Trained;
-use poiesis::apply::compress::{Document, compress};
+use poiesis::apply::compress::{Compressed, Document, compress};
 use poiesis::atomic;
 use poiesis::error::in_bytes;
 use poiesis_collect::Split;
@@ -23,12 +23,16 @@ use crate::render::{Meter, count, duration, exists, expect_none, facts, failure,
   poiesis compress digits/*.png --model runs/gated-pixelcnn-mnist -o digits.poi
   poiesis compress --split test --images 1000 --model runs/gated-pixelcnn-mnist -o test.poi
   poiesis compress seven.wav --class 7 --model runs/wavenet-fsdd -o seven.poi
+  poiesis compress --split test --model runs/vae-cifar10 -o test.poi
   poiesis decompress letter.poi --model runs/transformer-novels
 
 The likelier a file is under the model, the smaller it becomes. The archive can only be opened with exactly the \
 weights it was made with, so keep the run. Texts and sounds come back byte for byte, images with the same pixels and \
 whatever else their PNG files hold, such as colour profiles. Paths are kept, as tar does. Any number of threads gives \
-the same archive.")]
+the same archive.
+
+A model with latents, such as vae, compresses images to its bound (bits-back coding). The first image is coded with some \
+initial bits, which are in the archive too: give many images at once.")]
 pub(crate) struct Compress {
     /// Files of the model's kind: PNG images of its size, texts, or 16-bit WAV files of its rate.
     files: Vec<PathBuf>,
@@ -71,7 +75,7 @@ impl Compress {
         }
         atomic::expect_writable(&self.out)?;
         let trained = self.which.open(&self.model)?;
-        trained.autoregressive()?;
+        trained.coding()?;
         let documents = self.documents(&trained)?;
         let unknown = self.class.is_some() && trained.num_classes() == 0;
         expect_none("a model without classes", &[("--class", unknown)])?;
@@ -81,22 +85,24 @@ impl Compress {
         let compressed = compress(&trained, &documents, class, told)?;
         let seconds = meter.end();
         atomic::write(&self.out, &compressed.bytes)?;
-        let (size, words) = (compressed.bytes.len(), compressed.bytes.len() - compressed.header);
-        let ideal = compressed.bits / 8.0;
-        let over = 100.0 * (words as f64 / ideal.max(1.0) - 1.0);
         if self.json {
             return json(&serde_json::json!({
                 "out": in_json(&self.out), "documents": documents.len(), "original_bytes": compressed.original,
-                "compressed_bytes": size, "header_bytes": compressed.header, "model_bits": compressed.bits,
-                "seconds": seconds,
+                "compressed_bytes": compressed.bytes.len(), "header_bytes": compressed.header,
+                "initial_bytes": compressed.initial, "model_bits": compressed.bits, "seconds": seconds,
             }));
         }
-        result(&facts(&[
+        self.report(&compressed, documents.len(), seconds)
+    }
+
+    fn report(&self, compressed: &Compressed, documents: usize, seconds: f64) -> Result<()> {
+        let size = compressed.bytes.len();
+        let words = size - compressed.header;
+        let (code_words, header) = (in_bytes(words as u64), in_bytes(compressed.header as u64));
+        let over = |bytes: usize| 100.0 * (bytes as f64 / (compressed.bits / 8.0).max(1.0) - 1.0);
+        let mut rows = vec![
             ("archive", self.out.display().to_string()),
-            (
-                "from",
-                format!("{} in {} documents", in_bytes(compressed.original), count(documents.len() as u64)),
-            ),
+            ("from", format!("{} in {} documents", in_bytes(compressed.original), count(documents as u64))),
             (
                 "to",
                 format!(
@@ -107,15 +113,39 @@ impl Compress {
                     compressed.original as f64 / size as f64,
                 ),
             ),
-            (
+        ];
+        match compressed.initial {
+            None => rows.push((
                 "of which",
                 format!(
-                    "code words {} ({over:+.3} % over the model's −log₂ p), header {}",
-                    in_bytes(words as u64),
-                    in_bytes(compressed.header as u64)
+                    "code words {code_words} ({:+.3} % over the model's −log₂ p), header {header}",
+                    over(words)
                 ),
-            ),
-        ]))
+            )),
+            Some(initial) => {
+                // A byte of an image is one of its values.
+                let per_dim = |bits: f64| bits / compressed.original.max(1) as f64;
+                rows.push((
+                    "of which",
+                    format!(
+                        "code words {code_words}, of them {} of initial bits, header {header}",
+                        in_bytes(initial as u64)
+                    ),
+                ));
+                rows.push(("bound", format!("{:.4} bits/dim, the model's", per_dim(compressed.bits))));
+                rows.push((
+                    "taken",
+                    format!(
+                        "{:.4} bits/dim ({:+.2} %), {:.4} without initial bits ({:+.2} %)",
+                        per_dim(8.0 * words as f64),
+                        over(words),
+                        per_dim(8.0 * (words - initial) as f64),
+                        over(words - initial)
+                    ),
+                ));
+            }
+        }
+        result(&facts(&rows))
     }
 
     fn documents(&self, trained: &Trained) -> Result<Vec<Document>> {

@@ -40,6 +40,9 @@ impl NextSteps {
         if *of_images {
             next.push(format!("discover neighbors {run}{flags}"));
         }
+        if *of_images && can(Ability::Objects) {
+            next.push(format!("discover objects {run}{split}{flags}"));
+        }
         if *of_images && can(Ability::Complete) {
             next.push(format!("complete {run}{split}{flags}"));
         }

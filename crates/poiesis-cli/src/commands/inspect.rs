@@ -10,7 +10,7 @@ use poiesis::data::open::short_name;
 use poiesis::picture::{Picture, grid, waveform_and_spectrogram};
 use poiesis_collect::{Dataset, Kind, Split, Stream, Vocabulary, preview};
 
-use super::collect::{skipped, summary};
+use super::card::{skipped, summary};
 use crate::args::DataDir;
 use crate::flags;
 use crate::render::{count, duration, exists, facts, failure, json, note, program, result};

@@ -1,20 +1,28 @@
 //! The verbs, one file each: the arguments and what is done with them.
 
 pub(crate) mod animate;
+pub(crate) mod anomaly;
 pub(crate) mod cache;
+mod card;
 pub(crate) mod classify;
 pub(crate) mod collect;
 pub(crate) mod compare;
 pub(crate) mod complete;
 pub(crate) mod compress;
 mod confusion;
+pub(crate) mod decode;
 pub(crate) mod decompress;
+pub(crate) mod denoise;
 pub(crate) mod discover;
 mod dry_run;
+pub(crate) mod edit;
+pub(crate) mod encode;
 mod ending;
 pub(crate) mod evaluate;
+mod evaluate_anomalies;
 mod evaluate_images;
 pub(crate) mod features;
+mod given_images;
 pub(crate) mod inspect;
 pub(crate) mod models;
 mod pictures;
@@ -24,4 +32,5 @@ pub(crate) mod resume;
 pub(crate) mod runs;
 pub(crate) mod sample;
 mod sample_steps;
+mod sources;
 pub(crate) mod train;

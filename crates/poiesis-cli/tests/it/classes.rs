@@ -4,13 +4,8 @@
 use std::fs;
 use std::path::Path;
 
-use crate::support::{Place, text, words};
+use crate::support::{Place, parse, text, words};
 use poiesis::picture::{Picture, viewing_factor};
-use serde_json::Value;
-
-fn parse(text: &str) -> Value {
-    serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}\n{text}"))
-}
 
 /// Writes a nearly flat image.
 fn flat(path: &Path, level: u8, number: usize) {

@@ -3,12 +3,7 @@
 
 use std::fs;
 
-use crate::support::{Place, tiny};
-use serde_json::Value;
-
-fn parse(text: &str) -> Value {
-    serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}\n{text}"))
-}
+use crate::support::{Place, parse, tiny};
 
 fn is_a_picture(place: &Place, name: &str) {
     let bytes = fs::read(place.path(name)).unwrap();

@@ -156,6 +156,11 @@ fn a_killed_draw_ends_as_an_unbroken_one() {
 }
 
 #[test]
+fn a_killed_air_ends_as_an_unbroken_one() {
+    killed_runs_end_as_unbroken_ones("air", 16);
+}
+
+#[test]
 fn a_killed_run_in_bf16_ends_as_an_unbroken_one() {
     // Of this process, which computes nothing.
     if poiesis::config::Precision::Bf16.set("cpu").is_ok() {

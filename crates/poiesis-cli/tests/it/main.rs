@@ -3,12 +3,16 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod anomaly;
 mod bad_input;
 mod classes;
+mod compression;
 mod discover;
 mod exactness;
 mod flags;
 mod hints;
 mod interrupt;
+mod latents;
 mod names;
+mod objects;
 mod verbs;

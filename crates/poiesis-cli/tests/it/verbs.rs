@@ -4,13 +4,8 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use crate::support::{Place, tiny};
+use crate::support::{Place, parse, tiny};
 use poiesis::picture::Picture;
-use serde_json::Value;
-
-fn parse(text: &str) -> Value {
-    serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}\n{text}"))
-}
 
 #[test]
 fn the_path_from_data_to_samples() {
@@ -204,7 +199,8 @@ fn a_finished_run_is_trained_further() {
 #[test]
 fn events_are_one_json_object_a_line() {
     let place = Place::new();
-    let events: Vec<Value> = place.ok(&tiny("dcgan", "run", "--json")).lines().map(parse).collect();
+    let events: Vec<serde_json::Value> =
+        place.ok(&tiny("dcgan", "run", "--json")).lines().map(parse).collect();
     let names: Vec<&str> = events.iter().map(|event| event["event"].as_str().unwrap()).collect();
     assert_eq!((names[0], *names.last().unwrap()), ("started", "finished"));
     for name in ["report", "sampled", "checkpoint"] {
@@ -293,86 +289,6 @@ fn a_run_made_before_a_setting_existed_is_resumed() {
     fs::write(&config, older).unwrap();
     place.ok(&train("4"));
     place.ok("resume run");
-}
-
-#[test]
-fn a_compressed_text_comes_back_byte_for_byte_and_only_from_its_own_model() {
-    let place = Place::new();
-    place.provide();
-    place.ok(&tiny("char-rnn", "run", "--quiet"));
-    place.ok(&tiny("char-rnn", "other", "--quiet --seed 1"));
-    // Every byte there is, more than one stream long.
-    let original: Vec<u8> = (0..40_000u32).map(|i| (i * i / 7) as u8).chain(0..=255).collect();
-    fs::write(place.path("a.bin"), &original).unwrap();
-    fs::write(place.path("windows.txt"), "\u{feff}one\r\ntwo\r\n").unwrap();
-    place.ok("compress a.bin text.txt windows.txt --model run --out one.poi --threads 1");
-    place.ok("compress a.bin text.txt windows.txt --model run --out two.poi --threads 2");
-    let read = |name: &str| fs::read(place.path(name)).unwrap();
-    assert_eq!(read("one.poi"), read("two.poi"));
-    place.ok("decompress one.poi --model run --out there");
-    assert!(read("there/a.bin") == original && read("there/text.txt") == read("text.txt"));
-    assert!(read("there/windows.txt") == read("windows.txt"));
-    assert!(place.ok("decompress one.poi --list").contains("text.txt"));
-
-    for folder in ["x", "y"] {
-        fs::create_dir(place.path(folder)).unwrap();
-        fs::write(place.path(&format!("{folder}/same.txt")), folder).unwrap();
-    }
-    place.ok("compress x/same.txt y/same.txt --model run --out both.poi");
-    place.ok("decompress both.poi --model run --out apart");
-    assert_eq!([read("apart/x/same.txt"), read("apart/y/same.txt")], [b"x", b"y"]);
-    assert!(place.fails("compress x/same.txt ./x/same.txt --model run --out no.poi").contains("x/same.txt"));
-
-    assert!(place.fails("decompress one.poi --model other --out elsewhere").contains("these are others"));
-    assert!(place.fails("decompress one.poi --model run --out there").contains("exists"));
-    let mut damaged = read("one.poi");
-    let middle = damaged.len() / 2;
-    damaged[middle] ^= 1;
-    fs::write(place.path("bad.poi"), damaged).unwrap();
-    assert!(place.fails("decompress bad.poi --model run --out elsewhere").contains("damaged"));
-    assert!(!place.path("elsewhere").exists(), "nothing is written when something is wrong");
-}
-
-#[test]
-fn compressed_sounds_and_images_come_back() {
-    let place = Place::new();
-    place.provide();
-    let read = |name: &str| fs::read(place.path(name)).unwrap();
-    place.ok(&tiny("wavenet", "sound", "--quiet"));
-    place.ok("compress clips/03.wav clips/07.wav --model sound --out clips.poi");
-    place.ok("decompress clips.poi --model sound --out there");
-    assert!(
-        read("there/clips/03.wav") == read("clips/03.wav")
-            && read("there/clips/07.wav") == read("clips/07.wav")
-    );
-
-    place.ok(&tiny("wavenet", "exact", "--quiet --set levels=65536"));
-    place.ok("compress clips/03.wav clips/07.wav --model exact --out exact.poi");
-    place.ok("decompress exact.poi --model exact --out exactly");
-    assert!(
-        read("exactly/clips/03.wav") == read("clips/03.wav")
-            && read("exactly/clips/07.wav") == read("clips/07.wav")
-    );
-    assert!(place.fails("decompress exact.poi --model sound --out no").contains("exact"));
-
-    place.ok(&tiny("pixelrnn", "images", "--quiet --set conditional=true"));
-    place.ok("compress --split validation --images 3 --model images --out images.poi");
-    place.ok("decompress images.poi --model images --out there");
-    place.ok("compress there/validation/000001.png --model images --out one.poi");
-    place.ok("decompress one.poi --model images --out again");
-    assert_eq!(read("again/there/validation/000001.png"), read("there/validation/000001.png"));
-    place.ok("compress there/validation/000001.png --class 2 --model images --out two.poi");
-    assert_ne!(read("two.poi"), read("one.poi"));
-    place.ok("decompress two.poi --model images --out third");
-    assert_eq!(read("third/there/validation/000001.png"), read("again/there/validation/000001.png"));
-    let said = place.fails("compress there/validation/000001.png --class 9 --model images --out no.poi");
-    assert!(said.contains("called `9`"), "{said}");
-
-    place.ok(&tiny("gated-pixelcnn", "levels", "--quiet"));
-    let said = place.fails("compress there/validation/000001.png --model levels --out no.poi");
-    assert!(said.contains("8 values only"), "{said}");
-    assert!(place.fails("compress text.txt --model sound --out no.poi").contains("text.txt"));
-    assert!(!place.path("no.poi").exists());
 }
 
 #[test]

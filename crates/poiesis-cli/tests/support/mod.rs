@@ -80,6 +80,11 @@ pub(crate) fn words(text: &str) -> Vec<&str> {
     text.split_whitespace().collect()
 }
 
+/// Reads JSON that was printed.
+pub(crate) fn parse(text: &str) -> serde_json::Value {
+    serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}\n{text}"))
+}
+
 pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
@@ -109,6 +114,10 @@ pub(crate) fn tiny(model: &str, out: &str, more: &str) -> String {
         "draw" => (
             "--data shapes --size 8 --set data.channels=1 --set data.count=300",
             "glimpses=3 width=8 latent_dim=2",
+        ),
+        "air" => (
+            "--data scenes --size 12 --set data.channels=1 --set data.count=300",
+            "max_objects=2 width=8 what_dim=2 object_size=4 hidden_dim=6 presence_steps=30",
         ),
         "vae" => (shapes, "width=4 latent_dim=8 blocks=0"),
         "pixelcnn" => (shapes, "width=6 blocks=1 head=6 levels=8"),

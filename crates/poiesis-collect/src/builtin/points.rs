@@ -35,5 +35,5 @@ pub(crate) fn make(purpose: &str, index: u64, seed: u64, modes: &[[f32; 2]], dev
         centre + deviation * noise
     });
     let example = point.iter().flat_map(|v| v.to_le_bytes()).collect();
-    Made { example, label: mode as u32, factors: Vec::new() }
+    Made { example, label: mode as u32, factors: Vec::new(), boxes: Vec::new() }
 }

@@ -48,30 +48,33 @@ pub(crate) fn make(index: u64, seed: u64, shape: &[usize]) -> Made {
     let mut between = |(low, high): (f32, f32)| low + (high - low) * uniform(&mut rng);
     let (size, x, y, angle, hue) =
         (between(SIZE), between(PLACE), between(PLACE), between(ANGLE), between((0.0, 1.0)));
-    let scene = Scene { outline: outline(class), size, x, y, angle: angle.to_radians() };
+    let placed = Placed { outline: outline(class), size, x, y, angle: angle.to_radians() };
     let mut factors = vec![class as f32, size, x, y, angle];
     if shape[2] != 1 {
         factors.push(hue);
     }
-    Made { example: scene.draw(shape, hue), label: class as u32, factors }
+    // Grey images are white on black, as in most grey data sets.
+    let (ground, colour) = if shape[2] == 1 { ([0; 3], [255; 3]) } else { (GROUND, colour(hue)) };
+    let example = placed.draw(shape, ground, colour);
+    Made { example, label: class as u32, factors, boxes: Vec::new() }
 }
 
 /// A shape put in its place.
-struct Scene {
-    outline: Outline,
-    /// Radius, as a fraction of the image size.
-    size: f32,
-    x: f32,
-    y: f32,
+pub(super) struct Placed {
+    pub(super) outline: Outline,
+    /// Radius, as a fraction of the shorter side of the image.
+    pub(super) size: f32,
+    /// Centre, as fractions of the width and of the height.
+    pub(super) x: f32,
+    pub(super) y: f32,
     /// Radians, anticlockwise.
-    angle: f32,
+    pub(super) angle: f32,
 }
 
-impl Scene {
-    fn draw(&self, shape: &[usize], hue: f32) -> Vec<u8> {
+impl Placed {
+    /// The shape in an image of one colour, `[height, width, channels]`.
+    pub(super) fn draw(&self, shape: &[usize], ground: [u8; 3], colour: [u8; 3]) -> Vec<u8> {
         let (height, width, channels) = (shape[0], shape[1], shape[2]);
-        // Grey images are white on black, as in most grey data sets.
-        let (ground, colour) = if channels == 1 { ([0; 3], [255; 3]) } else { (GROUND, colour(hue)) };
         let side = height.min(width) as f32;
         let radius = self.size * side;
         let (sin, cos) = self.angle.sin_cos();
@@ -99,14 +102,14 @@ impl Scene {
 }
 
 /// A shape of about unit radius around the origin.
-enum Outline {
+pub(super) enum Outline {
     Circle,
     /// Corners, in order around the shape.
     Polygon(Vec<[f32; 2]>),
 }
 
 /// The outline of a class. Radii differ a little so that all shapes cover about as much ground.
-fn outline(class: usize) -> Outline {
+pub(super) fn outline(class: usize) -> Outline {
     let ring = |count: usize, start: f32, radius: &dyn Fn(usize) -> f32| {
         let corner = |i: usize| {
             let angle = start + TAU * i as f32 / count as f32;
@@ -136,6 +139,19 @@ fn heart() -> Vec<[f32; 2]> {
 }
 
 impl Outline {
+    /// How far the shape reaches to the left, to the right, up and down of the origin when it is turned by `angle`, in radii.
+    pub(super) fn reach(&self, angle: f32) -> [f32; 4] {
+        let corners = match self {
+            Outline::Circle => return [1.0; 4],
+            Outline::Polygon(corners) => corners,
+        };
+        let (sin, cos) = angle.sin_cos();
+        let most = |of: &dyn Fn([f32; 2]) -> f32| {
+            corners.iter().map(|&[x, y]| of([cos * x - sin * y, sin * x + cos * y])).fold(0.0, f32::max)
+        };
+        [most(&|[x, _]| -x), most(&|[x, _]| x), most(&|[_, y]| y), most(&|[_, y]| -y)]
+    }
+
     /// Distance from a point to the edge, in radii: negative inside, positive outside.
     fn distance(&self, [x, y]: [f32; 2]) -> f32 {
         let from_origin = x.hypot(y);
@@ -165,7 +181,7 @@ impl Outline {
 }
 
 /// A bright colour of the given hue in turns: HSV with saturation 0.78 and value 0.96.
-fn colour(hue: f32) -> [u8; 3] {
+pub(super) fn colour(hue: f32) -> [u8; 3] {
     const SATURATION: f32 = 0.78;
     const VALUE: f32 = 0.96;
     [5.0, 3.0, 1.0].map(|offset: f32| {

@@ -172,8 +172,13 @@ impl Collector<'_> {
             self.names.clone_from(names);
         }
         if self.first.is_none() {
-            let layout =
-                Layout { kind: Kind::Points, shape: vec![columns], labelled: self.classes > 0, factors: 0 };
+            let layout = Layout {
+                kind: Kind::Points,
+                shape: vec![columns],
+                labelled: self.classes > 0,
+                factors: 0,
+                objects: 0,
+            };
             let packer = Packer::new(
                 self.folder,
                 layout.clone(),

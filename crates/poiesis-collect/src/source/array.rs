@@ -8,19 +8,26 @@ use crate::error::{Error, Result};
 /// What helps with a damaged file.
 pub(crate) const SAVE: &str = "save it again";
 
-/// The header of an array.
+/// The header of an array of NumPy, a file `.npy`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Header {
+pub struct Header {
     /// The type of the values as NumPy writes it, `|u1` or `<i8`.
-    pub(crate) kind: String,
-    pub(crate) fortran: bool,
-    pub(crate) shape: Vec<usize>,
-    /// Where the values begin.
-    pub(crate) start: u64,
+    pub kind: String,
+    /// Whether the first axis varies fastest.
+    pub fortran: bool,
+    /// The length of each axis.
+    pub shape: Vec<usize>,
+    /// Where the values begin, in bytes.
+    pub start: u64,
 }
 
 impl Header {
-    pub(crate) fn read(reader: &mut impl Read, path: &Path) -> Result<Header> {
+    /// Reads the header from the beginning of a file; `path` is for messages.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Malformed`] when it ends early or is not the header of an array.
+    pub fn read(reader: &mut impl Read, path: &Path) -> Result<Header> {
         let mut read = |count: usize| {
             let mut bytes = vec![0; count];
             reader.read_exact(&mut bytes).map(|()| bytes).map_err(|e| read_error(path, &e))

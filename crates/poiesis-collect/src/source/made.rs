@@ -1,7 +1,7 @@
 //! Built-in data as a source: the examples are made by the threads that would otherwise decode them.
 
 use super::{Halt, Item, Payload, Plan, Sink, Source};
-use crate::builtin::Builtin;
+use crate::builtin::{Builtin, scenes};
 use crate::error::{Error, Result};
 use crate::options::Options;
 
@@ -21,12 +21,22 @@ impl Made {
                 remedy: "give 1 or 3",
             });
         }
+        let objects = builtin.objects(options);
+        if let Some((fewest, most)) = objects.filter(|(_, most)| *most > scenes::MOST) {
+            return Err(Error::BadOption {
+                option: "objects",
+                value: format!("{fewest}..{most}"),
+                reason: "so many shapes have no room in a scene",
+                remedy: "give at most 4",
+            });
+        }
         let count = options.count.unwrap_or(builtin.default_count()) as u64;
         let plan = Plan {
             name: builtin.name().to_owned(),
-            classes: builtin.classes(),
+            classes: builtin.classes(options),
             total: Some(count),
             made: Some((builtin.kind(), builtin.shape(options), builtin.factors(options))),
+            objects: objects.map_or(0, |(_, most)| most as usize),
             notes: vec![builtin.about().to_owned()],
             ..Plan::default()
         };

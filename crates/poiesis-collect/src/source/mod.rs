@@ -21,6 +21,7 @@ mod metered;
 mod names;
 mod npy;
 pub(crate) mod parquet;
+mod payload;
 mod raw;
 mod reader;
 mod reals;
@@ -42,15 +43,16 @@ use crate::builtin::Builtin;
 use crate::card::{Factor, Kind, Skipped};
 use crate::dataset;
 use crate::error::{Error, Result};
-use crate::options::{Limits, Options};
-use crate::prepare::Pixels;
+use crate::options::Options;
 use crate::regular;
 use crate::split::Split;
 
+pub use array::Header as ArrayHeader;
 pub(crate) use braces::expand;
 use contents::Filter;
 pub(crate) use contents::Media;
 use folder::Files;
+pub(crate) use payload::Payload;
 use reader::Packing;
 use several::Within;
 use survey::Survey;
@@ -67,53 +69,6 @@ pub(crate) struct Item {
     /// An index into the classes of the plan.
     pub(crate) label: Option<u32>,
     pub(crate) payload: Payload,
-}
-
-/// The content of an example.
-pub(crate) enum Payload {
-    /// A file on disk, read by the thread that decodes it.
-    File(PathBuf),
-    /// A file in memory.
-    Encoded(Vec<u8>),
-    /// Decoded pixels.
-    Pixels(Pixels),
-    /// An example that is made by code, by its index.
-    Made(Builtin, u64),
-    /// Nothing that can be used, and why.
-    Refused(String),
-}
-
-impl Payload {
-    /// Bytes that it holds in memory.
-    pub(crate) fn bytes(&self) -> u64 {
-        match self {
-            Payload::Encoded(bytes) => bytes.len() as u64,
-            Payload::Pixels(pixels) => pixels.bytes.len() as u64,
-            Payload::File(_) | Payload::Made(..) | Payload::Refused(_) => 0,
-        }
-    }
-
-    /// Bytes that reading its file takes; none where it is in memory already.
-    pub(crate) fn bytes_to_read(&self) -> u64 {
-        match self {
-            Payload::File(path) => std::fs::metadata(path).map_or(0, |file| file.len()),
-            Payload::Encoded(_) | Payload::Pixels(_) | Payload::Made(..) | Payload::Refused(_) => 0,
-        }
-    }
-
-    /// The bytes of its file. The error is a reason for the list of skipped files.
-    ///
-    /// # Panics
-    ///
-    /// If it is not a file: pixels and examples made by code have no bytes to decode.
-    pub(crate) fn read(self, limits: &Limits) -> std::result::Result<Vec<u8>, String> {
-        match self {
-            Payload::File(path) => read_file(&path, limits),
-            Payload::Encoded(bytes) => Ok(bytes),
-            Payload::Refused(reason) => Err(reason),
-            Payload::Pixels(_) | Payload::Made(..) => unreachable!("only files are decoded"),
-        }
-    }
 }
 
 /// What a source knows before its examples are read.
@@ -137,6 +92,8 @@ pub(crate) struct Plan {
     pub(crate) shaped: bool,
     /// Set for data made by code: kind, shape and factors of the examples.
     pub(crate) made: Option<(Kind, Vec<usize>, Vec<Factor>)>,
+    /// Most objects of an image whose boxes are known; 0 where no boxes are.
+    pub(crate) objects: usize,
     pub(crate) notes: Vec<String>,
     /// Files that are others of the source, packed, and are not read.
     pub(crate) copies: HashSet<String>,
@@ -481,19 +438,4 @@ pub(crate) fn source_name(path: &Path) -> String {
         }
         _ => name,
     }
-}
-
-fn read_file(path: &Path, limits: &Limits) -> std::result::Result<Vec<u8>, String> {
-    let read = || {
-        let file = regular::open(path)?;
-        let size = file.metadata()?.len();
-        let mut bytes = Vec::with_capacity(size.min(limits.file_bytes) as usize);
-        file.take(limits.file_bytes + 1).read_to_end(&mut bytes)?;
-        Ok(bytes)
-    };
-    let bytes = read().map_err(|e: std::io::Error| regular::reason(&e))?;
-    if bytes.len() as u64 > limits.file_bytes {
-        return Err(format!("it has more bytes than the limit of {}", limits.file_bytes));
-    }
-    Ok(bytes)
 }

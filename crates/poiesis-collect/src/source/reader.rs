@@ -79,7 +79,9 @@ impl Payload {
             Payload::File(path) => Box::new(regular::open(&path).map_err(|e| regular::reason(&e))?),
             Payload::Encoded(bytes) => Box::new(Cursor::new(bytes)),
             Payload::Refused(reason) => return Err(reason),
-            Payload::Pixels(_) | Payload::Made(..) => unreachable!("only files are opened"),
+            Payload::Pixels(_) | Payload::Made(..) | Payload::Scene(..) => {
+                unreachable!("only files are opened")
+            }
         };
         let mut reader = BufReader::with_capacity(1 << 16, reader);
         // What cannot be read shows itself where it is read.

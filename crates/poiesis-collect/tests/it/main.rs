@@ -12,6 +12,7 @@ mod hostile;
 mod label_table;
 mod labels;
 mod mutants;
+mod objects;
 mod packing;
 mod points;
 mod properties;

@@ -1,7 +1,9 @@
 //! What a trained model can do. Verbs ask for abilities, never for a model by name.
 
+mod bits_back;
 mod classifier;
 mod features;
+mod objects;
 mod params;
 mod sampler;
 mod steps;
@@ -11,8 +13,10 @@ use std::ops::Range;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
+pub use bits_back::{BitsBack, Refusal};
 pub use classifier::Classifier;
 pub use features::Features;
+pub use objects::{Bounds, Objects};
 pub use params::SamplingParams;
 pub use sampler::{Draws, OnStep, Sampler};
 pub use steps::Steps;
@@ -33,6 +37,8 @@ pub struct Abilities<'a> {
     pub encoder: Option<&'a dyn Encoder>,
     /// It gives the distribution of each value given those before it, and so samples, completes and compresses examples.
     pub autoregressive: Option<&'a dyn Autoregressive>,
+    /// It gives the distribution of an image given its latents and the other way round, and so compresses images.
+    pub bits_back: Option<&'a dyn BitsBack>,
     /// It gives the likelihood of examples.
     pub likelihood: Option<Likelihood<'a>>,
     /// It classifies images.
@@ -41,6 +47,8 @@ pub struct Abilities<'a> {
     pub critic: Option<&'a dyn Critic>,
     /// It describes images by features.
     pub features: Option<&'a dyn Features>,
+    /// It finds the objects of images.
+    pub objects: Option<&'a dyn Objects>,
 }
 
 impl<'a> Abilities<'a> {
@@ -71,12 +79,32 @@ impl<'a> Abilities<'a> {
             (Ability::Decode, self.latents.is_some()),
             (Ability::Encode, self.encoder.is_some()),
             (Ability::Likelihood, self.likelihood.is_some()),
-            (Ability::Compress, self.autoregressive.is_some()),
+            (Ability::Compress, self.autoregressive.is_some() || self.bits_back.is_some()),
             (Ability::Complete, self.autoregressive.is_some()),
             (Ability::Classify, self.classifier.is_some()),
             (Ability::Features, self.features.is_some()),
+            (Ability::Objects, self.objects.is_some()),
         ];
         has.into_iter().filter(|(_, has)| *has).map(|(ability, _)| ability).collect()
+    }
+}
+
+/// What a model compresses examples with.
+#[derive(Clone, Copy)]
+pub enum Coding<'a> {
+    /// The distribution of each value given those before it.
+    Values(&'a dyn Autoregressive),
+    /// Latents: their prior and posterior, and the distribution of an image given them.
+    Latents(&'a dyn BitsBack),
+}
+
+impl Coding<'_> {
+    /// How many classes the model is conditioned on; 0 for none.
+    pub fn num_classes(self) -> usize {
+        match self {
+            Coding::Values(model) => model.num_classes(),
+            Coding::Latents(model) => model.num_classes(),
+        }
     }
 }
 
@@ -102,6 +130,8 @@ pub enum Ability {
     Classify,
     /// Describes examples by features.
     Features,
+    /// Counts and places the objects of images.
+    Objects,
 }
 
 impl Ability {
@@ -117,6 +147,7 @@ impl Ability {
             Ability::Complete => "complete",
             Ability::Classify => "classify",
             Ability::Features => "features",
+            Ability::Objects => "objects",
         }
     }
 }
@@ -154,7 +185,7 @@ pub trait Latents: Sync {
 
     /// The examples of `latents`, `[batch, latent_dim]` to `[batch, values]`: images row by row in [-1, 1], points as their
     /// coordinates. `classes` has one for each example, read by a model that is conditioned on classes; `None` is an example of no
-    /// class, such as those of its training data that had none.
+    /// class, such as those of its training data that had none. On a device with autodiff they have gradients by `latents`.
     fn decode(&self, latents: Tensor<2>, classes: &[Option<u32>]) -> Tensor<2>;
 
     /// The weights of the first affine layer that the latents go through, `[outputs, latent_dim]`, each row multiplied by the scale of
@@ -387,6 +418,6 @@ pub struct LogWeights {
     pub log_w: Vec<Vec<f64>>,
     /// log p(x|z) of the first draw of each image.
     pub reconstruction: Vec<f64>,
-    /// KL(q(z|x) ‖ p(z)) of each image, in closed form, or of the first draw where there is none.
+    /// KL(q(z|x) ‖ p(z)) of each image: in closed form, or where there is none, of the first draw or averaged over the draws.
     pub kl: Vec<f64>,
 }

@@ -59,7 +59,25 @@ impl Draws<'_> {
     ///
     /// When `purpose` is longer than 24 bytes.
     pub fn normal(&self, purpose: &str, dims: usize) -> Tensor<2> {
-        let row = |index| rng::normal(&mut rng::generator(self.seed, purpose, index), dims);
+        self.rows(purpose, dims, rng::normal)
+    }
+
+    /// Noise that is uniform on [0, 1), likewise.
+    ///
+    /// # Panics
+    ///
+    /// When `purpose` is longer than 24 bytes.
+    pub fn uniform(&self, purpose: &str, dims: usize) -> Tensor<2> {
+        self.rows(purpose, dims, rng::uniform)
+    }
+
+    fn rows(
+        &self,
+        purpose: &str,
+        dims: usize,
+        draw: fn(&mut rng::Generator, usize) -> Vec<f32>,
+    ) -> Tensor<2> {
+        let row = |index| draw(&mut rng::generator(self.seed, purpose, index), dims);
         let values: Vec<f32> = self.indices.clone().flat_map(row).collect();
         Tensor::from_data(TensorData::new(values, [self.count(), dims]), self.device)
     }

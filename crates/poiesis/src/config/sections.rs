@@ -23,6 +23,8 @@ pub struct DataConfig {
     pub holdout: f64,
     /// Number of examples of built-in data; 0 for the default of that data.
     pub count: usize,
+    /// Fewest and most objects of an image of `scenes`, such as `0..2`; empty for the default of that data.
+    pub objects: String,
     /// Tokens of raw text: `bytes`, `characters` or `bpe`; empty for characters where there are few and bytes otherwise.
     pub vocabulary: String,
     /// Maximum size of a `bpe` vocabulary; 0 for 4,096.
@@ -40,6 +42,8 @@ pub struct DataConfig {
     /// A CSV of the raw images that have a class: a file and its class on each line; all others have none. Empty for classes as `labels`
     /// says.
     pub labels_file: String,
+    /// The classes whose examples are used, as comma-separated names or numbers; empty for all. The others are left out of every split.
+    pub classes: String,
     /// Which of the folders that a raw file is in names its class: 1 is the first below the source; 0 for the first that not all
     /// files share.
     pub class_level: u32,
@@ -70,6 +74,7 @@ impl Default for DataConfig {
             background: "#ffffff".into(),
             holdout: 0.1,
             count: 0,
+            objects: String::new(),
             vocabulary: String::new(),
             vocabulary_size: 0,
             documents: String::new(),
@@ -77,6 +82,7 @@ impl Default for DataConfig {
             mono: false,
             labels: String::new(),
             labels_file: String::new(),
+            classes: String::new(),
             class_level: 0,
             media: String::new(),
             include: String::new(),

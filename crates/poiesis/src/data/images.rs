@@ -206,6 +206,24 @@ pub enum PixelEncoding {
     EightBit,
 }
 
+impl PixelEncoding {
+    /// How many levels a value has.
+    pub fn levels(self) -> usize {
+        match self {
+            PixelEncoding::Binary => 2,
+            PixelEncoding::EightBit => 256,
+        }
+    }
+
+    /// A level, below [`levels`](PixelEncoding::levels), as the model reads it.
+    pub fn value(self, level: u32) -> f32 {
+        match self {
+            PixelEncoding::Binary => level as f32,
+            PixelEncoding::EightBit => to_unit(level as u8),
+        }
+    }
+}
+
 /// Gathers images as networks read them: `[indices, height, width, channels]` in [-1, 1].
 pub fn images(view: &View, indices: &[usize], shape: ImageShape, device: &Device) -> Tensor<4> {
     let values = indices.iter().flat_map(|&index| view.image(index)).map(|&pixel| to_unit(pixel)).collect();

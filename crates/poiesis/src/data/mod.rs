@@ -1,5 +1,6 @@
 //! Packed data as tensors: images and points in batches, text and sound in windows of tokens, all in a computed order.
 
+pub mod classes;
 mod examples;
 mod images;
 pub mod known;

@@ -7,13 +7,13 @@ use poiesis_collect::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::MediaKind;
 use super::known::{self, KNOWN, Known, Reading, patterns};
+use super::{MediaKind, classes};
 use crate::config::DataConfig;
 use crate::error::{Error, Result, nearest};
 
 /// Built-in data sets that an error may suggest.
-const BUILT_IN: [&str; 3] = ["shapes", "rings", "grid"];
+const BUILT_IN: [&str; 4] = ["shapes", "scenes", "rings", "grid"];
 
 /// The folders for data on this machine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,7 +30,7 @@ pub struct Places {
 /// # Errors
 ///
 /// Those of [`locate`] and [`options`]; [`Error::Data`] when the source cannot be read or packed; [`Error::InvalidValue`] for labels of
-/// what is packed already.
+/// what is packed already, and those of [`classes::only`].
 pub fn open(config: &DataConfig, places: &Places, progress: &(dyn Fn(Progress) + Sync)) -> Result<Dataset> {
     let options = options(config)?;
     let source = locate(&config.source, &places.data_dir)?;
@@ -39,7 +39,8 @@ pub fn open(config: &DataConfig, places: &Places, progress: &(dyn Fn(Progress) +
         let remedy = "give the images themselves, or collect them with the labels";
         return Err(invalid("labels_file", &config.labels_file, &reason, remedy));
     }
-    Ok(open_or_collect(&source, &options, &places.cache, progress)?)
+    let dataset = open_or_collect(&source, &options, &places.cache, progress)?;
+    if config.classes.is_empty() { Ok(dataset) } else { classes::only(&dataset, &config.classes) }
 }
 
 /// Turns the name of a source into what `poiesis_collect` opens: a path or a built-in name.
@@ -110,6 +111,7 @@ pub fn options(config: &DataConfig) -> Result<Options> {
         background: color(&config.background)?,
         holdout: config.holdout,
         count: (config.count > 0).then_some(config.count),
+        objects: objects(&config.objects)?,
         vocabulary: vocabulary(&config.vocabulary)?,
         vocabulary_size: (config.vocabulary_size > 0).then_some(config.vocabulary_size),
         lines: choice("documents", &config.documents, ["files", "lines"], reading.lines)?,
@@ -177,7 +179,7 @@ pub fn expected_shape(config: &DataConfig, data_dir: &Path) -> Option<[usize; 3]
         return dataset.card().shape.clone().try_into().ok();
     }
     let own = match config.source.as_str() {
-        "shapes" => Some([32, 32, 3]),
+        "shapes" | "scenes" => Some([32, 32, 3]),
         name => known::find(name).and_then(|known| known.shape),
     };
     let size = usize::try_from(config.size).ok().filter(|&size| size > 0);
@@ -235,6 +237,22 @@ pub fn color(text: &str) -> Result<[u8; 3]> {
         None => {
             Err(invalid("background", text, "it is not a colour", "write #rrggbb, such as #ffffff for white"))
         }
+    }
+}
+
+/// Reads fewest and most objects of an image, such as `0..2`, or their number; an empty text keeps the default.
+///
+/// # Errors
+///
+/// [`Error::InvalidValue`] for anything else.
+pub fn objects(text: &str) -> Result<Option<(u32, u32)>> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let (fewest, most) = text.split_once("..").unwrap_or((text, text));
+    match (fewest.trim().parse(), most.trim().parse()) {
+        (Ok(fewest), Ok(most)) => Ok(Some((fewest, most))),
+        _ => Err(invalid("objects", text, "it is no range", "give fewest and most, such as 0..2")),
     }
 }
 
@@ -299,6 +317,13 @@ mod tests {
         assert_eq!(color("#ff8000").unwrap(), [255, 128, 0]);
         assert_eq!(color("0000ff").unwrap(), [0, 0, 255]);
         assert!(color("#fff").is_err() && color("#gggggg").is_err() && color("ééé").is_err());
+    }
+
+    #[test]
+    fn numbers_of_objects_are_ranges_or_numbers() {
+        let read = ["", "0..2", "1 .. 3", "2"].map(|text| objects(text).unwrap());
+        assert_eq!(read, [None, Some((0, 2)), Some((1, 3)), Some((2, 2))]);
+        assert!(["..", "a..2", "0..=2", "-1..2"].iter().all(|text| objects(text).is_err()));
     }
 
     #[test]

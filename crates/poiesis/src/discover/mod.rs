@@ -2,22 +2,30 @@
 //!
 //! A verb that makes a picture returns 8-bit images, concatenated, for a grid.
 
+mod attribute;
 mod clusters;
 mod codes;
 mod directions;
+mod embed;
 mod factors;
 mod interpolate;
+mod manifold;
 mod neighbors;
+mod objects;
 mod probe;
 mod represent;
 mod traverse;
 
+pub use attribute::{FEWEST_IMAGES, attribute};
 pub use clusters::{ClassAgreement, Cluster, ClusterMethod, ClusterOptions, ImageClusters, clusters};
 pub use codes::{CodeGrid, code_grid, codes};
 pub use directions::{Direction, DirectionMethod, DirectionOptions, Directions, directions};
+pub use embed::{EmbedOptions, Embedded, Map, Represented, embed};
 pub use factors::{FactorScores, Factors, FactorsProtocol, factors};
 pub use interpolate::interpolate;
+pub use manifold::manifold;
 pub use neighbors::{Neighbors, neighbors};
+pub use objects::{objects, with_boxes};
 pub use probe::{ProbeCurve, ProbeOptions, ProbePoint, ProbeReport, probe};
 pub use traverse::{Traversal, traverse};
 

@@ -41,7 +41,9 @@ impl Error {
             | Error::InvalidValue { remedy, .. }
             | Error::OutOfMemory { remedy, .. }
             | Error::NotOfTheModel { remedy, .. }
+            | Error::CannotCompress { remedy, .. }
             | Error::Weights { remedy, .. }
+            | Error::Unusable { remedy, .. }
             | Error::NotComparable { remedy, .. }
             | Error::ArchiveOfAnotherModel { remedy, .. } => remedy,
             Error::NoClasses { key, .. } => {

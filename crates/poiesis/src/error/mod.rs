@@ -263,6 +263,17 @@ pub enum Error {
         models_that_have_it: Vec<String>,
     },
 
+    /// The model has what compressing needs only with other settings, or in part.
+    #[error("the model `{model}` cannot compress: {reason}")]
+    CannotCompress {
+        /// The model of the run.
+        model: String,
+        /// Why not.
+        reason: String,
+        /// What to do instead.
+        remedy: String,
+    },
+
     /// Another process is training in the run.
     #[error("{} is being trained by another process", shown(run))]
     RunInUse {
@@ -372,6 +383,17 @@ pub enum Error {
         /// The file.
         path: PathBuf,
         /// What is wrong with them, with the name of the array where it is one.
+        reason: String,
+        /// What to do about it.
+        remedy: String,
+    },
+
+    /// A file of latents or of a direction in them cannot be used.
+    #[error("{} cannot be used: {reason}", shown(path))]
+    Unusable {
+        /// The file.
+        path: PathBuf,
+        /// What does not fit.
         reason: String,
         /// What to do about it.
         remedy: String,

@@ -70,6 +70,15 @@ static KNOWN: &[Known] = &[
     known("classification", "error", None, "classification error", "fraction", Better::Lower),
     known("classification", "calibration_error", None, "calibration error", "probability", Better::Lower),
     known(
+        "objects",
+        "count_accuracy",
+        Some("standard_error"),
+        "images counted right",
+        "fraction",
+        Better::Higher,
+    ),
+    known("objects", "iou", None, "intersection over union of boxes", "fraction", Better::Higher),
+    known(
         "sliced_wasserstein",
         "distance",
         None,

@@ -5,6 +5,7 @@ mod bound;
 mod class_coverage;
 mod classification;
 mod compare;
+mod detection;
 mod evaluation;
 mod feature_sets;
 mod frechet_distance;
@@ -16,6 +17,7 @@ mod memorisation;
 mod metric;
 mod mode_coverage;
 mod nearest;
+mod objects;
 mod point_nll;
 mod predictions;
 mod sets;
@@ -32,6 +34,7 @@ pub use bound::{Bound, BoundProtocol, bound};
 pub use class_coverage::ClassCoverage;
 pub use classification::{Calibrated, Classification, classification};
 pub use compare::{Better, Compared, ComparedValue, Comparison, Row};
+pub use detection::{Detection, detection};
 pub use evaluation::{Evaluation, Protocol};
 pub use frechet_distance::FrechetDistance;
 pub use image_nll::{ImageNll, image_nll};
@@ -42,6 +45,7 @@ pub use memorisation::{Memorisation, Pair};
 pub use metric::{Measure, Measured, Metric, Progress, Subject};
 pub use mode_coverage::ModeCoverage;
 pub use nearest::{Nearest, NeighbourStatistics, Verdict, nearest, nearest_others, neighbour_statistics};
+pub use objects::{ObjectsFound, known_objects};
 pub use point_nll::{PointNll, point_nll};
 pub use predictions::{Counted, FEWEST, Predictions, labelled, likeliest, scaled};
 pub use sets::Chosen;
@@ -63,6 +67,7 @@ pub static METRICS: &[Metric] = &[
     Metric { name: "token_nll", measure: token_nll::measure },
     Metric { name: "mode_coverage", measure: mode_coverage::measure },
     Metric { name: "classification", measure: classification::measure },
+    Metric { name: "objects", measure: objects::measure },
     Metric { name: "sliced_wasserstein", measure: sliced_wasserstein::measure },
     Metric { name: "frechet_distance", measure: frechet_distance::measure },
     Metric { name: "kernel_distance", measure: kernel_distance::measure },

@@ -47,6 +47,14 @@ impl<'a> Codec<'a> {
         Codec { kind, has_classes: spec.classes > 0 }
     }
 
+    /// The same for images whose values have this many levels.
+    pub(crate) fn with_levels(self, levels: usize) -> Codec<'a> {
+        match self.kind {
+            Kind::Image { shape, .. } => Codec { kind: Kind::Image { shape, levels }, ..self },
+            _ => self,
+        }
+    }
+
     /// The kind of the data.
     pub fn kind(&self) -> MediaKind {
         match self.kind {
@@ -268,7 +276,8 @@ impl<'a> Codec<'a> {
     }
 }
 
-fn nearest_level(byte: u8, levels: usize) -> u32 {
+/// The level nearest to a byte, of `levels` levels spread over 0 to 255.
+pub(crate) fn nearest_level(byte: u8, levels: usize) -> u32 {
     ((usize::from(byte) * (levels - 1) + 127) / 255) as u32
 }
 

@@ -11,6 +11,7 @@ mod sheet;
 
 pub use chunks::Chunk;
 pub use codec::Codec;
+pub(crate) use codec::{byte_of, nearest_level};
 pub use lossless::Framing;
 
 use serde::{Deserialize, Serialize};

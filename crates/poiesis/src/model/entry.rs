@@ -70,7 +70,8 @@ pub trait Entry: Sync {
         device: &Device,
     ) -> Result<Box<dyn TrainedModel>>;
 
-    /// Makes a trained model from weights.
+    /// Makes a trained model from weights. On a device with autodiff the weights are constants: gradients are those by what goes into
+    /// the model, such as latents.
     ///
     /// # Errors
     ///
@@ -200,6 +201,7 @@ impl<M: Model> Entry for Of<M> {
         }
         weights.expect_of(&shapes).map_err(mismatch)?;
         let model = M::new(&config, spec, &mut Init::blank(device))?;
-        Ok(Box::new(weights.load_into(model).map_err(mismatch)?))
+        let model = weights.load_into(model).map_err(mismatch)?;
+        Ok(Box::new(if device.is_autodiff() { model.no_grad() } else { model }))
     }
 }

@@ -16,7 +16,7 @@ pub struct SquareKernel {
 }
 
 impl SquareKernel {
-    fn padding(self) -> usize {
+    pub(super) fn padding(self) -> usize {
         (self.size - 1) / 2
     }
 }

@@ -5,6 +5,10 @@ use std::collections::BTreeMap;
 use burn::module::{ModuleMapper, Param, ParamId};
 use burn::tensor::Tensor;
 
+/// Added to squared norms, so that a direction of zeros, such as one whose inputs are all masked, has a weight and gradients of zero.
+/// It is lost in the rounding of any other.
+const TINY: f64 = 1e-12;
+
 /// Data-dependent first gains stretch the deviation of a feature by no more than this. Features of the smallest sizes may hardly
 /// vary over a batch: of images of four rows, the features of the rows above are constant there.
 const LARGEST_GAIN: f64 = 10.0;
@@ -23,7 +27,7 @@ pub fn weight_norm<const D: usize>(direction: Tensor<D>, gain: Tensor<1>) -> Ten
     let outputs = shape[D - 1];
     assert_eq!(gain.dims(), [outputs], "gains of weights of shape {shape:?}");
     let flat = direction.reshape([shape.iter().product::<usize>() / outputs, outputs]);
-    let norm = flat.clone().powi_scalar(2).sum_dim(0).sqrt();
+    let norm = (flat.clone().powi_scalar(2).sum_dim(0) + TINY).sqrt();
     let scale = gain.reshape([1, outputs]) / norm;
     (flat * scale).reshape(shape)
 }

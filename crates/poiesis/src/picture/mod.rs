@@ -8,13 +8,16 @@ mod grid;
 mod mask;
 mod png;
 mod resize;
+mod scatter;
 mod spectrogram;
+mod text;
 
 pub use animation::Timing;
 pub use grid::{BACKGROUND, PADDING, columns, grid, grid_by_class, rows};
 pub use mask::{Mask, occluded};
 pub use resize::viewing_factor;
-pub use spectrogram::waveform_and_spectrogram;
+pub use scatter::{Panel, Thumbnails, scatter};
+pub use spectrogram::{heat, waveform_and_spectrogram};
 
 /// A picture in memory: rows of pixels from the top, channels innermost.
 #[derive(Clone, PartialEq, Eq)]

@@ -132,8 +132,8 @@ fn draw_spectrum(canvas: &mut Canvas, columns: &[[f64; SPECTRUM]], top: usize) {
     }
 }
 
-/// A colour map of rising lightness, from black through violet and orange to pale yellow.
-fn heat(strength: f64) -> [u8; 3] {
+/// A colour map of rising lightness, from black through violet and orange to pale yellow, for a strength from 0 to 1. RGB.
+pub fn heat(strength: f64) -> [u8; 3] {
     const STOPS: [u32; 6] = [0x06_05_0e, 0x34_10_5c, 0x7c_1e_7a, 0xce_42_5e, 0xfa_92_56, 0xfc_fa_c4];
     let place = strength * (STOPS.len() - 1) as f64;
     let below = (place as usize).min(STOPS.len() - 2);

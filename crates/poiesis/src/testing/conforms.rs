@@ -90,6 +90,8 @@ fn loads(entry: &dyn Entry, config: &RunConfig, spec: &DataSpec, training: &dyn 
     let model = entry.load(config, spec, &weights, &device).unwrap();
     assert_eq!(model.abilities().list(), entry.about().abilities, "the abilities that ABOUT lists");
     features_and_weights_fit(&*model, spec);
+    let differentiable = entry.load(config, spec, &weights, &device.clone().autodiff()).unwrap();
+    latents_have_gradients(&*model, &*differentiable);
     let all = drawn(&*model, spec, 0..5);
     assert_eq!(all.len(), 5);
     assert_eq!(drawn(&*model, spec, 3..4), all[3..4], "example 3 alone");
@@ -126,6 +128,27 @@ fn features_and_weights_fit(model: &dyn TrainedModel, spec: &DataSpec) {
     assert_ne!(first, second, "features tell images apart");
     let alone = row(images.narrow(0, 1, 1), 0);
     assert!(second.iter().zip(&alone).all(|(a, b)| (a - b).abs() <= 1e-4 * a.abs().max(1.0)), "alone");
+}
+
+/// On a device with autodiff, latents are decoded to the same and have gradients, against which the examples become smaller.
+fn latents_have_gradients(model: &dyn TrainedModel, differentiable: &dyn TrainedModel) {
+    let device = Device::flex();
+    let (Some(plain), Some(latents)) = (model.abilities().latents, differentiable.abilities().latents) else {
+        return;
+    };
+    let classes = vec![(plain.num_classes() > 0).then_some(0); 2];
+    let z = plain.draw(9, 0..2, &device);
+    let length = |z: &Tensor<2>| plain.decode(z.clone(), &classes).square().sum().into_scalar::<f64>();
+    let on_autodiff = Tensor::from_data(z.clone().into_data(), &device.clone().autodiff()).require_grad();
+    let made = latents.decode(on_autodiff.clone(), &classes);
+    let (same, expected) = (made.clone().inner(), plain.decode(z.clone(), &classes));
+    let away = (same - expected).abs().max().into_scalar::<f64>();
+    assert!(away <= 1e-4, "with autodiff latents are decoded to something else: {away}");
+    let gradient = on_autodiff.grad(&made.square().sum().backward()).expect("latents have gradients");
+    let norm = gradient.clone().square().sum().into_scalar::<f64>().sqrt();
+    assert!(norm.is_finite() && norm > 0.0, "the gradient of latents has the length {norm}");
+    let moved = z.clone() - gradient * (0.01 / norm);
+    assert!(length(&moved) < length(&z), "a step against the gradient: {} {}", length(&moved), length(&z));
 }
 
 fn request(spec: &DataSpec, indices: Range<u64>) -> Request {

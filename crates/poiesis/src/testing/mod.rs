@@ -11,9 +11,13 @@ use burn::tensor::{Device, Gradients, Tensor, TensorData};
 use poiesis_collect::{Dataset, Options, Split, collect};
 use safetensors::{Dtype, SafeTensors};
 
+mod coded;
 mod conforms;
+mod latents;
 
+pub(crate) use coded::expect_coded;
 pub(crate) use conforms::expect_conforms;
+pub(crate) use latents::LinearLatents;
 
 use crate::config::{Layer, resolve};
 use crate::data::{

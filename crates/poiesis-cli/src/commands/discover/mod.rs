@@ -1,10 +1,14 @@
 //! `poiesis discover`: shows what a model has learned. One file for each verb.
 
+mod attribute;
 mod clusters;
 mod directions;
+mod embed;
 mod factors;
 mod interpolate;
+mod manifold;
 mod neighbors;
+mod objects;
 mod probe;
 mod traverse;
 
@@ -18,16 +22,19 @@ use poiesis_collect::Dataset;
 use crate::args::{DataDir, class_of};
 use crate::render::{expect_none, number};
 
-/// Show what a model has learned: directions, clusters, factors, features, nearest training images
+/// Show what a model has learned: directions, attributes, maps, clusters, factors, features, objects, nearest training images
 #[derive(Args, Debug)]
 #[command(after_long_help = "Examples:
   poiesis discover interpolate runs/vae-shapes --rows 4
   poiesis discover traverse runs/vae-shapes --dims 0,3,7
   poiesis discover directions runs/dcgan-shapes
+  poiesis discover attribute runs/vae-faces --with smiling/ --without serious/ --out smile.json
+  poiesis discover embed runs/vae-mnist --thumbnails
   poiesis discover clusters runs/infogan-mnist --method code
   poiesis discover factors runs/infogan-shapes runs/vae-shapes
   poiesis discover probe runs/dcgan-mnist
-  poiesis discover neighbors runs/dcgan-shapes --count 16")]
+  poiesis discover neighbors runs/dcgan-shapes --count 16
+  poiesis discover objects runs/air-scenes")]
 pub(crate) struct Discover {
     #[command(subcommand)]
     verb: Verb,
@@ -37,11 +44,15 @@ pub(crate) struct Discover {
 enum Verb {
     Interpolate(interpolate::Interpolate),
     Traverse(traverse::Traverse),
+    Manifold(manifold::Manifold),
     Directions(directions::Directions),
+    Attribute(attribute::Attribute),
+    Embed(embed::Embed),
     Clusters(clusters::Clusters),
     Factors(factors::Factors),
     Probe(probe::Probe),
     Neighbors(neighbors::Neighbors),
+    Objects(objects::Objects),
 }
 
 impl Discover {
@@ -49,17 +60,21 @@ impl Discover {
         match self.verb {
             Verb::Interpolate(verb) => verb.run(),
             Verb::Traverse(verb) => verb.run(),
+            Verb::Manifold(verb) => verb.run(),
             Verb::Directions(verb) => verb.run(),
+            Verb::Attribute(verb) => verb.run(),
+            Verb::Embed(verb) => verb.run(),
             Verb::Clusters(verb) => verb.run(),
             Verb::Factors(verb) => verb.run(),
             Verb::Probe(verb) => verb.run(),
             Verb::Neighbors(verb) => verb.run(),
+            Verb::Objects(verb) => verb.run(),
         }
     }
 }
 
 /// The class that was asked for; refused for a model that is not conditioned on classes.
-fn expect_class(trained: &Trained, class: Option<&str>) -> Result<Option<u32>> {
+pub(crate) fn expect_class(trained: &Trained, class: Option<&str>) -> Result<Option<u32>> {
     let name = trained.entry.name();
     expect_none(
         &format!("{}, a {name} that is not conditioned on classes", trained.info.id),

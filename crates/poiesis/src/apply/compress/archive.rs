@@ -9,14 +9,17 @@ use crate::trained::Trained;
 
 /// The first bytes of an archive.
 const MAGIC: &[u8; 8] = b"POIESIS\n";
-/// Versions of the format that are read. Version 2 has chunks and names with folders; an archive that needs neither is written as
-/// version 1.
-const FORMATS: [u32; 2] = [1, 2];
+/// Versions of the format that are read. Version 2 has chunks and names with folders, version 3 initial words; an archive is written as the
+/// first version that can hold it.
+const FORMATS: [u32; 3] = [1, 2, 3];
 
-/// The first version of the format that can hold `entries`.
-pub(super) fn format_of(entries: &[EntryHeader]) -> u32 {
+/// The first version of the format that can hold `entries`, with or without initial words.
+pub(super) fn format_of(entries: &[EntryHeader], initial: Option<u64>) -> u32 {
     let second = |entry: &EntryHeader| !entry.chunks.is_empty() || entry.name.contains('/');
-    FORMATS[usize::from(entries.iter().any(second))]
+    match initial {
+        Some(_) => 3,
+        None => FORMATS[usize::from(entries.iter().any(second))],
+    }
 }
 
 /// The header of an archive.
@@ -38,6 +41,9 @@ pub struct Header {
     pub instructions: String,
     /// How many of the words code values of the model; the others code what the model does not know.
     pub words: u64,
+    /// How many of the words are initial bits, for a model with latents.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub initial_words: Option<u64>,
     /// The documents in the archive.
     pub entries: Vec<EntryHeader>,
 }
@@ -126,7 +132,7 @@ impl Archive {
         let header: Header =
             serde_json::from_slice(header).map_err(|error| damaged(&format!("its header: {error}")))?;
         if !FORMATS.contains(&header.format) {
-            let reason = format!("it has format {}, and this version reads formats 1 and 2", header.format);
+            let reason = format!("it has format {}, and this version reads formats 1 to 3", header.format);
             return Err(damaged(&reason));
         }
         let word = |four: &[u8]| u32::from_le_bytes([four[0], four[1], four[2], four[3]]);
@@ -164,6 +170,7 @@ mod tests {
             fingerprint: "f".into(),
             instructions: "portable".into(),
             words: 3,
+            initial_words: None,
             entries: Vec::new(),
         };
         let bytes = Archive { header: header.clone(), words: vec![1, 2, 3] }.to_bytes().unwrap();

@@ -1,9 +1,9 @@
 //! Lossless compression with a model: the likelier the data, the smaller the archive.
 //!
-//! An archive is a header in JSON (the model's fingerprint, the documents, a checksum of each), then the words of one range
-//! coder. The model gives the probabilities for the words, so an archive can only be opened with exactly the weights it was
-//! made with, on a processor with the same vector instructions. Both are checked first, and the checksum of the content last,
-//! so that wrong content is never returned.
+//! An archive is a header in JSON (the model's fingerprint, the documents, a checksum of each), then the words of one coder: a range
+//! coder for models that give the distribution of each value, bits-back for models with latents. The model gives the probabilities for the
+//! words, so an archive can only be opened with exactly the weights it was made with, on a processor with the same vector instructions.
+//! Both are checked first, and the checksum of the content last, so that wrong content is never returned.
 
 mod archive;
 mod document;
@@ -17,7 +17,9 @@ pub use document::{Document, OutputFile, output_files};
 
 use archive::damaged;
 
-use crate::coding;
+use crate::abilities::Coding;
+use crate::coding::{self, bits_back};
+use crate::data::DataSpec;
 use crate::device;
 use crate::error::{Error, Result, in_bytes};
 use crate::media::Codec;
@@ -32,8 +34,11 @@ pub struct Compressed {
     pub header: usize,
     /// Bytes of the documents.
     pub original: u64,
-    /// −Σ log₂ p of all values under the model: the ideal length of the code words in bits.
+    /// −Σ log₂ p of all values under the model: the ideal length of the code words in bits. For a model with latents the negative evidence
+    /// lower bound, with the latents that were coded.
     pub bits: f64,
+    /// For a model with latents, how many bytes of the code words are initial bits: they are random, and the first image is coded with them.
+    pub initial: Option<usize>,
 }
 
 /// Compresses `documents`, all of class `class` for a model conditioned on classes. `progress` receives the number of
@@ -41,25 +46,19 @@ pub struct Compressed {
 ///
 /// # Errors
 ///
-/// [`Error::MissingCapability`] when the model is not autoregressive; [`Error::NotOfTheModel`] when a document is not of
-/// the model's kind, or the model has a single value or very many; [`Error::SameName`] when two documents have one name;
-/// [`Error::CheckpointMismatch`] when the weights give no probabilities.
+/// Those of [`Trained::coding`]; [`Error::NotOfTheModel`] when a document is not of the model's kind, or the model has a single value or very
+/// many; [`Error::SameName`] when two documents have one name; [`Error::CheckpointMismatch`] when the weights give no probabilities.
 pub fn compress(
     trained: &Trained,
     documents: &[Document],
     class: Option<u32>,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Compressed> {
-    let model = trained.autoregressive()?;
-    let codec = Codec::new(&trained.spec, Some(model));
-    if !coding::can_code(model.num_values()) {
-        return Err(Error::NotOfTheModel {
-            name: trained.info.data.name.clone(),
-            reason: format!("it has {} different values, and 2 to 65,535 can be coded", model.num_values()),
-            remedy: "use a model with another vocabulary".into(),
-        });
-    }
+    let model = trained.coding()?;
+    let codec = codec_for(model, &trained.spec);
+    expect_codable(model, trained)?;
     expect_different_names(documents)?;
+    let class = or_first(class, model);
     let (mut sequences, mut places, mut entries) = (Vec::new(), Vec::new(), Vec::new());
     for document in documents {
         let framing = codec.framing(&document.content);
@@ -78,44 +77,101 @@ pub fn compress(
     }
     let total: u64 = sequences.iter().map(|sequence| sequence.len() as u64).sum();
     let classes = vec![class; sequences.len()];
-    let values = coding::encode(model, &sequences, &classes, &mut |done| progress(done as u64, total));
-    let values = values.ok_or_else(|| no_probabilities(trained))?;
+    let progress = &mut |done: usize| progress(done as u64, total);
+    let CodeWords { words, bits, initial } =
+        encode(model, trained, &sequences, &classes, progress)?.ok_or_else(|| no_probabilities(trained))?;
     let beside = coding::encode_uniform(places);
     let header = Header {
-        format: archive::format_of(&entries),
+        format: archive::format_of(&entries, initial),
         model: trained.entry.name().to_owned(),
         run: trained.info.id.clone(),
         step: trained.step,
         averaged: trained.averaged,
         fingerprint: trained.fingerprint(),
         instructions: instruction_set().to_owned(),
-        words: values.words.len() as u64,
+        words: words.len() as u64,
+        initial_words: initial,
         entries,
     };
-    let bits = values.bits + beside.bits;
-    let words = [values.words, beside.words].concat();
+    let bits = bits + beside.bits;
+    let words = [words, beside.words].concat();
     let words_bytes = 4 * words.len();
     let bytes = Archive { header, words }.to_bytes()?;
     let header = bytes.len() - words_bytes;
     let original = documents.iter().map(|document| document.content.len() as u64).sum();
-    Ok(Compressed { bytes, header, original, bits })
+    let initial = initial.map(|words| 4 * words as usize);
+    Ok(Compressed { bytes, header, original, bits, initial })
+}
+
+/// Code words, and what is known of them.
+struct CodeWords {
+    words: Vec<u32>,
+    bits: f64,
+    initial: Option<u64>,
+}
+
+/// Codes sequences of values; `None` when the weights give no probabilities.
+fn encode(
+    model: Coding<'_>,
+    trained: &Trained,
+    sequences: &[Vec<u32>],
+    classes: &[Option<u32>],
+    progress: &mut dyn FnMut(usize),
+) -> Result<Option<CodeWords>> {
+    Ok(match model {
+        Coding::Values(model) => coding::encode(model, sequences, classes, progress)
+            .map(|coding::Coded { words, bits }| CodeWords { words, bits, initial: None }),
+        Coding::Latents(model) => {
+            let shape = trained.spec.images()?;
+            bits_back::encode(model, shape, sequences, classes, &trained.device, progress)
+                .map(|coded| CodeWords { words: coded.words, bits: coded.bits, initial: Some(coded.initial) })
+        }
+    })
+}
+
+/// How `model` reads documents.
+fn codec_for<'a>(model: Coding<'_>, spec: &'a DataSpec) -> Codec<'a> {
+    match model {
+        Coding::Values(model) => Codec::new(spec, Some(model)),
+        Coding::Latents(model) => Codec::new(spec, None).with_levels(model.encoding().levels()),
+    }
+}
+
+/// Refuses a model whose values are too many.
+fn expect_codable(model: Coding<'_>, trained: &Trained) -> Result<()> {
+    match model {
+        Coding::Values(model) if !coding::can_code(model.num_values()) => Err(Error::NotOfTheModel {
+            name: trained.info.data.name.clone(),
+            reason: format!("it has {} different values, and 2 to 65,535 can be coded", model.num_values()),
+            remedy: "use a model with another vocabulary".into(),
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// The class that a model with latents is given where none was chosen: the first. Others know that themselves.
+fn or_first(class: Option<u32>, model: Coding<'_>) -> Option<u32> {
+    match model {
+        Coding::Latents(model) if model.num_classes() > 0 => class.or(Some(0)),
+        _ => class,
+    }
 }
 
 /// Returns the documents of `archive`. `progress` receives the number of values done and their total.
 ///
 /// # Errors
 ///
-/// [`Error::ArchiveOfAnotherModel`] when it was made with other weights or needs vector instructions that this processor
+/// Those of [`Trained::coding`]; [`Error::ArchiveOfAnotherModel`] when it was made with other weights or needs vector instructions that this processor
 /// lacks; [`Error::ArchiveDamaged`] when a document does not have its checksum.
 pub fn decompress(
     trained: &Trained,
     archive: &Archive,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Vec<Document>> {
-    let model = trained.autoregressive()?;
-    let codec = Codec::new(&trained.spec, Some(model));
+    let model = trained.coding()?;
+    let codec = codec_for(model, &trained.spec);
     archive.header.expect_model(trained)?;
-    if !coding::can_code(model.num_values()) {
+    if expect_codable(model, trained).is_err() {
         return Err(damaged("it was made with a model whose values cannot be coded"));
     }
     let early = || damaged("its code words end early");
@@ -127,21 +183,28 @@ pub fn decompress(
     if archive.header.entries.iter().any(unknown) {
         return Err(damaged("it names a class that the model does not know"));
     }
-    expect_lengths(&archive.header, &codec, model.num_values())?;
+    let total = expect_lengths(&archive.header, &codec)?;
+    expect_room(model, &archive.header, total)?;
     let lengths = |entry: &EntryHeader| {
         let runs = entry.sequences.iter();
         runs.flat_map(|&(count, length)| std::iter::repeat_n(length as usize, count as usize)).collect()
     };
     let each: Vec<Vec<usize>> = archive.header.entries.iter().map(lengths).collect();
     let all = each.concat();
-    let total: u64 = all.iter().map(|&length| length as u64).sum();
     let classes_of = archive.header.entries.iter().zip(&each);
     let classes: Vec<_> =
         classes_of.flat_map(|(entry, lengths)| std::iter::repeat_n(entry.class, lengths.len())).collect();
     let words = archive.words.split_at_checked(archive.header.words as usize);
     let (words, beside) = words.ok_or_else(early)?;
-    let decoded = coding::decode(model, &all, &classes, words, &mut |done| progress(done as u64, total));
-    let decoded = decoded.ok_or_else(early)?;
+    let progress = &mut |done: usize| progress(done as u64, total);
+    let decoded = match model {
+        Coding::Values(model) => coding::decode(model, &all, &classes, words, progress).ok_or_else(early)?,
+        Coding::Latents(model) => {
+            let (shape, initial) = (trained.spec.images()?, archive.header.initial_words.unwrap_or(0));
+            bits_back::decode(model, shape, &classes, (words, initial), &trained.device, progress)
+                .ok_or_else(|| damaged("its code words are not those of its images"))?
+        }
+    };
     let many = decoded.iter().flatten().filter_map(|&value| codec.side_choices(value));
     let places = coding::decode_uniform(many, beside).ok_or_else(early)?;
     let (mut decoded, mut places) = (decoded.into_iter(), places.into_iter());
@@ -165,9 +228,8 @@ fn no_probabilities(trained: &Trained) -> Error {
     }
 }
 
-/// Checks that the lengths in an archive are those of its documents, and that so many values can be in its words, before any memory is
-/// taken for them.
-fn expect_lengths(header: &Header, codec: &Codec, num_values: usize) -> Result<()> {
+/// Checks that the lengths in an archive are those of its documents; returns the number of values.
+fn expect_lengths(header: &Header, codec: &Codec) -> Result<u64> {
     let mut total = 0_u64;
     for entry in &header.entries {
         let mut values = 0_u64;
@@ -182,7 +244,18 @@ fn expect_lengths(header: &Header, codec: &Codec, num_values: usize) -> Result<(
         }
         total = total.saturating_add(values);
     }
-    if total > coding::most_values(num_values, usize::try_from(header.words).unwrap_or(usize::MAX)) {
+    Ok(total)
+}
+
+/// Checks that `total` values can be in the words of an archive and in memory, before any is taken for them.
+fn expect_room(model: Coding<'_>, header: &Header, total: u64) -> Result<()> {
+    let words = usize::try_from(header.words).unwrap_or(usize::MAX);
+    let most = match model {
+        Coding::Values(model) => coding::most_values(model.num_values(), words),
+        // An image may give back more bits than it takes.
+        Coding::Latents(_) => u64::MAX,
+    };
+    if total > most {
         return Err(damaged(&format!("{total} values cannot be in {} code words", header.words)));
     }
     // Each value is held in four bytes, and then as content.

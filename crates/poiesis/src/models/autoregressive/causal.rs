@@ -9,7 +9,7 @@ use burn::module::{Module, Param};
 use burn::tensor::Tensor;
 use poiesis_kernels::{ConvOptions, conv2d, linear};
 
-use crate::nn::{Activation, Init, Initializer, activate};
+use crate::nn::{Activation, GroupMask, Init, Initializer, activate};
 
 /// What a kernel may read, beside the rows above the one it is centred on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,11 +23,6 @@ pub(crate) enum Mask {
     A,
     /// The same and its own group: the mask of all later layers.
     B,
-}
-
-/// The group, of `channels`, that feature `index` of `features` belongs to: each group is contiguous.
-pub(crate) fn group(index: usize, features: usize, channels: usize) -> usize {
-    index * channels / features
 }
 
 /// The features of group `group`, of `channels`, out of `features`.
@@ -110,20 +105,20 @@ impl MaskedConv2d {
         let weight = init.weight(shape, read * inputs, read * outputs, initializer);
         let padding = [0, 1].map(|axis| [kernel.centre[axis], kernel.size[axis] - 1 - kernel.centre[axis]]);
         let options = ConvOptions { padding, active_taps: Some(active), ..ConvOptions::default() };
-        let groups = channels > 1 && matches!(kernel.mask, Mask::A | Mask::B);
-        let mask = groups.then(|| {
-            let features = outputs / parts;
-            let passes = |input: usize, output: usize| {
-                let (from, to) =
-                    (group(input, inputs, channels), group(output % features, features, channels));
-                from < to || (from == to && kernel.mask == Mask::B)
-            };
+        let groups = match kernel.mask {
+            Mask::A if channels > 1 => Some(GroupMask::Before),
+            Mask::B if channels > 1 => Some(GroupMask::Own),
+            _ => None,
+        };
+        let mask = groups.map(|groups| {
             let element = inputs * outputs;
             init.fixed(shape, || {
                 let mut mask = vec![1.0; height * width * element];
-                for (place, factor) in mask[(active - 1) * element..active * element].iter_mut().enumerate() {
-                    *factor = f32::from(passes(place / outputs, place % outputs));
-                }
+                mask[(active - 1) * element..active * element].copy_from_slice(&groups.factors(
+                    [inputs, outputs],
+                    parts,
+                    channels,
+                ));
                 mask
             })
         });

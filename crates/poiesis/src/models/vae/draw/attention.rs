@@ -3,6 +3,8 @@
 use burn::tensor::activation::softmax;
 use burn::tensor::{Device, Tensor, TensorData};
 
+use crate::models::vae::separable::both_sides;
+
 /// Parameters of a grid of filters (Eq. 21).
 pub(super) const PARAMETERS: usize = 5;
 
@@ -84,23 +86,4 @@ fn filters(
 fn numbers(count: usize, device: &Device) -> Tensor<2> {
     let numbers: Vec<f32> = (1..=count).map(|i| i as f32).collect();
     Tensor::from_data(TensorData::new(numbers, [1, count]), device)
-}
-
-/// A x Bᵀ of each channel.
-///
-/// # Shapes
-///
-/// `a` is `[batch, to_height, height]` and `b` `[batch, to_width, width]`; `[batch, height, width, channels]` to
-/// `[batch, to_height, to_width, channels]`.
-///
-/// # Panics
-///
-/// When the shapes do not fit each other.
-fn both_sides(a: Tensor<3>, x: Tensor<4>, b: Tensor<3>) -> Tensor<4> {
-    let [batch, height, width, channels] = x.dims();
-    let (to_height, to_width) = (a.dims()[1], b.dims()[1]);
-    let rows = a.matmul(x.reshape([batch, height, width * channels]));
-    let by_column = rows.reshape([batch, to_height, width, channels]).swap_dims(1, 2);
-    let columns = b.matmul(by_column.reshape([batch, width, to_height * channels]));
-    columns.reshape([batch, to_width, to_height, channels]).swap_dims(1, 2)
 }

@@ -28,12 +28,12 @@ use serde::{Deserialize, Serialize};
 pub use attention::Filters;
 
 use crate::abilities::{
-    Abilities, Ability, Bound, Draws, Encoder, Features, LatentPart, Latents, Likelihood, LogWeights, Prior,
-    Steps,
+    Abilities, Ability, BitsBack, Bound, Draws, Encoder, Features, LatentPart, Latents, Likelihood,
+    LogWeights, Prior, Steps,
 };
 use crate::config::{Faults, SampleSchedule, Settings, TrainConfig};
 use crate::data::{DataSpec, ImageBatches, ImageNeeds, ImageShape, PixelEncoding};
-use crate::dist::{Bernoulli, DiagonalNormal, standard_normal_log_prob};
+use crate::dist::{Bernoulli, DiagonalNormal, Pixels, standard_normal_log_prob};
 use crate::error::Result;
 use crate::model::{About, Metrics, Model, Paper, Step, WarningRule, recipes};
 use crate::nn::{Activation, Init, Initializer, Linear, Lstm, LstmState, flatten};
@@ -187,6 +187,15 @@ impl Draw {
     ///
     /// `x` is `[batch, height, width, channels]` in {0, 1}, or the probability of 1; `eps` is `[batch, glimpses · latent_dim]`.
     pub fn infer(&self, x: &Tensor<4>, eps: &Tensor<2>) -> Inferred {
+        self.infer_with(x, &mut |t, posterior| posterior.sample(self.of_glimpse(eps, t))) // (6)
+    }
+
+    /// The same with latents that `draw` gives for the number of a glimpse and its posterior.
+    fn infer_with(
+        &self,
+        x: &Tensor<4>,
+        draw: &mut dyn FnMut(usize, &DiagonalNormal) -> Tensor<2>,
+    ) -> Inferred {
         let batch = x.dims()[0];
         let mut encoder = first_state(&self.first_encoder, batch);
         let (mut canvas, mut decoder) = self.begin(batch);
@@ -197,12 +206,19 @@ impl Draw {
             let glimpse = self.read(x.clone(), error, before.clone()); // (4)
             encoder = self.encoder.step(Tensor::cat(vec![glimpse, before], 1), encoder); // (5)
             let posterior = self.posterior(encoder.0.clone());
-            let z = posterior.sample(self.of_glimpse(eps, t)); // (6)
+            let z = draw(t, &posterior);
             (canvas, decoder) = self.add_glimpse(z.clone(), (canvas, decoder));
             posteriors.push(posterior);
             latents.push(z);
         }
         Inferred { canvas, posteriors, latents: Tensor::cat(latents, 1), state: encoder.0 }
+    }
+
+    /// c_T, written from latents `[batch, glimpses · latent_dim]`.
+    fn last_canvas(&self, latents: &Tensor<2>) -> Tensor<4> {
+        let begin = self.begin(latents.dims()[0]);
+        let write = |now, t| self.add_glimpse(self.of_glimpse(latents, t), now);
+        (0..self.config.glimpses).fold(begin, write).0
     }
 
     /// The canvas after each glimpse, written from latents `[batch, glimpses · latent_dim]` (Eq. 13 to 15).
@@ -251,9 +267,7 @@ impl Latents for Draw {
 
     /// The expected images of latents.
     fn decode(&self, latents: Tensor<2>, _classes: &[Option<u32>]) -> Tensor<2> {
-        let begin = self.begin(latents.dims()[0]);
-        let write = |now, t| self.add_glimpse(self.of_glimpse(&latents, t), now);
-        expected((0..self.config.glimpses).fold(begin, write).0)
+        expected(self.last_canvas(&latents))
     }
 }
 
@@ -328,6 +342,30 @@ impl Bound for Draw {
     }
 }
 
+/// The parts are the latents of the glimpses.
+impl BitsBack for Draw {
+    fn encoding(&self) -> PixelEncoding {
+        PixelEncoding::Binary
+    }
+
+    fn latent_dim(&self) -> usize {
+        self.config.glimpses * self.config.latent_dim
+    }
+
+    fn infer(
+        &self,
+        images: Tensor<4>,
+        _classes: &[Option<u32>],
+        draw: &mut dyn FnMut(DiagonalNormal) -> Tensor<2>,
+    ) {
+        self.infer_with(&images, &mut |_, posterior| draw(posterior.clone()));
+    }
+
+    fn pixels(&self, latents: Tensor<2>, _classes: &[Option<u32>]) -> Pixels {
+        Pixels::Bernoulli(pixels(self.last_canvas(&latents)))
+    }
+}
+
 fn sum(a: Tensor<1>, b: Tensor<1>) -> Tensor<1> {
     a + b
 }
@@ -369,6 +407,7 @@ impl Model for Draw {
             Ability::Decode,
             Ability::Encode,
             Ability::Likelihood,
+            Ability::Compress,
             Ability::Features,
         ],
         recipes: recipes!("shapes", "binarized-mnist"),
@@ -439,6 +478,7 @@ impl Model for Draw {
             steps: Some(self),
             encoder: Some(self),
             likelihood: Some(Likelihood::Bound(self)),
+            bits_back: Some(self),
             features: Some(self),
             ..Abilities::default()
         }

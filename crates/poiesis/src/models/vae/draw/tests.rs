@@ -10,8 +10,8 @@ use crate::model::{Learner, Session as _};
 use crate::nn::StateDict;
 use crate::run::checkpoint::Array;
 use crate::testing::{
-    Fixture, expect_all_close, expect_change, expect_close, expect_conforms, gradients_of, image_spec,
-    learner, settings, shapes,
+    Fixture, expect_all_close, expect_change, expect_close, expect_coded, expect_conforms, gradients_of,
+    image_spec, learner, settings, shapes,
 };
 
 /// The cases of `parity.py`.
@@ -346,6 +346,16 @@ fn squares_at_nine_places_are_learned_to_a_few_nats() {
     let brightness = f64::from(((images.clone() + 1.0) * 50.0).mean().into_scalar::<f32>());
     let decided = f64::from(images.abs().mean().into_scalar::<f32>());
     assert!((brightness - 16.0).abs() < 4.0 && decided > 0.8, "{brightness} {decided}");
+}
+
+#[test]
+fn images_are_coded_losslessly_at_the_size_of_the_bound() {
+    for attention in [true, false] {
+        let config = DrawConfig { glimpses: 3, width: 16, latent_dim: 5, attention, ..DrawConfig::default() };
+        let spec = image_spec([10, 8, 1], 0);
+        let draw = Draw::new(&config, &spec, &mut Init::new(4, &Device::flex())).unwrap();
+        expect_coded(&draw, spec.images().unwrap(), 0);
+    }
 }
 
 #[test]

@@ -44,7 +44,8 @@ impl ConvEncoder {
         });
         let levels = levels.collect();
         let flat = base[0] * base[1] * features(halvings - 1);
-        let output = Linear::with_bias(flat + num_classes, 2 * config.latent_dim, Initializer::FanIn, init);
+        let output =
+            Linear::with_bias(flat + num_classes, config.posterior_parameters(), Initializer::FanIn, init);
         Ok(ConvEncoder { levels, output })
     }
 

@@ -7,19 +7,20 @@ use poiesis_collect::{Dataset, Split};
 use serde_json::from_value;
 
 use super::*;
-use crate::abilities::Bound as _;
+use crate::abilities::{BitsBack, Bound as _, Latents};
 use crate::evaluate::{Bound, BoundProtocol, bound};
 use crate::model::{Learner, Session as _};
 use crate::nn::StateDict;
 use crate::run::checkpoint::Array;
 use crate::testing::{
-    Fixture, expect_all_close, expect_change, expect_close, expect_conforms, gradients_of, image_spec,
-    learner, settings, shapes,
+    Fixture, expect_all_close, expect_change, expect_close, expect_coded, expect_conforms, gradients_of,
+    image_spec, learner, settings, shapes,
 };
 
 /// The cases of `parity.py`.
-const CASES: [&str; 5] = ["mlp", "conv", "levels", "mlp-classes", "conv-classes"];
-/// Classes of the data of the last two.
+const CASES: [&str; 7] =
+    ["mlp", "conv", "levels", "mlp-classes", "conv-classes", "planar", "radial-weighted"];
+/// Classes of the data of those whose names end so.
 const CLASSES: usize = 3;
 /// Outputs and terms of the bound relative to the largest, f32 here against f64 there: some twenty roundings in a
 /// row and sums over a thousand pixels.
@@ -80,16 +81,18 @@ fn first_outputs_terms_and_gradients_are_those_of_pytorch() {
 
         let y = classes(&fixture, case, 0);
         let posterior = vae.posterior(x.clone(), &y);
-        expect_close("mean", posterior.mean.clone(), theirs("mean"), FORWARD);
-        expect_close("log variance", posterior.log_var.clone(), theirs("log_var"), FORWARD);
-        let z = posterior.sample(eps.clone());
+        expect_close("mean", posterior.normal.mean.clone(), theirs("mean"), FORWARD);
+        expect_close("log variance", posterior.normal.log_var.clone(), theirs("log_var"), FORWARD);
+        let samples = vae.config.importance_samples;
+        let z = posterior.repeated(samples).draw(eps.clone()).z;
+        let x_of_draws = flatten(x.clone()).repeat_dim(0, samples);
         let z_and_y = with_classes(z.clone(), &y, vae.num_classes);
         let parameters = match &vae.decoder {
             Decoder::Mlp(mlp) => mlp.forward(z_and_y),
             Decoder::Conv(conv) => conv.forward(z_and_y),
         };
         expect_close("parameters of pixels", parameters, theirs("parameters"), FORWARD);
-        let log_prob = vae.pixels(z, &y).log_prob(flatten(x.clone()));
+        let log_prob = vae.pixels(z, &y).log_prob(x_of_draws);
         expect_close("log p(x|z)", log_prob, theirs("log_prob"), FORWARD);
 
         let loss = vae.loss(x, &y, eps);
@@ -192,6 +195,40 @@ fn a_free_dimension_costs_its_free_bits_and_no_more() {
     assert!((value(loss.kl.sum()) - kl).abs() < 1e-6, "what is reported changed");
 }
 
+#[test]
+fn flows_are_trained_and_weighted_bounds_of_more_draws_are_tighter() {
+    let device = Device::flex().autodiff();
+    for flow in [Flow::None, Flow::Planar, Flow::Radial] {
+        let mut config = VaeConfig {
+            body: Body::Mlp,
+            latent_dim: 4,
+            hidden_dim: 32,
+            layers: 1,
+            flow,
+            importance_samples: 5,
+            ..VaeConfig::default()
+        };
+        config.likelihood = PixelDistribution::Bernoulli;
+        let optimizer = OptimizerConfig { learning_rate: 1e-2, ..OptimizerConfig::default() };
+        let (_folder, dataset) = shapes(100, [16, 16]);
+        let mut training =
+            learner::<Vae>(&(config, optimizer), &image_spec([16, 16, 3], 0), &dataset, 16, &device);
+        let metrics = |training: &mut Learner<Vae>, step| -> BTreeMap<_, _> {
+            training.step(step, 1.0).read().into_iter().collect()
+        };
+        let first = metrics(&mut training, 0);
+        let last = (1..80).map(|step| metrics(&mut training, step)).last().unwrap();
+        assert!(last["weighted_bound"] < 0.9 * first["weighted_bound"], "{flow:?}: {first:?} {last:?}");
+        assert!(last["weighted_bound"] < last["bound"], "{flow:?}: {last:?}");
+        let view = dataset.require(Split::Validation).unwrap();
+        let [once, few, many] = [1, 8, 64].map(|samples| {
+            let protocol = BoundProtocol { images: 10, samples, seed: 5 };
+            bound(&training.model, &view, training.model.shape, protocol, &device, &mut |_| ()).weighted_nats
+        });
+        assert!(few < once && many < few, "{flow:?}: {once} {few} {many}");
+    }
+}
+
 fn tiny(device: &Device) -> (tempfile::TempDir, Dataset, Learner<Vae>) {
     let config = VaeConfig { latent_dim: 8, width: 8, blocks: 1, ..VaeConfig::default() };
     let optimizer = OptimizerConfig { learning_rate: 3e-3, ..OptimizerConfig::default() };
@@ -271,10 +308,40 @@ fn an_image_of_a_class_is_of_that_class_and_its_bound_knows_it() {
 }
 
 #[test]
+fn images_are_coded_losslessly_at_the_size_of_the_bound() {
+    let device = Device::flex();
+    for case in ["mlp", "conv", "levels", "mlp-classes", "conv-classes"] {
+        let given = Fixture::read("vae/vae").case(case).clone();
+        let shape: [usize; 3] = from_value(given["shape"].clone()).unwrap();
+        let spec = image_spec(shape, CLASSES);
+        let vae = Vae::new(&settings::<Vae>(&given["config"]).0, &spec, &mut Init::new(4, &device)).unwrap();
+        expect_coded(&vae, spec.images().unwrap(), CLASSES as u32);
+    }
+}
+
+#[test]
+fn a_posterior_that_is_a_flow_is_not_coded() {
+    let spec = image_spec([8, 8, 1], 0);
+    for flow in [Flow::Planar, Flow::Radial, Flow::None] {
+        let config = VaeConfig { flow, width: 4, ..VaeConfig::default() };
+        let vae = Vae::new(&config, &spec, &mut Init::new(0, &Device::flex())).unwrap();
+        let coded: &dyn BitsBack = &vae;
+        match coded.refusal() {
+            Some(refusal) => assert!(flow != Flow::None && refusal.remedy.contains("vae.flow=none")),
+            None => assert_eq!(flow, Flow::None),
+        }
+    }
+}
+
+#[test]
 fn it_conforms() {
     expect_conforms::<Vae>(
         "width=4 latent_dim=8 blocks=0",
         &["layers=0", "latent_dim=0", "conditional=true"],
     );
-    expect_conforms::<Vae>("width=4 latent_dim=8 blocks=0 conditional=true", &[]);
+    expect_conforms::<Vae>("width=4 latent_dim=8 blocks=0 conditional=true flow=planar", &[]);
+    expect_conforms::<Vae>(
+        "body=mlp hidden_dim=8 latent_dim=3 importance_samples=2 flow=radial flow_steps=2",
+        &["kl_weight=2 importance_samples=2", "flow_steps=0"],
+    );
 }

@@ -1,4 +1,4 @@
-//! Entropy coding of sequences with a model's probabilities: the fewer nats data have under the model, the fewer bytes they take.
+//! Coding of sequences by the distribution of each value given those before it.
 //!
 //! A range coder (Martin 1979; the crate `constriction`) spends −log₂ p bits on each value. The decoder needs bit-identical
 //! probabilities, so they are rounded to multiples of 2⁻²⁴, and [`Autoregressive`] guarantees the same bits however
