@@ -40,8 +40,8 @@ const MODULES: [&str; 25] = [
 ];
 
 /// The crates from the bottom up, likewise.
-const CRATES: [&str; 5] =
-    ["poiesis-spectrum", "poiesis-kernels", "poiesis-collect", "poiesis", "poiesis-cli"];
+const CRATES: [&str; 6] =
+    ["poiesis-spectrum", "poiesis-envs", "poiesis-kernels", "poiesis-collect", "poiesis", "poiesis-cli"];
 
 /// Longest file that needs no reason.
 const LINES: usize = 500;
