@@ -103,7 +103,7 @@ impl Dynamics for Simulation {
             return (f64::NAN, true);
         }
         let velocity = (self.physics[0] - before) / self.seconds();
-        self.task.judge(&self.data.view(), action, velocity)
+        self.task.outcome(&self.data.view(), action, velocity)
     }
 
     fn physics(&self) -> &[f64] {

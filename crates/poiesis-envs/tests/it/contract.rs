@@ -45,7 +45,7 @@ fn started(name: &str, seed: u64) -> (Box<dyn Environment>, Vec<f64>) {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(16))]
 
-    /// A restored environment goes on with the same numbers, wherever it was saved.
+    /// A restored environment continues with the same numbers, wherever it was saved.
     #[test]
     fn a_restored_environment_continues_exactly(seed in any::<u64>(), before in 0_usize..120) {
         for listed in complete() {

@@ -48,7 +48,7 @@ impl Task for Ant {
         view.xpos[3]
     }
 
-    fn judge(&self, view: &View<'_>, action: &[f64], velocity: f64) -> (f64, bool) {
+    fn outcome(&self, view: &View<'_>, action: &[f64], velocity: f64) -> (f64, bool) {
         let finite = view.qpos.iter().chain(view.qvel).all(|value| value.is_finite());
         let healthy = finite && HEIGHTS.contains(&view.qpos[2]);
         let bonus = if healthy { 1.0 } else { 0.0 };

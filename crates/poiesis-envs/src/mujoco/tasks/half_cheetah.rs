@@ -39,7 +39,7 @@ impl Task for HalfCheetah {
         write(observation, view.qpos[1..].iter().chain(view.qvel).copied());
     }
 
-    fn judge(&self, _: &View<'_>, action: &[f64], velocity: f64) -> (f64, bool) {
+    fn outcome(&self, _: &View<'_>, action: &[f64], velocity: f64) -> (f64, bool) {
         (velocity - 0.1 * squares(action), false)
     }
 }
@@ -57,7 +57,7 @@ impl Task for Sparse {
         HalfCheetah.observe(view, observation);
     }
 
-    fn judge(&self, view: &View<'_>, _: &[f64], _: f64) -> (f64, bool) {
+    fn outcome(&self, view: &View<'_>, _: &[f64], _: f64) -> (f64, bool) {
         (if view.qpos[0] > 5.0 { 1.0 } else { 0.0 }, false)
     }
 }

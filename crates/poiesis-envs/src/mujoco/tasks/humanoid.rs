@@ -50,7 +50,7 @@ impl Task for Humanoid {
         moments.sum::<f64>() / masses.iter().sum::<f64>()
     }
 
-    fn judge(&self, view: &View<'_>, action: &[f64], velocity: f64) -> (f64, bool) {
+    fn outcome(&self, view: &View<'_>, action: &[f64], velocity: f64) -> (f64, bool) {
         let height = view.qpos[2];
         let healthy = 1.0 < height && height < 2.0;
         let bonus = if healthy { 5.0 } else { 0.0 };

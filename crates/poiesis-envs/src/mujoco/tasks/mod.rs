@@ -47,13 +47,13 @@ pub(super) trait Task: Sync {
     /// Writes the observation.
     fn observe(&self, view: &View<'_>, observation: &mut [f64]);
 
-    /// How far the body has come on the way whose velocity [`judge`](Self::judge) is given, in metres.
+    /// How far the body has come on the way whose velocity [`outcome`](Self::outcome) is given, in metres.
     fn place(&self, view: &View<'_>) -> f64 {
         view.qpos[0]
     }
 
     /// Returns the reward of a step, and whether the task ends the episode. `velocity` is the mean one of the step.
-    fn judge(&self, view: &View<'_>, action: &[f64], velocity: f64) -> (f64, bool);
+    fn outcome(&self, view: &View<'_>, action: &[f64], velocity: f64) -> (f64, bool);
 }
 
 const TASKS: [&dyn Task; 10] = [

@@ -46,7 +46,7 @@ impl Task for Inverted {
         write(observation, view.qpos.iter().chain(view.qvel).copied());
     }
 
-    fn judge(&self, view: &View<'_>, _: &[f64], _: f64) -> (f64, bool) {
+    fn outcome(&self, view: &View<'_>, _: &[f64], _: f64) -> (f64, bool) {
         let finite = view.qpos.iter().chain(view.qvel).all(|value| value.is_finite());
         let fallen = !finite || view.qpos[1].abs() > 0.2;
         (if fallen { 0.0 } else { 1.0 }, fallen)
@@ -72,7 +72,7 @@ impl Task for InvertedDouble {
         write(observation, view.qpos[..1].iter().copied().chain(turned).chain(clipped));
     }
 
-    fn judge(&self, view: &View<'_>, _: &[f64], _: f64) -> (f64, bool) {
+    fn outcome(&self, view: &View<'_>, _: &[f64], _: f64) -> (f64, bool) {
         let (x, height) = (view.site_xpos[0], view.site_xpos[2]);
         let fallen = height <= 1.0;
         let bonus = if fallen { 0.0 } else { 10.0 };

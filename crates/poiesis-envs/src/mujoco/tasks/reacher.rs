@@ -56,7 +56,7 @@ impl Task for Reacher {
         write(observation, turned.chain(state).chain(offset(view).into_iter().take(2)));
     }
 
-    fn judge(&self, view: &View<'_>, action: &[f64], _: f64) -> (f64, bool) {
+    fn outcome(&self, view: &View<'_>, action: &[f64], _: f64) -> (f64, bool) {
         (-squares(&offset(view)).sqrt() - squares(action), false)
     }
 }

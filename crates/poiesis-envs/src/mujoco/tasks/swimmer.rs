@@ -33,7 +33,7 @@ impl Task for Swimmer {
         write(observation, view.qpos[2..].iter().chain(view.qvel).copied());
     }
 
-    fn judge(&self, _: &View<'_>, action: &[f64], velocity: f64) -> (f64, bool) {
+    fn outcome(&self, _: &View<'_>, action: &[f64], velocity: f64) -> (f64, bool) {
         (velocity - 1e-4 * squares(action), false)
     }
 }

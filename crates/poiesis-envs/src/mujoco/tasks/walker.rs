@@ -79,7 +79,7 @@ impl Task for Walker {
         write(observation, view.qpos[1..].iter().copied().chain(velocities));
     }
 
-    fn judge(&self, view: &View<'_>, action: &[f64], velocity: f64) -> (f64, bool) {
+    fn outcome(&self, view: &View<'_>, action: &[f64], velocity: f64) -> (f64, bool) {
         let upright = self.upright(view);
         let bonus = if upright { 1.0 } else { 0.0 };
         (velocity + bonus - 0.001 * squares(action), !upright)

@@ -1,7 +1,7 @@
 //! Tests with MuJoCo, which say so and pass where it is absent, and tests without it.
 
-mod judged;
 mod missing;
+mod outcomes;
 mod simulated;
 mod trajectories;
 

@@ -23,24 +23,24 @@ fn close(a: f64, b: f64) {
 
 #[test]
 fn walkers_earn_their_velocity_and_a_bonus_until_they_fall() {
-    let judge = |name: &str, qpos: &[f64], qvel: &[f64]| {
-        task(name).judge(&View { qpos, qvel, ..View::default() }, &[1.0, -2.0, 0.0], 0.5)
+    let outcome = |name: &str, qpos: &[f64], qvel: &[f64]| {
+        task(name).outcome(&View { qpos, qvel, ..View::default() }, &[1.0, -2.0, 0.0], 0.5)
     };
-    let (reward, ended) = judge("hopper", &[9.0, 1.2, 0.1, 0.0, 0.0, 0.0], &[0.0; 6]);
+    let (reward, ended) = outcome("hopper", &[9.0, 1.2, 0.1, 0.0, 0.0, 0.0], &[0.0; 6]);
     close(reward, 0.5 + 1.0 - 0.005);
     assert!(!ended);
-    let (reward, ended) = judge("hopper", &[9.0, 0.7, 0.1, 0.0, 0.0, 0.0], &[0.0; 6]);
+    let (reward, ended) = outcome("hopper", &[9.0, 0.7, 0.1, 0.0, 0.0, 0.0], &[0.0; 6]);
     close(reward, 0.5 - 0.005);
     assert!(ended);
     // Too much lean, a joint too far, a velocity too high; the place and the height may be anything.
-    assert!(judge("hopper", &[9.0, 1.2, -0.2, 0.0, 0.0, 0.0], &[0.0; 6]).1);
-    assert!(judge("hopper", &[9.0, 1.2, 0.0, 0.0, 0.0, 101.0], &[0.0; 6]).1);
-    assert!(judge("hopper", &[9.0, 1.2, 0.0, 0.0, 0.0, 0.0], &[-100.0, 0.0, 0.0, 0.0, 0.0, 0.0]).1);
-    assert!(!judge("hopper", &[900.0, 900.0, 0.0, 0.0, 0.0, 0.0], &[0.0; 6]).1);
-    assert!(!judge("walker2d", &[9.0, 1.9, 0.9, 0.0, 0.0, 0.0, 0.0, 0.0, 101.0], &[0.0; 9]).1);
-    assert!(judge("walker2d", &[9.0, 2.0, 0.9, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0], &[0.0; 9]).1);
-    assert!(judge("walker2d", &[9.0, 0.8, 0.9, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0], &[0.0; 9]).1);
-    assert!(judge("walker2d", &[9.0, 1.2, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0], &[0.0; 9]).1);
+    assert!(outcome("hopper", &[9.0, 1.2, -0.2, 0.0, 0.0, 0.0], &[0.0; 6]).1);
+    assert!(outcome("hopper", &[9.0, 1.2, 0.0, 0.0, 0.0, 101.0], &[0.0; 6]).1);
+    assert!(outcome("hopper", &[9.0, 1.2, 0.0, 0.0, 0.0, 0.0], &[-100.0, 0.0, 0.0, 0.0, 0.0, 0.0]).1);
+    assert!(!outcome("hopper", &[900.0, 900.0, 0.0, 0.0, 0.0, 0.0], &[0.0; 6]).1);
+    assert!(!outcome("walker2d", &[9.0, 1.9, 0.9, 0.0, 0.0, 0.0, 0.0, 0.0, 101.0], &[0.0; 9]).1);
+    assert!(outcome("walker2d", &[9.0, 2.0, 0.9, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0], &[0.0; 9]).1);
+    assert!(outcome("walker2d", &[9.0, 0.8, 0.9, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0], &[0.0; 9]).1);
+    assert!(outcome("walker2d", &[9.0, 1.2, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0], &[0.0; 9]).1);
 }
 
 #[test]
@@ -58,11 +58,11 @@ fn the_cheetah_pays_for_control_and_the_sparse_one_earns_only_far_out() {
     let view = |qpos| View { qpos, qvel: &[20.0; 9], ..View::default() };
     let place = [5.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0];
     let farther = [5.001, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0];
-    let (reward, ended) = task("half-cheetah").judge(&view(&place), &[1.0, 2.0, 0.0, 0.0, 0.0, 0.0], 3.0);
+    let (reward, ended) = task("half-cheetah").outcome(&view(&place), &[1.0, 2.0, 0.0, 0.0, 0.0, 0.0], 3.0);
     close(reward, 3.0 - 0.5);
     assert!(!ended);
-    assert_eq!(task("half-cheetah-sparse").judge(&view(&place), &[1.0; 6], 3.0), (0.0, false));
-    assert_eq!(task("half-cheetah-sparse").judge(&view(&farther), &[1.0; 6], -3.0), (1.0, false));
+    assert_eq!(task("half-cheetah-sparse").outcome(&view(&place), &[1.0; 6], 3.0), (0.0, false));
+    assert_eq!(task("half-cheetah-sparse").outcome(&view(&farther), &[1.0; 6], -3.0), (1.0, false));
     // Velocities are not clipped.
     assert_eq!(observe("half-cheetah", &view(&place))[16], 20.0);
 }
@@ -71,17 +71,17 @@ fn the_cheetah_pays_for_control_and_the_sparse_one_earns_only_far_out() {
 fn the_ant_pays_for_clipped_forces_and_ends_beyond_its_heights() {
     let mut forces = [0.0; 84];
     (forces[5], forces[6], forces[83]) = (3.0, -0.5, -2.0);
-    let judge = |height: f64| {
+    let outcome = |height: f64| {
         let mut qpos = [0.0; 15];
         qpos[2] = height;
         let view = View { qpos: &qpos, qvel: &[0.0; 14], cfrc_ext: &forces, ..View::default() };
-        task("ant").judge(&view, &[1.0; 8], 2.0)
+        task("ant").outcome(&view, &[1.0; 8], 2.0)
     };
-    let (reward, ended) = judge(1.0);
+    let (reward, ended) = outcome(1.0);
     // The force on the world costs, too, though it is not seen.
     close(reward, 2.0 + 1.0 - 0.5 * 8.0 - 5e-4 * (1.0 + 0.25 + 1.0));
-    assert!(!ended && !judge(0.2).1);
-    assert!(judge(1.001).1 && judge(0.199).1 && judge(f64::NAN).1);
+    assert!(!ended && !outcome(0.2).1);
+    assert!(outcome(1.001).1 && outcome(0.199).1 && outcome(f64::NAN).1);
     let view = View { qpos: &[4.0; 15], qvel: &[5.0; 14], cfrc_ext: &forces, ..View::default() };
     let seen = observe("ant", &view);
     assert_eq!((seen[12], seen[13], seen[27], seen[104]), (4.0, 5.0, -0.5, -1.0));
@@ -92,14 +92,18 @@ fn the_humanoid_moves_its_centre_of_mass_and_its_contact_cost_is_limited() {
     let centres = [100.0, 0.0, 0.0, 1.0, 5.0, 6.0, 4.0, 5.0, 6.0];
     let view = View { body_mass: &[0.0, 2.0, 1.0], xipos: &centres, ..View::default() };
     close(task("humanoid").place(&view), 2.0);
-    let judge = |height: f64, force: f64| {
+    let outcome = |height: f64, force: f64| {
         let mut qpos = [0.0; 24];
         qpos[2] = height;
-        task("humanoid").judge(&View { qpos: &qpos, cfrc_ext: &[force], ..View::default() }, &[0.2; 17], 2.0)
+        task("humanoid").outcome(
+            &View { qpos: &qpos, cfrc_ext: &[force], ..View::default() },
+            &[0.2; 17],
+            2.0,
+        )
     };
-    close(judge(1.5, 1000.0).0, 2.5 + 5.0 - 0.1 * 17.0 * 0.04 - 0.5);
-    close(judge(1.5, 1e6).0, 2.5 + 5.0 - 0.1 * 17.0 * 0.04 - 10.0);
-    assert!(!judge(1.5, 0.0).1 && judge(1.0, 0.0).1 && judge(2.0, 0.0).1);
+    close(outcome(1.5, 1000.0).0, 2.5 + 5.0 - 0.1 * 17.0 * 0.04 - 0.5);
+    close(outcome(1.5, 1e6).0, 2.5 + 5.0 - 0.1 * 17.0 * 0.04 - 10.0);
+    assert!(!outcome(1.5, 0.0).1 && outcome(1.0, 0.0).1 && outcome(2.0, 0.0).1);
 }
 
 #[test]
@@ -128,7 +132,7 @@ fn the_reacher_pays_for_distance_and_control() {
     xpos[12..15].copy_from_slice(&[-0.2, 0.6, 0.01]);
     let view =
         View { qpos: &[0.0, 1.0, -0.2, 0.6], qvel: &[7.0, 8.0, 9.0, 9.0], xpos: &xpos, ..View::default() };
-    let (reward, ended) = task("reacher").judge(&view, &[1.0, -1.0], 0.0);
+    let (reward, ended) = task("reacher").outcome(&view, &[1.0, -1.0], 0.0);
     close(reward, -0.5 - 2.0);
     assert!(!ended);
     let seen = observe("reacher", &view);
@@ -149,19 +153,19 @@ fn the_goal_of_the_reacher_is_within_reach_and_at_rest() {
 
 #[test]
 fn poles_end_when_they_fall() {
-    let judge = |angle: f64| {
-        task("inverted-pendulum").judge(
+    let outcome = |angle: f64| {
+        task("inverted-pendulum").outcome(
             &View { qpos: &[0.5, angle], qvel: &[0.0; 2], ..View::default() },
             &[3.0],
             9.0,
         )
     };
-    assert_eq!(judge(-0.2), (1.0, false));
-    assert_eq!(judge(0.201), (0.0, true));
-    assert_eq!(judge(f64::NAN), (0.0, true));
+    assert_eq!(outcome(-0.2), (1.0, false));
+    assert_eq!(outcome(0.201), (0.0, true));
+    assert_eq!(outcome(f64::NAN), (0.0, true));
     let double = |height: f64| {
         let view = View { qvel: &[9.0, 2.0, 3.0], site_xpos: &[0.5, 9.0, height], ..View::default() };
-        task("inverted-double-pendulum").judge(&view, &[1.0], 9.0)
+        task("inverted-double-pendulum").outcome(&view, &[1.0], 9.0)
     };
     let cost = |height: f64| 0.01 * 0.25 + (height - 2.0) * (height - 2.0) + 1e-3 * 4.0 + 5e-3 * 9.0;
     close(double(1.1).0, 10.0 - cost(1.1));
