@@ -4,12 +4,13 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is the file that prints")]
 
 use std::fmt::Write as _;
+use std::fs;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use poiesis::error::escaped;
 
@@ -119,6 +120,21 @@ pub(crate) fn expect_none(what: &str, flags: &[(&str, bool)]) -> Result<()> {
 /// The error for a file, named by `flag`, that would be replaced.
 pub(crate) fn exists(path: &Path, flag: &str) -> anyhow::Error {
     failure(format!("{} exists", path.display()), format!("give another {flag}, or --force to replace it"))
+}
+
+/// An error if something is in `folder`, which is to be written, unless `force` allows it.
+pub(crate) fn expect_empty(folder: &Path, force: bool) -> Result<()> {
+    if force || !folder.exists() {
+        return Ok(());
+    }
+    let mut entries = fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
+    match entries.next() {
+        None => Ok(()),
+        Some(_) => Err(failure(
+            format!("{} is not empty", folder.display()),
+            "give another --out, or --force to write into it",
+        )),
+    }
 }
 
 /// Whether standard error is a terminal.

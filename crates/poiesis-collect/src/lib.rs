@@ -29,6 +29,7 @@ mod caught;
 mod collect;
 mod dataset;
 mod decode;
+mod drawn;
 mod duplicates;
 mod error;
 mod fingerprint;

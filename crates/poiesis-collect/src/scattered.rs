@@ -10,6 +10,7 @@ use crate::builtin::{below, random};
 use crate::card::Kind;
 use crate::collect::{Output, Report, collect_source};
 use crate::dataset::{Dataset, View};
+use crate::drawn;
 use crate::error::{Error, Result};
 use crate::options::Options;
 use crate::progress::Progress;
@@ -87,14 +88,7 @@ impl Scattered {
             });
         }
         let objects = options.objects.unwrap_or(OBJECTS);
-        let has = Split::ALL.into_iter().filter_map(|split| images.split(split).map(|view| (split, view)));
-        let splits: Vec<(Split, View, usize)> = has
-            .map(|(split, view)| {
-                let asked = options.count.filter(|_| split == Split::Train);
-                let count = asked.unwrap_or(view.len());
-                (split, view, count)
-            })
-            .collect();
+        let splits = drawn::splits(images, options.count);
         let plan = Plan {
             name: format!("scattered-{}", card.name),
             classes: counts(objects.1),

@@ -7,6 +7,7 @@ use crate::builtin::{below, random};
 use crate::card::Kind;
 use crate::collect::{Output, Report, collect_source};
 use crate::dataset::{Dataset, View};
+use crate::drawn;
 use crate::error::{Error, Result};
 use crate::options::Options;
 use crate::prepare::Pixels;
@@ -68,14 +69,7 @@ impl Stacked {
                 remedy: "stack images of at most 46 classes",
             });
         }
-        let has = Split::ALL.into_iter().filter_map(|split| grey.split(split).map(|view| (split, view)));
-        let splits: Vec<(Split, View, usize)> = has
-            .map(|(split, view)| {
-                let asked = options.count.filter(|_| split == Split::Train);
-                let count = asked.unwrap_or(view.len());
-                (split, view, count)
-            })
-            .collect();
+        let splits = drawn::splits(grey, options.count);
         let plan = Plan {
             name: format!("stacked-{}", card.name),
             classes,

@@ -16,7 +16,7 @@ use serde_json::{Map, Value, json};
 use super::classify::field;
 use super::discover::OfData;
 use super::evaluate::Meters;
-use super::given_images::{self, Given, expect_there};
+use super::given_images::{self, Given, expect_existing};
 use super::pictures::{self, positive};
 use crate::args::{OfRun, Out};
 use crate::render::{count, expect_none, failure, note, number, result, table};
@@ -116,7 +116,7 @@ struct Verdicts {
 impl Anomaly {
     pub(crate) fn run(self) -> Result<ExitCode> {
         // Before anything long is done.
-        expect_there(&self.images)?;
+        expect_existing(&self.images)?;
         let usual = self.usual()?;
         let wanted = self.score.as_deref().map(Score::parse).transpose()?;
         if matches!(usual, Usual::None) {

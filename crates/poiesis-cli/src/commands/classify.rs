@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use super::discover::OfData;
 use super::evaluate::Meters;
+use super::given_images::{expect_existing, none_readable};
 use super::inspect::split;
 use super::pictures::positive;
 use crate::args::OfRun;
@@ -75,12 +76,7 @@ struct Found {
 impl Classify {
     pub(crate) fn run(self) -> Result<()> {
         // Before anything long is done.
-        if let Some(path) = self.images.iter().find(|path| !path.exists()) {
-            return Err(failure(
-                format!("{} does not exist", path.display()),
-                "give files, folders or archives of images",
-            ));
-        }
+        expect_existing(&self.images)?;
         let trained = self.of.open()?;
         let shape = trained.spec.images()?;
         let quiet = self.json || self.csv;
@@ -99,10 +95,7 @@ impl Classify {
         };
         tell_skipped(&found.skipped);
         if found.images.is_empty() {
-            return Err(failure(
-                "none of the images could be read",
-                "give images in PNG, JPEG, WebP, BMP, GIF or TIFF",
-            ));
+            return Err(none_readable());
         }
         let names = &trained.info.data.classes;
         let text = match (self.json, self.csv) {

@@ -14,7 +14,7 @@ use serde_json::json;
 use super::discover::expect_class;
 use super::pictures::{self, positive};
 use crate::args::{OfRun, Out};
-use crate::render::{count, expect_none, failure, in_json, note, result};
+use crate::render::{count, expect_empty, expect_none, failure, in_json, note, result};
 
 /// Decode latents of a file to images
 #[derive(Args, Debug)]
@@ -91,15 +91,7 @@ impl Decode {
 
     /// The folder to write; an error if something is in it.
     fn folder(&self, folder: &Path) -> Result<PathBuf> {
-        let occupied = folder.exists()
-            && fs::read_dir(folder)
-                .with_context(|| format!("cannot read {}", folder.display()))?
-                .next()
-                .is_some();
-        if occupied && !self.out.force {
-            let hint = "give another --out, or --force to write into it";
-            return Err(failure(format!("{} is not empty", folder.display()), hint));
-        }
+        expect_empty(folder, self.out.force)?;
         Ok(folder.to_owned())
     }
 }

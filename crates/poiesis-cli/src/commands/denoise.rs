@@ -15,11 +15,11 @@ use serde_json::{Value, json};
 
 use super::discover::OfData;
 use super::evaluate::Meters;
-use super::given_images::{self, Given, expect_there};
+use super::given_images::{self, Given, expect_existing};
 use super::inspect::split;
 use super::pictures::{self, positive};
 use crate::args::{OfRun, class_of};
-use crate::render::{count, expect_none, failure, note, result, table};
+use crate::render::{count, expect_empty, expect_none, failure, note, result, table};
 
 /// Images of a split to which noise is added, by default.
 const IMAGES: usize = 64;
@@ -90,9 +90,9 @@ struct Noisy {
 
 impl Denoise {
     pub(crate) fn run(self) -> Result<()> {
-        expect_there(&self.images)?;
+        expect_existing(&self.images)?;
         if let Some(clean) = &self.clean {
-            expect_there(std::slice::from_ref(clean))?;
+            expect_existing(std::slice::from_ref(clean))?;
         }
         self.expect_free()?;
         let sigma = self.noise.or(self.add_noise).unwrap_or_default();
@@ -134,11 +134,7 @@ impl Denoise {
     /// Returns an error if the folder has something in it.
     fn expect_free(&self) -> Result<()> {
         let out = &self.out;
-        let read = || fs::read_dir(out).with_context(|| format!("cannot read {}", out.display()));
-        if out.exists() && read()?.next().is_some() && !self.force {
-            let hint = "give another --out, or --force to write into it";
-            return Err(failure(format!("{} is not empty", out.display()), hint));
-        }
+        expect_empty(out, self.force)?;
         fs::create_dir_all(out).with_context(|| format!("cannot make the folder {}", out.display()))
     }
 

@@ -9,8 +9,9 @@ use poiesis::apply::edit::{Render, edit};
 use serde_json::json;
 
 use super::discover::{OfData, expect_class};
+use super::given_images::expect_existing;
 use super::pictures;
-use super::sources::{Images, Inverting, encoded, expect_existing};
+use super::sources::{Images, Inverting, encoded};
 use crate::args::{OfRun, Out};
 use crate::render::{expect_none, in_json, number, result, table};
 

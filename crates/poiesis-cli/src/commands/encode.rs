@@ -12,9 +12,10 @@ use poiesis_collect::Split;
 use serde_json::{Value, json};
 
 use super::discover::{OfData, expect_class};
+use super::given_images::expect_existing;
 use super::inspect::split;
 use super::pictures::positive;
-use super::sources::{Images, Inverting, encoded, expect_existing};
+use super::sources::{Images, Inverting, encoded};
 use crate::args::OfRun;
 use crate::render::{count, exists, failure, in_json, json, number, result, table};
 

@@ -22,7 +22,7 @@ pub(crate) struct Given {
 }
 
 /// Returns an error if one of `paths` is not there.
-pub(crate) fn expect_there(paths: &[PathBuf]) -> Result<()> {
+pub(crate) fn expect_existing(paths: &[PathBuf]) -> Result<()> {
     match paths.iter().find(|path| !path.exists()) {
         Some(path) => Err(failure(
             format!("{} does not exist", path.display()),
@@ -58,8 +58,12 @@ pub(crate) fn read(paths: &[PathBuf], trained: &Trained, data: &OfData, quiet: b
     meter.end();
     tell_skipped(&given.skipped);
     if given.names.is_empty() {
-        let formats = "give images in PNG, JPEG, WebP, BMP, GIF or TIFF";
-        return Err(failure("none of the images could be read", formats));
+        return Err(none_readable());
     }
     Ok(given)
+}
+
+/// The error where none of the images that were given could be read.
+pub(crate) fn none_readable() -> anyhow::Error {
+    failure("none of the images could be read", "give images in PNG, JPEG, WebP, BMP, GIF or TIFF")
 }

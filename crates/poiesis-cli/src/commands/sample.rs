@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 use super::pictures;
 use crate::args::{Chosen, OfRun, Out, class_of};
-use crate::render::{Meter, count, exists, expect_none, failure, note, result};
+use crate::render::{Meter, count, exists, expect_empty, expect_none, failure, note, result};
 
 /// How many clips are drawn as pictures.
 const DRAWN: usize = 16;
@@ -235,15 +235,7 @@ impl Sample {
 
     /// A file for each sample.
     fn folder(&self, trained: &Trained, request: &Request, folder: &Path) -> Result<()> {
-        let occupied = folder.exists()
-            && fs::read_dir(folder)
-                .with_context(|| format!("cannot read {}", folder.display()))?
-                .next()
-                .is_some();
-        if occupied && !self.out.force {
-            let hint = "give another --out, or --force to write into it";
-            return Err(failure(format!("{} is not empty", folder.display()), hint));
-        }
+        expect_empty(folder, self.out.force)?;
         fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
         let ending = files::extension(&trained.spec);
         self.draw(trained, request, |index, media| {

@@ -5,17 +5,16 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 use poiesis::Trained;
-use poiesis::apply::classify::preparation;
 use poiesis::apply::encode::{Encoded, encode};
 use poiesis::apply::inversion::Inversion;
 use poiesis::rng;
-use poiesis_collect::{Dataset, ReadImage, Split, View, read_images};
+use poiesis_collect::{Dataset, Split, View};
 
-use super::classify::{name_of, tell_skipped};
 use super::discover::OfData;
 use super::evaluate::Meters;
+use super::given_images::{self, Given, expect_existing};
 use super::pictures::positive;
-use crate::render::{Meter, expect_none, failure, note};
+use crate::render::expect_none;
 
 /// Images with their names.
 #[derive(Clone, Debug, Default)]
@@ -39,35 +38,9 @@ impl Images {
         quiet: bool,
     ) -> Result<Images> {
         expect_existing(paths)?;
-        let (options, known) = preparation(trained, data.source(), &data.places()?)?;
-        if !known {
-            note(
-                "note: the run's data are not there, so images are cropped and resized as its configuration says",
-            );
-        }
-        let meter = Meter::new("reading", "images", None, quiet);
-        let (mut found, mut skipped) = (Images::default(), Vec::new());
-        for path in paths {
-            read_images(path, &options, &mut |ReadImage { name, pixels }| {
-                let name = name_of(path, &name);
-                match pixels {
-                    Ok(pixels) => {
-                        found.pixels.extend(pixels);
-                        found.names.push(name);
-                        meter.at(found.names.len() as u64, None);
-                    }
-                    Err(reason) => skipped.push((name, reason)),
-                }
-            })?;
-        }
-        meter.end();
-        tell_skipped(&skipped);
-        if found.names.is_empty() {
-            let hint = "give images in PNG, JPEG, WebP, BMP, GIF or TIFF";
-            return Err(failure("none of the images could be read", hint));
-        }
-        found.classes = vec![class; found.names.len()];
-        Ok(found)
+        let Given { names, pixels, .. } = given_images::read(paths, trained, data, quiet)?;
+        let classes = vec![class; names.len()];
+        Ok(Images { names, pixels, classes })
     }
 
     /// The images of a split with these numbers.
@@ -107,17 +80,6 @@ impl Images {
     /// How many there are.
     pub(crate) fn len(&self) -> usize {
         self.names.len()
-    }
-}
-
-/// An error that names the first path where nothing is.
-pub(crate) fn expect_existing(paths: &[PathBuf]) -> Result<()> {
-    match paths.iter().find(|path| !path.exists()) {
-        Some(path) => Err(failure(
-            format!("{} does not exist", path.display()),
-            "give files, folders or archives of images",
-        )),
-        None => Ok(()),
     }
 }
 

@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use super::OfData;
 use crate::args::{OfRun, Out};
 use crate::commands::classify::{name_of, tell_skipped};
+use crate::commands::given_images::{expect_existing, none_readable};
 use crate::commands::inspect::split;
 use crate::commands::pictures;
 use crate::render::{count, failure, note, result, table};
@@ -71,22 +72,14 @@ struct Images {
 
 impl Objects {
     pub(super) fn run(self) -> Result<()> {
-        if let Some(path) = self.images.iter().find(|path| !path.exists()) {
-            return Err(failure(
-                format!("{} does not exist", path.display()),
-                "give files, folders or archives of images",
-            ));
-        }
+        expect_existing(&self.images)?;
         let trained = self.of.open()?;
         trained.objects()?;
         let out = self.out.resolve(&trained, "objects", "png")?;
         let images = if self.images.is_empty() { self.held_out(&trained)? } else { self.files(&trained)? };
         tell_skipped(&images.skipped);
         if images.names.is_empty() {
-            return Err(failure(
-                "none of the images could be read",
-                "give images in PNG, JPEG, WebP, BMP, GIF or TIFF",
-            ));
+            return Err(none_readable());
         }
         let shape = trained.spec.images()?;
         let found = objects(&trained, &images.pixels)?;
