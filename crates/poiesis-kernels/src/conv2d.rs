@@ -145,7 +145,7 @@ fn output_shape(x: Shape, weight: Shape, bias: Option<[usize; 1]>, options: &Con
 }
 
 /// The same by Burn's own convolution on permuted tensors.
-fn default(x: Tensor<4>, weight: Tensor<4>, bias: Option<Tensor<1>>, options: &ConvOptions) -> Tensor<4> {
+pub fn default(x: Tensor<4>, weight: Tensor<4>, bias: Option<Tensor<1>>, options: &ConvOptions) -> Tensor<4> {
     let shape = output_shape(x.dims(), weight.dims(), bias.as_ref().map(Tensor::dims), options);
     if shape[0] == 0 || shape[3] == 0 {
         return Tensor::zeros(shape, &x.device());
@@ -169,48 +169,4 @@ fn mask(weight: Tensor<4>, active_taps: usize) -> Tensor<4> {
     let ones = Tensor::<2>::ones([active_taps, channels * out], &device);
     let zeros = Tensor::zeros([height * width - active_taps, channels * out], &device);
     weight * Tensor::cat(vec![ones, zeros], 0).reshape([height, width, channels, out])
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::testing::{assert_close, numbers, tensor, values};
-    use burn::tensor::Device;
-
-    #[test]
-    fn shape_follows_the_formula() {
-        let device = Device::flex();
-        let x = Tensor::<4>::ones([2, 7, 5, 4], &device);
-        let weight = Tensor::<4>::ones([3, 2, 2, 6], &device);
-        let options = ConvOptions {
-            stride: [2, 1],
-            padding: [[1, 0], [0, 2]],
-            dilation: [1, 3],
-            groups: 2,
-            active_taps: None,
-        };
-        let y = conv2d(x, weight, Some(Tensor::ones([6], &device)), &options);
-        assert_eq!(y.dims(), [2, 3, 4, 6]);
-    }
-
-    #[test]
-    fn masked_kernels_equal_the_default_implementation() {
-        let device = Device::flex();
-        let x = tensor(&numbers(6 * 5 * 4, 1), [1, 6, 5, 4], &device);
-        let weight = tensor(&numbers(3 * 3 * 4 * 6, 2), [3, 3, 4, 6], &device);
-        for active_taps in [0, 4, 5, 9] {
-            let options = ConvOptions { active_taps: Some(active_taps), ..ConvOptions::new([1, 1], [1, 1]) };
-            let expected = values(default(x.clone(), weight.clone(), None, &options));
-            let expected: Vec<f64> = expected.into_iter().map(f64::from).collect();
-            assert_close(&values(conv2d(x.clone(), weight.clone(), None, &options)), &expected, 1e-6, "y");
-        }
-    }
-
-    #[test]
-    #[should_panic(expected = "[1, 4, 4, 3] does not fit weight [3, 3, 2, 8]")]
-    fn wrong_channels_panic_with_both_shapes() {
-        let device = Device::flex();
-        let x = Tensor::<4>::ones([1, 4, 4, 3], &device);
-        conv2d(x, Tensor::ones([3, 3, 2, 8], &device), None, &ConvOptions::default());
-    }
 }

@@ -123,31 +123,3 @@ fn default(
     let [batch, height, width, out] = shape;
     y.slice([0..batch, top..top + height, left..left + width, 0..out])
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use burn::tensor::Device;
-
-    #[test]
-    fn shape_follows_the_formula() {
-        let ones = |shape| Tensor::ones(shape, &Device::flex());
-        let options = ConvTransposeOptions {
-            stride: [2, 1],
-            padding: [[1, 0], [0, 2]],
-            output_padding: [1, 0],
-            dilation: [1, 2],
-            groups: 2,
-        };
-        let bias = Some(Tensor::ones([6], &Device::flex()));
-        let y = conv_transpose2d(ones([2, 4, 3, 4]), ones([4, 3, 4, 3]), bias, &options);
-        assert_eq!(y.dims(), [2, 10, 5, 6]);
-    }
-
-    #[test]
-    #[should_panic(expected = "[1, 4, 4, 3] does not fit weight [3, 3, 2, 8]")]
-    fn wrong_channels_panic_with_both_shapes() {
-        let ones = |shape| Tensor::ones(shape, &Device::flex());
-        conv_transpose2d(ones([1, 4, 4, 3]), ones([3, 3, 2, 8]), None, &ConvTransposeOptions::default());
-    }
-}

@@ -56,7 +56,9 @@
 //! 2. Write the implementation in `src/flex/<operation>.rs`: a function that returns `None` for tensors that are not on
 //!    Flex, and a type that implements `flex::autodiff::BackwardPass`. Split the work with `flex::parallel`, and run
 //!    loops through `flex::simd`.
-//! 3. Test against `default`, against plain loops in f64 or a PyTorch fixture (`fixtures/*.py`), and for any number of threads.
+//! 3. Test in `tests/it/<operation>.rs` against `default`, against plain loops in f64 or a PyTorch fixture (`fixtures/*.py`), and for
+//!    any number of threads. Tests use the library as it is compiled for all; what they need of it and the API does not offer,
+//!    such as `default`, is listed in `src/internals.rs`.
 //!
 //! Design notes and measurements: `docs/kernels.md` in the repository. Comparison with PyTorch: `bench/RESULTS.md`.
 
@@ -79,6 +81,8 @@ mod gate;
 mod group_norm;
 mod gru;
 pub mod inference;
+#[doc(hidden)]
+pub mod internals;
 mod key_value_cache;
 mod layer_norm;
 mod linear;
@@ -92,12 +96,6 @@ mod recurrent;
 mod resample;
 mod rotary;
 mod types;
-// The code that all tests share refers to this crate by its name.
-#[cfg(test)]
-extern crate self as poiesis_kernels;
-#[cfg(test)]
-#[path = "../tests/common/mod.rs"]
-mod testing;
 
 pub use activation::{activate, activation_tangent};
 pub use adam::{AdamStep, adam};

@@ -39,7 +39,8 @@ pub fn upsample(x: Tensor<4>) -> Tensor<4> {
     flex::resample::double(&x, UP).unwrap_or_else(|| default_upsample(x))
 }
 
-fn default_downsample(x: Tensor<4>) -> Tensor<4> {
+/// The same in Burn's own operations.
+pub fn default_downsample(x: Tensor<4>) -> Tensor<4> {
     let [batch, height, width, channels] = x.dims();
     let x = halve(x.reshape([batch, height, width * channels]));
     let x = halve(x.reshape([batch * height / 2, width, channels]));
@@ -54,7 +55,8 @@ fn halve(x: Tensor<3>) -> Tensor<3> {
     even * 0.5 + (odd.clone() + after_zero(odd)) * 0.25
 }
 
-fn default_upsample(x: Tensor<4>) -> Tensor<4> {
+/// The same in Burn's own operations.
+pub fn default_upsample(x: Tensor<4>) -> Tensor<4> {
     let [batch, height, width, channels] = x.dims();
     let x = double(x.reshape([batch, height, width * channels]));
     let x = double(x.reshape([batch * 2 * height, width, channels]));
@@ -76,60 +78,4 @@ fn after_zero(x: Tensor<3>) -> Tensor<3> {
         return zeros;
     }
     Tensor::cat(vec![zeros, x.narrow(1, 0, length - 1)], 1)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::testing::{assert_all_close, assert_same_for_any_threads, numbers, tensor, values};
-    use burn::tensor::Device;
-
-    /// Result and gradient.
-    fn run(resample: fn(Tensor<4>) -> Tensor<4>, shape: [usize; 4]) -> Vec<Vec<f32>> {
-        let device = Device::flex().autodiff();
-        let x = tensor(&numbers(shape.iter().product(), 1), shape, &device).require_grad();
-        let y = resample(x.clone());
-        let dy = tensor(&numbers(y.dims().iter().product(), 2), y.dims(), &device);
-        let gradients = (y.clone() * dy).sum().backward();
-        vec![values(y), values(x.grad(&gradients).unwrap())]
-    }
-
-    #[test]
-    fn equal_the_default_implementation() {
-        for shape in [[1, 2, 2, 1], [2, 4, 6, 3], [3, 16, 8, 37], [2, 2, 10, 64]] {
-            let what = format!("{shape:?}");
-            assert_all_close(&run(downsample, shape), &run(default_downsample, shape), 1e-6, &what);
-            assert_all_close(&run(upsample, shape), &run(default_upsample, shape), 1e-6, &what);
-        }
-    }
-
-    #[test]
-    fn take_a_pixel_and_the_means_of_neighbours() {
-        let row = tensor(&[2.0, 4.0, -6.0, 8.0], [1, 1, 4, 1], &Device::flex());
-        let rows = row.expand([1, 4, 4, 1]);
-        // The row after the first, which sees the zeros above the image.
-        let second = |x: Tensor<4>| values(x.narrow(1, 1, 1));
-        assert_eq!(second(upsample(rows.clone())), [1.0, 2.0, 3.0, 4.0, -1.0, -6.0, 1.0, 8.0]);
-        // (0 + 2·2 + 4) / 4 and (4 + 2·(−6) + 8) / 4.
-        assert_eq!(second(downsample(rows)), [2.0, 0.0]);
-    }
-
-    #[test]
-    fn the_same_for_any_number_of_threads() {
-        assert_same_for_any_threads(|| run(downsample, [3, 32, 32, 17]));
-        assert_same_for_any_threads(|| run(upsample, [3, 32, 32, 17]));
-    }
-
-    #[test]
-    fn nothing() {
-        let nothing = Tensor::<4>::zeros([0, 4, 4, 2], &Device::flex());
-        assert_eq!(downsample(nothing.clone()).dims(), [0, 2, 2, 2]);
-        assert_eq!(upsample(nothing).dims(), [0, 8, 8, 2]);
-    }
-
-    #[test]
-    #[should_panic(expected = "the sides of input [1, 3, 4, 1] are not even")]
-    fn odd_sides_panic() {
-        downsample(Tensor::ones([1, 3, 4, 1], &Device::flex()));
-    }
 }

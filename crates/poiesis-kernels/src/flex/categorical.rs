@@ -19,7 +19,7 @@ use super::sums::{self, LANES};
 const PART: usize = 1 << 13;
 
 /// [`crate::categorical_log_prob`] of tensors on Flex; `None` for others. There must be a row.
-pub(crate) fn log_prob(logits: &Tensor<2>, targets: &Tensor<1, Int>) -> Option<Tensor<1>> {
+pub fn log_prob(logits: &Tensor<2>, targets: &Tensor<1, Int>) -> Option<Tensor<1>> {
     let [rows, classes] = logits.dims();
     let logits = Operand::new(logits)?;
     let targets = operand::integers(targets)?;

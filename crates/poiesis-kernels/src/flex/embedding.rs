@@ -16,7 +16,7 @@ use super::pool::Buffer;
 const PART: usize = 1 << 14;
 
 /// [`crate::embedding`] of tensors on Flex; `None` for others. Nothing may be empty.
-pub(crate) fn embedding(weight: &Tensor<2>, indices: &Tensor<2, Int>) -> Option<Tensor<3>> {
+pub fn embedding(weight: &Tensor<2>, indices: &Tensor<2, Int>) -> Option<Tensor<3>> {
     let [n, dim] = weight.dims();
     let [rows, columns] = indices.dims();
     let operand = Operand::new(weight)?;

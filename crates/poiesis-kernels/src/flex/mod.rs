@@ -35,4 +35,4 @@ pub(crate) mod rotary;
 pub(crate) mod row;
 pub(crate) mod simd;
 pub(crate) mod sums;
-mod transpose;
+pub(crate) mod transpose;

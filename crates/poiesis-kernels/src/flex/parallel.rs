@@ -50,7 +50,7 @@ fn spin_for_tasks() {
 }
 
 /// Runs `task(0) … task(count − 1)`, in any order, on rayon's threads.
-pub(crate) fn tasks(count: usize, task: impl Fn(usize) + Send + Sync) {
+pub fn tasks(count: usize, task: impl Fn(usize) + Send + Sync) {
     if count <= 1 {
         (0..count).for_each(task);
     } else {
@@ -144,29 +144,5 @@ impl<'a> Shared<'a> {
         // SAFETY: the range is inside the array, which is borrowed for the life of `self`; the caller promises that nothing
         // writes it.
         unsafe { std::slice::from_raw_parts(self.start.add(range.start), range.len()) }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// A thread that spins for tasks may execute one that starts tasks of its own and waits for them.
-    #[test]
-    fn tasks_within_tasks_come_to_an_end() {
-        for threads in [1, 2, 5] {
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-            let sum = AtomicUsize::new(0);
-            pool.install(|| {
-                for _ in 0..200 {
-                    tasks(7, |i| {
-                        tasks(5, |j| {
-                            sum.fetch_add(10 * i + j, Ordering::Relaxed);
-                        });
-                    });
-                }
-            });
-            assert_eq!(sum.into_inner(), 200 * (5 * 10 * 21 + 7 * 10));
-        }
     }
 }

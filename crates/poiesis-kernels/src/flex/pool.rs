@@ -25,31 +25,31 @@ const SMALL_LINES: usize = 64;
 /// One cache line; buffers are aligned to cache lines so that no vector crosses two.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C, align(64))]
-struct Line([f32; 16]);
+pub struct Line([f32; 16]);
 
 /// A block of `f32` with unspecified initial values.
-pub(crate) struct Buffer {
+pub struct Buffer {
     lines: Vec<Line>,
     len: usize,
 }
 
 impl Buffer {
     /// A buffer of `len` values, not cleared.
-    pub(crate) fn take(len: usize) -> Self {
+    pub fn take(len: usize) -> Self {
         let count = size_class(len.div_ceil(16));
         let lines = free_lines(count).unwrap_or_else(|| vec![Line::zeroed(); count]);
         Self { lines, len }
     }
 
     /// A buffer of `len` zeros.
-    pub(crate) fn zeros(len: usize) -> Self {
+    pub fn zeros(len: usize) -> Self {
         let mut buffer = Self::take(len);
         buffer.fill(0.0);
         buffer
     }
 
     /// The same memory as storage of a Burn tensor.
-    pub(crate) fn into_bytes(self) -> Bytes {
+    pub fn into_bytes(self) -> Bytes {
         let len = self.len * size_of::<f32>();
         // SAFETY: the controller hands out exactly `len` bytes, all of them initialised floats.
         unsafe { Bytes::from_controller(Box::new(Allocation(self)), len) }
@@ -152,14 +152,18 @@ fn keep(lines: Vec<Line>) {
 }
 
 /// The blocks that a thread used last, the latest at the end.
-struct Own {
-    blocks: Vec<Vec<Line>>,
-    lines: usize,
+pub struct Own {
+    /// The blocks.
+    pub blocks: Vec<Vec<Line>>,
+    /// Their lines together.
+    pub lines: usize,
 }
 
-/// Most blocks that a thread keeps for itself, and most lines of them together.
+/// Most blocks that a thread keeps for itself.
 const OWN_BLOCKS: usize = 16;
-const OWN_LINES: usize = 1 << 18;
+
+/// Most lines of the blocks that a thread keeps for itself.
+pub const OWN_LINES: usize = 1 << 18;
 
 thread_local! {
     static OWN: RefCell<Own> = const { RefCell::new(Own { blocks: Vec::new(), lines: 0 }) };
@@ -174,7 +178,7 @@ impl Own {
     }
 
     /// Keeps a block and returns the oldest one if there are too many.
-    fn keep(&mut self, lines: Vec<Line>) -> Option<Vec<Line>> {
+    pub fn keep(&mut self, lines: Vec<Line>) -> Option<Vec<Line>> {
         self.lines += lines.len();
         self.blocks.push(lines);
         (self.lines > OWN_LINES || self.blocks.len() > OWN_BLOCKS).then(|| {
@@ -198,56 +202,4 @@ fn keep_own(lines: Vec<Line>) -> Option<Vec<Line>> {
 /// Rounds up to a sixteenth of the next power of two, so that similar sizes share blocks.
 fn size_class(count: usize) -> usize {
     count.next_multiple_of((count.next_power_of_two() / 16).max(1))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn buffers_are_aligned_and_reused() {
-        let mut first = Buffer::take(123_457);
-        first.fill(7.0);
-        let address = first.as_ptr();
-        assert_eq!(address as usize % 64, 0);
-        assert_eq!(first.len(), 123_457);
-        drop(first);
-        let second = Buffer::zeros(123_457);
-        assert!(second.iter().all(|&x| x == 0.0));
-    }
-
-    #[test]
-    fn a_thread_takes_what_it_used_last() {
-        let address = |buffer: &Buffer| buffer.as_ptr() as usize;
-        let (first, second) = (Buffer::take(54_321), Buffer::take(54_321));
-        let last = address(&second);
-        drop(first);
-        drop(second);
-        std::thread::scope(|scope| {
-            scope.spawn(|| assert_ne!(address(&Buffer::take(54_321)), last));
-        });
-        assert_eq!(address(&Buffer::take(54_321)), last);
-    }
-
-    #[test]
-    fn a_thread_returns_its_oldest_block() {
-        let mut own = Own { blocks: Vec::new(), lines: 0 };
-        let block = || vec![Line::zeroed(); OWN_LINES / 4];
-        let oldest = block();
-        let address = oldest.as_ptr();
-        assert!(own.keep(oldest).is_none());
-        (0..3).for_each(|_| assert!(own.keep(block()).is_none()));
-        assert_eq!(own.keep(block()).map(|block| block.as_ptr()), Some(address));
-        assert_eq!(own.lines, OWN_LINES);
-    }
-
-    #[test]
-    fn bytes_hold_the_values() {
-        let mut buffer = Buffer::take(3);
-        buffer.copy_from_slice(&[1.0, 2.0, 3.0]);
-        let bytes = buffer.into_bytes();
-        assert_eq!(bytemuck::cast_slice::<u8, f32>(&bytes), [1.0, 2.0, 3.0]);
-        let copy = bytes.clone();
-        assert_eq!(copy[..], bytes[..]);
-    }
 }

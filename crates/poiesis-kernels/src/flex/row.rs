@@ -8,7 +8,7 @@ use pulp::{Simd, WithSimd};
 
 /// `y[j] = Σ x[k] · weight[k · stride + j]`, for every `j` a chain of fused multiply-adds in the order of `k`, with the same
 /// bits as a row of [`Gemm::multiply`](super::gemm::Gemm::multiply).
-pub(crate) fn product(x: &[f32], weight: &[f32], stride: usize, y: &mut [f32]) {
+pub fn product(x: &[f32], weight: &[f32], stride: usize, y: &mut [f32]) {
     if x.is_empty() || y.is_empty() {
         y.fill(0.0);
         return;
@@ -85,31 +85,4 @@ unsafe fn vectors<S: Simd, const VECTORS: usize>(
         simd.partial_store_f32s(y, sum);
     }
     VECTORS
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::gemm::{Gemm, Left, Matrix, Product, Right, Write};
-    use super::*;
-    use crate::testing::numbers;
-
-    #[test]
-    fn equals_a_row_of_the_product_of_matrices() {
-        for (depth, columns, stride) in
-            [(1, 1, 1), (0, 3, 3), (17, 64, 64), (500, 300, 311), (5, 200, 200), (64, 6, 6)]
-        {
-            let x = numbers(depth, 1);
-            let weight = numbers(depth * stride, 2);
-            let mut packed = vec![0.0; Gemm::F32.packed_len(depth, columns)];
-            Gemm::F32.pack(&mut packed, &Matrix::strided(&weight, [depth, columns], [stride, 1]));
-            let mut expected = vec![0.5; columns];
-            let left = Left::new(&x, depth, 1);
-            let right = Right::Packed(&packed);
-            let whole = Product { left, right, rows: 1, depth, columns, write: Write::Replace };
-            Gemm::F32.multiply(whole, &mut expected, columns);
-            let mut got = vec![0.5; columns];
-            product(&x, &weight, stride, &mut got);
-            assert_eq!(got, expected, "{depth} by {columns}");
-        }
-    }
 }

@@ -151,18 +151,7 @@ pub(crate) fn avx2() -> Option<pulp::x86::V3> {
 
 #[inline(always)]
 fn arch() -> Arch {
-    *CHOSEN.get_or_init(first_choice)
-}
-
-#[cfg(not(test))]
-fn first_choice() -> Arch {
-    limited(SimdLimit::Best)
-}
-
-/// Independent of which test runs first.
-#[cfg(test)]
-fn first_choice() -> Arch {
-    limited(crate::testing::asked_limit())
+    *CHOSEN.get_or_init(|| limited(SimdLimit::Best))
 }
 
 fn limited(limit: SimdLimit) -> Arch {
@@ -173,13 +162,5 @@ fn limited(limit: SimdLimit) -> Arch {
         #[cfg(not(any(target_arch = "x86", target_arch = "x86_64")))]
         SimdLimit::Avx2 => Arch::new(),
         SimdLimit::Portable => Arch::Scalar,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn right_with_every_instruction_set() {
-        crate::testing::assert_right_with_every_instruction_set("right_with_every_instruction_set");
     }
 }

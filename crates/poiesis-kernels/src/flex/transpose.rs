@@ -14,7 +14,7 @@ use super::simd;
 const SIDE: usize = 8;
 
 /// Writes column `c` of a matrix as row `c`: `target[c · target_stride + r] = source[r · source_stride + c]`.
-pub(crate) fn transpose(
+pub fn transpose(
     source: &[f32],
     source_stride: usize,
     [rows, columns]: [usize; 2],
@@ -114,24 +114,4 @@ fn halves_transposed(simd: V3, [a, b, c, d]: [__m256; 4]) -> [__m256; 4] {
         avx._mm256_shuffle_ps::<FIRST>(ab_behind, cd_behind),
         avx._mm256_shuffle_ps::<LAST>(ab_behind, cd_behind),
     ]
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_size() {
-        for (rows, columns) in [(0, 5), (1, 1), (8, 8), (7, 9), (16, 24), (33, 70), (64, 11)] {
-            let (source_stride, target_stride) = (columns + 3, rows + 2);
-            let source: Vec<f32> = (0..rows * source_stride).map(|i| i as f32).collect();
-            let mut target = vec![-1.0; columns * target_stride];
-            transpose(&source, source_stride, [rows, columns], &mut target, target_stride);
-            for (i, &value) in target.iter().enumerate() {
-                let (c, r) = (i / target_stride, i % target_stride);
-                let expected = if r < rows { (r * source_stride + c) as f32 } else { -1.0 };
-                assert_eq!(value, expected, "{rows}×{columns}, row {r}, column {c}");
-            }
-        }
-    }
 }

@@ -48,6 +48,3 @@ pub use elementwise::{activate, add, gate, gate_halves, layer_norm, log_softmax,
 pub use linear::PackedLinear;
 pub use rows::{Rows, RowsMut};
 pub use window::Window;
-
-#[cfg(test)]
-mod tests;

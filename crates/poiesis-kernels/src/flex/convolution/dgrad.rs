@@ -15,7 +15,7 @@ use crate::flex::pool::Buffer;
 use crate::flex::simd;
 
 /// [`super::dgrad`] by direct sums.
-pub(super) fn direct(g: &Geometry, y: &[f32], weight: &[f32], bias: Option<&[f32]>) -> Buffer {
+pub fn direct(g: &Geometry, y: &[f32], weight: &[f32], bias: Option<&[f32]>) -> Buffer {
     match DirectDgrad::choose(g) {
         DirectDgrad::Pixels => by_pixels(g, y, weight, bias),
         DirectDgrad::Scatter => by_scatter(g, y, weight, bias),

@@ -7,7 +7,7 @@ use crate::flex::parallel::Shared;
 use crate::flex::pool::Buffer;
 
 /// [`super::fprop`] by direct sums.
-pub(super) fn direct(g: &Geometry, x: &[f32], weight: &[f32], bias: Option<&[f32]>) -> Buffer {
+pub fn direct(g: &Geometry, x: &[f32], weight: &[f32], bias: Option<&[f32]>) -> Buffer {
     let mut y = Buffer::take(g.small_len());
     let gather = g.gather();
     let blocks = gather.blocks(g.group_channels() * g.out);

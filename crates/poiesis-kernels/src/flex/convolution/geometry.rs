@@ -4,27 +4,32 @@ use super::gather::Gather;
 
 /// The sizes of a convolution between a large and a small image.
 #[derive(Clone, Debug)]
-pub(crate) struct Geometry {
-    pub(crate) batch: usize,
+pub struct Geometry {
+    /// Number of images.
+    pub batch: usize,
     /// Height and width of the large image.
-    pub(crate) large: [usize; 2],
+    pub large: [usize; 2],
     /// Channels of the large image.
-    pub(crate) channels: usize,
+    pub channels: usize,
     /// Height and width of the small image.
-    pub(crate) small: [usize; 2],
+    pub small: [usize; 2],
     /// Channels of the small image.
-    pub(crate) out: usize,
-    pub(crate) kernel: [usize; 2],
-    pub(crate) stride: [usize; 2],
+    pub out: usize,
+    /// Height and width of the kernel.
+    pub kernel: [usize; 2],
+    /// Distance of the kernel's places, down and to the right.
+    pub stride: [usize; 2],
     /// Zeros above and left of the large image.
-    pub(crate) padding: [usize; 2],
-    pub(crate) dilation: [usize; 2],
-    pub(crate) groups: usize,
+    pub padding: [usize; 2],
+    /// Distance of the elements of the kernel, down and to the right.
+    pub dilation: [usize; 2],
+    /// Number of groups of channels.
+    pub groups: usize,
     /// How many elements of the kernel, counted row by row, take part; the others count as zero.
-    pub(crate) active_taps: usize,
+    pub active_taps: usize,
     /// Weights are `[kernel, out, channels / groups]`, as a transposed convolution has them, instead of
     /// `[kernel, channels / groups, out]`.
-    pub(crate) transposed: bool,
+    pub transposed: bool,
 }
 
 impl Geometry {
@@ -42,11 +47,13 @@ impl Geometry {
         self.out / self.groups
     }
 
-    pub(crate) fn weights(&self) -> usize {
+    /// Number of weights.
+    pub fn weights(&self) -> usize {
         self.taps() * self.group_channels() * self.out
     }
 
-    pub(crate) fn large_len(&self) -> usize {
+    /// Values of the large image.
+    pub fn large_len(&self) -> usize {
         self.batch * self.large[0] * self.large[1] * self.channels
     }
 
@@ -54,7 +61,8 @@ impl Geometry {
         self.batch * self.small[0] * self.small[1]
     }
 
-    pub(crate) fn small_len(&self) -> usize {
+    /// Values of the small image.
+    pub fn small_len(&self) -> usize {
         self.small_pixels() * self.out
     }
 

@@ -15,18 +15,18 @@
 //! 16 MiB of gathered pixels or of partial sums for `wgrad`.
 
 mod algorithm;
-mod dgrad;
-mod fprop;
+pub(crate) mod dgrad;
+pub(crate) mod fprop;
 mod gather;
 mod geometry;
 mod operation;
 mod phases;
 mod product;
-mod wgrad;
+pub(crate) mod wgrad;
 mod window;
-mod winograd;
+pub(crate) mod winograd;
 
-pub(crate) use geometry::Geometry;
+pub use geometry::Geometry;
 pub(crate) use operation::convolve;
 
 use self::algorithm::Algorithm;

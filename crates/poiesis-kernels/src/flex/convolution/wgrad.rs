@@ -13,7 +13,7 @@ use crate::flex::pool::Buffer;
 use crate::flex::transpose::transpose;
 
 /// [`super::wgrad`] by direct sums.
-pub(super) fn direct(g: &Geometry, x: &[f32], y: &[f32]) -> Buffer {
+pub fn direct(g: &Geometry, x: &[f32], y: &[f32]) -> Buffer {
     let rows = g.active_taps * g.group_channels();
     let mut gradient = Buffer::take(g.weights());
     let (active, rest) = gradient.split_at_mut(rows * g.out);

@@ -78,7 +78,7 @@ fn power_of_two(n: i32) -> f32 {
 
 /// `exp(x)`, subnormal results and overflow to infinity included.
 #[inline(always)]
-pub(crate) fn exp(x: f32) -> f32 {
+pub fn exp(x: f32) -> f32 {
     let low = if x < -105.0 { -105.0 } else { x };
     let inside = if low > 90.0 { 90.0 } else { low };
     let (n, rest) = exp_parts(inside);
@@ -99,7 +99,7 @@ pub(crate) fn exp_minus_one(x: f32) -> f32 {
 /// The natural logarithm: `n ln 2 + 2 artanh z` with `x = 2ⁿ m`, `√½ ≤ m < √2` and `z = (m − 1) / (m + 1)` by its
 /// series, whose first omitted term is below 3e-9 of the sum.
 #[inline(always)]
-pub(crate) fn log(x: f32) -> f32 {
+pub fn log(x: f32) -> f32 {
     let subnormal = x < f32::MIN_POSITIVE;
     let bits = if subnormal { x * 8_388_608.0 } else { x }.to_bits() as i32;
     let n = bits.wrapping_sub(std::f32::consts::FRAC_1_SQRT_2.to_bits() as i32) >> 23;
@@ -119,7 +119,7 @@ pub(crate) fn log(x: f32) -> f32 {
 
 /// Sine and cosine of `turns · 2π / 2³²`, absolute error 2e-7, by the series around the nearest quarter turn.
 #[inline(always)]
-pub(crate) fn sin_cos(turns: u32) -> (f32, f32) {
+pub fn sin_cos(turns: u32) -> (f32, f32) {
     const UNIT: f32 = std::f32::consts::FRAC_PI_2 / 1_073_741_824.0;
     let quarter = turns.wrapping_add(1 << 29) >> 30;
     let x = turns.wrapping_sub(quarter << 30) as i32 as f32 * UNIT;

@@ -7,10 +7,9 @@
 //! error of 3e-7 times the greater of 1 and its argument. NaN stays NaN, infinities give the limits.
 
 mod math;
-#[cfg(test)]
-pub(crate) mod tests;
 
-pub(crate) use math::{exp, exp_minus_one, log, sigmoid, sin_cos, softplus};
+pub use math::{exp, log, sin_cos};
+pub(crate) use math::{exp_minus_one, sigmoid, softplus};
 
 use self::math::{elu, gelu, gelu_derivative, silu, silu_derivative, tanh};
 use crate::types::Activation;

@@ -4,18 +4,21 @@ use super::Strides;
 
 /// The left matrix: element `(i, p)` is `values[rows.at(i) + columns.at(p)]`.
 #[derive(Clone, Copy)]
-pub(crate) struct Left<'a> {
-    pub(crate) values: &'a [f32],
-    pub(crate) rows: Strides,
-    pub(crate) columns: Strides,
+pub struct Left<'a> {
+    /// Where the elements are.
+    pub values: &'a [f32],
+    /// Offsets of the rows.
+    pub rows: Strides,
+    /// Offsets of the columns.
+    pub columns: Strides,
     /// Whether the values are pairs of bf16. A pair holds neighbours in the order of the sum, the first in the lower half,
     /// and `columns` are those of pairs. A last column without a neighbour is paired with zero.
-    pub(crate) rounded: bool,
+    pub rounded: bool,
 }
 
 impl<'a> Left<'a> {
     /// Element `(i, p)` is `values[i · row + p · column]`.
-    pub(crate) fn new(values: &'a [f32], row: usize, column: usize) -> Self {
+    pub fn new(values: &'a [f32], row: usize, column: usize) -> Self {
         Self { values, rows: Strides::even(row), columns: Strides::even(column), rounded: false }
     }
 
@@ -32,7 +35,7 @@ impl<'a> Left<'a> {
 
 /// The right matrix.
 #[derive(Clone, Copy)]
-pub(crate) enum Right<'a> {
+pub enum Right<'a> {
     /// In the layout of [`Gemm::pack`](super::Gemm::pack).
     Packed(&'a [f32]),
     /// Not packed, with this distance between rows, where [`Gemm::reads_in_place`](super::Gemm::reads_in_place). Where
@@ -43,7 +46,7 @@ pub(crate) enum Right<'a> {
 /// A right matrix before it is packed: element `(r, j)` is `values[r · row_stride + j · column_stride]`. Rows may come in
 /// blocks of equal size, of which each begins at an offset of its own.
 #[derive(Clone, Copy)]
-pub(crate) struct Matrix<'a> {
+pub struct Matrix<'a> {
     pub(super) values: &'a [f32],
     pub(super) blocks: &'a [usize],
     pub(super) block_rows: usize,
@@ -54,7 +57,7 @@ pub(crate) struct Matrix<'a> {
 
 impl<'a> Matrix<'a> {
     /// A matrix of `[rows, columns]` with these distances between rows and between columns. One of the two distances must be 1.
-    pub(crate) fn strided(
+    pub fn strided(
         values: &'a [f32],
         [rows, columns]: [usize; 2],
         [row_stride, column_stride]: [usize; 2],
@@ -78,7 +81,9 @@ impl<'a> Matrix<'a> {
 
 /// What happens to the old result.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Write {
+pub enum Write {
+    /// It is overwritten.
     Replace,
+    /// The product is added to it.
     Add,
 }

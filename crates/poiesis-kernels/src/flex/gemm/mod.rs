@@ -11,14 +11,12 @@ mod matrix;
 mod packing;
 mod product;
 mod strides;
-#[cfg(test)]
-mod tests;
 mod tile;
 
-pub(crate) use matrix::{Left, Matrix, Right, Write};
+pub use matrix::{Left, Matrix, Right, Write};
 pub(crate) use packing::{panel_width, round_neighbours, round_with_distant};
-pub(crate) use product::Product;
-pub(crate) use strides::Strides;
+pub use product::Product;
+pub use strides::Strides;
 
 use crate::precision::{Precision, precision};
 
@@ -27,15 +25,14 @@ use crate::precision::{Precision, precision};
 /// A product must use the precision that its right matrix was packed with, so code that packs and multiplies asks for
 /// the precision once.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Gemm(Precision);
+pub struct Gemm(Precision);
 
 impl Gemm {
     /// Products of unrounded factors.
-    pub(crate) const F32: Self = Self(Precision::F32);
+    pub const F32: Self = Self(Precision::F32);
 
     /// Products of factors rounded to bf16, for tests; the processor must support them.
-    #[cfg(test)]
-    pub(crate) const BF16: Self = Self(Precision::Bf16);
+    pub const BF16: Self = Self(Precision::Bf16);
 
     /// The precision set by [`crate::set_precision`].
     pub(crate) fn current() -> Self {

@@ -48,7 +48,7 @@ impl Gemm {
     }
 
     /// Number of floats that a packed matrix of `rows × columns` takes.
-    pub(crate) fn packed_len(self, rows: usize, columns: usize) -> usize {
+    pub fn packed_len(self, rows: usize, columns: usize) -> usize {
         let (panel, lanes) = simd::dispatch(PanelWidth);
         let last = (columns % panel).next_multiple_of(lanes);
         (columns / panel * panel + last) * self.packed_rows(rows)
@@ -83,7 +83,7 @@ impl Gemm {
     }
 
     /// Packs a whole matrix on this thread.
-    pub(crate) fn pack(self, packed: &mut [f32], matrix: &Matrix<'_>) {
+    pub fn pack(self, packed: &mut [f32], matrix: &Matrix<'_>) {
         for panel in 0..matrix.columns.div_ceil(panel_width()) {
             let range = self.panel_range(matrix.rows(), matrix.columns, panel);
             self.pack_panel(&mut packed[range], matrix, panel);

@@ -16,18 +16,24 @@ pub(super) const DEPTH: usize = 128;
 
 /// The product of `left` (`rows × depth`) and `right` (`depth × columns`).
 #[derive(Clone, Copy)]
-pub(crate) struct Product<'a> {
-    pub(crate) left: Left<'a>,
-    pub(crate) right: Right<'a>,
-    pub(crate) rows: usize,
-    pub(crate) depth: usize,
-    pub(crate) columns: usize,
-    pub(crate) write: Write,
+pub struct Product<'a> {
+    /// The left matrix.
+    pub left: Left<'a>,
+    /// The right matrix.
+    pub right: Right<'a>,
+    /// Rows of the left matrix and of the result.
+    pub rows: usize,
+    /// Columns of the left matrix and rows of the right one.
+    pub depth: usize,
+    /// Columns of the right matrix and of the result.
+    pub columns: usize,
+    /// What happens to the old result.
+    pub write: Write,
 }
 
 impl Gemm {
     /// Writes `product` or adds it to `result`, on this thread. Row `i` of the result starts at `result[i · stride]`.
-    pub(crate) fn multiply(self, product: Product<'_>, result: &mut [f32], stride: usize) {
+    pub fn multiply(self, product: Product<'_>, result: &mut [f32], stride: usize) {
         let Product { rows, columns, .. } = product;
         if rows == 0 || columns == 0 {
             return;
@@ -153,7 +159,12 @@ impl WithSimd for Call<'_> {
                     };
                     macro_rules! run {
                         ($rows:literal, $vectors:literal) => {
-                            simd.vectorize(Column::<$rows, $vectors>(tile))
+                            // Tiles that this instruction set never cuts are not compiled for it: they would take longest.
+                            if const { $vectors <= vectors::<S>() && $rows <= tile_rows::<S>($vectors) } {
+                                simd.vectorize(Column::<$rows, $vectors>(tile));
+                            } else {
+                                unreachable!("tiles fit the registers");
+                            }
                         };
                     }
                     tile!((tiles.rows, count), run);

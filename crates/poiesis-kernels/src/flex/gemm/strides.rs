@@ -3,11 +3,15 @@
 /// Offsets of the entries along an axis: runs of `run` entries `step` apart, whose beginnings are `jump` apart. The first
 /// entry may be in the middle of a run.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Strides {
-    pub(crate) first: usize,
-    pub(crate) step: usize,
-    pub(crate) run: usize,
-    pub(crate) jump: usize,
+pub struct Strides {
+    /// Entries before the first one.
+    pub first: usize,
+    /// Distance of the entries of a run.
+    pub step: usize,
+    /// Entries of a run.
+    pub run: usize,
+    /// Distance of the beginnings of runs.
+    pub jump: usize,
 }
 
 impl Strides {

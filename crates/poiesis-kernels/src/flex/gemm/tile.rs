@@ -15,7 +15,7 @@ pub(super) const fn vectors<S: Simd>() -> usize {
 }
 
 /// Rows of a tile that has `vectors` vectors in a row, so that the registers suffice.
-pub(super) fn tile_rows<S: Simd>(vectors: usize) -> usize {
+pub(super) const fn tile_rows<S: Simd>(vectors: usize) -> usize {
     match vectors {
         4 => 6,
         3 => 8,

@@ -36,15 +36,14 @@ mod images;
 mod plan;
 mod products;
 mod scheme;
-#[cfg(test)]
-mod tests;
 mod transform;
 mod weights;
 
-pub(super) use plan::{Plan, choose, choose_for_weights};
+pub use plan::{Plan, SchemeName};
+pub(super) use plan::{choose, choose_for_weights};
 
 use self::images::{Factors, dgrad_by, fprop_by};
-use self::plan::{SchemeName, mirrored, mirrored_taps};
+use self::plan::{mirrored, mirrored_taps};
 use self::scheme::{F22, F23, F25, F34, F42, F43};
 use self::weights::wgrad_by;
 use super::Geometry;
@@ -68,13 +67,13 @@ macro_rules! with_scheme {
 }
 
 /// See [`super::fprop`].
-pub(super) fn fprop(plan: Plan, g: &Geometry, x: &[f32], weight: &[f32], bias: Option<&[f32]>) -> Buffer {
+pub fn fprop(plan: Plan, g: &Geometry, x: &[f32], weight: &[f32], bias: Option<&[f32]>) -> Buffer {
     let factors = Factors { gemm: plan.gemm, g, image: x, weight, bias };
     with_scheme!(plan.scheme, fprop_by(&factors))
 }
 
 /// See [`super::dgrad`].
-pub(super) fn dgrad(plan: Plan, g: &Geometry, y: &[f32], weight: &[f32], bias: Option<&[f32]>) -> Buffer {
+pub fn dgrad(plan: Plan, g: &Geometry, y: &[f32], weight: &[f32], bias: Option<&[f32]>) -> Buffer {
     if let Some(mirrored) = mirrored(g) {
         return fprop(plan, &mirrored, y, &mirrored_taps(g, weight), bias);
     }
@@ -83,6 +82,6 @@ pub(super) fn dgrad(plan: Plan, g: &Geometry, y: &[f32], weight: &[f32], bias: O
 }
 
 /// See [`super::wgrad`].
-pub(super) fn wgrad(plan: Plan, g: &Geometry, x: &[f32], y: &[f32]) -> Buffer {
+pub fn wgrad(plan: Plan, g: &Geometry, x: &[f32], y: &[f32]) -> Buffer {
     with_scheme!(plan.scheme, wgrad_by(plan.gemm, g, x, y))
 }

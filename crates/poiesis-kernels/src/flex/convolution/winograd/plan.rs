@@ -14,18 +14,27 @@ use crate::flex::simd;
 
 /// The scheme of a convolution and the precision of its products.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Plan {
-    pub(super) scheme: SchemeName,
-    pub(super) gemm: Gemm,
+pub struct Plan {
+    /// The scheme.
+    pub scheme: SchemeName,
+    /// Its products.
+    pub gemm: Gemm,
 }
 
+/// A scheme, by its numbers of results and taps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum SchemeName {
+pub enum SchemeName {
+    /// F(2, 2)
     F22,
+    /// F(4, 2)
     F42,
+    /// F(2, 3)
     F23,
+    /// F(4, 3)
     F43,
+    /// F(3, 4)
     F34,
+    /// F(2, 5)
     F25,
 }
 

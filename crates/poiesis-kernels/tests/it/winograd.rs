@@ -1,16 +1,13 @@
-//! Every scheme against direct sums.
+//! Every scheme of Winograd's algorithm against direct sums.
 
-use super::plan::{Plan, SchemeName};
-use super::{dgrad, fprop, wgrad};
-use crate::flex::convolution::Geometry;
-use crate::flex::convolution::dgrad::direct as direct_dgrad;
-use crate::flex::convolution::fprop::direct as direct_fprop;
-use crate::flex::convolution::wgrad::direct as direct_wgrad;
-use crate::flex::gemm::Gemm;
-use crate::flex::pool::Buffer;
-use crate::flex::simd;
-use crate::precision::Precision;
-use crate::testing::{assert_close, numbers, wide};
+use poiesis_kernels::internals::gemm::Gemm;
+use poiesis_kernels::internals::pool::Buffer;
+use poiesis_kernels::internals::winograd::{
+    Geometry, Plan, SchemeName, dgrad, direct_dgrad, direct_fprop, direct_wgrad, fprop, wgrad,
+};
+use poiesis_kernels::{Precision, instruction_set};
+
+use crate::common::{assert_close, limit_instruction_set, numbers, wide};
 
 fn geometry(batch: usize, size: usize, kernel: usize, stride: usize, channels: usize) -> Geometry {
     let padding = (kernel - 1) / 2;
@@ -68,6 +65,7 @@ fn every_scheme_equals_direct_sums() {
 /// Small whole numbers, which rounding leaves as they are, have exact sums.
 #[test]
 fn rounded_schemes_equal_direct_sums_of_whole_numbers() {
+    limit_instruction_set();
     if !Precision::Bf16.is_supported() {
         println!("skipped: this processor has no AVX512-BF16");
         return;
@@ -100,6 +98,7 @@ fn rounded_schemes_equal_direct_sums_of_whole_numbers() {
 /// The mean error of rounded factors, which for direct sums is 2.1e-3 of the results' spread.
 #[test]
 fn rounding_doubles_the_error() {
+    limit_instruction_set();
     if !Precision::Bf16.is_supported() {
         println!("skipped: this processor has no AVX512-BF16");
         return;
@@ -131,7 +130,7 @@ fn check(plan: Plan, g: &Geometry) {
     let small_bias = numbers(g.out, 4);
     let large_bias = numbers(g.channels, 5);
     // Without vectors no scheme is ever chosen.
-    if !simd::has_vectors() {
+    if instruction_set() == "portable" {
         return;
     }
     let close = |got: Buffer, expected: Buffer, what: &str| {

@@ -1,7 +1,4 @@
-//! Code shared by [`gru`](crate::gru()) and [`lstm`](crate::lstm()): the checks of their weights, and their tests.
-
-#[cfg(test)]
-pub(crate) mod tests;
+//! Code shared by [`gru`](crate::gru()) and [`lstm`](crate::lstm()): the checks of their weights.
 
 /// Panics unless the weights of `gates` gates fit each other and `inputs` inputs.
 pub(crate) fn check_weights(

@@ -2,9 +2,9 @@
 
 use burn::tensor::{Device, Tensor};
 
-use crate::testing::{
-    Fixture, assert_all_close, assert_close, assert_same_for_any_threads, gradient, numbers, tensor, values,
-    wide,
+use crate::common::{
+    Fixture, assert_all_close, assert_close, assert_same_for_any_threads, autodiff_device, flex_device,
+    gradient, numbers, tensor, values, wide,
 };
 
 /// Sizes of batch, time, inputs, hidden units.
@@ -142,7 +142,7 @@ impl<const B: usize, const S: usize> Layer<B, S> {
         sizes: Sizes,
         parts: &[f32],
     ) -> Vec<Vec<f32>> {
-        let all = self.arguments(sizes, &Device::flex().autodiff()).require_grad();
+        let all = self.arguments(sizes, &autodiff_device()).require_grad();
         let (y, last) = layer(all.clone());
         let sums =
             std::iter::once(weighted(&y, 7)).chain(last.iter().zip(8..).map(|(x, seed)| weighted(x, seed)));
@@ -198,7 +198,7 @@ impl<const B: usize, const S: usize> Layer<B, S> {
 
     pub(crate) fn equals_the_definition(&self) {
         for size in SIZES {
-            let all = self.arguments(size, &Device::flex());
+            let all = self.arguments(size, &flex_device());
             let expected = self.exact(&all);
             assert_close(&values((self.run)(all).0), &expected, 3e-6, &format!("{} {size:?}", self.name));
         }
@@ -206,7 +206,7 @@ impl<const B: usize, const S: usize> Layer<B, S> {
 
     pub(crate) fn equals_pytorch(&self) {
         let fixture = Fixture::read(self.name);
-        let device = Device::flex().autodiff();
+        let device = autodiff_device();
         let all = Arguments {
             x: fixture.tensor("x", &device),
             w_input: fixture.tensor("w_input", &device),
@@ -245,7 +245,7 @@ impl<const B: usize, const S: usize> Layer<B, S> {
     }
 
     pub(crate) fn two_halves_make_the_whole(&self) {
-        let all = self.arguments([3, 6, 5, 20], &Device::flex());
+        let all = self.arguments([3, 6, 5, 20], &flex_device());
         let (y, last) = (self.run)(all.clone());
         let half = |start, state| {
             (self.run)(Arguments { x: all.x.clone().narrow(1, start, 3), state: Some(state), ..all.clone() })
@@ -258,7 +258,7 @@ impl<const B: usize, const S: usize> Layer<B, S> {
 
     pub(crate) fn steps_equal_the_sequence_bit_by_bit(&self) {
         for size in [[1, 3, 5, 20], [5, 2, 7, 66], [3, 2, 400, 500]] {
-            for device in [Device::flex(), Device::flex().autodiff()] {
+            for device in [flex_device(), autodiff_device()] {
                 let mut all = self.arguments(size, &device);
                 let [batch, time, inputs, hidden] = size;
                 let (y, last) = (self.run)(all.clone());
@@ -275,26 +275,26 @@ impl<const B: usize, const S: usize> Layer<B, S> {
     }
 
     pub(crate) fn begins_with_zeros(&self) {
-        let all = self.arguments([3, 6, 5, 20], &Device::flex());
+        let all = self.arguments([3, 6, 5, 20], &flex_device());
         let run = |state| values((self.run)(Arguments { state, ..all.clone() }).0);
         let zeros = all.state().map(|state| state.zeros_like());
         assert_eq!(run(None), run(Some(zeros)));
     }
 
     pub(crate) fn transposed_arguments(&self) {
-        let all = self.arguments([3, 4, 5, 20], &Device::flex());
+        let all = self.arguments([3, 4, 5, 20], &flex_device());
         let flip = |matrix: Tensor<2>| {
             let [rows, columns] = matrix.dims();
-            tensor(&values(matrix.transpose()), [columns, rows], &Device::flex()).transpose()
+            tensor(&values(matrix.transpose()), [columns, rows], &flex_device()).transpose()
         };
         let flip_sequence =
-            |x: Tensor<3>| tensor(&values(x.swap_dims(0, 1)), [4, 3, 5], &Device::flex()).swap_dims(0, 1);
+            |x: Tensor<3>| tensor(&values(x.swap_dims(0, 1)), [4, 3, 5], &flex_device()).swap_dims(0, 1);
         let flipped = all.clone().map(flip_sequence, flip, |bias| bias);
         assert_eq!(values((self.run)(flipped).0), values((self.run)(all).0));
     }
 
     pub(crate) fn weights_without_a_gradient_are_constants(&self) {
-        let all = self.arguments([3, 4, 5, 20], &Device::flex().autodiff());
+        let all = self.arguments([3, 4, 5, 20], &autodiff_device());
         let of_input = |all: Arguments<B, S>| {
             let gradients = (self.run)(all.clone()).0.sum().backward();
             gradient(&all.x, &gradients)
@@ -304,7 +304,7 @@ impl<const B: usize, const S: usize> Layer<B, S> {
     }
 
     pub(crate) fn empty_batches_and_sequences(&self) {
-        let device = Device::flex();
+        let device = flex_device();
         let all = self.arguments([2, 3, 5, 4], &device);
         let (y, last) =
             (self.run)(Arguments { x: Tensor::zeros([0, 3, 5], &device), state: None, ..all.clone() });

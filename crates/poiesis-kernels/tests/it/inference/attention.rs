@@ -1,10 +1,9 @@
 //! Attention to cached positions, and rotary positions.
 
-use burn::tensor::Device;
+use poiesis_kernels::inference::{KeyValueCache, Rotary, Rows, RowsMut};
 
 use super::bits;
-use crate::inference::{KeyValueCache, Rotary, Rows, RowsMut};
-use crate::testing::{assert_close, numbers, tensor, values};
+use crate::common::{assert_close, flex_device, numbers, tensor, values};
 
 /// Sizes of a cache and its queries.
 #[derive(Clone, Copy, Debug)]
@@ -67,13 +66,13 @@ impl Attention {
 
 #[test]
 fn attention_does_not_depend_on_how_positions_are_split() {
-    let device = Device::flex();
+    let device = flex_device();
     for case in Attention::CASES {
         let Attention { batch, time, heads, kv_heads, dim } = case;
         let [q, k, v] = case.arrays();
         let shape = |heads: usize| [batch, time, heads, dim];
-        let options = crate::AttentionOptions { causal: true, scale: None };
-        let expected = crate::attention(
+        let options = poiesis_kernels::AttentionOptions { causal: true, scale: None };
+        let expected = poiesis_kernels::attention(
             tensor(&q, shape(heads), &device),
             tensor(&k, shape(kv_heads), &device),
             tensor(&v, shape(kv_heads), &device),
@@ -137,7 +136,7 @@ fn attention_equals_plain_loops_and_reads_packed_rows() {
 fn rotations_are_those_of_tensors() {
     let (time, heads, dim) = (40, 3, 22);
     let x = numbers(time * heads * dim, 1);
-    let expected = crate::rotary(tensor(&x, [1, time, heads, dim], &Device::flex()), 0, 10_000.0);
+    let expected = poiesis_kernels::rotary(tensor(&x, [1, time, heads, dim], &flex_device()), 0, 10_000.0);
     let rotary = Rotary::new(time, dim, 10_000.0);
     let mut got = x.clone();
     for (position, x) in got.chunks_exact_mut(heads * dim).enumerate() {

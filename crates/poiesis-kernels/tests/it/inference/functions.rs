@@ -1,22 +1,22 @@
 //! Functions of values and of rows, against the operations on tensors.
 
-use burn::tensor::{Device, Int, Tensor, TensorData};
-
-use super::{bits, wide};
-use crate::Activation;
-use crate::inference::{
+use burn::tensor::{Int, Tensor, TensorData};
+use poiesis_kernels::Activation;
+use poiesis_kernels::inference::{
     PackedLinear, activate, gate, gate_halves, gru_cell, layer_norm, log_softmax, lstm_cell, rms_norm,
     softmax,
 };
-use crate::testing::{ACTIVATIONS, assert_close, numbers, tensor, values};
+
+use super::{bits, wide};
+use crate::common::{ACTIVATIONS, assert_close, flex_device, numbers, tensor, values};
 
 #[test]
 fn functions_are_those_of_tensors_and_the_same_in_a_rest() {
-    let device = Device::flex();
+    let device = flex_device();
     for activation in ACTIVATIONS {
         for count in [1, 15, 16, 17, 63, 1000, 40_000] {
             let (x, z) = (wide(count, 1), wide(count, 2));
-            let expected = values(crate::activate(tensor(&x, [count], &device), activation));
+            let expected = values(poiesis_kernels::activate(tensor(&x, [count], &device), activation));
             let mut got = x.clone();
             activate(&mut got, activation);
             assert_eq!(bits(&got), bits(&expected), "{activation:?} of {count}");
@@ -27,7 +27,7 @@ fn functions_are_those_of_tensors_and_the_same_in_a_rest() {
             }
             let pair = [&x, &z].map(|x| tensor(x, [count], &device));
             let [a, b] = pair;
-            let expected = values(crate::gate(a, b, activation, Activation::Sigmoid));
+            let expected = values(poiesis_kernels::gate(a, b, activation, Activation::Sigmoid));
             let mut got = x.clone();
             gate(&mut got, &z, activation, Activation::Sigmoid);
             assert_eq!(bits(&got), bits(&expected), "gate of {activation:?} of {count}");
@@ -39,8 +39,8 @@ fn functions_are_those_of_tensors_and_the_same_in_a_rest() {
 fn halves_are_those_of_tensors() {
     for [rows, width] in [[1, 1], [7, 33], [3, 3000], [500, 64]] {
         let x = wide(rows * 2 * width, 1);
-        let y = crate::gate_halves(
-            tensor(&x, [rows, 2 * width], &Device::flex()),
+        let y = poiesis_kernels::gate_halves(
+            tensor(&x, [rows, 2 * width], &flex_device()),
             Activation::Tanh,
             Activation::Sigmoid,
         );
@@ -52,16 +52,16 @@ fn halves_are_those_of_tensors() {
 
 #[test]
 fn norms_are_those_of_tensors() {
-    let device = Device::flex();
+    let device = flex_device();
     for [rows, width] in [[1, 1], [7, 33], [3, 5000], [900, 64]] {
         let (x, gamma, beta) = (wide(rows * width, 1), numbers(width, 2), numbers(width, 3));
         let array = || tensor(&x, [rows, width], &device);
         let vector = |x: &[f32]| tensor(x, [width], &device);
         let mut got = vec![0.0; x.len()];
         rms_norm(&x, &gamma, 1e-5, &mut got);
-        assert_eq!(bits(&got), bits(&values(crate::rms_norm(array(), vector(&gamma), 1e-5))));
+        assert_eq!(bits(&got), bits(&values(poiesis_kernels::rms_norm(array(), vector(&gamma), 1e-5))));
         for beta in [None, Some(&beta[..])] {
-            let expected = crate::layer_norm(array(), vector(&gamma), beta.map(vector), 1e-5);
+            let expected = poiesis_kernels::layer_norm(array(), vector(&gamma), beta.map(vector), 1e-5);
             layer_norm(&x, &gamma, beta, 1e-5, &mut got);
             assert_eq!(bits(&got), bits(&values(expected)), "{rows} of {width}");
         }
@@ -93,16 +93,16 @@ fn probabilities() {
         let targets: Vec<i64> = (0..rows).map(|i| (i * 7 % width) as i64).collect();
         let taken: Vec<f32> =
             targets.iter().zip(logs.chunks_exact(width)).map(|(&t, row)| row[t as usize]).collect();
-        let device = Device::flex();
+        let device = flex_device();
         let targets = Tensor::<1, Int>::from_data(TensorData::new(targets, [rows]), &device);
-        let expected = crate::categorical_log_prob(tensor(&x, [rows, width], &device), targets);
+        let expected = poiesis_kernels::categorical_log_prob(tensor(&x, [rows, width], &device), targets);
         assert_eq!(bits(&taken), bits(&values(expected)));
     }
 }
 
 #[test]
 fn cells_are_those_of_the_recurrent_layers() {
-    let device = Device::flex();
+    let device = flex_device();
     for [rows, inputs, hidden] in [[1, 3, 5], [7, 20, 64], [33, 70, 130]] {
         let (x, h, c) = (numbers(rows * inputs, 1), numbers(rows * hidden, 2), numbers(rows * hidden, 3));
         let array = |x: &[f32], width: usize| tensor(x, [rows, width], &device);
@@ -128,7 +128,7 @@ fn cells_are_those_of_the_recurrent_layers() {
         let ((w, w_tensor), (u, u_tensor), (b, b_tensor)) =
             (weight(inputs, 4, 4), weight(hidden, 4, 5), bias(4, 6));
         let state = (array(&h, hidden), array(&c, hidden));
-        let expected = crate::lstm_step(array(&x, inputs), w_tensor, u_tensor, b_tensor, state);
+        let expected = poiesis_kernels::lstm_step(array(&x, inputs), w_tensor, u_tensor, b_tensor, state);
         let mut gates = vec![0.0; rows * 4 * hidden];
         layer(&w, Some(&b), inputs, 4).forward(&x, &mut gates);
         layer(&u, None, hidden, 4).forward_add(&h, &mut gates);
@@ -139,8 +139,14 @@ fn cells_are_those_of_the_recurrent_layers() {
 
         let ((w, w_tensor), (u, u_tensor)) = (weight(inputs, 3, 7), weight(hidden, 3, 8));
         let ((b, b_tensor), (d, d_tensor)) = (bias(3, 9), bias(3, 10));
-        let expected =
-            crate::gru_step(array(&x, inputs), w_tensor, u_tensor, b_tensor, d_tensor, array(&h, hidden));
+        let expected = poiesis_kernels::gru_step(
+            array(&x, inputs),
+            w_tensor,
+            u_tensor,
+            b_tensor,
+            d_tensor,
+            array(&h, hidden),
+        );
         let [mut from_input, mut from_state] = [(); 2].map(|()| vec![0.0; rows * 3 * hidden]);
         layer(&w, Some(&b), inputs, 3).forward(&x, &mut from_input);
         layer(&u, Some(&d), hidden, 3).forward(&h, &mut from_state);

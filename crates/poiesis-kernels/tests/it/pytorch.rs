@@ -1,13 +1,12 @@
 //! Results and every gradient against numbers that PyTorch computed in f64 (`fixtures/*.py`).
 
-mod common;
-
-use burn::tensor::{Device, Int, Tensor, TensorData};
-use common::{ACTIVATIONS, Fixture, assert_right_with_every_instruction_set, autodiff_device, values};
+use burn::tensor::{Int, Tensor, TensorData};
 use poiesis_kernels::{
     Activation, ConvOptions, ConvTransposeOptions, Normalized, batch_norm, batch_norm_eval, conv_transpose2d,
     conv2d, embedding, linear,
 };
+
+use crate::common::{ACTIVATIONS, Fixture, autodiff_device, flex_device, values};
 
 /// Largest error, relative to the largest value.
 const CLOSE: f64 = 2e-6;
@@ -32,7 +31,7 @@ fn batch_norm_in_training_and_evaluation() {
     let fixture = Fixture::read("batch_norm");
     let (epsilon, momentum) = (1e-3, 0.1);
     let activation = Activation::LeakyRelu(0.2);
-    let [mean, var] = ["running_mean", "running_var"].map(|name| fixture.tensor::<1>(name, &Device::flex()));
+    let [mean, var] = ["running_mean", "running_var"].map(|name| fixture.tensor::<1>(name, &flex_device()));
     let names = ["x", "gamma", "beta"];
     fixture.assert_operation(["", "training."], names, [CLOSE; 2], |x: Tensor<4>, gamma, beta| {
         let batch = batch_norm(x, gamma, beta, epsilon, activation);
@@ -54,7 +53,7 @@ fn embeddings() {
     let device = autodiff_device();
     let fixture = Fixture::read("embedding");
     let weight = fixture.tensor::<2>("weight", &device).require_grad();
-    let indices = fixture.tensor::<2>("indices", &Device::flex());
+    let indices = fixture.tensor::<2>("indices", &flex_device());
     let shape = indices.dims();
     let indices: Vec<i64> = values(indices).into_iter().map(|index| index as i64).collect();
     let y = embedding(weight.clone(), Tensor::<2, Int>::from_data(TensorData::new(indices, shape), &device));
@@ -114,9 +113,4 @@ fn assert_convolution(name: &str, convolve: impl Fn(Tensor<4>, Tensor<4>, Tensor
     let prefix = format!("{name}.");
     let names = ["x", "weight", "bias"];
     Fixture::read("convolution").assert_operation([&prefix; 2], names, [CLOSE; 2], convolve);
-}
-
-#[test]
-fn right_with_every_instruction_set() {
-    assert_right_with_every_instruction_set("right_with_every_instruction_set");
 }

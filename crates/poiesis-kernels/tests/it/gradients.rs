@@ -1,16 +1,13 @@
 //! Gradients against finite differences of the forward passes.
 
-#![expect(clippy::unwrap_used, reason = "tests may panic")]
-
-mod common;
-
-use burn::tensor::{Device, Int, Tensor};
-use common::{assert_right_with_every_instruction_set, numbers, tensor, values};
+use burn::tensor::{Int, Tensor};
 use poiesis_kernels::{
     Activation, AttentionOptions, ConvOptions, ConvTransposeOptions, Grid, attention, batch_norm,
     categorical_log_prob, conv_transpose2d, conv2d, gate_halves, group_norm, gru, layer_norm, linear,
     logistic_mixture_log_prob, lstm, rms_norm, rotary,
 };
+
+use crate::common::{autodiff_device, flex_device, numbers, tensor, values};
 
 /// Directions in which each argument is moved.
 const DIRECTIONS: u64 = 3;
@@ -26,7 +23,7 @@ const LONG: f64 = 1.0;
 fn assert_gradients(name: &str, step: f64, lens: &[usize], operation: impl Fn(&[Tensor<1>]) -> Tensor<1>) {
     let arguments: Vec<Vec<f32>> = lens.iter().zip(1..).map(|(&len, seed)| numbers(len, seed)).collect();
     let run = |arguments: &[Vec<f32>]| {
-        let device = Device::flex();
+        let device = flex_device();
         let arguments: Vec<_> = arguments.iter().map(|x| tensor(x, [x.len()], &device)).collect();
         values(operation(&arguments))
     };
@@ -34,7 +31,7 @@ fn assert_gradients(name: &str, step: f64, lens: &[usize], operation: impl Fn(&[
     let objective = |arguments: &[Vec<f32>]| -> f64 {
         run(arguments).iter().zip(&dy).map(|(&y, &dy)| f64::from(y) * f64::from(dy)).sum()
     };
-    let device = Device::flex().autodiff();
+    let device = autodiff_device();
     let leaves: Vec<_> = arguments.iter().map(|x| tensor(x, [x.len()], &device).require_grad()).collect();
     let y = operation(&leaves);
     let gradients = (y * tensor(&dy, [dy.len()], &device)).sum().backward();
@@ -163,9 +160,4 @@ fn gates_and_losses() {
         let x = (levels * 83).remainder_scalar(256).float().reshape([pixels, 3]) * (2.0 / 255.0) - 1.0;
         flat(logistic_mixture_log_prob(part(&p[0], [pixels, mixtures * 10]), x, Grid::Bits8))
     });
-}
-
-#[test]
-fn right_with_every_instruction_set() {
-    assert_right_with_every_instruction_set("right_with_every_instruction_set");
 }

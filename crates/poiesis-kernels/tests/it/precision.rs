@@ -1,14 +1,14 @@
-//! Matrix products with factors of bf16, in a separate program because the precision applies to the whole process.
+//! Matrix products with factors of bf16, in a process of their own because the precision applies to the whole process.
 
-#![expect(clippy::unwrap_used, reason = "tests may panic")]
-
-mod common;
-
-use burn::tensor::{Device, Tensor};
-use common::{assert_close, assert_same_for_any_threads, numbers, tensor, values, wide};
+use burn::tensor::Tensor;
 use poiesis_kernels::{
     Activation, AttentionOptions, ConvOptions, Precision, attention, conv2d, gru, linear, lstm, precision,
     set_precision,
+};
+
+use crate::common::{
+    assert_close, assert_same_for_any_threads, autodiff_device, limit_instruction_set, numbers, runs_alone,
+    tensor, values, wide,
 };
 
 /// Rows, inputs and outputs of layers: odd depths, blocks that are not full, more than one block of depth.
@@ -36,7 +36,7 @@ fn rounded(x: f32) -> f64 {
 /// A layer and both its gradients for the gradient `dy`, and the same sums of the rounded factors in f64.
 fn layer([rows, inputs, outputs]: [usize; 3]) -> (Vec<Vec<f32>>, Vec<Vec<f64>>) {
     let (x, w, dy) = (numbers(rows * inputs, 1), numbers(inputs * outputs, 2), numbers(rows * outputs, 3));
-    let device = Device::flex().autodiff();
+    let device = autodiff_device();
     let x_tensor = tensor(&x, [rows, inputs], &device).require_grad();
     let w_tensor = tensor(&w, [inputs, outputs], &device).require_grad();
     let y = linear(x_tensor.clone(), w_tensor.clone(), None, Activation::Identity);
@@ -77,7 +77,7 @@ fn with_gradients<const D: usize>(
 
 /// Convolutions by direct sums and by Winograd's algorithms, attention and recurrent layers, with gradients.
 fn other_operations() -> Vec<Vec<f32>> {
-    let device = Device::flex().autodiff();
+    let device = autodiff_device();
     let random = |shape: [usize; 4], seed| {
         tensor(&numbers(shape.iter().product(), seed), shape, &device).require_grad()
     };
@@ -117,7 +117,7 @@ fn other_operations() -> Vec<Vec<f32>> {
 /// Convolutions by direct sums of small whole numbers, which rounding leaves as they are, with gradients: even and odd channels
 /// and widths, strides, kernels cut short.
 fn convolutions_of_whole_numbers() -> Vec<Vec<f32>> {
-    let device = Device::flex().autodiff();
+    let device = autodiff_device();
     let random = |shape: [usize; 4], seed| {
         let numbers = numbers(shape.iter().product(), seed);
         tensor(&numbers.iter().map(|x| (2.0 * x).round()).collect::<Vec<_>>(), shape, &device).require_grad()
@@ -145,6 +145,10 @@ fn convolutions_of_whole_numbers() -> Vec<Vec<f32>> {
 
 #[test]
 fn products_of_bf16() {
+    if !runs_alone("precision::products_of_bf16") {
+        return;
+    }
+    limit_instruction_set();
     if !Precision::Bf16.is_supported() {
         println!("skipped: this processor has no AVX512-BF16");
         return;

@@ -1,5 +1,4 @@
 //! Code shared by the tests of all operations: random numbers and comparisons.
-#![allow(dead_code, clippy::unwrap_used)]
 
 use std::path::Path;
 
@@ -21,7 +20,7 @@ pub(crate) const ACTIVATIONS: [Activation; 9] = [
 ];
 
 /// The best instruction set that this test process may use.
-pub(crate) fn asked_limit() -> SimdLimit {
+fn asked_limit() -> SimdLimit {
     match std::env::var("POIESIS_TEST_SIMD").as_deref() {
         Ok("avx2") => SimdLimit::Avx2,
         Ok("portable") => SimdLimit::Portable,
@@ -44,10 +43,25 @@ pub(crate) fn assert_right_with_every_instruction_set(this_test: &str) {
     }
 }
 
+/// Whether this process runs `this_test` and no other. If not, runs it in a process of its own, where it may change what applies to
+/// the whole process.
+pub(crate) fn runs_alone(this_test: &str) -> bool {
+    const ALONE: &str = "POIESIS_TEST_ALONE";
+    if std::env::var_os(ALONE).is_some() {
+        return true;
+    }
+    let mut test = std::process::Command::new(std::env::current_exe().unwrap());
+    let output = test.args(["--exact", this_test, "--nocapture"]).env(ALONE, "1").output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && text.contains("1 passed"), "{text}\n{errors}");
+    false
+}
+
 /// `count` numbers in (−1, 1) that depend on `seed`.
 pub(crate) fn numbers(count: usize, seed: u64) -> Vec<f32> {
     // Before anything is computed from them.
-    poiesis_kernels::limit_simd(asked_limit());
+    limit_instruction_set();
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x1234_5678_9abc_def1;
     (0..count)
         .map(|_| {
@@ -70,6 +84,24 @@ pub(crate) fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
 /// The same values in f64.
 pub(crate) fn wide(values: &[f32]) -> Vec<f64> {
     values.iter().map(|&x| f64::from(x)).collect()
+}
+
+/// The distribution of the standard normal: `erfc(−x / √2) / 2`, by its series near 0 and its continued fraction elsewhere.
+pub(crate) fn normal_distribution(x: f64) -> f64 {
+    let z = x.abs();
+    let density = (-0.5 * z * z).exp() / (2.0 * std::f64::consts::PI).sqrt();
+    let tail = if z < 3.0 {
+        let mut term = z;
+        let mut sum = z;
+        for k in 1..100 {
+            term *= z * z / f64::from(2 * k + 1);
+            sum += term;
+        }
+        0.5 - density * sum
+    } else {
+        density / (1..200).rev().fold(z, |f, k| z + f64::from(k) / f)
+    };
+    if x > 0.0 { 1.0 - tail } else { tail }
 }
 
 /// The gradient of a leaf that has one.
@@ -95,7 +127,7 @@ pub(crate) fn run_norm(
     shape: [usize; 3],
     transposed: bool,
 ) -> Vec<Vec<f32>> {
-    let device = Device::flex().autodiff();
+    let device = autodiff_device();
     let [a, b, channels] = shape;
     let count = shape.iter().product();
     let x: Vec<f32> = numbers(count, 1).iter().map(|x| x * 2.0 + 0.5).collect();
@@ -108,10 +140,21 @@ pub(crate) fn run_norm(
     with_gradients(y, &numbers(count, 4), (&leaf, &gamma, &beta))
 }
 
-/// A device with autodiff. Also limits the instruction set of this process before anything is computed, if the test asks for it.
-pub(crate) fn autodiff_device() -> Device {
+/// Limits the instruction set of this process, if it is asked to. Tests call this before they compute anything, by themselves or by
+/// asking for a device or for numbers, as the first operation of the process settles the instruction set.
+pub(crate) fn limit_instruction_set() {
     poiesis_kernels::limit_simd(asked_limit());
-    Device::flex().autodiff()
+}
+
+/// The device of most tests.
+pub(crate) fn flex_device() -> Device {
+    limit_instruction_set();
+    Device::flex()
+}
+
+/// The same with autodiff.
+pub(crate) fn autodiff_device() -> Device {
+    flex_device().autodiff()
 }
 
 /// Asserts that `got` is within `tolerance` of `expected`, relative to the largest expected value.
@@ -168,7 +211,7 @@ impl Fixture {
 
     /// Asserts that `got` is the array called `name` within `tolerance`, relative to its largest value.
     pub(crate) fn assert_close<const D: usize>(&self, name: &str, got: Tensor<D>, tolerance: f64) {
-        let expected = self.tensor::<D>(name, &Device::flex());
+        let expected = self.tensor::<D>(name, &flex_device());
         assert_eq!(got.dims(), expected.dims(), "{name}: shapes");
         let expected: Vec<f64> = values(expected).into_iter().map(f64::from).collect();
         assert_close(&values(got), &expected, tolerance, name);

@@ -1,13 +1,12 @@
 //! Products of rows, in any number and from any layout.
 
-use burn::tensor::Device;
+use poiesis_kernels::inference::{PackedLinear, Rows, RowsMut, Window, activate};
+use poiesis_kernels::{Activation, ConvOptions};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 
 use super::bits;
-use crate::inference::{PackedLinear, Rows, RowsMut, Window, activate};
-use crate::testing::{assert_close, numbers, tensor, values};
-use crate::{Activation, ConvOptions};
+use crate::common::{assert_close, flex_device, numbers, tensor, values};
 
 fn settings(cases: u32) -> ProptestConfig {
     ProptestConfig { cases, rng_seed: RngSeed::Fixed(5), ..ProptestConfig::default() }
@@ -150,8 +149,8 @@ fn inputs_one_after_another_are_inputs_side_by_side() {
 fn equals_linear() {
     let (rows, inputs, outputs) = (33, 257, 130);
     let [x, weight, bias] = [numbers(rows * inputs, 1), numbers(inputs * outputs, 2), numbers(outputs, 3)];
-    let device = Device::flex();
-    let expected = crate::linear(
+    let device = flex_device();
+    let expected = poiesis_kernels::linear(
         tensor(&x, [rows, inputs], &device),
         tensor(&weight, [inputs, outputs], &device),
         Some(tensor(&bias, [outputs], &device)),
@@ -173,12 +172,12 @@ fn windows_are_convolutions() {
         ([3, 2], ConvOptions { stride: [2, 1], dilation: [1, 3], ..plain }),
     ];
     let (images, [height, width, channels], outputs) = (3, [7, 9, 5], 20);
-    let device = Device::flex();
+    let device = flex_device();
     let x = numbers(images * height * width * channels, 1);
     for (kernel, options) in cases {
         let weight = numbers(kernel[0] * kernel[1] * channels * outputs, 2);
         let bias = numbers(outputs, 3);
-        let expected = crate::conv2d(
+        let expected = poiesis_kernels::conv2d(
             tensor(&x, [images, height, width, channels], &device),
             tensor(&weight, [kernel[0], kernel[1], channels, outputs], &device),
             Some(tensor(&bias, [outputs], &device)),

@@ -1,6 +1,8 @@
-//! Products against plain loops in f64.
+//! Products of matrices against plain loops in f64.
 
-use super::{Gemm, Left, Matrix, Product, Right, Strides, Write};
+use poiesis_kernels::internals::gemm::{Gemm, Left, Matrix, Product, Right, Strides, Write};
+
+use crate::common::limit_instruction_set;
 
 fn number(i: usize) -> f32 {
     ((i * 7919 + 13) % 1009) as f32 / 504.5 - 1.0
@@ -8,6 +10,7 @@ fn number(i: usize) -> f32 {
 
 #[test]
 fn equals_the_plain_loops() {
+    limit_instruction_set();
     for (rows, depth, columns) in
         [(1, 1, 1), (5, 3, 17), (13, 400, 64), (7, 20, 130), (25, 9, 33), (6, 0, 5), (3, 2, 100)]
     {
@@ -48,6 +51,7 @@ fn equals_the_plain_loops() {
 
 #[test]
 fn rows_and_columns_in_runs() {
+    limit_instruction_set();
     // A convolution of 3×4 taps over an image of 7×11 pixels of 2 values, from its second tap on.
     let (pitch, width, channels, columns) = (22, 8, 2, 70);
     let image: Vec<f32> = (0..7 * pitch).map(number).collect();
@@ -86,6 +90,7 @@ fn rows_and_columns_in_runs() {
 
 #[test]
 fn packs_transposed_matrices() {
+    limit_instruction_set();
     let (rows, columns) = (35, 70);
     let source: Vec<f32> = (0..rows * columns).map(number).collect();
     let transposed: Vec<f32> = (0..rows * columns).map(|i| source[i % rows * columns + i / rows]).collect();

@@ -1,21 +1,16 @@
 //! Convolutions against plain loops in f64: results and every gradient, over all kinds of shapes.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::needless_range_loop,
-    reason = "tests may panic, and plain loops are their point"
-)]
+#![expect(clippy::needless_range_loop, reason = "plain loops are the point of these tests")]
 
-mod common;
-
-use burn::tensor::{Device, Tensor};
-use common::{
-    assert_close, assert_right_with_every_instruction_set, assert_same_for_any_threads, numbers, tensor,
-    values, wide, with_gradients,
-};
+use burn::tensor::Tensor;
 use poiesis_kernels::{ConvOptions, ConvTransposeOptions, conv_transpose2d, conv2d};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
+
+use crate::common::{
+    assert_close, assert_same_for_any_threads, autodiff_device, flex_device, numbers, tensor, values, wide,
+    with_gradients,
+};
 
 /// A convolution between a large image with `channels` and a small one with `out` channels.
 #[derive(Clone, Debug)]
@@ -134,7 +129,7 @@ impl Case {
 
 /// Result, gradient of the input, of the weights and of the bias of a convolution on Flex.
 fn convolve(case: &Case, x: &[f32], weight: &[f32], bias: &[f32], dy: &[f32]) -> Vec<Vec<f32>> {
-    let device = Device::flex().autodiff();
+    let device = autodiff_device();
     let [h, w] = case.small().unwrap();
     let x_shape = [case.batch, case.large[0], case.large[1], case.channels];
     let weight_shape = [case.kernel[0], case.kernel[1], case.channels / case.groups, case.out];
@@ -155,7 +150,7 @@ fn convolve(case: &Case, x: &[f32], weight: &[f32], bias: &[f32], dy: &[f32]) ->
 
 /// The same of the transposed convolution from the small image to the large one.
 fn convolve_transposed(case: &Case, x: &[f32], weight: &[f32], bias: &[f32], dy: &[f32]) -> Vec<Vec<f32>> {
-    let device = Device::flex().autodiff();
+    let device = autodiff_device();
     let [h, w] = case.small().unwrap();
     let weight_shape = [case.kernel[0], case.kernel[1], case.out, case.channels / case.groups];
     let x = tensor(x, [case.batch, h, w, case.out], &device).require_grad();
@@ -329,7 +324,7 @@ fn masked_kernels() {
 #[test]
 #[should_panic(expected = "[3, 3, 4, 8] has fewer taps than the Some(10)")]
 fn a_mask_beyond_the_kernel_panics() {
-    let device = Device::flex();
+    let device = flex_device();
     let options = ConvOptions { active_taps: Some(10), ..ConvOptions::default() };
     conv2d(Tensor::ones([1, 4, 4, 4], &device), Tensor::ones([3, 3, 4, 8], &device), None, &options);
 }
@@ -385,7 +380,7 @@ fn the_same_for_any_number_of_threads() {
 
 #[test]
 fn views_are_read_in_their_own_order() {
-    let device = Device::flex();
+    let device = flex_device();
     let x = tensor(&numbers(2 * 6 * 5 * 16, 1), [2, 16, 6, 5], &device).permute([0, 2, 3, 1]);
     let weight = tensor(&numbers(3 * 3 * 16 * 8, 2), [8, 3, 3, 16], &device).permute([1, 2, 3, 0]);
     let options = ConvOptions::new([1, 1], [1, 1]);
@@ -399,16 +394,11 @@ fn views_are_read_in_their_own_order() {
 
 #[test]
 fn frozen_weights_take_no_gradient() {
-    let device = Device::flex().autodiff();
+    let device = autodiff_device();
     let x = tensor(&numbers(2 * 8 * 8 * 16, 1), [2, 8, 8, 16], &device).require_grad();
-    let weight = tensor(&numbers(16 * 16 * 16, 2), [4, 4, 16, 16], &Device::flex());
+    let weight = tensor(&numbers(16 * 16 * 16, 2), [4, 4, 16, 16], &flex_device());
     let y = conv2d(x.clone(), weight.clone(), None, &ConvOptions::new([2, 2], [1, 1]));
     let gradients = y.sum().backward();
     assert!(x.grad(&gradients).is_some());
     assert!(weight.grad(&gradients).is_none());
-}
-
-#[test]
-fn right_with_every_instruction_set() {
-    assert_right_with_every_instruction_set("right_with_every_instruction_set");
 }
