@@ -50,6 +50,27 @@ TRAIN = [
         6,
     ),
     (
+        "IAF VAE 28×28×1, 32 latents with four steps of 2 × 640, Bernoulli, AdaMax",
+        "train_speed iaf-vae 28x28x1 latent_dim=32 maps=0 width=48 residual_scale=0.5 flow_steps=4 flow_layers=2 flow_width=640 free_bits=0.03 likelihood=bernoulli",
+        "iaf_vae.py --recipe mnist",
+        [100],
+        12,
+    ),
+    (
+        "IAF VAE 32×32×3, eight layers of 16 maps with one step each, 256 levels, AdaMax",
+        "train_speed iaf-vae 32x32x3 maps=16 blocks=4 width=48 flow_width=48",
+        "iaf_vae.py --recipe cifar10",
+        [32],
+        6,
+    ),
+    (
+        "Glow 32×32×3, 3 scales of 12 steps, width 64",
+        "train_speed glow 32x32x3 depth=12 width=64",
+        "glow.py",
+        [64],
+        6,
+    ),
+    (
         "VAE MLP 784-500-500-50, Bernoulli",
         "train_speed vae 28x28x1 body=mlp latent_dim=50 likelihood=bernoulli",
         "vae.py --body mlp --latent 50",
@@ -116,6 +137,8 @@ MODES = {
     "dcgan.py": ["eager", "channels_last", "compile"],
     "improved_gan.py": ["eager", "compile"],
     "r3gan.py": ["eager", "channels_last", "compile"],
+    "iaf_vae.py": ["eager", "channels_last", "compile"],
+    "glow.py": ["eager", "channels_last", "compile"],
     "vae.py": ["eager", "channels_last", "compile"],
     "pixelcnn.py": ["eager", "channels_last", "compile"],
     "transformer.py": ["eager", "compile"],
@@ -180,7 +203,7 @@ def train(given):
             "## Training",
             "",
             "Milliseconds of a whole training step (fetch a batch, forward, backward, optimizer), f32.",
-            "Every mode of PyTorch has its fused Adam; `channels_last` and `compile` use channels-last tensors.",
+            "Every mode of PyTorch has its fused Adam, or AdaMax over all parameters at once; `channels_last` and `compile` use channels-last tensors.",
             "The ratio is PyTorch's time divided by ours, so above 1 we are faster.",
             "Memory is the peak of the process in MiB.",
             "",
@@ -515,15 +538,16 @@ def say(text):
     print(f"{datetime.now():%H:%M:%S}  {text}", file=sys.stderr, flush=True)
 
 
-def heading(given):
+def heading(given, script="bench/run", packages=("torch", "pillow", "numpy"), threads=None):
     run = lambda *command: subprocess.run(command, capture_output=True, text=True, cwd=ROOT).stdout.strip()
     commit = run("git", "rev-parse", "--short=12", "HEAD")
     if run("git", "status", "--porcelain", "--untracked-files=no"):
         commit += " with changes"
     cpu = next((line.split(":")[1].strip() for line in run("lscpu").splitlines() if line.startswith("Model name")), "")
     family = next((line.split(":")[1].strip() for line in run("lscpu").splitlines() if line.startswith("CPU family")), "")
-    command = " ".join(["bench/run", *sys.argv[1:]])
-    peers = ", ".join(f"{package} {version(package)}" for package in ("torch", "pillow", "numpy"))
+    command = " ".join([script, *sys.argv[1:]])
+    threads = threads or f"{given.threads} threads for every program"
+    peers = ", ".join(f"{package} {version(package)}" for package in packages)
     return "\n".join(
         [
             "# Results",
@@ -532,7 +556,7 @@ def heading(given):
             "",
             f"- Poiesis {commit}, {run('rustc', '--version')}",
             f"- {peers}, Python {platform.python_version()}",
-            f"- {cpu} (family {family}), {os.cpu_count()} cores, {given.threads} threads for every program; {platform.system()} {platform.release()}",
+            f"- {cpu} (family {family}), {os.cpu_count()} cores, {threads}; {platform.system()} {platform.release()}",
             f"- medians of {1 if given.quick else given.rounds} processes each, in alternation"
             + ("; with `--quick`, too short to compare" if given.quick else ""),
         ]

@@ -54,6 +54,14 @@ fn main() {
     put("csv", "named", b"x,y\n1,2\n3,4.5e1\n-1,\"7\"\n");
     put("csv", "decimals", b"1,5;2\n2;3,25\n");
     put("jsonl", "records", b"{\"text\": \"one\"}\n{\"text\": \"t\\u00f6\"}\n");
+    let choices = demos::demos(&[3, 4], 0);
+    let vectors = demos::demos(&[4, 4], 2);
+    put("npz", "episodes", &demos::npz(&demos::cut(&choices, 0)));
+    put("npz", "even-episodes", &demos::npz(&demos::even(&vectors, 2)));
+    put("npz", "transitions", &demos::npz(&demos::transitions(&vectors, 2)));
+    put("parquet", "transitions", &demos::transitions_table(&vectors, 2));
+    put("jsonl", "episodes", demos::episode_lines(&vectors, 2).as_bytes());
+    put("jsonl", "transitions", demos::transition_lines(&choices, 0).as_bytes());
     write_own(&put);
 }
 

@@ -10,11 +10,11 @@ use poiesis::{Trained, Weights};
 
 use crate::commands::{
     animate, anomaly, cache, classify, collect, compare, complete, compress, decode, decompress, denoise,
-    discover, edit, encode, evaluate, features, inspect, models, read_table, recipes, resume, runs, sample,
-    train,
+    discover, edit, encode, envs, evaluate, features, inspect, models, play, read_table, recipes, record,
+    resume, runs, sample, train,
 };
 
-/// Train generative models on your data, discover what they learned, and put them to work.
+/// Train generative models on your data and agents in environments, discover what they learned, and put them to work.
 #[derive(Debug, Parser)]
 #[command(name = "poiesis", version, propagate_version = true, max_term_width = 100)]
 #[command(after_long_help = "Examples:
@@ -23,7 +23,9 @@ use crate::commands::{
   poiesis collect photos/ data/photos --size 64         pack a folder of images
   poiesis train dcgan --data data/photos --steps 5000   train on it
   poiesis sample runs/dcgan-photos --seed 7             draw from what was learned
-  poiesis evaluate runs/dcgan-photos                    measure it")]
+  poiesis evaluate runs/dcgan-photos                    measure it
+  poiesis train ppo --env cartpole                      an agent in an environment
+  poiesis play runs/ppo-cartpole --record cartpole.gif  see it act")]
 pub(crate) struct Cli {
     /// Number of threads [default: one per core]. Results do not depend on it.
     #[arg(
@@ -60,10 +62,13 @@ enum Command {
     Classify(classify::Classify),
     Anomaly(anomaly::Anomaly),
     Features(features::Features),
+    Play(play::Play),
+    Record(record::Record),
     Animate(animate::Animate),
     Runs(runs::Runs),
     Models(models::Models),
     Recipes(recipes::Recipes),
+    Envs(envs::Envs),
     Cache(cache::Cache),
     #[command(hide = true)]
     ReadTable(read_table::ReadTable),
@@ -98,10 +103,13 @@ impl Cli {
             Command::Compare(command) => command.run(),
             Command::Classify(command) => command.run(),
             Command::Features(command) => command.run(),
+            Command::Play(command) => command.run(),
+            Command::Record(command) => command.run(),
             Command::Animate(command) => command.run(),
             Command::Runs(command) => command.run(),
             Command::Models(command) => command.run(),
             Command::Recipes(command) => command.run(),
+            Command::Envs(command) => command.run(),
             Command::Cache(command) => command.run(),
             Command::ReadTable(command) => command.run(),
         };
@@ -132,6 +140,11 @@ impl OfRun {
     pub(crate) fn open(&self) -> Result<Trained> {
         self.which.open(&self.run)
     }
+
+    /// The weights to use of it, and of another run that it is shown beside.
+    pub(crate) fn which(&self) -> &WhichWeights {
+        &self.which
+    }
 }
 
 /// The weights of a run to use, and the device.
@@ -149,6 +162,11 @@ pub(crate) struct WhichWeights {
 }
 
 impl WhichWeights {
+    /// The flags that choose weights, and whether they were given.
+    pub(crate) fn given(&self) -> [(&'static str, bool); 2] {
+        [("--step", self.step.is_some()), ("--raw", self.raw)]
+    }
+
     /// Opens the model of a run and prints which checkpoints were skipped.
     pub(crate) fn open(&self, run: &Path) -> Result<Trained> {
         let mut open = Trained::builder().device(&self.device);

@@ -7,15 +7,58 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::{Result, bail};
 use poiesis::Trained;
 use poiesis::config::DataConfig;
-use poiesis::data::Places;
 use poiesis::data::open::short_name;
+use poiesis::data::{Experience, MediaKind, Places};
 use poiesis::error::in_bytes;
+use poiesis::model::Entry;
+use poiesis::train::TrainingData;
 use poiesis_collect::{Dataset, Options, Progress, Report, builtin, open_or_collect, scatter, stack};
 
 use crate::args::DataDir;
 use crate::render::{Meter, note, program, quoted};
 
+/// What a run learns from.
+pub(crate) enum Opened {
+    /// A data set.
+    Dataset(Dataset),
+    /// An environment, with demonstrations where there are any.
+    Experience(Experience),
+}
+
+impl Opened {
+    /// As training takes it.
+    pub(crate) fn training_data(&self) -> poiesis::Result<TrainingData> {
+        match self {
+            Opened::Dataset(dataset) => TrainingData::of(dataset),
+            Opened::Experience(experience) => Ok(TrainingData::of_experience(experience)),
+        }
+    }
+}
+
+/// Whether a model is an agent, which learns in an environment.
+pub(crate) fn is_agent(entry: &dyn Entry) -> bool {
+    entry.about().media.contains(&MediaKind::Experience)
+}
+
 impl DataDir {
+    /// Opens what a model learns from: the environment and the demonstrations of an agent, the data set of any other.
+    pub(crate) fn open_for(&self, entry: &dyn Entry, config: &DataConfig, quiet: bool) -> Result<Opened> {
+        if !is_agent(entry) {
+            return Ok(Opened::Dataset(self.open(config, quiet)?));
+        }
+        let places = self.places()?;
+        let open = |progress: &(dyn Fn(Progress) + Sync)| Experience::open(config, &places, progress);
+        let meter = Meter::new(
+            &format!("packing {}", short_name(&config.demonstrations)),
+            "episodes",
+            None,
+            quiet || config.demonstrations.is_empty(),
+        );
+        let opened = open(&|progress| meter.at(progress.done, progress.total));
+        meter.end();
+        Ok(Opened::Experience(opened.map_err(crate::flags::of_agent)?))
+    }
+
     /// The folders in which the library looks for data.
     pub(crate) fn places(&self) -> Result<Places> {
         Ok(Places { data_dir: self.data_dir.clone(), cache: cache()? })

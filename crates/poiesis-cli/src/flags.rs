@@ -5,12 +5,25 @@ use std::path::Path;
 use poiesis::Error;
 use poiesis::run::Run;
 use poiesis_collect::Error as DataError;
+use poiesis_envs::EnvError;
+use poiesis_envs::mujoco::MujocoError;
 
 use crate::render::program;
 
 /// Flags with the configuration keys, or the values of a request, that they set.
-const FLAGS: [(&str, &str, &str); 24] = [
+const FLAGS: [(&str, &str, &str); 35] = [
     ("data.source", "--data", "SOURCE"),
+    ("data.environments", "--envs", "N"),
+    ("data.demonstrations", "--demos", "DATA"),
+    ("env", "--env", "ENV"),
+    ("episodes", "--episodes", "N"),
+    ("max_steps", "--max-steps", "N"),
+    ("min_return", "--min-return", "X"),
+    ("policy", "--policy", "POLICY"),
+    ("record", "--record", "FILE"),
+    ("dims", "--dims", "A,B"),
+    ("bins", "--bins", "N"),
+    ("holdout", "--holdout", "PART"),
     ("data.size", "--size", "PIXELS"),
     ("data.channels", "--channels", "N"),
     ("data.labels_file", "--labels", "FILE"),
@@ -40,7 +53,7 @@ const FLAGS: [(&str, &str, &str); 24] = [
 pub(crate) const LABELS_PER_CLASS: &str = "labels_per_class";
 
 /// Fields of the options of collecting with the flags of `collect` that set them.
-const COLLECT: [(&str, &str); 27] = [
+const COLLECT: [(&str, &str); 29] = [
     ("size", "--size N|WxH"),
     ("shape", "--shape H,W,C"),
     ("channels", "--channels N"),
@@ -60,6 +73,8 @@ const COLLECT: [(&str, &str); 27] = [
     ("kind", "--kind KIND"),
     ("include", "--include PATTERN"),
     ("text_field", "--text-field NAME"),
+    ("environment", "--env NAME"),
+    ("actions", "--actions KIND"),
     ("binarize", "--binarize"),
     ("invert", "--invert"),
     ("stack", "--stack"),
@@ -82,8 +97,10 @@ pub(crate) fn collect_hint(error: &DataError) -> Option<String> {
 
 /// The flag that sets a field of the options of collecting where a configuration has it.
 fn in_config(option: &str) -> Option<String> {
-    if option == "max_memory" {
-        return Some("poiesis collect SOURCE OUT --max-memory SIZE".to_owned());
+    // A configuration has neither: such a source is packed first.
+    let packed = ["max_memory", "actions"].contains(&option);
+    if let Some(flag) = of_collect(option).filter(|_| packed) {
+        return Some(format!("poiesis collect SOURCE OUT {flag}"));
     }
     let key = match option {
         "label_from_name" => "labels",
@@ -140,6 +157,7 @@ pub(crate) fn hint(error: &Error) -> Option<String> {
         Error::NothingHeldOut { .. } => Some("--split train".into()),
         Error::NotARun { path } => return Some(nearest_run(path)),
         Error::Data(error) => return data_hint(error),
+        Error::Environment(error) => environment_flag(error),
         Error::NoSuchCheckpoint { .. } => Some("--step N".into()),
         Error::Weights { path, .. } if path.ends_with("features.safetensors") => {
             Some("features DATA --again".into())
@@ -155,6 +173,28 @@ pub(crate) fn hint(error: &Error) -> Option<String> {
         _ => None,
     };
     with_flags(error.hint(), flags)
+}
+
+/// The flag of an error of an environment.
+fn environment_flag(error: &EnvError) -> Option<String> {
+    match error {
+        EnvError::UnknownEnvironment { .. } => Some("--env ENV".into()),
+        EnvError::Mujoco(MujocoError::NotFound { .. }) => {
+            Some("or set POIESIS_MUJOCO to the file, or to its folder".into())
+        }
+        EnvError::InEnvironment { reason, .. } => environment_flag(reason),
+        _ => None,
+    }
+}
+
+/// An error of the environment of an agent, which `--env` names and not `--data`.
+pub(crate) fn of_agent(error: Error) -> Error {
+    match error {
+        Error::InvalidValue { key, value, reason, remedy } if key == "data.source" => {
+            Error::InvalidValue { key: "env".into(), value, reason, remedy }
+        }
+        other => other,
+    }
 }
 
 /// Where a run of that name is, or how to find one.
@@ -237,6 +277,21 @@ mod tests {
         assert_eq!(collect_hint(&shape()).unwrap(), "give the `shape` (--shape H,W,C)");
         let packed = "give the `shape` (collect SOURCE FOLDER --shape H,W,C)";
         assert_eq!(hint(&Error::Data(shape())).unwrap(), packed);
+    }
+
+    #[test]
+    fn environments_have_the_flags_of_agents() {
+        let unknown = EnvError::UnknownEnvironment { name: "hoper".into(), nearest: vec!["hopper".into()] };
+        assert_eq!(hint(&unknown.into()).unwrap(), "did you mean `hopper`? (--env ENV)");
+        let missing = EnvError::Mujoco(MujocoError::NotFound { looked: Vec::new() });
+        let reason = Box::new(missing.clone());
+        let inside = EnvError::InEnvironment { index: 0, episode: 1, step: 2, reason };
+        for error in [missing, inside] {
+            let hint = hint(&error.into()).unwrap();
+            assert!(hint.contains("pip install") && hint.contains("POIESIS_MUJOCO"), "{hint}");
+        }
+        assert_eq!(hint(&of_agent(invalid("data.source"))).unwrap(), "give 1 (--env ENV)");
+        assert_eq!(hint(&invalid("data.demonstrations")).unwrap(), "give 1 (--demos DATA)");
     }
 
     #[test]

@@ -12,12 +12,15 @@ mod render;
 mod watch;
 
 use std::any::Any;
+use std::env;
 use std::ffi::OsString;
 use std::panic::{self, PanicHookInfo};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
 use poiesis_collect::isolation;
+use poiesis_envs::mujoco;
 
 fn main() -> ExitCode {
     let cli = match args::Cli::try_parse() {
@@ -25,6 +28,7 @@ fn main() -> ExitCode {
         Err(error) => return refuse(&error),
     };
     isolation::set_reader(commands::read_table::reader());
+    mujoco::look_in(places_of_mujoco());
     make_size_limits_errors();
     panic::set_hook(Box::new(report_bug));
     match panic::catch_unwind(|| cli.run()) {
@@ -39,11 +43,25 @@ fn main() -> ExitCode {
     }
 }
 
+/// Where the library of MuJoCo is looked for: the places in `POIESIS_MUJOCO`, then those of Python packages, beside the program and
+/// in the home folder. Nothing is opened before it is needed.
+fn places_of_mujoco() -> Vec<PathBuf> {
+    let named = env::var_os("POIESIS_MUJOCO").filter(|places| !places.is_empty());
+    let mut places: Vec<PathBuf> = named.iter().flat_map(env::split_paths).collect();
+    let home = directories::BaseDirs::new().map(|folders| folders.home_dir().to_owned());
+    let program = env::current_exe().ok();
+    let own = ["VIRTUAL_ENV", "CONDA_PREFIX"].into_iter().filter_map(env::var_os).map(PathBuf::from);
+    let prefixes: Vec<PathBuf> = own.chain(["/usr/local", "/usr"].map(PathBuf::from)).collect();
+    let folder = program.as_deref().and_then(Path::parent);
+    places.extend(mujoco::usual_places(home.as_deref(), folder, &prefixes));
+    places
+}
+
 /// Prints help, or what is wrong with the command line. A message repeats arguments, which may have control characters; without any
 /// it is in colour.
 fn refuse(error: &clap::Error) -> ExitCode {
     let is_plain = |argument: OsString| !argument.to_string_lossy().contains(char::is_control);
-    if !error.use_stderr() || std::env::args_os().all(is_plain) {
+    if !error.use_stderr() || env::args_os().all(is_plain) {
         error.exit();
     }
     render::note(error.render().to_string().trim_end());
@@ -72,7 +90,7 @@ fn report_bug(info: &PanicHookInfo) {
         message(info.payload()),
         place.unwrap_or_default()
     ));
-    if std::env::var_os("RUST_BACKTRACE").is_some_and(|value| value != "0") {
+    if env::var_os("RUST_BACKTRACE").is_some_and(|value| value != "0") {
         render::note(&std::backtrace::Backtrace::force_capture().to_string());
     }
 }

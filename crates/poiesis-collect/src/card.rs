@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::remedy_of;
+use crate::experience::ExperienceCard;
 use crate::options::Options;
 use crate::split::Split;
 use crate::vocabulary::Vocabulary;
@@ -24,32 +25,42 @@ pub enum Kind {
     Text,
     /// Sound as a stream of 16-bit samples, shape `[channels]`: all clips of a split one after another.
     Sound,
+    /// Episodes of an agent in an environment, shape `[numbers of an observation]`.
+    Experience,
 }
 
 impl Kind {
-    /// Whether the data are a stream, which [`Dataset::stream`](crate::Dataset::stream) reads; the others are
-    /// examples of one shape, which [`Dataset::split`](crate::Dataset::split) reads.
+    /// Whether the data are a stream, which [`Dataset::stream`](crate::Dataset::stream) reads. Experience is episodes, which
+    /// [`Dataset::episodes`](crate::Dataset::episodes) reads; the others are examples of one shape, which
+    /// [`Dataset::split`](crate::Dataset::split) reads.
     pub fn is_stream(self) -> bool {
         matches!(self, Kind::Text | Kind::Sound)
     }
 
-    /// Its name: `images`, `points`, `text`, `sound`.
+    /// Whether examples differ in length, so that a card counts their elements too: tokens, frames or transitions.
+    pub(crate) fn has_elements(self) -> bool {
+        self.is_stream() || self == Kind::Experience
+    }
+
+    /// Its name: `images`, `points`, `text`, `sound`, `experience`.
     pub fn name(self) -> &'static str {
         match self {
             Kind::Images => "images",
             Kind::Points => "points",
             Kind::Text => "text",
             Kind::Sound => "sound",
+            Kind::Experience => "experience",
         }
     }
 
-    /// The word for one example: `image`, `point`, `document`, `clip`.
+    /// The word for one example: `image`, `point`, `document`, `clip`, `episode`.
     pub fn example(self) -> &'static str {
         match self {
             Kind::Images => "image",
             Kind::Points => "point",
             Kind::Text => "document",
             Kind::Sound => "clip",
+            Kind::Experience => "episode",
         }
     }
 }
@@ -64,7 +75,7 @@ pub struct Card {
     /// What the examples are.
     pub kind: Kind,
     /// The shape of one example: `[height, width, channels]` for images, `[dimensions]` for points; of one element of a stream:
-    /// `[]` for text, `[channels]` for sound.
+    /// `[]` for text, `[channels]` for sound. For experience, `[numbers of an observation]`.
     pub shape: Vec<usize>,
     /// The names of the classes, in the order of the labels; empty when there are none.
     pub classes: Vec<String>,
@@ -78,7 +89,7 @@ pub struct Card {
     /// any number of threads and any size of shards.
     pub fingerprint: String,
     /// Mean of each channel over the train split, on a scale of 0 to 1 for images, with 1 as full scale for sound, as it
-    /// is for points; empty for text.
+    /// is for points, and for the numbers of an observation in experience; empty for text.
     pub channel_mean: Vec<f64>,
     /// Standard deviation (of the population) of each channel over the train split, on the scale of the mean.
     pub channel_std: Vec<f64>,
@@ -109,18 +120,21 @@ pub struct Card {
     /// What only points from files have; points made by code have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub points: Option<PointsCard>,
+    /// What only experience has; present exactly when the kind is [`Kind::Experience`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub experience: Option<ExperienceCard>,
     /// Most objects of an image, where a box around each is stored; see [`View::boxes`](crate::View::boxes).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub objects: Option<usize>,
 }
 
 impl Card {
-    /// Number of examples (documents, clips) in a split; 0 when the data set does not have it.
+    /// Number of examples (documents, clips, episodes) in a split; 0 when the data set does not have it.
     pub fn count(&self, split: Split) -> usize {
         self.splits.iter().find(|s| s.split == split).map_or(0, |s| s.count)
     }
 
-    /// Number of elements of a stream in a split, tokens or frames; 0 when there are none.
+    /// Number of elements in a split: tokens, frames of sound, or transitions of experience; 0 when there are none.
     pub fn elements(&self, split: Split) -> u64 {
         self.splits.iter().find(|s| s.split == split).map_or(0, |s| s.elements)
     }
@@ -184,9 +198,9 @@ pub struct PointsCard {
 pub struct SplitCard {
     /// Which split this is.
     pub split: Split,
-    /// Number of examples (documents, clips).
+    /// Number of examples (documents, clips, episodes).
     pub count: usize,
-    /// Number of elements of a stream: tokens, or frames of sound. 0, and not written, for other kinds.
+    /// Number of elements: tokens, frames of sound, or transitions of experience. 0, and not written, for other kinds.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub elements: u64,
     /// Number of examples of each class, in the order of [`Card::classes`]; empty without labels.
@@ -202,7 +216,7 @@ pub struct ShardCard {
     pub file: String,
     /// Number of examples in it; in a stream, those that begin in it.
     pub count: usize,
-    /// Number of elements of a stream in it. 0, and not written, for other kinds.
+    /// Number of elements in it, as for a split. 0, and not written, for other kinds.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub elements: u64,
     /// Its size in bytes.

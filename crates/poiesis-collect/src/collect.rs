@@ -1,5 +1,5 @@
-//! Collects a source into a folder: finds out what the source holds and hands it to the collector for images, text, sound
-//! or points. A thread reads the source, all cores decode and prepare, and the results are written in the order of the source.
+//! Collects a source into a folder: finds out what the source holds and hands it to the collector for images, text, sound,
+//! points or experience. A thread reads the source, all cores decode and prepare, and the results are written in the order of the source.
 //! Only a few batches are in memory at any time.
 
 use std::collections::HashSet;
@@ -11,8 +11,9 @@ use std::time::UNIX_EPOCH;
 use crate::builtin::Builtin;
 use crate::cache;
 use crate::card::{Card, Kind};
-use crate::dataset::{self, Dataset};
+use crate::dataset::Dataset;
 use crate::error::{Error, Result};
+use crate::experience::collect_experience;
 use crate::images::collect_images;
 use crate::options::Options;
 use crate::pack::Collected;
@@ -21,6 +22,7 @@ use crate::progress::Progress;
 use crate::sound::collect_sound;
 use crate::source::{self, Media, Plan, Source};
 use crate::staging::Staging;
+use crate::stored_card::is_packed;
 use crate::text::collect_text;
 
 /// The result of collecting.
@@ -70,7 +72,7 @@ pub fn open_or_collect(
     progress: &(dyn Fn(Progress) + Sync),
 ) -> Result<Dataset> {
     let path = Path::new(source);
-    if path.is_dir() && dataset::is_packed(path) {
+    if path.is_dir() && is_packed(path) {
         return Dataset::open(path);
     }
     options.check()?;
@@ -121,6 +123,18 @@ pub(crate) struct Output {
 }
 
 impl Output {
+    /// Where to write.
+    pub(crate) fn staging_folder(&self) -> &Path {
+        self.staging.folder()
+    }
+
+    /// Completes a data set that was written without a source.
+    pub(crate) fn complete(self, card: Card, progress: Progress) -> Result<Report> {
+        let Output { folder, staging, swept } = self;
+        staging.commit()?;
+        Ok(Report { card, folder, progress, swept })
+    }
+
     /// Begins to write the new folder `out`, after removing what killed processes have left beside it; `wait` as in
     /// [`Staging::begin`].
     pub(crate) fn begin(out: &Path, wait: bool) -> Result<Output> {
@@ -143,6 +157,7 @@ pub(crate) fn collect_source(
         Media::Text => collect_text,
         Media::Sound => collect_sound,
         Media::Points => collect_points,
+        Media::Experience => collect_experience,
     };
     let Output { folder, staging, swept } = output;
     let mut moved = None;
@@ -170,7 +185,7 @@ pub(crate) fn collect_source(
 /// [`Error::Read`] for a folder that cannot be read.
 pub fn meant_for(source: &str, kinds: &[Kind], options: &Options) -> Result<Option<Kind>> {
     let path = Path::new(source);
-    if options.kind.is_some() || (path.is_dir() && dataset::is_packed(path)) {
+    if options.kind.is_some() || (path.is_dir() && is_packed(path)) {
         return Ok(None);
     }
     options.check()?;
@@ -187,10 +202,13 @@ pub fn is_source(name: &str) -> bool {
 fn expect_applicable(options: &Options, plan: &Plan, is_built_in: bool) -> Result<()> {
     let (media, usual) = (plan.media, Options::default());
     let (images, text, sound) = (media == Media::Image, media == Media::Text, media == Media::Sound);
+    let experience = media == Media::Experience;
     let of_images = "only images have it";
     let of_text = "only text has it";
     let of_sound = "only sound has it";
-    let given: [(&'static str, bool, &'static str); 12] = [
+    let of_experience = "only experience has it";
+    let by_episode = "whole episodes are held out, or sets in files and folders called train and test";
+    let given: [(&'static str, bool, &'static str); 16] = [
         ("size", options.size.is_some() && !images, of_images),
         ("channels", options.channels.is_some() && !images, of_images),
         ("crop", options.crop != usual.crop && !images, of_images),
@@ -200,6 +218,10 @@ fn expect_applicable(options: &Options, plan: &Plan, is_built_in: bool) -> Resul
         ("lines", options.lines && !text, of_text),
         ("sample_rate", options.sample_rate.is_some() && !sound, of_sound),
         ("mono", options.mono && !sound, of_sound),
+        ("environment", options.environment.is_some() && !experience, of_experience),
+        ("validation_files", !options.validation_files.is_empty() && experience, by_episode),
+        ("test_files", !options.test_files.is_empty() && experience, by_episode),
+        ("actions", options.actions.is_some() && !experience, of_experience),
         ("count", options.count.is_some() && !is_built_in, "only built-in data can be made in any number"),
         ("objects", options.objects.is_some() && plan.objects == 0, "only scenes have objects to count"),
         ("seed", options.seed != usual.seed && !is_built_in, "only built-in data are drawn by chance"),
@@ -214,7 +236,7 @@ fn expect_applicable(options: &Options, plan: &Plan, is_built_in: bool) -> Resul
 }
 
 /// Raised whenever built-in data change or sources are read differently, so that the cache of an older build is not used.
-const REVISION: u32 = 4;
+const REVISION: u32 = 5;
 
 /// The folder in the cache for a source: its name, then a hash of all that decides the result.
 fn cache_name(path: &Path, options: &Options) -> Result<String> {

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use rayon::prelude::*;
 
 use crate::builtin::{below, random};
-use crate::card::{Card, FORMAT, Kind, PointsCard, SoundCard, SplitCard, TextCard};
+use crate::card::{Card, PointsCard, SoundCard, SplitCard, TextCard};
 use crate::error::{Error, Result};
+use crate::experience::Episodes;
 use crate::fingerprint::{SplitHasher, example_hash, fingerprint};
-use crate::options::MOST_OBJECTS;
-use crate::regular;
 use crate::shard::{Layout, Shard};
 use crate::split::Split;
+use crate::stored_card::read_card;
 use crate::stream::{Stream, StreamLayout};
 
 /// The name of the file that describes a data set.
@@ -30,6 +30,7 @@ struct Inner {
     card: Card,
     splits: [Arc<Vec<Shard>>; 3],
     streams: [Option<Stream>; 3],
+    episodes: [Option<Episodes>; 3],
     /// The examples of each split that belong to it, where only a part of the files does.
     rows: Option<[Arc<[usize]>; 3]>,
     /// The fingerprint of all that is in the files.
@@ -49,9 +50,14 @@ impl Dataset {
         let classes = card.classes.len();
         let mut splits = [const { Vec::new() }; 3];
         let mut streams = [const { None }; 3];
+        let mut episodes = [const { None }; 3];
         for SplitCard { split, shards, .. } in &card.splits {
             if let Some(layout) = StreamLayout::of(&card) {
                 streams[split.index()] = Some(Stream::open(folder, shards, &layout, classes)?);
+                continue;
+            }
+            if let Some(experience) = &card.experience {
+                episodes[split.index()] = Some(Episodes::open(folder, shards, experience)?);
                 continue;
             }
             let layout = Layout::of(&card);
@@ -61,7 +67,8 @@ impl Dataset {
         }
         let splits = splits.map(Arc::new);
         let of_files = card.fingerprint.clone();
-        let inner = Inner { folder: folder.to_owned(), card, splits, streams, rows: None, of_files };
+        let folder = folder.to_owned();
+        let inner = Inner { folder, card, splits, streams, episodes, rows: None, of_files };
         Ok(Dataset { inner: Arc::new(inner) })
     }
 
@@ -71,11 +78,11 @@ impl Dataset {
     ///
     /// # Panics
     ///
-    /// When a class is not one of the data set, or the data set is a stream.
+    /// When a class is not one of the data set, or the data set is a stream or experience.
     pub fn of_classes(&self, classes: &[u32]) -> Dataset {
-        let Inner { folder, card, splits, streams, of_files, .. } = &*self.inner;
+        let Inner { folder, card, splits, of_files, .. } = &*self.inner;
         let known = card.classes.len();
-        assert!(!card.kind.is_stream(), "a stream has no examples of a class");
+        assert!(!card.kind.has_elements(), "{} has no examples of a class", card.kind.name());
         assert!(classes.iter().all(|&class| (class as usize) < known), "{classes:?} of {known} classes");
         let rows = Split::ALL.map(|split| -> Arc<[usize]> {
             let Some(view) = self.split(split) else { return Arc::new([]) };
@@ -91,9 +98,10 @@ impl Dataset {
         }
         card.splits.retain(|split| split.count > 0);
         card.fingerprint = part_fingerprint(&card.fingerprint, classes);
-        let (folder, splits, streams) = (folder.clone(), splits.clone(), streams.clone());
-        let of_files = of_files.clone();
-        Dataset { inner: Arc::new(Inner { folder, card, splits, streams, rows: Some(rows), of_files }) }
+        let (folder, splits, of_files) = (folder.clone(), splits.clone(), of_files.clone());
+        let (streams, episodes) = Default::default();
+        let inner = Inner { folder, card, splits, streams, episodes, rows: Some(rows), of_files };
+        Dataset { inner: Arc::new(inner) }
     }
 
     /// What the data set says about itself.
@@ -106,7 +114,7 @@ impl Dataset {
         &self.inner.folder
     }
 
-    /// The examples of one split, or `None` when the data set does not have it or is a stream.
+    /// The examples of one split, or `None` when the data set does not have it, or is a stream or experience.
     pub fn split(&self, split: Split) -> Option<View> {
         let whole = self.whole_split(split)?;
         let Some(rows) = &self.inner.rows else { return Some(whole) };
@@ -124,9 +132,9 @@ impl Dataset {
     ///
     /// # Errors
     ///
-    /// [`Error::NoSplit`] when the data set does not have the split, [`Error::WrongKind`] when it is a stream.
+    /// [`Error::NoSplit`] when the data set does not have the split, [`Error::WrongKind`] when it is a stream or experience.
     pub fn require(&self, split: Split) -> Result<View> {
-        self.split(split).ok_or_else(|| self.lacking(split, false))
+        self.split(split).ok_or_else(|| self.lacking(split, "images or points"))
     }
 
     /// The stream of one split, or `None` when the data set does not have it or is not a stream.
@@ -140,23 +148,31 @@ impl Dataset {
     ///
     /// [`Error::NoSplit`] when the data set does not have the split, [`Error::WrongKind`] when it is not a stream.
     pub fn require_stream(&self, split: Split) -> Result<Stream> {
-        self.stream(split).ok_or_else(|| self.lacking(split, true))
+        self.stream(split).ok_or_else(|| self.lacking(split, "text or sound"))
     }
 
-    /// Why there is no view or stream of a split.
-    fn lacking(&self, split: Split, stream: bool) -> Error {
+    /// The episodes of one split, or `None` when the data set does not have it or is not experience.
+    pub fn episodes(&self, split: Split) -> Option<Episodes> {
+        self.inner.episodes[split.index()].clone()
+    }
+
+    /// Like [`Dataset::episodes`], for callers that cannot continue without it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSplit`] when the data set does not have the split, [`Error::WrongKind`] when it is not experience.
+    pub fn require_episodes(&self, split: Split) -> Result<Episodes> {
+        self.episodes(split).ok_or_else(|| self.lacking(split, "experience"))
+    }
+
+    /// Why a split cannot be read as `wanted`.
+    fn lacking(&self, split: Split, wanted: &'static str) -> Error {
         let Card { name, kind, .. } = self.card();
-        let name = name.clone();
-        if kind.is_stream() == stream {
-            return Error::NoSplit { name, split };
+        let (name, found) = (name.clone(), kind.name());
+        match wanted.contains(found) {
+            true => Error::NoSplit { name, split },
+            false => Error::WrongKind { name, found, wanted },
         }
-        let found = match kind {
-            Kind::Images => "images",
-            Kind::Points => "points",
-            Kind::Text => "text",
-            Kind::Sound => "sound",
-        };
-        Error::WrongKind { name, found, wanted: if stream { "text or sound" } else { "images or points" } }
     }
 
     /// Reads all that is in the files of the data set and compares its fingerprint with the one in `dataset.json`.
@@ -166,13 +182,17 @@ impl Dataset {
     /// [`Error::FingerprintMismatch`] when the content has changed.
     pub fn verify(&self) -> Result<()> {
         let card = self.card();
-        let hashers = Split::ALL.map(|split| match (self.whole_split(split), self.stream(split)) {
-            (Some(view), _) => hash_view(&view),
-            (None, Some(stream)) => hash_stream(&stream),
-            (None, None) => SplitHasher::default(),
+        let hashers = Split::ALL.map(|split| {
+            let view = self.whole_split(split).map(|view| hash_view(&view));
+            let stream = || self.stream(split).map(|stream| hash_stream(&stream));
+            let episodes = || self.episodes(split).map(|episodes| episodes.hash());
+            view.or_else(stream).or_else(episodes).unwrap_or_default()
         });
         let splits = Split::ALL.into_iter().zip(&hashers);
-        let meaning = meaning(card.text.as_ref(), card.sound.as_ref(), card.points.as_ref(), card.objects);
+        let meaning = match &card.experience {
+            Some(experience) => Some(experience.actions.meaning()),
+            None => meaning(card.text.as_ref(), card.sound.as_ref(), card.points.as_ref(), card.objects),
+        };
         let found =
             fingerprint(card.kind, &card.shape, &card.classes, &card.factors, meaning.as_deref(), splits);
         if found == self.inner.of_files {
@@ -184,118 +204,6 @@ impl Dataset {
             found,
         })
     }
-}
-
-/// Whether a folder holds a packed data set (as opposed to a `dataset.json` of another program).
-pub(crate) fn is_packed(folder: &Path) -> bool {
-    let version = |text: Vec<u8>| serde_json::from_slice::<serde_json::Value>(&text).ok();
-    regular::read(&folder.join(CARD_FILE))
-        .ok()
-        .and_then(version)
-        .is_some_and(|v| v.get("poiesis_dataset").is_some())
-}
-
-fn read_card(folder: &Path) -> Result<Card> {
-    let path = folder.join(CARD_FILE);
-    let text = regular::read(&path).map_err(|e| match e.kind() {
-        std::io::ErrorKind::NotFound if folder.exists() => Error::NotADataset { path: folder.to_owned() },
-        std::io::ErrorKind::NotFound => Error::NotFound { path: folder.to_owned() },
-        std::io::ErrorKind::NotADirectory => Error::NotADataset { path: folder.to_owned() },
-        _ => Error::read(&path, e),
-    })?;
-    let card: Card = serde_json::from_slice(&text).map_err(|e| Error::corrupt(&path, e.to_string()))?;
-    check_card(&card).map_err(|reason| Error::corrupt(&path, reason))?;
-    Ok(card)
-}
-
-/// What the types of the card do not express.
-fn check_card(card: &Card) -> Result<(), String> {
-    if card.poiesis_dataset != FORMAT {
-        return Err(format!(
-            "it is of format {}, and this version reads format {FORMAT}",
-            card.poiesis_dataset
-        ));
-    }
-    let ranks = match card.kind {
-        Kind::Images => 3,
-        Kind::Points | Kind::Sound => 1,
-        Kind::Text => 0,
-    };
-    let elements = card.shape.iter().try_fold(1_usize, |n, &length| n.checked_mul(length));
-    if card.shape.len() != ranks || elements.is_none_or(|n| n == 0 || n > 1 << 40) {
-        return Err(format!("an example cannot have shape {:?}", card.shape));
-    }
-    if card.kind == Kind::Images && !matches!(card.shape[2], 1 | 3 | 4) {
-        return Err(format!("images cannot have {} channels", card.shape[2]));
-    }
-    check_stream(card)?;
-    check_points(card)?;
-    if card
-        .objects
-        .is_some_and(|most| card.kind != Kind::Images || !(1..=MOST_OBJECTS as usize).contains(&most))
-    {
-        return Err("its kind and what it says of objects do not fit together".to_owned());
-    }
-    for split in &card.splits {
-        let rows = split.shards.iter().try_fold(0_usize, |n, shard| n.checked_add(shard.count));
-        if rows != Some(split.count) || split.count == 0 {
-            return Err(format!(
-                "the shards of split {} do not add up to {} examples",
-                split.split, split.count
-            ));
-        }
-        let elements_in_shards =
-            split.shards.iter().try_fold(0_u64, |n, shard| n.checked_add(shard.elements));
-        if elements_in_shards != Some(split.elements) || (split.elements == 0) == card.kind.is_stream() {
-            return Err(format!(
-                "the shards of split {} do not add up to {} elements",
-                split.split, split.elements
-            ));
-        }
-        for shard in &split.shards {
-            let plain = Path::new(&shard.file).file_name().is_some_and(|name| name == shard.file.as_str());
-            if !plain {
-                return Err(format!("shard {:?} is not a plain file name", shard.file));
-            }
-            let count = if card.kind.is_stream() { shard.elements } else { shard.count as u64 };
-            let least = elements.unwrap_or(0) as u128 * u128::from(count);
-            if least > u128::from(shard.bytes) {
-                return Err(format!("shard {} is too small for {count} examples", shard.file));
-            }
-        }
-    }
-    Ok(())
-}
-
-/// What a card of text or sound must say, and no other.
-fn check_stream(card: &Card) -> Result<(), String> {
-    if card.text.is_some() != (card.kind == Kind::Text) || card.sound.is_some() != (card.kind == Kind::Sound)
-    {
-        return Err("its kind and what it says of text and sound do not fit together".to_owned());
-    }
-    if let Some(text) = &card.text {
-        text.vocabulary.check()?;
-    }
-    if let Some(sound) = &card.sound
-        && (sound.sample_rate == 0 || card.shape != [usize::from(sound.channels)])
-    {
-        return Err(format!(
-            "{} channels at {} Hz are not valid for sound",
-            sound.channels, sound.sample_rate
-        ));
-    }
-    Ok(())
-}
-
-/// What a card of points must say, and no other.
-fn check_points(card: &Card) -> Result<(), String> {
-    let Some(points) = &card.points else { return Ok(()) };
-    let dims: usize = card.shape.iter().product();
-    let named = points.columns.is_empty() || points.columns.len() == dims;
-    if card.kind != Kind::Points || !named || points.low.len() != dims || points.high.len() != dims {
-        return Err("its kind and what it says of columns do not fit together".to_owned());
-    }
-    Ok(())
 }
 
 /// What the fingerprint covers in addition to the elements of a stream, the coordinates of points, or images and boxes.

@@ -167,6 +167,46 @@ pub enum Error {
         other_columns: String,
     },
 
+    /// Two episodes have observations or actions of different sizes.
+    #[error("episodes differ: {first} has {first_sizes}, {other} has {other_sizes}")]
+    MixedEpisodes {
+        /// The first episode.
+        first: String,
+        /// Its sizes, in words.
+        first_sizes: String,
+        /// The first episode with other sizes.
+        other: String,
+        /// Its sizes, in words.
+        other_sizes: String,
+    },
+
+    /// Actions that may be choices as well as vectors of numbers.
+    #[error("it is not clear what the actions in {path} are: {reason}")]
+    UnclearActions {
+        /// The source.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+    },
+
+    /// An episode that was to be saved and cannot be.
+    #[error("episode {episode} cannot be saved in {path}: {reason}")]
+    BadEpisode {
+        /// The output folder.
+        path: PathBuf,
+        /// Which one, counted from 0.
+        episode: u64,
+        /// What is wrong with it.
+        reason: String,
+    },
+
+    /// There was no episode to save.
+    #[error("there are no episodes to save in {path}")]
+    NoEpisodes {
+        /// The output folder.
+        path: PathBuf,
+    },
+
     /// A table of which most rows are not rows of numbers.
     #[error(
         "{path} holds no points: {count} of its {rows} rows are not numbers; the first, {name}: {reason}"
@@ -314,6 +354,8 @@ impl Error {
             Error::MixedColumns { .. } => {
                 "give all the same columns in the same order, or collect them apart"
             }
+            Error::MixedEpisodes { .. } => "collect them apart: a data set is of one environment",
+            Error::UnclearActions { .. } => "say whether the `actions` are discrete or continuous",
             Error::NotPoints { .. } => "keep the columns of numbers alone, or collect text as .txt or .jsonl",
             Error::NotInVocabulary { .. } => "leave it out, or collect with the `vocabulary` of bytes",
             Error::WrongKind { .. } => "choose another data set",
@@ -324,7 +366,10 @@ impl Error {
             Error::Corrupt { .. } => "collect the data set again",
             Error::FingerprintMismatch { .. } => "collect it again",
             Error::Read { source, .. } => return io_remedy(source.kind()).map(str::to_owned),
-            Error::Vocabulary { .. } | Error::NoSplit { .. } => return None,
+            Error::Vocabulary { .. }
+            | Error::NoSplit { .. }
+            | Error::BadEpisode { .. }
+            | Error::NoEpisodes { .. } => return None,
         };
         Some(fixed.to_owned())
     }
@@ -337,6 +382,7 @@ impl Error {
             Error::NotInVocabulary { .. } | Error::SizeWithoutBpe { .. } => Some("vocabulary"),
             Error::BadOption { option, .. } => Some(option),
             Error::Empty { .. } | Error::UnknownFormat { .. } => Some("kind"),
+            Error::UnclearActions { .. } => Some("actions"),
             Error::NothingUsable { option, .. } | Error::Malformed { option, .. } => option.as_deref(),
             _ => None,
         }
@@ -407,52 +453,4 @@ pub(crate) fn remedy_of(option: &str) -> Option<String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_message_has_the_reason_and_the_hint_the_remedy() {
-        let error = Error::MixedSizes {
-            first: "a.png".to_owned(),
-            first_size: (8, 9),
-            other: "b.png".to_owned(),
-            other_size: (7, 7),
-        };
-        assert_eq!(error.to_string(), "images differ in size: a.png is 8x9, b.png is 7x7 (width x height)");
-        assert_eq!(
-            (error.hint().as_deref(), error.option()),
-            (Some("choose one `size` for all"), Some("size"))
-        );
-        let error = Error::malformed(Path::new("a"), "it is empty");
-        assert_eq!((error.hint(), error.option()), (None, None));
-        let error = Error::damaged(Path::new("a"), "it ends early", "fetch it again");
-        assert_eq!(error.to_string(), "a is damaged: it ends early");
-        assert_eq!(error.hint().as_deref(), Some("fetch it again"));
-        let error = Error::damaged(Path::new("a"), "its values are of type <f4", "save them as uint8");
-        assert_eq!(error.to_string(), "a cannot be used: its values are of type <f4");
-        let error = Error::malformed(Path::new("a"), "it does not begin like an IDX file");
-        assert_eq!(error.to_string(), "a cannot be used: it does not begin like an IDX file");
-    }
-
-    #[test]
-    fn space_is_to_be_freed_only_where_it_is_short() {
-        let hint = |kind: io::ErrorKind| Error::write(Path::new("a"), kind.into()).hint().unwrap();
-        for kind in [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded] {
-            assert!(hint(kind).contains("free some"), "{kind}");
-        }
-        for kind in [io::ErrorKind::PermissionDenied, io::ErrorKind::ReadOnlyFilesystem, io::ErrorKind::Other]
-        {
-            assert!(!hint(kind).contains("free"), "{kind}");
-        }
-        assert!(hint(io::ErrorKind::FileTooLarge).contains("limit"));
-        let read = Error::read(Path::new("a"), io::ErrorKind::PermissionDenied.into());
-        assert!(read.hint().unwrap().contains("permissions"));
-    }
-
-    #[test]
-    fn every_option_that_mends_a_skipped_file_has_a_remedy() {
-        for option in ["sample_rate", "mono", "max_memory", "text_field"] {
-            assert!(remedy_of(option).is_some_and(|remedy| remedy.contains(&format!("`{option}`"))));
-        }
-    }
-}
+mod tests;

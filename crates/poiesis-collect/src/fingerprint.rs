@@ -44,7 +44,7 @@ impl SplitHasher {
 }
 
 /// The fingerprint of a whole data set, in hexadecimal. Splits without examples leave no trace. `meaning` is what gives
-/// the numbers their meaning, such as vocabulary or sample rate.
+/// the numbers their meaning, such as vocabulary, sample rate or kind of actions.
 pub(crate) fn fingerprint<'a>(
     kind: Kind,
     shape: &[usize],
@@ -60,12 +60,7 @@ pub(crate) fn fingerprint<'a>(
         hasher.update(text.as_bytes());
     };
     text("poiesis data set 1");
-    text(match kind {
-        Kind::Images => "images",
-        Kind::Points => "points",
-        Kind::Text => "text",
-        Kind::Sound => "sound",
-    });
+    text(kind.name());
     text(&format!("{shape:?}"));
     text(&classes.len().to_string());
     classes.iter().for_each(|class| text(class));

@@ -5,7 +5,8 @@
 //! such a folder into memory. [`open_or_collect`] does whichever is needed.
 //!
 //! Images and points are examples of one shape, seen through a [`View`]. Points are made by code, or are the rows of a CSV. Text and sound are streams of tokens or samples
-//! cut into documents, read through a [`Stream`]; a [`Vocabulary`] says what tokens stand for.
+//! cut into documents, read through a [`Stream`]; a [`Vocabulary`] says what tokens stand for. Experience is [`Episodes`] of an
+//! agent, from files or written by [`write_experience`].
 //!
 //! ```
 //! use poiesis_collect::{Dataset, Options, Split, collect};
@@ -32,6 +33,7 @@ mod decode;
 mod drawn;
 mod duplicates;
 mod error;
+mod experience;
 mod fingerprint;
 mod images;
 pub mod isolation;
@@ -51,6 +53,7 @@ mod source;
 mod split;
 mod stacked;
 mod staging;
+mod stored_card;
 mod stream;
 mod stream_pack;
 mod text;
@@ -67,7 +70,10 @@ pub use caught::panics_are_caught;
 pub use collect::{Report, collect, is_source, meant_for, open_or_collect};
 pub use dataset::{Dataset, View};
 pub use error::{Error, Result, io_remedy};
-pub use options::{Crop, Limits, Options, VocabularyKind};
+pub use experience::{
+    ActionsCard, Episode, EpisodeView, Episodes, ExperienceCard, ExperienceWriter, write_experience,
+};
+pub use options::{ActionKind, Crop, Limits, Options, VocabularyKind};
 pub use preview::{Preview, preview};
 pub use progress::Progress;
 pub use read::{ReadImage, read_images};
@@ -82,4 +88,5 @@ pub use vocabulary::Vocabulary;
 pub const FORMATS: &str = "PNG, JPEG, WebP, BMP, GIF and TIFF images in folders, zip or tar archives, WebDataset \
                            shards, Hugging Face parquet, IDX, CIFAR binary, npy and npz; text as .txt and .jsonl, \
                            and any other with the `kind` text; sound as WAV, FLAC, MP3 and Ogg Vorbis, points as \
-                           rows of numbers in .csv and .tsv";
+                           rows of numbers in .csv and .tsv; experience as observations and actions in npy, npz, \
+                           parquet and .jsonl";

@@ -72,6 +72,13 @@ pub struct Options {
     /// The field of a record in `.jsonl` that holds its text. `None` is `text`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub text_field: Option<String>,
+    /// The environment that experience comes from, for the card, such as `Hopper-v4`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub environment: Option<String>,
+    /// What the actions of experience are. `None` takes whole numbers for choices and others for vectors; where that is not plain,
+    /// it is an error.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub actions: Option<ActionKind>,
     /// Whether each value of an image becomes 0 or 255, with the threshold at half (128 and above are 255); alpha is kept.
     #[serde(skip_serializing_if = "is_false")]
     pub binarize: bool,
@@ -178,6 +185,14 @@ impl Options {
             let reason = "`label_from_name` takes classes from names of files";
             return bad("labels", &labels.display(), reason, "leave out one of them");
         }
+        if self.environment.as_deref() == Some("") {
+            return bad(
+                "environment",
+                &"empty",
+                "an environment has a name",
+                "give a name such as Hopper-v4",
+            );
+        }
         if self.text_field.as_deref() == Some("") {
             return bad("text_field", &"empty", "a field has a name", "give the name of a field");
         }
@@ -235,6 +250,8 @@ impl Default for Options {
             kind: None,
             include: Vec::new(),
             text_field: None,
+            environment: None,
+            actions: None,
             binarize: false,
             invert: false,
             validation_files: Vec::new(),
@@ -278,6 +295,16 @@ pub enum VocabularyKind {
     Characters,
     /// Frequent sequences of bytes, learned from the train split by byte-pair encoding.
     Bpe,
+}
+
+/// What the actions of experience are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ActionKind {
+    /// Choices, numbered from 0.
+    Discrete,
+    /// Vectors of numbers.
+    Continuous,
 }
 
 /// What to do with an image whose aspect ratio is not that of the wanted size.

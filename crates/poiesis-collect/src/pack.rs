@@ -284,6 +284,7 @@ impl Packer {
             text: None,
             sound: None,
             points,
+            experience: None,
             objects,
         };
         write_card(&self.folder, &card)?;
@@ -300,7 +301,7 @@ impl Packer {
 /// The note where examples were to be held out and none is.
 pub(crate) fn nothing_held(split_by: SplitBy, held: usize, options: &Options, kind: Kind) -> Option<String> {
     let wanted = split_by != SplitBy::Source && options.holdout > 0.0;
-    let example = if kind.is_stream() { kind.example() } else { "example" };
+    let example = if kind.has_elements() { kind.example() } else { "example" };
     (wanted && held == 0).then(|| format!("too few different {example}s to hold any out for validation"))
 }
 

@@ -1,8 +1,10 @@
-//! A picture of a data set: a grid of its images, with boxes around their objects where these are known, or its points seen along pairs of their coordinates.
+//! A picture of a data set: a grid of its images, with boxes around their objects where these are known, its points seen along pairs of
+//! their coordinates, or the rewards of its episodes over time.
 
 use crate::card::{Card, Kind};
 use crate::dataset::{Dataset, View};
 use crate::error::Result;
+use crate::experience::curves;
 use crate::split::Split;
 
 /// An RGB picture, 8 bits a channel, row by row.
@@ -19,20 +21,27 @@ pub struct Preview {
 /// Draws about `count` examples of a split, spread evenly over it: images in a grid about as wide as it is high,
 /// small ones enlarged in whole steps, transparent ones over a chequered ground, with the boxes of their objects; points as a scatter plot with
 /// one colour a class. Points of more than two dimensions are plotted for each pair of the first four: first over
-/// second, first over third, and so on, row by row.
+/// second, first over third, and so on, row by row. Of episodes, the sum of rewards over time, a curve for each.
 ///
 /// # Errors
 ///
 /// [`crate::Error::NoSplit`] when the data set does not have the split, [`crate::Error::WrongKind`] when it is a stream.
 pub fn preview(dataset: &Dataset, split: Split, count: usize) -> Result<Preview> {
+    let spread = |len: usize| -> Vec<usize> {
+        let count = count.clamp(1, len);
+        (0..count).map(|i| i * len / count).collect()
+    };
+    if dataset.card().kind == Kind::Experience {
+        let episodes = dataset.require_episodes(split)?;
+        return Ok(curves(&episodes, &spread(episodes.len())));
+    }
     let view = dataset.require(split)?;
-    let count = count.clamp(1, view.len());
-    let chosen: Vec<usize> = (0..count).map(|i| i * view.len() / count).collect();
+    let chosen = spread(view.len());
     let card = dataset.card();
     Ok(match card.kind {
         Kind::Images => grid(&view, &card.shape, &chosen),
         Kind::Points => scatter(&view, card, &chosen),
-        Kind::Text | Kind::Sound => unreachable!("a stream has no view"),
+        Kind::Text | Kind::Sound | Kind::Experience => unreachable!("it has no view"),
     })
 }
 
@@ -172,7 +181,7 @@ fn plot(
 }
 
 /// Colours that stay apart on paper, also for most colour-blind readers.
-const COLOURS: [[u8; 3]; 8] = [
+pub(crate) const COLOURS: [[u8; 3]; 8] = [
     [38, 102, 178],
     [222, 118, 20],
     [30, 140, 90],
@@ -184,11 +193,11 @@ const COLOURS: [[u8; 3]; 8] = [
 ];
 
 impl Preview {
-    fn blank(width: usize, height: usize) -> Preview {
+    pub(crate) fn blank(width: usize, height: usize) -> Preview {
         Preview { width: width as u32, height: height as u32, pixels: PAPER.repeat(width * height) }
     }
 
-    fn set(&mut self, x: usize, y: usize, colour: [u8; 3]) {
+    pub(crate) fn set(&mut self, x: usize, y: usize, colour: [u8; 3]) {
         let start = (y * self.width as usize + x) * 3;
         self.pixels[start..start + 3].copy_from_slice(&colour);
     }
@@ -210,7 +219,7 @@ impl Preview {
     }
 
     /// Blends a colour at half strength into a pixel, so that crowded places look darker.
-    fn blend(&mut self, x: usize, y: usize, colour: [u8; 3]) {
+    pub(crate) fn blend(&mut self, x: usize, y: usize, colour: [u8; 3]) {
         let start = (y * self.width as usize + x) * 3;
         for (old, new) in self.pixels[start..start + 3].iter_mut().zip(colour) {
             *old = ((u16::from(*old) + u16::from(new)) / 2) as u8;

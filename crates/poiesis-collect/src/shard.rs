@@ -56,7 +56,7 @@ impl Layout {
         match self.kind {
             Kind::Images => Dtype::U8,
             Kind::Points => Dtype::F32,
-            Kind::Text | Kind::Sound => unreachable!("streams have a layout of their own"),
+            Kind::Text | Kind::Sound | Kind::Experience => unreachable!("it has a layout of its own"),
         }
     }
 
@@ -65,7 +65,7 @@ impl Layout {
         let name = match self.kind {
             Kind::Images => "images",
             Kind::Points => "points",
-            Kind::Text | Kind::Sound => unreachable!("streams have a layout of their own"),
+            Kind::Text | Kind::Sound | Kind::Experience => unreachable!("it has a layout of its own"),
         };
         let mut shape = vec![rows];
         shape.extend(&self.shape);

@@ -37,7 +37,7 @@ impl StreamLayout {
         let (channels, width) = match card.kind {
             Kind::Text => (1, card.text.as_ref()?.vocabulary.token_bytes()),
             Kind::Sound => (usize::from(card.sound.as_ref()?.channels), 2),
-            Kind::Images | Kind::Points => return None,
+            Kind::Images | Kind::Points | Kind::Experience => return None,
         };
         Some(StreamLayout { kind: card.kind, channels, width, labelled })
     }

@@ -147,6 +147,7 @@ impl StreamPacker {
             text,
             sound,
             points: None,
+            experience: None,
             objects: None,
         };
         write_card(&self.folder, &card)?;

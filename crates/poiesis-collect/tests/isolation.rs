@@ -81,6 +81,14 @@ fn the_same_data_set() {
     let here = files_with_threads(&path, &Options::default(), 2);
     use_reader("well");
     assert!(here == files_with_threads(&path, &Options::default(), 2), "the same bytes");
+    // Lists of numbers come through as well.
+    let demos = demos::demos(&[3, 5], 2);
+    write(root.path(), "e.parquet", &demos::transitions_table(&demos, 2));
+    let episodes = root.path().join("e.parquet");
+    let there = files_with_threads(&episodes, &Options::default(), 1);
+    set_reader(None);
+    assert!(there == files_with_threads(&episodes, &Options::default(), 1), "the same episodes");
+    use_reader("well");
     // What is wrong with a table is said in the same words.
     write(root.path(), "b.parquet", b"PAR1 and nothing else");
     let told = |()| told(&packed(&root.path().join("b.parquet"), &Options::default()).unwrap_err());

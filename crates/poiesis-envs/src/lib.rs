@@ -35,6 +35,7 @@ mod environment;
 mod episode;
 mod error;
 pub mod mujoco;
+mod names;
 mod process;
 mod random;
 mod registry;
@@ -45,6 +46,7 @@ mod vectorized;
 
 pub use environment::{Action, Environment, Space, Spec, Transition};
 pub use error::{EnvError, ProcessFault};
+pub use names::observation_names;
 pub use process::{Process, Timeouts};
 pub use random::episode_seed;
 pub use registry::{Listed, list, make};

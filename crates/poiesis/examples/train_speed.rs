@@ -54,7 +54,7 @@ fn measure() -> Result<(), Fault> {
     let mut loss = f64::NAN;
     for step in 0..wish.warmup + wish.steps {
         let began = Instant::now();
-        loss = session.step(step, 1.0).read()[0].1;
+        loss = session.step(step, 1.0)?.read()[0].1;
         times.push(1e3 * began.elapsed().as_secs_f64());
     }
     std::fs::remove_dir_all(folder)?;

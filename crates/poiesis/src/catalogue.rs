@@ -1,5 +1,6 @@
 //! The ordered list of models.
 
+use crate::agents::{bc::Bc, gail::Gail, ppo::Ppo, reinforce::Reinforce, rnd::Rnd, trpo::Trpo, vime::Vime};
 use crate::config::RunConfig;
 use crate::data::{DataSpec, MediaKind};
 use crate::error::{Error, Result};
@@ -31,6 +32,13 @@ pub static CATALOGUE: &[&dyn Entry] = &[
     &Of::<CharRnn>::NEW,
     &Of::<Transformer>::NEW,
     &Of::<WaveNet>::NEW,
+    &Of::<Reinforce>::NEW,
+    &Of::<Trpo>::NEW,
+    &Of::<Ppo>::NEW,
+    &Of::<Vime>::NEW,
+    &Of::<Rnd>::NEW,
+    &Of::<Bc>::NEW,
+    &Of::<Gail>::NEW,
 ];
 
 /// Finds a model by name.

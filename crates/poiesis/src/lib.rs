@@ -10,6 +10,7 @@
 //! The library never prints, never reads the environment and never exits.
 
 pub mod abilities;
+pub mod agents;
 pub mod apply;
 pub mod atomic;
 pub mod catalogue;

@@ -8,7 +8,7 @@ use poiesis_collect::{Dataset, Progress};
 use serde::{Deserialize, Serialize};
 
 use crate::abilities::{
-    Abilities, Ability, Autoregressive, Coding, Encoder, Features, Latents, Likelihood, Objects, Refusal,
+    Abilities, Ability, Act, Autoregressive, Coding, Encoder, Features, Latents, Likelihood, Objects, Refusal,
 };
 use crate::catalogue::{self, CATALOGUE};
 use crate::config::RunConfig;
@@ -419,6 +419,15 @@ impl Trained {
     /// [`Error::MissingCapability`] with the models that can.
     pub fn objects(&self) -> Result<&dyn Objects> {
         self.abilities().objects.ok_or_else(|| self.cannot(Ability::Objects))
+    }
+
+    /// How it acts in environments.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::MissingCapability`] with the models that can.
+    pub fn agent(&self) -> Result<&dyn Act> {
+        self.abilities().act.ok_or_else(|| self.cannot(Ability::Act))
     }
 
     /// The same model with weights that were drawn and never trained, to compare with.

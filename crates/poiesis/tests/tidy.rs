@@ -11,7 +11,7 @@ use poiesis::catalogue::CATALOGUE;
 use poiesis::model::{Entry, Paper};
 
 /// The modules of the library from the bottom up: each may use those before it and no others.
-const MODULES: [&str; 25] = [
+const MODULES: [&str; 26] = [
     "error",
     "device",
     "atomic",
@@ -27,6 +27,7 @@ const MODULES: [&str; 25] = [
     "abilities",
     "model",
     "models",
+    "agents",
     "catalogue",
     "media",
     "generate",
@@ -154,14 +155,15 @@ fn every_file_says_what_it_is_and_is_short_or_has_a_reason() {
     expect_none(&faults);
 }
 
-/// The folder of a model below `crates/poiesis/src/models`, with its family.
+/// The folder of a model: below `crates/poiesis/src/models` with its family, or that of an agent.
 fn folder_of(entry: &dyn Entry) -> String {
     let name = entry.name().replace('-', "_");
     let models = root().join("crates/poiesis/src/models");
     let families = fs::read_dir(&models).unwrap().map(|family| family.unwrap().path());
+    let places = families.chain([root().join("crates/poiesis/src/agents")]);
     let found: Vec<PathBuf> =
-        families.map(|family| family.join(&name)).filter(|folder| folder.is_dir()).collect();
-    assert_eq!(found.len(), 1, "a folder of the name `{name}` in one family of models");
+        places.map(|place| place.join(&name)).filter(|folder| folder.is_dir()).collect();
+    assert_eq!(found.len(), 1, "a folder of the name `{name}` in one family of models, or among the agents");
     found[0].strip_prefix(root()).unwrap().to_string_lossy().into_owned()
 }
 

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use poiesis_collect::{Card, Kind, PointsCard, SplitBy, Vocabulary};
+use poiesis_collect::{ActionsCard, Card, ExperienceCard, Kind, PointsCard, SplitBy, Vocabulary};
 
 use crate::flags;
 use crate::render::{count, duration, facts, number, shape};
@@ -18,8 +18,15 @@ pub(crate) fn summary(card: &Card, folder: &Path) -> String {
         SplitBy::Content => "validation chosen by content",
         SplitBy::Position => "validation cut from the end",
     };
-    let numbers =
-        |values: &[f64]| values.iter().map(|value| format!("{value:.4}")).collect::<Vec<_>>().join(" ");
+    let numbers = |values: &[f64]| {
+        // Observations may have hundreds of numbers.
+        const SHOWN: usize = 12;
+        let mut each: Vec<String> = values.iter().take(SHOWN).map(|value| format!("{value:.4}")).collect();
+        if values.len() > SHOWN {
+            each.push(format!("and {} more", values.len() - SHOWN));
+        }
+        each.join(" ")
+    };
     let duplicates = match (card.duplicates, card.duplicates_across_splits) {
         (0, _) => "none".to_owned(),
         (all, 0) => format!("{}, none across splits", count(all)),
@@ -39,6 +46,8 @@ pub(crate) fn summary(card: &Card, folder: &Path) -> String {
         all.push(("format", format!("{} Hz {channels}, 16 bits", count(u64::from(sound.sample_rate)))));
         all.push(("clipped", count(sound.clipped)));
         all.push(("silent", count(sound.silent)));
+    } else if let Some(about) = &card.experience {
+        all.extend(experience(card, about));
     } else {
         all.push(("shape", shape(&card.shape)));
     }
@@ -56,6 +65,7 @@ pub(crate) fn summary(card: &Card, folder: &Path) -> String {
             match card.skipped.count {
                 0 => "none".into(),
                 number if card.kind == Kind::Points => format!("{} rows", count(number)),
+                number if card.kind == Kind::Experience => format!("{} episodes", count(number)),
                 number => format!("{} files", count(number)),
             },
         ),
@@ -105,11 +115,62 @@ fn columns(card: &Card, points: &PointsCard) -> String {
     each.join("\n")
 }
 
+/// What there is to say of experience.
+fn experience(card: &Card, about: &ExperienceCard) -> Vec<(&'static str, String)> {
+    let episodes = card.total() as u64;
+    let actions = match about.actions {
+        ActionsCard::Discrete { choices } => format!("discrete, {} choices", count(choices as u64)),
+        ActionsCard::Continuous { dims } => format!("continuous, {}", numbers(dims)),
+    };
+    let lengths = match (about.min_length, about.max_length) {
+        (low, high) if low == high => count(low),
+        (low, high) => format!("mean {}, {} to {}", number(about.mean_length), count(low), count(high)),
+    };
+    let terminated = match about.terminated {
+        all if all == episodes => "all".to_owned(),
+        some => format!("{}; the others were cut off, as by a time limit", count(some)),
+    };
+    vec![
+        ("transitions", elements(card, count)),
+        ("environment", about.environment.clone().unwrap_or_else(|| "not stated".into())),
+        ("observation", numbers(about.observation)),
+        ("actions", actions),
+        ("returns", returns(about)),
+        ("lengths", lengths),
+        ("terminated", terminated),
+    ]
+}
+
+fn numbers(length: usize) -> String {
+    if length == 1 { "1 number".to_owned() } else { format!("{} numbers", count(length as u64)) }
+}
+
+/// Mean, spread and range of the returns of all episodes.
+fn returns(about: &ExperienceCard) -> String {
+    let (Some(mean), Some(deviation), Some(low), Some(high)) =
+        (about.mean_return, about.std_return, about.min_return, about.max_return)
+    else {
+        return "not known: there are no rewards".to_owned();
+    };
+    let unknown = match about.without_rewards {
+        0 => String::new(),
+        some => format!("; {} episodes without rewards do not count", count(some)),
+    };
+    format!(
+        "mean {} ± {} (standard deviation), {} to {}{unknown}",
+        number(mean),
+        number(deviation),
+        number(low),
+        number(high)
+    )
+}
+
 /// The word for the examples of a kind.
 fn plural(kind: Kind) -> &'static str {
     match kind {
         Kind::Text => "documents",
         Kind::Sound => "clips",
+        Kind::Experience => "episodes",
         _ => "examples",
     }
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use clap::Args;
 use poiesis::data::open;
-use poiesis_collect::{Kind, Limits, Options, Progress, Report, collect};
+use poiesis_collect::{ActionKind, Kind, Limits, Options, Progress, Report, collect};
 
 use super::card::{skipped, summary};
 use crate::args::DataDir;
@@ -15,7 +15,7 @@ use crate::{data, flags};
 /// How many skipped files the summary names.
 const NAMED: usize = 5;
 
-/// Pack images, text or sound into a data set for training
+/// Pack images, text, sound or experience into a data set for training
 #[derive(Args, Debug)]
 #[command(after_long_help = "Examples:
   poiesis collect photos/ data/photos --size 64
@@ -44,13 +44,15 @@ const NAMED: usize = 5;
       none to two digits on each image, with the box of each: how many there are is the class
   poiesis collect measurements.csv data/measurements
       points: each row of numbers is one, and the first line may name the columns
+  poiesis collect demos/hopper data/hopper --env Hopper-v4
+      episodes of an expert: observations.npy, actions.npy and rewards.npy
 
 A folder is taken for what most of it is, and what is left alone is noted; --kind and --include choose. A labels.csv \
 (file, class) in the folder gives the classes; --labels takes those of another file, and is strict.
 
 Images (PNG, JPEG, WebP, BMP, GIF, TIFF), sound (WAV with 8 to 32 bits or floating point, RF64, Wave64, FLAC, MP3, \
 Ogg Vorbis), text (.txt, or .jsonl with a `text`; UTF-8) and points (.csv or .tsv of numbers) in folders, zip and tar; \
-WebDataset shards, Hugging Face parquet, IDX, CIFAR binary, npy and npz images, .bin with --shape. Archives, text and \
+experience as observations and actions in npy, npz, parquet and .jsonl; WebDataset shards, Hugging Face parquet, IDX, CIFAR binary, npy and npz images, .bin with --shape. Archives, text and \
 points may be compressed with gzip, bzip2, xz or zstd. A file or a row that cannot be read is skipped, counted and \
 listed.")]
 pub(crate) struct Collect {
@@ -93,7 +95,7 @@ pub(crate) struct Collect {
     /// Which folder is the class, counted from the source: 1 is the first below it [default: the first that not all files share].
     #[arg(long, value_name = "N", conflicts_with = "label_from_name")]
     class_level: Option<u32>,
-    /// What to take the source for: images, text (every file that is text), sound or points [default: what most of it is].
+    /// What to take the source for: images, text (every file that is text), sound, points or experience [default: what most of it is].
     #[arg(long, value_name = "KIND", value_parser = ["images", "text", "sound", "points", "experience"], hide_possible_values = true)]
     kind: Option<String>,
     /// Files of the source to look at: a pattern as for --validation-files; can be given several times [default: all].
@@ -102,6 +104,12 @@ pub(crate) struct Collect {
     /// Field of each record of .jsonl that holds its text [default: text].
     #[arg(long, value_name = "NAME")]
     text_field: Option<String>,
+    /// Environment that experience comes from, saved with it, such as Hopper-v4.
+    #[arg(long, value_name = "NAME")]
+    env: Option<String>,
+    /// What the actions of experience are, where it cannot be told from their type: discrete (numbers of choices) or continuous.
+    #[arg(long, value_name = "KIND", value_parser = ["discrete", "continuous"], hide_possible_values = true)]
+    actions: Option<String>,
     /// Make each value of an image 0 or 255, with the threshold at half.
     #[arg(long)]
     binarize: bool,
@@ -175,9 +183,11 @@ impl Collect {
             label_from_name: self.label_from_name || (known.label_from_name && self.class_level.is_none()),
             labels: self.labels,
             class_level: self.class_level,
-            kind: kind(self.kind.as_deref())?,
+            kind: open::kind(self.kind.as_deref().unwrap_or_default())?,
             include: self.include,
             text_field: self.text_field,
+            environment: self.env,
+            actions: self.actions.as_deref().map(actions),
             binarize: self.binarize,
             invert: self.invert,
             vocabulary: open::vocabulary(self.vocabulary.as_deref().unwrap_or_default())?,
@@ -221,6 +231,13 @@ impl Collect {
             Kind::Sound | Kind::Points => {
                 format!("  {program} inspect {out} --preview {name}-preview.png\n")
             }
+            Kind::Experience => {
+                let experience = card.experience.as_ref();
+                let environment = experience.and_then(|about| about.environment.as_deref()).unwrap_or("ENV");
+                format!(
+                    "  {program} inspect {out} --preview {name}-preview.png\n  {program} train bc --env {environment} --demos {out}\n"
+                )
+            }
             _ if card.objects.is_some() => format!(
                 "  {program} inspect {out} --preview {name}-preview.png\n  {program} train air --data {out}\n"
             ),
@@ -240,15 +257,9 @@ fn told(error: poiesis_collect::Error) -> anyhow::Error {
     }
 }
 
-/// Reads the name of a kind of data.
-fn kind(text: Option<&str>) -> Result<Option<Kind>> {
-    open::kind(text.unwrap_or_default()).map_err(|error| {
-        let remedy = error.hint().unwrap_or_default();
-        failure(
-            format!("{} is not collected from files yet", text.unwrap_or_default()),
-            format!("{remedy} (--kind KIND)"),
-        )
-    })
+/// Reads a kind of actions, whose names the arguments have checked.
+fn actions(text: &str) -> ActionKind {
+    if text == "discrete" { ActionKind::Discrete } else { ActionKind::Continuous }
 }
 
 /// Reads `64` or `64x48` (width first) as height and width.

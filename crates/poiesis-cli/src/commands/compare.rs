@@ -13,10 +13,11 @@ use crate::render::{failure, json, note, number, program, quoted, result, table}
 #[command(after_long_help = "Examples:
   poiesis compare runs/dcgan-mnist runs/infogan-mnist
   poiesis compare runs/*-cifar10 --csv > table.csv
+  poiesis compare runs/trpo-hopper runs/gail-hopper      agents, by their returns in one environment
 
 The latest evaluation that was kept in each run is shown, the best value of each row with a star. Where errors are known \
 and the intervals of 95 % overlap, the row says that there is no difference. Runs that were not measured alike (other \
-data, split, seed, numbers of images or feature network) are refused with all that differs.")]
+data or environment, split, seed, numbers of images or episodes, or feature network) are refused with all that differs.")]
 pub(crate) struct Compare {
     /// Folders of runs, each with an evaluation.
     #[arg(required = true)]
@@ -56,7 +57,10 @@ impl Compare {
 fn to_table(comparison: &Comparison) -> String {
     let Comparison { data, fingerprint, split, seed, runs, rows } = comparison;
     let short = fingerprint.get(..12).unwrap_or(fingerprint);
-    let mut text = format!("on the {split} split of {data} ({short}…), seed {seed}\n\n");
+    let mut text = match split {
+        Some(split) => format!("on the {split} split of {data} ({short}…), seed {seed}\n\n"),
+        None => format!("in {data}, seed {seed}\n\n"),
+    };
     let titles: Vec<String> = runs.iter().map(|run| format!(">{}", run.run)).collect();
     let mut header = vec!["METRIC", "UNIT", "BETTER"];
     header.extend(titles.iter().map(String::as_str));
@@ -156,7 +160,7 @@ mod tests {
         Comparison {
             data: "mnist".into(),
             fingerprint: "0123456789abcdef".into(),
-            split: "test".into(),
+            split: Some("test".into()),
             seed: 0,
             runs: vec![run("runs/a,b"), run("runs/c")],
             rows: vec![

@@ -4,14 +4,16 @@ use std::path::Path;
 
 use anyhow::Result;
 use poiesis::catalogue;
-use poiesis::config::Resolved;
+use poiesis::config::{Resolved, RunConfig};
 use poiesis::data::{Content, DataSpec, ImageShape, open};
 use poiesis::model::Entry;
 use poiesis::run::Run;
 use poiesis::train::{Existing, Rehearsal, rehearse, sample_steps};
 use serde_json::{Value, json};
 
-use super::train::{How, all_of, choose_kind, request};
+use super::learned::opened;
+use super::train::{How, all_of, request};
+use crate::data::is_agent;
 use crate::render::{count, duration, error_with_hint, facts, in_json, json, result, shape, table};
 use crate::watch::networks;
 
@@ -52,10 +54,24 @@ fn rehearsed(
     how: &How,
 ) -> Result<Rehearsal> {
     let mut config = resolved.config.clone();
-    choose_kind(entry, &mut config, how)?;
-    let dataset = how.data_dir.open(&config.data, how.hidden())?;
-    config.data.source = open::lasting(&config.data.source);
-    Ok(rehearse(&request(out, config, &dataset, existing, how)?)?)
+    let opened = opened(entry, &mut config, how)?;
+    Ok(rehearse(&request(out, config, &opened, existing, how)?)?)
+}
+
+/// What is learned from, in a line.
+fn source_of(entry: &dyn Entry, config: &RunConfig, known: Option<[usize; 3]>) -> String {
+    let data = &config.data;
+    match known {
+        _ if is_agent(entry) => {
+            let demonstrations = match data.demonstrations.as_str() {
+                "" => String::new(),
+                demonstrations => format!(", demonstrations {demonstrations}"),
+            };
+            format!("{}, {} at a time{demonstrations}", data.source, count(data.environments as u64))
+        }
+        Some(known) => format!("{}, {}", data.source, shape(&known)),
+        None => data.source.clone(),
+    }
 }
 
 /// The number of parameters where it is known without the data.
@@ -109,11 +125,11 @@ impl Shown<'_> {
     fn to_text(&self) -> String {
         let (config, about) = (&self.resolved.config, self.entry.about());
         let paper = about.paper;
-        let unknown = || "unknown until the data are packed; give --size and --channels".to_owned();
-        let data = match self.known {
-            Some(known) => format!("{}, {}", config.data.source, shape(&known)),
-            None => config.data.source.clone(),
+        let unknown = || match is_agent(self.entry) {
+            true => "unknown until the environment can be used".to_owned(),
+            false => "unknown until the data are packed; give --size and --channels".to_owned(),
         };
+        let agent = is_agent(self.entry);
         let parameters = self.parameters.as_ref().map_or_else(unknown, |parts| networks(parts));
         let samples = sample_steps(&config.train);
         let run = match Run::exists(self.out) && self.existing == Existing::Resume {
@@ -122,12 +138,15 @@ impl Shown<'_> {
         };
         let mut head = vec![
             ("model", format!("{}  {}", about.name, about.summary)),
-            ("paper", format!("{} ({} {}, arXiv:{})", paper.title, paper.authors, paper.year, paper.arxiv)),
-            ("data", data),
+            ("paper", format!("{} ({})", paper.title, paper.published())),
+            (if agent { "environment" } else { "data" }, source_of(self.entry, config, self.known)),
             ("parameters", parameters),
-            ("samples", format!("{} at steps {}", config.train.sample_count, first_and_last(&samples))),
-            ("run", run),
         ];
+        if !agent {
+            let samples = format!("{} at steps {}", config.train.sample_count, first_and_last(&samples));
+            head.push(("samples", samples));
+        }
+        head.push(("run", run));
         head.extend(self.rehearsal.as_ref().map(|rehearsal| ("time", time(rehearsal))));
         let rows: Vec<Vec<String>> = self
             .resolved

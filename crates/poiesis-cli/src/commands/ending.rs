@@ -32,6 +32,14 @@ impl NextSteps {
     fn commands(&self, run: &str) -> Vec<String> {
         let NextSteps { entry, of_images, held_out, flags } = self;
         let can = |ability| entry.about().abilities.contains(&ability);
+        if can(Ability::Act) {
+            return vec![
+                format!("play {run} --record episodes.gif"),
+                format!("evaluate {run}"),
+                format!("discover states {run} --against random"),
+                format!("record {run} --episodes 10 --out demonstrations"),
+            ];
+        }
         let split = if *held_out { "" } else { " --split train" };
         let mut next = vec![format!("sample {run} --seed 1")];
         if *of_images && can(Ability::Decode) {

@@ -18,6 +18,7 @@ use poiesis_collect::Split;
 
 use super::confusion;
 use super::discover::{OfData, verdict};
+use super::evaluate_agent::{self, OfAgent};
 use super::evaluate_anomalies;
 use super::evaluate_images;
 use super::inspect::split;
@@ -25,7 +26,7 @@ use super::pictures::positive;
 use crate::args::OfRun;
 use crate::render::{Meter, count, duration, expect_none, failure, note, number, result};
 
-/// Measure a trained model on held-out data
+/// Measure a trained model on held-out data, or an agent in its environment
 #[derive(Args, Debug)]
 #[command(after_long_help = "Examples:
   poiesis evaluate runs/dcgan-shapes
@@ -34,6 +35,7 @@ use crate::render::{Meter, count, duration, expect_none, failure, note, number, 
   poiesis evaluate runs/vae-fashion-mnist --anomalies mnist
   poiesis features mnist && poiesis evaluate runs/dcgan-mnist        with Fréchet distance, precision, recall, …
   poiesis evaluate runs/dcgan-cifar10 --inception-weights pt_inception-2015-12-05-6726825d.pth        FID
+  poiesis evaluate runs/gail-hopper --episodes 100                   an agent: its returns
 
 The likelihood is measured in nats and in bits, exactly or as a bound on log p with an importance-weighted \
 estimate. A classifier is measured by its errors, by how far its probabilities can be trusted, before and after \
@@ -44,6 +46,8 @@ close samples are to training images; a picture of the closest ones is saved bes
 of the data (poiesis features DATA) or the weights of Inception there are also the Fréchet and the kernel distance, \
 precision and recall, density and coverage, and the Inception score, each beside that of real images. All sets have the same number of images, drawn at random; with --split train \
 they are disjoint parts of it. Results are saved in the run as evaluation-STEP.json.
+
+An agent plays 50 episodes with its most probable actions, and the same 50 with drawn ones. Starts depend on the seed alone, so all agents meet the same ones. Its returns stand beside those of random actions and, where it learned from demonstrations or --demos names some, beside the expert's: normalised, random actions are 0 and the expert is 1.
 
 With --anomalies it is measured instead how well each score of `poiesis anomaly` tells these images from held-out ones: \
 AUROC with its interval of 95 %, average precision, and the false alarms where 95 % are found, beside controls that need no \
@@ -77,10 +81,14 @@ pub(crate) struct Evaluate {
     #[arg(
         long,
         value_name = "FOLDER|DATA",
-        conflicts_with_all = ["importance_samples", "samples", "directions", "inception_weights"]
+        conflicts_with_all = [
+            "importance_samples", "samples", "directions", "inception_weights", "episodes", "max_steps", "env", "demos"
+        ]
     )]
     anomalies: Option<String>,
-    /// Seed of samples, noise and directions.
+    #[command(flatten)]
+    agent: OfAgent,
+    /// Seed of samples, noise, directions and episodes.
     #[arg(long, value_name = "N", default_value = "0")]
     seed: u64,
     /// Also write the results to this file.
@@ -104,6 +112,10 @@ impl Evaluate {
             return self.anomalies(&trained, what);
         }
         self.expect_flags_apply(&trained)?;
+        if trained.spec.media() == MediaKind::Experience {
+            let places = self.data.places()?;
+            return self.finish(&trained, &self.agent.measure(&trained, &places, self.seed, self.json)?);
+        }
         let dataset = self.data.open(&trained)?;
         let mut meters = Meters::new(self.json);
         let evaluation = evaluate(&trained, &dataset, &self.protocol(), &mut |at| meters.show(at))?;
@@ -122,6 +134,20 @@ impl Evaluate {
             confusions.iter().for_each(|path| note(&format!("confusions drawn in {}", path.display())));
             closest.iter().for_each(|path| note(&format!("closest training images: {}", path.display())));
             evaluate_images::how_to_compare(&evaluation, &dataset).iter().for_each(|line| note(line));
+        }
+        Ok(())
+    }
+
+    /// Shows and keeps what was measured of an agent.
+    fn finish(&self, trained: &Trained, evaluation: &Evaluation) -> Result<()> {
+        let text = evaluation.to_json()?;
+        result(if self.json { text.clone() } else { render(evaluation) }.as_str())?;
+        if let Some(out) = &self.out {
+            atomic::write(out, text.as_bytes())?;
+        }
+        let kept = evaluation.keep(trained.path())?;
+        if !self.json {
+            note(&format!("kept in {}", kept.display()));
         }
         Ok(())
     }
@@ -150,13 +176,18 @@ impl Evaluate {
             && matches!(trained.spec.media(), MediaKind::Images | MediaKind::Points);
         let with_bound = abilities.likelihood.and_then(Likelihood::bound).is_some();
         let each_image = with_likelihood || abilities.classifier.is_some() || abilities.objects.is_some();
+        let is_agent = trained.spec.media() == MediaKind::Experience;
+        let of_agents = self.agent.given().map(|(flag, given)| (flag, given && !is_agent));
         let flags = [
+            ("--data", self.data.is_given() && is_agent),
+            ("--split", self.split.is_some() && is_agent),
             ("--images", self.images.is_some() && !each_image),
             ("--importance-samples", self.importance_samples.is_some() && !with_bound),
             ("--samples", self.samples.is_some() && !sampled),
             ("--directions", self.directions.is_some() && !sampled),
             ("--inception-weights", self.inception_weights.is_some() && !sampled),
         ];
+        let flags = [&flags[..], &of_agents].concat();
         expect_none(&format!("{}, a model of {}", trained.entry.name(), trained.spec.media().name()), &flags)
     }
 
@@ -170,6 +201,7 @@ impl Evaluate {
             directions: self.directions.unwrap_or(usual.directions),
             inception_weights: self.inception_weights.clone(),
             seed: self.seed,
+            ..usual
         }
     }
 }
@@ -208,14 +240,11 @@ impl Meters {
 
 fn render(evaluation: &Evaluation) -> String {
     let Evaluation { run, step, weights, data, fingerprint, split, seed, .. } = evaluation;
-    let mut text = format!(
-        "{run}, step {}, {} weights, on the {split} split of {data} ({}…), seed {seed}\n",
-        count(*step),
-        weights.name(),
-        fingerprint.get(..12).unwrap_or(fingerprint)
-    );
+    let short = fingerprint.get(..12).unwrap_or(fingerprint);
+    let on = split.map_or_else(String::new, |split| format!(", on the {split} split of {data} ({short}…)"));
+    let mut text = format!("{run}, step {}, {} weights{on}, seed {seed}\n", count(*step), weights.name());
     let has = |metric: &str| evaluation.results.contains_key(metric);
-    if !["bound", "image_nll", "point_nll", "token_nll"].into_iter().any(has) {
+    if !["bound", "image_nll", "point_nll", "token_nll", "return"].into_iter().any(has) {
         text.push_str(&format!("\nno likelihood: {} does not give one\n", evaluation.model));
     }
     for metric in METRICS {
@@ -237,6 +266,7 @@ fn section(name: &str, measured: &Measured) -> String {
         "mode_coverage" => measured.read().map(|found| render_modes(&found, &took)),
         "classification" => measured.read().map(|found| confusion::render(&found, &took)),
         "objects" => measured.read().map(|found| render_objects(&found, &took)),
+        "return" | "sampled_return" => measured.read().map(|returns| evaluate_agent::render(&returns, &took)),
         "sliced_wasserstein" => measured.read().map(|distance| render_distance(&distance, &took)),
         "neighbours" => measured.read().map(|near| render_neighbours(&near, &took)),
         other => evaluate_images::section(other, measured, &took),

@@ -11,13 +11,15 @@ use poiesis::picture::{Picture, grid, waveform_and_spectrogram};
 use poiesis_collect::{Dataset, Kind, Split, Stream, Vocabulary, preview};
 
 use super::card::{skipped, summary};
+use super::experience;
 use crate::args::DataDir;
 use crate::flags;
 use crate::render::{count, duration, exists, facts, failure, json, note, program, result};
 
-/// Number of examples in a preview, and of points in a plot.
+/// Number of examples in a preview, of points in a plot, and of episodes with a curve.
 const PREVIEWED: usize = 64;
 const PLOTTED: usize = 2000;
+const CURVES: usize = 16;
 /// How many skipped files are named.
 const NAMED: usize = 20;
 
@@ -28,6 +30,7 @@ const NAMED: usize = 20;
   poiesis inspect data/photos --preview photos.png --split validation
   poiesis inspect tinyshakespeare --data-dir ../shared/data      text: its beginning and its characters
   poiesis inspect fsdd --data-dir ../shared/data --preview digits.png      sound: waveforms and spectrograms
+  poiesis inspect data/hopper --preview hopper.png      experience: returns, actions, and rewards over time
   poiesis inspect mnist --data-dir ../shared/data      a raw source, packed into the cache first
   poiesis inspect data/photos --verify        read all of it and compare its fingerprint")]
 pub(crate) struct Inspect {
@@ -36,7 +39,8 @@ pub(crate) struct Inspect {
     /// Print dataset.json.
     #[arg(long)]
     json: bool,
-    /// Write a picture of examples: a grid of images, waveforms and spectrograms of clips, or a plot of points.
+    /// Write a picture of examples: a grid of images, waveforms and spectrograms of clips, a plot of points, or the rewards of episodes
+    /// over time.
     #[arg(long, visible_alias = "out", value_name = "FILE")]
     preview: Option<PathBuf>,
     /// Split for the preview.
@@ -61,7 +65,10 @@ impl Inspect {
         if self.json {
             json(&serde_json::to_value(card)?)?;
         } else {
-            let content = stream(&dataset, self.split)?;
+            let content = match dataset.episodes(self.split) {
+                Some(episodes) => experience::content(&episodes, self.split),
+                None => stream(&dataset, self.split)?,
+            };
             result(&format!("{}{}{content}", summary(card, folder), skipped(card, NAMED)))?;
         }
         if self.verify {
@@ -90,8 +97,12 @@ impl Inspect {
             }
             Kind::Sound => clips(dataset, self.split)?,
             _ => {
-                let points = dataset.card().kind == Kind::Points;
-                let drawn = preview(dataset, self.split, if points { PLOTTED } else { PREVIEWED })?;
+                let drawn_at_most = match dataset.card().kind {
+                    Kind::Points => PLOTTED,
+                    Kind::Experience => CURVES,
+                    _ => PREVIEWED,
+                };
+                let drawn = preview(dataset, self.split, drawn_at_most)?;
                 Picture::new(drawn.width as usize, drawn.height as usize, 3, drawn.pixels)
             }
         };

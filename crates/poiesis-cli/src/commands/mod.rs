@@ -1,5 +1,6 @@
 //! The verbs, one file each: the arguments and what is done with them.
 
+mod agents;
 pub(crate) mod animate;
 pub(crate) mod anomaly;
 pub(crate) mod cache;
@@ -18,16 +19,22 @@ mod dry_run;
 pub(crate) mod edit;
 pub(crate) mod encode;
 mod ending;
+pub(crate) mod envs;
 pub(crate) mod evaluate;
+mod evaluate_agent;
 mod evaluate_anomalies;
 mod evaluate_images;
+mod experience;
 pub(crate) mod features;
 mod given_images;
 pub(crate) mod inspect;
+mod learned;
 pub(crate) mod models;
 mod pictures;
+pub(crate) mod play;
 pub(crate) mod read_table;
 pub(crate) mod recipes;
+pub(crate) mod record;
 pub(crate) mod resume;
 pub(crate) mod runs;
 pub(crate) mod sample;

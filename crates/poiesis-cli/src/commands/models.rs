@@ -36,7 +36,7 @@ impl Models {
 fn to_text(about: &About) -> String {
     let paper = about.paper;
     let facts = facts(&[
-        ("paper", format!("{}\n{} {}, arXiv:{}", paper.title, paper.authors, paper.year, paper.arxiv)),
+        ("paper", format!("{}\n{}", paper.title, paper.published())),
         ("learns", media(about).join(", ")),
         ("can", abilities(about).join(", ")),
         ("recipes", recipes(about).join(", ")),

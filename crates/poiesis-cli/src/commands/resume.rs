@@ -4,12 +4,13 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use clap::Args;
-use poiesis::config::{DataConfig, Layer, resolve};
+use poiesis::config::{Layer, resolve};
 use poiesis::run::Run;
 use poiesis::train::Existing;
 use poiesis::{atomic, catalogue};
 
 use super::train::{How, train};
+use crate::data::is_agent;
 use crate::flags::flag;
 
 /// Continue a run that was stopped or killed, or train a finished one further
@@ -31,7 +32,7 @@ pub(crate) struct Resume {
     /// Change a setting that may change, such as train.checkpoint_every; can be given several times.
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
-    /// Where the data are now, if they have moved.
+    /// Where the data, or the demonstrations of an agent, are now, if they have moved.
     #[arg(long, value_name = "SOURCE")]
     data: Option<String>,
     /// Device [default: as before].
@@ -47,7 +48,8 @@ impl Resume {
         // Before the data are opened, which can take long.
         atomic::expect_writable(&self.run.join("run.json"))
             .with_context(|| format!("cannot write the run {}", self.run.display()))?;
-        let defaults = catalogue::find(&catalogue::read_config(&text)?.model)?.defaults()?;
+        let entry = catalogue::find(&catalogue::read_config(&text)?.model)?;
+        let defaults = entry.defaults()?;
         let mut layers = vec![Layer::parse("the run", &text)?];
         for assignment in &self.set {
             layers.push(Layer::assignment("--set", assignment)?);
@@ -56,9 +58,14 @@ impl Resume {
         layers.extend(self.steps.map(steps));
         layers.extend(self.device.map(|device| Layer::single(flag("device"), "device", device)));
         let config = resolve(&defaults, &layers)?.config;
-        let source = self.data.unwrap_or_else(|| config.data.source.clone());
-        let data = DataConfig { source, ..config.data.clone() };
-        let dataset = self.how.data_dir.open(&data, self.how.hidden())?;
-        train(&self.run, config, &dataset, Existing::Resume, &self.how)
+        let mut data = config.data.clone();
+        match self.data {
+            // What may have moved of an agent's data are its demonstrations.
+            Some(source) if is_agent(entry) => data.demonstrations = source,
+            Some(source) => data.source = source,
+            None => {}
+        }
+        let opened = self.how.data_dir.open_for(entry, &data, self.how.hidden())?;
+        train(&self.run, config, &opened, Existing::Resume, &self.how)
     }
 }

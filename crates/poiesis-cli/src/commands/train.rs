@@ -10,13 +10,15 @@ use poiesis::catalogue;
 use poiesis::config::{Layer, Resolved, RunConfig, resolve};
 use poiesis::data::{Content, DataSpec, ImageShape, open};
 use poiesis::model::{Entry, Recipe};
-use poiesis::train::{self, Existing, Request, Stop, TrainingData};
+use poiesis::train::{self, Existing, Request, Stop};
 use poiesis_collect::{Dataset, Kind, Split};
 use serde_json::json;
 
 use super::dry_run::dry_run;
 use super::ending::{NextSteps, conclude, has_held_out};
+use super::learned::{faults_of_agent, opened, opened_line, short_environment};
 use crate::args::DataDir;
+use crate::data::{Opened, is_agent};
 use crate::flags::{LABELS_PER_CLASS, flag, hint};
 use crate::render::{count, error, expect_none, facts, failure, note, program, quoted, result, shape};
 use crate::watch::{Show, Watch};
@@ -36,6 +38,14 @@ use crate::watch::{Show, Watch};
       a classifier from a few labelled images among many without a label
   poiesis train improved-gan --recipe mnist100 --data-dir ../shared/data --labels-per-class 5
       the same with labels drawn from those of the data
+  poiesis train ppo --env cartpole
+      an agent in an environment; `poiesis envs` lists them
+  poiesis train vime --env mountain-car-sparse --steps 200 --envs 16
+      with curiosity, where rewards are rare; 16 environments are stepped together
+  poiesis train gail --env hopper --demos data/hopper-expert
+      from what an expert did, recorded by `poiesis record` or collected from files
+  poiesis train ppo --env 'python gymnasium_env.py LunarLander-v3'
+      in a program of your own; docs/agents.md shows how
   poiesis train dcgan --recipe emoji64 --dry-run
       every setting and where it comes from, the number of parameters and the time it would take
 
@@ -45,7 +55,8 @@ Ctrl-C once finishes the step, saves and prints the command that continues; twic
 pub(crate) struct Train {
     /// The model to train; `poiesis models` lists them.
     model: String,
-    /// Recipe to use; `poiesis recipes MODEL` lists them [default: the first, unless --data is given].
+    /// Recipe to use; `poiesis recipes MODEL` lists them [default: the first; with --data or --demos none, with --env that of
+    /// the environment].
     #[arg(long, value_name = "NAME")]
     recipe: Option<String>,
     /// Read settings from this TOML file instead of a recipe.
@@ -54,6 +65,15 @@ pub(crate) struct Train {
     /// Packed data set, raw source (folder, archive, data file), built-in name or name below --data-dir.
     #[arg(long, value_name = "SOURCE")]
     data: Option<String>,
+    /// Agents: environment to act in, a name that `poiesis envs` lists or the command of a program.
+    #[arg(long, value_name = "ENV")]
+    env: Option<String>,
+    /// Agents: environments that are stepped together [default: 8].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65536))]
+    envs: Option<u32>,
+    /// Agents that imitate: what an expert did, as a data set that `record` or `collect` wrote, or as files.
+    #[arg(long, value_name = "DATA")]
+    demos: Option<String>,
     /// Height and width to resize raw images to, in pixels.
     #[arg(long, value_name = "PIXELS", value_parser = clap::value_parser!(u32).range(1..=8192))]
     size: Option<u32>,
@@ -128,30 +148,20 @@ impl How {
     }
 }
 
-/// Chooses the kind of data that the model learns, and says so where it is not what the source would be taken for.
-pub(super) fn choose_kind(entry: &dyn Entry, config: &mut RunConfig, how: &How) -> Result<()> {
-    let about = entry.about();
-    let chosen = open::choose_kind(&mut config.data, about.media, &how.data_dir.places()?)?;
-    if let (Some(kind), false) = (chosen, how.hidden()) {
-        let (source, model) = (&config.data.source, about.name);
-        note(&format!(
-            "{source} is taken for {kind}, which {model} learns (--set data.media=KIND for another)"
-        ));
-    }
-    Ok(())
-}
-
 impl Train {
     pub(crate) fn run(self) -> Result<()> {
         let entry = catalogue::find(&self.model)?;
+        self.expect_flags_apply(entry)?;
         let recipe = self.recipe(entry)?;
         let resolved = resolve(&entry.defaults()?, &self.layers(entry, recipe)?)?;
         let out = self.out(entry, recipe, &resolved.config);
         let existing = if self.new { Existing::SetAside } else { Existing::Resume };
         let mut faults = faults(entry, &resolved.config, &self.how);
-        faults.extend(self.expect_raw(&resolved).err());
-        if faults.is_empty() {
-            faults.extend(self.expect_memory(entry, &resolved.config).err());
+        if !is_agent(entry) {
+            faults.extend(self.expect_raw(&resolved).err());
+            if faults.is_empty() {
+                faults.extend(self.expect_memory(entry, &resolved.config).err());
+            }
         }
         if self.dry_run {
             return dry_run(entry, &resolved, &out, existing, &self.how, faults);
@@ -162,14 +172,41 @@ impl Train {
         poiesis::atomic::expect_writable(&place)
             .with_context(|| format!("cannot write the run {}", out.display()))?;
         let mut config = resolved.config;
-        choose_kind(entry, &mut config, &self.how)?;
-        let dataset = self.how.data_dir.open(&config.data, self.how.hidden())?;
-        config.data.source = open::lasting(&config.data.source);
-        if !config.data.labels_file.is_empty() {
-            config.data.labels_file = open::lasting(&config.data.labels_file);
-        }
+        let opened = opened(entry, &mut config, &self.how)?;
         self.mention_recipe(entry);
-        train(&out, config, &dataset, existing, &self.how)
+        train(&out, config, &opened, existing, &self.how)
+    }
+
+    /// Refuses flags of agents for other models, and the other way round.
+    fn expect_flags_apply(&self, entry: &dyn Entry) -> Result<()> {
+        let (of_agents, of_data) = (
+            [
+                ("--env", self.env.is_some()),
+                ("--envs", self.envs.is_some()),
+                ("--demos", self.demos.is_some()),
+            ],
+            [
+                ("--data", self.data.is_some()),
+                ("--size", self.size.is_some()),
+                ("--channels", self.channels.is_some()),
+                ("--labels", self.labels.is_some()),
+            ],
+        );
+        let name = entry.name();
+        match is_agent(entry) {
+            true if self.data.is_some() => {
+                let what = format!("--data cannot be given for {name}, which acts in an environment");
+                Err(failure(
+                    what,
+                    "name the environment with --env ENV, and demonstrations with --demos DATA",
+                ))
+            }
+            true => expect_none(&format!("{name}, which acts in an environment"), &of_data),
+            false => {
+                let media: Vec<&str> = entry.about().media.iter().map(|media| media.name()).collect();
+                expect_none(&format!("{name}, which learns {}", media.join(", ")), &of_agents)
+            }
+        }
     }
 
     /// The recipe to use: the one named, or the first when neither data nor a file is given.
@@ -183,13 +220,29 @@ impl Train {
                 ));
             }
             Some(name) => Some(catalogue::find_recipe(entry, name)?),
-            None if self.data.is_none() && self.config.is_none() => entry.about().recipes.first(),
-            None => None,
+            None if self.config.is_some() => None,
+            None if self.source().is_none() => entry.about().recipes.first(),
+            None => self.recipe_of_env(entry),
         })
+    }
+
+    /// The recipe for the environment that was named. Unlike data, an environment is the same for everybody, so its recipe fits.
+    fn recipe_of_env(&self, entry: &'static dyn Entry) -> Option<&'static Recipe> {
+        let env = self.env.as_ref()?;
+        entry.about().recipes.iter().find(|recipe| recipe.name == env)
+    }
+
+    /// What is named to learn from.
+    fn source(&self) -> Option<&String> {
+        self.data.as_ref().or(self.env.as_ref()).or(self.demos.as_ref())
     }
 
     fn layers(&self, entry: &dyn Entry, recipe: Option<&Recipe>) -> Result<Vec<Layer>> {
         let mut layers = Vec::new();
+        if self.demos.is_some() && recipe.is_none() {
+            // The demonstrations know their environment.
+            layers.push(Layer::single(flag("data.demonstrations"), "data.source", String::new()));
+        }
         if let Some(recipe) = recipe {
             layers.push(Layer::parse(&format!("recipe {}/{}", entry.name(), recipe.name), recipe.toml)?);
         }
@@ -208,8 +261,10 @@ impl Train {
             ("train.batch_size", self.batch_size),
             ("seed", self.seed),
             ("train.checkpoint_every", self.checkpoint_every),
+            ("data.environments", self.envs),
         ];
-        let words = [("data.source", &self.data), ("device", &self.device)];
+        let words =
+            [("data.source", &self.data), ("data.demonstrations", &self.demos), ("device", &self.device)];
         for (key, value) in numbers {
             layers.extend(value.map(|value| Layer::single(flag(key), key, i64::from(value))));
         }
@@ -225,6 +280,8 @@ impl Train {
             }
             layers.push(Layer::single("--labels-per-class", &key, i64::from(count)));
         }
+        let env = self.env.clone();
+        layers.extend(env.map(|env| Layer::single(flag("env"), "data.source", env)));
         let labels = self.labels.as_ref().map(|file| file.to_string_lossy().into_owned());
         layers.extend(labels.map(|file| Layer::single(flag("data.labels_file"), "data.labels_file", file)));
         for (key, value) in words {
@@ -235,8 +292,10 @@ impl Train {
 
     fn out(&self, entry: &dyn Entry, recipe: Option<&Recipe>, config: &RunConfig) -> PathBuf {
         let name = match recipe {
-            Some(recipe) if self.data.is_none() => recipe.name.to_owned(),
-            _ => open::short_name(&config.data.source),
+            Some(recipe) if self.source().is_none() => recipe.name.to_owned(),
+            _ if !is_agent(entry) => open::short_name(&config.data.source),
+            _ if config.data.source.is_empty() => open::short_name(&config.data.demonstrations),
+            _ => short_environment(&config.data.source),
         };
         let default = || Path::new("runs").join(format!("{}-{name}", entry.name()));
         self.out.clone().unwrap_or_else(default)
@@ -277,8 +336,13 @@ impl Train {
         }
     }
 
-    /// Prints a note when there is a recipe for the given data.
-    fn mention_recipe(&self, entry: &dyn Entry) {
+    /// Prints a note when there is a recipe for the given data, or that of the environment is used.
+    fn mention_recipe(&self, entry: &'static dyn Entry) {
+        if let (Some(recipe), None, None, false) =
+            (self.recipe_of_env(entry), &self.recipe, &self.config, self.how.hidden())
+        {
+            note(&format!("note: with the settings of the recipe {} for this environment", recipe.name));
+        }
         let Some(source) = self.data.as_ref().filter(|_| self.recipe.is_none() && self.config.is_none())
         else {
             return;
@@ -308,6 +372,9 @@ fn models_with(key: &str) -> Vec<&'static str> {
 /// All that can be found wrong before the data are read.
 fn faults(entry: &dyn Entry, config: &RunConfig, how: &How) -> Vec<anyhow::Error> {
     let data = || {
+        if is_agent(entry) {
+            return faults_of_agent(config, how);
+        }
         open::options(&config.data)?;
         open::locate(&config.data.source, &how.data_dir.data_dir).map(drop)
     };
@@ -326,14 +393,14 @@ pub(super) fn all_of(mut faults: Vec<anyhow::Error>) -> Result<()> {
 pub(super) fn request(
     out: &Path,
     config: RunConfig,
-    dataset: &Dataset,
+    opened: &Opened,
     existing: Existing,
     how: &How,
 ) -> Result<Request> {
     Ok(Request {
         out: out.to_owned(),
         config,
-        data: TrainingData::of(dataset)?,
+        data: opened.training_data()?,
         existing,
         command: std::env::args_os().map(|argument| argument.to_string_lossy().into_owned()).collect(),
         ignore_memory: how.ignore_memory,
@@ -344,27 +411,35 @@ pub(super) fn request(
 pub(crate) fn train(
     out: &Path,
     config: RunConfig,
-    dataset: &Dataset,
+    opened: &Opened,
     existing: Existing,
     how: &How,
 ) -> Result<()> {
     let show = how.show();
     let mut watch = Watch::new(show);
     let steps = config.train.steps;
-    let flags = how.data_dir.flags(&config.data.source);
-    let (entry, of_images) = (catalogue::find(&config.model)?, dataset.card().kind == Kind::Images);
+    let entry = catalogue::find(&config.model)?;
+    let kind = if is_agent(entry) { "environment" } else { "data" };
     if show == Show::Progress {
         note(
             facts(&[
                 ("model     ", config.model.clone()),
-                ("data", data_line(dataset)),
+                (kind, opened_line(opened)),
                 ("run", out.display().to_string()),
             ])
             .trim_end(),
         );
     }
-    let next = NextSteps { entry, of_images, held_out: has_held_out(dataset), flags };
-    let request = request(out, config, dataset, existing, how)?;
+    let next = match opened {
+        Opened::Dataset(dataset) => NextSteps {
+            entry,
+            of_images: dataset.card().kind == Kind::Images,
+            held_out: has_held_out(dataset),
+            flags: how.data_dir.flags(&config.data.source),
+        },
+        Opened::Experience(_) => NextSteps { entry, of_images: false, held_out: true, flags: String::new() },
+    };
+    let request = request(out, config, opened, existing, how)?;
     let stop = Arc::new(Stop::default());
     stop_on_signals(&stop)?;
     let outcome = train::train(request, &stop, &mut |event| watch.see(&event));

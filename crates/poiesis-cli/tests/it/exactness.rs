@@ -161,6 +161,28 @@ fn a_killed_air_ends_as_an_unbroken_one() {
 }
 
 #[test]
+fn a_killed_iaf_vae_ends_as_an_unbroken_one() {
+    killed_runs_end_as_unbroken_ones("iaf-vae", 17);
+}
+
+#[test]
+fn a_killed_realnvp_ends_as_an_unbroken_one() {
+    killed_runs_end_as_unbroken_ones("realnvp", 18);
+}
+
+#[test]
+fn a_killed_glow_ends_as_an_unbroken_one() {
+    killed_runs_end_as_unbroken_ones("glow", 19);
+}
+
+#[test]
+fn a_killed_vae_with_a_learned_prior_and_a_discriminator_ends_as_an_unbroken_one() {
+    let learned = "--set prior=vamp --set pseudo_inputs=5";
+    let factor = "--set total_correlation=5 --set discriminator_hidden_dims=[8]";
+    killed_runs_with("vae", &format!("{learned} {factor}"), 20);
+}
+
+#[test]
 fn a_killed_run_in_bf16_ends_as_an_unbroken_one() {
     // Of this process, which computes nothing.
     if poiesis::config::Precision::Bf16.set("cpu").is_ok() {

@@ -174,8 +174,16 @@ fn an_attribute_is_found_and_images_are_changed_along_it() {
     assert_eq!((strip.width(), strip.height()), (factor * (9 * 18 + 2), factor * (6 * 18 + 2)));
     assert_eq!(parameters["verb"], "discover attribute");
     assert!(place.fails(&format!("{attribute} --out bright.json")).contains("bright.json exists"));
-    // Classes of the data are the same images.
-    place.ok("discover attribute run --with bright --without dark --out classes.json");
+    assert!(!said.contains("changes besides") && found["leakage"].as_array().unwrap().is_empty(), "{said}");
+    // Classes of the data are the same images, and an edit of brightness changes what is between them.
+    (0..8).for_each(|number| flat(&place.path(&format!("middle/{number}.png")), 100, number));
+    let said =
+        place.ok("discover attribute run --with bright --without dark --other middle --out classes.json");
+    assert!(said.contains("changes besides") && said.contains("PROBE ACCURACY"), "{said}");
+    let classes = parse(&fs::read_to_string(place.path("classes.json")).unwrap());
+    let leakage = &classes["leakage"][0];
+    assert_eq!((&leakage["name"], &leakage["images"]), (&"middle".into(), &8.into()));
+    assert!(leakage["logistic"]["logit"].is_f64() && leakage["means"]["cosine"].is_f64(), "{leakage}");
 
     let original = read(&place.path("photos/dark/4.png")).0;
     let edit = |more: &str, out: &str| {
@@ -222,6 +230,14 @@ fn an_attribute_is_found_and_images_are_changed_along_it() {
             ["has 1 images", "at least 5"],
         ),
         ("discover attribute run --with bright --without dark --out a.png", ["a.png", ".json"]),
+        (
+            "discover attribute run --with bright --without dark --other dark --out a.json",
+            ["dark is in --with or --without", "--other"],
+        ),
+        (
+            "discover attribute run --with bright --without dark --other photos/dark/4.png --out a.json",
+            ["has 1 images", "--other"],
+        ),
     ] {
         let said = text(&place.run(&words(arguments)).stderr);
         place.fails(arguments);
@@ -267,4 +283,25 @@ fn images_are_mapped_and_a_plane_is_shown_whole() {
     let (picture, parameters) = read(&place.path("plane.png"));
     assert_eq!((picture.width(), picture.height()), (5 * 18 + 2, 5 * 18 + 2));
     assert_eq!(parameters["verb"], "discover manifold");
+}
+
+#[test]
+fn a_learned_prior_is_drawn_from_and_refused_where_it_does_not_fit() {
+    let place = Place::new();
+    place.ok(&tiny("vae", "run", "--quiet --set prior=vamp --set pseudo_inputs=6"));
+    place.ok("sample run --count 3 --out drawn/");
+    place.ok("sample run --count 1 --first 2 --out third/");
+    let bytes = |name: &str| fs::read(place.path(name)).unwrap();
+    assert_eq!(bytes("third/000002.png"), bytes("drawn/000002.png"));
+    place.ok("discover interpolate run --rows 1 --steps 3 --out walk.png");
+    place.ok("discover traverse run --rows 2 --steps 3 --out moved.png");
+    for (arguments, parts) in [
+        ("sample run --temperature 0.5 --count 1 --out t/", ["does not accept", "temperature"]),
+        ("complete run --missing right --out c.png", ["prior is learned", "normal"]),
+        ("compress drawn --model run --out no.poi", ["its prior is a mixture", "vae.prior=normal"]),
+    ] {
+        let said = text(&place.run(&words(arguments)).stderr);
+        place.fails(arguments);
+        assert!(parts.iter().all(|part| said.contains(part)), "{arguments}\n{said}");
+    }
 }

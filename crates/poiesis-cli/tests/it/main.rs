@@ -3,12 +3,14 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod agents;
 mod anomaly;
 mod bad_input;
 mod classes;
 mod compression;
 mod discover;
 mod exactness;
+mod experience;
 mod flags;
 mod hints;
 mod interrupt;

@@ -51,9 +51,10 @@ impl Columns {
     }
 }
 
-/// Twelve digits, which are read back from JSON as they were.
-fn short(value: f64) -> f64 {
-    format!("{value:.11e}").parse().unwrap_or(value)
+/// Twelve digits, of which at most 22 are behind the point: such numbers are read back from JSON as they were.
+pub(crate) fn short(value: f64) -> f64 {
+    let text = if value.abs() < 1e-11 { format!("{value:.22}") } else { format!("{value:.11e}") };
+    text.parse().unwrap_or(value)
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use crate::progress::Progress;
 use crate::shard::Layout;
 use crate::source::{Item, Plan, Source, each_batch};
 use crate::split::{Moved, Split};
-pub(crate) use columns::Columns;
+pub(crate) use columns::{Columns, short};
 pub(crate) use fields::{Separator, Splitter};
 use table::{Row, Table};
 

@@ -39,7 +39,11 @@ pub(super) fn need(payload: &Payload, options: &Options) -> Result<u64, Reason> 
         // What cannot be read takes nothing; reading it says why.
         Payload::File(path) => beginning(path).unwrap_or_default(),
         Payload::Encoded(bytes) => (bytes[..bytes.len().min(HEAD as usize)].to_vec(), bytes.len() as u64),
-        Payload::Pixels(_) | Payload::Made(..) | Payload::Scene(..) | Payload::Refused(_) => return Ok(0),
+        Payload::Pixels(_)
+        | Payload::Made(..)
+        | Payload::Scene(..)
+        | Payload::Episode(_)
+        | Payload::Refused(_) => return Ok(0),
     };
     let Some(header) = header(&head, length) else {
         // Several times as much as a compressed file usually becomes.

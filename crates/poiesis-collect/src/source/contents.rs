@@ -29,10 +29,12 @@ pub(crate) enum Media {
     Text,
     /// Tables of numbers.
     Points,
+    /// Episodes, which are told by what a file holds and not by its name.
+    Experience,
 }
 
 impl Media {
-    /// All of them; of two that weigh the same, the first is meant.
+    /// Those of loose files; of two that weigh the same, the first is meant.
     pub(crate) const ALL: [Media; 4] = [Media::Image, Media::Sound, Media::Text, Media::Points];
 
     /// The files of one kind of data.
@@ -42,6 +44,7 @@ impl Media {
             Kind::Sound => Media::Sound,
             Kind::Text => Media::Text,
             Kind::Points => Media::Points,
+            Kind::Experience => Media::Experience,
         }
     }
 
@@ -52,16 +55,18 @@ impl Media {
             Media::Sound => Kind::Sound,
             Media::Text => Kind::Text,
             Media::Points => Kind::Points,
+            Media::Experience => Kind::Experience,
         }
     }
 
     /// One file and several, in words.
-    fn words(self) -> (&'static str, &'static str) {
+    pub(crate) fn words(self) -> (&'static str, &'static str) {
         match self {
             Media::Image => ("image", "images"),
             Media::Sound => ("sound file", "sound files"),
             Media::Text => ("text", "texts"),
             Media::Points => ("table of points", "tables of points"),
+            Media::Experience => ("file of experience", "files of experience"),
         }
     }
 

@@ -41,19 +41,22 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use crate::builtin::Builtin;
 use crate::card::{Factor, Kind, Skipped};
-use crate::dataset;
 use crate::error::{Error, Result};
+use crate::experience::{Experience, Part, is_wanted};
 use crate::options::Options;
 use crate::regular;
 use crate::split::Split;
+use crate::stored_card::is_packed;
 
 pub use array::Header as ArrayHeader;
+pub(crate) use array::{SAVE, read_error};
 pub(crate) use braces::expand;
 use contents::Filter;
 pub(crate) use contents::Media;
 use folder::Files;
 pub(crate) use payload::Payload;
 use reader::Packing;
+pub(crate) use reals::Number;
 use several::Within;
 use survey::Survey;
 
@@ -250,7 +253,12 @@ pub(crate) fn open(source: &Path, options: &Options) -> Result<Box<dyn Source>> 
     };
     let kind = |kind: Kind| {
         let (option, value) = ("kind", kind.name().to_owned());
-        let remedy = "leave it out, or give another source";
+        let remedy = match kind {
+            Kind::Experience => {
+                "call its arrays, columns or fields observations and actions, or leave it out"
+            }
+            _ => "leave it out, or give another source",
+        };
         Err(Error::BadOption { option, value, reason: "the source holds none", remedy })
     };
     let include = |reason, remedy| {
@@ -289,7 +297,7 @@ pub(crate) fn meant_for(source: &Path, kinds: &[Kind], options: &Options) -> Res
 /// The files of a folder, or those that a name with braces stands for; `None` for anything else.
 fn files_of(source: &Path) -> Result<Option<Files>> {
     if source.is_dir() {
-        if dataset::is_packed(source) {
+        if is_packed(source) {
             return Err(Error::AlreadyPacked { path: source.to_owned() });
         }
         return Ok(Some(Files::Below(source.to_owned())));
@@ -303,7 +311,6 @@ fn files_of(source: &Path) -> Result<Option<Files>> {
 
 /// A file is recognised by its first bytes, except for raw CIFAR batches.
 fn open_file(file: &Path, options: &Options) -> Result<Box<dyn Source>> {
-    let limits = &options.limits;
     let folder = file.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     if cifar::is_batch(file) && options.shape.is_none() {
         return Ok(Box::new(cifar::Cifar::open(file, &[file.to_owned()])?));
@@ -315,8 +322,22 @@ fn open_file(file: &Path, options: &Options) -> Result<Box<dyn Source>> {
     if head.is_empty() {
         return Err(Error::malformed(file, "it is empty"));
     }
+    let name = file_name(file);
+    if is_wanted(options)
+        && let Some(part) = Part::of_file(file, &name)
+    {
+        return Ok(Box::new(Experience::open(file, vec![part], options)?));
+    }
+    if options.kind == Some(Kind::Experience) && has_ending(file, &[".npz"]) {
+        Part::expect_readable(file)?;
+        return Err(Error::Empty { path: file.to_owned() });
+    }
+    if options.kind == Some(Kind::Experience) && head.starts_with(b"\x93NUMPY") {
+        let remedy = "give the folder that it is in, with observations and actions";
+        return Err(Error::damaged(file, "it is a single array", remedy));
+    }
     if head.starts_with(b"PAR1") {
-        return Ok(Box::new(parquet::Parquet::open(file, &[file.to_owned()], limits)?));
+        return open_tables(file, &[(&name, file)], options);
     }
     if head.starts_with(b"\x93NUMPY") {
         return Ok(Box::new(npy::Npy::open_npy(file, options)?));
@@ -337,12 +358,31 @@ fn open_file(file: &Path, options: &Options) -> Result<Box<dyn Source>> {
         Some(media @ (Media::Sound | Media::Text | Media::Points)) => {
             return Ok(Box::new(single::Single::open(file, media, options)?));
         }
-        Some(Media::Image) | None => {}
+        Some(Media::Image | Media::Experience) | None => {}
     }
     if options.shape.is_some() || has_ending(file, &[".bin"]) {
         return Ok(Box::new(raw::Raw::open(file, options)?));
     }
     Err(Error::UnknownFormat { path: file.to_owned() })
+}
+
+/// Opens parquet tables, each given by its path in the source and on disk, as what the first of them holds.
+fn open_tables(source: &Path, tables: &[(&str, &Path)], options: &Options) -> Result<Box<dyn Source>> {
+    let limits = &options.limits;
+    if is_wanted(options) {
+        let about = parquet::About::of(tables[0].1, limits)?;
+        // A table that has images too is one of images.
+        if options.kind.is_some() || about.columns.is_err() {
+            if let Some(parts) = Part::of_tables(&about, tables.iter().copied()) {
+                return Ok(Box::new(Experience::open(source, parts, options)?));
+            }
+            if options.kind.is_some() {
+                return Err(Error::Empty { path: source.to_owned() });
+            }
+        }
+    }
+    let paths: Vec<PathBuf> = tables.iter().map(|(_, path)| path.to_path_buf()).collect();
+    Ok(Box::new(parquet::Parquet::open(source, &paths, limits)?))
 }
 
 /// The first bytes of a file, unpacked where it is compressed.

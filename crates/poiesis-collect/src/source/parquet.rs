@@ -49,7 +49,7 @@ impl Parquet {
     pub(crate) fn open(source: &Path, tables: &[PathBuf], limits: &Limits) -> Result<Parquet> {
         let tables: Vec<_> =
             tables.iter().map(|table| (table.clone(), split_in_path(source, table))).collect();
-        let About { mut rows, columns } = About::of(&tables[0].0, limits)?;
+        let About { mut rows, columns, .. } = About::of(&tables[0].0, limits)?;
         let columns = columns.map_err(|reason| Error::malformed(&tables[0].0, reason))?;
         let named = columns.classes.clone().map(|names| Classes { names, numbered: true });
         let mut survey = LabelSurvey::default();
@@ -110,14 +110,16 @@ impl Source for Parquet {
 
 /// What a table says about itself.
 #[derive(Serialize, Deserialize)]
-struct About {
+pub(crate) struct About {
     rows: u64,
     /// Which columns are read, or why there are none.
-    columns: std::result::Result<Columns, String>,
+    pub(super) columns: std::result::Result<Columns, String>,
+    /// The columns of numbers and of lists of numbers, for tables of experience.
+    pub(crate) numbers: Vec<String>,
 }
 
 impl About {
-    fn of(table: &Path, limits: &Limits) -> Result<About> {
+    pub(crate) fn of(table: &Path, limits: &Limits) -> Result<About> {
         let Some(reader) = isolation::reader() else { return About::here(table) };
         match Child::start(reader, table, &request(&[], limits))?.next()? {
             Reply::About(json) => {
@@ -130,7 +132,13 @@ impl About {
     fn here(table: &Path) -> Result<About> {
         let reader = open_table(table)?;
         let metadata = reader.metadata().file_metadata();
-        Ok(About { rows: metadata.num_rows().max(0) as u64, columns: Columns::find(metadata) })
+        let fields = metadata.schema().get_fields().iter();
+        let numbers = fields.filter(|field| holds_numbers(field)).map(|field| field.name().to_owned());
+        Ok(About {
+            rows: metadata.num_rows().max(0) as u64,
+            numbers: numbers.collect(),
+            columns: Columns::find(metadata),
+        })
     }
 }
 
@@ -169,7 +177,7 @@ fn gone(_: io::Error) -> Halt {
 
 /// Which columns are read.
 #[derive(Serialize, Deserialize)]
-struct Columns {
+pub(super) struct Columns {
     image: String,
     label: Option<String>,
     /// Names of the classes by the metadata.
@@ -211,6 +219,21 @@ fn holds_labels(field: &Type) -> bool {
     let is_list = |group: &Type| group.get_basic_info().converted_type() == ConvertedType::LIST;
     field.is_primitive()
         || is_list(field) && field.get_fields().iter().all(|inner| inner.is_primitive() || flat(inner))
+}
+
+/// A number, or a list of them.
+fn holds_numbers(field: &Type) -> bool {
+    match field.is_group() {
+        true => {
+            let is_list = field.get_basic_info().converted_type() == ConvertedType::LIST;
+            let inner = field.get_fields().iter().flat_map(|inner| match inner.is_group() {
+                true => inner.get_fields().iter().collect::<Vec<_>>(),
+                false => vec![inner],
+            });
+            is_list && inner.into_iter().all(|inner| inner.is_primitive() && !is_bytes(inner))
+        }
+        false => !is_bytes(field),
+    }
 }
 
 /// A struct with a field `bytes`, or plain bytes.
@@ -257,7 +280,7 @@ fn guarded<T, E: Display>(table: &Path, read: impl FnOnce() -> Result<T, E>) -> 
 }
 
 /// Calls `visit` with the values of some columns, row by row; the table is read in a separate process where the program offers one.
-fn each_row<E: From<Error>>(
+pub(crate) fn each_row<E: From<Error>>(
     table: &Path,
     columns: &[&String],
     limits: &Limits,
@@ -382,7 +405,7 @@ fn label(value: &Field) -> Found {
 }
 
 /// The number in a field, if it is one.
-fn number(value: &Field) -> Option<f64> {
+pub(crate) fn number(value: &Field) -> Option<f64> {
     Some(match value {
         Field::Bool(yes) => f64::from(u8::from(*yes)),
         Field::Byte(number) => f64::from(*number),

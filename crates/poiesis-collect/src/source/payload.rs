@@ -4,6 +4,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use crate::builtin::Builtin;
+use crate::experience::Found;
 use crate::options::Limits;
 use crate::prepare::Pixels;
 use crate::regular;
@@ -20,6 +21,8 @@ pub(crate) enum Payload {
     Made(Builtin, u64),
     /// Prepared pixels with the box of each object: left, top, width and height as fractions of the sides.
     Scene(Vec<u8>, Vec<[f32; 4]>),
+    /// An episode that was read, or part of one.
+    Episode(Box<Found>),
     /// Nothing that can be used, and why.
     Refused(String),
 }
@@ -31,6 +34,7 @@ impl Payload {
             Payload::Encoded(bytes) => bytes.len() as u64,
             Payload::Pixels(pixels) => pixels.bytes.len() as u64,
             Payload::Scene(pixels, _) => pixels.len() as u64,
+            Payload::Episode(found) => found.bytes(),
             Payload::File(_) | Payload::Made(..) | Payload::Refused(_) => 0,
         }
     }
@@ -43,6 +47,7 @@ impl Payload {
             | Payload::Pixels(_)
             | Payload::Made(..)
             | Payload::Scene(..)
+            | Payload::Episode(_)
             | Payload::Refused(_) => 0,
         }
     }
@@ -57,7 +62,7 @@ impl Payload {
             Payload::File(path) => read_file(&path, limits),
             Payload::Encoded(bytes) => Ok(bytes),
             Payload::Refused(reason) => Err(reason),
-            Payload::Pixels(_) | Payload::Made(..) | Payload::Scene(..) => {
+            Payload::Pixels(_) | Payload::Made(..) | Payload::Scene(..) | Payload::Episode(_) => {
                 unreachable!("only files are decoded")
             }
         }

@@ -79,7 +79,7 @@ impl Payload {
             Payload::File(path) => Box::new(regular::open(&path).map_err(|e| regular::reason(&e))?),
             Payload::Encoded(bytes) => Box::new(Cursor::new(bytes)),
             Payload::Refused(reason) => return Err(reason),
-            Payload::Pixels(_) | Payload::Made(..) | Payload::Scene(..) => {
+            Payload::Pixels(_) | Payload::Made(..) | Payload::Scene(..) | Payload::Episode(_) => {
                 unreachable!("only files are opened")
             }
         };

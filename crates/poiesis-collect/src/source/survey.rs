@@ -1,7 +1,7 @@
 //! What a folder, or a list of files, is taken for: what most of it is.
 //!
 //! One walk over the whole tree sorts the files, those in subfolders too, into candidates: loose images, sound, text and
-//! tables of points; and data files, which are IDX, CIFAR batches, parquet, tar and zip archives, and arrays of NumPy.
+//! tables of points; sets of episodes, which are told by the names of arrays, columns and fields; and other data files, which are IDX, CIFAR batches, parquet, tar and zip archives, and arrays of NumPy.
 //!
 //! - Of the loose files, there is most of what counts most: an image or a clip counts once, a text or a table once for each 64 KiB
 //!   it begins. A text that is called like an image or a clip belongs to it, and one called README or LICENSE is about the
@@ -12,19 +12,22 @@
 //!
 //! What is left alone is named in the notes. The option `kind` leaves only the candidates that may hold that kind.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use super::class_table::{CLASS_TABLE, ClassTable};
 use super::contents::{Contents, Left, Media, left_alone};
 use super::folder::{File, Files, Folder};
-use super::gzipped_copies::without_gzipped_copies;
-use super::reader::is_tar;
+use super::gzipped_copies::{gzipped_note, without_gzipped_copies};
+use super::reader::{is_tar, unpacked_name};
 use super::several::{Opened, Several};
 use super::weights::on_disk;
-use super::{Halt, Plan, Sink, Source, cifar, file_name, idx, open_file, parquet, source_name, tar};
+use super::{
+    Halt, Plan, Sink, Source, cifar, file_name, idx, open_file, open_tables, parquet, source_name, tar,
+};
 use crate::card::Kind;
 use crate::error::{Error, Result};
+use crate::experience::{Experience, Part, is_lines, is_wanted};
 use crate::options::Options;
 use crate::regular::NotAFile;
 
@@ -89,6 +92,8 @@ impl Group {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Candidate {
     Loose(Media),
+    /// Sets of episodes.
+    Experience,
     Data(Group),
 }
 
@@ -103,6 +108,9 @@ struct DataFile {
 pub(crate) struct Survey {
     contents: Contents,
     data: BTreeMap<Group, Vec<DataFile>>,
+    /// Sets of episodes, and the files that they are in.
+    episodes: Vec<Part>,
+    episode_files: Vec<DataFile>,
     /// What was left out, in words.
     notes: Vec<String>,
 }
@@ -115,7 +123,13 @@ impl Survey {
         let has_table = table.is_some();
         let contents = Contents::with_table(options, table);
         let given = options.labels.as_ref().and_then(|labels| labels.canonicalize().ok());
-        let mut survey = Survey { contents, data: BTreeMap::new(), notes: Vec::new() };
+        let mut survey = Survey {
+            contents,
+            data: BTreeMap::new(),
+            episodes: Vec::new(),
+            episode_files: Vec::new(),
+            notes: Vec::new(),
+        };
         let mut others = Vec::new();
         let again = files.each(&mut |File { name, path, other }| {
             if (has_table && name == CLASS_TABLE)
@@ -132,6 +146,9 @@ impl Survey {
                 return Ok(());
             }
             let bytes = path.metadata().map_or(0, |file| file.len());
+            if is_wanted(options) && is_lines(name) && survey.take_lines(name, path, bytes) {
+                return Ok(());
+            }
             match Group::of(name) {
                 Some(group) if survey.contents.includes(name) => {
                     let file =
@@ -144,6 +161,9 @@ impl Survey {
             Ok::<(), Error>(())
         })?;
         survey.notes = notes(&others, &again);
+        if is_wanted(options) {
+            survey.take_arrays();
+        }
         if has_table && survey.contents.in_table() == 0 {
             // A table of something else, by the same name.
             survey.contents.add_sized(CLASS_TABLE, 0);
@@ -158,15 +178,57 @@ impl Survey {
         Ok(survey)
     }
 
+    /// Takes a file of records as episodes, if it is one.
+    fn take_lines(&mut self, name: &str, path: &Path, bytes: u64) -> bool {
+        let part = if self.contents.filter.includes(name) { Part::of_file(path, name) } else { None };
+        let is_one = part.is_some();
+        if is_one && self.contents.includes(name) {
+            let (name, path) = (name.to_owned(), path.to_owned());
+            self.episode_files.push(DataFile { name, path, disk: on_disk(bytes) });
+        }
+        self.episodes.extend(part);
+        is_one
+    }
+
+    /// Takes the sets of episodes out of the arrays.
+    fn take_arrays(&mut self) {
+        let files = self.data.remove(&Group::Arrays).unwrap_or_default();
+        let given: Vec<_> = files.iter().map(|file| (file.name.as_str(), file.path.as_path())).collect();
+        let (parts, loose) = Part::of_arrays(&given);
+        self.episodes.extend(parts);
+        for (at, file) in files.into_iter().enumerate() {
+            let part = Part::of_file(&file.path, &file.name);
+            if loose.contains(&at) || part.is_some() {
+                self.episode_files.push(file);
+            } else {
+                self.data.entry(Group::Arrays).or_default().push(file);
+            }
+            self.episodes.extend(part);
+        }
+        self.episodes.sort_by(|a, b| a.name().cmp(b.name()));
+        let names: HashSet<String> = self.episodes.iter().map(|part| part.name().to_owned()).collect();
+        let is_copy = |part: &Part| unpacked_name(part.name()).is_some_and(|name| names.contains(&name));
+        let copies = self.episodes.extract_if(.., |part| is_copy(part)).count();
+        self.notes.extend(gzipped_note(copies as u64));
+    }
+
     /// What the source may be taken for, the likeliest first, each with the bytes it takes on disk.
     fn candidates(&self, kind: Option<Kind>) -> Vec<(Candidate, u64)> {
         let images = kind.is_none_or(|kind| kind == Kind::Images);
-        let data = self.data.iter().filter(|(group, _)| images || group.is_archive());
+        let tables = kind == Some(Kind::Experience);
+        let data = self
+            .data
+            .iter()
+            .filter(|(group, _)| images || group.is_archive() || (tables && **group == Group::Tables));
         let mut all: Vec<(Candidate, u64)> = data
             .map(|(group, files)| (Candidate::Data(*group), files.iter().map(|file| file.disk).sum()))
             .collect();
         let mut loose =
             self.contents.ranked().into_iter().map(|(m, weight)| (Candidate::Loose(m), weight.disk));
+        if !self.episodes.is_empty() {
+            // Of the same size as others, it is the plainer one.
+            all.insert(0, (Candidate::Experience, self.episode_files.iter().map(|file| file.disk).sum()));
+        }
         all.extend(loose.next());
         all.sort_by_key(|(_, disk)| std::cmp::Reverse(*disk));
         all.extend(loose);
@@ -180,6 +242,7 @@ impl Survey {
         let all = self.candidates(None);
         let kind_of = |candidate: Candidate| match candidate {
             Candidate::Loose(media) => Some(media.kind()),
+            Candidate::Experience => Some(Kind::Experience),
             Candidate::Data(group) => (!group.is_archive()).then_some(Kind::Images),
         };
         let own = kind_of(all.first()?.0)?;
@@ -198,7 +261,7 @@ impl Survey {
     }
 
     /// Opens what most of the source is.
-    pub(crate) fn open(self, path: &Path, files: Files, options: &Options) -> Result<Box<dyn Source>> {
+    pub(crate) fn open(mut self, path: &Path, files: Files, options: &Options) -> Result<Box<dyn Source>> {
         // What is in an archive of the folder is not chosen by the names of the folder's files.
         let inner = Options { include: Vec::new(), labels: None, ..options.clone() };
         let candidates = self.candidates(options.kind);
@@ -206,18 +269,23 @@ impl Survey {
         let loose = loose.map(|(_, disk)| *disk).max().unwrap_or(0);
         let mut passed = Vec::new();
         for (candidate, disk) in candidates {
-            let group = match candidate {
+            let opened = match candidate {
                 Candidate::Loose(media) => {
                     let left = self.left(Candidate::Loose(media));
                     passed.extend(self.notes);
                     let name = source_name(path);
                     return Ok(Box::new(Folder::new(name, files, self.contents, media, &left, passed)?));
                 }
-                Candidate::Data(group) => group,
+                Candidate::Experience => {
+                    let parts = std::mem::take(&mut self.episodes);
+                    Experience::open(path, parts, options).map(|source| Box::new(source) as Box<dyn Source>)
+                }
+                Candidate::Data(group) => self.open_data(path, group, &inner),
             };
-            match self.open_data(path, group, &inner) {
+            let may_be_other = matches!(candidate, Candidate::Data(group) if group.may_be_other());
+            match opened {
                 Err(Error::Empty { .. }) => {}
-                Err(Error::Malformed { path, reason, .. }) if group.may_be_other() && loose * 10 >= disk => {
+                Err(Error::Malformed { path, reason, .. }) if may_be_other && loose * 10 >= disk => {
                     passed.push(format!("{} was left alone: {reason}", path.display()));
                 }
                 Err(error) => return Err(error),
@@ -245,9 +313,14 @@ impl Survey {
                 Left { count: files.len() as u64, one, many, chosen_by: true }
             })
             .collect();
+        if chosen != Candidate::Experience {
+            let (one, many) = Media::Experience.words();
+            let count = self.episode_files.len() as u64;
+            left.push(Left { count, one, many, chosen_by: true });
+        }
         let media = match chosen {
             Candidate::Loose(media) => Some(media),
-            Candidate::Data(_) => None,
+            Candidate::Experience | Candidate::Data(_) => None,
         };
         left.extend(self.contents.left(media));
         left
@@ -265,7 +338,10 @@ impl Survey {
                 one_of_each(path, &paths)?;
                 Ok(Box::new(cifar::Cifar::open(path, &paths)?))
             }
-            Group::Tables => Ok(Box::new(parquet::Parquet::open(path, &paths, &options.limits)?)),
+            Group::Tables => {
+                let named = files.iter().map(|file| (file.name.as_str(), file.path.as_path()));
+                open_tables(path, &named.collect::<Vec<_>>(), options)
+            }
             Group::Tars => open_tars(path, files, options),
             Group::Zips | Group::Arrays => open_each(path, group, files, options),
         }
@@ -365,7 +441,7 @@ fn open_each(path: &Path, group: Group, files: &[DataFile], options: &Options) -
 
 /// One data set of several files, or of those with the kind that most of them hold. `empty` files hold nothing.
 fn together(path: &Path, group: Group, mut opened: Vec<Opened>, empty: u64) -> Result<Box<dyn Source>> {
-    let mut counts = [0_u64; 4];
+    let mut counts = [0_u64; 5];
     for file in &opened {
         let plan = file.source.plan();
         counts[plan.media as usize] += plan.total.unwrap_or(0);

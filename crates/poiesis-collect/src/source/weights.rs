@@ -61,6 +61,8 @@ impl Weights {
                 self.weights[media as usize].add(weight);
                 self.names.insert(hash);
             }
+            // No name says that a file is experience.
+            Media::Experience => {}
             Media::Text | Media::Points => {
                 if ABOUT.iter().any(|about| stem.eq_ignore_ascii_case(about)) {
                     return;
@@ -73,9 +75,9 @@ impl Weights {
 
     /// How much there is of one kind.
     pub(crate) fn of(&self, media: Media) -> Weight {
-        let mut sum = self.weights[media as usize];
+        let mut sum = self.weights.get(media as usize).copied().unwrap_or_default();
         let texts = match media {
-            Media::Image | Media::Sound => return sum,
+            Media::Image | Media::Sound | Media::Experience => return sum,
             Media::Text => &self.texts[0],
             Media::Points => &self.texts[1],
         };

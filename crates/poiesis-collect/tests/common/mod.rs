@@ -1,6 +1,8 @@
 //! What the tests of this crate share: small images, files around them, and a data set collected from a path.
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
+pub(crate) mod demos;
+
 use std::fs;
 use std::io::{Cursor, Write};
 use std::path::Path;

@@ -7,6 +7,7 @@ mod arrays;
 mod bad_input;
 mod builtin;
 mod choices;
+mod experience;
 mod formats;
 mod hostile;
 mod label_table;

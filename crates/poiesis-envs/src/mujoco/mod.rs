@@ -39,7 +39,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub use error::MujocoError;
 pub use library::Library;
 pub use places::{LIBRARY_FILE, VERSION, usual_places};
-pub use tasks::names;
+pub use tasks::{Outline, names, outline};
 
 pub(crate) use tasks::ENVIRONMENTS;
 

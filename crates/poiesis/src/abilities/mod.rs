@@ -1,5 +1,6 @@
 //! What a trained model can do. Verbs ask for abilities, never for a model by name.
 
+mod act;
 mod bits_back;
 mod classifier;
 mod features;
@@ -13,6 +14,7 @@ use std::ops::Range;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
+pub use act::{Act, Acting, Actor, Chosen};
 pub use bits_back::{BitsBack, Refusal};
 pub use classifier::Classifier;
 pub use features::Features;
@@ -49,6 +51,8 @@ pub struct Abilities<'a> {
     pub features: Option<&'a dyn Features>,
     /// It finds the objects of images.
     pub objects: Option<&'a dyn Objects>,
+    /// It acts in environments.
+    pub act: Option<&'a dyn Act>,
 }
 
 impl<'a> Abilities<'a> {
@@ -84,6 +88,7 @@ impl<'a> Abilities<'a> {
             (Ability::Classify, self.classifier.is_some()),
             (Ability::Features, self.features.is_some()),
             (Ability::Objects, self.objects.is_some()),
+            (Ability::Act, self.act.is_some()),
         ];
         has.into_iter().filter(|(_, has)| *has).map(|(ability, _)| ability).collect()
     }
@@ -132,6 +137,8 @@ pub enum Ability {
     Features,
     /// Counts and places the objects of images.
     Objects,
+    /// Acts in environments.
+    Act,
 }
 
 impl Ability {
@@ -148,6 +155,7 @@ impl Ability {
             Ability::Classify => "classify",
             Ability::Features => "features",
             Ability::Objects => "objects",
+            Ability::Act => "act",
         }
     }
 }
@@ -188,6 +196,13 @@ pub trait Latents: Sync {
     /// class, such as those of its training data that had none. On a device with autodiff they have gradients by `latents`.
     fn decode(&self, latents: Tensor<2>, classes: &[Option<u32>]) -> Tensor<2>;
 
+    /// Draws latents from a prior that the model has learned, numbered like samples, `[indices, latent_dim]` on `device`: latent *i*
+    /// depends on `(seed, i)` alone. `None` where no part says [`Prior::Learned`].
+    fn draw_learned(&self, seed: u64, indices: Range<u64>, device: &Device) -> Option<Tensor<2>> {
+        let _ = (seed, indices, device);
+        None
+    }
+
     /// The weights of the first affine layer that the latents go through, `[outputs, latent_dim]`, each row multiplied by the scale of
     /// the batch normalisation behind the layer, where there is one: how the layer answers to a step of each latent value. `None` where
     /// the first layer is something else.
@@ -209,6 +224,9 @@ impl dyn Latents + '_ {
 
     /// Draws latents from the prior, numbered like samples: latent *i* depends on `(seed, i)` alone. `[indices, latent_dim]`.
     pub fn draw(&self, seed: u64, indices: Range<u64>, device: &Device) -> Tensor<2> {
+        if let Some(drawn) = self.draw_learned(seed, indices.clone(), device) {
+            return drawn;
+        }
         let (parts, count) = (self.parts(), (indices.end - indices.start) as usize);
         let draw = |index| draw_latent(&parts, &mut rng::generator(seed, "latent", index), 1);
         let values = indices.flat_map(draw).collect();
@@ -217,6 +235,10 @@ impl dyn Latents + '_ {
 }
 
 /// Draws `count` latents of the given parts, concatenated.
+///
+/// # Panics
+///
+/// When a part has a learned prior, which only its model can draw from.
 pub fn draw_latent(parts: &[LatentPart], generator: &mut rng::Generator, count: usize) -> Vec<f32> {
     let mut draw = |part: &LatentPart, count: usize| match part.prior {
         Prior::Normal => rng::normal(generator, part.size * count),
@@ -225,6 +247,7 @@ pub fn draw_latent(parts: &[LatentPart], generator: &mut rng::Generator, count: 
             let one_hot = |chosen: u64| (0..part.size as u64).map(move |i| f32::from(i == chosen));
             (0..count).flat_map(|_| one_hot(rng::below(generator, part.size as u64))).collect()
         }
+        Prior::Learned => panic!("`{}` has a learned prior, from which its model draws", part.name),
     };
     match parts {
         [only] => draw(only, count),
@@ -256,6 +279,10 @@ pub enum Prior {
     /// One of the part's values is 1 and the others are 0, each with the same probability. No setting has this value.
     #[serde(skip_deserializing)]
     Categorical,
+    /// A distribution that the model has learned, such as a mixture, in which the part's values depend on each other; see
+    /// [`Latents::draw_learned`]. No setting has this value.
+    #[serde(skip_deserializing)]
+    Learned,
 }
 
 /// Tells data from generated points.

@@ -45,6 +45,38 @@ pub struct Attribute {
     pub logistic: Along,
     /// The difference of means.
     pub means: Along,
+    /// What an edit along the direction changes besides; empty where there were no other images.
+    #[serde(default)]
+    pub leakage: Vec<Leakage>,
+}
+
+/// What a direction does to the images of another class or folder: how a probe, a logistic regression that tells them from all other
+/// images, answers to an edit.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Leakage {
+    /// What the images are called.
+    pub name: String,
+    /// How many there were.
+    pub images: usize,
+    /// The accuracy of the probe on held-out images, as the mean of both sets; a probe near 0.5 tells nothing.
+    pub accuracy: f64,
+    /// Its standard error.
+    pub standard_error: f64,
+    /// What the direction of the logistic regression changes.
+    pub logistic: Change,
+    /// What the difference of means changes.
+    pub means: Change,
+}
+
+/// What an amount of 1 changes for a probe.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Change {
+    /// The cosine of the direction and that of the probe.
+    pub cosine: f64,
+    /// The change of the probe's logit: positive where an edit makes an image look more like the images of the probe.
+    pub logit: f64,
+    /// The same as a part of the way from the mean of the other images to the mean of those of the probe.
+    pub share: f64,
 }
 
 /// A direction, and where both sets lie along it.

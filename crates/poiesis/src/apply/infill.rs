@@ -48,8 +48,8 @@ pub struct Infill<'a> {
 ///
 /// # Errors
 ///
-/// [`Error::MissingCapability`] for a model without latents; [`Error::InvalidValue`] for a model of other data than images; those of
-/// loading the model once more, for its gradients.
+/// [`Error::MissingCapability`] for a model without latents; [`Error::InvalidValue`] for a model of other data than images, and for one whose
+/// prior is learned; those of loading the model once more, for its gradients.
 ///
 /// # Panics
 ///
@@ -60,7 +60,11 @@ pub fn infill(
     on_step: &mut dyn FnMut(usize, usize),
 ) -> Result<Vec<Picture>> {
     let shape = trained.spec.images()?;
-    trained.latents()?;
+    if trained.latents()?.priors().contains(&Prior::Learned) {
+        let (name, remedy) = (trained.entry.name(), "give the run of a model whose prior is normal");
+        let reason = "its prior is learned, and a completion is a draw by a normal or uniform one";
+        return Err(Error::invalid_value("model", name, reason, remedy));
+    }
     let device = trained.device.clone().autodiff();
     let model = trained.differentiable()?;
     completions(&model.abilities(), shape, &device, infill, on_step).ok_or_else(|| {
@@ -148,7 +152,7 @@ impl Problem<'_> {
         let weights = self.latent_rows(&parts, count, |prior| match prior {
             // Its variance is 1/3.
             Prior::Uniform => 3.0,
-            Prior::Normal => 1.0,
+            Prior::Normal | Prior::Learned => 1.0,
             Prior::Categorical => 0.0,
         });
         let free = self.latent_rows(&parts, count, |prior| f32::from(prior != Prior::Categorical));

@@ -236,7 +236,7 @@ impl Problem<'_> {
                 let prior = priors[at % dims];
                 let gradient = match prior {
                     Prior::Normal => gradient + pull * f64::from(z[at]),
-                    Prior::Uniform => gradient,
+                    Prior::Uniform | Prior::Learned => gradient,
                     Prior::Categorical => continue,
                 };
                 means[at] = BETAS[0] * means[at] + (1.0 - BETAS[0]) * gradient;

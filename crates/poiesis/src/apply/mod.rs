@@ -10,3 +10,5 @@ pub mod encode;
 pub mod infill;
 pub mod inversion;
 pub mod latents_file;
+pub mod play;
+pub mod record;

@@ -104,12 +104,12 @@ impl RunConfig {
         keys
     }
 
-    /// For each whole number of the sections `[train]` and that of the model that is not the default: its key, its value, and the
+    /// For each whole number of the sections `[train]`, `[data]` and that of the model that is not the default: its key, its value, and the
     /// configuration with the default instead.
     pub(crate) fn with_each_default(&self, defaults: &Defaults) -> Vec<(String, String, RunConfig)> {
         let (own, default) = (self.to_table(), RunConfig::of(defaults).to_table());
         let mut changed = Vec::new();
-        for section in ["train", &self.model] {
+        for section in ["train", "data", &self.model] {
             let sections = [&own, &default].map(|table| table.get(section).and_then(toml::Value::as_table));
             let [Some(own_values), Some(default_values)] = sections else { continue };
             for (key, value) in own_values.iter().filter(|(_, value)| value.is_integer()) {

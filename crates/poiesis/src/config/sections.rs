@@ -9,7 +9,8 @@ use crate::error::{Error, Result};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DataConfig {
-    /// A packed data set, a raw source, a built-in name (`shapes`) or the name of a known data set (`mnist`).
+    /// A packed data set, a raw source, a built-in name (`shapes`) or the name of a known data set (`mnist`). For an agent its
+    /// environment: a listed name (`cartpole`) or a command (`python my_env.py`).
     pub source: String,
     /// Height and width that raw images are resized to, in pixels; 0 keeps their size.
     pub size: u32,
@@ -47,7 +48,7 @@ pub struct DataConfig {
     /// Which of the folders that a raw file is in names its class: 1 is the first below the source; 0 for the first that not all
     /// files share.
     pub class_level: u32,
-    /// What a raw source is taken for: `images`, `text`, `sound` or `points`; empty for what most of it is.
+    /// What a raw source is taken for: `images`, `text`, `sound`, `points` or `experience`; empty for what most of it is.
     pub media: String,
     /// The files of a raw source that are looked at, as comma-separated patterns; empty for all.
     pub include: String,
@@ -62,6 +63,17 @@ pub struct DataConfig {
     pub validation_files: String,
     /// Files held out for testing, likewise.
     pub test_files: String,
+    /// Agents: environments that are stepped together.
+    #[serde(default = "environments")]
+    pub environments: usize,
+    /// Agents that imitate: the data set, folder or file with the episodes of an expert; empty for none.
+    #[serde(default)]
+    pub demonstrations: String,
+}
+
+/// How many environments are stepped together by default.
+fn environments() -> usize {
+    8
 }
 
 impl Default for DataConfig {
@@ -91,6 +103,8 @@ impl Default for DataConfig {
             invert: false,
             validation_files: String::new(),
             test_files: String::new(),
+            environments: environments(),
+            demonstrations: String::new(),
         }
     }
 }
@@ -103,6 +117,7 @@ impl DataConfig {
         }
         faults.within(&["size"], 0..=LONGEST_SIDE);
         faults.within(&["count"], 0..=MOST_EXAMPLES_MADE);
+        faults.within(&["environments"], 1..=MOST_ENVIRONMENTS);
         let fits = |channels| matches!(channels, 0 | 1 | 3 | 4);
         faults.numbers(
             &["channels"],
@@ -197,6 +212,9 @@ const LONGEST_SIDE: i64 = 8192;
 
 /// Most examples of built-in data.
 const MOST_EXAMPLES_MADE: i64 = 100_000_000;
+
+/// Most environments that are stepped together.
+const MOST_ENVIRONMENTS: i64 = 1 << 16;
 
 /// Sizes of a learned vocabulary, as collecting has them.
 const VOCABULARY_SIZES: std::ops::RangeInclusive<i64> = 257..=1 << 20;

@@ -1,28 +1,43 @@
-//! Packed data as tensors: images and points in batches, text and sound in windows of tokens, all in a computed order.
+//! Training data as tensors: images and points in batches, text and sound in windows of tokens, all in a computed order; and the
+//! environments of agents, with what they learn from.
 
 pub mod classes;
+mod demonstrations;
+mod environments;
 mod examples;
+mod experience;
 mod images;
+mod imitation;
 pub mod known;
 mod labelled;
+mod moments;
 pub mod mu_law;
 pub mod open;
 mod points;
+mod replay;
 mod sample_format;
 mod source;
 mod spec;
+mod task;
 mod tokens;
 mod vectors;
 mod windows;
 
+pub use demonstrations::{Demonstrations, Subsample};
+pub use environments::{EnvironmentNeeds, Environments};
 pub use examples::Examples;
+pub use experience::{EnvironmentSource, Experience};
 pub use images::{ImageBatches, ImageNeeds, ImageShape, PixelEncoding, binarized, images, to_bytes};
+pub use imitation::{CloningNeeds, DemonstrationBatches, Imitation, ImitationNeeds};
 pub use labelled::{LabelledImages, LabelledNeeds, Labels};
+pub use moments::Moments;
 pub use open::{Places, open};
 pub use points::{PointBatches, points};
+pub use replay::{Replay, Scaling, Transitions};
 pub use sample_format::SampleFormat;
 pub use source::{Amount, Source, SourceOptions};
 pub use spec::{Content, DataSpec, MediaKind, PointShape, SoundShape, TextShape};
+pub use task::{ActionShape, TaskShape};
 pub use tokens::{TokenShape, Tokens};
 pub use vectors::Vectors;
 pub use windows::{TokenStreams, TokenWindows, WindowNeeds, Windows};

@@ -1,6 +1,6 @@
 //! Opens the data that a configuration names: names are looked up, and raw sources are packed into a cache.
 
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use poiesis_collect::{
     Crop, Dataset, Kind, Options, Progress, VocabularyKind, builtin, is_source, meant_for, open_or_collect,
@@ -45,7 +45,7 @@ pub fn open(config: &DataConfig, places: &Places, progress: &(dyn Fn(Progress) +
 
 /// Turns the name of a source into what `poiesis_collect` opens: a path or a built-in name.
 ///
-/// An existing path comes first, then built-in data, then a folder of that name in `data_dir`.
+/// An existing path comes first, then built-in data, then what has that name or relative path in `data_dir`.
 ///
 /// # Errors
 ///
@@ -58,7 +58,7 @@ pub fn locate(source: &str, data_dir: &Path) -> Result<String> {
     if is_source(source) {
         return Ok(source.to_owned());
     }
-    let is_name = Path::new(source).components().count() == 1;
+    let is_below = Path::new(source).components().all(|part| matches!(part, Component::Normal(_)));
     let known = by_name(source);
     let mut folder = data_dir.join(source);
     if let Some(known) = known
@@ -66,7 +66,7 @@ pub fn locate(source: &str, data_dir: &Path) -> Result<String> {
     {
         folder = data_dir.join(known.place);
     }
-    if is_name && folder.exists() {
+    if is_below && folder.exists() {
         let found = if source == "cifar10" { binary_version(&folder) } else { Some(folder.clone()) };
         if let Some(found) = found {
             return Ok(found.to_string_lossy().into_owned());
@@ -145,7 +145,7 @@ pub fn choose_kind(
     media: &[MediaKind],
     places: &Places,
 ) -> Result<Option<&'static str>> {
-    let kinds: Vec<Kind> = media.iter().filter_map(|media| kind_of(*media)).collect();
+    let kinds: Vec<Kind> = media.iter().map(|media| kind_of(*media)).collect();
     let source = locate(&config.source, &places.data_dir)?;
     let Some(kind) = meant_for(&source, &kinds, &options(config)?)? else { return Ok(None) };
     config.media = kind.name().to_owned();
@@ -157,13 +157,13 @@ pub fn choose_kind(
 }
 
 /// The kind of data that can be collected.
-fn kind_of(media: MediaKind) -> Option<Kind> {
+fn kind_of(media: MediaKind) -> Kind {
     match media {
-        MediaKind::Images => Some(Kind::Images),
-        MediaKind::Text => Some(Kind::Text),
-        MediaKind::Sound => Some(Kind::Sound),
-        MediaKind::Points => Some(Kind::Points),
-        MediaKind::Episodes => None,
+        MediaKind::Images => Kind::Images,
+        MediaKind::Text => Kind::Text,
+        MediaKind::Sound => Kind::Sound,
+        MediaKind::Points => Kind::Points,
+        MediaKind::Experience => Kind::Experience,
     }
 }
 
@@ -275,16 +275,16 @@ pub fn vocabulary(text: &str) -> Result<Option<VocabularyKind>> {
 ///
 /// # Errors
 ///
-/// [`Error::InvalidValue`] for an unknown name, and for `experience`, which is not collected from files yet.
+/// [`Error::InvalidValue`] for an unknown name.
 pub fn kind(text: &str) -> Result<Option<Kind>> {
-    const REMEDY: &str = "give images, text, sound or points";
+    const REMEDY: &str = "give images, text, sound, points or experience";
     match text {
         "" => Ok(None),
         "images" => Ok(Some(Kind::Images)),
         "text" => Ok(Some(Kind::Text)),
         "sound" => Ok(Some(Kind::Sound)),
         "points" => Ok(Some(Kind::Points)),
-        "experience" => Err(invalid("media", text, "experience is not collected from files yet", REMEDY)),
+        "experience" => Ok(Some(Kind::Experience)),
         _ => Err(invalid("media", text, "there is no such kind", REMEDY)),
     }
 }
@@ -339,6 +339,18 @@ mod tests {
             "{error}"
         );
         assert!(matches!(locate("", Path::new(".")), Err(Error::InvalidValue { .. })));
+    }
+
+    #[test]
+    fn a_relative_path_is_looked_up_below_the_folder_of_data_sets() {
+        let root = tempfile::tempdir().unwrap();
+        let below = root.path().join("data/demos/acrobot");
+        std::fs::create_dir_all(&below).unwrap();
+        let data_dir = root.path().join("data");
+        assert_eq!(Path::new(&locate("demos/acrobot", &data_dir).unwrap()), below);
+        assert!(locate("demos/pendulum", &data_dir).is_err());
+        let outside = locate("../data/demos/acrobot", &data_dir);
+        assert!(matches!(outside, Err(Error::UnknownData { .. })), "{outside:?}");
     }
 
     #[test]
@@ -404,10 +416,9 @@ mod tests {
     }
 
     #[test]
-    fn experience_is_a_kind_that_is_refused() {
-        let error = kind("experience").unwrap_err();
-        assert!(error.to_string().contains("not collected from files yet"), "{error}");
+    fn kinds_have_names() {
         assert_eq!((kind("").unwrap(), kind("sound").unwrap()), (None, Some(Kind::Sound)));
+        assert_eq!(kind("experience").unwrap(), Some(Kind::Experience));
         assert!(kind("film").is_err());
     }
 

@@ -1,9 +1,9 @@
 //! What the examples of a data set are.
 
-use poiesis_collect::{Dataset, Kind, SplitBy, Vocabulary};
+use poiesis_collect::{ActionsCard, Dataset, Kind, SplitBy, Vocabulary};
 use serde::{Deserialize, Serialize};
 
-use super::{ImageShape, SampleFormat, TokenShape};
+use super::{ActionShape, ImageShape, SampleFormat, TaskShape, TokenShape};
 use crate::error::{Error, Result};
 
 /// What the examples of a data set are: everything a model must know to be made for them.
@@ -27,6 +27,8 @@ pub enum Content {
     Sound(SoundShape),
     /// Points of a space of any number of dimensions.
     Points(PointShape),
+    /// Observations, actions and rewards of an agent.
+    Experience(TaskShape),
 }
 
 /// A kind of data.
@@ -41,8 +43,8 @@ pub enum MediaKind {
     Sound,
     /// Points of a space of any number of dimensions.
     Points,
-    /// Observations and actions of an agent.
-    Episodes,
+    /// Observations, actions and rewards of an agent.
+    Experience,
 }
 
 impl MediaKind {
@@ -53,7 +55,7 @@ impl MediaKind {
             MediaKind::Text => "text",
             MediaKind::Sound => "sound",
             MediaKind::Points => "points",
-            MediaKind::Episodes => "episodes",
+            MediaKind::Experience => "experience",
         }
     }
 }
@@ -103,6 +105,15 @@ impl DataSpec {
     /// [`Error::InvalidValue`] for images that do not have a height, a width and channels.
     pub fn of(dataset: &Dataset) -> Result<DataSpec> {
         let card = dataset.card();
+        if let (Kind::Experience, Some(experience)) = (card.kind, &card.experience) {
+            let actions = match experience.actions {
+                ActionsCard::Discrete { choices } => ActionShape::Discrete { choices },
+                ActionsCard::Continuous { dims } => ActionShape::Continuous { dims },
+            };
+            let environment = experience.environment.clone().unwrap_or_default();
+            let task = TaskShape { environment, observation: experience.observation, actions };
+            return Ok(DataSpec { content: Content::Experience(task), classes: 0 });
+        }
         let content = match (card.kind, &card.text, &card.sound) {
             (Kind::Text, Some(text), _) => Content::Text(TextShape {
                 vocabulary: text.vocabulary.clone(),
@@ -145,6 +156,10 @@ impl DataSpec {
                 (!fits).then(|| format!("sound of {} channels at {} Hz", shape.channels, shape.sample_rate))
             }
             Content::Text(shape) => return shape.vocabulary.check(),
+            Content::Experience(task) => {
+                let fits = [task.observation, task.actions.inputs()].iter().all(|n| (1..=MOST).contains(n));
+                (!fits).then(|| format!("tasks with {}", task.describe()))
+            }
         };
         outside.map_or(Ok(()), |what| Err(format!("there are no {what}")))
     }
@@ -156,6 +171,7 @@ impl DataSpec {
             Content::Text(_) => MediaKind::Text,
             Content::Sound(_) => MediaKind::Sound,
             Content::Points(_) => MediaKind::Points,
+            Content::Experience(_) => MediaKind::Experience,
         }
     }
 
@@ -180,6 +196,18 @@ impl DataSpec {
         match &self.content {
             Content::Points(shape) => Ok(shape),
             _ => Err(self.of_another_kind(MediaKind::Points)),
+        }
+    }
+
+    /// The task of an agent.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidValue`] when the data are not experience.
+    pub fn task(&self) -> Result<&TaskShape> {
+        match &self.content {
+            Content::Experience(task) => Ok(task),
+            _ => Err(self.of_another_kind(MediaKind::Experience)),
         }
     }
 
@@ -211,7 +239,7 @@ impl DataSpec {
     ///
     /// # Panics
     ///
-    /// For points, which no model reads as tokens: [`Examples::tokens`](super::Examples::tokens) refuses them.
+    /// For points and experience, which no model reads as tokens: [`Examples::tokens`](super::Examples::tokens) refuses them.
     pub fn tokens(&self, levels: usize) -> TokenShape {
         let beginnings = self.classes.max(1);
         match &self.content {
@@ -225,6 +253,7 @@ impl DataSpec {
                 TokenShape { values: SampleFormat::of(levels).levels(), beginnings, length: None }
             }
             Content::Points(_) => panic!("points are not read as tokens"),
+            Content::Experience(_) => panic!("experience is not read as tokens"),
         }
     }
 }

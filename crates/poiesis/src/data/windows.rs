@@ -120,7 +120,7 @@ impl Windows {
         let unit = match spec.media() {
             MediaKind::Images => "values",
             MediaKind::Sound => "samples",
-            MediaKind::Text | MediaKind::Points | MediaKind::Episodes => "tokens",
+            MediaKind::Text | MediaKind::Points | MediaKind::Experience => "tokens",
         };
         Ok(Windows { unit, ..windows })
     }

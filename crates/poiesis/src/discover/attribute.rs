@@ -2,7 +2,7 @@
 //! difference of means beside it (Shen et al. 2020, "InterFaceGAN", arXiv:2005.09635).
 
 use crate::abilities::{Latents, Prior};
-use crate::apply::attribute::{Along, Attribute, Spread, projection};
+use crate::apply::attribute::{Along, Attribute, Change, Leakage, Spread, projection};
 use crate::error::{Error, Result};
 use crate::fitting::{Logistic, Rows};
 use crate::rng;
@@ -12,18 +12,23 @@ use crate::trained::Trained;
 pub const FEWEST_IMAGES: usize = 5;
 /// λ in the mean of −log p plus λ / 2 · Σ weights². Latents have about the same scale, that of their prior.
 const PENALTY: f64 = 1e-2;
+/// Number of the first permutation that chooses what a probe of other images tells them from.
+const REST: u64 = 2;
 /// Each image is held out of one fit of so many.
 const FOLDS: u64 = 5;
 
 /// Finds the direction from the latents of images without an attribute to those with it. Both sets have a name and a row for each image.
+///
+/// `others` are the images of other classes or folders, which show what an edit changes besides the attribute: see
+/// [`Attribute::leakage`].
 ///
 /// The accuracy is that of five fits, each to four fifths of the images and tested on the others; the direction is fitted to all. A smaller
 /// set counts as much as the larger one. `seed` decides which images are held out together.
 ///
 /// # Errors
 ///
-/// [`Error::MissingCapability`] for a model that does not decode latents; [`Error::InvalidValue`] when a set has fewer than
-/// [`FEWEST_IMAGES`] images, or the latents have only categories.
+/// [`Error::MissingCapability`] for a model that does not decode latents; [`Error::InvalidValue`] when a set or one of
+/// `others` has fewer than [`FEWEST_IMAGES`] images, or the latents have only categories.
 ///
 /// # Panics
 ///
@@ -32,10 +37,12 @@ pub fn attribute(
     trained: &Trained,
     with: (&str, &Rows),
     without: (&str, &Rows),
+    others: &[(String, Rows)],
     seed: u64,
 ) -> Result<Attribute> {
     let latents = trained.latents()?;
-    for (key, (name, rows)) in [("with", with), ("without", without)] {
+    let named = others.iter().map(|(name, rows)| ("other", (name.as_str(), rows)));
+    for (key, (name, rows)) in [("with", with), ("without", without)].into_iter().chain(named) {
         assert_eq!(rows.dims(), latents.latent_dim(), "latents of another length");
         if rows.len() < FEWEST_IMAGES {
             let reason = format!("{} images are too few to find and test a direction", rows.len());
@@ -48,6 +55,8 @@ pub fn attribute(
         return Err(Error::invalid_value("with", with.0, reason, "give the run of another model"));
     }
     let sets = Sets { with: with.1, without: without.1, used: &used };
+    let [logistic, means] = [sets.along(seed, Sets::by_logistic), sets.along(seed, Sets::by_means)];
+    let leakage = leakage([&logistic, &means], sets, others, seed);
     Ok(Attribute {
         run: trained.info.id.clone(),
         model: trained.entry.name().to_owned(),
@@ -57,8 +66,46 @@ pub fn attribute(
         with: with.0.to_owned(),
         without: without.0.to_owned(),
         images: [with.1.len(), without.1.len()],
-        logistic: sets.along(seed, Sets::by_logistic),
-        means: sets.along(seed, Sets::by_means),
+        logistic,
+        means,
+        leakage,
+    })
+}
+
+/// How probes of other images answer to an amount of 1 along both directions.
+fn leakage(directions: [&Along; 2], sets: Sets<'_>, others: &[(String, Rows)], seed: u64) -> Vec<Leakage> {
+    let all: Vec<&Rows> =
+        [sets.with, sets.without].into_iter().chain(others.iter().map(|(_, rows)| rows)).collect();
+    let of = |(index, (name, rows)): (usize, &(String, Rows))| {
+        let rest: Vec<&Rows> =
+            all.iter().enumerate().filter(|(at, _)| *at != index + 2).map(|(_, of)| *of).collect();
+        let rest = a_part_of_each(&rest, rows.len(), seed);
+        let probe = Sets { with: rows, without: &rest, used: sets.used };
+        let (along, scale) = probe.fitted(seed, Sets::by_logistic);
+        let [logistic, means] = directions.map(|direction| {
+            let cosine = projection(&direction.direction, &along.direction);
+            let moved = direction.unit * cosine;
+            Change { cosine, logit: scale * moved, share: moved / along.unit }
+        });
+        let Along { accuracy, standard_error, .. } = along;
+        Leakage { name: name.clone(), images: rows.len(), accuracy, standard_error, logistic, means }
+    };
+    others.iter().enumerate().map(of).collect()
+}
+
+/// About `count` rows, the same number of each set as far as it has them.
+fn a_part_of_each(sets: &[&Rows], count: usize, seed: u64) -> Rows {
+    let each = count.div_ceil(sets.len());
+    let chosen = |(number, rows): (usize, &&Rows)| {
+        let len = rows.len() as u64;
+        let place = |index| rng::permute(seed, REST + number as u64, index, len) as usize;
+        rows.select(&(0..len.min(each as u64)).map(place).collect::<Vec<_>>())
+    };
+    let mut parts = sets.iter().enumerate().map(chosen);
+    let first = parts.next().unwrap_or_else(|| Rows::new(Vec::new(), 1));
+    parts.fold(first, |mut all, part| {
+        all.extend(&part);
+        all
     })
 }
 
@@ -72,6 +119,8 @@ fn continuous(latents: &dyn Latents) -> Vec<usize> {
 struct Rule {
     direction: Vec<f32>,
     threshold: f64,
+    /// Logits for a step of 1 along the direction; of a rule without logits, 1.
+    scale: f64,
 }
 
 /// The latents of both sets, and which of their values count.
@@ -85,19 +134,18 @@ struct Sets<'a> {
 impl Sets<'_> {
     /// What `find` makes of all images, and how accurate it is on images that it has not seen.
     fn along(self, seed: u64, find: impl Fn(Sets<'_>) -> Rule) -> Along {
+        self.fitted(seed, find).0
+    }
+
+    /// The same with the scale of the rule.
+    fn fitted(self, seed: u64, find: impl Fn(Sets<'_>) -> Rule) -> (Along, f64) {
         let (accuracy, standard_error) = self.accuracy(seed, &find);
-        let Rule { direction, .. } = find(self);
+        let Rule { direction, scale, .. } = find(self);
         let [with, without] = [self.with, self.without].map(|rows| spread(rows, &direction));
         // Means that are as good as equal give no unit.
         let least = 1e-3 * (with.deviation + without.deviation).max(f64::from(f32::EPSILON));
-        Along {
-            unit: (with.mean - without.mean).max(least),
-            direction,
-            with,
-            without,
-            accuracy,
-            standard_error,
-        }
+        let unit = (with.mean - without.mean).max(least);
+        (Along { unit, direction, with, without, accuracy, standard_error }, scale)
     }
 
     /// The mean of both sets' fractions of held-out images on the right side, and its standard error.
@@ -146,7 +194,7 @@ impl Sets<'_> {
         let length =
             difference.iter().map(|weight| weight * weight).sum::<f64>().sqrt().max(f64::MIN_POSITIVE);
         let threshold = (fitted.biases[0] - fitted.biases[1]) / length;
-        Rule { direction: sets.whole(&difference), threshold }
+        Rule { direction: sets.whole(&difference), threshold, scale: length }
     }
 
     /// The difference of means; the threshold is in the middle.
@@ -159,7 +207,7 @@ impl Sets<'_> {
             .iter()
             .map(|&value| (with[value] + without[value]) / 2.0 * f64::from(direction[value]))
             .sum();
-        Rule { direction, threshold: middle }
+        Rule { direction, threshold: middle, scale: 1.0 }
     }
 
     /// The values that are used as a direction of length 1 in all of them.
@@ -253,6 +301,63 @@ mod tests {
         let used: Vec<usize> = (0..DIMS).collect();
         let found = Sets { with: &with, without: &without, used: &used }.along(0, Sets::by_means);
         assert!(found.accuracy == 1.0 && found.standard_error > 0.08, "{found:?}");
+    }
+
+    /// 400 normal latents around `middle`, which has a value for the first dimensions.
+    fn around(middle: &[f32], purpose: &str) -> Rows {
+        let noise = rng::normal(&mut rng::generator(6, purpose, 0), 400 * DIMS);
+        let value = |(at, noise): (usize, &f32)| noise + middle.get(at % DIMS).unwrap_or(&0.0);
+        Rows::new(noise.iter().enumerate().map(value).collect(), DIMS)
+    }
+
+    #[test]
+    fn a_class_along_the_direction_is_changed_and_one_across_it_is_not() {
+        let used: Vec<usize> = (0..DIMS).collect();
+        let (with, without) = (around(&[2.0], "with"), around(&[-2.0], "without"));
+        let sets = Sets { with: &with, without: &without, used: &used };
+        let directions = [sets.along(0, Sets::by_logistic), sets.along(0, Sets::by_means)];
+        // One more of the same kind further on, one to the side, one the other way and to the side.
+        let others = [("on", vec![6.0]), ("side", vec![0.0, 4.0]), ("back", vec![-4.0, 0.0, 4.0])];
+        let others = others.map(|(name, middle)| (name.to_owned(), around(&middle, name)));
+        let found = leakage([&directions[0], &directions[1]], sets, &others, 0);
+        assert_eq!(found.iter().map(|of| of.name.as_str()).collect::<Vec<_>>(), ["on", "side", "back"]);
+        for of in &found {
+            assert!(of.images == 400 && of.accuracy > 0.9, "{of:?}");
+            for change in [of.logistic, of.means] {
+                // The signs and sizes go together.
+                assert!(change.logit * change.cosine >= 0.0 && change.share * change.cosine >= 0.0, "{of:?}");
+            }
+        }
+        let [on, side, back] = [found[0].means, found[1].means, found[2].means];
+        assert!(on.cosine > 0.6 && on.logit > 1.0 && (0.2..1.2).contains(&on.share), "{on:?}");
+        assert!(side.cosine.abs() < 0.2 && side.share.abs() < 0.2, "{side:?}");
+        assert!(back.cosine < -0.25 && back.logit < -0.5, "{back:?}");
+        assert_eq!(found, leakage([&directions[0], &directions[1]], sets, &others, 0));
+    }
+
+    #[test]
+    fn an_amount_of_1_changes_the_logit_of_a_probe_of_the_same_images_by_the_way_between_them() {
+        let used: Vec<usize> = (0..DIMS).collect();
+        let (with, without) = (around(&[1.0], "with"), around(&[-1.0], "without"));
+        let sets = Sets { with: &with, without: &without, used: &used };
+        let (along, scale) = sets.fitted(0, Sets::by_logistic);
+        // A probe that tells `with` from `without` is the direction itself.
+        let rule = Sets::by_logistic(sets);
+        assert_eq!((rule.scale, &rule.direction), (scale, &along.direction));
+        let logit = |place: f64| rule.scale * (place - rule.threshold);
+        let way = logit(along.with.mean) - logit(along.without.mean);
+        assert!((way - scale * along.unit).abs() < 1e-9 && way > 1.0, "{way} {scale}");
+        // That of two normal distributions, 2 apart with variance 1, has the scale 2; the penalty makes it smaller.
+        assert!((1.4..2.5).contains(&scale), "{scale}");
+    }
+
+    #[test]
+    fn a_probe_is_told_from_the_same_number_of_each_other_set() {
+        let rows = |value: f32, count: usize| Rows::new(vec![value; count], 1);
+        let (a, b, c) = (rows(1.0, 50), rows(2.0, 3), rows(3.0, 20));
+        let part = a_part_of_each(&[&a, &b, &c], 29, 4);
+        let count = |value: f32| part.iter().filter(|row| row[0] == value).count();
+        assert_eq!([count(1.0), count(2.0), count(3.0)], [10, 3, 10]);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::abilities::{LatentPart, Latents, Prior};
 /// Decodes `rows` interpolations of `steps` images, each between two consecutive samples of `seed`.
 ///
 /// Latents with a normal prior are interpolated spherically, because a straight line would pass through norms that are
-/// improbable under the prior (White 2016, "Sampling generative networks"); those with a uniform prior linearly.
+/// improbable under the prior (White 2016, "Sampling generative networks"); those with a uniform or a learned prior linearly.
 ///
 /// Of a model that is conditioned on classes, all images of a row are of one class: `class`, or each in turn.
 ///
@@ -46,7 +46,9 @@ fn between(parts: &[LatentPart], from: &[f32], to: &[f32], place: f32) -> Vec<f3
         first = range.end;
         latent.extend(match part.prior {
             Prior::Normal => along_circle(&from[range.clone()], &to[range], place),
-            Prior::Uniform | Prior::Categorical => along_line(&from[range.clone()], &to[range], place),
+            Prior::Uniform | Prior::Categorical | Prior::Learned => {
+                along_line(&from[range.clone()], &to[range], place)
+            }
         });
     }
     latent

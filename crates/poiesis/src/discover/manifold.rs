@@ -29,6 +29,10 @@ pub fn manifold(latents: &dyn Latents, steps: usize, class: Option<u32>, device:
         let reason = "categories have no values in between";
         return Err(Error::invalid_value("latents", "categories", reason, "use a traversal of codes"));
     }
+    if priors.contains(&Prior::Learned) {
+        let reason = "values of a learned prior depend on each other, so they have no quantiles of their own";
+        return Err(Error::invalid_value("latents", "a learned prior", reason, "use a traversal or a map"));
+    }
     let value = |prior: Prior, step: usize| {
         let part = (step as f64 + 0.5) / steps as f64;
         (if prior == Prior::Normal { normal_quantile(part) } else { 2.0 * part - 1.0 }) as f32
@@ -95,5 +99,7 @@ mod tests {
     fn more_than_a_plane_is_refused() {
         let error = manifold(&Codes { scale: 1.0 }, 3, None, &Device::flex()).unwrap_err();
         assert!(error.to_string().contains("6 values") && error.hint().unwrap().contains("latent_dim=2"));
+        let error = manifold(&Plane([Prior::Learned; 2]), 3, None, &Device::flex()).unwrap_err().to_string();
+        assert!(error.contains("learned") && error.contains("quantiles"), "{error}");
     }
 }

@@ -14,6 +14,7 @@ mod neighbors;
 mod objects;
 mod probe;
 mod represent;
+mod states;
 mod traverse;
 
 pub use attribute::{FEWEST_IMAGES, attribute};
@@ -27,6 +28,7 @@ pub use manifold::manifold;
 pub use neighbors::{Neighbors, neighbors};
 pub use objects::{objects, with_boxes};
 pub use probe::{ProbeCurve, ProbeOptions, ProbePoint, ProbeReport, probe};
+pub use states::{States, StatesAxis, StatesOptions, VisitedStates, states};
 pub use traverse::{Traversal, traverse};
 
 use burn::tensor::{Device, Tensor, TensorData};

@@ -10,7 +10,7 @@ use crate::abilities::{Latents, Prior};
 pub struct Traversal {
     /// The dimension of each row.
     pub dims: Vec<usize>,
-    /// The value of each column, for the prior of the first row.
+    /// The value of each column, for the prior of the first row; with a learned prior, what is added to the sample's value.
     pub values: Vec<f32>,
     /// How much each row's dimension changes the image: root mean square difference of its ends, in grey levels.
     pub effects: Vec<f64>,
@@ -21,7 +21,7 @@ pub struct Traversal {
 /// Changes latent dimensions of sample `index` of `seed` over `steps` values.
 ///
 /// The dimensions are `dims`, or, where that is empty, the `rows` that change the image most. Values range over ±2 for a
-/// normal prior and over ±1 for a uniform one. Of a categorical part, every dimension stands for the whole part, which goes through its
+/// normal prior and over ±1 for a uniform one, and with a learned prior ±2 is added to the sample's value. Of a categorical part, every dimension stands for the whole part, which goes through its
 /// categories; the first one is listed. Of a model that is conditioned on classes, all images are of `class`, or of the sample's.
 ///
 /// # Panics
@@ -99,10 +99,11 @@ impl Axis {
         found.unwrap_or_else(|| panic!("there is no latent dimension {dim}"))
     }
 
-    /// Its value at a place from 0 to 1 on the row; of a categorical part, the number of the category.
+    /// Its value at a place from 0 to 1 on the row; of a categorical part, the number of the category; with a learned prior, what is
+    /// added to the latent's own value.
     fn value(&self, place: f32) -> f32 {
         match self.prior {
-            Prior::Normal => 2.0 * (2.0 * place - 1.0),
+            Prior::Normal | Prior::Learned => 2.0 * (2.0 * place - 1.0),
             Prior::Uniform => 2.0 * place - 1.0,
             Prior::Categorical => (place * (self.size - 1) as f32).round(),
         }
@@ -113,6 +114,8 @@ impl Axis {
         let (mut moved, value) = (latent.to_vec(), self.value(place));
         match self.prior {
             Prior::Normal | Prior::Uniform => moved[self.first] = value,
+            // Its scale is not known, so the sample itself is in the middle.
+            Prior::Learned => moved[self.first] += value,
             Prior::Categorical => {
                 moved[self.first..self.first + self.size].fill(0.0);
                 moved[self.first + value as usize] = 1.0;

@@ -85,6 +85,7 @@ impl Error {
             }
             Error::NotAccepted { .. } => "leave it out",
             Error::Data(error) => return error.hint(),
+            Error::Environment(error) => return error.hint(),
             Error::Config { .. } => return None,
         };
         Some(fixed.to_owned())

@@ -415,6 +415,10 @@ pub enum Error {
         data: String,
     },
 
+    /// An environment is unknown, cannot be made, or failed while an agent acted in it.
+    #[error(transparent)]
+    Environment(#[from] poiesis_envs::EnvError),
+
     /// Reading or packing data failed.
     #[error(transparent)]
     Data(#[from] poiesis_collect::Error),

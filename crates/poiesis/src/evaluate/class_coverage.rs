@@ -64,7 +64,7 @@ fn divergence(counts: &[usize], expected: &[usize]) -> (f64, usize) {
 /// Measures a model that samples images, where the feature network of the data tells their classes.
 pub(super) fn measure(subject: &Subject<'_>, progress: &mut dyn FnMut(Progress)) -> Result<Option<Measured>> {
     let classes = subject.trained.spec.classes;
-    let train = subject.dataset.split(Split::Train).filter(|_| classes > 1);
+    let train = subject.dataset.and_then(|data| data.split(Split::Train)).filter(|_| classes > 1);
     let (Some(train), None) = (train, &subject.protocol.inception_weights) else { return Ok(None) };
     let Some(sets) = subject.feature_sets(progress)? else { return Ok(None) };
     if sets.samples.classes != classes {

@@ -181,7 +181,10 @@ pub(super) fn measure(subject: &Subject<'_>, progress: &mut dyn FnMut(Progress))
         return Ok(None);
     }
     // A temperature is not fitted to the images that are measured, and not to those of the training.
-    let validation = subject.dataset.split(Split::Validation).filter(|_| subject.split == Split::Test);
+    let validation = subject
+        .dataset
+        .and_then(|data| data.split(Split::Validation))
+        .filter(|_| subject.split == Some(Split::Test));
     let others = validation.map(|view| (chosen(&view, view.len()), view));
     let total = images.len() + others.as_ref().map_or(0, |(images, _)| images.len());
     let mut report = Progress::reporter("classifying", "images", total as u64, progress);

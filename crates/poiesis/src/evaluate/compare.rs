@@ -78,6 +78,24 @@ static KNOWN: &[Known] = &[
         Better::Higher,
     ),
     known("objects", "iou", None, "intersection over union of boxes", "fraction", Better::Higher),
+    known("return", "mean", Some("standard_error"), "return, most probable actions", "", Better::Higher),
+    known(
+        "return",
+        "normalised",
+        None,
+        "of the way to the expert, most probable actions",
+        "",
+        Better::Higher,
+    ),
+    known("sampled_return", "mean", Some("standard_error"), "return, drawn actions", "", Better::Higher),
+    known(
+        "sampled_return",
+        "normalised",
+        None,
+        "of the way to the expert, drawn actions",
+        "",
+        Better::Higher,
+    ),
     known(
         "sliced_wasserstein",
         "distance",
@@ -100,8 +118,12 @@ static KNOWN: &[Known] = &[
 ];
 
 /// Values of results that say how they were measured. Results are comparable where they are equal.
-const PROTOCOL: [&str; 19] = [
+const PROTOCOL: [&str; 23] = [
     "protocol",
+    "environment",
+    "policy",
+    "episodes",
+    "max_steps",
     "encoding",
     "scale",
     "images",
@@ -186,8 +208,8 @@ pub struct Comparison {
     pub data: String,
     /// Their fingerprint.
     pub fingerprint: String,
-    /// The split that all were measured on.
-    pub split: String,
+    /// The split that all were measured on; `None` for agents.
+    pub split: Option<String>,
     /// The seed of all.
     pub seed: u64,
     /// The runs.
@@ -240,7 +262,7 @@ impl Comparison {
         Ok(Comparison {
             data: first.data.clone(),
             fingerprint: first.fingerprint.clone(),
-            split: first.split.to_string(),
+            split: first.split.map(|split| split.to_string()),
             seed: first.seed,
             runs: evaluations.iter().map(compared).collect(),
             rows: KNOWN.iter().filter_map(|known| row(known, evaluations)).collect(),
@@ -296,7 +318,10 @@ fn expect_alike(evaluations: &[(String, Evaluation)]) -> Result<()> {
         if first.fingerprint != other.fingerprint {
             differ("the data", &short(first), &short(other));
         }
-        differ("the split", &first.split.to_string(), &other.split.to_string());
+        let split = |evaluation: &Evaluation| {
+            evaluation.split.map_or_else(|| "none".to_owned(), |split| split.to_string())
+        };
+        differ("the split", &split(first), &split(other));
         differ("the seed", &first.seed.to_string(), &other.seed.to_string());
         for (metric, measured) in &first.results {
             let Some(theirs) = other.results.get(metric) else { continue };
@@ -413,6 +438,31 @@ mod tests {
         assert!(compare(&[&|_| ()]).unwrap_err().to_string().contains("one run"));
         // The name of the data, the model and the weights may differ.
         assert!(compare(&[&|_| (), &|other| other["data"] = "digits".into()]).is_ok());
+    }
+
+    #[test]
+    fn agents_are_compared_in_one_environment_by_their_returns() {
+        let agent = |mean: f64, environment: &str| {
+            let mut found = evaluation(&|_| ());
+            (found.split, found.fingerprint, found.data) = (None, String::new(), environment.into());
+            let values = serde_json::json!({
+                "environment": environment, "policy": "mode", "episodes": 50, "max_steps": 0, "seed": 3, "mean": mean,
+                "standard_error": 2.0, "seconds": 0.5,
+            });
+            found.results = [("return".to_owned(), serde_json::from_value(values).unwrap())].into();
+            (environment.to_owned(), found)
+        };
+        let found = Comparison::of(&[agent(100.0, "hopper"), agent(120.0, "hopper")]).unwrap();
+        assert_eq!((found.split, found.rows.len(), &found.rows[0].best[..]), (None, 1, &[1][..]));
+        let error = Comparison::of(&[agent(100.0, "hopper"), agent(90.0, "walker2d")]).unwrap_err();
+        assert!(
+            error.to_string().contains("return.environment is hopper for hopper and walker2d"),
+            "{error}"
+        );
+        // Nor is an agent compared with a model of images.
+        let image = ("image".to_owned(), evaluation(&|_| ()));
+        let error = Comparison::of(&[agent(100.0, "hopper"), image]).unwrap_err().to_string();
+        assert!(error.contains("the split is none for hopper and test for image"), "{error}");
     }
 
     #[test]

@@ -32,7 +32,11 @@ pub struct Protocol {
     /// The weights of Inception, as pytorch-fid publishes them or as safetensors; without them images are compared in the features of
     /// the data set's own network, where it has one.
     pub inception_weights: Option<PathBuf>,
-    /// Seed of samples, noise and directions.
+    /// Episodes that an agent plays.
+    pub episodes: u64,
+    /// Steps after which an episode is cut off; 0 for the limit of the environment.
+    pub max_steps: usize,
+    /// Seed of samples, noise, directions and episodes.
     pub seed: u64,
 }
 
@@ -45,6 +49,8 @@ impl Default for Protocol {
             samples: 2000,
             directions: 512,
             inception_weights: None,
+            episodes: 50,
+            max_steps: 0,
             seed: 0,
         }
     }
@@ -62,6 +68,7 @@ impl Protocol {
             ("importance_samples", self.importance_samples),
             ("samples", self.samples as u64),
             ("directions", self.directions as u64),
+            ("episodes", self.episodes),
         ];
         let Some((key, count)) = counts.into_iter().find(|(_, count)| !(1..=MOST).contains(count)) else {
             return Ok(());
@@ -85,13 +92,14 @@ pub struct Evaluation {
     pub step: u64,
     /// Which of its weights were used.
     pub weights: Weights,
-    /// The name of the data set.
+    /// The name of the data set, or of an agent's environment.
     pub data: String,
-    /// The fingerprint of the data set.
+    /// The fingerprint of the data set; empty for an agent.
     pub fingerprint: String,
-    /// The split that was held out.
-    pub split: Split,
-    /// Seed of samples, noise and directions.
+    /// The split that was held out; `None` for an agent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub split: Option<Split>,
+    /// Seed of samples, noise, directions and episodes.
     pub seed: u64,
     /// The version of Poiesis.
     pub version: String,
@@ -203,7 +211,7 @@ mod tests {
     #[test]
     fn earlier_files_are_read_and_kept_without_replacing_any() {
         let evaluation: Evaluation = serde_json::from_str(OLD).unwrap();
-        assert_eq!((evaluation.weights, evaluation.split), (Weights::Ema, Split::Test));
+        assert_eq!((evaluation.weights, evaluation.split), (Weights::Ema, Some(Split::Test)));
         let bound: Bound = evaluation.read("bound").unwrap();
         assert_eq!((bound.nats, bound.protocol.samples), (98.5, 4));
         assert_eq!(evaluation.read::<SlicedWasserstein>("sliced_wasserstein").unwrap().ceiling, 30.0);

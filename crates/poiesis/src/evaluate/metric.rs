@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use super::Protocol;
 use super::feature_sets::{self, FeatureSets};
 use super::nearest::Neighbours;
-use crate::data::{DataSpec, Examples};
+use crate::data::{DataSpec, Examples, Experience};
 use crate::error::{Error, Result};
 use crate::features::FeatureNetwork;
 use crate::trained::Trained;
@@ -82,6 +82,25 @@ impl Measured {
     pub fn timed<T: Serialize>(work: impl FnOnce() -> T) -> Measured {
         let began = Instant::now();
         let found = work();
+        Measured::of(&found, began)
+    }
+
+    /// Runs `work` and times it, where it can fail.
+    ///
+    /// # Errors
+    ///
+    /// Those of `work`.
+    ///
+    /// # Panics
+    ///
+    /// As [`Measured::timed`].
+    pub fn try_timed<T: Serialize>(work: impl FnOnce() -> Result<T>) -> Result<Measured> {
+        let began = Instant::now();
+        let found = work()?;
+        Ok(Measured::of(&found, began))
+    }
+
+    fn of<T: Serialize>(found: &T, began: Instant) -> Measured {
         let seconds = began.elapsed().as_secs_f64();
         match serde_json::to_value(found) {
             Ok(Value::Object(values)) => Measured { values, seconds },
@@ -100,11 +119,11 @@ impl Measured {
 pub struct Subject<'a> {
     /// The model.
     pub trained: &'a Trained,
-    /// The data set.
-    pub dataset: &'a Dataset,
-    /// The held-out split.
-    pub split: Split,
-    /// The examples of that split.
+    /// The data set; `None` for an agent, which is measured in its environment.
+    pub dataset: Option<&'a Dataset>,
+    /// The held-out split; `None` for an agent.
+    pub split: Option<Split>,
+    /// The examples of that split, or the environment.
     pub held_out: Examples,
     /// How it is measured.
     pub protocol: &'a Protocol,
@@ -115,6 +134,8 @@ pub struct Subject<'a> {
     neighbours: OnceCell<Option<Neighbours>>,
     /// Pairs of images to look at, of the metric that finds copies.
     pub(super) closest: OnceCell<Vec<u8>>,
+    /// The mean return of random actions, which is measured once.
+    pub(super) random_return: OnceCell<f64>,
 }
 
 impl<'a> Subject<'a> {
@@ -128,18 +149,43 @@ impl<'a> Subject<'a> {
     pub fn new(trained: &'a Trained, dataset: &'a Dataset, protocol: &'a Protocol) -> Result<Subject<'a>> {
         expect_same_kind(&trained.spec, dataset)?;
         let (split, held_out) = held_out(dataset, protocol.split)?;
+        let network = feature_sets::network(trained, dataset, protocol)?;
         Ok(Subject {
+            dataset: Some(dataset),
+            split: Some(split),
+            network,
+            ..Subject::on(trained, held_out, protocol)
+        })
+    }
+
+    /// An agent, which is measured in the environment of `experience`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::MissingCapability`] when the model is no agent.
+    pub fn of_agent(
+        trained: &'a Trained,
+        experience: Experience,
+        protocol: &'a Protocol,
+    ) -> Result<Subject<'a>> {
+        trained.agent()?;
+        Ok(Subject::on(trained, Examples::Experience(experience), protocol))
+    }
+
+    fn on(trained: &'a Trained, held_out: Examples, protocol: &'a Protocol) -> Subject<'a> {
+        Subject {
             trained,
-            dataset,
-            split,
+            dataset: None,
+            split: None,
             held_out,
             protocol,
-            network: feature_sets::network(trained, dataset, protocol)?,
+            network: None,
             samples: OnceCell::new(),
             feature_sets: OnceCell::new(),
             neighbours: OnceCell::new(),
             closest: OnceCell::new(),
-        })
+            random_return: OnceCell::new(),
+        }
     }
 
     /// How many images of `view` are measured.

@@ -6,6 +6,7 @@ mod class_coverage;
 mod classification;
 mod compare;
 mod detection;
+mod episodes;
 mod evaluation;
 mod feature_sets;
 mod frechet_distance;
@@ -35,6 +36,7 @@ pub use class_coverage::ClassCoverage;
 pub use classification::{Calibrated, Classification, classification};
 pub use compare::{Better, Compared, ComparedValue, Comparison, Row};
 pub use detection::{Detection, detection};
+pub use episodes::{AgentReturns, Returns, expert_return, normalised, returns};
 pub use evaluation::{Evaluation, Protocol};
 pub use frechet_distance::FrechetDistance;
 pub use image_nll::{ImageNll, image_nll};
@@ -53,7 +55,7 @@ pub use sliced_wasserstein::{SlicedWasserstein, sliced_wasserstein};
 pub use token_nll::{TokenNll, token_nll};
 
 use crate::abilities::Likelihood;
-use crate::data::{DataSpec, Examples, ImageShape, PixelEncoding, binarized, images};
+use crate::data::{DataSpec, Examples, Experience, ImageShape, PixelEncoding, binarized, images};
 use crate::error::Result;
 use crate::rng;
 use crate::run::Machine;
@@ -68,6 +70,8 @@ pub static METRICS: &[Metric] = &[
     Metric { name: "mode_coverage", measure: mode_coverage::measure },
     Metric { name: "classification", measure: classification::measure },
     Metric { name: "objects", measure: objects::measure },
+    Metric { name: "return", measure: episodes::measure_mode },
+    Metric { name: "sampled_return", measure: episodes::measure_sample },
     Metric { name: "sliced_wasserstein", measure: sliced_wasserstein::measure },
     Metric { name: "frechet_distance", measure: frechet_distance::measure },
     Metric { name: "kernel_distance", measure: kernel_distance::measure },
@@ -79,7 +83,8 @@ pub static METRICS: &[Metric] = &[
     Metric { name: "memorisation", measure: memorisation::measure },
 ];
 
-/// Measures every metric that applies to the model and the data; `progress` receives the progress of each.
+/// Measures every metric that applies to the model and the data; `progress` receives the progress of each. An agent is measured by
+/// [`evaluate_agent`].
 ///
 /// # Errors
 ///
@@ -92,21 +97,49 @@ pub fn evaluate(
 ) -> Result<Evaluation> {
     protocol.check()?;
     let subject = Subject::new(trained, dataset, protocol)?;
+    let card = dataset.card();
+    measure_all(subject, &card.name, &card.fingerprint, progress)
+}
+
+/// Measures an agent in the environment of `experience`, whose demonstrations, where there are any, are the expert that it is compared
+/// with.
+///
+/// # Errors
+///
+/// Those of [`Protocol::check`] and [`Subject::of_agent`], and of playing.
+pub fn evaluate_agent(
+    trained: &Trained,
+    experience: Experience,
+    protocol: &Protocol,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Evaluation> {
+    protocol.check()?;
+    let environment = experience.environment.name().to_owned();
+    let subject = Subject::of_agent(trained, experience, protocol)?;
+    measure_all(subject, &environment, "", progress)
+}
+
+fn measure_all(
+    subject: Subject<'_>,
+    data: &str,
+    fingerprint: &str,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Evaluation> {
     let mut results = BTreeMap::new();
     for metric in METRICS {
         let measured = (metric.measure)(&subject, progress)?;
         results.extend(measured.map(|measured| (metric.name.to_owned(), measured)));
     }
-    let card = dataset.card();
+    let trained = subject.trained;
     Ok(Evaluation {
         run: trained.info.id.clone(),
         model: trained.entry.name().to_owned(),
         step: trained.step,
         weights: trained.weights(),
-        data: card.name.clone(),
-        fingerprint: card.fingerprint.clone(),
+        data: data.to_owned(),
+        fingerprint: fingerprint.to_owned(),
         split: subject.split,
-        seed: protocol.seed,
+        seed: subject.protocol.seed,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         machine: Machine::this(),
         results,

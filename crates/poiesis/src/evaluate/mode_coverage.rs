@@ -88,7 +88,10 @@ pub(super) fn measure(subject: &Subject<'_>, progress: &mut dyn FnMut(Progress))
     let (trained, protocol) = (subject.trained, subject.protocol);
     let is_of_points =
         matches!(trained.spec.content, Content::Points(_)) && can_generate(&trained.abilities());
-    let train = subject.dataset.split(Split::Train).filter(|_| is_of_points && trained.spec.classes > 0);
+    let train = subject
+        .dataset
+        .and_then(|data| data.split(Split::Train))
+        .filter(|_| is_of_points && trained.spec.classes > 0);
     let Some(train) = train else { return Ok(None) };
     let modes = Mode::all(&train, trained.spec.classes);
     if modes.is_empty() {

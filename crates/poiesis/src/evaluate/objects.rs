@@ -75,7 +75,7 @@ pub fn known_objects(view: &View, i: usize) -> Option<Vec<Bounds>> {
 /// Measures a model that finds objects, on images whose objects are known.
 pub(super) fn measure(subject: &Subject<'_>, progress: &mut dyn FnMut(Progress)) -> Result<Option<Measured>> {
     let Some(model) = subject.trained.abilities().objects else { return Ok(None) };
-    if subject.dataset.card().objects.is_none() {
+    if subject.dataset.is_none_or(|data| data.card().objects.is_none()) {
         return Ok(None);
     }
     let (view, shape) = (subject.held_out.images()?, subject.trained.spec.images()?);

@@ -36,13 +36,13 @@ impl Sets {
     pub(super) fn of(subject: &Subject<'_>) -> Result<Option<Sets>> {
         let samples_images = subject.trained.spec.images().is_ok()
             && crate::generate::can_generate(&subject.trained.abilities());
-        let train = subject.dataset.split(Split::Train).filter(|_| samples_images);
+        let train = subject.dataset.and_then(|data| data.split(Split::Train)).filter(|_| samples_images);
         let Some(train) = train else { return Ok(None) };
         let held_out = subject.held_out.images()?.clone();
         Ok(Some(Sets {
             held_out,
             train,
-            is_train: subject.split == Split::Train,
+            is_train: subject.split == Some(Split::Train),
             seed: subject.protocol.seed,
         }))
     }

@@ -1,5 +1,6 @@
 //! Generates examples: the one way to sample, complete and continue them, for every kind of data and every model.
 
+mod episodes;
 mod request;
 mod steps;
 mod writer;
@@ -9,6 +10,7 @@ use std::ops::{ControlFlow, Range};
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
+pub use episodes::{EpisodeSink, EpisodesRequest, LONGEST, PlayedEpisode, Player, Playing, episodes};
 pub use request::{Condition, Request};
 pub use steps::{StepsSink, steps};
 pub use writer::Writer;

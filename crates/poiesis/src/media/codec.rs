@@ -28,6 +28,8 @@ pub(super) enum Kind<'a> {
     Sound { shape: SoundShape, format: SampleFormat },
     /// Points of so many coordinates.
     Point { dims: usize },
+    /// Experience of an agent, which has no values and no files.
+    Experience,
 }
 
 impl<'a> Codec<'a> {
@@ -43,6 +45,7 @@ impl<'a> Codec<'a> {
                 Kind::Sound { shape: *shape, format }
             }
             Content::Points(shape) => Kind::Point { dims: shape.dims },
+            Content::Experience(_) => Kind::Experience,
         };
         Codec { kind, has_classes: spec.classes > 0 }
     }
@@ -62,6 +65,7 @@ impl<'a> Codec<'a> {
             Kind::Text { .. } => MediaKind::Text,
             Kind::Sound { .. } => MediaKind::Sound,
             Kind::Point { .. } => MediaKind::Points,
+            Kind::Experience => MediaKind::Experience,
         }
     }
 
@@ -72,6 +76,7 @@ impl<'a> Codec<'a> {
             Kind::Text { .. } => 1,
             Kind::Sound { .. } => 4,
             Kind::Point { .. } => 1000,
+            Kind::Experience => 0,
         }
     }
 
@@ -163,7 +168,9 @@ impl<'a> Codec<'a> {
                 samples.extend(values.chunks_exact(format.values()).map(|values| format.join(values)));
                 Media::Sound(Clip { shape: *shape, samples })
             }
-            Kind::Point { .. } => Media::Point(values.iter().map(|&value| value as f32).collect()),
+            Kind::Point { .. } | Kind::Experience => {
+                Media::Point(values.iter().map(|&value| value as f32).collect())
+            }
         }
     }
 
@@ -171,7 +178,7 @@ impl<'a> Codec<'a> {
     ///
     /// # Panics
     ///
-    /// When an image or a point has more or fewer values than its shape, or the data are text or sound.
+    /// When an image or a point has more or fewer values than its shape, or the data are text, sound or experience.
     pub fn media_of(&self, values: &[f32]) -> Media {
         match &self.kind {
             Kind::Image { shape, .. } => {
@@ -183,7 +190,9 @@ impl<'a> Codec<'a> {
                 assert_eq!(values.len(), *dims, "{} values for a point of {dims}", values.len());
                 Media::Point(values.to_vec())
             }
-            Kind::Text { .. } | Kind::Sound { .. } => panic!("{} is not continuous", self.kind().name()),
+            Kind::Text { .. } | Kind::Sound { .. } | Kind::Experience => {
+                panic!("{} is not continuous", self.kind().name())
+            }
         }
     }
 
@@ -211,7 +220,7 @@ impl<'a> Codec<'a> {
         match &self.kind {
             Kind::Text { tokens, .. } => value as usize >= tokens.values,
             Kind::Sound { .. } => value > 255,
-            Kind::Image { .. } | Kind::Point { .. } => false,
+            Kind::Image { .. } | Kind::Point { .. } | Kind::Experience => false,
         }
     }
 
@@ -232,7 +241,7 @@ impl<'a> Codec<'a> {
                 let frames = max_len.unwrap_or(SOUND_SECONDS * shape.sample_rate as usize);
                 frames.saturating_mul(usize::from(shape.channels) * format.values())
             }
-            Kind::Point { .. } => 0,
+            Kind::Point { .. } | Kind::Experience => 0,
         }
     }
 

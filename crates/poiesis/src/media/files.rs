@@ -17,7 +17,7 @@ pub fn extension(spec: &DataSpec) -> &'static str {
         Content::Images(_) => "png",
         Content::Text(_) => "txt",
         Content::Sound(_) => "wav",
-        Content::Points(_) => "csv",
+        Content::Points(_) | Content::Experience(_) => "csv",
     }
 }
 
@@ -33,7 +33,7 @@ pub fn sheet_extension(spec: &DataSpec) -> &'static str {
 ///
 /// # Errors
 ///
-/// [`Error::Picture`], [`Error::Sound`] and [`Error::Io`] when it cannot be read, [`Error::NotOfTheModel`] for points.
+/// [`Error::Picture`], [`Error::Sound`] and [`Error::Io`] when it cannot be read, [`Error::NotOfTheModel`] for points and experience.
 pub fn read(path: &Path, spec: &DataSpec) -> Result<Media> {
     from_bytes(&regular::read(path).map_err(Error::io("read", path))?, path, spec)
 }
@@ -48,9 +48,9 @@ pub fn from_bytes(bytes: &[u8], path: &Path, spec: &DataSpec) -> Result<Media> {
         Content::Images(_) => Ok(Media::Image(Picture::from_png(bytes, path)?.0)),
         Content::Text(_) => Ok(Media::Text(bytes.to_vec())),
         Content::Sound(shape) => Ok(Media::Sound(from_wav(bytes, path, *shape)?)),
-        Content::Points(_) => Err(Error::NotOfTheModel {
+        Content::Points(_) | Content::Experience(_) => Err(Error::NotOfTheModel {
             name: path.display().to_string(),
-            reason: "points are not read from files of their own".into(),
+            reason: format!("{} cannot be read from a file for each example", spec.media().name()),
             remedy: "collect them into a data set".into(),
         }),
     }

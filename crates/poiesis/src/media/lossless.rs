@@ -90,7 +90,7 @@ impl Codec<'_> {
                     |image: &[u8]| Picture::new(shape.width, shape.height, shape.channels, image.to_vec());
                 content.chunks_exact(shape.dims()).map(|image| Media::Image(picture(image))).collect()
             }
-            Kind::Text { .. } | Kind::Point { .. } => vec![Media::Text(content.to_vec())],
+            Kind::Text { .. } | Kind::Point { .. } | Kind::Experience => vec![Media::Text(content.to_vec())],
             Kind::Sound { shape, .. } => {
                 vec![Media::Sound(Clip { shape: *shape, samples: samples_of(content) })]
             }
@@ -142,7 +142,7 @@ impl Codec<'_> {
                 let values = samples_of(content).into_iter().flat_map(|sample| format.split(sample));
                 Ok(streams(&values.collect::<Vec<_>>(), format.values()))
             }
-            Kind::Point { .. } => Err(refuse(
+            Kind::Point { .. } | Kind::Experience => Err(refuse(
                 "a model of points does not generate value by value".into(),
                 "give images, text or sound",
             )),
@@ -160,7 +160,7 @@ impl Codec<'_> {
             Kind::Sound { format, .. } => {
                 bytes.is_multiple_of(2) && values == bytes / 2 * format.values() as u64
             }
-            Kind::Point { .. } => false,
+            Kind::Point { .. } | Kind::Experience => false,
         }
     }
 
@@ -215,7 +215,7 @@ impl Codec<'_> {
                 };
                 values.iter().zip(side).flat_map(sample).collect()
             }
-            Kind::Point { .. } => Vec::new(),
+            Kind::Point { .. } | Kind::Experience => Vec::new(),
         }
     }
 }

@@ -54,6 +54,7 @@ impl Media {
                 });
                 Media::Sound(Clip::joined(&clips.collect::<Vec<_>>(), *shape))
             }
+            Content::Experience(_) => return None,
             Content::Points(shape) => {
                 let points: Vec<&[f32]> = media.iter().filter_map(Media::point).collect();
                 Media::Image(plots(&points, shape.dims))

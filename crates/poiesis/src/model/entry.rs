@@ -7,7 +7,7 @@ use burn::tensor::Device;
 use super::{About, Learner, Model, Session};
 use crate::abilities::Abilities;
 use crate::config::{self, Defaults, RunConfig};
-use crate::data::{DataSpec, Examples, Source as _, SourceOptions};
+use crate::data::{DataSpec, Examples, Source, SourceOptions};
 use crate::error::{Error, Result};
 use crate::nn::{Init, StateDict, parameters_by_part};
 
@@ -49,6 +49,13 @@ pub trait Entry: Sync {
     ///
     /// Those of [`Model::new`].
     fn held_values(&self, config: &RunConfig, spec: &DataSpec) -> Result<f64>;
+
+    /// At least so many values are held by the source of the data itself, beside the batch; see [`Source::held_values`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Model::needs`].
+    fn held_by_source(&self, config: &RunConfig, spec: &DataSpec) -> Result<f64>;
 
     /// Makes a model to train.
     ///
@@ -158,6 +165,11 @@ impl<M: Model> Entry for Of<M> {
 
     fn held_values(&self, config: &RunConfig, spec: &DataSpec) -> Result<f64> {
         M::held_values(&Self::config(config)?, spec)
+    }
+
+    fn held_by_source(&self, config: &RunConfig, spec: &DataSpec) -> Result<f64> {
+        let needs = M::needs(&Self::config(config)?, spec)?;
+        Ok(M::Data::held_values(&needs, spec, &config.data))
     }
 
     fn start(&self, start: Start<'_>) -> Result<Box<dyn Session>> {

@@ -13,7 +13,12 @@ use crate::optim::{Optimizer, OptimizerConfig};
 /// A model in training, behind a trait object.
 pub trait Session: Send {
     /// Takes step `step`, counted from 0, with `schedule` times the learning rates.
-    fn step(&mut self, step: u64, schedule: f64) -> Metrics;
+    ///
+    /// # Errors
+    ///
+    /// What went wrong in the source of the data, such as an environment. No more steps can be taken after that; weights and training
+    /// state are those before this step.
+    fn step(&mut self, step: u64, schedule: f64) -> Result<Metrics>;
 
     /// How much a step reads.
     fn amount(&self) -> Amount;
@@ -44,6 +49,8 @@ pub struct Learner<M: Model> {
     warnings: Vec<WarningRule>,
     seed: u64,
     device: Device,
+    /// Weights and training state before the step that failed.
+    before: Option<(StateDict, StateDict)>,
 }
 
 impl<M: Model> Learner<M> {
@@ -81,6 +88,7 @@ impl<M: Model> Learner<M> {
             warnings: M::warnings(config),
             seed,
             device: device.clone(),
+            before: None,
         }
     }
 
@@ -98,8 +106,16 @@ impl<M: Model> Learner<M> {
 }
 
 impl<M: Model> Session for Learner<M> {
-    fn step(&mut self, number: u64, schedule: f64) -> Metrics {
-        self.with_step(number, schedule, M::train_step)
+    fn step(&mut self, number: u64, schedule: f64) -> Result<Metrics> {
+        let before = self.data.can_fail().then(|| (self.state_dict(), self.training_state()));
+        let metrics = self.with_step(number, schedule, M::train_step);
+        match self.data.failure() {
+            None => Ok(metrics),
+            Some(error) => {
+                self.before = before;
+                Err(error)
+            }
+        }
     }
 
     fn amount(&self) -> Amount {
@@ -107,15 +123,19 @@ impl<M: Model> Session for Learner<M> {
     }
 
     fn state_dict(&self) -> StateDict {
-        StateDict::of(&self.model)
+        self.before.as_ref().map_or_else(|| StateDict::of(&self.model), |(weights, _)| weights.clone())
     }
 
     fn training_state(&self) -> StateDict {
+        if let Some((_, state)) = &self.before {
+            return state.clone();
+        }
         let states = self.optimizers.iter().map(|(name, optimizer)| optimizer.state(name));
         states.fold(self.data.state(), StateDict::with)
     }
 
     fn restore(&mut self, weights: &StateDict, training_state: &StateDict) -> Result<(), String> {
+        self.before = None;
         self.model = weights.load_into(self.model.clone())?;
         let own = StateDict::of(&self.model);
         for (name, optimizer) in &mut self.optimizers {

@@ -61,6 +61,7 @@ pub trait Model: Module + Sync + 'static {
             Content::Images(shape) => shape.dims() as f64,
             Content::Points(shape) => shape.dims as f64,
             Content::Text(_) | Content::Sound(_) => 1.0,
+            Content::Experience(task) => (task.observation + task.actions.inputs()) as f64,
         })
     }
 
@@ -145,8 +146,20 @@ pub struct Paper {
     pub authors: &'static str,
     /// Year of its first version.
     pub year: u16,
-    /// Its arXiv identifier.
+    /// Its arXiv identifier; empty for a paper that is not there.
     pub arxiv: &'static str,
+}
+
+impl Paper {
+    /// Who published it where: authors, year and arXiv identifier.
+    pub fn published(&self) -> String {
+        let Paper { authors, year, arxiv, .. } = self;
+        if arxiv.is_empty() {
+            format!("{authors} {year}")
+        } else {
+            format!("{authors} {year}, arXiv:{arxiv}")
+        }
+    }
 }
 
 /// A configuration known to reach a result.

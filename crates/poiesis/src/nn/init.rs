@@ -18,6 +18,9 @@ pub enum Initializer {
     FanIn,
     /// Uniform on ±√(6 / (fan-in + fan-out)) (Glorot and Bengio 2010).
     Glorot,
+    /// A random orthogonal matrix times this (Saxe et al. 2014): the axes but the last are its rows, and its rows or its columns,
+    /// whichever are fewer, are orthogonal.
+    Orthogonal(f64),
 }
 
 /// Initialises the parameters of a network. Each parameter has its own stream of the generator, in the order in which they
@@ -79,6 +82,7 @@ impl Init {
             Initializer::FanInNormal(gain) => self.normal(shape, 0.0, gain / (fan_in as f64).sqrt()),
             Initializer::FanIn => self.uniform(shape, 1.0 / (fan_in as f64).sqrt()),
             Initializer::Glorot => self.uniform(shape, (6.0 / (fan_in as f64 + fan_out as f64)).sqrt()),
+            Initializer::Orthogonal(gain) => self.orthogonal(shape, gain),
         }
     }
 
@@ -88,6 +92,23 @@ impl Init {
         let mut draws = rng::normal(&mut generator, shape.iter().product());
         draws.iter_mut().for_each(|x| *x = (mean + std * f64::from(*x)) as f32);
         self.parameter(draws, shape)
+    }
+
+    /// Draws a matrix of orthogonal rows or columns, each of length `gain`.
+    fn orthogonal<const D: usize>(&mut self, shape: [usize; D], gain: f64) -> Param<Tensor<D>> {
+        let Some(mut generator) = self.generator() else { return self.constant(shape, 0.0) };
+        let columns = shape.last().copied().unwrap_or(1);
+        let rows = shape[..D - 1].iter().product::<usize>();
+        let (count, length) = (rows.min(columns), rows.max(columns));
+        let mut vectors: Vec<Vec<f64>> = (0..count)
+            .map(|_| rng::normal(&mut generator, length).into_iter().map(f64::from).collect())
+            .collect();
+        orthogonalise(&mut vectors);
+        let at = |row: usize, column: usize| {
+            if rows <= columns { vectors[row][column] } else { vectors[column][row] }
+        };
+        let values = (0..rows * columns).map(|i| (gain * at(i / columns, i % columns)) as f32).collect();
+        self.parameter(values, shape)
     }
 
     /// Draws uniformly from `[-bound, bound)`.
@@ -152,5 +173,43 @@ impl Init {
         // A model for inference is made without autodiff, where nothing has gradients.
         let tensor = if tensor.is_autodiff() { tensor.require_grad() } else { tensor };
         Param::initialized(ParamId::new(), tensor)
+    }
+}
+
+/// Makes vectors orthogonal and of length one, each by what those before it leave of it (Gram and Schmidt, twice, so that nothing is
+/// left of them in f64 either).
+fn orthogonalise(vectors: &mut [Vec<f64>]) {
+    for i in 0..vectors.len() {
+        let (before, rest) = vectors.split_at_mut(i);
+        let own = &mut rest[0];
+        for _ in 0..2 {
+            for other in before.iter() {
+                let shared: f64 = own.iter().zip(other).map(|(a, b)| a * b).sum();
+                own.iter_mut().zip(other).for_each(|(a, b)| *a -= shared * b);
+            }
+        }
+        let length = own.iter().map(|a| a * a).sum::<f64>().sqrt().max(f64::MIN_POSITIVE);
+        own.iter_mut().for_each(|a| *a /= length);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn orthogonal_matrices_keep_lengths() {
+        for shape in [[3, 7], [7, 3], [4, 4]] {
+            let weight =
+                Init::new(5, &Device::flex()).weight(shape, 3, 7, Initializer::Orthogonal(2.0)).val();
+            let weight = if shape[0] > shape[1] { weight.transpose() } else { weight };
+            let products: Vec<f32> =
+                weight.clone().matmul(weight.transpose()).into_data().iter::<f32>().collect();
+            let side = shape[0].min(shape[1]);
+            for (i, product) in products.iter().enumerate() {
+                let expected = if i / side == i % side { 4.0 } else { 0.0 };
+                assert!((product - expected).abs() < 1e-5, "{shape:?}: {products:?}");
+            }
+        }
     }
 }

@@ -42,6 +42,11 @@ impl Linear {
         self.weight.val()
     }
 
+    /// The bias, `[outputs]`, where there is one.
+    pub fn bias(&self) -> Option<Tensor<1>> {
+        self.bias.as_ref().map(Param::val)
+    }
+
     /// The weight by rows, `[outputs, inputs]`, each row multiplied by the scale of its channel: `scale` is `[channels]`, and the channels
     /// of the outputs take turns, as in a flattened image.
     ///

@@ -144,7 +144,7 @@ pub fn values<const D: usize>(param: &Param<Tensor<D>>) -> Vec<f32> {
     param.val().into_data().iter::<f32>().collect()
 }
 
-/// The number of parameters of `network`, without the running statistics of batch normalisation.
+/// The number of parameters of `network`, without running statistics, such as those of batch normalisation.
 pub fn num_parameters<M: Module>(network: &M) -> usize {
     parameters_by_part(network).into_iter().fold(0, |sum, (_, count)| sum.saturating_add(count))
 }
@@ -160,7 +160,7 @@ struct Count(Vec<(String, usize)>);
 
 impl NamedVisitor for Count {
     fn visit<const D: usize>(&mut self, name: &str, param: &Param<Tensor<D>>) {
-        if matches!(name.rsplit('.').next(), Some("running_mean" | "running_var")) {
+        if matches!(name.rsplit('.').next(), Some("running_mean" | "running_var" | "running_count")) {
             return;
         }
         let part = name.split('.').next().unwrap_or_default();

@@ -1,22 +1,26 @@
-//! Pictures to look at: grids of images, sound as waveform and spectrogram, PNG files with their parameters, animations. No
-//! tensors.
+//! Pictures to look at: grids of images, sound as waveform and spectrogram, environments, maps, PNG files with their parameters,
+//! animations. No tensors.
 //!
 //! A pixel has one byte per channel, gamma-encoded as in files; 0 is dark.
 
 pub mod animation;
 mod grid;
+mod heat_map;
 mod mask;
 mod png;
 mod resize;
 mod scatter;
+mod scene;
 mod spectrogram;
 mod text;
 
 pub use animation::Timing;
 pub use grid::{BACKGROUND, PADDING, columns, grid, grid_by_class, rows};
+pub use heat_map::{HeatAxis, HeatPanel, heat_map};
 pub use mask::{Mask, occluded};
 pub use resize::viewing_factor;
 pub use scatter::{Panel, Thumbnails, scatter};
+pub use scene::{scene, scene_size};
 pub use spectrogram::{heat, waveform_and_spectrogram};
 
 /// A picture in memory: rows of pixels from the top, channels innermost.

@@ -5,13 +5,18 @@ use std::ops::{ControlFlow, Range};
 use std::path::Path;
 
 use burn::tensor::{Device, Tensor, TensorData};
-use poiesis_collect::{Dataset, Options, VocabularyKind, collect};
+use poiesis_collect::{
+    ActionsCard, Dataset, Episode, ExperienceWriter, Options, Split, VocabularyKind, collect,
+    write_experience,
+};
+use poiesis_envs::Action;
 
 use super::{expect_exact_resume, image_spec, one_spec_of_each_kind, refusal, shapes};
+use crate::abilities::{Acting, Chosen};
 use crate::catalogue::expect_media;
 use crate::config::{Layer, RunConfig, resolve};
-use crate::data::{DataSpec, MediaKind, SoundShape};
-use crate::generate::{Chunk, Request, generate, steps};
+use crate::data::{ActionShape, DataSpec, EnvironmentSource, Experience, MediaKind, SoundShape};
+use crate::generate::{Chunk, Request, can_generate, generate, steps};
 use crate::media::{Clip, Media, files};
 use crate::model::{About, Entry, Model, Of, Session, Start, TrainedModel};
 use crate::rng;
@@ -26,8 +31,7 @@ pub(crate) fn expect_conforms<M: Model>(settings: &str, refused: &[&str]) {
     is_described(entry.about());
     recipes_fit(entry);
     refused.iter().for_each(|settings| are_refused::<M>(settings));
-    for &media in M::ABOUT.media {
-        let (_folder, data) = examples(media);
+    for (_folder, data) in M::ABOUT.media.iter().flat_map(|&media| examples(media)) {
         let (config, spec) = (configure(entry, settings), data.spec);
         reads_back(entry, &config);
         let device = Device::flex().autodiff();
@@ -37,7 +41,7 @@ pub(crate) fn expect_conforms<M: Model>(settings: &str, refused: &[&str]) {
         };
         expect_exact_resume(start, &device);
         let mut training = start();
-        (0..3).for_each(|step| drop(training.step(step, 1.0)));
+        (0..3).for_each(|step| drop(training.step(step, 1.0).unwrap()));
         loads(entry, &config, &spec, &*training);
         other_data_are_refused(entry);
     }
@@ -59,7 +63,7 @@ fn are_refused<M: Model>(settings: &str) {
 
 /// The description of a model is complete.
 fn is_described(&About { name, summary, paper, recipes, .. }: &About) {
-    assert!(![name, summary, paper.title, paper.authors, paper.arxiv].contains(&""), "{name}");
+    assert!(![name, summary, paper.title, paper.authors].contains(&""), "{name}");
     assert!(paper.year > 0 && !recipes.is_empty(), "{name}");
 }
 
@@ -92,19 +96,45 @@ fn loads(entry: &dyn Entry, config: &RunConfig, spec: &DataSpec, training: &dyn 
     features_and_weights_fit(&*model, spec);
     let differentiable = entry.load(config, spec, &weights, &device.clone().autodiff()).unwrap();
     latents_have_gradients(&*model, &*differentiable);
-    let all = drawn(&*model, spec, 0..5);
-    assert_eq!(all.len(), 5);
-    assert_eq!(drawn(&*model, spec, 3..4), all[3..4], "example 3 alone");
-    assert_eq!(
-        drawn(&*entry.load(config, spec, &weights, &device).unwrap(), spec, 0..5),
-        all,
-        "loaded again"
-    );
-    can_be_cancelled(&*model, spec);
-    steps_end_in_samples(&*model, spec, &all);
+    let again = entry.load(config, spec, &weights, &device).unwrap();
+    acts(&*model, &*again);
+    if can_generate(&model.abilities()) {
+        let all = drawn(&*model, spec, 0..5);
+        assert_eq!(all.len(), 5);
+        assert_eq!(drawn(&*model, spec, 3..4), all[3..4], "example 3 alone");
+        assert_eq!(drawn(&*again, spec, 0..5), all, "loaded again");
+        can_be_cancelled(&*model, spec);
+        steps_end_in_samples(&*model, spec, &all);
+    }
     let none = crate::nn::StateDict::default();
     let error = entry.load(config, spec, &none, &device).err().unwrap().to_string();
     assert!(error.contains(entry.name()), "{error}");
+}
+
+/// An agent that is loaded again acts the same, and what it does does not depend on the other observations.
+fn acts(model: &dyn TrainedModel, again: &dyn TrainedModel) {
+    let Some(act) = model.abilities().act else { return };
+    let width = act.task().observation;
+    let observations = rng::normal(&mut rng::generator(7, "test", 0), 5 * width);
+    let observations: Vec<f64> = observations.into_iter().map(f64::from).collect();
+    let chosen = |model: &dyn TrainedModel, rows: Range<usize>, how: Acting<'_>| {
+        let mut actions = Chosen::default();
+        let observations = &observations[rows.start * width..rows.end * width];
+        model.abilities().act.unwrap().actor().act(observations, how, &mut actions);
+        actions.to_numbers()
+    };
+    let indices = [0, 1, 2, 3, 4];
+    let drawn = |model, rows: Range<usize>| {
+        chosen(model, rows.clone(), Acting::Sample { seed: 9, indices: &indices[rows] })
+    };
+    let numbers = act.task().actions.width();
+    for all in [drawn(model, 0..5), chosen(model, 0..5, Acting::Mode)] {
+        assert_eq!(all.len(), 5 * numbers);
+        assert!(all.iter().all(|number| number.is_finite()));
+    }
+    assert_eq!(drawn(model, 3..4), drawn(model, 0..5)[3 * numbers..4 * numbers], "observation 3 alone");
+    assert_eq!(drawn(again, 0..5), drawn(model, 0..5), "loaded again");
+    assert_eq!(chosen(again, 0..5, Acting::Mode), chosen(model, 0..5, Acting::Mode), "loaded again");
 }
 
 /// The features of an image do not depend on the others, and the first weights have a column for each value of a latent. Features tell
@@ -213,10 +243,50 @@ fn other_data_are_refused(entry: &dyn Entry) {
     }
 }
 
-/// A few examples of a kind; the folder goes when the first value is dropped.
-fn examples(media: MediaKind) -> (tempfile::TempDir, TrainingData) {
+/// A few examples of a kind, of experience that of an agent with choices and of one with vectors; the folder goes when the first value
+/// is dropped.
+fn examples(media: MediaKind) -> Vec<(tempfile::TempDir, TrainingData)> {
+    if media == MediaKind::Experience {
+        return ["cartpole", "pendulum"].map(experience).into();
+    }
     let (folder, dataset) = dataset(media);
-    (folder, TrainingData::of(&dataset).unwrap())
+    vec![(folder, TrainingData::of(&dataset).unwrap())]
+}
+
+/// An environment, with demonstrations of an expert who does the same whatever happens.
+fn experience(name: &str) -> (tempfile::TempDir, TrainingData) {
+    let experience = Experience::of(EnvironmentSource::parse(name).unwrap(), 3).unwrap();
+    let (actions, action) = match experience.task.actions {
+        ActionShape::Discrete { choices } => (ActionsCard::Discrete { choices }, Action::Discrete(1)),
+        ActionShape::Continuous { dims } => (ActionsCard::Continuous { dims }, Action::Continuous(&[0.5])),
+    };
+    let number = if let Action::Discrete(_) = action { 1.0 } else { 0.5 };
+    let mut environment = experience.environment.make().unwrap();
+    let mut observation = vec![0.0; experience.task.observation];
+    let mut episode = |seed: u64| {
+        let mut episode = Episode::default();
+        environment.reset(seed, &mut observation).unwrap();
+        for _ in 0..20 {
+            episode.observations.extend(observation.iter().map(|&number| number as f32));
+            let transition = environment.step(action, &mut observation).unwrap();
+            episode.actions.push(number);
+            episode.rewards.push(transition.reward as f32);
+            episode.terminated = transition.terminated;
+            if transition.ended() {
+                break;
+            }
+        }
+        episode.observations.extend(observation.iter().map(|&number| number as f32));
+        Ok::<Episode, poiesis_collect::Error>(episode)
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let writer = ExperienceWriter::new(experience.task.observation, actions);
+    let out = folder.path().join("demonstrations");
+    write_experience(&out, &writer, (0..4).map(&mut episode)).unwrap();
+    let dataset = Dataset::open(&out).unwrap();
+    let episodes = dataset.episodes(Split::Train).unwrap();
+    let experience = experience.with_demonstrations(episodes, &dataset.card().fingerprint).unwrap();
+    (folder, TrainingData::of_experience(&experience))
 }
 
 fn dataset(media: MediaKind) -> (tempfile::TempDir, Dataset) {
@@ -228,7 +298,7 @@ fn dataset(media: MediaKind) -> (tempfile::TempDir, Dataset) {
         }
         MediaKind::Sound => (sounds(folder.path()), Options::default()),
         MediaKind::Points => ("rings".into(), Options { count: Some(200), ..Options::default() }),
-        MediaKind::Episodes => panic!("no model learns episodes yet"),
+        MediaKind::Experience => panic!("experience is not collected here"),
     };
     let out = folder.path().join("packed");
     collect(source.as_ref(), &out, &options, &|_| ()).unwrap();

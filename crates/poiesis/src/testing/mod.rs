@@ -11,17 +11,23 @@ use burn::tensor::{Device, Gradients, Tensor, TensorData};
 use poiesis_collect::{Dataset, Options, Split, collect};
 use safetensors::{Dtype, SafeTensors};
 
+mod balancer;
+pub(crate) mod chain;
 mod coded;
 mod conforms;
 mod latents;
+mod line;
 
+pub(crate) use balancer::Balancer;
 pub(crate) use coded::expect_coded;
 pub(crate) use conforms::expect_conforms;
 pub(crate) use latents::LinearLatents;
+pub(crate) use line::{LINE_STEPS, Line};
 
 use crate::config::{Layer, resolve};
 use crate::data::{
-    Content, DataSpec, Examples, ImageShape, PointShape, SoundShape, Source as _, SourceOptions, TextShape,
+    ActionShape, Content, DataSpec, Examples, ImageShape, PointShape, SoundShape, Source as _, SourceOptions,
+    TaskShape, TextShape,
 };
 use crate::model::{Entry as _, Learner, Model, Of, Session};
 use crate::nn::{Init, NamedVisitor, StateDict, StateTensor, visit_named};
@@ -35,10 +41,14 @@ pub(crate) struct Fixture {
 }
 
 impl Fixture {
-    /// Reads `models/<name>/parity.safetensors`, such as that of `gan/dcgan`.
+    /// Reads `models/<name>/parity.safetensors`, such as that of `gan/dcgan`, or `agents/<name>/parity.safetensors`.
     pub(crate) fn read(name: &str) -> Fixture {
-        let path =
-            Path::new(env!("CARGO_MANIFEST_DIR")).join("src/models").join(name).join("parity.safetensors");
+        let place = if name.contains('/') { "models" } else { "agents" };
+        let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("src")
+            .join(place)
+            .join(name)
+            .join("parity.safetensors");
         let bytes = std::fs::read(path).unwrap();
         let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
         let cases = serde_json::from_str(&header.metadata().as_ref().unwrap()["cases"]).unwrap();
@@ -140,15 +150,20 @@ pub(crate) fn image_spec([height, width, channels]: [usize; 3], classes: usize) 
 }
 
 /// Data of every kind.
-pub(crate) fn one_spec_of_each_kind() -> [DataSpec; 4] {
+pub(crate) fn one_spec_of_each_kind() -> [DataSpec; 5] {
     let text = TextShape { vocabulary: poiesis_collect::Vocabulary::Bytes, documents: false, lines: false };
     let contents = [
         Content::Text(text),
         Content::Sound(SoundShape { sample_rate: 8000, channels: 1 }),
         Content::Points(PointShape { dims: 2, columns: Vec::new() }),
+        Content::Experience(TaskShape {
+            environment: "cartpole".into(),
+            observation: 4,
+            actions: ActionShape::Discrete { choices: 2 },
+        }),
     ];
-    let [text, sound, points] = contents.map(|content| DataSpec { content, classes: 0 });
-    [image_spec([16, 16, 3], 0), text, sound, points]
+    let [text, sound, points, experience] = contents.map(|content| DataSpec { content, classes: 0 });
+    [image_spec([16, 16, 3], 0), text, sound, points, experience]
 }
 
 /// The largest difference, relative to the largest of `theirs`.
@@ -184,7 +199,10 @@ pub(crate) fn expect_all_close(
 }
 
 /// How far `to` is from `from`, array by array.
-fn change(from: &BTreeMap<String, Array>, to: &BTreeMap<String, Array>) -> BTreeMap<String, Array> {
+pub(crate) fn change_of(
+    from: &BTreeMap<String, Array>,
+    to: &BTreeMap<String, Array>,
+) -> BTreeMap<String, Array> {
     let minus = |(name, to): (&String, &Array)| {
         let data = to.data.iter().zip(&from[name].data).map(|(to, from)| to - from).collect();
         (name.clone(), Array { shape: to.shape.clone(), data })
@@ -196,7 +214,7 @@ fn change(from: &BTreeMap<String, Array>, to: &BTreeMap<String, Array>) -> BTree
 pub(crate) fn expect_change(fixture: &Fixture, case: &str, training: &impl Session, tolerance: f64) {
     let [initial, theirs] = ["initial", "final"].map(|name| fixture.arrays(&format!("{case}.{name}")));
     let ours = training.state_dict().to_arrays();
-    expect_all_close(&change(&initial, &ours), &change(&initial, &theirs), tolerance);
+    expect_all_close(&change_of(&initial, &ours), &change_of(&initial, &theirs), tolerance);
 }
 
 /// The gradients of a network's parameters, each name prefixed with `name` and a dot.
@@ -231,7 +249,7 @@ impl NamedVisitor for CollectGradients<'_> {
 /// same training each time.
 pub(crate) fn expect_exact_resume(start: impl Fn() -> Box<dyn Session>, device: &Device) {
     let mut unbroken = start();
-    (0..6).for_each(|step| drop(unbroken.step(step, 1.0)));
+    (0..6).for_each(|step| drop(unbroken.step(step, 1.0).unwrap()));
 
     let place = device.clone().inner();
     let mut broken = start();
@@ -243,7 +261,7 @@ pub(crate) fn expect_exact_resume(start: impl Fn() -> Box<dyn Session>, device: 
             broken.restore(&weights, &StateDict::from_arrays(saved.1, &place)).unwrap();
             assert_ne!(broken.state_dict().to_arrays(), unbroken.state_dict().to_arrays());
         }
-        broken.step(step, 1.0);
+        broken.step(step, 1.0).unwrap();
     }
     assert_eq!(broken.state_dict().to_arrays(), unbroken.state_dict().to_arrays());
     assert_eq!(broken.training_state().to_arrays(), unbroken.training_state().to_arrays());

@@ -2,7 +2,7 @@
 
 use poiesis_collect::{Dataset, Split};
 
-use crate::data::{DataSpec, Examples};
+use crate::data::{Content, DataSpec, Examples, Experience};
 use crate::error::{Error, Result};
 use crate::run::DataInfo;
 
@@ -25,9 +25,14 @@ impl TrainingData {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidValue`] when it has no train split, and those of [`DataSpec::of`].
+    /// [`Error::InvalidValue`] when it has no train split or holds episodes, and those of [`DataSpec::of`].
     pub fn of(dataset: &Dataset) -> Result<TrainingData> {
         let (card, spec) = (dataset.card(), DataSpec::of(dataset)?);
+        if let Content::Experience(_) = spec.content {
+            let reason = "an agent learns in an environment, and these are episodes";
+            let remedy = "name the environment there, and give these as data.demonstrations";
+            return Err(Error::invalid_value("data.source", &card.name, reason, remedy));
+        }
         let train = Examples::of(dataset, Split::Train).ok_or_else(|| no_split(dataset))?;
         let held_out =
             [Split::Validation, Split::Test].into_iter().find_map(|split| Examples::of(dataset, split));
@@ -42,6 +47,25 @@ impl TrainingData {
             counts: [Split::Train, Split::Validation, Split::Test].into_iter().filter_map(count).collect(),
         };
         Ok(TrainingData { spec, train, held_out, info })
+    }
+
+    /// An environment in which an agent acts, with demonstrations where there are any. The shape of an example is the number of
+    /// values of an observation and of an action.
+    pub fn of_experience(experience: &Experience) -> TrainingData {
+        let task = experience.task.clone();
+        let train = Examples::Experience(experience.clone());
+        let demonstrations = experience.demonstrations.is_some();
+        let info = DataInfo {
+            name: experience.environment.name().to_owned(),
+            source: String::new(),
+            fingerprint: experience.fingerprint.clone(),
+            shape: vec![task.observation, task.actions.width()],
+            classes: Vec::new(),
+            spec: Some(DataSpec { content: Content::Experience(task.clone()), classes: 0 }),
+            counts: demonstrations.then(|| ("train".to_owned(), train.len())).into_iter().collect(),
+        };
+        let spec = DataSpec { content: Content::Experience(task), classes: 0 };
+        TrainingData { spec, train, held_out: None, info }
     }
 }
 

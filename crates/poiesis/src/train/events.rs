@@ -48,7 +48,7 @@ pub enum Event {
         examples_per_second: f64,
         /// The same in what the data are counted in.
         per_second: f64,
-        /// What that is: `images`, `tokens`, `samples` of sound, `values` of images, `points`.
+        /// What that is: `images`, `tokens`, `samples` of sound, `values` of images, `points`, `steps` of environments.
         unit: &'static str,
         /// Seconds of the run so far, over all starts and whatever they were spent on.
         elapsed: f64,

@@ -44,7 +44,8 @@ fn needed(entry: &dyn Entry, config: &RunConfig, spec: &DataSpec) -> Result<u64>
     let of_batch = train.batch_size as f64 * entry.held_values(config, spec)?;
     let samples = of_samples(train, spec);
     // A conversion to whole numbers takes the nearest of those there are.
-    Ok((4.0 * (of_weights + of_batch.max(samples))) as u64)
+    let of_source = entry.held_by_source(config, spec)?;
+    Ok((4.0 * (of_weights + of_batch.max(samples) + of_source)) as u64)
 }
 
 /// The values of the samples that are drawn at once.
@@ -54,6 +55,8 @@ fn of_samples(train: &TrainConfig, spec: &DataSpec) -> f64 {
         Content::Points(shape) => shape.dims,
         Content::Text(_) => train.sample_length,
         Content::Sound(shape) => train.sample_length * usize::from(shape.channels),
+        // Agents draw no samples.
+        Content::Experience(_) => 0,
     };
     train.sample_count as f64 * each as f64
 }
@@ -179,6 +182,21 @@ mod tests {
             let grown = peak().zip(before).map_or(0, |(after, before)| after.saturating_sub(before));
             // Other tests of this process take memory too, but far less than any of these settings would.
             assert!(grown < 1 << 32, "{} took {grown} bytes to count", entry.name());
+        }
+    }
+
+    #[test]
+    fn the_experience_of_an_agent_is_counted() {
+        let [.., spec] = one_spec_of_each_kind();
+        let entry = catalogue::find("ppo").unwrap();
+        assert!(expect_room(entry, &config(entry, &[]), &spec, ROOM).is_ok());
+        for (key, value, other) in [
+            ("ppo.rollout_steps", 600_000, "data.environments=1000"),
+            ("data.environments", 60_000, "ppo.rollout_steps=9000"),
+        ] {
+            let settings = [format!("{key}={value}"), other.to_owned()];
+            let error = expect_room(entry, &config(entry, &settings), &spec, ROOM).unwrap_err().to_string();
+            assert!(error.contains(&format!("`{key}` = {value}")), "{error}");
         }
     }
 

@@ -53,17 +53,18 @@ fn rehearse_here(request: &Request) -> Result<Rehearsal> {
     let done = steps_done(request)?;
     let Request { config, data, .. } = request;
     let mut averages = Ema::new(config.train.ema_decay, session.state_dict());
-    let mut step = |number: u64| {
+    let mut step = |number: u64| -> Result<()> {
         let factor = learning_rate_factor(&config.optimizer, number, config.train.steps);
-        let metrics = session.step(number, factor);
+        let metrics = session.step(number, factor)?;
         if config.train.ema_decay > 0.0 {
             averages.update(&session.state_dict(), number + 1);
         }
         metrics.read();
+        Ok(())
     };
-    step(0);
+    step(0)?;
     let began = Instant::now();
-    (1..=TIMED).for_each(&mut step);
+    (1..=TIMED).try_for_each(&mut step)?;
     let seconds = began.elapsed().as_secs_f64();
 
     let place = device.inner();

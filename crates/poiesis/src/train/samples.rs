@@ -162,6 +162,7 @@ pub(super) fn draw(
         Content::Points(_) => ("points", false),
         Content::Text(_) => ("tokens", true),
         Content::Sound(_) => ("frames", true),
+        Content::Experience(_) => ("episodes", false),
     };
     let count = config.sample_count as u64;
     let length = if in_parts { config.sample_length as u64 } else { 1 };

@@ -92,7 +92,7 @@ pub struct Outcome {
 ///
 /// [`Error::NoDevice`]; [`Error::InvalidValue`] when the device lacks the precision; [`Error::ConfigDiffers`], [`Error::DataChanged`] and
 /// [`Error::RunInUse`] when an existing run cannot be continued; [`Error::OutOfMemory`] when what is needed does not fit into what is
-/// free; [`Error::Diverged`] when a loss is no longer finite; errors of reading and writing. Checkpoints already written stay.
+/// free; [`Error::Environment`] when an environment fails, after a checkpoint of the steps before; [`Error::Diverged`] when a loss is no longer finite; errors of reading and writing. Checkpoints already written stay.
 pub fn train(request: Request, stop: &Stop, watch: &mut (dyn FnMut(Event) + Send)) -> Result<Outcome> {
     let config = request.config.clone();
     in_pool(&config, || train_here(request, stop, watch))

@@ -10,7 +10,7 @@ use super::time::{Clock, Work};
 use super::{Ema, Event, Remaining, Summary, memory, sample_steps, watchdog};
 use crate::atomic;
 use crate::config::RunConfig;
-use crate::data::{DataSpec, Examples};
+use crate::data::{DataSpec, Examples, MediaKind};
 use crate::error::{Error, Result};
 use crate::evaluate::{self, Progress};
 use crate::model::{Entry, MetricValues, Session, TrainedModel, Warning};
@@ -37,6 +37,8 @@ pub(super) struct Training {
     lock: Lock,
     /// Steps done.
     pub(super) step: u64,
+    /// Steps done when a checkpoint was written last.
+    saved: u64,
     pub(super) clock: Clock,
     pub(super) recent: Vec<MetricValues>,
     pub(super) warned: Vec<&'static str>,
@@ -73,6 +75,7 @@ impl Training {
             run,
             lock,
             step: 0,
+            saved: 0,
             clock: Clock::after(0.0),
             recent: Vec::new(),
             warned: Vec::new(),
@@ -113,6 +116,7 @@ impl Training {
                 Ema::new(self.config.train.ema_decay, StateDict::from_arrays(content.ema, &place));
         }
         self.step = content.state.step;
+        self.saved = self.step;
         metrics::truncate_after(&self.run.metrics_path(), self.step)?;
         let logged = metrics::read(&self.run.metrics_path())?.last().map_or(0.0, |row| row.elapsed);
         let info = self.run.info();
@@ -142,7 +146,13 @@ impl Training {
         while self.step < config.steps {
             let began = Instant::now();
             let factor = learning_rate_factor(&self.config.optimizer, self.step, config.steps);
-            let metrics = self.session.step(self.step, factor);
+            let metrics = match self.session.step(self.step, factor) {
+                Ok(metrics) => metrics,
+                Err(error) => {
+                    self.keep(watch);
+                    return Err(error);
+                }
+            };
             self.step += 1;
             if config.ema_decay > 0.0 {
                 self.averages.update(&self.session.state_dict(), self.step);
@@ -211,7 +221,13 @@ impl Training {
         watch: &mut dyn FnMut(Event),
     ) -> Result<()> {
         let amount = self.session.amount();
-        let examples_per_second = steps_per_second * self.config.train.batch_size as f64;
+        // An agent takes many steps in its environments before it learns from them batch by batch.
+        let examples = if self.spec.media() == MediaKind::Experience && amount.unit == "steps" {
+            amount.count as f64
+        } else {
+            self.config.train.batch_size as f64
+        };
+        let examples_per_second = steps_per_second * examples;
         self.recent.push(metrics.iter().copied().collect());
         self.recent.drain(..self.recent.len().saturating_sub(REMEMBERED));
         let named: Vec<_> = metrics.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect();
@@ -272,6 +288,13 @@ impl Training {
         }
     }
 
+    /// Saves what was learned before a step that failed. Why that step failed says more than why this could not be saved.
+    fn keep(&mut self, watch: &mut dyn FnMut(Event)) {
+        if self.step > self.saved {
+            let _ = self.expect_folder().and_then(|()| self.save(watch));
+        }
+    }
+
     /// Measures the held-out metric, then saves a checkpoint.
     fn save(&mut self, watch: &mut dyn FnMut(Event)) -> Result<()> {
         let weights = self.session.state_dict();
@@ -309,6 +332,7 @@ impl Training {
         self.expect_folder()?;
         let folder = self.run.checkpoints_path();
         let path = checkpoint::save(&folder, &checkpoint)?;
+        self.saved = self.step;
         checkpoint::prune(
             &folder,
             checkpoint::Retention { last: self.config.train.keep_checkpoints, every: 0 },

@@ -45,6 +45,7 @@ impl Small {
 
     /// Trains the run up to `steps`, from where it is.
     fn train(&self, steps: u64) -> Result<(), Error> {
+        crate::compute_as_old_runs();
         let places = Places { data_dir: self.path("sets"), cache: self.path("cache") };
         let own = ["width=8", "layers=1", "context=16", "batch_size=4", "sample_frames=0", "sample_count=1"];
         let shared = ["sample_length=8", "train.ema_decay=0.5"];

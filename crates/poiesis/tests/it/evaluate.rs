@@ -26,6 +26,7 @@ fn places(root: &Path) -> Places {
 
 /// Trains a small autoencoder on shapes in `run`.
 fn trained_on(dataset: &Dataset, config: DataConfig, run: &Path) {
+    crate::compute_as_old_runs();
     let settings = ["vae.width=4", "vae.latent_dim=6", "train.batch_size=8"];
     let steps = format!("train.steps={STEPS}");
     let layers = settings.into_iter().chain([steps.as_str()]).map(|text| Layer::assignment("test", text));
@@ -78,7 +79,7 @@ fn a_model_is_opened_in_a_line_and_measured() {
     assert!(told.iter().any(|at| at.what == "bound" && at.done == 10 && at.total == Some(10)));
     assert_eq!(told.iter().filter(|at| at.what == "sampling" && at.done == 100).count(), 1, "drawn once");
 
-    assert_eq!(measured.split, Split::Validation);
+    assert_eq!(measured.split, Some(Split::Validation));
     let bound: Bound = measured.read("bound").unwrap();
     assert_eq!((bound.protocol.images, bound.protocol.samples, bound.protocol.seed), (10, 2, 3));
     let held_out = dataset.split(Split::Validation).unwrap().len();

@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use clap::Args;
 use poiesis::Trained;
-use poiesis::apply::attribute::{self as found, Along, Spread};
+use poiesis::apply::attribute::{self as found, Along, Leakage, Spread};
 use poiesis::apply::edit::{Render, edit};
+use poiesis::apply::inversion::Inversion;
 use poiesis::discover::{FEWEST_IMAGES, attribute};
 use poiesis::fitting::Rows;
 use poiesis_collect::{Dataset, Split};
@@ -22,6 +23,8 @@ use crate::render::{count, exists, failure, json, number, result, table};
 /// Images of a set, unless another number is given: with an encoder, and with a search for each.
 const ENCODED: usize = 1000;
 const SEARCHED: usize = 40;
+/// Other classes of the data for which leakage is measured, unless they are named.
+const OTHERS: usize = 20;
 /// Images of each set in the picture, and the amounts by which they are moved.
 const SHOWN: usize = 3;
 const AMOUNTS: [f64; 9] = [-2.0, -1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5, 2.0];
@@ -37,7 +40,11 @@ Both sets are encoded, and a logistic regression of the latents gives the direct
 sets is kept beside it. ACCURACY is the part of the images on the right side of the border, of images that were not used \
 for the fit, as the mean of both sets; 50 % is chance. A direction with 60 % or less means nothing and is not saved. An \
 amount of 1 is the way from the mean of the images without the attribute to the mean of those with it. The picture beside \
-the file moves three images of each set from -2 to 2. A name that is a file or folder is that, else a class of the data.")]
+the file moves three images of each set from -2 to 2. A name that is a file or folder is that, else a class of the data.
+
+The second table says what an edit changes besides. For each of --other, or each other class of the data, a probe tells its \
+images from all others. LOGIT is how much an amount of 1 changes the logit of that probe, and SHARE is the same as a part of \
+the way from the other images to its own: 0 is an edit that leaves it alone.")]
 pub(super) struct Attribute {
     #[command(flatten)]
     of: OfRun,
@@ -47,6 +54,10 @@ pub(super) struct Attribute {
     /// Images without the attribute, likewise.
     #[arg(long, value_name = "FOLDER|CLASS", required = true)]
     without: Vec<String>,
+    /// Images of something else that edits should leave alone, likewise; what they change of it is measured [default: where a
+    /// set is a class and the model has an encoder, the other classes, up to 20].
+    #[arg(long, value_name = "FOLDER|CLASS")]
+    other: Vec<String>,
     /// Images of each folder or class, at most [default: 1000, or 40 where the latents of each are searched].
     #[arg(long, value_name = "N", value_parser = pictures::positive)]
     images: Option<usize>,
@@ -101,11 +112,12 @@ impl Attribute {
         else {
             return Ok(());
         };
-        let found =
-            attribute(&trained, (with, with_latents), (without, without_latents), self.seed.unwrap_or(0))?;
+        let others = self.others(&trained, at_most, inversion.as_ref(), &mut dataset)?;
+        let sets = [(with.as_str(), with_latents), (without.as_str(), without_latents)];
+        let found = attribute(&trained, sets[0], sets[1], &others.latents, self.seed.unwrap_or(0))?;
         match self.json {
-            true => json(&json!({ "run": trained.info.id, "found": found }))?,
-            false => result(&render(&found))?,
+            true => json(&json!({ "run": trained.info.id, "found": found, "left_out": others.left_out }))?,
+            false => result(&(render(&found) + &render_leakage(&found.leakage, &others.left_out)))?,
         }
         found.save(&self.out)?;
         let mut strip = Vec::new();
@@ -134,6 +146,51 @@ impl Attribute {
             return Ok(());
         }
         result(&format!("{}\n{}\n", self.out.display(), picture.display()))
+    }
+
+    /// The latents of the images that edits should leave alone.
+    fn others(
+        &self,
+        trained: &Trained,
+        at_most: usize,
+        inversion: Option<&Inversion>,
+        dataset: &mut Option<Dataset>,
+    ) -> Result<Others> {
+        let of_sets: Vec<&String> = self.with.iter().chain(&self.without).collect();
+        if let Some(name) = self.other.iter().find(|name| of_sets.contains(name)) {
+            let hint = "give --other what is in neither of the two sets";
+            return Err(failure(format!("{name} is in --with or --without already"), hint));
+        }
+        let is_class = |name: &&String| !Path::new(name).exists();
+        let all: Vec<String> = if !self.other.is_empty() {
+            self.other.clone()
+        } else if inversion.is_none() && of_sets.iter().any(is_class) {
+            let taken: Vec<u32> =
+                of_sets.iter().filter(|name| is_class(name)).flat_map(|name| trained.class(name)).collect();
+            let classes = trained.info.data.classes.iter().zip(0..);
+            classes.filter(|(_, class)| !taken.contains(class)).map(|(name, _)| name.clone()).collect()
+        } else {
+            Vec::new()
+        };
+        let mut others = Others::default();
+        for (at, name) in all.into_iter().enumerate() {
+            if self.other.is_empty() && at >= OTHERS {
+                others.left_out.push(name);
+                continue;
+            }
+            let images = self.set(trained, std::slice::from_ref(&name), at_most, dataset)?;
+            if self.other.is_empty() && images.len() < FEWEST_IMAGES {
+                others.left_out.push(name);
+                continue;
+            }
+            if images.len() < FEWEST_IMAGES {
+                let what = format!("{name} has {} images", images.len());
+                return Err(failure(what, format!("give at least {FEWEST_IMAGES} of each --other")));
+            }
+            let found = encoded(trained, &images, inversion, self.json)?;
+            others.latents.push((name, found.latents));
+        }
+        Ok(others)
     }
 
     /// Refuses a file of another ending, and to replace the file or the picture.
@@ -182,6 +239,15 @@ impl Attribute {
     }
 }
 
+/// Images that edits should leave alone.
+#[derive(Default)]
+struct Others {
+    /// The name and the latents of each class or folder.
+    latents: Vec<(String, Rows)>,
+    /// Classes of the data for which nothing was measured: they are too many, or have too few images.
+    left_out: Vec<String>,
+}
+
 /// The first rows.
 fn first(rows: &Rows, count: usize) -> Rows {
     rows.select(&(0..rows.len().min(count)).collect::<Vec<_>>())
@@ -211,5 +277,41 @@ fn render(found: &found::Attribute) -> String {
     let both = found.logistic.direction.iter().zip(&found.means.direction);
     let cosine: f64 = both.map(|(a, b)| f64::from(*a) * f64::from(*b)).sum();
     text.push_str(&format!("cosine of both directions {}\n", number(cosine)));
+    text
+}
+
+/// What an amount of 1 changes besides; nothing where there were no other images.
+fn render_leakage(leakage: &[Leakage], left_out: &[String]) -> String {
+    if leakage.is_empty() {
+        return String::new();
+    }
+    let row = |of: &Leakage| {
+        vec![
+            of.name.clone(),
+            count(of.images as u64),
+            format!("{:.1} ± {:.1} %", 100.0 * of.accuracy, 100.0 * of.standard_error),
+            number(of.logistic.cosine),
+            number(of.logistic.logit),
+            number(of.logistic.share),
+            number(of.means.logit),
+            number(of.means.share),
+        ]
+    };
+    let header = [
+        "OTHER",
+        ">IMAGES",
+        ">PROBE ACCURACY",
+        ">COSINE",
+        ">LOGIT",
+        ">SHARE",
+        ">LOGIT (MEANS)",
+        ">SHARE (MEANS)",
+    ];
+    let rows: Vec<Vec<String>> = leakage.iter().map(row).collect();
+    let mut text = format!("what an amount of 1 changes besides\n{}", table(&header, &rows));
+    if !left_out.is_empty() {
+        let why = format!("more than {OTHERS} classes, or fewer than {FEWEST_IMAGES} images");
+        text.push_str(&format!("not measured ({why}): {}\n", left_out.join(", ")));
+    }
     text
 }

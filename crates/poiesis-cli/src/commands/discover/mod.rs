@@ -10,6 +10,7 @@ mod manifold;
 mod neighbors;
 mod objects;
 mod probe;
+mod states;
 mod traverse;
 
 use anyhow::Result;
@@ -22,7 +23,8 @@ use poiesis_collect::Dataset;
 use crate::args::{DataDir, class_of};
 use crate::render::{expect_none, number};
 
-/// Show what a model has learned: directions, attributes, maps, clusters, factors, features, objects, nearest training images
+/// Show what a model has learned: directions, attributes, maps, clusters, factors, features, objects, nearest training images, visited
+/// states
 #[derive(Args, Debug)]
 #[command(after_long_help = "Examples:
   poiesis discover interpolate runs/vae-shapes --rows 4
@@ -34,7 +36,8 @@ use crate::render::{expect_none, number};
   poiesis discover factors runs/infogan-shapes runs/vae-shapes
   poiesis discover probe runs/dcgan-mnist
   poiesis discover neighbors runs/dcgan-shapes --count 16
-  poiesis discover objects runs/air-scenes")]
+  poiesis discover objects runs/air-scenes
+  poiesis discover states runs/vime-mountain-car-sparse --against random")]
 pub(crate) struct Discover {
     #[command(subcommand)]
     verb: Verb,
@@ -53,6 +56,7 @@ enum Verb {
     Probe(probe::Probe),
     Neighbors(neighbors::Neighbors),
     Objects(objects::Objects),
+    States(states::StatesVerb),
 }
 
 impl Discover {
@@ -69,6 +73,7 @@ impl Discover {
             Verb::Probe(verb) => verb.run(),
             Verb::Neighbors(verb) => verb.run(),
             Verb::Objects(verb) => verb.run(),
+            Verb::States(verb) => verb.run(),
         }
     }
 }

@@ -124,6 +124,31 @@ pub fn names() -> [&'static str; 10] {
     TASKS.map(|task| task.about().name)
 }
 
+/// What is known of a task without the library.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Outline {
+    /// Numbers of an observation.
+    pub observation: usize,
+    /// Numbers of an action.
+    pub action: usize,
+    /// Steps of an episode.
+    pub time_limit: usize,
+    /// The mean return from which it counts as solved.
+    pub reward_threshold: Option<f64>,
+}
+
+/// What is known of an environment that needs MuJoCo, whether or not the library is there; `None` for any other name.
+pub fn outline(name: &str) -> Option<Outline> {
+    let about = find(name)?.about();
+    Some(Outline {
+        observation: about.observation,
+        // A body has one motor for each number.
+        action: about.body.matches("<motor joint").count(),
+        time_limit: about.time_limit,
+        reward_threshold: about.reward_threshold,
+    })
+}
+
 /// The task of this name.
 pub(super) fn find(name: &str) -> Option<&'static dyn Task> {
     TASKS.into_iter().find(|task| task.about().name == name)

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::super::{LIBRARY_FILE, Library, MujocoError, usual_places};
+use super::super::{LIBRARY_FILE, Library, MujocoError, names, outline, usual_places};
 
 /// A folder that is removed at the end.
 struct Folder(PathBuf);
@@ -60,4 +60,14 @@ fn usual_places_have_the_packages_of_python_newest_first() {
     let found = usual_places(Some(home), Some(program), std::slice::from_ref(&folder.0));
     let packages = |version: &str| folder.0.join(format!("lib/python{version}/site-packages"));
     assert_eq!(found, [home.join(".local/lib"), program.to_owned(), packages("3.11"), packages("3.9")]);
+}
+
+/// The sizes that Gymnasium gives its v5 tasks.
+#[test]
+fn sizes_are_known_without_the_library() {
+    let sizes = names().map(|name| outline(name).map(|known| (known.observation, known.action)));
+    let expected =
+        [(11, 3), (17, 6), (17, 6), (17, 6), (105, 8), (348, 17), (10, 2), (8, 2), (4, 1), (9, 1)].map(Some);
+    assert_eq!(sizes, expected);
+    assert_eq!(outline("cartpole"), None);
 }

@@ -1,6 +1,6 @@
 //! Properties of the environments with MuJoCo.
 
-use super::super::{make_with, names};
+use super::super::{make_with, names, outline};
 use super::library;
 use crate::environment::{Action, Environment, Space};
 use crate::error::EnvError;
@@ -161,6 +161,18 @@ fn wrong_states_and_actions_are_errors_and_change_nothing() {
         assert!(matches!(error, EnvError::WrongAction { .. }), "{error}");
     }
     assert_eq!(run(tried.as_mut(), 0..5), run(alone.as_mut(), 0..5));
+}
+
+#[test]
+fn an_outline_is_that_of_the_environment() {
+    let Some(library) = library() else { return };
+    for name in names() {
+        let (outline, made) = (outline(name).unwrap(), make_with(&library, name).unwrap());
+        let spec = made.spec();
+        let found = (spec.observation.width(), spec.action.width(), spec.time_limit, spec.reward_threshold);
+        let said = (outline.observation, outline.action, Some(outline.time_limit), outline.reward_threshold);
+        assert_eq!(said, found, "{name}");
+    }
 }
 
 #[test]

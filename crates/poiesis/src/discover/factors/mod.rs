@@ -222,7 +222,7 @@ fn codes(latents: &Rows, parts: &[LatentPart]) -> Rows {
                     let probs: Vec<f64> = own.iter().map(|&p| f64::from(p)).collect();
                     values.push(likeliest(&probs) as f32);
                 }
-                Prior::Normal | Prior::Uniform => values.extend_from_slice(own),
+                Prior::Normal | Prior::Uniform | Prior::Learned => values.extend_from_slice(own),
             }
         }
         dims = values.len() - before;

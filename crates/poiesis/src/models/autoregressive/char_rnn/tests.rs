@@ -172,7 +172,7 @@ fn three_steps_a_break_and_three_steps_are_six_steps() {
     {
         expect_exact_resume(|| Box::new(learner(cell, optimizer, 0.1)), &device);
         let mut training = learner(cell, optimizer, 0.1);
-        training.step(0, 1.0);
+        training.step(0, 1.0).unwrap();
         let saved = training.training_state().to_arrays();
         assert!(saved.keys().any(|name| name.starts_with("streams.")), "the states of streams are saved");
     }

@@ -396,7 +396,7 @@ fn coloured_shapes_are_learned() {
     let mut bits = |steps: std::ops::Range<u64>| {
         let count = (steps.end - steps.start) as f64;
         let each = steps.map(|step| {
-            let terms = training.step(step, 1.0).read();
+            let terms = training.step(step, 1.0).unwrap().read();
             terms.iter().find(|(name, _)| *name == "bits_per_dim").unwrap().1
         });
         each.sum::<f64>() / count

@@ -81,7 +81,7 @@ pub(crate) fn expect_ten_steps<M: Model>(
 
 /// The mean of the last twenty losses of `steps` steps, whose learning rate falls to zero.
 pub(crate) fn late_nll(training: &mut impl Session, steps: u64) -> f64 {
-    let mut nll = |step: u64| training.step(step, 1.0 - step as f64 / steps as f64).read()[0].1;
+    let mut nll = |step: u64| training.step(step, 1.0 - step as f64 / steps as f64).unwrap().read()[0].1;
     let all: Vec<f64> = (0..steps).map(&mut nll).collect();
     all[all.len() - 20..].iter().map(|nll| nll / 20.0).sum()
 }

@@ -189,7 +189,7 @@ fn rings_are_learned_far_better_than_a_normal_distribution_would_be() {
     let mut training = learner::<RealNvp>(&(config, optimizer), &spec, &dataset, 128, &device);
     let mut nll = 0.0;
     for step in 0..800 {
-        let value = training.step(step, 1.0).read()[0].1;
+        let value = training.step(step, 1.0).unwrap().read()[0].1;
         if step >= 700 {
             nll += value / 100.0;
         }

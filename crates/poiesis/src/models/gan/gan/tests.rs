@@ -146,7 +146,7 @@ fn the_modes_of_a_ring_are_found() {
     let spec = DataSpec::of(&dataset).unwrap();
     let mut training = learner::<Gan>(&(config, optimizer), &spec, &dataset, 128, &device);
     for step in 0..1500 {
-        training.step(step, 1.0);
+        training.step(step, 1.0).unwrap();
     }
     let latents: &dyn Latents = &training.model;
     let points = latents.decode(latents.draw(0, 0..500, &device), &[None; 500]);

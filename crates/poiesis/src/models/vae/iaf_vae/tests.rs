@@ -355,7 +355,7 @@ fn steps_on_shapes_lower_the_bound_and_bounds_keep_their_order() {
             bound(&training.model, &view, training.model.shape, protocol, &device, &mut |_| ())
         };
         let before = measure(&training, 1);
-        (0..80).for_each(|step| drop(training.step(step, 1.0)));
+        (0..80).for_each(|step| drop(training.step(step, 1.0).unwrap()));
         let [once, few, many] = [1, 8, 64].map(|samples| measure(&training, samples));
         let bits = [&before, &once, &few, &many].map(|bound| bound.weighted_bits_per_dim);
         assert!(bits[1] < bits[0] - 1.5, "{posterior:?}: {bits:?}");

@@ -2,20 +2,29 @@
 
 use std::ops::Range;
 
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::{Device, Tensor, TensorData};
 
-use super::{Decoder, Flow, Vae};
+use super::prior::log_prior;
+use super::{Decoder, Flow, LatentPrior, Vae};
 use crate::abilities::{
     BitsBack, Bound, Encoder as Encodes, Features, LatentPart, Latents, LogWeights, Prior, Refusal,
 };
 use crate::data::{ImageShape, PixelEncoding};
-use crate::dist::{DiagonalNormal, Pixels, standard_normal_log_prob};
+use crate::dist::{DiagonalNormal, Pixels};
 use crate::nn::flatten;
 use crate::rng;
 
 impl Latents for Vae {
     fn parts(&self) -> Vec<LatentPart> {
-        vec![LatentPart { name: "z".into(), size: self.config.latent_dim, prior: Prior::Normal }]
+        let prior = match self.config.prior {
+            LatentPrior::Normal => Prior::Normal,
+            LatentPrior::Vamp => Prior::Learned,
+        };
+        vec![LatentPart { name: "z".into(), size: self.config.latent_dim, prior }]
+    }
+
+    fn draw_learned(&self, seed: u64, indices: Range<u64>, device: &Device) -> Option<Tensor<2>> {
+        Some(self.mixture()?.draw(seed, indices, device))
     }
 
     fn num_classes(&self) -> usize {
@@ -76,7 +85,7 @@ impl Bound for Vae {
         samples: Range<u64>,
     ) -> LogWeights {
         let [batch, dim] = [images.dims()[0], self.config.latent_dim];
-        let posterior = self.posterior(images.clone(), classes);
+        let (posterior, mixture) = (self.posterior(images.clone(), classes), self.mixture());
         let x = flatten(images);
         let (mut log_w, mut kl) = (vec![Vec::new(); batch], vec![0.0; batch]);
         let (mut reconstruction, count) = (Vec::new(), (samples.end - samples.start) as f64);
@@ -86,11 +95,14 @@ impl Bound for Vae {
             let eps = Tensor::from_data(eps, &x.device());
             let drawn = posterior.draw(eps.clone());
             let log_x = self.pixels(drawn.z.clone(), classes).log_prob(x.clone());
-            let prior = standard_normal_log_prob(drawn.z.clone());
+            let log_p = log_prior(mixture.as_ref(), drawn.z.clone());
             let log_q = posterior.log_prob(&drawn, eps.clone());
-            let weights = to_f64(log_x.clone() + prior - log_q);
+            let weights = to_f64(log_x.clone() + log_p.clone() - log_q.clone());
             log_w.iter_mut().zip(weights).for_each(|(all, w)| all.push(w));
-            let of_draw = to_f64(posterior.kl(&drawn, eps).sum_dim(1).reshape([batch]));
+            let of_draw = to_f64(match mixture {
+                None => posterior.kl(&drawn, eps).sum_dim(1).reshape([batch]),
+                Some(_) => log_q - log_p,
+            });
             kl.iter_mut().zip(of_draw).for_each(|(mean, of_draw)| *mean += of_draw / count);
             if reconstruction.is_empty() {
                 reconstruction = to_f64(log_x);
@@ -110,12 +122,18 @@ impl BitsBack for Vae {
     }
 
     fn refusal(&self) -> Option<Refusal> {
-        (self.config.flow != Flow::None).then(|| Refusal {
-            reason:
-                "its posterior is a flow, and only latents that are independent given the image can be coded"
-                    .into(),
-            remedy: "train a model with vae.flow=none".into(),
-        })
+        let refusal =
+            |reason: &str, remedy: &str| Some(Refusal { reason: reason.into(), remedy: remedy.into() });
+        if self.config.flow != Flow::None {
+            let reason =
+                "its posterior is a flow, and only latents that are independent given the image can be coded";
+            return refusal(reason, "train a model with vae.flow=none");
+        }
+        if self.config.prior == LatentPrior::Vamp {
+            let reason = "its prior is a mixture, and only latents whose values are independent can be coded";
+            return refusal(reason, "train a model with vae.prior=normal");
+        }
+        None
     }
 
     fn latent_dim(&self) -> usize {
