@@ -15,7 +15,7 @@ use poiesis::train::TrainingData;
 use poiesis_collect::{Dataset, Options, Progress, Report, builtin, open_or_collect, scatter, stack};
 
 use crate::args::DataDir;
-use crate::render::{Meter, note, program, quoted};
+use crate::render::{Meter, failure, note, program, quoted};
 
 /// What a run learns from.
 pub(crate) enum Opened {
@@ -72,14 +72,19 @@ impl DataDir {
 
     /// Opens the data of a run, at `source` if they have moved.
     pub(crate) fn of_run(&self, trained: &Trained, source: Option<&str>) -> Result<Dataset> {
+        if trained.spec.task().is_ok() {
+            let what = format!("{} is the run of an agent, which has no data set", trained.info.id);
+            return Err(failure(what, "give the run of a model of images"));
+        }
         let places = self.places()?;
         let name = source.unwrap_or(&trained.config.data.source);
         packing(name, false, |progress| trained.dataset(source, &places, progress))
     }
 
-    /// The flags that are needed to find a run's data again; none for a path or built-in data.
+    /// The flags that are needed to find a run's data again; none for a path, built-in data, or no data.
     pub(crate) fn flags(&self, source: &str) -> String {
-        if Path::new(source).exists() || builtin(source).is_some() || self.data_dir == Path::new("data") {
+        let found = source.is_empty() || Path::new(source).exists() || builtin(source).is_some();
+        if found || self.data_dir == Path::new("data") {
             return String::new();
         }
         format!(" --data-dir {}", quoted(&self.data_dir.display().to_string()))

@@ -154,6 +154,8 @@ pub(crate) fn hint(error: &Error) -> Option<String> {
             _ => "--data SOURCE".into(),
         }),
         Error::MissingData { .. } => Some("--data-dir FOLDER".into()),
+        // Demonstrations, which have no names.
+        Error::UnknownData { known, .. } if known.is_empty() => Some("--data-dir FOLDER".into()),
         Error::NothingHeldOut { .. } => Some("--split train".into()),
         Error::NotARun { path } => return Some(nearest_run(path)),
         Error::Data(error) => return data_hint(error),

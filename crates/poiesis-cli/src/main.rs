@@ -43,18 +43,18 @@ fn main() -> ExitCode {
     }
 }
 
-/// Where the library of MuJoCo is looked for: the places in `POIESIS_MUJOCO`, then those of Python packages, beside the program and
-/// in the home folder. Nothing is opened before it is needed.
+/// Where the library of MuJoCo is looked for: the places in `POIESIS_MUJOCO`, and without these among Python packages, beside the
+/// program and in the home folder. Nothing is opened before it is needed.
 fn places_of_mujoco() -> Vec<PathBuf> {
-    let named = env::var_os("POIESIS_MUJOCO").filter(|places| !places.is_empty());
-    let mut places: Vec<PathBuf> = named.iter().flat_map(env::split_paths).collect();
+    if let Some(named) = env::var_os("POIESIS_MUJOCO").filter(|places| !places.is_empty()) {
+        return env::split_paths(&named).collect();
+    }
     let home = directories::BaseDirs::new().map(|folders| folders.home_dir().to_owned());
     let program = env::current_exe().ok();
     let own = ["VIRTUAL_ENV", "CONDA_PREFIX"].into_iter().filter_map(env::var_os).map(PathBuf::from);
     let prefixes: Vec<PathBuf> = own.chain(["/usr/local", "/usr"].map(PathBuf::from)).collect();
     let folder = program.as_deref().and_then(Path::parent);
-    places.extend(mujoco::usual_places(home.as_deref(), folder, &prefixes));
-    places
+    mujoco::usual_places(home.as_deref(), folder, &prefixes)
 }
 
 /// Prints help, or what is wrong with the command line. A message repeats arguments, which may have control characters; without any

@@ -197,9 +197,11 @@ impl ProcessFault {
     fn hint(&self) -> Option<&'static str> {
         Some(match self {
             ProcessFault::NoCommand(_) => "write the program and its arguments, such as `python my_env.py`",
-            ProcessFault::NotStarted(_) => "check that the program exists and may be run",
+            ProcessFault::NotStarted(_) => {
+                "check that the program exists and may be run; a script is given to its interpreter, such as `python my_env.py`"
+            }
             ProcessFault::Ended { .. } => "run the command by hand to see its error",
-            ProcessFault::Hung { .. } => "make the environment faster, or allow it more time",
+            ProcessFault::Hung { .. } => "find out what it waits for, or make it answer faster",
             ProcessFault::Garbage { .. } | ProcessFault::Unasked(_) => {
                 "let the program write one line of JSON for each request to its output, and everything else to its error output"
             }

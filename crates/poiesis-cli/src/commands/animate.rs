@@ -4,11 +4,12 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
-use poiesis::atomic;
 use poiesis::picture::{Picture, Timing, animation};
 use poiesis::run::{Run, samples};
+use poiesis::{atomic, catalogue};
 
-use crate::render::{exists, failure, free, result};
+use crate::data::is_agent;
+use crate::render::{exists, failure, free, program, result};
 
 /// Turn the samples drawn during training into an animation
 #[derive(Args, Debug)]
@@ -41,7 +42,12 @@ impl Animate {
         let run = Run::open(&self.run)?;
         let frames = samples::list(&run.samples_path(), "png")?;
         if frames.is_empty() {
-            return Err(failure(format!("{} has no samples yet", self.run.display()), "train it further"));
+            let (model, run) = (&run.info().model, self.run.display());
+            if catalogue::find(model).is_ok_and(is_agent) {
+                let remedy = format!("{} play {run} --record FILE.gif shows what it does", program());
+                return Err(failure(format!("{run} is an agent, which draws no samples"), remedy));
+            }
+            return Err(failure(format!("{run} has no samples yet"), "train it further"));
         }
         let out = self.out.clone().unwrap_or_else(|| free(&run.info().id, "gif"));
         if out.exists() && !self.force {

@@ -67,7 +67,11 @@ fn source_of(entry: &dyn Entry, config: &RunConfig, known: Option<[usize; 3]>) -
                 "" => String::new(),
                 demonstrations => format!(", demonstrations {demonstrations}"),
             };
-            format!("{}, {} at a time{demonstrations}", data.source, count(data.environments as u64))
+            let environment = match data.source.as_str() {
+                "" => "that of the demonstrations",
+                source => source,
+            };
+            format!("{environment}, {} at a time{demonstrations}", count(data.environments as u64))
         }
         Some(known) => format!("{}, {}", data.source, shape(&known)),
         None => data.source.clone(),

@@ -18,6 +18,8 @@ pub(super) struct NextSteps {
     pub(super) entry: &'static dyn Entry,
     pub(super) of_images: bool,
     pub(super) held_out: bool,
+    /// Whether the environment of an agent can be drawn.
+    pub(super) drawn: bool,
     /// The flags that find the data again.
     pub(super) flags: String,
 }
@@ -30,12 +32,12 @@ pub(super) fn has_held_out(dataset: &Dataset) -> bool {
 impl NextSteps {
     /// Commands for a finished run, without the name of the program.
     fn commands(&self, run: &str) -> Vec<String> {
-        let NextSteps { entry, of_images, held_out, flags } = self;
+        let NextSteps { entry, of_images, held_out, drawn, flags } = self;
         let can = |ability| entry.about().abilities.contains(&ability);
         if can(Ability::Act) {
             return vec![
-                format!("play {run} --record episodes.gif"),
-                format!("evaluate {run}"),
+                format!("play {run}{}", if *drawn { " --record episodes.gif" } else { "" }),
+                format!("evaluate {run}{flags}"),
                 format!("discover states {run} --against random"),
                 format!("record {run} --episodes 10 --out demonstrations"),
             ];
@@ -106,8 +108,9 @@ pub(super) fn conclude(
         _ => format!("done: {} steps in {took}\n", count(outcome.step)),
     };
     let mut lines = Vec::new();
-    if watch.checkpoint.is_some() {
-        lines.push(("time", times(&outcome.spent, outcome.elapsed)));
+    let times = times(&outcome.spent, outcome.elapsed);
+    if watch.checkpoint.is_some() && !times.is_empty() {
+        lines.push(("time", times));
     }
     lines.extend(measures(&outcome.summary));
     lines.extend(watch.checkpoint.as_ref().map(|path| ("checkpoint", path.display().to_string())));
@@ -136,6 +139,9 @@ fn times(spent: &Spent, elapsed: f64) -> String {
         .filter(|(_, seconds)| *seconds >= 0.05)
         .map(|(name, seconds)| format!("{name} {}", duration(seconds)))
         .collect();
+    if parts.is_empty() {
+        return String::new();
+    }
     let since = if elapsed > 1.1 * spent.total() + 1.0 { "since it was resumed: " } else { "" };
     format!("{since}{}", parts.join(", "))
 }

@@ -13,14 +13,14 @@ use crate::render::{count, facts, in_json, json, note, number, program, result, 
 #[command(after_long_help = "Examples:
   poiesis envs
   poiesis envs hopper                              what an agent sees and does there
-  poiesis envs 'python gymnasium_env.py Taxi-v3'   a program of your own, which is started for it
+  poiesis envs 'python my_env.py'                  a program of your own, which is started for it
   poiesis envs --json
 
 OBSERVATION is how many numbers an agent sees, ACTION what it chooses: one of several choices, or numbers within limits. \
 After STEPS steps an episode is cut off. From a mean return of SOLVED an environment counts as solved. Those on MuJoCo need \
-its library, version 3.17.0, which is looked for in POIESIS_MUJOCO (the file, its folder, or several with : between them) \
-and in the usual places of Python packages; the last line says whether it was found. docs/agents.md says how to use an \
-environment of your own.")]
+its library, version 3.17.0, which is looked for in POIESIS_MUJOCO (the file, its folder, or several with : between them), \
+or where that is not set in the usual places of Python packages; a line below the list says whether it was found. \
+docs/agents.md says how to use an environment of your own.")]
 pub(crate) struct Envs {
     /// Show this environment: a name of the list, or the command of a program.
     #[arg(value_name = "ENV")]

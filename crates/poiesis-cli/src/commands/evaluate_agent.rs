@@ -112,9 +112,10 @@ pub(super) fn render(found: &AgentReturns, took: &str) -> String {
         (Some(expert), None) => format!("   expert: mean {}, no better than random\n", number(expert)),
         (None, _) => "\n".to_owned(),
     });
-    if let Some(threshold) = found.threshold {
+    // The threshold is of whole episodes.
+    if let (Some(threshold), 0) = (found.threshold, *max_steps) {
         let verdict = if returns.mean >= threshold { "solved" } else { "not solved" };
-        text.push_str(&format!("  {verdict}: the environment is from a mean of {}\n", number(threshold)));
+        text.push_str(&format!("  {verdict}: that takes a mean of at least {}\n", number(threshold)));
     }
     text
 }

@@ -64,6 +64,10 @@ fn histogram(values: &[f64]) -> Vec<String> {
         return vec![format!("{}  all {}", number(low), values.len())];
     }
     let width = (high - low) / BARS as f64;
+    // Ranges that look the same say nothing.
+    if number(low + width) == number(low) || number(high - width) == number(high) {
+        return vec![format!("{} to {}  all {}", number(low), number(high), values.len())];
+    }
     let mut counts = [0_usize; BARS];
     for value in values {
         counts[(((value - low) / width) as usize).min(BARS - 1)] += 1;
@@ -96,5 +100,6 @@ mod tests {
         assert!(lines[1].ends_with(&format!("{} 2", "#".repeat(LONGEST))), "{lines:?}");
         assert!(!lines[4].contains('#') && lines[9].ends_with(" 2"), "{lines:?}");
         assert_eq!(histogram(&[200.0; 3]), ["200.0  all 3"]);
+        assert_eq!(histogram(&[3717.2, 3717.9]), ["3717 to 3718  all 2"]);
     }
 }

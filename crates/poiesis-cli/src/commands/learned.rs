@@ -66,7 +66,7 @@ pub(super) fn faults_of_agent(config: &RunConfig, how: &How) -> poiesis::Result<
         }
     }
     if !data.demonstrations.is_empty() {
-        open::locate(&data.demonstrations, &how.data_dir.data_dir)?;
+        open::locate_demonstrations(&data.demonstrations, &how.data_dir.data_dir)?;
     }
     Ok(())
 }

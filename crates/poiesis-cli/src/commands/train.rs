@@ -435,9 +435,17 @@ pub(crate) fn train(
             entry,
             of_images: dataset.card().kind == Kind::Images,
             held_out: has_held_out(dataset),
+            drawn: false,
             flags: how.data_dir.flags(&config.data.source),
         },
-        Opened::Experience(_) => NextSteps { entry, of_images: false, held_out: true, flags: String::new() },
+        Opened::Experience(experience) => NextSteps {
+            entry,
+            of_images: false,
+            held_out: true,
+            // Programs draw nothing.
+            drawn: poiesis_envs::list().iter().any(|listed| listed.name == experience.environment.name()),
+            flags: how.data_dir.flags(&config.data.demonstrations),
+        },
     };
     let request = request(out, config, opened, existing, how)?;
     let stop = Arc::new(Stop::default());

@@ -34,7 +34,7 @@ fn episodes_are_collected_and_shown() {
         "environment  CartPole-v1",
         "observation  2 numbers",
         "actions      discrete, 3 choices",
-        "returns      mean 12.50 ± 5.766 (standard deviation), 3.000 to 22.00",
+        "returns      mean 12.50 ± 5.916 (standard deviation), 3.000 to 22.00",
         "lengths      mean 12.50, 3 to 22",
         "terminated   10; the others were cut off",
         "train bc --env CartPole-v1 --demos data/demos",

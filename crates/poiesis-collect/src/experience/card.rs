@@ -22,7 +22,7 @@ pub struct ExperienceCard {
     pub terminated: u64,
     /// Mean return over all splits, of the episodes whose rewards are known; `None` where there are none. So are the next three.
     pub mean_return: Option<f64>,
-    /// Standard deviation (of the population) of the returns.
+    /// Standard deviation of the returns, with n − 1; 0 for one episode.
     pub std_return: Option<f64>,
     /// Smallest return.
     pub min_return: Option<f64>,
@@ -141,7 +141,7 @@ impl Running {
     }
 
     fn deviation(&self) -> f64 {
-        (self.squares / self.count.max(1) as f64).sqrt()
+        (self.squares / self.count.saturating_sub(1).max(1) as f64).sqrt()
     }
 }
 
@@ -164,7 +164,7 @@ mod tests {
         statistics.add(episode(&[1.0, 2.0], true));
         statistics.add(episode(&[5.0, 2.0], false));
         let card = statistics.card(None, 1, actions);
-        assert_eq!((card.mean_return, card.std_return), (Some(5.0), Some(2.0)));
+        assert_eq!((card.mean_return, card.std_return), (Some(5.0), Some(short(8.0_f64.sqrt()))));
         assert_eq!((card.min_return, card.max_return, card.terminated), (Some(3.0), Some(7.0), 1));
     }
 }

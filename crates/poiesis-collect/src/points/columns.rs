@@ -51,10 +51,12 @@ impl Columns {
     }
 }
 
-/// Twelve digits, of which at most 22 are behind the point: such numbers are read back from JSON as they were.
+/// Twelve digits, or as many as are read back from JSON as they were, which are fewer of very small and very large numbers.
 pub(crate) fn short(value: f64) -> f64 {
-    let text = if value.abs() < 1e-11 { format!("{value:.22}") } else { format!("{value:.11e}") };
-    text.parse().unwrap_or(value)
+    let rounded = |digits: usize| format!("{value:.digits$e}").parse::<f64>().ok();
+    let read = |value: f64| serde_json::from_str::<f64>(&serde_json::to_string(&value).ok()?).ok();
+    let kept = |&value: &f64| read(value) == Some(value);
+    (0..=11).rev().filter_map(rounded).find(kept).unwrap_or(value)
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ pub(super) enum Camera {
         half_width: f64,
         /// The lowest and the highest `z`.
         heights: [f64; 2],
-        /// Whether there is ground at `z` = 0.
+        /// Whether there is ground at `z` = 0, with a mark at each metre.
         ground: bool,
     },
     /// From above, with `y` upwards; it follows the body.
@@ -30,6 +30,8 @@ pub(super) enum Camera {
 
 /// Width of the line around each shape, as a fraction of the height of the drawing.
 const OUTLINE: f64 = 0.006;
+/// More metres than a drawing is wide.
+const MOST_MARKS: u32 = 8;
 
 /// Draws a body whose trunk is at `trunk`.
 pub(super) fn draw(about: &About, trunk: [f64; 3], solids: Vec<Solid>) -> Scene {
@@ -40,6 +42,12 @@ pub(super) fn draw(about: &About, trunk: [f64; 3], solids: Vec<Solid>) -> Scene 
         let edge = 0.02 * (high[1] - low[1]);
         let (from, to) = ([low[0], -edge / 2.0], [high[0], -edge / 2.0]);
         shapes.push(Shape::Line { from, to, width: edge, colour: colours::GROUND });
+        // A mark at each metre shows how fast the body moves, as the camera follows it.
+        let metres = (0..MOST_MARKS).map(|i| low[0].ceil() + f64::from(i)).take_while(|x| *x <= high[0]);
+        shapes.extend(metres.map(|x| {
+            let (from, to) = ([x, -edge / 2.0], [x, -3.0 * edge]);
+            Shape::Line { from, to, width: edge / 2.0, colour: colours::GROUND }
+        }));
     }
     let last = solids.len().saturating_sub(1);
     let mut solids: Vec<(usize, Solid)> = solids.into_iter().enumerate().collect();

@@ -253,11 +253,6 @@ impl Base {
         vec![("policy", Optimizer::new(shared)), ("baseline", Optimizer::new(shared))]
     }
 
-    /// What it needs of its environments.
-    pub fn needs(&self) -> EnvironmentNeeds {
-        self.agent.needs()
-    }
-
     /// Settings that all learners share.
     pub fn agent(&self) -> &AgentConfig {
         &self.agent
@@ -284,12 +279,13 @@ impl Base {
             Learning::Trpo(settings) => trpo::update(self, &batch, &settings, step),
             Learning::Reinforce { value_epochs } => reinforce::update(self, &batch, value_epochs, step),
         };
-        if self.baseline.network().is_none() {
-            let after = self.last_values(rollout, step.device);
-            let returns = discounted(rollout, &rewards, &after, self.agent.discount);
-            self.baseline.fit(&batch.inputs, &rollout.times, &returns);
-        }
         self.policy.observe(&rollout.observations);
+        if self.baseline.network().is_none() {
+            // On inputs as the next rollout has them, scaled by the moments that have just changed.
+            let inputs = self.policy.inputs(&rollout.observations);
+            let returns = discounted(rollout, &rewards, &batch.last_values, self.agent.discount);
+            self.baseline.fit(&inputs, &rollout.times, &returns);
+        }
         let mut metrics = Metrics::new();
         let finished = [("return", rollout.mean_return()), ("length", rollout.mean_length())];
         for (name, value) in finished {
@@ -314,11 +310,12 @@ impl Base {
             advantages: estimates.advantages,
             returns: estimates.returns,
             values,
+            last_values,
             size: rollout.batch_size,
         }
     }
 
-    /// V of what the last row of each part of an episode led to; 0 for other rows, and for those that terminated.
+    /// See [`Batch::last_values`].
     fn last_values(&self, rollout: &Rollout, device: &Device) -> Vec<f64> {
         let width = rollout.task.observation;
         let cut: Vec<usize> =
@@ -405,6 +402,8 @@ pub struct Batch {
     pub returns: Vec<f64>,
     /// V(s) when the policy acted, `[rows]`.
     pub values: Vec<f64>,
+    /// V of what the last row of each part of an episode led to, `[rows]`; 0 for other rows, and for those that terminated.
+    pub last_values: Vec<f64>,
     /// Rows of a minibatch.
     pub size: usize,
 }

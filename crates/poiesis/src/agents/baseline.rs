@@ -8,8 +8,11 @@ use super::policy::{joined, split};
 use super::{HiddenActivation, Network};
 use crate::nn::Init;
 
-/// The weight of squared coefficients when the linear baseline is fitted, relative to the mean of the squared features.
+/// The weight of each squared coefficient when the linear baseline is fitted, relative to the sum of the squares of its feature.
 const RIDGE: f64 = 1e-5;
+
+/// Squares of a feature below this part of the mean over all features are noise, and count as this.
+const NOISE: f64 = 1e-10;
 
 /// Steps in one unit of time, so that its powers stay small.
 const TIME: f64 = 100.0;
@@ -118,8 +121,11 @@ fn features(inputs: &[f32], times: &[usize]) -> Vec<f64> {
     all
 }
 
-/// The coefficients that minimise ‖X c − y‖² + ridge ‖c‖², with more of the ridge where the features nearly depend on each other;
-/// `None` where no ridge is enough, as for numbers that are not finite. `x` is `[n, width]`.
+/// The coefficients that minimise `‖X c − y‖² + ridge Σ_i ‖x_i‖² c_i²`, with more of the ridge where the features nearly depend on each
+/// other; `None` where no ridge is enough, as for numbers that are not finite. `x` is `[n, width]`.
+///
+/// Each coefficient has a ridge of the size of its own feature: in a long episode the cube of the time is so large that one ridge
+/// for all would leave nothing of the others.
 fn ridge(x: &[f64], width: usize, y: &[f64]) -> Option<Vec<f64>> {
     let mut products = vec![0.0; width * width];
     let mut targets = vec![0.0; width];
@@ -131,10 +137,14 @@ fn ridge(x: &[f64], width: usize, y: &[f64]) -> Option<Vec<f64>> {
             }
         }
     }
-    let size = (0..width).map(|i| products[i * width + i]).sum::<f64>() / width as f64;
-    (0..8).map(|power| RIDGE * 10_f64.powi(power) * size.max(f64::MIN_POSITIVE)).find_map(|ridge| {
+    let mean = (0..width).map(|i| products[i * width + i]).sum::<f64>() / width as f64;
+    let least = (NOISE * mean).max(f64::MIN_POSITIVE);
+    (0..8).map(|power| RIDGE * 10_f64.powi(power)).find_map(|ridge| {
         let mut shifted = products.clone();
-        (0..width).for_each(|i| shifted[i * width + i] += ridge);
+        for i in 0..width {
+            let size = products[i * width + i].max(least);
+            shifted[i * width + i] += ridge * size;
+        }
         solve(shifted, width, &targets)
     })
 }
@@ -196,5 +206,14 @@ mod tests {
         let found = ridge(&x, 3, &[2.0, 2.0]).unwrap();
         assert!((found[0] + found[2] - 2.0).abs() < 1e-3 && found[1].abs() < 1e-9, "{found:?}");
         assert_eq!(ridge(&[f64::NAN], 1, &[1.0]), None);
+    }
+
+    #[test]
+    fn a_large_feature_does_not_hide_a_small_one() {
+        let sign = |row: usize| if row.is_multiple_of(2) { 1.0 } else { -1.0 };
+        let x: Vec<f64> = (0..40).flat_map(|row| [sign(row), 1e6 * (row as f64 / 40.0).powi(3)]).collect();
+        let y: Vec<f64> = (0..40).map(sign).collect();
+        let found = ridge(&x, 2, &y).unwrap();
+        assert!((found[0] - 1.0).abs() < 1e-3 && found[1].abs() < 1e-8, "{found:?}");
     }
 }

@@ -30,8 +30,8 @@ pub struct Policy {
 
 /// Subtracts the running mean and divides by the running standard deviation, which are saved with the weights.
 ///
-/// The moments are 64-bit floats, each saved as the sum of two of 32 bits: the rest of rounding is in the second row. So their
-/// averages over steps are moments too, and a resumed run has the same bits as an unbroken one.
+/// The moments are 64-bit floats, each kept as the sum of two of 32 bits: the second row has what rounding cut off the first. So
+/// their averages over steps are moments too, and a resumed run has the same bits as an unbroken one.
 #[derive(Module, Debug)]
 pub struct Normalizer {
     /// `[2, width]`.

@@ -135,12 +135,8 @@ impl Rollout {
 
     /// What was acted on, `[rows, observation]`.
     pub fn observation_tensor(&self, device: &Device) -> Tensor<2> {
-        tensor_of(&self.observations, self.task.observation, device)
-    }
-
-    /// What each step led to, `[rows, observation]`.
-    pub fn next_observation_tensor(&self, device: &Device) -> Tensor<2> {
-        tensor_of(&self.next_observations, self.task.observation, device)
+        let numbers: Vec<f32> = self.observations.iter().map(|&number| number as f32).collect();
+        Tensor::from_data(TensorData::new(numbers, [self.rows(), self.task.observation]), device)
     }
 
     /// The actions as they were recorded, `[rows, width]`.
@@ -153,9 +149,4 @@ impl Rollout {
 fn mean(values: impl ExactSizeIterator<Item = f64>) -> Option<f64> {
     let count = values.len();
     (count > 0).then(|| values.sum::<f64>() / count as f64)
-}
-
-fn tensor_of(values: &[f64], width: usize, device: &Device) -> Tensor<2> {
-    let numbers: Vec<f32> = values.iter().map(|&value| value as f32).collect();
-    Tensor::from_data(TensorData::new(numbers, [values.len() / width, width]), device)
 }

@@ -71,8 +71,8 @@ impl Recording {
             self.size = scene_size(&episode.scenes[0]);
         }
         if self.size.is_none() {
-            let reason = "it draws nothing, as environments in programs of their own do";
-            return Err(Error::invalid_value("record", &spec.name, reason, "leave it out"));
+            let reason = format!("{} draws nothing, as environments in programs of their own do", spec.name);
+            return Err(Error::invalid_value("record", "set", &reason, "leave it out"));
         }
         let (delay, steps) = frame_times(spec.seconds, episode.length);
         self.delay = delay;

@@ -234,6 +234,18 @@ pub enum Precision {
 }
 
 impl Precision {
+    /// Whether this processor has instructions for it.
+    pub fn is_supported(self) -> bool {
+        self.of_kernels().is_supported()
+    }
+
+    fn of_kernels(self) -> poiesis_kernels::Precision {
+        match self {
+            Precision::F32 => poiesis_kernels::Precision::F32,
+            Precision::Bf16 => poiesis_kernels::Precision::Bf16,
+        }
+    }
+
     /// Sets the precision of all operations in this process, which computes on `device`.
     ///
     /// # Errors
@@ -244,15 +256,11 @@ impl Precision {
             let reason = format!("only products on the CPU round their factors, and this is {device}");
             return Err(Error::invalid_value("train.precision", "bf16", &reason, "use f32"));
         }
-        let precision = match self {
-            Precision::F32 => poiesis_kernels::Precision::F32,
-            Precision::Bf16 => poiesis_kernels::Precision::Bf16,
-        };
-        if !precision.is_supported() {
+        if !self.is_supported() {
             let reason = "this processor has no instructions for it (AVX512-BF16)";
             return Err(Error::invalid_value("train.precision", "bf16", reason, "use f32"));
         }
-        poiesis_kernels::set_precision(precision);
+        poiesis_kernels::set_precision(self.of_kernels());
         Ok(())
     }
 }

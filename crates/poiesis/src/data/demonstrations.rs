@@ -122,13 +122,6 @@ impl Demonstrations {
         &self.actions
     }
 
-    /// Which `batch_size` pairs step `step` uses: epochs are keyed permutations, as of images.
-    pub fn indices(&self, batch_size: usize, seed: u64, step: u64) -> Vec<usize> {
-        let (len, first) = (self.len() as u64, step * batch_size as u64);
-        let index = |at: u64| rng::permute(seed, at / len, at % len, len) as usize;
-        (first..first + batch_size as u64).map(index).collect()
-    }
-
     /// The pairs of these numbers: observations `[n, observation]` and actions `[n, width]`.
     ///
     /// # Panics
@@ -215,12 +208,9 @@ mod tests {
     }
 
     #[test]
-    fn an_epoch_has_every_pair_once() {
+    fn a_batch_has_the_pairs_of_the_numbers() {
         let (_folder, episodes) = episodes(2, ActionsCard::Discrete { choices: 2 }, 0.0);
         let all = Demonstrations::of(&episodes, &task(1, TWO)).unwrap();
-        let mut epoch: Vec<usize> = (0..4).flat_map(|step| all.indices(5, 7, step)).collect();
-        epoch.sort_unstable();
-        assert_eq!(epoch, (0..20).collect::<Vec<_>>());
         let (observations, actions) = all.batch(&[3, 0], &Device::flex());
         assert_eq!((observations.dims(), actions.dims()), ([2, 1], [2, 1]));
         let rows: Vec<f32> = observations.into_data().iter::<f32>().collect();

@@ -107,8 +107,8 @@ impl Source for Environments {
 
     fn open(needs: &EnvironmentNeeds, options: &SourceOptions<'_>) -> Result<Environments> {
         let experience = options.examples.experience()?;
-        let made = (0..experience.environments.max(1)).map(|_| experience.environment.make());
-        let all = Vectorized::new(options.seed, made.collect::<Result<Vec<_>>>()?)?;
+        let made = experience.environment.make_all(experience.environments.max(1))?;
+        let all = Vectorized::new(options.seed, made)?;
         let found = TaskShape::of(experience.environment.name(), all.spec());
         if found != experience.task {
             let reason =

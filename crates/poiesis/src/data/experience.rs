@@ -7,7 +7,7 @@ use std::sync::Arc;
 use poiesis_collect::{Episodes, Progress, Split, open_or_collect};
 use poiesis_envs::{EnvError, Environment, Process, Space, Spec, Timeouts};
 
-use super::open::{locate, options};
+use super::open::{locate_demonstrations, options};
 use super::{Content, DataSpec, Demonstrations, Places, TaskShape};
 use crate::config::DataConfig;
 use crate::error::{Error, Result};
@@ -105,6 +105,22 @@ impl EnvironmentSource {
             Kind::Own(make) => make()?,
         })
     }
+
+    /// Makes so many environments, which are of one kind.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`make`](EnvironmentSource::make), and [`Error::InvalidValue`] when they describe themselves differently, as a program
+    /// may.
+    pub fn make_all(&self, count: usize) -> Result<Vec<Box<dyn Environment>>> {
+        let all = (0..count).map(|_| self.make()).collect::<Result<Vec<_>>>()?;
+        if all.iter().any(|other| other.spec() != all[0].spec()) {
+            let reason = "it describes itself differently each time it is started";
+            let remedy = "let it give the same name, spaces and time limit every time";
+            return Err(Error::invalid_value("data.source", self.name(), reason, remedy));
+        }
+        Ok(all)
+    }
 }
 
 impl fmt::Debug for EnvironmentSource {
@@ -146,7 +162,8 @@ impl Experience {
     /// # Errors
     ///
     /// [`Error::Environment`] for an unknown environment, one that cannot be made, or MuJoCo that is missing; the errors of
-    /// [`open`](super::open()) for the demonstrations; [`Error::InvalidValue`] for those of another environment.
+    /// [`open`](super::open()) for the demonstrations; [`Error::InvalidValue`] for those of another environment, and for an environment
+    /// without observations or actions.
     pub fn open(
         config: &DataConfig,
         places: &Places,
@@ -163,7 +180,7 @@ impl Experience {
             ..config.clone()
         };
         let options = options(&of_demonstrations)?;
-        let source = locate(&config.demonstrations, &places.data_dir)?;
+        let source = locate_demonstrations(&config.demonstrations, &places.data_dir)?;
         let dataset = open_or_collect(&source, &options, &places.cache, progress)?;
         let card = dataset.card();
         let invalid = |reason: &str, remedy: &str| {
@@ -177,7 +194,8 @@ impl Experience {
             return alone.with_demonstrations(episodes, &card.fingerprint);
         }
         let Some(name) = &experience.environment else {
-            return Err(invalid("its card does not name the environment", "name it in data.source"));
+            let reason = format!("the card of {} does not name the environment", config.demonstrations);
+            return Err(Error::invalid_value("data.source", "empty", &reason, "name the environment there"));
         };
         let environment = EnvironmentSource::named_elsewhere(name);
         if let Ok(alone) = Experience::of(environment.clone(), config.environments) {
@@ -187,9 +205,12 @@ impl Experience {
             return Err(invalid("it holds no episodes", "give a data set of experience"));
         };
         let task = TaskShape { environment: environment.name().to_owned(), ..task };
+        expect_spaces(&task)?;
         Demonstrations::of(&episodes, &task)?;
+        // Not the words of `describe`, which may change.
+        let spaces = format!("{} to {:?}", task.observation, task.actions);
         Ok(Experience {
-            fingerprint: fingerprint(environment.name(), &task.describe(), Some(&card.fingerprint)),
+            fingerprint: fingerprint(environment.name(), &spaces, Some(&card.fingerprint)),
             environment,
             environments: config.environments,
             demonstrations: Some(episodes),
@@ -248,6 +269,8 @@ fn fingerprint(name: &str, spaces: &str, demonstrations: Option<&str>) -> String
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use poiesis_collect::{ActionsCard, Episode, ExperienceWriter, write_experience};
 
     use super::*;
@@ -288,6 +311,20 @@ mod tests {
         assert!(open("", "").err().unwrap().to_string().contains("data.source"));
         let error = open("/no/such/program with arguments", "").err().unwrap();
         assert!(error.to_string().contains("could not be started"), "{error}");
+    }
+
+    #[test]
+    fn environments_of_one_source_are_of_one_kind() {
+        let made = AtomicUsize::new(0);
+        let changing = EnvironmentSource::own("changing", move || {
+            poiesis_envs::make(["cartpole", "pendulum"][made.fetch_add(1, Ordering::Relaxed) % 2])
+        });
+        assert_eq!(changing.make_all(1).unwrap().len(), 1);
+        let error = changing.make_all(2).err().unwrap().to_string();
+        assert!(
+            ["data.source", "changing", "differently"].iter().all(|part| error.contains(part)),
+            "{error}"
+        );
     }
 
     #[test]

@@ -83,6 +83,20 @@ pub fn locate(source: &str, data_dir: &Path) -> Result<String> {
     })
 }
 
+/// Where the demonstrations of an expert are, as [`locate`] finds them.
+///
+/// # Errors
+///
+/// Those of [`locate`]; [`Error::UnknownData`] proposes no built-in data.
+pub fn locate_demonstrations(source: &str, data_dir: &Path) -> Result<String> {
+    locate(source, data_dir).map_err(|error| match error {
+        Error::UnknownData { source_name, .. } => {
+            Error::UnknownData { source_name, nearest: None, known: Vec::new() }
+        }
+        other => other,
+    })
+}
+
 /// The known data set with that name, unless a file or folder with that name is in the current folder.
 fn by_name(source: &str) -> Option<&'static Known> {
     known::find(source).filter(|_| !Path::new(source).exists() && builtin(source).is_none())

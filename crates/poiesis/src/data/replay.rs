@@ -186,7 +186,7 @@ impl Replay {
     pub fn restore(&mut self, saved: &StateDict) -> Result<(), String> {
         let mut restored = Replay::new(self.capacity, self.observation, self.action);
         if let Some(ends) = saved.get("replay.ends") {
-            let rows = ends.shape[0];
+            let rows = ends.shape.first().copied().unwrap_or_default();
             if rows > self.capacity {
                 return Err(format!("`replay.ends` has {rows} rows, and the pool holds {}", self.capacity));
             }

@@ -67,6 +67,7 @@ impl ActionShape {
     pub fn describe(self) -> String {
         match self {
             ActionShape::Discrete { choices } => format!("{choices} choices"),
+            ActionShape::Continuous { dims: 1 } => "actions of 1 number".into(),
             ActionShape::Continuous { dims } => format!("actions of {dims} numbers"),
         }
     }
@@ -84,6 +85,7 @@ impl TaskShape {
 
     /// In words, such as `observations of 4 numbers and 2 choices`.
     pub fn describe(&self) -> String {
-        format!("observations of {} numbers and {}", self.observation, self.actions.describe())
+        let numbers = if self.observation == 1 { "number" } else { "numbers" };
+        format!("observations of {} {numbers} and {}", self.observation, self.actions.describe())
     }
 }

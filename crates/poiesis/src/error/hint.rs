@@ -16,6 +16,9 @@ impl Error {
             Error::UnknownData { nearest: Some(nearest), .. } => {
                 return Some(format!("did you mean `{nearest}`?"));
             }
+            Error::UnknownData { known, .. } if known.is_empty() => {
+                "give episodes of an expert where they are, or say in which folder data sets are"
+            }
             Error::UnknownData { known, .. } => {
                 return Some(format!("give a folder, a file, or one of the names {}", known.join(", ")));
             }

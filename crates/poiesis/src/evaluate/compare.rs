@@ -338,7 +338,7 @@ fn expect_alike(evaluations: &[(String, Evaluation)]) -> Result<()> {
     }
     Err(Error::NotComparable {
         reason: format!("these runs were not measured alike: {}", differences.join("; ")),
-        remedy: "evaluate them on the same data with the same split, seed, numbers and feature network"
+        remedy: "evaluate them on the same data or in the same environment, with the same split, seed, numbers and feature network"
             .into(),
     })
 }

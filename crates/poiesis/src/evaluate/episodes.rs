@@ -93,6 +93,10 @@ pub struct AgentReturns {
 /// # Errors
 ///
 /// Those of [`episodes`].
+///
+/// # Panics
+///
+/// When no episode is asked for.
 pub fn returns(
     player: Player<'_>,
     environment: &EnvironmentSource,

@@ -133,7 +133,7 @@ fn short_count(visits: u64) -> String {
     }
 }
 
-/// Where an axis has marks, from 0 to 1, and their labels: multiples of 1, 2 or 5 times a power of ten.
+/// Where an axis has marks, from 0 to 1, and their labels: multiples of 1, 2 or 5 times a power of ten, of which at least two are shown.
 fn marks(axis: HeatAxis<'_>) -> Vec<(f64, String)> {
     let reach = axis.high - axis.low;
     if reach.is_nan() || reach <= 0.0 {
@@ -141,8 +141,16 @@ fn marks(axis: HeatAxis<'_>) -> Vec<(f64, String)> {
     }
     let least = reach / MARKS;
     let power = 10_f64.powf(least.log10().floor());
-    let step = [1.0, 2.0, 5.0, 10.0].map(|times| times * power).into_iter().find(|step| *step >= least);
-    let step = step.unwrap_or(least);
+    let steps = [0.5, 1.0, 2.0, 5.0, 10.0].map(|times| times * power);
+    let coarse = steps.iter().skip(1).position(|step| *step >= least).map_or(steps.len() - 1, |at| at + 1);
+    let marks = multiples(axis, steps[coarse]);
+    // One mark alone has no scale.
+    if marks.len() < 2 { multiples(axis, steps[coarse - 1]) } else { marks }
+}
+
+/// The multiples of `step` within the axis.
+fn multiples(axis: HeatAxis<'_>, step: f64) -> Vec<(f64, String)> {
+    let reach = axis.high - axis.low;
     let decimals = (-step.log10()).ceil().max(0.0) as usize;
     let first = (axis.low / step).ceil();
     let all = (0..).map(|i| (first + f64::from(i)) * step);
@@ -167,6 +175,7 @@ mod tests {
         assert_eq!(labels(-1.2, 0.6).collect::<Vec<_>>(), ["-1.0", "-0.5", "0.0", "0.5"]);
         assert_eq!(labels(-0.07, 0.07).collect::<Vec<_>>(), ["-0.05", "0.00", "0.05"]);
         assert_eq!(labels(0.0, 40.0).collect::<Vec<_>>(), ["0", "10", "20", "30", "40"]);
+        assert_eq!(labels(-0.419, 0.419).collect::<Vec<_>>(), ["-0.4", "-0.2", "0.0", "0.2", "0.4"]);
         assert_eq!(labels(1.0, 1.0).count(), 0);
         let (part, _) = marks(AXES[0])[2].clone();
         assert!((part - 1.2 / 1.8).abs() < 1e-12);

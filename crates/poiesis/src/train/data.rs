@@ -29,8 +29,8 @@ impl TrainingData {
     pub fn of(dataset: &Dataset) -> Result<TrainingData> {
         let (card, spec) = (dataset.card(), DataSpec::of(dataset)?);
         if let Content::Experience(_) = spec.content {
-            let reason = "an agent learns in an environment, and these are episodes";
-            let remedy = "name the environment there, and give these as data.demonstrations";
+            let reason = "these are episodes, from which agents learn, as data.demonstrations";
+            let remedy = "train a model such as bc or gail on them, or give data of another kind";
             return Err(Error::invalid_value("data.source", &card.name, reason, remedy));
         }
         let train = Examples::of(dataset, Split::Train).ok_or_else(|| no_split(dataset))?;

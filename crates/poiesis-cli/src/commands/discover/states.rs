@@ -12,7 +12,7 @@ use serde_json::json;
 use crate::args::{OfRun, Out};
 use crate::commands::agents::{Policy, environment_of, limit};
 use crate::commands::pictures::{self, positive};
-use crate::render::{Meter, count, expect_none, json, number, result, table};
+use crate::render::{Meter, count, expect_none, failure, json, number, result, table};
 
 /// The word for no agent.
 const RANDOM: &str = "random";
@@ -77,6 +77,16 @@ impl StatesVerb {
             None | Some(RANDOM) => None,
             Some(run) => Some(self.of.which().open(Path::new(run))?),
         };
+        if let Some(other) = &other {
+            let (own, theirs) = (trained.spec.task()?, other.spec.task()?);
+            if own.describe() != theirs.describe() {
+                let what = format!(
+                    "{} acts in {}, and {} in {}",
+                    other.info.id, theirs.environment, trained.info.id, own.environment
+                );
+                return Err(failure(what, "give a run in the same environment (--against RUN)"));
+            }
+        }
         let playing = Playing::from(self.policy);
         let mut players = vec![player(&trained, playing)?];
         if let Some(other) = &other {

@@ -229,8 +229,15 @@ fn a_drawing_has_each_shape_with_its_outline_from_back_to_front() {
     let far = Solid { ends: [[1.5, 0.5, 0.4], [1.5, 0.5, 0.4]], radius: 0.2 };
     let scene = scene::draw(task("hopper").about(), [1.0, 0.0, 1.25], vec![near, far]);
     assert!(scene.low[0] < 1.0 && scene.high[0] > 1.0 && scene.high[1] > 1.25);
-    let [ground, _, circle, _, line] = &scene.shapes[..] else { panic!("{} shapes", scene.shapes.len()) };
+    let [ground, marks @ .., _, circle, _, line] = &scene.shapes[..] else {
+        panic!("{} shapes", scene.shapes.len())
+    };
     assert!(matches!(ground, Shape::Line { colour: colours::GROUND, .. }));
+    let metres = marks.iter().map(|mark| match mark {
+        Shape::Line { from, colour: colours::GROUND, .. } => from[0],
+        other => panic!("{other:?} is no mark"),
+    });
+    assert_eq!(metres.collect::<Vec<_>>(), [0.0, 1.0, 2.0]);
     assert_eq!(*circle, Shape::Circle { centre: [1.5, 0.4], radius: 0.2, colour: colours::LIMB });
     assert_eq!(*line, Shape::Line { from: [1.0, 0.2], to: [1.0, 0.9], width: 0.2, colour: colours::LIMB });
 }

@@ -40,7 +40,7 @@ pub struct BcConfig {
     pub hidden_dims: Vec<usize>,
     /// What is minimised: `likelihood`, or `squared-error` of the mean action where actions are vectors.
     pub loss: CloningLoss,
-    /// Weight of the policy's entropy, which is subtracted from −log π(a given s); 0 for none.
+    /// Weight of the policy's entropy, which is subtracted from −log π(a given s); 0 for none, as it must be with `squared-error`.
     pub entropy_weight: f64,
     /// Fraction of the demonstrations that is held out, in [0, 1): the last episodes where there are ten or more, otherwise pairs.
     pub held_out: f64,
@@ -82,6 +82,10 @@ impl Settings for BcConfig {
         if !(0.0..1.0).contains(&self.held_out) {
             let reason = "it is a fraction of the demonstrations, and some must be left";
             faults.add("held_out", self.held_out, reason, "give 0 to 0.5");
+        }
+        if self.loss == CloningLoss::SquaredError && self.entropy_weight > 0.0 {
+            let reason = "the squared error leaves the standard deviation as it is, and with it the entropy";
+            faults.add("entropy_weight", self.entropy_weight, reason, "give 0, or loss = \"likelihood\"");
         }
     }
 }

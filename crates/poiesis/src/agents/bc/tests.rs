@@ -255,6 +255,12 @@ fn learning_by_heart_is_warned_of() {
 fn it_conforms() {
     expect_conforms::<Bc>(
         "hidden_dims=[8] entropy_weight=0.01 demonstration_stride=2",
-        &["hidden_dims=[0]", "held_out=1.0", "entropy_weight=-1.0", "demonstration_stride=0"],
+        &[
+            "hidden_dims=[0]",
+            "held_out=1.0",
+            "entropy_weight=-1.0",
+            "loss=squared-error entropy_weight=0.1",
+            "demonstration_stride=0",
+        ],
     );
 }

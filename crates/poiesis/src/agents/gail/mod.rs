@@ -23,7 +23,7 @@ mod discriminator;
 mod reward;
 
 use burn::module::Module;
-use burn::tensor::Tensor;
+use burn::tensor::{Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
 pub use apprenticeship::Features;
@@ -35,10 +35,10 @@ use super::trpo::TrpoSettings;
 use super::{AgentConfig, Base, BaseConfig, HiddenActivation, LearningKind, Network, Normalizer, Rollout};
 use crate::abilities::{Abilities, Ability};
 use crate::config::{Faults, Settings, TrainConfig};
-use crate::data::{ActionShape, DataSpec, Imitation, ImitationNeeds, MediaKind, Subsample};
+use crate::data::{DataSpec, Imitation, ImitationNeeds, MediaKind, Subsample};
 use crate::error::Result;
 use crate::model::{About, Metrics, Model, Paper, Step, WarningRule, recipes};
-use crate::nn::{Init, one_hot};
+use crate::nn::Init;
 use crate::optim::{Optimizer, OptimizerConfig};
 
 /// Episodes that are longer than the expert's by this factor, or shorter by its inverse, are a sign of a reward of the wrong sign.
@@ -167,16 +167,10 @@ impl Gail {
     ///
     /// When the shapes are not those of the task, or an action is no choice.
     pub fn pairs(&self, observations: Tensor<2>, actions: Tensor<2>) -> Tensor<2> {
-        let actions = match self.base.policy.task().actions {
-            ActionShape::Continuous { .. } => actions,
-            ActionShape::Discrete { choices } => {
-                let device = actions.device();
-                let chosen: Vec<Option<u32>> =
-                    actions.into_data().iter::<f32>().map(|choice| Some(choice as u32)).collect();
-                one_hot(&chosen, choices, &device)
-            }
-        };
-        Tensor::cat(vec![observations, actions], 1)
+        let (shape, device, rows) = (self.base.policy.task().actions, actions.device(), actions.dims()[0]);
+        let numbers: Vec<f32> = actions.into_data().iter::<f32>().collect();
+        let inputs = TensorData::new(shape.to_inputs(&numbers), [rows, shape.inputs()]);
+        Tensor::cat(vec![observations, Tensor::from_data(inputs, &device)], 1)
     }
 
     /// Adds pairs of the expert and of the policy to the running moments, and standardises them.

@@ -6,7 +6,7 @@ use burn::tensor::{Device, TensorData};
 
 use super::*;
 use crate::agents::bc::{Bc, BcConfig};
-use crate::data::{Content, TaskShape};
+use crate::data::{ActionShape, Content, TaskShape};
 use crate::model::{Learner, MetricValues, Session};
 use crate::nn::StateDict;
 use crate::rng;

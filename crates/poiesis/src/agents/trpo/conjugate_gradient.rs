@@ -17,7 +17,12 @@ pub fn conjugate_gradient(product: impl Fn(&[f64]) -> Vec<f64>, b: &[f64], itera
             break;
         }
         let image = product(&direction);
-        let alpha = squares / dot(&direction, &image);
+        let curvature = dot(&direction, &image);
+        if curvature.is_nan() || curvature <= 0.0 {
+            // A is singular, but for rounding: no more can be found along this direction.
+            break;
+        }
+        let alpha = squares / curvature;
         x.iter_mut().zip(&direction).for_each(|(x, d)| *x += alpha * d);
         residual.iter_mut().zip(&image).for_each(|(r, i)| *r -= alpha * i);
         let after = dot(&residual, &residual);
@@ -59,5 +64,11 @@ mod tests {
     #[test]
     fn nothing_is_divided_by_a_residual_of_zero() {
         assert_eq!(conjugate_gradient(<[f64]>::to_vec, &[0.0; 3], 10), [0.0; 3]);
+    }
+
+    #[test]
+    fn nothing_is_divided_by_a_curvature_of_zero() {
+        // The matrix diag(1, 0), which gives nothing along the second axis.
+        assert_eq!(conjugate_gradient(|v| vec![v[0], 0.0], &[0.0, 1.0], 10), [0.0; 2]);
     }
 }

@@ -51,7 +51,10 @@ impl Source for Exploration {
     type Needs = ExplorationNeeds;
 
     fn held_values(needs: &ExplorationNeeds, spec: &DataSpec, config: &DataConfig) -> f64 {
-        Environments::held_values(&needs.environments, spec, config)
+        let row = spec.task().map_or(0, |task| task.observation + task.actions.width() + 1);
+        // The pool, and its copy from before each step, in case the step fails.
+        let pool = 2.0 * row as f64 * needs.replay_size as f64;
+        Environments::held_values(&needs.environments, spec, config) + pool
     }
 
     fn open(needs: &ExplorationNeeds, options: &SourceOptions<'_>) -> Result<Exploration> {

@@ -136,17 +136,15 @@ pub fn episodes(
     request: &EpisodesRequest,
     sink: &mut EpisodeSink<'_>,
 ) -> Result<Spec> {
-    let first = source.make()?;
-    let spec = first.spec().clone();
-    if let Some(agent) = player.agent() {
-        expect_task(agent.task(), &TaskShape::of(source.name(), &spec))?;
-    }
     // Programs take long to start, and more of them than threads are not faster.
     let listed = poiesis_envs::list().iter().any(|listed| listed.name == source.name());
     let most = if listed { TOGETHER } else { rayon::current_num_threads().min(TOGETHER) };
     let together = usize::try_from(request.count).unwrap_or(most).clamp(1, most);
-    let others = (1..together).map(|_| source.make());
-    let environments = [Ok(first)].into_iter().chain(others).collect::<Result<Vec<_>>>()?;
+    let environments = source.make_all(together)?;
+    let spec = environments[0].spec().clone();
+    if let Some(agent) = player.agent() {
+        expect_task(agent.task(), &TaskShape::of(source.name(), &spec))?;
+    }
     let limit = match (request.max_steps, spec.time_limit) {
         (0, limit) => limit.unwrap_or(LONGEST),
         (most, limit) => limit.map_or(most, |limit| most.min(limit)),
