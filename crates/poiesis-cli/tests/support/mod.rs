@@ -123,6 +123,12 @@ pub(crate) fn tiny(model: &str, out: &str, more: &str) -> String {
         "iaf-vae" => (shapes, "width=4 maps=2 blocks=1 flow_width=4 posterior=iaf"),
         "realnvp" => (shapes, "width=2 blocks=1 couplings=2"),
         "glow" => (shapes, "depth=1 width=4 dequantization=variational dequantization_width=2"),
+        "ppo" => ("--env cartpole --envs 2", "rollout_steps=32 hidden_dims=[8] normalize_rewards=true"),
+        "vime" => (
+            "--env cartpole --envs 2",
+            "rollout_steps=32 hidden_dims=[8] bonus_weight=0.1 dynamics_hidden_dims=[8] dynamics_updates=4 \
+             replay_start=100 replay_size=400",
+        ),
         "pixelcnn" => (shapes, "width=6 blocks=1 head=6 levels=8"),
         "gated-pixelcnn" => (shapes, "width=6 layers=2 head=6 levels=8"),
         "pixelrnn" => (shapes, "hidden_dim=6 layers=1 head=6 distribution=softmax"),
