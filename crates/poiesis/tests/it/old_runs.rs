@@ -49,7 +49,9 @@ fn same_instructions() -> bool {
 fn same_training() -> bool {
     #[cfg(target_arch = "x86_64")]
     if std::arch::is_x86_feature_detected!("avx512f") {
-        println!("compared within {TOLERANCE}: products of Burn may round otherwise on this processor, which has AVX-512");
+        println!(
+            "compared within {TOLERANCE}: products of Burn may round otherwise on this processor, which has AVX-512"
+        );
         return false;
     }
     same_instructions()
