@@ -5,7 +5,7 @@ use poiesis_envs::{Action, EnvError, Environment, Scene, Space, Spec, Transition
 
 use crate::config::{Layer, resolve};
 use crate::data::{Content, DataSpec, EnvironmentSource, Examples, Experience, Source as _, SourceOptions};
-use crate::model::{Entry as _, Learner, Model, Of};
+use crate::model::{Entry as _, Learner, Model, Of, Session as _};
 
 /// The last place, as many steps from the first.
 pub(crate) const END: usize = 21;
@@ -96,4 +96,14 @@ pub(crate) fn on_the_chain<M: Model>(settings: &str, seed: u64) -> Learner<M> {
     let options = SourceOptions { examples: &examples, spec: &spec, batch_size, seed, device: &device };
     let data = M::Data::open(&M::needs(&own, &spec).unwrap(), &options).unwrap();
     Learner::new(&own, &config.optimizer, &spec, data, seed, &device).unwrap()
+}
+
+/// The best mean return of an iteration, of `iterations`, with more settings than [`SETTINGS`].
+pub(crate) fn best_return<M: Model>(settings: &str, iterations: u64) -> f64 {
+    let mut learner = on_the_chain::<M>(&format!("{SETTINGS} {settings}"), 1);
+    let returns = (0..iterations).flat_map(|number| {
+        let metrics = learner.step(number, 1.0).unwrap().read();
+        metrics.into_iter().filter(|(name, _)| *name == "return").map(|(_, value)| value)
+    });
+    returns.fold(0.0, f64::max)
 }

@@ -6,7 +6,6 @@ use burn::tensor::{Device, TensorData};
 
 use super::*;
 use crate::agents::testing::{is_the_same_for_any_threads, reports_failures};
-use crate::model::Session as _;
 use crate::nn::{Array, Arrays, StateDict};
 use crate::testing::chain::{self, END};
 use crate::testing::{Fixture, distance, expect_all_close, expect_close, expect_conforms, gradients_of};
@@ -132,21 +131,11 @@ fn errors_are_divided_by_the_deviation_of_their_discounted_sums() {
 const ON_THE_CHAIN: &str =
     "bonus_weight=0.1 feature_dim=16 target_hidden_dims=[32] predictor_hidden_dims=[32,32]";
 
-/// The best mean return of an iteration, of `iterations`.
-fn best_return(settings: &str, iterations: u64) -> f64 {
-    let mut learner = chain::on_the_chain::<Rnd>(&format!("{} {settings}", chain::SETTINGS), 1);
-    let returns = (0..iterations).flat_map(|number| {
-        let metrics = learner.step(number, 1.0).unwrap().read();
-        metrics.into_iter().filter(|(name, _)| *name == "return").map(|(_, value)| value)
-    });
-    returns.fold(0.0, f64::max)
-}
-
 #[test]
 fn the_end_of_a_chain_is_reached_with_the_bonus_and_not_without() {
-    let curious = best_return(ON_THE_CHAIN, 30);
+    let curious = chain::best_return::<Rnd>(ON_THE_CHAIN, 30);
     assert!(curious > 0.5, "with the bonus, the best mean return is {curious}");
-    let plain = best_return("bonus_weight=0", 30);
+    let plain = chain::best_return::<Rnd>("bonus_weight=0", 30);
     assert_eq!(plain, 0.0, "without the bonus, the {END} steps to the end are not made by chance");
 }
 

@@ -387,21 +387,11 @@ fn the_gain_falls_as_transitions_are_seen_and_is_higher_for_unseen_ones() {
 /// Settings with which the chain is walked in a few seconds.
 const ON_THE_CHAIN: &str = "bonus_weight=0.01 dynamics_updates=100 replay_start=100";
 
-/// The best mean return of an iteration, of `iterations`.
-fn best_return(settings: &str, iterations: u64) -> f64 {
-    let mut learner = chain::on_the_chain::<Vime>(&format!("{} {settings}", chain::SETTINGS), 1);
-    let returns = (0..iterations).flat_map(|number| {
-        let metrics = learner.step(number, 1.0).unwrap().read();
-        metrics.into_iter().filter(|(name, _)| *name == "return").map(|(_, value)| value)
-    });
-    returns.fold(0.0, f64::max)
-}
-
 #[test]
 fn the_end_of_a_chain_is_reached_with_the_bonus_and_not_without() {
-    let curious = best_return(ON_THE_CHAIN, 30);
+    let curious = chain::best_return::<Vime>(ON_THE_CHAIN, 30);
     assert!(curious > 0.5, "with the bonus, the best mean return is {curious}");
-    let plain = best_return("bonus_weight=0", 30);
+    let plain = chain::best_return::<Vime>("bonus_weight=0", 30);
     assert_eq!(plain, 0.0, "without the bonus, the {END} steps to the end are not made by chance");
 }
 
