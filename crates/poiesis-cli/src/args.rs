@@ -9,23 +9,27 @@ use poiesis::generate::SamplingParams;
 use poiesis::{Trained, Weights};
 
 use crate::commands::{
-    animate, anomaly, cache, classify, collect, compare, complete, compress, decode, decompress, denoise,
-    discover, edit, encode, envs, evaluate, features, inspect, models, play, read_table, recipes, record,
-    resume, runs, sample, train,
+    animate, anomaly, cache, classify, collect, compare, complete,
+    completions::{self, suggest},
+    compress, decode, decompress, denoise, discover, doctor, edit, encode, envs, evaluate, features, fetch,
+    inspect, man, models, play, read_table, recipes, reconstruct, record, resume, runs, sample, score, train,
 };
 
 /// Train generative models on your data and agents in environments, discover what they learned, and put them to work.
 #[derive(Debug, Parser)]
 #[command(name = "poiesis", version, propagate_version = true, max_term_width = 100)]
 #[command(after_long_help = "Examples:
+  poiesis collect photos/ data/photos                   pack a folder of your own
+  poiesis train vae --data data/photos                  train on it, with settings chosen for it
+  poiesis sample runs/vae-photos --seed 7               draw from what was learned
+  poiesis reconstruct runs/vae-photos me.png            what the model keeps of an image
+  poiesis evaluate runs/vae-photos                      measure it
   poiesis train dcgan                                   built-in data, a few minutes
-  poiesis train vae --recipe mnist --data-dir DATA      a recipe on a known data set
-  poiesis collect photos/ data/photos --size 64         pack a folder of images
-  poiesis train dcgan --data data/photos --steps 5000   train on it
-  poiesis sample runs/dcgan-photos --seed 7             draw from what was learned
-  poiesis evaluate runs/dcgan-photos                    measure it
+  poiesis fetch mnist                                   a published data set
+  poiesis train vae --recipe mnist                      a recipe that trains on it
   poiesis train ppo --env cartpole                      an agent in an environment
-  poiesis play runs/ppo-cartpole --record cartpole.gif  see it act")]
+  poiesis play runs/ppo-cartpole --record cartpole.gif  see it act
+  poiesis doctor                                        what this machine has, and what is wrong")]
 pub(crate) struct Cli {
     /// Number of threads [default: one per core]. Results do not depend on it.
     #[arg(
@@ -45,6 +49,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Collect(collect::Collect),
+    Fetch(fetch::Fetch),
     Inspect(inspect::Inspect),
     Train(train::Train),
     Resume(resume::Resume),
@@ -52,6 +57,8 @@ enum Command {
     Complete(complete::Complete),
     Encode(encode::Encode),
     Decode(decode::Decode),
+    Reconstruct(reconstruct::Reconstruct),
+    Score(score::ScoreVerb),
     Edit(edit::Edit),
     Denoise(denoise::Denoise),
     Compress(compress::Compress),
@@ -70,8 +77,13 @@ enum Command {
     Recipes(recipes::Recipes),
     Envs(envs::Envs),
     Cache(cache::Cache),
+    Doctor(doctor::Doctor),
+    Completions(completions::Completions),
+    Man(man::Man),
     #[command(hide = true)]
     ReadTable(read_table::ReadTable),
+    #[command(hide = true)]
+    Suggest(suggest::Suggest),
 }
 
 impl Cli {
@@ -86,6 +98,8 @@ impl Cli {
         }
         let done = match self.command {
             Command::Anomaly(command) => return command.run(),
+            Command::Fetch(command) => return command.run(),
+            Command::Doctor(command) => return command.run(),
             Command::Collect(command) => command.run(),
             Command::Inspect(command) => command.run(),
             Command::Train(command) => command.run(),
@@ -94,6 +108,8 @@ impl Cli {
             Command::Complete(command) => command.run(),
             Command::Encode(command) => command.run(),
             Command::Decode(command) => command.run(),
+            Command::Reconstruct(command) => command.run(),
+            Command::Score(command) => command.run(),
             Command::Edit(command) => command.run(),
             Command::Denoise(command) => command.run(),
             Command::Compress(command) => command.run(),
@@ -111,7 +127,10 @@ impl Cli {
             Command::Recipes(command) => command.run(),
             Command::Envs(command) => command.run(),
             Command::Cache(command) => command.run(),
+            Command::Completions(command) => command.run(),
+            Command::Man(command) => command.run(),
             Command::ReadTable(command) => command.run(),
+            Command::Suggest(command) => command.run(),
         };
         done.map(|()| ExitCode::SUCCESS)
     }
@@ -121,7 +140,7 @@ impl Cli {
 #[derive(Args, Clone, Debug)]
 pub(crate) struct DataDir {
     /// Folder in which data sets are looked up by name, such as `mnist`, `fashion-mnist`, `binarized-mnist`,
-    /// `noto-emoji`, `cifar10`, `tinyshakespeare`, `names`, `novels` and `fsdd`.
+    /// `noto-emoji`, `cifar10`, `tinyshakespeare`, `names`, `novels` and `fsdd`; `poiesis fetch` downloads these into it.
     #[arg(long, value_name = "FOLDER", env = "POIESIS_DATA", default_value = "data", hide_env_values = true)]
     pub(crate) data_dir: PathBuf,
 }
@@ -153,6 +172,9 @@ pub(crate) struct WhichWeights {
     /// Use the checkpoint of this step [default: the newest].
     #[arg(long, value_name = "N")]
     step: Option<u64>,
+    /// Use the checkpoint with the best value of what training measures on held-out examples.
+    #[arg(long, conflicts_with = "step")]
+    best: bool,
     /// Use the trained weights, not their moving averages.
     #[arg(long)]
     raw: bool,
@@ -163,8 +185,8 @@ pub(crate) struct WhichWeights {
 
 impl WhichWeights {
     /// The flags that choose weights, and whether they were given.
-    pub(crate) fn given(&self) -> [(&'static str, bool); 2] {
-        [("--step", self.step.is_some()), ("--raw", self.raw)]
+    pub(crate) fn given(&self) -> [(&'static str, bool); 3] {
+        [("--step", self.step.is_some()), ("--best", self.best), ("--raw", self.raw)]
     }
 
     /// Opens the model of a run and prints which checkpoints were skipped.
@@ -172,6 +194,9 @@ impl WhichWeights {
         let mut open = Trained::builder().device(&self.device);
         if let Some(step) = self.step {
             open = open.step(step);
+        }
+        if self.best {
+            open = open.best();
         }
         if self.raw {
             open = open.weights(Weights::Raw);

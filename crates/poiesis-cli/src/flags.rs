@@ -3,15 +3,16 @@
 use std::path::Path;
 
 use poiesis::Error;
+use poiesis::data::known;
 use poiesis::run::Run;
 use poiesis_collect::Error as DataError;
 use poiesis_envs::EnvError;
 use poiesis_envs::mujoco::MujocoError;
 
-use crate::render::program;
+use crate::render::{program, quoted};
 
 /// Flags with the configuration keys, or the values of a request, that they set.
-const FLAGS: [(&str, &str, &str); 35] = [
+const FLAGS: &[(&str, &str, &str)] = &[
     ("data.source", "--data", "SOURCE"),
     ("data.environments", "--envs", "N"),
     ("data.demonstrations", "--demos", "DATA"),
@@ -30,6 +31,8 @@ const FLAGS: [(&str, &str, &str); 35] = [
     ("train.steps", "--steps", "N"),
     ("train.batch_size", "--batch-size", "N"),
     ("train.checkpoint_every", "--checkpoint-every", "N"),
+    ("train.patience", "--until-no-better", "N"),
+    ("epochs", "--epochs", "N"),
     ("seed", "--seed", "N"),
     ("device", "--device", "DEVICE"),
     ("settings", "--set", "KEY=VALUE"),
@@ -37,6 +40,7 @@ const FLAGS: [(&str, &str, &str); 35] = [
     ("mask", "--mask", "FILE"),
     ("images", "--images", "N"),
     ("importance_samples", "--importance-samples", "N"),
+    ("draws", "--draws", "N"),
     ("samples", "--samples", "N"),
     ("directions", "--directions", "N"),
     ("temperature", "--temperature", "T"),
@@ -53,7 +57,7 @@ const FLAGS: [(&str, &str, &str); 35] = [
 pub(crate) const LABELS_PER_CLASS: &str = "labels_per_class";
 
 /// Fields of the options of collecting with the flags of `collect` that set them.
-const COLLECT: [(&str, &str); 29] = [
+const COLLECT: &[(&str, &str)] = &[
     ("size", "--size N|WxH"),
     ("shape", "--shape H,W,C"),
     ("channels", "--channels N"),
@@ -149,11 +153,14 @@ pub(crate) fn hint(error: &Error) -> Option<String> {
         Error::Malformed { .. } | Error::CheckpointDamaged { older: None, .. } => Some("--new".into()),
         Error::NotAccepted { what, .. } => Some(refused(what)),
         Error::DataChanged { .. } => Some("--data SOURCE, --out FOLDER".into()),
-        Error::RunData { reason, .. } => Some(match **reason {
-            Error::MissingData { .. } => "--data SOURCE, --data-dir FOLDER".into(),
+        Error::RunData { reason, .. } => Some(match &**reason {
+            Error::MissingData { name, path, .. } => {
+                format!("{}, --data SOURCE, --data-dir FOLDER", fetching(name, path))
+            }
             _ => "--data SOURCE".into(),
         }),
-        Error::MissingData { .. } => Some("--data-dir FOLDER".into()),
+        Error::MissingData { name, path, begun: true, .. } => Some(fetching(name, path)),
+        Error::MissingData { name, path, .. } => Some(format!("{}, --data-dir FOLDER", fetching(name, path))),
         // Demonstrations, which have no names.
         Error::UnknownData { known, .. } if known.is_empty() => Some("--data-dir FOLDER".into()),
         Error::NothingHeldOut { .. } => Some("--split train".into()),
@@ -161,6 +168,7 @@ pub(crate) fn hint(error: &Error) -> Option<String> {
         Error::Data(error) => return data_hint(error),
         Error::Environment(error) => environment_flag(error),
         Error::NoSuchCheckpoint { .. } => Some("--step N".into()),
+        Error::NoBestCheckpoint { .. } => Some("without --best, --step N".into()),
         Error::Weights { path, .. } if path.ends_with("features.safetensors") => {
             Some("features DATA --again".into())
         }
@@ -175,6 +183,19 @@ pub(crate) fn hint(error: &Error) -> Option<String> {
         _ => None,
     };
     with_flags(error.hint(), flags)
+}
+
+/// The command that fetches a known data set which is missing at `path`.
+fn fetching(name: &str, path: &Path) -> String {
+    let places = known::find(name).map(|known| known.places).unwrap_or_default();
+    let place = places.iter().chain([&name]).find(|place| path.ends_with(place));
+    let folder = path.ancestors().nth(place.map_or(0, |place| Path::new(place).components().count()));
+    match folder.map(|folder| folder.display().to_string()) {
+        Some(folder) if place.is_some() && folder != "data" => {
+            format!("poiesis fetch {name} --data-dir {}", quoted(&folder))
+        }
+        _ => format!("poiesis fetch {name}"),
+    }
 }
 
 /// The flag of an error of an environment.
@@ -294,6 +315,26 @@ mod tests {
         }
         assert_eq!(hint(&of_agent(invalid("data.source"))).unwrap(), "give 1 (--env ENV)");
         assert_eq!(hint(&invalid("data.demonstrations")).unwrap(), "give 1 (--demos DATA)");
+    }
+
+    #[test]
+    fn missing_data_have_the_command_that_fetches_them() {
+        let said = |name: &str, path: &str, begun: bool| {
+            let (name, path) = (name.to_owned(), path.into());
+            hint(&Error::MissingData { name, path, files: "the files".into(), begun }).unwrap()
+        };
+        let first = "fetch it, put the files there, or say in which folder data sets are (poiesis fetch";
+        assert_eq!(said("mnist", "data/mnist", false), format!("{first} mnist, --data-dir FOLDER)"));
+        assert_eq!(
+            said("names", "my sets/text/names.txt", false),
+            format!("{first} names --data-dir 'my sets', --data-dir FOLDER)")
+        );
+        assert_eq!(said("novels", "data/text/novels", true), "fetch the rest of it (poiesis fetch novels)");
+        // A folder of its own name.
+        assert_eq!(
+            said("novels", "/sets/novels", true),
+            "fetch the rest of it (poiesis fetch novels --data-dir /sets)"
+        );
     }
 
     #[test]

@@ -115,7 +115,12 @@ impl Watch {
                 self.left = Some((Instant::now(), *left));
                 self.metrics = metrics.iter().map(|(name, value)| named(name, *value)).collect();
             }
-            Event::Evaluated { name, value, .. } => self.measured = named(name, *value),
+            Event::Evaluated { name, value, better, .. } => {
+                self.measured = named(name, *value);
+                if *better {
+                    self.measured.push_str(" (best)");
+                }
+            }
             Event::Checkpoint { step, path } => {
                 self.saved = Some((*step, Instant::now()));
                 self.checkpoint = Some(path.clone());
@@ -253,8 +258,8 @@ fn to_json(event: &Event) -> Option<Value> {
             "event": "report", "step": step, "metrics": object(metrics), "examples_per_second": examples_per_second,
             "per_second": per_second, "unit": unit, "elapsed": elapsed, "left": left,
         }),
-        Event::Evaluated { step, name, value } => {
-            json!({ "event": "evaluated", "step": step, "name": name, "value": value })
+        Event::Evaluated { step, name, value, better } => {
+            json!({ "event": "evaluated", "step": step, "name": name, "value": value, "better": better })
         }
         Event::Sampled { step, path } => json!({ "event": "sampled", "step": step, "path": in_json(path) }),
         Event::Checkpoint { step, path } => {
@@ -289,7 +294,7 @@ mod tests {
         let progress = Progress { what: "sampling", unit: "images", done: 24, total: Some(64) };
         for event in [
             report(500),
-            Event::Evaluated { step: 500, name: "validation_nll", value: 1.25 },
+            Event::Evaluated { step: 500, name: "validation_nll", value: 1.25, better: false },
             Event::Checkpoint { step: 500, path: "run/step".into() },
             Event::Working { step: 500, progress },
         ] {

@@ -245,9 +245,10 @@ impl<'a> Collector<'a> {
         if let Some(moved) = packer.missing() {
             return Ok(Collected::Again(moved));
         }
-        if self.enlarged > 0 {
-            let note = format!("{} images were smaller than the asked size and were enlarged", self.enlarged);
-            self.about.notes.push(note);
+        match self.enlarged {
+            0 => {}
+            1 => self.about.notes.push("1 image was smaller than the size and was enlarged".to_owned()),
+            n => self.about.notes.push(format!("{n} images were smaller than the size and were enlarged")),
         }
         self.about.notes.extend(value_notes(self.options));
         Ok(Collected::Done(Box::new(packer.finish(self.about)?), self.progress))

@@ -35,6 +35,7 @@ mod duplicates;
 mod error;
 mod experience;
 mod fingerprint;
+mod first_images;
 mod images;
 pub mod isolation;
 mod memory;
@@ -73,20 +74,24 @@ pub use error::{Error, Result, io_remedy};
 pub use experience::{
     ActionsCard, Episode, EpisodeView, Episodes, ExperienceCard, ExperienceWriter, write_experience,
 };
+pub use first_images::FirstImages;
 pub use options::{ActionKind, Crop, Limits, Options, VocabularyKind};
+pub use points::read_points;
 pub use preview::{Preview, preview};
 pub use progress::Progress;
-pub use read::{ReadImage, read_images};
+pub use read::{ReadExample, ReadImage, read_images, read_labelled_images};
 pub use scattered::scatter;
+pub use sound::read_sounds;
 pub use source::ArrayHeader;
 pub use split::Split;
 pub use stacked::stack;
 pub use stream::Stream;
+pub use text::read_texts;
 pub use vocabulary::Vocabulary;
 
 /// The formats that are read, for messages.
 pub const FORMATS: &str = "PNG, JPEG, WebP, BMP, GIF and TIFF images in folders, zip or tar archives, WebDataset \
-                           shards, Hugging Face parquet, IDX, CIFAR binary, npy and npz; text as .txt and .jsonl, \
+                           shards, Hugging Face parquet, IDX, CIFAR binary, .amat, npy and npz; text as .txt and .jsonl, \
                            and any other with the `kind` text; sound as WAV, FLAC, MP3 and Ogg Vorbis, points as \
                            rows of numbers in .csv and .tsv; experience as observations and actions in npy, npz, \
                            parquet and .jsonl";

@@ -1,4 +1,5 @@
-//! Reads the images of a source one after another, prepared as collecting prepares them, without packing them.
+//! Reads the examples of a source one after another, prepared as collecting prepares them, without packing them: here images; text, sound
+//! and points are read by modules of their own.
 
 use std::path::Path;
 
@@ -26,6 +27,17 @@ pub struct ReadImage {
     pub pixels: Result<Vec<u8>, String>,
 }
 
+/// An example of a source, or why there is none.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ReadExample<T> {
+    /// Its path in the source, with the line where a file has an example on each.
+    pub name: String,
+    /// The name of its class, where the source gives it one.
+    pub class: Option<String>,
+    /// The example, or the reason why it cannot be used.
+    pub content: Result<T, String>,
+}
+
 /// Reads all images of a source: an image file, or any source that [`collect`](crate::collect()) packs as images. Each is cropped,
 /// resized and changed as `options` say, and passed to `take` in the order of the source.
 ///
@@ -34,6 +46,21 @@ pub struct ReadImage {
 /// [`Error::BadOption`] when `options` have no size or no number of channels, which all images must share; [`Error::NotFound`]; those of
 /// a source that cannot be read. An image that cannot be used is no error.
 pub fn read_images(path: &Path, options: &Options, take: &mut dyn FnMut(ReadImage)) -> Result<()> {
+    read_labelled_images(path, options, &mut |ReadExample { name, content, .. }| {
+        take(ReadImage { name, pixels: content });
+    })
+}
+
+/// Like [`read_images`], with the class of each image: that of its folder, or of its label in the source.
+///
+/// # Errors
+///
+/// Those of [`read_images`].
+pub fn read_labelled_images(
+    path: &Path,
+    options: &Options,
+    take: &mut dyn FnMut(ReadExample<Vec<u8>>),
+) -> Result<()> {
     options.check()?;
     // Which files a data set was made of, and of what classes and splits they are, says nothing about others.
     let Options { size, crop, shape, channels, background, binarize, invert, limits, .. } = options.clone();
@@ -62,18 +89,19 @@ pub fn read_images(path: &Path, options: &Options, take: &mut dyn FnMut(ReadImag
     let layout =
         Layout { kind: Kind::Images, shape: target.shape(), labelled: false, factors: 0, objects: 0 };
     let memory = Memory::new(&limits);
-    let read = |Item { name, payload, .. }: Item| {
+    let read = |Item { name, label, payload, .. }: Item, classes: &[String]| {
         let (_, decoded) = decode_payload(payload, &limits, &memory);
         let pixels = decoded.map(|(pixels, _share)| {
             let mut image = prepare(pixels, &target);
             change_values(&mut image, &layout, &options);
             image
         });
-        ReadImage { name, pixels: pixels.map_err(|reason| reason.text) }
+        let content = pixels.map_err(|reason| reason.text);
+        ReadExample { name, class: class_of(label, classes), content }
     };
     let single = || {
         let payload = Payload::File(path.to_owned());
-        read(Item { name: file_name(path), split: None, label: None, payload })
+        read(Item { name: file_name(path), split: None, label: None, payload }, &[])
     };
     if path.is_file() && is_image_name(&file_name(path)) {
         take(single());
@@ -87,15 +115,31 @@ pub fn read_images(path: &Path, options: &Options, take: &mut dyn FnMut(ReadImag
         }
         opened => opened?,
     };
+    let classes = source.plan().classes.clone();
     each_batch(&mut *source, |batches| {
         for batch in batches {
             let mut items = batch.into_iter();
             while items.len() > 0 {
                 let chunk: Vec<Item> = items.by_ref().take(CHUNK).collect();
-                let images: Vec<ReadImage> = chunk.into_par_iter().map(read).collect();
+                let images: Vec<_> = chunk.into_par_iter().map(|item| read(item, &classes)).collect();
                 images.into_iter().for_each(&mut *take);
             }
         }
         Ok(())
     })
+}
+
+/// The example that a file without a byte is, which as a source is an error: why it cannot be used.
+pub(crate) fn empty_file<T>(path: &Path) -> Option<ReadExample<T>> {
+    let is_empty = path.is_file() && path.metadata().is_ok_and(|file| file.len() == 0);
+    is_empty.then(|| ReadExample {
+        name: file_name(path),
+        class: None,
+        content: Err("it is empty".to_owned()),
+    })
+}
+
+/// The name of a class by its number.
+pub(crate) fn class_of(label: Option<u32>, classes: &[String]) -> Option<String> {
+    classes.get(label? as usize).cloned()
 }

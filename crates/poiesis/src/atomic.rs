@@ -63,7 +63,7 @@ pub fn sweep(folder: &Path) -> Result<()> {
 }
 
 /// Whether a name is `.NAME.PROCESS-COUNT.tmp`.
-fn is_temporary(name: &str) -> bool {
+pub(crate) fn is_temporary(name: &str) -> bool {
     let numbers = name.strip_prefix('.').and_then(|name| name.strip_suffix(".tmp")).and_then(|name| {
         let (_, numbers) = name.rsplit_once('.')?;
         numbers.split_once('-')

@@ -1,8 +1,10 @@
 //! The ordered list of models.
 
+use serde::Serialize;
+
 use crate::agents::{bc::Bc, gail::Gail, ppo::Ppo, reinforce::Reinforce, rnd::Rnd, trpo::Trpo, vime::Vime};
-use crate::config::RunConfig;
-use crate::data::{DataSpec, MediaKind};
+use crate::config::{Layer, RunConfig, resolve};
+use crate::data::{DataFacts, DataSpec, MediaKind};
 use crate::error::{Error, Result};
 use crate::model::{Entry, Of, Recipe};
 use crate::models::{
@@ -11,6 +13,7 @@ use crate::models::{
     gan::{Dcgan, Gan, ImprovedGan, InfoGan, R3Gan},
     vae::{Air, Draw, IafVae, Vae},
 };
+use crate::run::flat;
 
 /// All models, in the order of the documentation.
 pub static CATALOGUE: &[&dyn Entry] = &[
@@ -40,6 +43,19 @@ pub static CATALOGUE: &[&dyn Entry] = &[
     &Of::<Bc>::NEW,
     &Of::<Gail>::NEW,
 ];
+
+/// The models to begin with on one's own data: those that show something within minutes, first of all the one that rarely disappoints.
+pub fn to_begin_with(facts: &DataFacts) -> Vec<&'static dyn Entry> {
+    let names: &[&str] = match facts.spec.media() {
+        MediaKind::Images if facts.two_tones && facts.side() <= 32 => &["vae", "dcgan", "gated-pixelcnn"],
+        MediaKind::Images => &["vae", "dcgan"],
+        MediaKind::Text => &["transformer", "char-rnn"],
+        MediaKind::Sound => &["wavenet", "transformer"],
+        MediaKind::Points => &["realnvp", "gan"],
+        MediaKind::Experience => &["bc"],
+    };
+    names.iter().filter_map(|name| find(name).ok()).collect()
+}
 
 /// Finds a model by name.
 ///
@@ -74,6 +90,48 @@ pub fn find_recipe(entry: &dyn Entry, name: &str) -> Result<&'static Recipe> {
 /// Those of [`RunConfig::from_toml`].
 pub fn read_config(text: &str) -> Result<RunConfig> {
     RunConfig::from_toml(text, |name| find(name)?.defaults())
+}
+
+/// A setting of a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Setting {
+    /// The dotted key.
+    pub key: String,
+    /// Its value as TOML.
+    pub value: String,
+    /// The default of the run's model; `None` where this version does not know the model or the key.
+    pub default: Option<String>,
+}
+
+impl Setting {
+    /// Whether the value is the default.
+    pub fn is_default(&self) -> bool {
+        self.default.as_ref() == Some(&self.value)
+    }
+}
+
+/// The settings of a run's configuration in the order of the file, of this version or an earlier one. Those of a model that this version
+/// does not know have no defaults.
+///
+/// # Errors
+///
+/// [`Error::Config`] when it is not TOML.
+pub fn settings(text: &str) -> Result<Vec<Setting>> {
+    let Ok(config) = read_config(text) else {
+        let setting = |(key, value)| Setting { key, value, default: None };
+        return Ok(values(text)?.into_iter().map(setting).collect());
+    };
+    let defaults = values(&resolve(&find(&config.model)?.defaults()?, &[])?.config.to_toml())?;
+    let setting = |(key, value): (String, String)| {
+        let default = defaults.iter().find(|(known, _)| *known == key).map(|(_, default)| default.clone());
+        Setting { key, value, default }
+    };
+    Ok(values(&config.to_toml())?.into_iter().map(setting).collect())
+}
+
+/// Dotted keys and their values.
+fn values(text: &str) -> Result<Vec<(String, String)>> {
+    Ok(flat(&Layer::parse("the run", text)?.values))
 }
 
 /// Returns an error for data of a kind that a model does not learn, naming the models that do.

@@ -1,4 +1,7 @@
-//! Devices: the one place that turns the text of `--device` into a Burn device.
+//! Devices: the one place that turns the text of `--device` into a Burn device, and what is known of this machine.
+
+pub mod machine;
+pub mod speed;
 
 use burn::tensor::{Device, DeviceType};
 use poiesis_kernels::{SimdLimit, limit_simd};
@@ -15,6 +18,14 @@ const KINDS: &[(&str, DeviceType)] = &[
 /// The kinds of device in this build, as they are written after `--device`.
 pub fn kinds() -> impl Iterator<Item = &'static str> {
     KINDS.iter().map(|(kind, _)| *kind)
+}
+
+/// The devices of a kind that this machine has, as they are written after `--device`, such as `vulkan:0`; none for a kind that is not in
+/// this build.
+pub fn of_kind(kind: &str) -> Vec<String> {
+    let found =
+        KINDS.iter().find(|(known, _)| *known == kind).map(|(_, which)| Device::enumerate(which.clone()));
+    (0..found.map_or(0, |found| found.len())).map(|number| format!("{kind}:{number}")).collect()
 }
 
 /// Returns the device called `name`, without autodiff: `cpu`, or a kind of GPU and the number of the one meant, such as
@@ -78,11 +89,9 @@ pub fn compute_with(instructions: &str) {
     }
 }
 
-/// The free memory of this machine in bytes, where the system reports it.
+/// The memory in bytes that this process can still take, where the system reports it.
 pub(crate) fn free_memory() -> Option<u64> {
-    let mut system = sysinfo::System::new().ok()?;
-    system.refresh_memory();
-    Some(system.available_memory()).filter(|&free| free > 0)
+    machine::Memory::this().map(|memory| memory.available).filter(|&free| free > 0)
 }
 
 #[cfg(test)]
@@ -95,6 +104,8 @@ mod tests {
             assert!(device(name).is_ok() && is_cpu(name), "{name}");
         }
         assert!(!is_cpu("vulkan"));
+        assert_eq!(of_kind("cpu"), ["cpu:0"]);
+        assert!(of_kind("abacus").is_empty());
     }
 
     #[test]

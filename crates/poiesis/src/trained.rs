@@ -18,7 +18,7 @@ use crate::error::{Error, Result};
 use crate::generate::{self, Chunk, Request, Sink, StepsSink};
 use crate::media::Media;
 use crate::model::{Entry, TrainedModel};
-use crate::nn::StateDict;
+use crate::nn::{Arrays, StateDict};
 use crate::run::checkpoint::{self, Part};
 use crate::run::{Run, RunInfo};
 
@@ -57,20 +57,26 @@ impl Weights {
 #[must_use = "nothing is opened before `open`"]
 pub struct Open {
     step: Option<u64>,
+    best: bool,
     weights: Weights,
     device: String,
 }
 
 impl Default for Open {
     fn default() -> Open {
-        Open { step: None, weights: Weights::default(), device: "cpu".into() }
+        Open { step: None, best: false, weights: Weights::default(), device: "cpu".into() }
     }
 }
 
 impl Open {
     /// Uses the checkpoint of this step instead of the newest.
     pub fn step(self, step: u64) -> Open {
-        Open { step: Some(step), ..self }
+        Open { step: Some(step), best: false, ..self }
+    }
+
+    /// Uses the checkpoint with the best value of the metric that training measures on held-out examples, instead of the newest.
+    pub fn best(self) -> Open {
+        Open { step: None, best: true, ..self }
     }
 
     /// Uses these weights; the default is [`Weights::Ema`].
@@ -87,8 +93,8 @@ impl Open {
     ///
     /// # Errors
     ///
-    /// [`Error::NotARun`], [`Error::NoCheckpoint`], [`Error::NoSuchCheckpoint`], [`Error::CheckpointDamaged`],
-    /// [`Error::CheckpointOfAnotherModel`] and [`Error::CheckpointMismatch`], as their names say; [`Error::Malformed`] for a file of the
+    /// [`Error::NotARun`], [`Error::NoCheckpoint`], [`Error::NoSuchCheckpoint`], [`Error::NoBestCheckpoint`],
+    /// [`Error::CheckpointDamaged`], [`Error::CheckpointOfAnotherModel`] and [`Error::CheckpointMismatch`], as their names say; [`Error::Malformed`] for a file of the
     /// run that holds something else; [`Error::NoDevice`] for the device.
     pub fn open(&self, path: impl AsRef<Path>) -> Result<Trained> {
         let path = path.as_ref();
@@ -106,7 +112,8 @@ impl Open {
         let averaged = self.weights == Weights::Ema && config.train.ema_decay > 0.0;
         let part = if averaged { Part::Ema } else { Part::Model };
         let folder = run.checkpoints_path();
-        let (state, arrays, place, notes) = match self.step {
+        let step = if self.best { Some(run.best_step()?) } else { self.step };
+        let (state, arrays, place, notes) = match step {
             Some(step) => {
                 let place = folder.join(checkpoint::folder_name(step));
                 if !place.exists() {
@@ -245,6 +252,11 @@ impl Trained {
             hasher.update(bytemuck::cast_slice(&array.data));
         }
         hasher.finalize().to_hex().to_string()
+    }
+
+    /// Its weights, copied to memory.
+    pub(crate) fn arrays(&self) -> Arrays {
+        self.weights.to_arrays()
     }
 
     /// The number of a class of the data, given by its name or its number.

@@ -41,8 +41,15 @@ const MODULES: [&str; 26] = [
 ];
 
 /// The crates from the bottom up, likewise.
-const CRATES: [&str; 6] =
-    ["poiesis-spectrum", "poiesis-envs", "poiesis-kernels", "poiesis-collect", "poiesis", "poiesis-cli"];
+const CRATES: [&str; 7] = [
+    "poiesis-spectrum",
+    "poiesis-envs",
+    "poiesis-fetch",
+    "poiesis-kernels",
+    "poiesis-collect",
+    "poiesis",
+    "poiesis-cli",
+];
 
 /// Longest file that needs no reason.
 const LINES: usize = 500;
@@ -130,6 +137,45 @@ fn crates_use_only_those_below_them() {
         let dependencies = manifest["dependencies"].as_table().unwrap();
         let above = CRATES[own..].iter().filter(|other| dependencies.contains_key(**other));
         faults.extend(above.map(|other| format!("{name} depends on {other}")));
+    }
+    expect_none(&faults);
+}
+
+/// What only `poiesis-fetch` may use: everything that opens a connection.
+const CONNECTIONS: [&str; 6] = ["std::net", "::net::", "TcpStream", "UdpSocket", "UnixStream", "ureq::"];
+
+#[test]
+fn only_one_crate_opens_connections_and_only_one_verb_calls_it() {
+    let mut faults = Vec::new();
+    let manifests = CRATES.iter().map(|name| format!("crates/{name}/Cargo.toml"));
+    for path in manifests.chain(["xtask/Cargo.toml".to_owned()]) {
+        let manifest: toml::Table = toml::from_str(&read(&path)).unwrap();
+        for table in ["dependencies", "dev-dependencies", "build-dependencies"] {
+            let uses = |name: &str| manifest.get(table).is_some_and(|table| table.get(name).is_some());
+            if uses("ureq") && !path.contains("poiesis-fetch") {
+                faults.push(format!("{path} depends on ureq"));
+            }
+            if uses("poiesis-fetch") && !path.contains("poiesis-cli") {
+                faults.push(format!("{path} depends on poiesis-fetch"));
+            }
+        }
+    }
+    for path in files("crates", "rs").into_iter().chain(files("xtask", "rs")) {
+        let name = path.to_string_lossy().into_owned();
+        // Tests may have servers of their own.
+        if name.starts_with("crates/poiesis-fetch/") || name.contains("/tests/") {
+            continue;
+        }
+        let text = read(&path);
+        let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
+        for line in code.lines().filter(|line| !line.trim_start().starts_with("//")) {
+            faults.extend(
+                CONNECTIONS.iter().filter(|word| line.contains(**word)).map(|word| format!("{name}: {word}")),
+            );
+            if line.contains("poiesis_fetch::fetch(") && !name.ends_with("commands/fetch.rs") {
+                faults.push(format!("{name} calls poiesis_fetch::fetch"));
+            }
+        }
     }
     expect_none(&faults);
 }

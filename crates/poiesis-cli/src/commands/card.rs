@@ -62,11 +62,11 @@ pub(crate) fn summary(card: &Card, folder: &Path) -> String {
         ("duplicates", duplicates),
         (
             "skipped",
-            match card.skipped.count {
-                0 => "none".into(),
-                number if card.kind == Kind::Points => format!("{} rows", count(number)),
-                number if card.kind == Kind::Experience => format!("{} episodes", count(number)),
-                number => format!("{} files", count(number)),
+            match (card.skipped.count, card.kind) {
+                (0, _) => "none".into(),
+                (number, Kind::Points) => several(number, "row"),
+                (number, Kind::Experience) => several(number, "episode"),
+                (number, _) => several(number, "file"),
             },
         ),
         ("source", card.sources.join("\n")),
@@ -163,6 +163,12 @@ fn returns(about: &ExperienceCard) -> String {
         number(low),
         number(high)
     )
+}
+
+/// `1 file`, `2 files`.
+fn several(number: u64, what: &str) -> String {
+    let many = if number == 1 { "" } else { "s" };
+    format!("{} {what}{many}", count(number))
 }
 
 /// The word for the examples of a kind.

@@ -29,11 +29,11 @@ const NAMED: usize = 5;
 #[command(after_long_help = "Examples:
   poiesis classify runs/improved-gan-photos new-photos/ portrait.jpg
   poiesis classify runs/improved-gan-photos new.zip --top 3 --csv > classes.csv
-  poiesis classify runs/improved-gan-mnist --split test --data-dir ../shared/data --json
+  poiesis classify runs/improved-gan-mnist --split test --json
 
-Images are cropped, resized and changed as those that the model was trained on. A model without a classifier of its own \\
-classifies by a linear probe on its features, which is fitted to the labels of its training data the first time. \\
-Probabilities are calibrated by a temperature that is fitted to held-out labelled images of the run's data the first \\
+Images are cropped, resized and changed as those that the model was trained on. A model without a classifier of its own \
+classifies by a linear probe on its features, which is fitted to the labels of its training data the first time. \
+Probabilities are calibrated by a temperature that is fitted to held-out labelled images of the run's data the first \
 time. Both are kept in the run. Without such images the probabilities are not calibrated, which is said.")]
 pub(crate) struct Classify {
     #[command(flatten)]

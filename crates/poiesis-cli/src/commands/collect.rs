@@ -4,12 +4,17 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::Args;
-use poiesis::data::open;
-use poiesis_collect::{ActionKind, Kind, Limits, Options, Progress, Report, collect};
+use poiesis::catalogue;
+use poiesis::config::Choice;
+use poiesis::data::{DataFacts, DataSpec, Examples, image_settings, open};
+use poiesis::train::MINUTES;
+use poiesis_collect::{
+    ActionKind, Card, Dataset, FirstImages, Kind, Limits, Options, Progress, Report, Split, collect,
+};
 
 use super::card::{skipped, summary};
 use crate::args::DataDir;
-use crate::render::{Meter, count, duration, failure, note, program, result};
+use crate::render::{Meter, count, duration, failure, note, program, quoted, result};
 use crate::{data, flags};
 
 /// How many skipped files the summary names.
@@ -18,12 +23,12 @@ const NAMED: usize = 5;
 /// Pack images, text, sound or experience into a data set for training
 #[derive(Args, Debug)]
 #[command(after_long_help = "Examples:
-  poiesis collect photos/ data/photos --size 64
+  poiesis collect photos/ data/photos
       a folder of images; folders inside it become classes, or splits if called train, valid or test
   poiesis collect emoji.tar.gz data/emoji --size 64 --background '#ffffff' --licence Apache-2.0
       an archive of PNG files, with white behind transparent parts
-  poiesis collect mnist data/mnist-packed --data-dir ../shared/data
-      a data set looked up by name
+  poiesis collect mnist data/mnist-packed
+      a data set looked up by name; `poiesis fetch mnist` downloads it
   poiesis collect shapes data/shapes --size 32 --count 50000 --seed 1
       data made by code
   poiesis collect book.txt data/book --vocabulary bpe --vocabulary-size 2048
@@ -35,12 +40,12 @@ const NAMED: usize = 5;
   poiesis collect recordings/ data/voices --sample-rate 16000 --mono
       sound, resampled to one rate; folders become classes
   poiesis collect src/ data/code --kind text --include '*.rs'
-      any other text
+      text in files of other names, and of those only some
   poiesis collect 'shards/{000..007}.tar' data/shards
       several files as one data set, numbered, or listed as {a,b}
-  poiesis collect mnist data/stacked --stack --data-dir ../shared/data
+  poiesis collect mnist data/stacked --stack
       three digits as red, green and blue: 1,000 modes, of which evaluate counts those that a model finds
-  poiesis collect mnist data/digits --scatter --size 50 --objects 0..2 --data-dir ../shared/data
+  poiesis collect mnist data/digits --scatter --size 50 --objects 0..2
       none to two digits on each image, with the box of each: how many there are is the class
   poiesis collect measurements.csv data/measurements
       points: each row of numbers is one, and the first line may name the columns
@@ -52,7 +57,7 @@ A folder is taken for what most of it is, and what is left alone is noted; --kin
 
 Images (PNG, JPEG, WebP, BMP, GIF, TIFF), sound (WAV with 8 to 32 bits or floating point, RF64, Wave64, FLAC, MP3, \
 Ogg Vorbis), text (.txt, or .jsonl with a `text`; UTF-8) and points (.csv or .tsv of numbers) in folders, zip and tar; \
-experience as observations and actions in npy, npz, parquet and .jsonl; WebDataset shards, Hugging Face parquet, IDX, CIFAR binary, npy and npz images, .bin with --shape. Archives, text and \
+experience as observations and actions in npy, npz, parquet and .jsonl; WebDataset shards, Hugging Face parquet, IDX, CIFAR binary, .amat, npy and npz images, .bin with --shape. Archives, text and \
 points may be compressed with gzip, bzip2, xz or zstd. A file or a row that cannot be read is skipped, counted and \
 listed.")]
 pub(crate) struct Collect {
@@ -60,7 +65,8 @@ pub(crate) struct Collect {
     source: String,
     /// Folder to create.
     out: PathBuf,
-    /// Size of the prepared images in pixels, N or WIDTHxHEIGHT [default: that of the source].
+    /// Size of the prepared images in pixels, N or WIDTHxHEIGHT [default: that of the source where all images have it and it is at
+    /// most 64, else a smaller one that is chosen].
     #[arg(long, value_name = "N|WxH", value_parser = size)]
     size: Option<(u32, u32)>,
     /// What to do with images of another aspect ratio: crop the centre, or stretch them.
@@ -69,7 +75,8 @@ pub(crate) struct Collect {
     /// Height, width and channels of one image, for arrays (npy, npz) that do not show them and for files without a header.
     #[arg(long, value_name = "H,W,C", value_parser = parts)]
     shape: Option<(u32, u32, u8)>,
-    /// Channels of the prepared images: 1 grey, 3 RGB, 4 RGBA [default: those of the first image].
+    /// Channels of the prepared images: 1 grey, 3 RGB, 4 RGBA [default: those of the first image; 3 where they differ, 1
+    /// where no image has a colour].
     #[arg(long, value_name = "N")]
     channels: Option<u8>,
     /// Background colour behind transparent pixels.
@@ -168,7 +175,7 @@ impl Collect {
         let source = open::locate(&self.source, &self.data_dir.data_dir)?;
         let known = open::reading(&self.source).options();
         let given = |given: Vec<String>, known| if given.is_empty() { known } else { given };
-        let options = Options {
+        let mut options = Options {
             size: self.size,
             crop: open::crop(&self.crop)?,
             shape: self.shape,
@@ -200,6 +207,9 @@ impl Collect {
             limits: Limits { max_memory: self.max_memory, ..Limits::default() },
             ..Options::default()
         };
+        if !self.stack && !self.scatter && !open::is_named(&self.source) {
+            choose_preparation(&source, &mut options, self.json)?;
+        }
         let meter = Meter::new("packing", "examples", None, self.json);
         let progress = |progress: Progress| {
             meter.at(progress.done + progress.skipped, progress.total);
@@ -223,30 +233,71 @@ impl Collect {
         }
         let rate = card.total() as f64 / seconds.max(1e-3);
         note(&format!("packed in {}, {}/s", duration(seconds), count(rate as u64)));
-        let out = self.out.display();
-        let program = program();
-        let name = open::short_name(&self.out.to_string_lossy());
-        let next = match card.kind {
-            Kind::Text => format!("  {program} inspect {out}\n"),
-            Kind::Sound | Kind::Points => {
-                format!("  {program} inspect {out} --preview {name}-preview.png\n")
-            }
-            Kind::Experience => {
-                let experience = card.experience.as_ref();
-                let environment = experience.and_then(|about| about.environment.as_deref()).unwrap_or("ENV");
-                format!(
-                    "  {program} inspect {out} --preview {name}-preview.png\n  {program} train bc --env {environment} --demos {out}\n"
-                )
-            }
-            _ if card.objects.is_some() => format!(
-                "  {program} inspect {out} --preview {name}-preview.png\n  {program} train air --data {out}\n"
-            ),
-            _ => format!(
-                "  {program} inspect {out} --preview {name}-preview.png\n  {program} train dcgan --data {out}\n"
-            ),
-        };
+        let next = what_next(&card, &self.out)?;
         result(&format!("{}{}what to try next\n{next}", summary(&card, &self.out), skipped(&card, NAMED)))
     }
+}
+
+/// Chooses how images are prepared where that is not given, and says so.
+fn choose_preparation(source: &str, options: &mut Options, quiet: bool) -> Result<()> {
+    let first = match options.size.is_some() && options.channels.is_some() {
+        true => None,
+        false => FirstImages::of(Path::new(source), options).map_err(told)?,
+    };
+    for Choice { key, value, reason } in first.map(|first| image_settings(&first)).unwrap_or_default() {
+        let value = value.as_integer().unwrap_or_default();
+        let flag = match key.as_str() {
+            "data.size" if options.size.is_none() => {
+                let side = u32::try_from(value).unwrap_or_default();
+                options.size = Some((side, side));
+                "--size"
+            }
+            "data.channels" if options.channels.is_none() => {
+                options.channels = u8::try_from(value).ok();
+                "--channels"
+            }
+            _ => continue,
+        };
+        if !quiet {
+            note(&format!("chosen: {flag} {value}, for {reason}; {flag} N gives another"));
+        }
+    }
+    Ok(())
+}
+
+/// Commands for data that were just packed: first to look at them, then to train on them.
+fn what_next(card: &Card, out: &Path) -> Result<String> {
+    let program = program();
+    let name = open::short_name(&out.to_string_lossy());
+    let place = quoted(&out.display().to_string());
+    let mut next = match card.kind {
+        Kind::Text => format!("  {program} inspect {place}\n"),
+        _ => format!("  {program} inspect {place} --preview {}\n", quoted(&format!("{name}-preview.png"))),
+    };
+    if card.kind == Kind::Experience {
+        let about = card.experience.as_ref();
+        let environment = about.and_then(|about| about.environment.as_deref()).unwrap_or("ENV");
+        next.push_str(&format!("  {program} train bc --env {environment} --demos {place}\n"));
+        return Ok(next);
+    }
+    if card.objects.is_some() {
+        next.push_str(&format!("  {program} train air --data {place}\n"));
+        return Ok(next);
+    }
+    let dataset = Dataset::open(out)?;
+    let Some(train) = Examples::of(&dataset, Split::Train) else { return Ok(next) };
+    let models = catalogue::to_begin_with(&DataFacts::of(&DataSpec::of(&dataset)?, &train));
+    let width = models.iter().map(|entry| entry.name().len()).max().unwrap_or(0);
+    for entry in models {
+        let (model, gap) = (entry.name(), " ".repeat(width - entry.name().len()));
+        let summary = entry.about().summary;
+        next.push_str(&format!("  {program} train {model} --data {place}{gap}   # {summary}\n"));
+    }
+    next.push_str(&format!(
+        "each takes {} minutes or less: settings and steps are chosen for the data and this machine\n",
+        MINUTES.ceil()
+    ));
+    Ok(next)
 }
 
 /// An error with the flags of this command that mend it.

@@ -1,10 +1,10 @@
-//! `poiesis compare`: the latest evaluations of several runs in one table.
+//! `poiesis compare`: the latest evaluations of several runs in one table. Whole runs are compared by `poiesis runs compare`.
 
 use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
-use poiesis::evaluate::{ComparedValue, Comparison, Evaluation, Row};
+use poiesis::evaluate::{Better, ComparedValue, Comparison, Evaluation, Row};
 
 use crate::render::{failure, json, note, number, program, quoted, result, table};
 
@@ -17,7 +17,9 @@ use crate::render::{failure, json, note, number, program, quoted, result, table}
 
 The latest evaluation that was kept in each run is shown, the best value of each row with a star. Where errors are known \
 and the intervals of 95 % overlap, the row says that there is no difference. Runs that were not measured alike (other \
-data or environment, split, seed, numbers of images or episodes, or feature network) are refused with all that differs.")]
+data or environment, split, seed, numbers of images or episodes, or feature network) are refused with all that differs.
+
+To see what differs in the settings of runs, and what was measured during training, use poiesis runs compare.")]
 pub(crate) struct Compare {
     /// Folders of runs, each with an evaluation.
     #[arg(required = true)]
@@ -82,24 +84,36 @@ fn about(comparison: &Comparison, what: &str, of: impl Fn(usize) -> String) -> V
 }
 
 fn line(row: &Row, comparison: &Comparison) -> Vec<String> {
-    let mut cells = vec![row.name.clone(), row.unit.to_owned(), row.better.name().to_owned()];
+    let better = row.better.map_or("", Better::name);
+    let mut cells = vec![row.name.clone(), row.unit.to_owned(), better.to_owned()];
+    cells.extend(values(row));
+    let runs: Vec<&str> = comparison.runs.iter().map(|run| run.run.as_str()).collect();
+    cells.push(remark(row, &runs));
+    cells
+}
+
+/// The value of each run, the best with a star where it is clearly the best.
+pub(super) fn values(row: &Row) -> Vec<String> {
     let is_clear = row.no_difference.is_empty();
     let is_draw = row.best.len() > 1 && row.best.len() == row.values.iter().flatten().count();
-    for (run, value) in row.values.iter().enumerate() {
+    let cell = |(run, value): (usize, &Option<ComparedValue>)| {
         let star = if is_clear && !is_draw && row.best.contains(&run) { " *" } else { "  " };
-        cells.push(value.map_or_else(|| "-".to_owned(), shown) + star);
-    }
+        value.map_or_else(|| "-".to_owned(), shown) + star
+    };
+    row.values.iter().enumerate().map(cell).collect()
+}
+
+/// Says which of the runs, called by their names, do not differ; nothing where the best is clear.
+pub(super) fn remark(row: &Row, runs: &[&str]) -> String {
     let close = row.best.len() + row.no_difference.len();
-    cells.push(match (is_clear, close == row.values.iter().flatten().count()) {
+    match (row.no_difference.is_empty(), close == row.values.iter().flatten().count()) {
         (true, _) => String::new(),
         (false, true) => "no difference".to_owned(),
         (false, false) => {
-            let runs =
-                row.best.iter().chain(&row.no_difference).map(|&run| comparison.runs[run].run.as_str());
-            format!("no difference: {}", runs.collect::<Vec<_>>().join(", "))
+            let close = row.best.iter().chain(&row.no_difference).map(|&run| runs[run]);
+            format!("no difference: {}", close.collect::<Vec<_>>().join(", "))
         }
-    });
-    cells
+    }
 }
 
 fn shown(value: ComparedValue) -> String {
@@ -115,7 +129,8 @@ fn to_csv(comparison: &Comparison) -> String {
     header.extend(comparison.runs.iter().flat_map(|run| [run.run.clone(), format!("{} error", run.run)]));
     let mut lines = vec![header];
     for row in &comparison.rows {
-        let mut cells = vec![row.name.clone(), row.unit.to_owned(), row.better.name().to_owned()];
+        let better = row.better.map_or("", Better::name);
+        let mut cells = vec![row.name.clone(), row.unit.to_owned(), better.to_owned()];
         for value in &row.values {
             cells.push(value.map(|value| value.value.to_string()).unwrap_or_default());
             cells
@@ -140,7 +155,7 @@ fn field(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use poiesis::evaluate::{Better, Compared};
+    use poiesis::evaluate::Compared;
 
     use super::*;
 
@@ -149,10 +164,10 @@ mod tests {
             |run: &str| Compared { run: run.into(), model: "vae".into(), step: 60, weights: "averaged" };
         let value = |value, error| Some(ComparedValue { value, error });
         let row = |name: &str, values, best, no_difference| Row {
-            metric: "bound",
+            metric: "bound".into(),
             name: name.into(),
             unit: "nats",
-            better: Better::Lower,
+            better: Some(Better::Lower),
             values,
             best,
             no_difference,

@@ -24,7 +24,7 @@ use crate::render::{count, expect_empty, expect_none, failure, in_json, note, re
   poiesis decode runs/dcgan-shapes mine.npy --out mine.png --columns 8
 
 The file is one that `poiesis encode` has written, or any array [images, values] of 32-bit or 64-bit floats, as \
-safetensors or NumPy's .npy. Each PNG in a folder has the name of the image that was encoded in its metadata.")]
+safetensors or NumPy's .npy: `numpy.save` of what Python has made of latents will do. Each PNG in a folder has the name of the image that was encoded in its metadata.")]
 pub(crate) struct Decode {
     #[command(flatten)]
     of: OfRun,

@@ -8,35 +8,35 @@ use poiesis::config::{Resolved, RunConfig};
 use poiesis::data::{Content, DataSpec, ImageShape, open};
 use poiesis::model::Entry;
 use poiesis::run::Run;
-use poiesis::train::{Existing, Rehearsal, rehearse, sample_steps};
+use poiesis::train::{Epochs, Existing, InitialWeights, Rehearsal, rehearse, sample_steps};
 use serde_json::{Value, json};
 
-use super::learned::opened;
-use super::train::{How, all_of, request};
+use super::settings::{Ready, Settings};
+use super::train::{How, Job, all_of, epochs_line, parent_line, request};
 use crate::data::is_agent;
 use crate::render::{count, duration, error_with_hint, facts, in_json, json, result, shape, table};
 use crate::watch::networks;
 
 /// Prints what would be done; returns what is wrong as an error.
-pub(super) fn dry_run(
-    entry: &dyn Entry,
-    resolved: &Resolved,
-    out: &Path,
-    existing: Existing,
-    how: &How,
-    mut faults: Vec<anyhow::Error>,
-) -> Result<()> {
-    let rehearsal = if faults.is_empty() {
-        rehearsed(entry, resolved, out, existing, how).map_err(|error| faults.push(error)).ok()
-    } else {
-        None
-    };
+pub(super) fn dry_run(settings: &mut Settings, existing: Existing, how: &How) -> Result<()> {
+    let mut faults = std::mem::take(&mut settings.faults);
+    let mut epochs = None;
+    let mut rehearsal = None;
+    if faults.is_empty() {
+        match rehearsed(settings, existing, how, &mut epochs) {
+            Ok(done) => rehearsal = Some(done),
+            Err(error) => faults.push(error),
+        }
+    }
+    let Settings { entry, resolved, initial, out, .. } = &*settings;
     let parameters = match &rehearsal {
         Some(rehearsal) => Some(rehearsal.parameters.clone()),
-        None => parameters(entry, resolved, how),
+        None => parameters(*entry, resolved, how),
     };
     let known = open::expected_shape(&resolved.config.data, &how.data_dir.data_dir);
-    let shown = Shown { entry, resolved, out, existing, known, parameters, rehearsal };
+    let initial = initial.as_ref();
+    let shown =
+        Shown { entry: *entry, resolved, initial, epochs, out, existing, known, parameters, rehearsal };
     if how.json {
         json(&shown.to_json(&faults))?;
     } else {
@@ -45,17 +45,19 @@ pub(super) fn dry_run(
     all_of(faults)
 }
 
-/// Opens the data and takes a few steps.
+/// Opens the data, which say how many steps `epochs` are, and takes a few steps.
 fn rehearsed(
-    entry: &dyn Entry,
-    resolved: &Resolved,
-    out: &Path,
+    settings: &mut Settings,
     existing: Existing,
     how: &How,
+    epochs: &mut Option<Epochs>,
 ) -> Result<Rehearsal> {
-    let mut config = resolved.config.clone();
-    let opened = opened(entry, &mut config, how)?;
-    Ok(rehearse(&request(out, config, &opened, existing, how)?)?)
+    let ready = settings.open(existing, how)?;
+    *epochs = ready.epochs;
+    let Ready { config, opened, epochs } = ready;
+    let (out, initial) = (settings.out.clone(), settings.initial.clone());
+    let chosen = settings.chosen.all.clone();
+    Ok(rehearse(&request(Job { out, config, initial, epochs, chosen, existing }, &opened, how)?)?)
 }
 
 /// What is learned from, in a line.
@@ -90,6 +92,8 @@ fn parameters(entry: &dyn Entry, resolved: &Resolved, how: &How) -> Option<Vec<(
 struct Shown<'a> {
     entry: &'a dyn Entry,
     resolved: &'a Resolved,
+    initial: Option<&'a InitialWeights>,
+    epochs: Option<Epochs>,
     out: &'a Path,
     existing: Existing,
     known: Option<[usize; 3]>,
@@ -114,6 +118,12 @@ impl Shown<'_> {
                 "total_seconds": rehearsal.estimate.total(),
             })
         });
+        let epochs = self.epochs.map(|epochs| {
+            json!({
+                "epochs": epochs.epochs, "examples": epochs.examples.count, "unit": epochs.examples.unit,
+                "each_step": epochs.step.count, "steps": epochs.steps(),
+            })
+        });
         let faults: Vec<Value> = faults
             .iter()
             .map(error_with_hint)
@@ -121,6 +131,8 @@ impl Shown<'_> {
             .collect();
         json!({
             "model": self.entry.name(), "run": in_json(self.out), "shape": self.known, "parameters": parameters,
+            "starts_from": self.initial.map(InitialWeights::parent), "epochs": epochs,
+            "notes": self.rehearsal.as_ref().map(|rehearsal| &rehearsal.notes),
             "sample_steps": sample_steps(&self.resolved.config.train), "estimate": time, "faults": faults,
             "settings": settings.collect::<Vec<_>>(),
         })
@@ -146,12 +158,19 @@ impl Shown<'_> {
             (if agent { "environment" } else { "data" }, source_of(self.entry, config, self.known)),
             ("parameters", parameters),
         ];
+        if let Some(initial) = self.initial {
+            let notes = self.rehearsal.iter().flat_map(|rehearsal| &rehearsal.notes);
+            let notes: String = notes.map(|said| format!("\n{said}")).collect();
+            head.push(("starts from", format!("{}{notes}", parent_line(initial.parent()))));
+        }
+        head.extend(self.epochs.as_ref().map(|epochs| ("steps", epochs_line(epochs))));
         if !agent {
             let samples = format!("{} at steps {}", config.train.sample_count, first_and_last(&samples));
             head.push(("samples", samples));
         }
         head.push(("run", run));
-        head.extend(self.rehearsal.as_ref().map(|rehearsal| ("time", time(rehearsal))));
+        let patience = config.train.patience;
+        head.extend(self.rehearsal.as_ref().map(|rehearsal| ("time", time(rehearsal, patience))));
         let rows: Vec<Vec<String>> = self
             .resolved
             .origins
@@ -163,7 +182,7 @@ impl Shown<'_> {
 }
 
 /// The estimate in words: `three steps took 0.9 s: about 12 min 0 s for 3,000 steps, of which sampling 40 s`.
-fn time(rehearsal: &Rehearsal) -> String {
+fn time(rehearsal: &Rehearsal, patience: u64) -> String {
     let Rehearsal { left, seconds, estimate, .. } = rehearsal;
     let parts = [("sampling", estimate.sampling), ("evaluating", estimate.evaluating)];
     let parts: Vec<String> = parts
@@ -172,8 +191,13 @@ fn time(rehearsal: &Rehearsal) -> String {
         .map(|(name, seconds)| format!("{name} {}", duration(seconds)))
         .collect();
     let of_which = if parts.is_empty() { String::new() } else { format!(", of which {}", parts.join(", ")) };
+    let early = match patience {
+        0 => "",
+        1 => "; less if one evaluation is no better",
+        _ => "; less if evaluations become no better",
+    };
     format!(
-        "three steps took {}: about {} for {} steps{of_which}",
+        "three steps took {}: about {} for {} steps{of_which}{early}",
         duration(*seconds),
         duration(estimate.total()),
         count(left.steps)
@@ -212,6 +236,7 @@ mod tests {
         let estimate = Spent { steps: 660.0, sampling: 40.0, evaluating: 20.0, saving: 0.0 };
         let rehearsal = Rehearsal {
             parameters: Vec::new(),
+            notes: Vec::new(),
             done: 0,
             left: Remaining { steps: 3000, samplings: 41, saves: 6 },
             timed: 3,
@@ -219,9 +244,10 @@ mod tests {
             estimate,
         };
         assert_eq!(
-            time(&rehearsal),
+            time(&rehearsal, 0),
             "three steps took 0.7 s: about 12 min 0 s for 3,000 steps, of which sampling 40 s, evaluating 20 s"
         );
+        assert!(time(&rehearsal, 5).ends_with("evaluating 20 s; less if evaluations become no better"));
     }
 
     #[test]

@@ -1,46 +1,59 @@
-//! `poiesis encode`: images as latents in a file.
+//! `poiesis encode`: images as latents or features in a file.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use clap::Args;
+use clap::{Args, ValueEnum};
 use poiesis::Trained;
-use poiesis::apply::encode::{Encoded, Fit};
-use poiesis::apply::latents_file::{LatentsFormat, LatentsOf, description, write};
+use poiesis::apply::encode::{Encoded, Fit, features};
+use poiesis::apply::latents_file::{EncodedAs, LatentsFormat, LatentsOf, description, write};
 use poiesis::atomic;
+use poiesis::fitting::Rows;
 use poiesis_collect::Split;
 use serde_json::{Value, json};
 
+use super::classify::field;
 use super::discover::{OfData, expect_class};
+use super::evaluate::Meters;
 use super::given_images::expect_existing;
 use super::inspect::split;
 use super::pictures::positive;
 use super::sources::{Images, Inverting, encoded};
 use crate::args::OfRun;
-use crate::render::{count, exists, failure, in_json, json, number, result, table};
+use crate::render::{count, exists, expect_none, failure, in_json, json, number, result, table};
 
 /// How many images are listed.
 const LISTED: usize = 20;
 
-/// Encode images as latents and save these
+/// Encode images as latents or features and save these
 #[derive(Args, Debug)]
 #[command(after_long_help = "Examples:
   poiesis encode runs/vae-faces faces/ --out faces.safetensors
-  poiesis encode runs/vae-mnist --split test --images 1000 --out test.npy     for NumPy, with test.json beside it
-  poiesis encode runs/dcgan-shapes drawing.png --starts 16                    a model without an encoder
-  poiesis decode runs/vae-faces faces.safetensors --out again/                back to images
+      your own images
+  poiesis encode runs/vae-mnist --split test --images 1000 --out test.npy
+      for NumPy, with test.csv and test.json beside it
+  poiesis encode runs/dcgan-shapes drawing.png --starts 16
+      a model without an encoder: latents are searched
+  poiesis encode runs/dcgan-photos photos/ --of features --out photos.npy
+      what the network sees in them
+  poiesis decode runs/vae-faces faces.safetensors --out again/
+      latents back to images
 
-The file has an array [images, values] of 32-bit floats, and the name of each image: in the metadata of safetensors, or \
-as JSON beside NumPy's array. Latents are the means that the encoder gives. The latents of a model without an encoder are \
-searched by gradients of its decoder, from several starts; this takes seconds for each image. PSNR says how near the \
-decoded image is to the image, in dB. |z|/sqrt(d) is about 1 for latents that the prior draws; far from it, the model \
-knows nothing like the image.")]
+The file has an array [images, values] of 32-bit floats, and the name of each image: in the metadata of safetensors; beside \
+NumPy's array as CSV, a line for each row, and as JSON, which decode reads. Latents are the means that the encoder gives. \
+The latents of a model without an encoder are searched by gradients of its decoder, from several starts; this takes \
+seconds for each image. PSNR says how near the decoded image is to the image, in dB. |z|/sqrt(d) is about 1 for latents \
+that the prior draws; far from it, the model knows nothing like the image. Features are those that the ability `features` \
+gives; they cannot be decoded.")]
 pub(crate) struct Encode {
     #[command(flatten)]
-    of: OfRun,
-    /// Files, folders or archives of images.
+    run: OfRun,
+    /// Files, folders, archives or packed data sets of images.
     #[arg(value_name = "IMAGES", required_unless_present = "split")]
     files: Vec<PathBuf>,
+    /// What images are encoded as.
+    #[arg(long, value_name = "WHAT", value_enum, default_value = "latents")]
+    of: What,
     /// Encode images of this split of the run's own data.
     #[arg(long, value_name = "SPLIT", value_parser = split, conflicts_with = "files")]
     split: Option<Split>,
@@ -68,29 +81,82 @@ pub(crate) struct Encode {
     json: bool,
 }
 
+/// What images are encoded as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum What {
+    /// Latents, which the model can decode
+    Latents,
+    /// Features, which its network computes
+    Features,
+}
+
 impl Encode {
     pub(crate) fn run(self) -> Result<()> {
         expect_existing(&self.files)?;
-        let trained = self.of.open()?;
+        let trained = self.run.open()?;
         trained.spec.images()?;
+        if self.of == What::Features {
+            return self.features(&trained);
+        }
         let inversion = self.inverting.of(&trained, self.seed)?;
         let class = expect_class(&trained, self.class.as_deref())?;
         let out = self.out(&trained)?;
-        let images = match self.split {
-            Some(split) => {
-                let view = self.data.open(&trained)?.require(split)?;
-                let indices: Vec<usize> = view.spread(self.images.unwrap_or(view.len())).collect();
-                Images::of_split(&trained, &view, split, &indices)
-            }
-            None => Images::of_files(&trained, &self.files, &self.data, class, self.json)?,
-        };
+        let images = self.gather(&trained, class)?;
         let found = encoded(&trained, &images, inversion.as_ref(), self.json)?;
         match self.json {
             true => json(&report(&trained, &images, &found, inversion.is_some()))?,
             false => result(&render(&images, &found))?,
         }
-        let of = LatentsOf::new(&trained, images.names, images.classes);
-        write(&out, &found.latents, &of)?;
+        let fits = Some(found.fits.as_slice());
+        self.save(&trained, &out, images, &found.latents, fits, EncodedAs::Latents)
+    }
+
+    /// Saves the features of the images.
+    fn features(&self, trained: &Trained) -> Result<()> {
+        trained.features()?;
+        let searching = self.inverting.given();
+        let flags = [("--class", self.class.is_some()), ("--seed", self.seed.is_some())];
+        expect_none("features", &[&searching[..], &flags].concat())?;
+        let out = self.out(trained)?;
+        let images = self.gather(trained, None)?;
+        let mut meters = Meters::new(self.json);
+        let found = features(trained, &images.pixels, &mut |at| meters.show(at))?;
+        meters.end();
+        match self.json {
+            true => json(&features_report(trained, &images, &found))?,
+            false => {
+                let (images, values) = (count(images.len() as u64), count(found.dims() as u64));
+                result(&format!("{images} images as features of {values} values\n"))?;
+            }
+        }
+        self.save(trained, &out, images, &found, None, EncodedAs::Features)
+    }
+
+    /// The images to encode.
+    fn gather(&self, trained: &Trained, class: Option<u32>) -> Result<Images> {
+        let Some(split) = self.split else {
+            return Images::of_files(trained, &self.files, &self.data, class, self.json);
+        };
+        let view = self.data.open(trained)?.require(split)?;
+        let indices: Vec<usize> = view.spread(self.images.unwrap_or(view.len())).collect();
+        Ok(Images::of_split(trained, &view, split, &indices))
+    }
+
+    /// Writes the file, and what stands beside it.
+    fn save(
+        &self,
+        trained: &Trained,
+        out: &Path,
+        images: Images,
+        rows: &Rows,
+        fits: Option<&[Fit]>,
+        encoded_as: EncodedAs,
+    ) -> Result<()> {
+        if let Some(path) = names_of(out) {
+            atomic::write(&path, csv_of(trained, &images, fits).as_bytes())?;
+        }
+        let of = LatentsOf { encoded_as, ..LatentsOf::new(trained, images.names, images.classes) };
+        write(out, rows, &of)?;
         if self.json { Ok(()) } else { result(&format!("{}\n", out.display())) }
     }
 
@@ -98,13 +164,16 @@ impl Encode {
     fn out(&self, trained: &Trained) -> Result<PathBuf> {
         let out = match &self.out {
             Some(out) => out.clone(),
-            None => crate::render::free(&format!("{}-latents", trained.info.id), "safetensors"),
+            None => {
+                let what = if self.of == What::Features { "features" } else { "latents" };
+                crate::render::free(&format!("{}-{what}", trained.info.id), "safetensors")
+            }
         };
         if LatentsFormat::of(&out).is_none() {
-            let what = format!("{} is not the name of a file of latents", out.display());
+            let what = format!("{} is neither safetensors nor an array of NumPy", out.display());
             return Err(failure(what, "give one that ends in .safetensors or .npy"));
         }
-        for path in [Some(out.clone()), description(&out)].into_iter().flatten() {
+        for path in [Some(out.clone()), description(&out), names_of(&out)].into_iter().flatten() {
             if path.exists() && !self.force {
                 return Err(exists(&path, "--out"));
             }
@@ -112,6 +181,26 @@ impl Encode {
         }
         Ok(out)
     }
+}
+
+/// The file with the names of the images, beside an array of NumPy.
+fn names_of(out: &Path) -> Option<PathBuf> {
+    (LatentsFormat::of(out) == Some(LatentsFormat::Npy)).then(|| out.with_extension("csv"))
+}
+
+/// A line for each row of the array: its number, the name and class of the image, and how well its latents describe it.
+fn csv_of(trained: &Trained, images: &Images, fits: Option<&[Fit]>) -> String {
+    let mut text = format!("row,name,class{}\n", if fits.is_some() { ",psnr,norm" } else { "" });
+    for (row, (name, class)) in images.names.iter().zip(&images.classes).enumerate() {
+        let class = class.and_then(|class| trained.info.data.classes.get(class as usize));
+        let class = class.map(|class| field(class)).unwrap_or_default();
+        text.push_str(&format!("{row},{},{class}", field(name)));
+        if let Some(Fit { psnr, norm }) = fits.map(|fits| fits[row]) {
+            text.push_str(&format!(",{psnr},{}", norm.map(|norm| norm.to_string()).unwrap_or_default()));
+        }
+        text.push('\n');
+    }
+    text
 }
 
 /// How well images are encoded.
@@ -155,5 +244,17 @@ fn report(trained: &Trained, images: &Images, found: &Encoded, inverted: bool) -
         "latent_dim": found.latents.dims(),
         "inverted": inverted,
         "images": images.names.iter().zip(&found.fits).map(image).collect::<Vec<_>>(),
+    })
+}
+
+fn features_report(trained: &Trained, images: &Images, found: &Rows) -> Value {
+    json!({
+        "run": trained.info.id,
+        "model": trained.entry.name(),
+        "step": trained.step,
+        "weights": trained.weights().name(),
+        "run_path": in_json(trained.path()),
+        "features": found.dims(),
+        "images": images.names.iter().map(|name| json!({ "image": name })).collect::<Vec<_>>(),
     })
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::Result;
 use poiesis::abilities::Ability;
 use poiesis::model::Entry;
-use poiesis::run::State;
+use poiesis::run::{BestStep, State};
 use poiesis::train::{Outcome, Spent, Summary};
 use poiesis_collect::{Dataset, Split};
 use serde_json::json;
@@ -31,7 +31,7 @@ pub(super) fn has_held_out(dataset: &Dataset) -> bool {
 
 impl NextSteps {
     /// Commands for a finished run, without the name of the program.
-    fn commands(&self, run: &str) -> Vec<String> {
+    pub(super) fn commands(&self, run: &str) -> Vec<String> {
         let NextSteps { entry, of_images, held_out, drawn, flags } = self;
         let can = |ability| entry.about().abilities.contains(&ability);
         if can(Ability::Act) {
@@ -55,6 +55,9 @@ impl NextSteps {
         }
         if *of_images && can(Ability::Complete) {
             next.push(format!("complete {run}{split}{flags}"));
+        }
+        if *of_images && can(Ability::Encode) {
+            next.push(format!("reconstruct {run}{split}{flags}"));
         }
         next.push(format!("evaluate {run}{split}{flags}"));
         if *of_images {
@@ -86,7 +89,7 @@ pub(super) fn conclude(
                     "event": "finished", "state": outcome.state, "step": outcome.step, "steps": steps,
                     "elapsed": outcome.elapsed, "spent": outcome.spent, "training": training,
                     "validation": validation.as_ref().map(|(name, value)| json!({ "name": name, "value": value })),
-                    "overfitting": overfitting, "checkpoint": watch.checkpoint.as_deref().map(in_json),
+                    "overfitting": overfitting, "best": outcome.best, "early": outcome.early, "checkpoint": watch.checkpoint.as_deref().map(in_json),
                     "samples": outcome.samples.as_deref().map(in_json),
                     "resume": (outcome.state == State::Stopped).then_some(resume),
                 })
@@ -104,6 +107,10 @@ pub(super) fn conclude(
         (State::Stopped, _) => {
             format!("stopped and saved after step {} of {}, {took}\n", count(outcome.step), count(steps))
         }
+        (_, checkpoint) if outcome.early.is_some() => {
+            let already = if checkpoint.is_none() { "the run has ended already" } else { "ended early" };
+            format!("{already}, after step {} of {}, {took}\n", count(outcome.step), count(steps))
+        }
         (_, None) => format!("the run is done already: {} steps in {took}\n", count(outcome.step)),
         _ => format!("done: {} steps in {took}\n", count(outcome.step)),
     };
@@ -112,7 +119,9 @@ pub(super) fn conclude(
     if watch.checkpoint.is_some() && !times.is_empty() {
         lines.push(("time", times));
     }
+    lines.extend(outcome.early.as_ref().map(|reason| ("because", reason.clone())));
     lines.extend(measures(&outcome.summary));
+    lines.extend(outcome.best.as_ref().map(|best| ("best", best_line(best, outcome.step))));
     lines.extend(watch.checkpoint.as_ref().map(|path| ("checkpoint", path.display().to_string())));
     lines.extend(outcome.samples.as_ref().map(|path| ("samples", path.display().to_string())));
     text.push_str(&facts(&lines));
@@ -124,6 +133,15 @@ pub(super) fn conclude(
         text.push_str(&format!("what to try next\n{}", next.concat()));
     }
     result(&text)
+}
+
+/// The best checkpoint: `validation_nll 1.750 after step 2,000 (--best)`.
+fn best_line(best: &BestStep, last: u64) -> String {
+    let measure = named(&best.metric, best.value);
+    match best.step == last {
+        true => format!("{measure}, after the last step"),
+        false => format!("{measure}, after step {}; the flag --best uses it", count(best.step)),
+    }
 }
 
 /// What the time was spent on: `steps 4 min 10 s, sampling 20 s`. Of a resumed run only this start is known.
@@ -180,6 +198,14 @@ mod tests {
         let spent = Spent { steps: 104.0, sampling: 190.0, evaluating: 6.04, saving: 0.01 };
         assert_eq!(times(&spent, 303.0), "steps 1 min 44 s, sampling 3 min 10 s, evaluating 6.0 s");
         assert!(times(&spent, 900.0).starts_with("since it was resumed: steps"));
+    }
+
+    #[test]
+    fn the_best_step_is_named_with_its_value() {
+        let best = BestStep { metric: "validation_nll".into(), value: 1.75, step: 2000 };
+        assert_eq!(best_line(&best, 2000), "validation_nll 1.750, after the last step");
+        let said = "validation_nll 1.750, after step 2,000; the flag --best uses it";
+        assert_eq!(best_line(&best, 5000), said);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use crate::render::{Meter, count, facts, in_json, json, note, number, result};
 #[derive(Args, Debug)]
 #[command(after_long_help = "Examples:
   poiesis features shapes
-  poiesis features cifar10 --data-dir ../shared/data
+  poiesis features cifar10
   poiesis features data/photos --json
   poiesis features data/photos --again --seed 1        instead of the one that is there
 

@@ -1,17 +1,18 @@
-//! Images that are given as files, prepared as those that a model was trained on.
+//! Images that are given as files, prepared as those that a model was trained on, or as packed data sets.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use poiesis::Trained;
 use poiesis::apply::classify::preparation;
-use poiesis_collect::{ReadImage, read_images};
+use poiesis::data::DataSpec;
+use poiesis_collect::{Dataset, ReadImage, Split, read_images};
 
 use super::classify::{name_of, tell_skipped};
 use super::discover::OfData;
-use crate::render::{Meter, failure, note};
+use crate::render::{Meter, failure, in_json, note};
 
-/// Images of files, folders and archives, and what could not be read, with the reasons.
+/// Images of files, folders, archives and packed data sets, and what could not be read, with the reasons.
 #[derive(Default)]
 pub(crate) struct Given {
     /// How each image is called.
@@ -26,9 +27,17 @@ pub(crate) fn expect_existing(paths: &[PathBuf]) -> Result<()> {
     match paths.iter().find(|path| !path.exists()) {
         Some(path) => Err(failure(
             format!("{} does not exist", path.display()),
-            "give files, folders or archives of images",
+            "give files, folders, archives or packed data sets",
         )),
         None => Ok(()),
+    }
+}
+
+/// The packed data set that a path is the folder of, if it is one.
+pub(crate) fn packed(path: &Path) -> Result<Option<Dataset>> {
+    match path.join("dataset.json").is_file() {
+        true => Ok(Some(Dataset::open(path)?)),
+        false => Ok(None),
     }
 }
 
@@ -43,6 +52,11 @@ pub(crate) fn read(paths: &[PathBuf], trained: &Trained, data: &OfData, quiet: b
     let meter = Meter::new("reading", "images", None, quiet);
     let mut given = Given::default();
     for path in paths {
+        if let Some(dataset) = packed(path)? {
+            read_packed(trained, &dataset, path, &mut given)?;
+            meter.at(given.names.len() as u64, None);
+            continue;
+        }
         read_images(path, &options, &mut |ReadImage { name, pixels }| {
             let name = name_of(path, &name);
             match pixels {
@@ -61,6 +75,31 @@ pub(crate) fn read(paths: &[PathBuf], trained: &Trained, data: &OfData, quiet: b
         return Err(none_readable());
     }
     Ok(given)
+}
+
+/// Reads the images of all splits of a packed data set, which must be of the shape that the model reads.
+fn read_packed(trained: &Trained, dataset: &Dataset, path: &Path, given: &mut Given) -> Result<()> {
+    let (wanted, found) = (trained.spec.images()?, DataSpec::of(dataset)?);
+    if found.images().ok() != Some(wanted) {
+        let card = dataset.card();
+        let what = format!(
+            "{} holds {} of {}, and the model reads images of {}",
+            path.display(),
+            card.kind.name(),
+            crate::render::shape(&card.shape),
+            crate::render::shape(&[wanted.height, wanted.width, wanted.channels])
+        );
+        return Err(failure(
+            what,
+            "give the images themselves, which are cropped and resized as the model needs them",
+        ));
+    }
+    for split in Split::ALL {
+        let Some(view) = dataset.split(split) else { continue };
+        given.names.extend((0..view.len()).map(|index| format!("{}: {split} {index}", in_json(path))));
+        (0..view.len()).for_each(|index| given.pixels.extend_from_slice(view.image(index)));
+    }
+    Ok(())
 }
 
 /// The error where none of the images that were given could be read.

@@ -14,7 +14,7 @@ use super::card::{skipped, summary};
 use super::experience;
 use crate::args::DataDir;
 use crate::flags;
-use crate::render::{count, duration, exists, facts, failure, json, note, program, result};
+use crate::render::{count, duration, exists, facts, failure, json, note, program, quoted, result};
 
 /// Number of examples in a preview, of points in a plot, and of episodes with a curve.
 const PREVIEWED: usize = 64;
@@ -28,10 +28,10 @@ const NAMED: usize = 20;
 #[command(after_long_help = "Examples:
   poiesis inspect data/photos
   poiesis inspect data/photos --preview photos.png --split validation
-  poiesis inspect tinyshakespeare --data-dir ../shared/data      text: its beginning and its characters
-  poiesis inspect fsdd --data-dir ../shared/data --preview digits.png      sound: waveforms and spectrograms
+  poiesis inspect tinyshakespeare             text: its beginning and its characters
+  poiesis inspect fsdd --preview digits.png   sound: waveforms and spectrograms
   poiesis inspect data/hopper --preview hopper.png      experience: returns, actions, and rewards over time
-  poiesis inspect mnist --data-dir ../shared/data      a raw source, packed into the cache first
+  poiesis inspect mnist                       a raw source, packed into the cache first
   poiesis inspect data/photos --verify        read all of it and compare its fingerprint")]
 pub(crate) struct Inspect {
     /// Packed data set, raw source (folder, archive, data file), built-in name or name below --data-dir.
@@ -80,8 +80,13 @@ impl Inspect {
             // The beginning of a text has been shown already.
             None if card.kind == Kind::Text => Ok(()),
             None => {
-                let name = short_name(&self.data);
-                note(&format!("see it: {} inspect {} --preview {name}-preview.png", program(), self.data));
+                let (data, picture) = (&self.data, format!("{}-preview.png", short_name(&self.data)));
+                note(&format!(
+                    "see it: {} inspect {} --preview {}",
+                    program(),
+                    quoted(data),
+                    quoted(&picture)
+                ));
                 Ok(())
             }
         }

@@ -146,10 +146,10 @@ impl Play {
             return Err(failure(what, format!("did you mean `{}`?", below.display())));
         }
         let own = self.policy.is_some_and(|policy| policy != Policy::Random);
-        let [step, raw] = self.which.given();
+        let [step, best, raw] = self.which.given();
         expect_none(
             &format!("{}, an environment without an agent", self.what),
-            &[("--policy", own), ("--env", self.env.is_some()), step, raw],
+            &[("--policy", own), ("--env", self.env.is_some()), step, best, raw],
         )?;
         Ok(None)
     }

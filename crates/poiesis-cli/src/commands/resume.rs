@@ -9,26 +9,36 @@ use poiesis::run::Run;
 use poiesis::train::Existing;
 use poiesis::{atomic, catalogue};
 
-use super::train::{How, train};
+use super::settings::{epochs, steps_of_epochs};
+use super::train::{How, Job, train};
 use crate::data::is_agent;
 use crate::flags::flag;
+use crate::render::failure;
 
 /// Continue a run that was stopped or killed, or train a finished one further
 #[derive(Args, Debug)]
 #[command(after_long_help = "Examples:
   poiesis resume runs/dcgan-shapes
   poiesis resume runs/dcgan-shapes --steps 20000                train a finished run further
+  poiesis resume runs/vae-photos --until-no-better 10           end early once it gets no better
   poiesis resume runs/dcgan-photos --data /new/place/photos     the data have moved
 
 The run's own configuration is used; `poiesis train … --out RUN` with the same settings does the same. The \
-number of steps, the device, and how often checkpoints, metrics and samples are written may change, but no other \
-settings.")]
+number of steps, the patience of --until-no-better, the device, and how often checkpoints, metrics and samples are \
+written may change, but no other settings. A run that started from the weights of another does not need that one any \
+more.")]
 pub(crate) struct Resume {
     /// Folder of the run.
     run: PathBuf,
     /// Total number of steps [default: as before].
     #[arg(long, value_name = "N")]
     steps: Option<u32>,
+    /// How often the train split is read in total, instead of a number of steps; can be a fraction.
+    #[arg(long, value_name = "N", conflicts_with = "steps", value_parser = epochs)]
+    epochs: Option<f64>,
+    /// End early after N evaluations on held-out examples in a row without a better value, 0 for never [default: as before].
+    #[arg(long, value_name = "N")]
+    until_no_better: Option<u32>,
     /// Change a setting that may change, such as train.checkpoint_every; can be given several times.
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
@@ -56,8 +66,15 @@ impl Resume {
         }
         let steps = |steps| Layer::single(flag("train.steps"), "train.steps", i64::from(steps));
         layers.extend(self.steps.map(steps));
+        let patience = |count| Layer::single(flag("train.patience"), "train.patience", i64::from(count));
+        layers.extend(self.until_no_better.map(patience));
         layers.extend(self.device.map(|device| Layer::single(flag("device"), "device", device)));
-        let config = resolve(&defaults, &layers)?.config;
+        let resolved = resolve(&defaults, &layers)?;
+        if let (Some(epochs), Some("--set")) = (self.epochs, resolved.origin("train.steps")) {
+            let what = format!("--epochs {epochs} and --set train.steps both give the number of steps");
+            return Err(failure(what, "leave one of them out"));
+        }
+        let mut config = resolved.config;
         let mut data = config.data.clone();
         match self.data {
             // What may have moved of an agent's data are its demonstrations.
@@ -66,6 +83,15 @@ impl Resume {
             None => {}
         }
         let opened = self.how.data_dir.open_for(entry, &data, self.how.hidden())?;
-        train(&self.run, config, &opened, Existing::Resume, &self.how)
+        let epochs = steps_of_epochs(self.epochs, &mut config, &opened)?;
+        let job = Job {
+            out: self.run,
+            config,
+            initial: None,
+            epochs,
+            chosen: Vec::new(),
+            existing: Existing::Resume,
+        };
+        train(job, &opened, &self.how)
     }
 }

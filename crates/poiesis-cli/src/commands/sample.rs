@@ -31,13 +31,15 @@ const DRAWN: usize = 16;
   poiesis sample runs/transformer-tinyshakespeare --prime 'ROMEO:' --length 2000 --temperature 0.8
   poiesis sample runs/char-rnn-names --count 20
   poiesis sample runs/wavenet-fsdd --class 7 --count 4 --out seven.wav
+  poiesis sample runs/dcgan-shapes --count 1000 --out samples.npy    for NumPy: uint8 [1000, height, width, channels]
   poiesis sample runs/draw-shapes --steps --columns 10              a row for each sample
   poiesis sample runs/draw-shapes --steps --out writing.gif         an animation
 
 Sample i of a seed is the same for any --count. Text goes to the terminal while it is generated, or to --out. \
 A model conditioned on classes draws them in turn, and the grid has a row for each. \
 Sound becomes one WAV file with pauses between clips, and a picture of it. If --out is a folder, each sample \
-becomes a file in it. The PNG of a grid has its sampling parameters as metadata, unless --no-metadata is \
+becomes a file in it. If it ends in .npy, all become one NumPy array: images as uint8, points as float32, sound as int16 \
+[samples, frames, channels]; if it ends in .jsonl, each text becomes a record. The PNG of a grid has its sampling parameters as metadata, unless --no-metadata is \
 given.")]
 pub(crate) struct Sample {
     #[command(flatten)]
@@ -90,6 +92,9 @@ impl Sample {
             return self.step_by_step(trained);
         }
         let request = self.request(trained)?;
+        if self.ends_in("npy") {
+            return self.array(trained, &request);
+        }
         let ending = match &trained.spec.content {
             Content::Points(_) => files::extension(&trained.spec),
             _ => files::sheet_extension(&trained.spec),
@@ -106,8 +111,23 @@ impl Sample {
         self.out.out.as_deref().filter(|out| out.extension().is_none() || out.is_dir())
     }
 
+    /// Whether all samples become one file with this ending.
+    fn ends_in(&self, ending: &str) -> bool {
+        let extension = self.out.out.as_deref().and_then(Path::extension);
+        self.to_folder().is_none() && extension.is_some_and(|found| found.eq_ignore_ascii_case(ending))
+    }
+
     /// Refuses flags of what is written that mean nothing for the kind of the samples.
     fn expect_flags_apply(&self, trained: &Trained) -> Result<()> {
+        if self.ends_in("npy") {
+            let flags = [
+                ("--columns", self.columns.is_some()),
+                ("--scale", self.out.scale.is_some()),
+                ("--no-metadata", self.no_metadata),
+                ("--steps", self.steps),
+            ];
+            return expect_none("an array of NumPy", &flags);
+        }
         let images = trained.spec.media() == MediaKind::Images;
         let one_file = self.to_folder().is_none();
         let is_drawn = images || (one_file && trained.spec.media() != MediaKind::Text);
@@ -150,8 +170,51 @@ impl Sample {
         })
     }
 
+    /// All samples as one array of NumPy.
+    fn array(&self, trained: &Trained, request: &Request) -> Result<()> {
+        let out = self.out.resolve(trained, "samples", "npy")?;
+        // Texts are refused before any is generated.
+        files::to_npy(&[], &trained.spec, &out)?;
+        let mut drawn = Vec::new();
+        self.draw(trained, request, |_, media| {
+            drawn.push(media);
+            Ok(())
+        })?;
+        atomic::write(&out, &files::to_npy(&drawn, &trained.spec, &out)?)?;
+        let frames = |clip: &Clip| clip.samples.len() / usize::from(clip.shape.channels);
+        let lengths: Vec<usize> = drawn.iter().filter_map(clip).map(frames).collect();
+        if lengths.iter().any(|length| *length != lengths[0]) {
+            let lengths: Vec<String> = lengths.iter().map(usize::to_string).collect();
+            note(&format!("note: shorter clips end with silence; frames: {}", lengths.join(", ")));
+        }
+        result(&format!("{}\n", out.display()))
+    }
+
+    /// Texts as records of JSON, one a line, as `collect` reads them.
+    fn records(&self, trained: &Trained, request: &Request) -> Result<()> {
+        let out = self.out.resolve(trained, "samples", "jsonl")?;
+        let (mut lines, mut replaced) = (String::new(), 0);
+        self.draw(trained, request, |_, media| {
+            if let Media::Text(text) = media {
+                replaced += u64::from(std::str::from_utf8(&text).is_err());
+                let record = json!({ "text": String::from_utf8_lossy(&text) });
+                lines.push_str(&format!("{record}\n"));
+            }
+            Ok(())
+        })?;
+        atomic::write(&out, lines.as_bytes())?;
+        if replaced > 0 {
+            let texts = count(replaced);
+            note(&format!("note: bytes that are no UTF-8 were replaced in {texts} texts; .txt keeps them"));
+        }
+        result(&format!("{}\n", out.display()))
+    }
+
     /// Texts, written to the terminal or a file while they are generated.
     fn text(&self, trained: &Trained, request: &Request, out: Option<&Path>) -> Result<()> {
+        if self.ends_in("jsonl") {
+            return self.records(trained, request);
+        }
         let mut writer: Box<dyn Write> = match out {
             Some(path) if path.exists() && !self.out.force => return Err(exists(path, "--out")),
             Some(path) => {

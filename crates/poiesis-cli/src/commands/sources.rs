@@ -105,6 +105,15 @@ fn starts(text: &str) -> Result<usize, String> {
 }
 
 impl Inverting {
+    /// The flags of a search, and whether they were given.
+    pub(crate) fn given(&self) -> [(&'static str, bool); 3] {
+        [
+            ("--invert", self.invert),
+            ("--starts", self.starts.is_some()),
+            ("--iterations", self.iterations.is_some()),
+        ]
+    }
+
     /// How latents are searched; `None` where the model's encoder is used, for which the settings of a search are refused.
     pub(crate) fn of(&self, trained: &Trained, seed: Option<u64>) -> Result<Option<Inversion>> {
         trained.latents()?;

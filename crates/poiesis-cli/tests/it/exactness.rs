@@ -42,9 +42,13 @@ fn killed_runs_end_as_unbroken_ones(model: &str, seed: u64) {
 
 /// The same with more settings.
 fn killed_runs_with(model: &str, settings: &str, seed: u64) {
+    killed_runs_in(&Place::new(), model, settings, seed);
+}
+
+/// The same in a place that may have something already.
+fn killed_runs_in(place: &Place, model: &str, settings: &str, seed: u64) {
     let acts = ["ppo", "vime"].contains(&model);
     let expect_equal = if acts { expect_equal_training } else { expect_equal_runs };
-    let place = Place::new();
     place.provide();
     place.ok(&tiny(model, "unbroken/run", &format!("--threads 2 {settings}")));
     place.ok(&tiny(model, "one/run", &format!("--threads 1 {settings}")));
@@ -210,6 +214,25 @@ fn a_killed_run_in_bf16_ends_as_an_unbroken_one() {
     place.provide();
     let fault = place.fails(&tiny("transformer", "run", "--set precision=bf16"));
     assert!(fault.contains("train.precision") && fault.contains("AVX512-BF16") && fault.contains("use f32"));
+}
+
+#[test]
+fn a_killed_fine_tuned_vae_ends_as_an_unbroken_one() {
+    let place = Place::new();
+    place.ok(&tiny("vae", "first/run", "--quiet"));
+    killed_runs_in(&place, "vae", "--init-from first/run", 23);
+    // The run has its own copy of what it starts from.
+    let arguments = tiny("vae", "orphan/run", "--init-from first/run");
+    let mut child =
+        place.command(&words(&arguments)).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    while lines(&place.path("orphan/run")) == 0 && child.try_wait().unwrap().is_none() {
+        sleep(Duration::from_millis(1));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    fs::remove_dir_all(place.path("first")).unwrap();
+    place.ok("resume orphan/run --quiet");
+    expect_equal_runs(&place.path("unbroken/run"), &place.path("orphan/run"));
 }
 
 #[test]

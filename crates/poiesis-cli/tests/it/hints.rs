@@ -4,7 +4,6 @@
 use std::fs;
 
 use crate::support::{Place, tiny, words};
-use poiesis::picture::Picture;
 
 /// The command that an error tells to give, where `command` failed with it.
 ///
@@ -126,12 +125,6 @@ fn hints_about_runs_work() {
 #[test]
 fn hints_about_data_work() {
     let place = Place::new();
-    fs::create_dir(place.path("pictures")).unwrap();
-    for (name, side) in [("a.png", 8), ("b.png", 9)] {
-        let picture = Picture::new(side, side, 1, vec![7; side * side]);
-        picture.write_png(&place.path("pictures").join(name), None).unwrap();
-    }
-    follow(&place, "collect pictures packed", "8");
     // The cache is cleared only where somebody can be asked, or with --yes.
     place.ok(&tiny("dcgan", "run", "--quiet"));
     assert!(place.ok("cache").contains("shapes"));

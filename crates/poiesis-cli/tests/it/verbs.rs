@@ -349,7 +349,7 @@ fn a_table_of_numbers_becomes_points() {
         "points of 3 dimensions",
         "time    0.000 to 29.00, mean 14.50, deviation 8.655",
         "height  0.000 to 841.0, mean 285.2, deviation ",
-        "1 rows",
+        "1 row\n",
         "skipped table.csv:32: `much` in column 2 (height) is not a number",
         "columns are separated by commas; the first line names them",
     ];

@@ -5,6 +5,7 @@ mod columns;
 mod dialect;
 mod fields;
 mod lines;
+mod read;
 mod table;
 
 use std::path::Path;
@@ -19,6 +20,7 @@ use crate::source::{Item, Plan, Source, each_batch};
 use crate::split::{Moved, Split};
 pub(crate) use columns::{Columns, short};
 pub(crate) use fields::{Separator, Splitter};
+pub use read::read_points;
 use table::{Row, Table};
 
 /// Collects a source of points into an empty folder.

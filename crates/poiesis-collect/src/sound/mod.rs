@@ -5,6 +5,7 @@ mod clip;
 mod flac;
 mod lossy;
 mod need;
+mod read;
 mod resample;
 mod wav;
 
@@ -27,6 +28,7 @@ use crate::stream_pack::StreamPacker;
 pub(crate) use clip::is_sound;
 use clip::{Clip, decode};
 use need::{check_rate, need};
+pub use read::read_sounds;
 use resample::resampled;
 
 /// Encoded clips that are decoded at a time: as many as come to this many bytes.

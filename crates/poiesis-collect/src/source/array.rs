@@ -21,7 +21,40 @@ pub struct Header {
     pub start: u64,
 }
 
+/// The values of an array begin at a multiple of this, in bytes.
+const ALIGNMENT: usize = 64;
+
 impl Header {
+    /// The header of an array in C order, whose first axis varies slowest.
+    pub fn new(kind: &str, shape: &[usize]) -> Header {
+        let header = Header { kind: kind.to_owned(), fortran: false, shape: shape.to_vec(), start: 0 };
+        let start = header.to_bytes().len() as u64;
+        Header { start, ..header }
+    }
+
+    /// The header as NumPy writes it, in version 1.0 of its format. The values follow it, one after another in the order of its type.
+    ///
+    /// # Panics
+    ///
+    /// When it is longer than the format allows, which takes thousands of axes.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let Header { kind, fortran, shape, .. } = self;
+        let fortran = if *fortran { "True" } else { "False" };
+        let sizes: Vec<String> = shape.iter().map(usize::to_string).collect();
+        // Python writes a tuple of one element with a comma.
+        let comma = if shape.len() == 1 { "," } else { "" };
+        let sizes = format!("({}{comma})", sizes.join(", "));
+        let mut text = format!("{{'descr': '{kind}', 'fortran_order': {fortran}, 'shape': {sizes}, }}");
+        let before = 10;
+        let whole = (before + text.len() + 1).next_multiple_of(ALIGNMENT);
+        text.push_str(&" ".repeat(whole - before - text.len() - 1));
+        text.push('\n');
+        let length = u16::try_from(text.len());
+        let length =
+            length.unwrap_or_else(|_| panic!("an array of {} axes has too long a header", shape.len()));
+        [b"\x93NUMPY\x01\x00", length.to_le_bytes().as_slice(), text.as_bytes()].concat()
+    }
+
     /// Reads the header from the beginning of a file; `path` is for messages.
     ///
     /// # Errors
@@ -93,6 +126,20 @@ mod tests {
             parse_header("{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (1,), }", 0),
             None
         );
+    }
+
+    #[test]
+    fn a_header_that_was_written_is_read_again() {
+        for shape in [vec![], vec![7], vec![60_000, 28, 28, 1], vec![0, 3]] {
+            let header = Header::new("<f4", &shape);
+            let bytes = header.to_bytes();
+            assert_eq!((bytes.len() % ALIGNMENT, header.start), (0, bytes.len() as u64));
+            assert_eq!(Header::read(&mut bytes.as_slice(), Path::new("x.npy")).unwrap(), header);
+        }
+        // The bytes of `numpy.save` for numpy.zeros(5, "u1"), without the values.
+        let expected =
+            format!("\u{1}\0v\0{:<117}\n", "{'descr': '|u1', 'fortran_order': False, 'shape': (5,), }");
+        assert_eq!(&Header::new("|u1", &[5]).to_bytes()[6..], expected.as_bytes());
     }
 
     proptest! {

@@ -1,6 +1,7 @@
 //! Where examples come from: one file per format. A source looks at everything once to make a plan (classes,
 //! splits, how many there are), then sends its examples in a fixed order.
 
+mod amat;
 mod archive;
 mod array;
 mod array_labels;
@@ -22,6 +23,7 @@ mod names;
 mod npy;
 pub(crate) mod parquet;
 mod payload;
+mod plain_text;
 mod raw;
 mod reader;
 mod reals;
@@ -279,8 +281,19 @@ pub(crate) fn open(source: &Path, options: &Options) -> Result<Box<dyn Source>> 
             "give a pattern for names of files, or for paths if it has a /",
         ),
         (Err(Error::Empty { .. } | Error::UnknownFormat { .. }), Some(wanted)) => kind(wanted),
+        (Err(error @ Error::Empty { .. }), None) => open_as_text(source, options)?.ok_or(error),
         (Err(error), _) => Err(error),
     }
+}
+
+/// Opens a folder that holds nothing whose name says what it is, as text, if most of its files are that.
+fn open_as_text(source: &Path, options: &Options) -> Result<Option<Box<dyn Source>>> {
+    let Some(files) = files_of(source)?.filter(plain_text::is_mostly_text) else { return Ok(None) };
+    let as_text = Options { kind: Some(Kind::Text), ..options.clone() };
+    let mut survey = Survey::new(source.is_dir().then_some(source), &files, &as_text)?;
+    survey
+        .note("its files are read as text, as most of them are; choose with `kind` or `include`".to_owned());
+    survey.open(source, files, &as_text).map(Some)
 }
 
 /// The kind of data to choose for a model that learns `kinds`; see [`Survey::meant_for`].
@@ -317,6 +330,9 @@ fn open_file(file: &Path, options: &Options) -> Result<Box<dyn Source>> {
     }
     if idx::is_images(file) {
         return Ok(Box::new(idx::Idx::open_one(file, &list(folder)?)?));
+    }
+    if amat::is_matrix(file) {
+        return Ok(Box::new(amat::Amat::open(file, &[file.to_owned()])?));
     }
     let head = head(file)?;
     if head.is_empty() {
@@ -463,7 +479,7 @@ pub(crate) fn source_name(path: &Path) -> String {
         let known = [
             "gz", "bz2", "xz", "zst", "tgz", "tbz2", "tbz", "txz", "tzst", "tar", "zip", "npy", "npz",
             "parquet", "bin", "txt", "jsonl", "ndjson", "wav", "w64", "flac", "mp3", "ogg", "oga", "csv",
-            "tsv",
+            "tsv", "amat",
         ];
         if stem.is_empty() || !known.contains(&ending.to_ascii_lowercase().as_str()) {
             break;

@@ -54,6 +54,9 @@ fn half(bits: u16) -> f64 {
     if bits >> 15 == 1 { -size } else { size }
 }
 
+/// Floating-point numbers of four bytes, the lowest first.
+pub(crate) const F32: Number = Number::Real(Real { bytes: 4, big_endian: false });
+
 /// How one number is stored, of either kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Number {

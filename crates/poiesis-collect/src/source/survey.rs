@@ -1,7 +1,7 @@
 //! What a folder, or a list of files, is taken for: what most of it is.
 //!
 //! One walk over the whole tree sorts the files, those in subfolders too, into candidates: loose images, sound, text and
-//! tables of points; sets of episodes, which are told by the names of arrays, columns and fields; and other data files, which are IDX, CIFAR batches, parquet, tar and zip archives, and arrays of NumPy.
+//! tables of points; sets of episodes, which are told by the names of arrays, columns and fields; and other data files, which are IDX, CIFAR batches, matrices as text, parquet, tar and zip archives, and arrays of NumPy.
 //!
 //! - Of the loose files, there is most of what counts most: an image or a clip counts once, a text or a table once for each 64 KiB
 //!   it begins. A text that is called like an image or a clip belongs to it, and one called README or LICENSE is about the
@@ -23,7 +23,7 @@ use super::reader::{is_tar, unpacked_name};
 use super::several::{Opened, Several};
 use super::weights::on_disk;
 use super::{
-    Halt, Plan, Sink, Source, cifar, file_name, idx, open_file, open_tables, parquet, source_name, tar,
+    Halt, Plan, Sink, Source, amat, cifar, file_name, idx, open_file, open_tables, parquet, source_name, tar,
 };
 use crate::card::Kind;
 use crate::error::{Error, Result};
@@ -36,6 +36,7 @@ use crate::regular::NotAFile;
 pub(crate) enum Group {
     Idx,
     Cifar,
+    Matrices,
     Tables,
     Tars,
     Zips,
@@ -54,6 +55,9 @@ impl Group {
         if cifar::is_batch(path) || cifar::is_names(path) {
             return Some(Group::Cifar);
         }
+        if amat::is_matrix(path) {
+            return Some(Group::Matrices);
+        }
         if parquet::is_table(name) {
             return Some(Group::Tables);
         }
@@ -70,6 +74,7 @@ impl Group {
         match self {
             Group::Idx => ("IDX file", "IDX files"),
             Group::Cifar => ("file of CIFAR", "files of CIFAR"),
+            Group::Matrices => ("matrix as text", "matrices as text"),
             Group::Tables => ("parquet table", "parquet tables"),
             Group::Tars => ("tar archive", "tar archives"),
             Group::Zips => ("zip archive", "zip archives"),
@@ -176,6 +181,11 @@ impl Survey {
             }
         }
         Ok(survey)
+    }
+
+    /// Adds to what is said of the source.
+    pub(crate) fn note(&mut self, note: String) {
+        self.notes.push(note);
     }
 
     /// Takes a file of records as episodes, if it is one.
@@ -337,6 +347,10 @@ impl Survey {
             Group::Cifar => {
                 one_of_each(path, &paths)?;
                 Ok(Box::new(cifar::Cifar::open(path, &paths)?))
+            }
+            Group::Matrices => {
+                one_of_each(path, &paths)?;
+                Ok(Box::new(amat::Amat::open(path, &paths)?))
             }
             Group::Tables => {
                 let named = files.iter().map(|file| (file.name.as_str(), file.path.as_path()));

@@ -2,6 +2,7 @@
 //! decides the splits; BPE is learned from the train split; then the tokens are written. Only a byte for each
 //! document stays in memory in between.
 
+mod documents;
 mod learn;
 mod read;
 mod survey;
@@ -20,6 +21,7 @@ use crate::split::{Moved, Split};
 use crate::stream::StreamLayout;
 use crate::stream_pack::StreamPacker;
 use crate::vocabulary::Vocabulary;
+pub use documents::read_texts;
 use learn::owned_pieces;
 use read::{Changes, Pass, Place, Reading, TEXT_FIELD, read_item};
 use survey::{Division, Survey};
@@ -227,7 +229,7 @@ struct Documents<'a> {
 
 impl<'a> Documents<'a> {
     fn new(survey: &'a Survey, division: &Division) -> Documents<'a> {
-        let place = Place { split: None, label: None };
+        let place = Place::default();
         Documents { survey, cut: division.cut, text: 0, next: 0, gone: 0, place }
     }
 

@@ -15,10 +15,12 @@ use crate::source::Item;
 use crate::split::Split;
 
 /// What the source says about a text before it is read.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 pub(crate) struct Place {
     pub(crate) split: Option<Split>,
     pub(crate) label: Option<u32>,
+    /// The line of its file on which a record stands, from 1; 0 for a text that is a whole file.
+    pub(crate) line: u64,
 }
 
 /// One pass over all texts of a source. A text is a file, or a record of a file of records.
@@ -126,7 +128,7 @@ pub(crate) fn read_item(
     pass: &mut dyn Pass,
 ) -> Result<()> {
     let Item { name, split, label, payload } = item;
-    let place = Place { split, label };
+    let place = Place { split, label, line: 0 };
     let mut reader = match payload.open() {
         Ok(reader) => reader,
         Err(reason) => {
@@ -336,6 +338,7 @@ fn read_records(
         line.clear();
         let read = (&mut *reader).take(reading.longest_record).read_until(b'\n', &mut line);
         let cut = line.len() as u64 == reading.longest_record && !line.ends_with(b"\n");
+        let place = Place { line: number, ..place };
         let fault = match read {
             Ok(0) => break,
             Ok(_) if cut => {

@@ -79,7 +79,7 @@ impl Survey {
         Survey {
             has_splits: plan.has_splits,
             holdout: options.holdout,
-            place: Place { split: None, label: None },
+            place: Place::default(),
             hasher: blake3::Hasher::new(),
             characters: Characters::new(),
             usable: Vec::new(),

@@ -4,7 +4,9 @@
 use std::path::Path;
 
 use crate::common::*;
-use poiesis_collect::{Dataset, Options, ReadImage, Split, open_or_collect, read_images};
+use poiesis_collect::{
+    Dataset, Options, ReadImage, Split, open_or_collect, read_images, read_labelled_images,
+};
 
 /// Options with a table of labels.
 fn labelled(table: &Path) -> Options {
@@ -145,4 +147,22 @@ fn images_are_read_as_they_would_be_packed() {
     assert!(read("words.md")[0].pixels.is_err());
     let without = Options { size: None, ..options.clone() };
     assert!(read_images(&root.path().join("set"), &without, &mut |_| ()).is_err());
+}
+
+#[test]
+fn images_have_the_class_of_their_folder() {
+    let root = tempfile::tempdir().unwrap();
+    for (i, name) in ["a/0.png", "a/1.png", "b/2.png"].iter().enumerate() {
+        write(root.path(), &format!("set/{name}"), &png(8, 8, i as u32));
+    }
+    let options = Options { channels: Some(1), ..sized(8) };
+    let read = |path: &str| {
+        let mut all = Vec::new();
+        let take = &mut |image: poiesis_collect::ReadExample<Vec<u8>>| all.push((image.name, image.class));
+        read_labelled_images(&root.path().join(path), &options, take).unwrap();
+        all
+    };
+    let expected = [("a/0.png", "a"), ("a/1.png", "a"), ("b/2.png", "b")];
+    assert_eq!(read("set"), expected.map(|(name, class)| (name.to_owned(), Some(class.to_owned()))));
+    assert_eq!(read("set/b/2.png"), [("2.png".to_owned(), None)]);
 }

@@ -3,6 +3,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod amat;
 mod arrays;
 mod bad_input;
 mod builtin;

@@ -292,6 +292,8 @@ fn a_run_whose_environment_fails_keeps_what_it_learned() {
         data: TrainingData::of_experience(&Experience::of(Known::NotANumber.source(), 2).unwrap()),
         existing: Existing::Resume,
         command: Vec::new(),
+        initial: None,
+        chosen: Vec::new(),
         ignore_memory: true,
     };
     for _ in 0..2 {

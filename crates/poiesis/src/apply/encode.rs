@@ -1,4 +1,4 @@
-//! Images as latents, and latents as images.
+//! Images as latents or features, and latents as images.
 
 use burn::tensor::{Device, Tensor, TensorData};
 
@@ -77,6 +77,27 @@ pub fn encode(
     Ok(Encoded { latents: found, fits })
 }
 
+/// The features of images, one row for each: 8-bit pixels, one image after another. `progress` receives the progress.
+///
+/// # Errors
+///
+/// [`Error::MissingCapability`](crate::Error::MissingCapability) for a model without features;
+/// [`Error::InvalidValue`](crate::Error::InvalidValue) for a model of other data than images.
+///
+/// # Panics
+///
+/// When there is no image, or the pixels do not make whole images.
+pub fn features(trained: &Trained, pixels: &[u8], progress: &mut dyn FnMut(Progress)) -> Result<Rows> {
+    let shape = trained.spec.images()?;
+    let (model, images) = (trained.features()?, to_rows(pixels, shape.dims()));
+    let (mut done, total) = (0, Some(images.len() as u64));
+    Ok(in_groups(&images, &vec![None; images.len()], &trained.device, |images, _| {
+        progress(Progress { what: "features", unit: "images", done, total });
+        done += GROUP as u64;
+        model.features(images.reshape([GROUP, shape.height, shape.width, shape.channels]))
+    }))
+}
+
 /// The images of latents: 8-bit pixels, one image after another.
 ///
 /// # Panics
@@ -107,7 +128,7 @@ pub(super) fn to_rows(pixels: &[u8], dims: usize) -> Rows {
 }
 
 /// What `function` makes of rows, one row for each. The last group is filled up with its last row.
-fn in_groups(
+pub(super) fn in_groups(
     rows: &Rows,
     classes: &[Option<u32>],
     device: &Device,

@@ -1,4 +1,4 @@
-//! Latents as files: safetensors with what they are of in the metadata, or NumPy's `.npy` with the same as JSON beside it.
+//! Latents, or features, as files: safetensors with what they are of in the metadata, or NumPy's `.npy` with the same as JSON beside it.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -13,11 +13,35 @@ use crate::error::{Error, Result};
 use crate::fitting::Rows;
 use crate::trained::{Trained, Weights};
 
-/// The name of the array in a file of safetensors, and of the metadata in it.
+/// The name of the array of latents in a file of safetensors, and of the metadata in it.
 const ARRAY: &str = "latents";
 const METADATA: &str = "poiesis";
-/// An array of NumPy has its values at a multiple of this.
-const ALIGNMENT: usize = 64;
+
+/// What a model makes of images.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EncodedAs {
+    /// Latents, which it can decode.
+    #[default]
+    Latents,
+    /// Features.
+    Features,
+}
+
+impl EncodedAs {
+    /// Its name, and that of the array in a file of safetensors.
+    pub fn name(self) -> &'static str {
+        match self {
+            EncodedAs::Latents => ARRAY,
+            EncodedAs::Features => "features",
+        }
+    }
+
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+    fn is_latents(&self) -> bool {
+        *self == EncodedAs::Latents
+    }
+}
 
 /// What latents are of.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,6 +60,9 @@ pub struct LatentsOf {
     pub sources: Vec<String>,
     /// The class that each was encoded as.
     pub classes: Vec<Option<u32>>,
+    /// Whether they are latents or features.
+    #[serde(default, skip_serializing_if = "EncodedAs::is_latents")]
+    pub encoded_as: EncodedAs,
 }
 
 impl LatentsOf {
@@ -49,6 +76,7 @@ impl LatentsOf {
             fingerprint: trained.fingerprint(),
             sources,
             classes,
+            encoded_as: EncodedAs::Latents,
         }
     }
 }
@@ -91,7 +119,7 @@ pub fn description(path: &Path) -> Option<PathBuf> {
     (LatentsFormat::of(path) == Some(LatentsFormat::Npy)).then(|| path.with_extension("json"))
 }
 
-/// Writes latents as 32-bit floats, `[latents, latent_dim]`, in the format of the extension.
+/// Writes latents as 32-bit floats, `[latents, latent_dim]`, in the format of the extension; or features alike.
 ///
 /// # Errors
 ///
@@ -114,10 +142,11 @@ pub fn write(path: &Path, latents: &Rows, of: &LatentsOf) -> Result<()> {
             let fail = |error: safetensors::SafeTensorError| unusable(path, error.to_string());
             let view = TensorView::new(Dtype::F32, shape.to_vec(), &bytes).map_err(fail)?;
             let metadata = HashMap::from([(METADATA.to_owned(), text)]);
-            atomic::write(path, &serialize([(ARRAY, view)], Some(metadata)).map_err(fail)?)
+            let array = (of.encoded_as.name(), view);
+            atomic::write(path, &serialize([array], Some(metadata)).map_err(fail)?)
         }
         Some(LatentsFormat::Npy) => {
-            atomic::write(path, &[npy_header(shape), bytes].concat())?;
+            atomic::write(path, &[ArrayHeader::new("<f4", &shape).to_bytes(), bytes].concat())?;
             atomic::write(&path.with_extension("json"), (text + "\n").as_bytes())
         }
         None => Err(other_format(path)),
@@ -129,7 +158,7 @@ pub fn write(path: &Path, latents: &Rows, of: &LatentsOf) -> Result<()> {
 /// # Errors
 ///
 /// [`Error::Io`]; [`Error::Unusable`] and [`Error::Data`] for a file that is damaged, of another format, type or shape, has a value that is
-/// not a finite number, or does not fit its own description.
+/// not a finite number, holds features, or does not fit its own description.
 pub fn read(path: &Path, dims: usize) -> Result<SavedLatents> {
     let bytes = regular::read(path).map_err(Error::io("read", path))?;
     let (array, of, mut notes) = match LatentsFormat::of(path) {
@@ -140,6 +169,9 @@ pub fn read(path: &Path, dims: usize) -> Result<SavedLatents> {
         }
         None => return Err(other_format(path)),
     };
+    if of.as_ref().is_some_and(|of| of.encoded_as == EncodedAs::Features) {
+        return Err(unusable(path, "it holds features, and only latents can be decoded".into()));
+    }
     let Array { shape, values, converted } = array;
     let (count, found) = match *shape.as_slice() {
         [count, found] => (count, found),
@@ -272,17 +304,6 @@ fn parsed(path: &Path, text: &str) -> Described {
     }
 }
 
-/// The header of an array of 32-bit floats in version 1.0 of NumPy's format.
-fn npy_header([rows, columns]: [usize; 2]) -> Vec<u8> {
-    let mut header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({rows}, {columns}), }}");
-    let before = 10;
-    let whole = (before + header.len() + 1).next_multiple_of(ALIGNMENT);
-    header.push_str(&" ".repeat(whole - before - header.len() - 1));
-    header.push('\n');
-    let length = header.len() as u16;
-    [b"\x93NUMPY\x01\x00", length.to_le_bytes().as_slice(), header.as_bytes()].concat()
-}
-
 fn other_format(path: &Path) -> Error {
     let (reason, remedy) = ("latents are saved in other files", "give one that ends in .safetensors or .npy");
     Error::Unusable { path: path.to_owned(), reason: reason.into(), remedy: remedy.into() }
@@ -306,6 +327,7 @@ mod tests {
             fingerprint: "f".into(),
             sources: (0..count).map(|i| format!("{i}.png")).collect(),
             classes: (0..count).map(|i| (i > 0).then_some(i as u32)).collect(),
+            encoded_as: EncodedAs::Latents,
         }
     }
 
@@ -326,8 +348,8 @@ mod tests {
             let expected = SavedLatents { latents: latents.clone(), of: Some(of(3)), notes: Vec::new() };
             assert_eq!(read(&path, 2).unwrap(), expected);
         }
-        let bytes = std::fs::read(folder.path().join("b.npy")).unwrap();
-        assert_eq!((bytes.len() - 24) % ALIGNMENT, 0, "the values are aligned");
+        let text = std::fs::read_to_string(folder.path().join("b.json")).unwrap();
+        assert!(!text.contains("encoded_as"), "as earlier versions wrote it: {text}");
         // Someone else's file of this name.
         std::fs::write(folder.path().join("b.json"), "[1]").unwrap();
         let read = read(&folder.path().join("b.npy"), 2).unwrap();
@@ -384,6 +406,12 @@ mod tests {
         std::fs::write(place("b.npy"), npy("<f4", false, "(2, 2)", &[0; 16])).unwrap();
         std::fs::write(place("b.json"), serde_json::to_string(&of(3)).unwrap()).unwrap();
         assert!(refused("b.npy", 2).contains("holds 2 latents, and its description has 3 sources"));
+
+        let features = LatentsOf { encoded_as: EncodedAs::Features, ..of(3) };
+        for name in ["f.npy", "f.safetensors"] {
+            write(&place(name), &latents, &features).unwrap();
+            assert!(refused(name, 2).contains("holds features"));
+        }
 
         let half = TensorView::new(Dtype::F16, vec![1, 2], &[0; 4]).unwrap();
         std::fs::write(place("c.safetensors"), serialize([("z", half)], None).unwrap()).unwrap();

@@ -11,4 +11,6 @@ pub mod infill;
 pub mod inversion;
 pub mod latents_file;
 pub mod play;
+pub mod reconstruct;
 pub mod record;
+pub mod score;

@@ -61,6 +61,21 @@ pub struct Resolved {
     pub origins: Vec<(String, String, String)>,
 }
 
+impl Resolved {
+    /// Where the value of a dotted key came from.
+    pub fn origin(&self, key: &str) -> Option<&str> {
+        self.origins.iter().find(|(known, ..)| known == key).map(|(_, _, origin)| origin.as_str())
+    }
+
+    /// Sets the number of steps where it is known only after the data were opened; `origin` says what it was computed from.
+    pub fn set_steps(&mut self, steps: u64, origin: &str) {
+        self.config.train.steps = steps;
+        if let Some(slot) = self.origins.iter_mut().find(|(key, ..)| key == "train.steps") {
+            (slot.1, slot.2) = (steps.to_string(), origin.to_owned());
+        }
+    }
+}
+
 /// Keys of earlier versions, each with the keys that took its place.
 const OLD_KEYS: &[(&str, &[&str])] = &[
     ("train.schedule", &["optimizer.schedule"]),

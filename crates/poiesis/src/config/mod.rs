@@ -14,6 +14,7 @@
 //! error that names the nearest valid one. Each value remembers where it came from. Keys of earlier versions are still read.
 
 mod check;
+mod choice;
 mod layers;
 mod sections;
 
@@ -21,6 +22,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 pub use check::{Faults, Settings, check};
+pub use choice::{Choice, is_open};
 pub use layers::{Layer, Resolved, resolve};
 pub use sections::{DataConfig, Precision, SampleSchedule, TrainConfig};
 
@@ -140,7 +142,8 @@ impl RunConfig {
         }
     }
 
-    fn to_table(&self) -> toml::Table {
+    /// The configuration as a table, with every key.
+    pub(crate) fn to_table(&self) -> toml::Table {
         let mut table = toml::Table::new();
         table.insert("model".into(), self.model.clone().into());
         table.insert("seed".into(), toml::Value::Integer(self.seed as i64));

@@ -149,8 +149,12 @@ pub struct TrainConfig {
     pub ema_decay: f64,
     /// Steps between checkpoints.
     pub checkpoint_every: u64,
-    /// How many of the newest checkpoints are kept.
+    /// How many of the newest checkpoints are kept, beside the best one.
     pub keep_checkpoints: usize,
+    /// Training ends early after this many evaluations in a row without a better value of the held-out metric; 0 for never. The model
+    /// is evaluated whenever a checkpoint is written.
+    #[serde(default)]
+    pub patience: u64,
     /// Steps between lines of metrics.
     pub log_every: u64,
     /// When grids of samples are drawn: `linear` or `logarithmic` in the steps.
@@ -172,6 +176,7 @@ impl Default for TrainConfig {
             ema_decay: 0.999,
             checkpoint_every: 500,
             keep_checkpoints: 3,
+            patience: 0,
             log_every: 20,
             sample_schedule: SampleSchedule::Linear,
             sample_frames: 40,
@@ -186,6 +191,7 @@ impl TrainConfig {
     pub(super) fn check(&self, faults: &mut Faults) {
         faults.within(&["batch_size", "keep_checkpoints", "sample_count"], 1..=MOST_EXAMPLES);
         faults.within(&["steps", "checkpoint_every", "log_every"], 1..=MOST_STEPS);
+        faults.within(&["patience"], 0..=MOST_PATIENCE);
         faults.within(&["sample_frames"], 0..=MOST_FRAMES);
         faults.within(&["sample_length"], 0..=LONGEST_SAMPLE);
         if !(0.0..1.0).contains(&self.ema_decay) {
@@ -200,6 +206,9 @@ const MOST_STEPS: i64 = 1_000_000_000_000;
 
 /// More examples than fit into any batch, few enough that their values can be counted.
 const MOST_EXAMPLES: i64 = 1 << 32;
+
+/// The longest patience, in evaluations.
+const MOST_PATIENCE: i64 = 1_000_000;
 
 /// Most grids of samples in a run, each of which becomes a file.
 const MOST_FRAMES: i64 = 1_000_000;

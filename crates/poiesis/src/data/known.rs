@@ -9,8 +9,8 @@ pub struct Known {
     pub name: &'static str,
     /// Shape of its images, if it has any: height, width, channels.
     pub shape: Option<[usize; 3]>,
-    /// Its folder or file in the folder of data sets, if that does not have its name.
-    pub place: &'static str,
+    /// Its folder or file in the folder of data sets where none has its name: the first of these that is there.
+    pub places: &'static [&'static str],
     /// The files that belong there, in words.
     pub files: &'static str,
     /// How it is read.
@@ -37,50 +37,50 @@ pub static KNOWN: &[Known] = &[
     Known {
         name: "mnist",
         shape: Some([28, 28, 1]),
-        place: "mnist",
+        places: &["mnist"],
         files: "train-images-idx3-ubyte.gz, train-labels-idx1-ubyte.gz and the two t10k files",
         reading: PLAIN,
     },
     Known {
         name: "fashion-mnist",
         shape: Some([28, 28, 1]),
-        place: "fashion-mnist",
+        places: &["fashion-mnist"],
         files: "train-images-idx3-ubyte.gz, train-labels-idx1-ubyte.gz and the two t10k files",
         reading: PLAIN,
     },
     Known {
         name: "binarized-mnist",
         shape: Some([28, 28, 1]),
-        place: "binarized-mnist",
-        files: "binarized-train-images-idx3-ubyte.gz and those of valid and test",
+        places: &["binarized-mnist"],
+        files: "binarized_mnist_train.amat and those of valid and test, or the same as IDX files",
         reading: PLAIN,
     },
     Known {
         name: "noto-emoji",
         shape: Some([72, 72, 3]),
-        place: "noto-emoji",
+        places: &["noto-emoji"],
         files: "the PNG files, or one archive of them",
         reading: PLAIN,
     },
     Known {
         name: "cifar10",
         shape: Some([32, 32, 3]),
-        place: "cifar10",
-        files: "data_batch_1.bin to data_batch_5.bin and test_batch.bin (the published binary version)",
+        places: &["cifar10"],
+        files: "cifar-10-binary.tar.gz, or the files data_batch_1.bin to data_batch_5.bin and test_batch.bin that are in it",
         reading: PLAIN,
     },
     // Its single document is cut after 90 %, the usual split.
     Known {
         name: "tinyshakespeare",
         shape: None,
-        place: "text/tinyshakespeare.txt",
+        places: &["text/tinyshakespeare.txt"],
         files: "the text of char-rnn",
         reading: PLAIN,
     },
     Known {
         name: "names",
         shape: None,
-        place: "text/names.txt",
+        places: &["text/names.txt"],
         files: "the list of makemore, a name a line",
         reading: Reading { lines: true, ..PLAIN },
     },
@@ -88,15 +88,15 @@ pub static KNOWN: &[Known] = &[
     Known {
         name: "novels",
         shape: None,
-        place: "text/novels.tar.gz",
-        files: "an archive of novels, AUTHOR_TITLE_YEAR.txt",
+        places: &["text/novels", "text/novels.tar.gz"],
+        files: "the novels AUTHOR_TITLE_YEAR.txt",
         reading: Reading { validation_files: "Stevenson*", test_files: "Doyle*", ..PLAIN },
     },
     // The published split: the first five recordings of each digit by each speaker are the test.
     Known {
         name: "fsdd",
         shape: None,
-        place: "fsdd",
+        places: &["fsdd"],
         files: "the recordings DIGIT_SPEAKER_INDEX.wav, or an archive of them",
         reading: Reading { label_from_name: true, test_files: "*_[0-4].wav", ..PLAIN },
     },
@@ -134,6 +134,7 @@ mod tests {
         for known in KNOWN {
             assert_eq!(KNOWN.iter().filter(|other| other.name == known.name).count(), 1, "{}", known.name);
             assert!(std::ptr::eq(find(known.name).unwrap(), known));
+            assert!(!known.places.is_empty(), "{}", known.name);
         }
         assert!(find("mnits").is_none());
     }

@@ -1,19 +1,16 @@
 //! Opens the data that a configuration names: names are looked up, and raw sources are packed into a cache.
 
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
-use poiesis_collect::{
-    Crop, Dataset, Kind, Options, Progress, VocabularyKind, builtin, is_source, meant_for, open_or_collect,
-};
+use poiesis_collect::{Crop, Dataset, Kind, Options, Progress, VocabularyKind, meant_for, open_or_collect};
 use serde::{Deserialize, Serialize};
 
-use super::known::{self, KNOWN, Known, Reading, patterns};
+use super::known::{self, Reading, patterns};
+use super::locate::by_name;
+pub use super::locate::{is_named, locate, locate_demonstrations};
 use super::{MediaKind, classes};
 use crate::config::DataConfig;
-use crate::error::{Error, Result, nearest};
-
-/// Built-in data sets that an error may suggest.
-const BUILT_IN: [&str; 4] = ["shapes", "scenes", "rings", "grid"];
+use crate::error::{Error, Result};
 
 /// The folders for data on this machine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,73 +38,6 @@ pub fn open(config: &DataConfig, places: &Places, progress: &(dyn Fn(Progress) +
     }
     let dataset = open_or_collect(&source, &options, &places.cache, progress)?;
     if config.classes.is_empty() { Ok(dataset) } else { classes::only(&dataset, &config.classes) }
-}
-
-/// Turns the name of a source into what `poiesis_collect` opens: a path or a built-in name.
-///
-/// An existing path comes first, then built-in data, then what has that name or relative path in `data_dir`.
-///
-/// # Errors
-///
-/// [`Error::UnknownData`] for a name that means nothing; [`Error::MissingData`] for a known data set that is not there;
-/// [`Error::InvalidValue`] for an empty name.
-pub fn locate(source: &str, data_dir: &Path) -> Result<String> {
-    if source.is_empty() {
-        return Err(invalid("source", "empty", "it must name the data", "give a folder, a file or a name"));
-    }
-    if is_source(source) {
-        return Ok(source.to_owned());
-    }
-    let is_below = Path::new(source).components().all(|part| matches!(part, Component::Normal(_)));
-    let known = by_name(source);
-    let mut folder = data_dir.join(source);
-    if let Some(known) = known
-        && !folder.exists()
-    {
-        folder = data_dir.join(known.place);
-    }
-    if is_below && folder.exists() {
-        let found = if source == "cifar10" { binary_version(&folder) } else { Some(folder.clone()) };
-        if let Some(found) = found {
-            return Ok(found.to_string_lossy().into_owned());
-        }
-    }
-    if let Some(known) = known {
-        return Err(Error::MissingData { name: known.name.into(), path: folder, files: known.files.into() });
-    }
-    let names: Vec<&str> = BUILT_IN.into_iter().chain(KNOWN.iter().map(|known| known.name)).collect();
-    Err(Error::UnknownData {
-        source_name: source.to_owned(),
-        nearest: nearest(source, &names).map(str::to_owned),
-        known: names.into_iter().map(str::to_owned).collect(),
-    })
-}
-
-/// Where the demonstrations of an expert are, as [`locate`] finds them.
-///
-/// # Errors
-///
-/// Those of [`locate`]; [`Error::UnknownData`] proposes no built-in data.
-pub fn locate_demonstrations(source: &str, data_dir: &Path) -> Result<String> {
-    locate(source, data_dir).map_err(|error| match error {
-        Error::UnknownData { source_name, .. } => {
-            Error::UnknownData { source_name, nearest: None, known: Vec::new() }
-        }
-        other => other,
-    })
-}
-
-/// The known data set with that name, unless a file or folder with that name is in the current folder.
-fn by_name(source: &str) -> Option<&'static Known> {
-    known::find(source).filter(|_| !Path::new(source).exists() && builtin(source).is_none())
-}
-
-/// CIFAR-10 is published in several formats; its folder must have the binary one.
-fn binary_version(folder: &Path) -> Option<PathBuf> {
-    let holds = |place: &Path, name: &str| place.join(name).exists();
-    [folder.to_owned(), folder.join("cifar-10-batches-bin")].into_iter().find(|place| {
-        ["dataset.json", "data_batch_1.bin", "data_batch_1.bin.gz"].iter().any(|name| holds(place, name))
-    })
 }
 
 /// How the raw source of a configuration is prepared.
@@ -313,7 +243,7 @@ fn choice(key: &str, text: &str, [no, yes]: [&str; 2], unless_given: bool) -> Re
     }
 }
 
-fn invalid(key: &str, value: &str, reason: &str, remedy: &str) -> Error {
+pub(super) fn invalid(key: &str, value: &str, reason: &str, remedy: &str) -> Error {
     Error::InvalidValue {
         key: format!("data.{key}"),
         value: value.into(),
@@ -338,43 +268,6 @@ mod tests {
         let read = ["", "0..2", "1 .. 3", "2"].map(|text| objects(text).unwrap());
         assert_eq!(read, [None, Some((0, 2)), Some((1, 3)), Some((2, 2))]);
         assert!(["..", "a..2", "0..=2", "-1..2"].iter().all(|text| objects(text).is_err()));
-    }
-
-    #[test]
-    fn a_misspelt_name_gets_the_nearest_and_a_known_one_its_place() {
-        let error = locate("mnits", Path::new("nowhere")).unwrap_err();
-        assert!(
-            matches!(&error, Error::UnknownData { nearest, .. } if nearest.as_deref() == Some("mnist")),
-            "{error}"
-        );
-        let error = locate("mnist", Path::new("nowhere")).unwrap_err();
-        assert!(
-            matches!(&error, Error::MissingData { path, .. } if path == Path::new("nowhere/mnist")),
-            "{error}"
-        );
-        assert!(matches!(locate("", Path::new(".")), Err(Error::InvalidValue { .. })));
-    }
-
-    #[test]
-    fn a_relative_path_is_looked_up_below_the_folder_of_data_sets() {
-        let root = tempfile::tempdir().unwrap();
-        let below = root.path().join("data/demos/acrobot");
-        std::fs::create_dir_all(&below).unwrap();
-        let data_dir = root.path().join("data");
-        assert_eq!(Path::new(&locate("demos/acrobot", &data_dir).unwrap()), below);
-        assert!(locate("demos/pendulum", &data_dir).is_err());
-        let outside = locate("../data/demos/acrobot", &data_dir);
-        assert!(matches!(outside, Err(Error::UnknownData { .. })), "{outside:?}");
-    }
-
-    #[test]
-    fn the_folder_of_cifar_holds_the_binary_version() {
-        let root = tempfile::tempdir().unwrap();
-        let below = root.path().join("cifar10/cifar-10-batches-bin");
-        std::fs::create_dir_all(&below).unwrap();
-        assert!(matches!(locate("cifar10", root.path()), Err(Error::MissingData { .. })));
-        std::fs::write(below.join("data_batch_1.bin"), "").unwrap();
-        assert_eq!(Path::new(&locate("cifar10", root.path()).unwrap()), below);
     }
 
     #[test]
@@ -434,14 +327,6 @@ mod tests {
         assert_eq!((kind("").unwrap(), kind("sound").unwrap()), (None, Some(Kind::Sound)));
         assert_eq!(kind("experience").unwrap(), Some(Kind::Experience));
         assert!(kind("film").is_err());
-    }
-
-    #[test]
-    fn names_with_braces_are_sources() {
-        let root = tempfile::tempdir().unwrap();
-        std::fs::write(root.path().join("a-1.tar"), "").unwrap();
-        let source = root.path().join("a-{0..3}.tar").to_string_lossy().into_owned();
-        assert_eq!(locate(&source, Path::new("nowhere")).unwrap(), source);
     }
 
     #[test]

@@ -29,6 +29,11 @@ impl TokenShape {
         self.values + self.beginnings
     }
 
+    /// The level of a value of an image, of 256 levels that are reduced to those of the alphabet.
+    pub(crate) fn level(&self, byte: u8) -> u32 {
+        u32::from(byte) * self.values as u32 / 256
+    }
+
     /// The start token of a document of `class`; the first one for documents without a class.
     ///
     /// # Panics
@@ -203,10 +208,9 @@ impl Tokens {
             Source::Memory { values, .. } => values[places.start as usize..places.end as usize].to_vec(),
             Source::Images(view) => {
                 let length = self.shape.length.unwrap_or(1);
-                let level = |byte: u8| u32::from(byte) * self.shape.values as u32 / 256;
                 let value = |place: u64| {
                     let place = place as usize;
-                    level(view.image(place / length)[place % length])
+                    self.shape.level(view.image(place / length)[place % length])
                 };
                 places.map(value).collect()
             }

@@ -4,6 +4,7 @@ use burn::tensor::Device;
 
 use super::{class_of, decode_as, latent};
 use crate::abilities::{LatentPart, Latents, Prior};
+use crate::fitting::Rows;
 
 /// Decodes `rows` interpolations of `steps` images, each between two consecutive samples of `seed`.
 ///
@@ -28,13 +29,36 @@ pub fn interpolate(
     let (mut walks, mut classes) = (Vec::new(), Vec::new());
     for row in 0..rows as u64 {
         let end = |number| latent(latents, seed, 2 * row + number, device);
-        let (from, to) = (end(0), end(1));
-        for step in 0..steps {
-            walks.push(between(&parts, &from, &to, step as f32 / (steps - 1) as f32));
-            classes.push(class_of(latents, class, row));
-        }
+        walks.extend(walk(&parts, &end(0), &end(1), steps));
+        classes.extend(vec![class_of(latents, class, row); steps]);
     }
     decode_as(latents, &walks, &classes, device)
+}
+
+/// Decodes interpolations of `steps` images from each of `stops`, latents such as those of one's own images, to the next: a row less than
+/// there are stops. All images are of `class`, for a model that is conditioned on classes.
+///
+/// # Panics
+///
+/// When `steps` or the number of stops is below 2, latents have another length than the model's, or the model knows no such class.
+pub fn interpolate_along(
+    latents: &dyn Latents,
+    stops: &Rows,
+    steps: usize,
+    class: Option<u32>,
+    device: &Device,
+) -> Vec<u8> {
+    assert!(steps >= 2 && stops.len() >= 2, "a walk of {steps} steps along {} stops", stops.len());
+    assert_eq!(stops.dims(), latents.latent_dim(), "latents of another length");
+    let parts = latents.parts();
+    let row = |stop: usize| walk(&parts, stops.row(stop), stops.row(stop + 1), steps);
+    let walks: Vec<Vec<f32>> = (0..stops.len() - 1).flat_map(row).collect();
+    decode_as(latents, &walks, &vec![class; walks.len()], device)
+}
+
+/// `steps` latents from one to another, both included.
+fn walk(parts: &[LatentPart], from: &[f32], to: &[f32], steps: usize) -> Vec<Vec<f32>> {
+    (0..steps).map(|step| between(parts, from, to, step as f32 / (steps - 1) as f32)).collect()
 }
 
 /// A latent between two others, each part interpolated as its prior requires.
@@ -73,6 +97,23 @@ fn along_circle(from: &[f32], to: &[f32], part: f32) -> Vec<f32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::to_bytes;
+    use crate::testing::LinearLatents;
+
+    #[test]
+    fn a_walk_leads_from_stop_to_stop() {
+        let (model, device) = (LinearLatents::normal(3, 4), Device::flex());
+        let latents: &dyn Latents = &model;
+        let stops = Rows::of_tensor(latents.draw(5, 0..3, &device));
+        let images = interpolate_along(latents, &stops, 4, None, &device);
+        assert_eq!(images.len(), 2 * 4 * 4, "two rows of four images of four values");
+        let decoded = to_bytes(latents.decode(stops.tensor(), &[None; 3]));
+        let image = |at: usize| &images[4 * at..4 * at + 4];
+        let stop = |at: usize| &decoded[4 * at..4 * at + 4];
+        for (at, number) in [(0, 0), (3, 1), (4, 1), (7, 2)] {
+            assert!(image(at).iter().zip(stop(number)).all(|(a, b)| a.abs_diff(*b) <= 1), "{at} {number}");
+        }
+    }
 
     #[test]
     fn walks_start_and_end_at_their_ends_and_keep_their_length() {

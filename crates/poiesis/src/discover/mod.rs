@@ -23,7 +23,7 @@ pub use codes::{CodeGrid, code_grid, codes};
 pub use directions::{Direction, DirectionMethod, DirectionOptions, Directions, directions};
 pub use embed::{EmbedOptions, Embedded, Map, Represented, embed};
 pub use factors::{FactorScores, Factors, FactorsProtocol, factors};
-pub use interpolate::interpolate;
+pub use interpolate::{interpolate, interpolate_along};
 pub use manifold::manifold;
 pub use neighbors::{Neighbors, neighbors};
 pub use objects::{objects, with_boxes};

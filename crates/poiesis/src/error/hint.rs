@@ -22,8 +22,9 @@ impl Error {
             Error::UnknownData { known, .. } => {
                 return Some(format!("give a folder, a file, or one of the names {}", known.join(", ")));
             }
+            Error::MissingData { begun: true, .. } => "fetch the rest of it",
             Error::MissingData { files, .. } => {
-                return Some(format!("put {files} there, or say in which folder data sets are"));
+                return Some(format!("fetch it, put {files} there, or say in which folder data sets are"));
             }
             Error::MissingCapability { models_that_have_it: able, .. } => {
                 let some = !able.is_empty();
@@ -48,6 +49,7 @@ impl Error {
             | Error::Weights { remedy, .. }
             | Error::Unusable { remedy, .. }
             | Error::NotComparable { remedy, .. }
+            | Error::NotAStart { remedy, .. }
             | Error::ArchiveOfAnotherModel { remedy, .. } => remedy,
             Error::NoClasses { key, .. } => {
                 return Some(format!(
@@ -63,6 +65,7 @@ impl Error {
             Error::DataChanged { .. } => {
                 "restore the data, say where they are now, or start another run on the new data"
             }
+            Error::NoBestCheckpoint { .. } => "use the newest, or choose one by its step",
             Error::NoCheckpoint { .. } => "train it first, or save checkpoints more often",
             Error::CheckpointOfAnotherModel { .. } => "give a run of that model",
             Error::WeightsMismatch { .. } | Error::CheckpointMismatch { .. } => {

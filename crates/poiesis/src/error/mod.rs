@@ -6,13 +6,14 @@
 //! line, which adds them itself. Wrong shapes are bugs and panic instead.
 
 mod hint;
+mod make;
 mod nearest;
 #[cfg(test)]
 mod tests;
 mod words;
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 pub use nearest::nearest;
 use words::{differing, lines_of, shown};
@@ -175,6 +176,26 @@ pub enum Error {
         step: u64,
         /// The steps that have one, ascending.
         steps: Vec<u64>,
+    },
+
+    /// A run does not say which of its checkpoints is the best.
+    #[error("{} has no best checkpoint: {reason}", shown(run))]
+    NoBestCheckpoint {
+        /// The run's folder.
+        run: PathBuf,
+        /// Why not.
+        reason: String,
+    },
+
+    /// The weights of a run cannot be those that another run starts from.
+    #[error("a run cannot start from the weights of {}: {reason}", shown(run))]
+    NotAStart {
+        /// The folder of the run that has the weights.
+        run: PathBuf,
+        /// What differs, with the arrays that do not fit.
+        reason: String,
+        /// What to do about it.
+        remedy: String,
     },
 
     /// The run has not saved a checkpoint yet.
@@ -358,7 +379,7 @@ pub enum Error {
     },
 
     /// A known data set is not where it should be.
-    #[error("there is no data set `{name}` at {}", shown(path))]
+    #[error("there is no {}data set `{name}` at {}", if *begun { "complete " } else { "" }, shown(path))]
     MissingData {
         /// Its name.
         name: String,
@@ -366,6 +387,8 @@ pub enum Error {
         path: PathBuf,
         /// The files that belong there, in words.
         files: String,
+        /// Whether some have been fetched and others have not.
+        begun: bool,
     },
 
     /// The data that a run was trained on cannot be opened.
@@ -435,58 +458,4 @@ pub struct Fault {
     pub reason: String,
     /// What to write instead.
     pub remedy: String,
-}
-
-impl Error {
-    /// Returns a closure for `map_err` that adds what was being done to which path.
-    pub fn io<'a>(doing: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> Self + 'a {
-        move |source| Self::Io { path: path.to_owned(), doing, source }
-    }
-
-    /// The error for weights that do not fit, of the checkpoint in the folder `path`; any other error as it is.
-    pub(crate) fn of_checkpoint(self, path: &Path) -> Self {
-        match self {
-            Self::WeightsMismatch { model, reason } => {
-                Self::CheckpointMismatch { path: path.to_owned(), model, reason }
-            }
-            other => other,
-        }
-    }
-
-    /// The error for classes that are missing, with the name of the data; any other error as it is.
-    pub(crate) fn of_data(self, name: &str) -> Self {
-        match self {
-            Self::NoClasses { key, .. } => Self::NoClasses { key, data: Some(name.to_owned()) },
-            other => other,
-        }
-    }
-
-    /// The error for a file of a run that holds what `self` says is wrong.
-    pub(crate) fn in_file(self, path: &Path) -> Self {
-        match self {
-            Self::Io { .. } => self,
-            other => Self::Malformed { path: path.to_owned(), reason: other.to_string() },
-        }
-    }
-
-    /// Returns the error for a value of a configuration key that cannot be used.
-    pub fn invalid_value(key: &str, value: &str, reason: &str, remedy: &str) -> Self {
-        Self::InvalidValue {
-            key: key.into(),
-            value: value.into(),
-            reason: reason.into(),
-            remedy: remedy.into(),
-        }
-    }
-
-    /// Returns the error for a name that is not among `known`, with the nearest of them.
-    pub fn unknown<'a>(kind: &'static str, name: &str, known: impl IntoIterator<Item = &'a str>) -> Self {
-        let known: Vec<&str> = known.into_iter().collect();
-        Self::UnknownName {
-            kind,
-            name: name.to_owned(),
-            nearest: nearest(name, &known).map(str::to_owned),
-            known: known.into_iter().map(str::to_owned).collect(),
-        }
-    }
 }

@@ -1,6 +1,7 @@
 //! Messages, hints and the nearest names.
 
 use std::error::Error as _;
+use std::path::Path;
 
 use super::*;
 

@@ -4,8 +4,9 @@ use burn::tensor::Device;
 use poiesis_collect::View;
 use serde::{Deserialize, Serialize};
 
+use super::image_set::ImageSet;
+use super::mean_and_error;
 use super::metric::{Measured, Progress, Subject};
-use super::{encoded, mean_and_error};
 use crate::abilities::{self, Likelihood};
 use crate::data::{ImageShape, PixelEncoding};
 use crate::error::Result;
@@ -62,36 +63,75 @@ pub fn bound(
     progress: &mut dyn FnMut(usize),
 ) -> Bound {
     let count = protocol.images.min(view.len());
-    assert!(count > 0 && protocol.samples > 0, "a bound needs images and samples");
-    let (mut elbo, mut weighted, mut reconstruction, mut kl) = (Vec::new(), Vec::new(), 0.0, 0.0);
+    assert!(count > 0, "a bound needs images");
     let indices: Vec<usize> = view.spread(count).collect();
-    for indices in indices.chunks(BATCH) {
-        let x = encoded(model.encoding(), view, indices, shape, protocol.seed, device);
-        let numbers: Vec<u64> = indices.iter().map(|&index| index as u64).collect();
-        let classes: Vec<Option<u32>> = indices.iter().map(|&index| view.label(index)).collect();
-        let weights = model.log_weights(x, &classes, protocol.seed, &numbers, 0..protocol.samples);
-        for log_w in &weights.log_w {
-            elbo.push(log_w.iter().sum::<f64>() / log_w.len() as f64);
-            weighted.push(log_mean_exp(log_w));
-        }
-        reconstruction -= weights.reconstruction.iter().sum::<f64>();
-        kl += weights.kl.iter().sum::<f64>();
-        progress(elbo.len());
-    }
-    let (nats, nats_error) = mean_and_error(&elbo);
-    let (weighted_nats, _) = mean_and_error(&weighted);
+    let images = ImageSet::of_split(view, &indices);
+    let BoundProtocol { samples, seed, .. } = protocol;
+    let each = bounds(model, &images, shape, samples, seed, device, progress);
+    let values = |value: fn(&ImageBound) -> f64| each.iter().map(value).collect::<Vec<f64>>();
+    let (nats, nats_error) = mean_and_error(&values(|bound| bound.nats));
+    let (weighted_nats, _) = mean_and_error(&values(|bound| bound.weighted_nats));
+    // Batch by batch, so that the last bits are those of earlier versions.
+    let sum = |values: &[f64]| values.chunks(BATCH).map(|batch| batch.iter().sum::<f64>()).sum::<f64>();
+    let (reconstruction, kl) = (sum(&values(|bound| bound.reconstruction)), sum(&values(|bound| bound.kl)));
     let bits = |nats: f64| nats / (shape.dims() as f64 * std::f64::consts::LN_2);
     Bound {
         encoding: model.encoding(),
         protocol: BoundProtocol { images: count, ..protocol },
-        nats: -nats,
+        nats,
         nats_error,
         reconstruction: reconstruction / count as f64,
         kl: kl / count as f64,
-        weighted_nats: -weighted_nats,
-        bits_per_dim: bits(-nats),
-        weighted_bits_per_dim: bits(-weighted_nats),
+        weighted_nats,
+        bits_per_dim: bits(nats),
+        weighted_bits_per_dim: bits(weighted_nats),
     }
+}
+
+/// The bound on log p(x) of one image, or on log p(x|class): its terms in nats, negated.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct ImageBound {
+    /// −log w, averaged over the draws: the negative evidence lower bound.
+    pub(crate) nats: f64,
+    /// −log of the mean of w.
+    pub(crate) weighted_nats: f64,
+    /// −log p(x|z) of the first draw.
+    reconstruction: f64,
+    /// KL(q(z|x) ‖ p(z)).
+    kl: f64,
+}
+
+/// The bound of each image from `samples` draws; `progress` receives the number done.
+///
+/// # Panics
+///
+/// When there are no samples.
+pub(crate) fn bounds(
+    model: &dyn abilities::Bound,
+    images: &ImageSet<'_>,
+    shape: ImageShape,
+    samples: u64,
+    seed: u64,
+    device: &Device,
+    progress: &mut dyn FnMut(usize),
+) -> Vec<ImageBound> {
+    assert!(samples > 0, "a bound needs samples");
+    let mut found = Vec::with_capacity(images.len());
+    for places in images.batches(BATCH) {
+        let x = images.read(&places, model.encoding(), shape, seed, device);
+        let (classes, numbers) = (images.classes_at(&places), images.numbers_at(&places));
+        let weights = model.log_weights(x, &classes, seed, &numbers, 0..samples);
+        let terms = weights.log_w.iter().zip(&weights.reconstruction).zip(&weights.kl);
+        found.extend(terms.map(|((log_w, reconstruction), &kl)| ImageBound {
+            nats: -log_w.iter().sum::<f64>() / log_w.len() as f64,
+            weighted_nats: -log_mean_exp(log_w),
+            reconstruction: -reconstruction,
+            kl,
+        }));
+        progress(found.len().min(images.len()));
+    }
+    found.truncate(images.len());
+    found
 }
 
 /// log of the mean of exp, without overflow.

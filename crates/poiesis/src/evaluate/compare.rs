@@ -5,117 +5,10 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{Evaluation, Measured};
+use super::known::{KNOWN, Known};
+use super::{Better, ComparedValue, Evaluation, Measured};
 use crate::error::{Error, Result};
 use crate::run::{Run, names};
-
-/// Which values are better.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Better {
-    /// Smaller ones.
-    Lower,
-    /// Larger ones.
-    Higher,
-}
-
-impl Better {
-    /// The direction in a word.
-    pub fn name(self) -> &'static str {
-        match self {
-            Better::Lower => "lower",
-            Better::Higher => "higher",
-        }
-    }
-}
-
-/// A value that is compared.
-struct Known {
-    metric: &'static str,
-    key: &'static str,
-    /// The key of its standard error or deviation.
-    error: Option<&'static str>,
-    title: &'static str,
-    unit: &'static str,
-    better: Better,
-}
-
-const fn known(
-    metric: &'static str,
-    key: &'static str,
-    error: Option<&'static str>,
-    title: &'static str,
-    unit: &'static str,
-    better: Better,
-) -> Known {
-    Known { metric, key, error, title, unit, better }
-}
-
-/// What is compared, in the order in which it is shown. A title that is empty is the name that the result has.
-static KNOWN: &[Known] = &[
-    known("bound", "nats", Some("nats_error"), "negative log-likelihood, bound", "nats", Better::Lower),
-    known("bound", "weighted_nats", None, "negative log-likelihood, weighted", "nats", Better::Lower),
-    known("image_nll", "nats", Some("nats_error"), "negative log-likelihood", "nats", Better::Lower),
-    known("point_nll", "nats", Some("nats_error"), "negative log-likelihood", "nats", Better::Lower),
-    known(
-        "token_nll",
-        "nats",
-        Some("nats_error"),
-        "negative log-likelihood",
-        "nats per token",
-        Better::Lower,
-    ),
-    known("mode_coverage", "found", None, "modes found", "modes", Better::Higher),
-    known("mode_coverage", "near", None, "samples near a mode", "fraction", Better::Higher),
-    known("classification", "error", None, "classification error", "fraction", Better::Lower),
-    known("classification", "calibration_error", None, "calibration error", "probability", Better::Lower),
-    known(
-        "objects",
-        "count_accuracy",
-        Some("standard_error"),
-        "images counted right",
-        "fraction",
-        Better::Higher,
-    ),
-    known("objects", "iou", None, "intersection over union of boxes", "fraction", Better::Higher),
-    known("return", "mean", Some("standard_error"), "return, most probable actions", "", Better::Higher),
-    known(
-        "return",
-        "normalised",
-        None,
-        "of the way to the expert, most probable actions",
-        "",
-        Better::Higher,
-    ),
-    known("sampled_return", "mean", Some("standard_error"), "return, drawn actions", "", Better::Higher),
-    known(
-        "sampled_return",
-        "normalised",
-        None,
-        "of the way to the expert, drawn actions",
-        "",
-        Better::Higher,
-    ),
-    known(
-        "sliced_wasserstein",
-        "distance",
-        None,
-        "sliced Wasserstein distance",
-        "grey levels",
-        Better::Lower,
-    ),
-    known("frechet_distance", "distance", None, "", "", Better::Lower),
-    known("kernel_distance", "distance", Some("deviation"), "", "", Better::Lower),
-    known("inception_score", "score", Some("deviation"), "", "classes", Better::Higher),
-    known("class_coverage", "found", None, "classes found", "classes", Better::Higher),
-    known("class_coverage", "kl", None, "divergence of classes", "nats", Better::Lower),
-    known("precision_recall", "precision", None, "precision", "fraction", Better::Higher),
-    known("precision_recall", "recall", None, "recall", "fraction", Better::Higher),
-    known("density_coverage", "density", None, "density", "", Better::Higher),
-    known("density_coverage", "coverage", None, "coverage", "fraction", Better::Higher),
-    known("neighbours", "copied", None, "samples too close to training images", "fraction", Better::Lower),
-    known("memorisation", "authentic", None, "authentic samples", "fraction", Better::Higher),
-];
 
 /// Values of results that say how they were measured. Results are comparable where they are equal.
 const PROTOCOL: [&str; 23] = [
@@ -144,9 +37,6 @@ const PROTOCOL: [&str; 23] = [
     "searched",
 ];
 
-/// An interval reaches this many errors to either side of a value: 95 % of a normal distribution.
-const REACH: f64 = 1.96;
-
 /// A run with the evaluation that is compared.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Compared {
@@ -160,39 +50,17 @@ pub struct Compared {
     pub weights: &'static str,
 }
 
-/// A value of one run.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct ComparedValue {
-    /// The value.
-    pub value: f64,
-    /// Its standard error, or its deviation over subsets, where that is known.
-    pub error: Option<f64>,
-}
-
-impl ComparedValue {
-    fn interval(self) -> (f64, f64) {
-        let reach = REACH * self.error.unwrap_or(0.0);
-        (self.value - reach, self.value + reach)
-    }
-
-    /// Whether errors are known and the intervals of both overlap.
-    fn may_equal(self, other: ComparedValue) -> bool {
-        let ((low, high), (other_low, other_high)) = (self.interval(), other.interval());
-        self.error.is_some() && other.error.is_some() && low <= other_high && other_low <= high
-    }
-}
-
 /// One value of all runs.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Row {
     /// The metric.
-    pub metric: &'static str,
+    pub metric: String,
     /// What it is called.
     pub name: String,
     /// Its unit; empty where it has none.
     pub unit: &'static str,
-    /// Which values are better.
-    pub better: Better,
+    /// Which values are better; `None` where that is not known, and then none is the best.
+    pub better: Option<Better>,
     /// The value of each run, in their order; `None` where it was not measured.
     pub values: Vec<Option<ComparedValue>>,
     /// Which runs have the best value.
@@ -219,6 +87,19 @@ pub struct Comparison {
 }
 
 impl Evaluation {
+    /// The files of the evaluations that were kept in a run: those of few steps first, and of the same step in the order in which they
+    /// were made.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`].
+    pub fn paths(run: &Path) -> Result<Vec<PathBuf>> {
+        let numbered = |path: PathBuf| Some((order(&path)?, path));
+        let mut found: Vec<_> = names::in_folder(run)?.into_iter().filter_map(numbered).collect();
+        found.sort();
+        Ok(found.into_iter().map(|(_, path)| path).collect())
+    }
+
     /// The latest evaluation that was kept in a run: that of most steps, and of those the last one. `None` where there is none.
     ///
     /// # Errors
@@ -226,9 +107,8 @@ impl Evaluation {
     /// [`Error::NotARun`]; [`Error::Io`]; [`Error::Malformed`] when it holds something else.
     pub fn latest(run: &Path) -> Result<Option<(PathBuf, Evaluation)>> {
         Run::open(run)?;
-        let numbered = |path: PathBuf| Some((order(&path)?, path));
-        let latest = names::in_folder(run)?.into_iter().filter_map(numbered).max();
-        latest.map(|(_, path)| Ok((path.clone(), Evaluation::open(&path)?))).transpose()
+        let latest = Evaluation::paths(run)?.pop();
+        latest.map(|path| Ok((path.clone(), Evaluation::open(&path)?))).transpose()
     }
 }
 
@@ -265,43 +145,49 @@ impl Comparison {
             split: first.split.map(|split| split.to_string()),
             seed: first.seed,
             runs: evaluations.iter().map(compared).collect(),
-            rows: KNOWN.iter().filter_map(|known| row(known, evaluations)).collect(),
+            rows: rows(&evaluations.iter().map(|(_, evaluation)| Some(evaluation)).collect::<Vec<_>>()),
         })
     }
 }
 
-fn row(known: &Known, evaluations: &[(String, Evaluation)]) -> Option<Row> {
-    let measured = |(_, evaluation): &(String, Evaluation)| -> Option<ComparedValue> {
-        let values = &evaluation.results.get(known.metric)?.values;
-        let number = |key: &str| values.get(key).and_then(Value::as_f64);
-        Some(ComparedValue { value: number(known.key)?, error: known.error.and_then(number) })
-    };
-    let values: Vec<Option<ComparedValue>> = evaluations.iter().map(measured).collect();
-    let sign = if known.better == Better::Lower { 1.0 } else { -1.0 };
-    let found = || values.iter().enumerate().filter_map(|(run, value)| Some((run, (*value)?)));
-    let (_, winner) = found().min_by(|(_, a), (_, b)| (sign * a.value).total_cmp(&(sign * b.value)))?;
-    let best: Vec<usize> =
-        found().filter(|(_, value)| value.value == winner.value).map(|(run, _)| run).collect();
-    let near = found().filter(|(run, value)| !best.contains(run) && value.may_equal(winner));
-    let no_difference = near.map(|(run, _)| run).collect();
-    let named = |evaluation: &Evaluation| {
-        evaluation.results.get(known.metric)?.values.get("name")?.as_str().map(str::to_owned)
-    };
-    let own = evaluations.iter().find_map(|(_, evaluation)| named(evaluation));
-    let name = if known.title.is_empty() { own.unwrap_or_default() } else { known.title.to_owned() };
-    Some(Row {
-        metric: known.metric,
-        name,
-        unit: known.unit,
-        better: known.better,
-        values,
-        best,
-        no_difference,
-    })
+/// The rows of what at least one of these runs has; `None` for a run without an evaluation.
+pub(super) fn rows(evaluations: &[Option<&Evaluation>]) -> Vec<Row> {
+    KNOWN.iter().filter_map(|known| row(known, evaluations)).collect()
+}
+
+fn row(known: &Known, evaluations: &[Option<&Evaluation>]) -> Option<Row> {
+    let values: Vec<Option<ComparedValue>> =
+        evaluations.iter().map(|evaluation| known.value((*evaluation)?)).collect();
+    let name = known.name(evaluations.iter().copied().flatten());
+    Row::of(known.metric, name, known.unit, Some(known.better), values)
+}
+
+impl Row {
+    /// A row of these values, the best of them marked where it is known which are better; `None` where no run has one.
+    pub(super) fn of(
+        metric: &str,
+        name: String,
+        unit: &'static str,
+        better: Option<Better>,
+        values: Vec<Option<ComparedValue>>,
+    ) -> Option<Row> {
+        let found = || values.iter().enumerate().filter_map(|(run, value)| Some((run, (*value)?)));
+        found().next()?;
+        let (mut best, mut no_difference) = (Vec::new(), Vec::new());
+        let ordered =
+            better.and_then(|better| found().min_by(|(_, a), (_, b)| better.order(a.value, b.value)));
+        if let Some((_, winner)) = ordered {
+            let equal = found().filter(|(_, value)| value.value == winner.value);
+            best.extend(equal.map(|(run, _)| run));
+            let near = found().filter(|(run, value)| !best.contains(run) && value.may_equal(winner));
+            no_difference.extend(near.map(|(run, _)| run));
+        }
+        Some(Row { metric: metric.to_owned(), name, unit, better, values, best, no_difference })
+    }
 }
 
 /// Returns an error that names everything in which the evaluations were not measured alike.
-fn expect_alike(evaluations: &[(String, Evaluation)]) -> Result<()> {
+pub(super) fn expect_alike(evaluations: &[(String, Evaluation)]) -> Result<()> {
     let (first_run, first) = &evaluations[0];
     let mut differences = Vec::new();
     for (run, other) in &evaluations[1..] {
@@ -384,7 +270,7 @@ mod tests {
         let bound = row("negative log-likelihood, bound");
         assert_eq!(
             (&bound.best[..], &bound.no_difference[..], bound.better),
-            (&[0][..], &[1][..], Better::Lower)
+            (&[0][..], &[1][..], Some(Better::Lower))
         );
         let distance = row("FD[x-01234567]");
         assert_eq!(
@@ -392,7 +278,7 @@ mod tests {
             (&[1][..], &[][..]),
             "no errors are known"
         );
-        assert_eq!((&row("recall").best[..], row("recall").better), (&[1][..], Better::Higher));
+        assert_eq!((&row("recall").best[..], row("recall").better), (&[1][..], Some(Better::Higher)));
         assert_eq!(row("precision").best, [0, 1], "a draw");
         assert!(found.rows.iter().all(|row| row.metric != "kernel_distance"));
     }

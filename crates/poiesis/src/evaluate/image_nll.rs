@@ -6,8 +6,9 @@ use burn::tensor::Device;
 use poiesis_collect::View;
 use serde::{Deserialize, Serialize};
 
+use super::image_set::ImageSet;
+use super::mean_and_error;
 use super::metric::{Measured, Progress, Subject};
-use super::{encoded, mean_and_error};
 use crate::abilities::{ImageLikelihood, Likelihood};
 use crate::data::{ImageShape, PixelEncoding};
 use crate::error::Result;
@@ -48,19 +49,36 @@ pub fn image_nll(
     device: &Device,
     progress: &mut dyn FnMut(usize),
 ) -> ImageNll {
-    let indices = chosen(model, view, images);
+    let indices = measured_images(model, view, images);
     let images = indices.len();
     assert!(images > 0, "a likelihood needs images");
-    let mut log_probs = Vec::with_capacity(images);
-    for indices in indices.chunks(BATCH) {
-        let classes: Vec<u32> = indices.iter().map(|&index| view.label(index).unwrap_or(0)).collect();
-        let x = encoded(model.encoding(), view, indices, shape, seed, device);
-        log_probs.extend(model.log_prob(x, &classes));
-        progress(log_probs.len());
-    }
+    let set = ImageSet::of_split(view, &indices);
+    let log_probs = image_log_probs(model, &set, shape, seed, device, progress);
     let (mean, nats_error) = mean_and_error(&log_probs);
     let bits_per_dim = -mean / (shape.dims() as f64 * LN_2);
     ImageNll { images, seed, encoding: model.encoding(), nats: -mean, nats_error, bits_per_dim }
+}
+
+/// log p(x) of each image in nats. A model that is conditioned on classes takes `None` as class 0, so it needs images that have one.
+/// `progress` receives the number done.
+pub(crate) fn image_log_probs(
+    model: &dyn ImageLikelihood,
+    images: &ImageSet<'_>,
+    shape: ImageShape,
+    seed: u64,
+    device: &Device,
+    progress: &mut dyn FnMut(usize),
+) -> Vec<f64> {
+    let mut log_probs = Vec::with_capacity(images.len());
+    for places in images.batches(BATCH) {
+        let classes: Vec<u32> =
+            images.classes_at(&places).into_iter().map(|class| class.unwrap_or(0)).collect();
+        let x = images.read(&places, model.encoding(), shape, seed, device);
+        log_probs.extend(model.log_prob(x, &classes));
+        progress(log_probs.len().min(images.len()));
+    }
+    log_probs.truncate(images.len());
+    log_probs
 }
 
 /// Whether `view` has images that the likelihood of `model` can be measured on.
@@ -69,7 +87,7 @@ pub(super) fn has_images(model: &dyn ImageLikelihood, view: &View) -> bool {
 }
 
 /// The images that are measured. One without a class is not taken for one of any class.
-fn chosen(model: &dyn ImageLikelihood, view: &View, count: usize) -> Vec<usize> {
+pub(crate) fn measured_images(model: &dyn ImageLikelihood, view: &View, count: usize) -> Vec<usize> {
     let labelled: Vec<usize> = match model.reads_classes() {
         true => (0..view.len()).filter(|&index| view.label(index).is_some()).collect(),
         false => Vec::new(),

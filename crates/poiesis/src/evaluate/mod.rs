@@ -11,8 +11,12 @@ mod evaluation;
 mod feature_sets;
 mod frechet_distance;
 mod image_nll;
+mod image_set;
 mod inception_score;
 mod kernel_distance;
+mod known;
+mod likelihood_unit;
+mod main_measure;
 mod manifold;
 mod memorisation;
 mod metric;
@@ -21,6 +25,7 @@ mod nearest;
 mod objects;
 mod point_nll;
 mod predictions;
+mod run_comparison;
 mod sets;
 mod similarity;
 mod sliced_wasserstein;
@@ -28,36 +33,43 @@ mod token_nll;
 
 use std::collections::BTreeMap;
 
-use burn::tensor::{Device, Tensor};
-use poiesis_collect::{Dataset, View};
+use burn::tensor::Device;
+use poiesis_collect::Dataset;
 
+pub(crate) use bound::bounds;
 pub use bound::{Bound, BoundProtocol, bound};
 pub use class_coverage::ClassCoverage;
 pub use classification::{Calibrated, Classification, classification};
-pub use compare::{Better, Compared, ComparedValue, Comparison, Row};
+pub use compare::{Compared, Comparison, Row};
 pub use detection::{Detection, detection};
 pub use episodes::{AgentReturns, Returns, expert_return, normalised, returns};
 pub use evaluation::{Evaluation, Protocol};
 pub use frechet_distance::FrechetDistance;
 pub use image_nll::{ImageNll, image_nll};
+pub(crate) use image_nll::{image_log_probs, measured_images};
+pub(crate) use image_set::ImageSet;
 pub use inception_score::{InceptionScore, inception_score};
 pub use kernel_distance::{KernelDistance, squared_mmd};
+pub use known::{Better, ComparedValue, NamedValue};
+pub use main_measure::{MainMeasure, MeasuredBy, better_of};
 pub use manifold::{DensityCoverage, Manifold, PrecisionRecall, expected_coverage, manifold};
 pub use memorisation::{Memorisation, Pair};
 pub use metric::{Measure, Measured, Metric, Progress, Subject};
 pub use mode_coverage::ModeCoverage;
 pub use nearest::{Nearest, NeighbourStatistics, Verdict, nearest, nearest_others, neighbour_statistics};
 pub use objects::{ObjectsFound, known_objects};
+pub(crate) use point_nll::{BATCH as POINT_BATCH, point_log_probs};
 pub use point_nll::{PointNll, point_nll};
 pub use predictions::{Counted, FEWEST, Predictions, labelled, likeliest, scaled};
+pub use run_comparison::{ComparedRun, ComparedSetting, RunComparison, parameters};
 pub use sets::Chosen;
 pub use sliced_wasserstein::{SlicedWasserstein, sliced_wasserstein};
 pub use token_nll::{TokenNll, token_nll};
+pub(crate) use token_nll::{WindowPlan, each_log_prob};
 
 use crate::abilities::Likelihood;
-use crate::data::{DataSpec, Examples, Experience, ImageShape, PixelEncoding, binarized, images};
+use crate::data::{DataSpec, Examples, Experience};
 use crate::error::Result;
-use crate::rng;
 use crate::run::Machine;
 use crate::trained::Trained;
 
@@ -190,24 +202,15 @@ pub fn validation(
     }))
 }
 
-/// Images as a likelihood reads them. Image *i* is binarised with thresholds that depend on `(seed, i)` alone.
-fn encoded(
-    encoding: PixelEncoding,
-    view: &View,
-    indices: &[usize],
-    shape: ImageShape,
-    seed: u64,
-    device: &Device,
-) -> Tensor<4> {
-    match encoding {
-        PixelEncoding::EightBit => images(view, indices, shape, device),
-        PixelEncoding::Binary => {
-            let thresholds = |&index: &usize| {
-                rng::uniform(&mut rng::generator(seed, "evaluate binarize", index as u64), shape.dims())
-            };
-            let thresholds: Vec<f32> = indices.iter().flat_map(thresholds).collect();
-            binarized(view, indices, shape, &thresholds, device)
-        }
+/// Whether [`validation`] has anything to measure.
+///
+/// # Errors
+///
+/// As for [`validation`].
+pub fn can_validate(likelihood: Likelihood, examples: &Examples) -> Result<bool> {
+    match likelihood {
+        Likelihood::Images(model) => Ok(image_nll::has_images(model, examples.images()?)),
+        Likelihood::Bound(_) | Likelihood::Points(_) | Likelihood::Tokens(_) => Ok(true),
     }
 }
 

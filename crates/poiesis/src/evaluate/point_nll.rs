@@ -1,17 +1,17 @@
 //! The exact negative log-likelihood of held-out points.
 
-use burn::tensor::Device;
+use burn::tensor::{Device, Tensor, TensorData};
 use poiesis_collect::View;
 use serde::{Deserialize, Serialize};
 
 use super::mean_and_error;
 use super::metric::{Measured, Progress, Subject};
 use crate::abilities::{Likelihood, PointLikelihood};
-use crate::data;
 use crate::error::Result;
+use crate::fitting::Rows;
 
 /// Points in a batch.
-const BATCH: usize = 1000;
+pub(crate) const BATCH: usize = 1000;
 
 /// −log p(x) of held-out points.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -38,15 +38,38 @@ pub fn point_nll(
 ) -> PointNll {
     let count = count.min(view.len());
     assert!(count > 0, "a likelihood needs points");
-    let mut log_probs = Vec::with_capacity(count);
     let indices: Vec<usize> = view.spread(count).collect();
-    for indices in indices.chunks(BATCH) {
-        let classes: Vec<u32> = indices.iter().map(|&index| view.label(index).unwrap_or(0)).collect();
-        log_probs.extend(model.log_prob(data::points(view, indices, device), &classes));
-        progress(log_probs.len());
-    }
+    let values: Vec<f32> = indices.iter().flat_map(|&index| view.point(index)).copied().collect();
+    let points = Rows::new(values, view.point(0).len());
+    let classes: Vec<Option<u32>> = indices.iter().map(|&index| view.label(index)).collect();
+    let log_probs = point_log_probs(model, &points, &classes, device, progress);
     let (mean, nats_error) = mean_and_error(&log_probs);
     PointNll { points: count, nats: -mean, nats_error }
+}
+
+/// log p(x) of points, one per row, in nats, each with its class. `progress` receives the number done.
+///
+/// # Panics
+///
+/// When there is not one class for each.
+pub(crate) fn point_log_probs(
+    model: &dyn PointLikelihood,
+    points: &Rows,
+    classes: &[Option<u32>],
+    device: &Device,
+    progress: &mut dyn FnMut(usize),
+) -> Vec<f64> {
+    assert_eq!(classes.len(), points.len(), "one class for each point");
+    let mut log_probs = Vec::with_capacity(points.len());
+    for first in (0..points.len()).step_by(BATCH) {
+        let batch: Vec<usize> = (first..points.len().min(first + BATCH)).collect();
+        let values = batch.iter().flat_map(|&index| points.row(index)).copied().collect();
+        let batch_of = Tensor::from_data(TensorData::new(values, [batch.len(), points.dims()]), device);
+        let classes: Vec<u32> = batch.iter().map(|&index| classes[index].unwrap_or(0)).collect();
+        log_probs.extend(model.log_prob(batch_of, &classes));
+        progress(log_probs.len());
+    }
+    log_probs
 }
 
 /// Measures −log p of a model that gives it for points.
@@ -63,7 +86,6 @@ pub(super) fn measure(subject: &Subject<'_>, progress: &mut dyn FnMut(Progress))
 
 #[cfg(test)]
 mod tests {
-    use burn::tensor::Tensor;
     use poiesis_collect::{Dataset, Options, Split, collect};
 
     use super::super::validation;

@@ -4,9 +4,8 @@
 use burn::tensor::Device;
 use poiesis_collect::View;
 
-use super::images;
 use crate::abilities::Classifier;
-use crate::data::ImageShape;
+use crate::data::{ImageShape, images};
 use crate::rng;
 
 /// A temperature is fitted to no fewer images.

@@ -1,9 +1,9 @@
-//! Examples as files: PNG for images, plain text, 16-bit WAV for sound, CSV for points.
+//! Examples as files: PNG for images, plain text, 16-bit WAV for sound, CSV for points; several of them as an array of NumPy.
 
 use std::io::Cursor;
 use std::path::Path;
 
-use poiesis_collect::regular;
+use poiesis_collect::{ArrayHeader, regular};
 
 use super::{Clip, Media};
 use crate::atomic;
@@ -88,6 +88,57 @@ pub fn to_csv(points: &[Media], shape: &PointShape) -> Vec<u8> {
     text.into_bytes()
 }
 
+/// The bytes of a NumPy array of examples of `spec`: images `[examples, height, width, channels]` as u8, points `[examples, coordinates]` as
+/// f32, clips `[examples, frames, channels]` as i16, of which shorter ones end with silence. `path` is for messages.
+///
+/// # Errors
+///
+/// [`Error::Unusable`] for texts, which are no array.
+///
+/// # Panics
+///
+/// When an example is of another kind or shape than `spec` says.
+pub fn to_npy(examples: &[Media], spec: &DataSpec, path: &Path) -> Result<Vec<u8>> {
+    let count = examples.len();
+    let array = |kind: &str, width: usize, shape: &[usize], values: Vec<u8>| {
+        let wanted = width * shape.iter().product::<usize>();
+        assert_eq!(values.len(), wanted, "bytes of values for an array {shape:?} of {kind}");
+        [ArrayHeader::new(kind, shape).to_bytes(), values].concat()
+    };
+    match &spec.content {
+        Content::Images(shape) => {
+            let pixels = examples.iter().filter_map(Media::picture).flat_map(Picture::data).copied();
+            Ok(array("|u1", 1, &[count, shape.height, shape.width, shape.channels], pixels.collect()))
+        }
+        Content::Points(shape) => {
+            let points = examples.iter().filter_map(|example| match example {
+                Media::Point(point) => Some(point),
+                _ => None,
+            });
+            let values = points.flatten().flat_map(|value| value.to_le_bytes()).collect();
+            Ok(array("<f4", 4, &[count, shape.dims], values))
+        }
+        Content::Sound(shape) => {
+            let clips = examples.iter().filter_map(|example| match example {
+                Media::Sound(clip) => Some(&clip.samples),
+                _ => None,
+            });
+            let longest = clips.clone().map(Vec::len).max().unwrap_or(0);
+            let whole = |clip: &Vec<i16>| {
+                let silence = std::iter::repeat_n(0, longest - clip.len());
+                clip.iter().copied().chain(silence).flat_map(i16::to_le_bytes).collect::<Vec<u8>>()
+            };
+            let channels = usize::from(shape.channels);
+            Ok(array("<i2", 2, &[count, longest / channels, channels], clips.flat_map(whole).collect()))
+        }
+        Content::Text(_) | Content::Experience(_) => Err(Error::Unusable {
+            path: path.to_owned(),
+            reason: format!("{} is no array of numbers", spec.media().name()),
+            remedy: "give a file that ends in .txt or .jsonl".into(),
+        }),
+    }
+}
+
 /// A name as a field of a CSV: in quotes where it has a mark that would end it, or could be read as a number or a comment.
 fn quoted(name: &str) -> String {
     let plain = !name.is_empty()
@@ -157,6 +208,7 @@ pub fn from_wav(bytes: &[u8], path: &Path, shape: SoundShape) -> Result<Clip> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::{ImageShape, TextShape};
 
     #[test]
     fn points_are_written_below_the_names_of_their_columns() {
@@ -168,5 +220,42 @@ mod tests {
         assert_eq!(plain, b"0.1,-2,0.0000003\n10000000000,16777216,0\n");
         let values = named.lines().nth(1).unwrap().split(',').map(|value| value.parse().unwrap());
         assert_eq!(Media::Point(values.collect()), points[0], "the digits suffice");
+    }
+
+    #[test]
+    fn examples_become_arrays_that_numpy_reads() {
+        let path = Path::new("a.npy");
+        let read = |examples: &[Media], content: Content| {
+            let bytes = to_npy(examples, &DataSpec { content, classes: 0 }, path).unwrap();
+            let mut rest = bytes.as_slice();
+            let header = ArrayHeader::read(&mut rest, path).unwrap();
+            assert_eq!(header.start as usize + rest.len(), bytes.len());
+            (header.kind, header.shape, rest.to_vec())
+        };
+        let image = |first: u8| Media::Image(Picture::new(2, 1, 3, (first..first + 6).collect()));
+        let images = Content::Images(ImageShape { height: 1, width: 2, channels: 3 });
+        let expected = ("|u1".to_owned(), vec![2, 1, 2, 3], (0..12).collect());
+        assert_eq!(read(&[image(0), image(6)], images), expected);
+
+        let points = [Media::Point(vec![1.0, -2.5])];
+        let bytes = [1.0_f32, -2.5].map(f32::to_le_bytes).concat();
+        let shape = PointShape { dims: 2, columns: Vec::new() };
+        assert_eq!(read(&points, Content::Points(shape)), ("<f4".to_owned(), vec![1, 2], bytes));
+
+        let shape = SoundShape { sample_rate: 8000, channels: 2 };
+        let clip = |samples: &[i16]| Media::Sound(Clip { shape, samples: samples.to_vec() });
+        let (kind, sizes, bytes) = read(&[clip(&[1, -2]), clip(&[3, 4, 5, 6])], Content::Sound(shape));
+        assert_eq!((kind.as_str(), sizes), ("<i2", vec![2, 2, 2]));
+        assert_eq!(
+            bytes,
+            [1, -2, 0, 0, 3, 4, 5, 6_i16].map(i16::to_le_bytes).concat(),
+            "filled with silence"
+        );
+
+        let text =
+            TextShape { vocabulary: poiesis_collect::Vocabulary::Bytes, documents: false, lines: false };
+        let text = DataSpec { content: Content::Text(text), classes: 0 };
+        let error = to_npy(&[], &text, path).unwrap_err();
+        assert!(error.to_string().contains("a.npy") && error.hint().unwrap().contains(".jsonl"));
     }
 }

@@ -6,8 +6,8 @@ use burn::tensor::Device;
 
 use super::{About, Learner, Model, Session};
 use crate::abilities::Abilities;
-use crate::config::{self, Defaults, RunConfig};
-use crate::data::{DataSpec, Examples, Source, SourceOptions};
+use crate::config::{self, Choice, Defaults, RunConfig};
+use crate::data::{Amount, DataFacts, DataSpec, Examples, Source, SourceOptions};
 use crate::error::{Error, Result};
 use crate::nn::{Init, StateDict, parameters_by_part};
 
@@ -27,6 +27,9 @@ pub trait Entry: Sync {
     ///
     /// [`Error::InvalidValue`] when the defaults cannot be written as TOML, which is a bug.
     fn defaults(&self) -> Result<Defaults>;
+
+    /// Settings that suit the data better than the defaults; see [`Model::settings_for`].
+    fn settings_for(&self, facts: &DataFacts) -> Vec<Choice>;
 
     /// Returns an error with all invalid settings.
     ///
@@ -57,6 +60,13 @@ pub trait Entry: Sync {
     /// Those of [`Model::needs`].
     fn held_by_source(&self, config: &RunConfig, spec: &DataSpec) -> Result<f64>;
 
+    /// How much of its data a training step reads; see [`Source::amount`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Entry::start`].
+    fn amount(&self, start: Start<'_>) -> Result<Amount>;
+
     /// Makes a model to train.
     ///
     /// # Errors
@@ -76,6 +86,13 @@ pub trait Entry: Sync {
         seed: u64,
         device: &Device,
     ) -> Result<Box<dyn TrainedModel>>;
+
+    /// Makes a model without memory for its weights, to ask what it can do.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Model::new`].
+    fn blank(&self, config: &RunConfig, spec: &DataSpec) -> Result<Box<dyn TrainedModel>>;
 
     /// Makes a trained model from weights. On a device with autodiff the weights are constants: gradients are those by what goes into
     /// the model, such as latents.
@@ -132,6 +149,14 @@ impl<M: Model> Of<M> {
         config.check(&model)?;
         Ok(model)
     }
+
+    /// The data as the model reads them.
+    fn open(start: &Start<'_>) -> Result<M::Data> {
+        let Start { config, spec, examples, device } = start;
+        let options =
+            SourceOptions { examples, spec, batch_size: config.train.batch_size, seed: config.seed, device };
+        M::Data::open(&M::needs(&Self::config(config)?, spec)?, &options)
+    }
 }
 
 impl<M: Model> Entry for Of<M> {
@@ -148,6 +173,10 @@ impl<M: Model> Entry for Of<M> {
             section: config::to_table(&M::Config::default())?,
             old_keys: about.old_keys,
         })
+    }
+
+    fn settings_for(&self, facts: &DataFacts) -> Vec<Choice> {
+        M::settings_for(facts)
     }
 
     fn check(&self, config: &RunConfig) -> Result<()> {
@@ -173,17 +202,14 @@ impl<M: Model> Entry for Of<M> {
     }
 
     fn start(&self, start: Start<'_>) -> Result<Box<dyn Session>> {
-        let Start { config, spec, examples, device } = start;
+        let data = Self::open(&start)?;
+        let Start { config, spec, device, .. } = start;
         let model = Self::config(config)?;
-        let options = SourceOptions {
-            examples: &examples,
-            spec,
-            batch_size: config.train.batch_size,
-            seed: config.seed,
-            device: &device,
-        };
-        let data = M::Data::open(&M::needs(&model, spec)?, &options)?;
         Ok(Box::new(Learner::<M>::new(&model, &config.optimizer, spec, data, config.seed, &device)?))
+    }
+
+    fn amount(&self, start: Start<'_>) -> Result<Amount> {
+        Ok(Self::open(&start)?.amount())
     }
 
     fn untrained(
@@ -194,6 +220,10 @@ impl<M: Model> Entry for Of<M> {
         device: &Device,
     ) -> Result<Box<dyn TrainedModel>> {
         Ok(Box::new(M::new(&Self::config(config)?, spec, &mut Init::new(seed, device))?))
+    }
+
+    fn blank(&self, config: &RunConfig, spec: &DataSpec) -> Result<Box<dyn TrainedModel>> {
+        Ok(Box::new(M::new(&Self::config(config)?, spec, &mut Init::counting())?))
     }
 
     fn load(

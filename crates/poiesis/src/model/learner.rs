@@ -29,6 +29,13 @@ pub trait Session: Send {
     /// The training state: that of the optimizers and of the data source.
     fn training_state(&self) -> StateDict;
 
+    /// Replaces the weights before the first step; the training state stays that of a new run.
+    ///
+    /// # Errors
+    ///
+    /// A sentence naming the array that does not fit.
+    fn start_from(&mut self, weights: &StateDict) -> Result<(), String>;
+
     /// Restores weights and training state.
     ///
     /// # Errors
@@ -132,6 +139,11 @@ impl<M: Model> Session for Learner<M> {
         }
         let states = self.optimizers.iter().map(|(name, optimizer)| optimizer.state(name));
         states.fold(self.data.state(), StateDict::with)
+    }
+
+    fn start_from(&mut self, weights: &StateDict) -> Result<(), String> {
+        self.model = weights.load_into(self.model.clone())?;
+        self.model.expect_data(&self.data)
     }
 
     fn restore(&mut self, weights: &StateDict, training_state: &StateDict) -> Result<(), String> {

@@ -15,8 +15,8 @@ pub use metrics::{MetricValues, Metrics};
 pub use step::{Draw, Step, draws};
 
 use crate::abilities::{Abilities, Ability};
-use crate::config::{Settings, TrainConfig};
-use crate::data::{Content, DataSpec, MediaKind, Source};
+use crate::config::{Choice, Settings, TrainConfig};
+use crate::data::{Content, DataFacts, DataSpec, MediaKind, Source};
 use crate::error::Result;
 use crate::nn::Init;
 use crate::optim::{Optimizer, OptimizerConfig};
@@ -63,6 +63,13 @@ pub trait Model: Module + Sync + 'static {
             Content::Text(_) | Content::Sound(_) => 1.0,
             Content::Experience(task) => (task.observation + task.actions.inputs()) as f64,
         })
+    }
+
+    /// Settings that suit the data better than the defaults, which are those of its paper: what someone gets who gives data and nothing
+    /// else. They are for training of about ten minutes on a few cores, whose length is chosen elsewhere.
+    fn settings_for(facts: &DataFacts) -> Vec<Choice> {
+        let _ = facts;
+        Vec::new()
     }
 
     /// Its optimizers by name, made from the `[optimizer]` section: one called `optimizer`, unless it says otherwise. The names are part

@@ -133,13 +133,18 @@ fn short_count(visits: u64) -> String {
     }
 }
 
-/// Where an axis has marks, from 0 to 1, and their labels: multiples of 1, 2 or 5 times a power of ten, of which at least two are shown.
+/// Where an axis has marks, from 0 to 1, and their labels.
 fn marks(axis: HeatAxis<'_>) -> Vec<(f64, String)> {
+    marks_about(axis, MARKS)
+}
+
+/// The same with about `count` marks: multiples of 1, 2 or 5 times a power of ten, of which at least two are shown.
+pub(super) fn marks_about(axis: HeatAxis<'_>, count: f64) -> Vec<(f64, String)> {
     let reach = axis.high - axis.low;
     if reach.is_nan() || reach <= 0.0 {
         return Vec::new();
     }
-    let least = reach / MARKS;
+    let least = reach / count;
     let power = 10_f64.powf(least.log10().floor());
     let steps = [0.5, 1.0, 2.0, 5.0, 10.0].map(|times| times * power);
     let coarse = steps.iter().skip(1).position(|step| *step >= least).map_or(steps.len() - 1, |at| at + 1);

@@ -1,9 +1,10 @@
-//! Pictures to look at: grids of images, sound as waveform and spectrogram, environments, maps, PNG files with their parameters,
-//! animations. No tensors.
+//! Pictures to look at: grids of images, sound as waveform and spectrogram, environments, maps, charts of lines, PNG files with their
+//! parameters, animations. No tensors.
 //!
 //! A pixel has one byte per channel, gamma-encoded as in files; 0 is dark.
 
 pub mod animation;
+mod chart;
 mod grid;
 mod heat_map;
 mod mask;
@@ -15,6 +16,7 @@ mod spectrogram;
 mod text;
 
 pub use animation::Timing;
+pub use chart::{Line, line_chart};
 pub use grid::{BACKGROUND, PADDING, columns, grid, grid_by_class, rows};
 pub use heat_map::{HeatAxis, HeatPanel, heat_map};
 pub use mask::{Mask, occluded};

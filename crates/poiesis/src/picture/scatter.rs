@@ -112,7 +112,7 @@ pub fn scatter(
 }
 
 /// The colour of group `at` of `count`.
-fn color_of(at: usize, count: usize) -> [u8; 3] {
+pub(super) fn color_of(at: usize, count: usize) -> [u8; 3] {
     if count <= COLORS.len() {
         return COLORS[at % COLORS.len()];
     }

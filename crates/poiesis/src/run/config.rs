@@ -78,8 +78,8 @@ fn parse(text: &str, path: &Path) -> Result<toml::Table> {
     toml::from_str(text).map_err(|source| Error::Config { path: path.to_owned(), source: Box::new(source) })
 }
 
-/// A table as dotted keys and values, in the table's order.
-fn flat(table: &toml::Table) -> Vec<(String, String)> {
+/// Returns a table as dotted keys and values in TOML, in the table's order.
+pub fn flat(table: &toml::Table) -> Vec<(String, String)> {
     let mut pairs = Vec::new();
     for (key, value) in table {
         match value {

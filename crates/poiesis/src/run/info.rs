@@ -7,6 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::Choice;
 use crate::data::{Content, DataSpec, ImageShape};
 use crate::error::Result;
 
@@ -24,7 +25,7 @@ pub struct RunInfo {
     pub model: String,
     /// The state of the run.
     pub state: State,
-    /// Why the run failed, in the state [`State::Failed`].
+    /// Why the run failed, in the state [`State::Failed`]; why it ended early, in the state [`State::Done`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// The version of Poiesis that made the run.
@@ -44,6 +45,12 @@ pub struct RunInfo {
     /// The run and step that the initial weights are from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub parent: Option<Parent>,
+    /// The settings that were chosen from the data and the machine because nobody gave them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub chosen: Vec<Choice>,
+    /// The best checkpoint so far, for readers of this file; the state of the newest checkpoint is what counts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub best: Option<BestStep>,
     /// When the run was made, in seconds since 1970 (UTC).
     pub created: u64,
     /// When this file was last written, in seconds since 1970 (UTC).
@@ -81,7 +88,7 @@ pub enum State {
     Running,
     /// Interrupted on request, after saving.
     Stopped,
-    /// All steps are done.
+    /// All steps are done, or training ended early because the held-out metric became no better.
     Done,
     /// Ended by an error.
     Failed,
@@ -126,11 +133,28 @@ impl DataInfo {
 }
 
 /// Where a run's initial weights are from.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Parent {
-    /// The other run's folder, as it was given.
+    /// The other run's folder: an absolute path.
     pub run: String,
     /// The step of its checkpoint.
+    pub step: u64,
+    /// Whether they are its `averaged` or its `trained` weights.
+    #[serde(default)]
+    pub weights: String,
+    /// The fingerprint of the model with these weights; see [`crate::Trained::fingerprint`].
+    #[serde(default)]
+    pub fingerprint: String,
+}
+
+/// The best checkpoint of a run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct BestStep {
+    /// The name of the metric, which is measured on held-out examples; lower is better.
+    pub metric: String,
+    /// Its value.
+    pub value: f64,
+    /// The step of the checkpoint.
     pub step: u64,
 }
 
@@ -182,6 +206,8 @@ impl Default for RunInfo {
             elapsed: 0.0,
             data: DataInfo::default(),
             parent: None,
+            chosen: Vec::new(),
+            best: None,
             created: 0,
             updated: 0,
             command: Vec::new(),

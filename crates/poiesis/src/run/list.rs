@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::remove::is_left_over;
 use super::{Run, RunInfo, State, checkpoint, names};
 use crate::error::{Error, Result};
 
@@ -26,6 +27,8 @@ pub struct Listing {
     pub runs: Vec<RunSummary>,
     /// The errors of those that cannot.
     pub unreadable: Vec<Error>,
+    /// What is left of runs whose removal was interrupted.
+    pub left_over: Vec<PathBuf>,
 }
 
 /// Returns the runs directly below `root`; a folder that does not exist has none.
@@ -35,6 +38,10 @@ pub struct Listing {
 pub fn list(root: &Path) -> Result<Listing> {
     let mut listing = Listing::default();
     for path in names::in_folder(root)?.into_iter().filter(|path| path.is_dir()) {
+        if is_left_over(&path) {
+            listing.left_over.push(path);
+            continue;
+        }
         match summary(&path) {
             Ok(summary) => listing.runs.push(summary),
             Err(Error::NotARun { .. }) => {}

@@ -14,16 +14,26 @@ use serde_json::{Map, Value};
 use crate::atomic;
 use crate::error::{Error, Result};
 
+/// What the names of metrics begin with that are measured on held-out examples.
+pub const HELD_OUT: &str = "validation_";
+
 /// The metrics of one logged step.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Row {
-    /// The step, from 1.
+    /// The step, from 1; 0 for what was measured of the weights that a run started from.
     pub step: u64,
     /// Seconds of training so far, over all starts of the run.
     pub elapsed: f64,
     /// The values by name, in the order in which they are written. One that is not finite is written as `null` and read as
     /// NaN, because JSON has no such numbers.
     pub values: Vec<(String, f64)>,
+}
+
+/// The last value of the metric that is measured on held-out examples, and its name.
+pub fn held_out(rows: &[Row]) -> Option<(&str, f64)> {
+    let of = |row: &'_ Row| row.values.iter().position(|(name, _)| name.starts_with(HELD_OUT));
+    let (row, at) = rows.iter().rev().find_map(|row| Some((row, of(row)?)))?;
+    row.values.get(at).map(|(name, value)| (name.as_str(), *value))
 }
 
 /// A `metrics.jsonl`, open for appending.
@@ -51,7 +61,7 @@ impl Row {
         format!("{}\n", Value::Object(object))
     }
 
-    fn from_line(line: &str) -> std::result::Result<Self, String> {
+    pub(super) fn from_line(line: &str) -> std::result::Result<Self, String> {
         let object: Map<String, Value> = serde_json::from_str(line).map_err(|error| error.to_string())?;
         let mut row = Self::default();
         let mut has_step = false;

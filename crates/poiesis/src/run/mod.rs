@@ -5,9 +5,9 @@
 //!   config.toml        the resolved configuration
 //!   run.json           what the run is and where it stands
 //!   metrics.jsonl      one line for each logged step
-//!   events.out.tfevents.*   the same for TensorBoard
+//!   events.out.tfevents.*   the same for TensorBoard, with samples and settings
 //!   samples/           a picture for each sampled step, from fixed latents
-//!   checkpoints/       step-NNNNNNNNN/{model,ema,train}.safetensors, state.json, COMPLETE
+//!   checkpoints/       step-NNNNNNNNN/{model,ema,train}.safetensors, state.json, COMPLETE: the newest and the best
 //!   lock               held by the process that trains
 //! ```
 //!
@@ -15,11 +15,14 @@
 
 pub mod checkpoint;
 mod config;
+pub mod contents;
+pub mod history;
 mod info;
 mod list;
 mod lock;
 pub mod metrics;
 pub mod names;
+mod remove;
 pub mod samples;
 pub mod tensorboard;
 #[cfg(test)]
@@ -29,12 +32,14 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-pub use config::differences;
-pub use info::{DataInfo, Machine, Parent, RunInfo, State, now, utc};
+pub use config::{differences, flat};
+pub use info::{BestStep, DataInfo, Machine, Parent, RunInfo, State, now, utc};
 pub use list::{Listing, RunSummary, list};
 pub use lock::Lock;
 use poiesis_collect::regular;
+pub use remove::Removal;
 
+use self::checkpoint::Checkpoint;
 use crate::atomic;
 use crate::error::{Error, Result};
 
@@ -55,6 +60,19 @@ impl Run {
     /// [`Error::RunExists`] when the folder holds a run or anything that does not belong to one;
     /// [`Error::RunInUse`] when another process makes or trains a run there; [`Error::Io`].
     pub fn create(path: &Path, config_toml: &str, info: RunInfo) -> Result<Self> {
+        Self::make(path, config_toml, info, None)
+    }
+
+    /// Makes a run as [`create`](Run::create) does, with a first checkpoint: the weights that it starts from. It is written before
+    /// `run.json`, so that there is no such run without them.
+    ///
+    /// # Errors
+    /// Those of [`create`](Run::create).
+    pub fn create_from(path: &Path, config_toml: &str, info: RunInfo, first: &Checkpoint) -> Result<Self> {
+        Self::make(path, config_toml, info, Some(first))
+    }
+
+    fn make(path: &Path, config_toml: &str, info: RunInfo, first: Option<&Checkpoint>) -> Result<Self> {
         fs::create_dir_all(path).map_err(Error::io("make the folder", path))?;
         if let Some(what) = occupant(path)? {
             return Err(Error::RunExists { path: path.to_owned(), what });
@@ -68,8 +86,14 @@ impl Run {
             let folder = path.join(folder);
             fs::create_dir_all(&folder).map_err(Error::io("make the folder", &folder))?;
         }
-        atomic::write(&path.join(CONFIG_TOML), config_toml.as_bytes())?;
         let mut run = Self { path: path.to_owned(), info };
+        let checkpoints = run.checkpoints_path();
+        // Left by a killed attempt, or by a run that has lost its run.json: the new run must not resume from them.
+        checkpoint::set_aside_all_but(&checkpoints, first.map(|first| first.state.step))?;
+        if let Some(first) = first {
+            checkpoint::save(&checkpoints, first)?;
+        }
+        atomic::write(&path.join(CONFIG_TOML), config_toml.as_bytes())?;
         run.info.id = name_of(path);
         run.info.created = now();
         run.update(|_| ())?;
@@ -206,6 +230,44 @@ impl Run {
             run: self.path.clone(),
             expected: self.info.data.fingerprint.clone(),
             found: fingerprint.to_owned(),
+        })
+    }
+
+    /// The step of the best checkpoint: the one with the best value of the metric that is measured on held-out examples during training.
+    ///
+    /// # Errors
+    /// [`Error::NoBestCheckpoint`] where nothing was measured, and of runs of earlier versions; [`Error::NoCheckpoint`],
+    /// [`Error::CheckpointDamaged`] and [`Error::Io`] when the newest checkpoint, which knows it, cannot be read.
+    pub fn best_step(&self) -> Result<u64> {
+        let folder = self.checkpoints_path();
+        let mut missing = None;
+        loop {
+            let state = checkpoint::newest_state(&folder)?.content;
+            let Some(best) = state.best() else {
+                let reason = self.why_no_best(state.step)?;
+                return Err(Error::NoBestCheckpoint { run: self.path.clone(), reason });
+            };
+            // A process that trains may have found a better one meanwhile, and have removed this one.
+            if missing == Some(best.step) || folder.join(checkpoint::folder_name(best.step)).exists() {
+                return Ok(best.step);
+            }
+            missing = Some(best.step);
+        }
+    }
+
+    fn why_no_best(&self, newest: u64) -> Result<String> {
+        let measured = metrics::read(&self.metrics_path())?
+            .iter()
+            .any(|row| row.values.iter().any(|(name, _)| name.starts_with(metrics::HELD_OUT)));
+        let held_out = self.info.data.counts.iter().any(|(split, _)| split != "train");
+        Ok(if newest == 0 {
+            "nothing has been measured yet".to_owned()
+        } else if measured {
+            "an earlier version trained it, which kept the newest checkpoints only".to_owned()
+        } else if held_out {
+            format!("training `{}` measures nothing on held-out examples", self.info.model)
+        } else {
+            "its data have no held-out examples".to_owned()
         })
     }
 

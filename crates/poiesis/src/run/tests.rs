@@ -116,6 +116,31 @@ fn an_attempt_killed_before_run_json_is_taken_over() {
 }
 
 #[test]
+fn a_run_begins_with_its_first_checkpoint_and_with_no_other() {
+    let root = tempfile::tempdir().unwrap();
+    let of = |step| {
+        let mut first = Checkpoint::default();
+        (first.state.model, first.state.step) = ("vae".into(), step);
+        first
+    };
+    let path = root.path().join("a");
+    // As after a kill between the checkpoint and run.json.
+    fs::create_dir(&path).unwrap();
+    for step in [0, 500] {
+        checkpoint::save(&path.join("checkpoints"), &of(step)).unwrap();
+    }
+    let run = Run::create_from(&path, "", info(), &of(0)).unwrap();
+    assert_eq!(checkpoint::newest(&run.checkpoints_path()).unwrap().content, of(0));
+    assert!(run.checkpoints_path().join("step-000000500.old-1").exists(), "nothing is lost");
+
+    let path = root.path().join("b");
+    fs::create_dir_all(path.join("checkpoints")).unwrap();
+    checkpoint::save(&path.join("checkpoints"), &of(0)).unwrap();
+    let run = Run::create(&path, "", info()).unwrap();
+    assert!(matches!(checkpoint::newest(&run.checkpoints_path()), Err(Error::NoCheckpoint { .. })));
+}
+
+#[test]
 fn two_cannot_train_in_one_run() {
     let root = tempfile::tempdir().unwrap();
     let path = root.path().join("a");

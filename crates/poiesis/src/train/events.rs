@@ -63,6 +63,8 @@ pub enum Event {
         name: &'static str,
         /// Its value.
         value: f64,
+        /// Whether it is the best so far, so that the checkpoint of this step is kept as the best one.
+        better: bool,
     },
     /// Samples were written.
     Sampled {

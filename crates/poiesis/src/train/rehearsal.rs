@@ -26,6 +26,8 @@ const DRAWN: f64 = 3.0;
 pub struct Rehearsal {
     /// Parameters of each network.
     pub parameters: Vec<(String, usize)>,
+    /// What fits of the initial weights and means something else.
+    pub notes: Vec<String>,
     /// Steps that are done already, where a run would be continued.
     pub done: u64,
     /// What is left to do.
@@ -49,7 +51,7 @@ pub fn rehearse(request: &Request) -> Result<Rehearsal> {
 }
 
 fn rehearse_here(request: &Request) -> Result<Rehearsal> {
-    let Prepared { entry, device, parameters, mut session } = prepare(request)?;
+    let Prepared { entry, device, parameters, mut session, notes } = prepare(request)?;
     let done = steps_done(request)?;
     let Request { config, data, .. } = request;
     let mut averages = Ema::new(config.train.ema_decay, session.state_dict());
@@ -92,12 +94,12 @@ fn rehearse_here(request: &Request) -> Result<Rehearsal> {
     // Samples are also drawn before the first step.
     left.samplings += u64::from(done == 0);
     let pace = Pace { step: seconds / TIMED as f64, sampling, evaluating, saving: 0.0 };
-    Ok(Rehearsal { parameters, done, left, timed: TIMED, seconds, estimate: pace.of(&left) })
+    Ok(Rehearsal { parameters, notes, done, left, timed: TIMED, seconds, estimate: pace.of(&left) })
 }
 
 /// The steps of the run that would be continued; 0 for a new one.
 fn steps_done(request: &Request) -> Result<u64> {
-    let Request { out, config, data, existing, .. } = request;
+    let Request { out, config, data, initial, existing, .. } = request;
     if *existing == Existing::SetAside {
         return Ok(0);
     }
@@ -107,7 +109,7 @@ fn steps_done(request: &Request) -> Result<u64> {
     }
     let run = Run::open(out)?;
     drop(run.lock()?);
-    expect_continuable(&run, config, &data.info)?;
+    expect_continuable(&run, config, &data.info, initial.as_ref())?;
     let complete = checkpoint::survey(&run.checkpoints_path())?.complete;
     Ok(complete.last().map_or(0, |&(step, _)| step))
 }

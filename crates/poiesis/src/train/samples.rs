@@ -22,9 +22,13 @@ use crate::media::plane::{CELLS, Fields, Frame, plane};
 use crate::media::{Media, files};
 use crate::picture::Picture;
 use crate::run::samples;
+use crate::run::tensorboard::EventWriter;
 
 /// The seed of the samples during training, whatever the run's seed.
 const SEED: u64 = 0;
+
+/// What the event file calls the samples.
+const TAG: &str = "samples";
 
 /// Points of the data in a picture of the plane.
 const PLOTTED: usize = 500;
@@ -78,9 +82,12 @@ impl Training {
         // Drawing took a while.
         self.expect_folder()?;
         let path = samples::path_of(&self.run.samples_path(), self.step, files::sheet_extension(&self.spec));
+        if let Some(events) = &mut self.events {
+            log_examples(events, self.step, &drawn, &path)?;
+        }
         if let Some(picture) = write_sheet(sheet, &self.spec, &path, &self.note(by_class.is_some()))? {
             if let Some(events) = &mut self.events {
-                events.image(self.step, "samples", &picture)?;
+                events.image(self.step, TAG, &picture)?;
             }
             if let Content::Images(_) = self.spec.content {
                 self.look_for_collapse(&drawn, watch)?;
@@ -189,6 +196,25 @@ pub(super) fn draw(
         on_progress(report(done))
     })?;
     Ok(drawn)
+}
+
+/// Writes texts and sounds to the event file one by one; images and points are in it as one picture. `path` is for messages.
+fn log_examples(events: &mut EventWriter, step: u64, drawn: &[Media], path: &Path) -> Result<()> {
+    let (mut texts, mut sounds) = (Vec::new(), Vec::new());
+    for media in drawn {
+        match media {
+            Media::Text(text) => texts.push(String::from_utf8_lossy(text).into_owned()),
+            Media::Sound(clip) => sounds.push(files::to_wav(path, clip)?),
+            Media::Image(_) | Media::Point(_) => {}
+        }
+    }
+    if !texts.is_empty() {
+        events.texts(step, TAG, &texts)?;
+    }
+    if !sounds.is_empty() {
+        events.sounds(step, TAG, &sounds)?;
+    }
+    Ok(())
 }
 
 /// Writes a sheet of samples to its file; returns the picture of images and points.

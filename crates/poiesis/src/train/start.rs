@@ -5,15 +5,17 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use burn::tensor::Device;
 
-use super::trainer::Training;
-use super::{Event, Spent, Summary, TrainingData, expect_memory};
+use super::held_out::expect_measured_on;
+use super::initial::other_parent;
+use super::trainer::{Training, checkpoint_of};
+use super::{Event, InitialWeights, Spent, Summary, TrainingData, expect_memory};
 use crate::catalogue;
-use crate::config::RunConfig;
+use crate::config::{Choice, RunConfig};
 use crate::device;
 use crate::error::{Error, Result};
 use crate::model::{Entry, Session, Start};
 use crate::optim::Decay;
-use crate::run::{DataInfo, Machine, Run, RunInfo, State};
+use crate::run::{BestStep, DataInfo, Machine, Run, RunInfo, State};
 
 /// Keys that may change when a run is resumed.
 const CHANGEABLE: &[&str] = &[
@@ -21,6 +23,7 @@ const CHANGEABLE: &[&str] = &[
     "train.steps",
     "train.checkpoint_every",
     "train.keep_checkpoints",
+    "train.patience",
     "train.log_every",
     "train.sample_schedule",
     "train.sample_frames",
@@ -29,6 +32,7 @@ const CHANGEABLE: &[&str] = &[
 ];
 
 /// A run to train.
+#[derive(Clone)]
 pub struct Request {
     /// The run's folder.
     pub out: PathBuf,
@@ -36,6 +40,10 @@ pub struct Request {
     pub config: RunConfig,
     /// The data it names.
     pub data: TrainingData,
+    /// The weights that a new run starts from; without any they are drawn from the seed. A run that is continued has its own, and needs none.
+    pub initial: Option<InitialWeights>,
+    /// The settings that were chosen from the data, which are saved with the run.
+    pub chosen: Vec<Choice>,
     /// What happens when the folder exists.
     pub existing: Existing,
     /// The command line, which is saved with the run.
@@ -74,6 +82,8 @@ impl Stop {
 pub struct Outcome {
     /// Done, or stopped on request.
     pub state: State,
+    /// Why it ended before its last step, where that is because the held-out metric became no better (`train.patience`).
+    pub early: Option<String>,
     /// Steps done.
     pub step: u64,
     /// Seconds of the run, over all its starts and whatever they were spent on.
@@ -82,6 +92,8 @@ pub struct Outcome {
     pub spent: Spent,
     /// The last measures.
     pub summary: Summary,
+    /// The best checkpoint, where something is measured on held-out examples.
+    pub best: Option<BestStep>,
     /// The last grid of samples.
     pub samples: Option<PathBuf>,
 }
@@ -90,7 +102,8 @@ pub struct Outcome {
 ///
 /// # Errors
 ///
-/// [`Error::NoDevice`]; [`Error::InvalidValue`] when the device lacks the precision; [`Error::ConfigDiffers`], [`Error::DataChanged`] and
+/// [`Error::NoDevice`]; [`Error::InvalidValue`] when the device lacks the precision, or when there is a patience and nothing is measured on
+/// held-out examples; [`Error::NotAStart`] when the initial weights do not fit; [`Error::ConfigDiffers`], [`Error::DataChanged`] and
 /// [`Error::RunInUse`] when an existing run cannot be continued; [`Error::OutOfMemory`] when what is needed does not fit into what is
 /// free; [`Error::Environment`] when an environment fails, after a checkpoint of the steps before; [`Error::Diverged`] when a loss is no longer finite; errors of reading and writing. Checkpoints already written stay.
 pub fn train(request: Request, stop: &Stop, watch: &mut (dyn FnMut(Event) + Send)) -> Result<Outcome> {
@@ -114,12 +127,14 @@ pub(super) struct Prepared {
     pub(super) device: Device,
     pub(super) parameters: Vec<(String, usize)>,
     pub(super) session: Box<dyn Session>,
+    /// About the initial weights.
+    pub(super) notes: Vec<String>,
 }
 
 /// Makes the model with its data and optimizers, if all is as it must be.
 pub(super) fn prepare(request: &Request) -> Result<Prepared> {
-    let Request { config, data, ignore_memory, .. } = request;
-    let TrainingData { spec, train, .. } = data;
+    let Request { out, config, data, initial, ignore_memory, .. } = request;
+    let TrainingData { spec, train, held_out, info } = data;
     let entry = catalogue::find(&config.model)?;
     catalogue::expect_media(entry, spec)?;
     let device = device::device(&config.device)?.autodiff();
@@ -127,29 +142,44 @@ pub(super) fn prepare(request: &Request) -> Result<Prepared> {
     if !ignore_memory {
         expect_memory(entry, config, spec)?;
     }
-    let session = entry.start(Start { config, spec, examples: train.clone(), device: device.clone() })?;
-    Ok(Prepared { entry, device, parameters, session })
+    let mut session = entry.start(Start { config, spec, examples: train.clone(), device: device.clone() })?;
+    let notes = match initial {
+        Some(initial) => {
+            initial.expect_other_than(out)?;
+            initial.load_into(session.as_mut(), config, spec, info, &device)?
+        }
+        None => Vec::new(),
+    };
+    if config.train.patience > 0 {
+        let model = entry.load(config, spec, &session.state_dict(), &device.clone().inner())?;
+        expect_measured_on(held_out.as_ref(), model.as_ref(), entry, config)?;
+    }
+    Ok(Prepared { entry, device, parameters, session, notes })
 }
 
 /// A setting that has changed: its key, and its values before and now.
 type Change = (String, String, String);
 
-/// Returns an error for a run that was made with other data or settings, else its configuration and what may change.
+/// Returns an error for a run that was made with other data, settings or initial weights, else its configuration and what may change.
 pub(super) fn expect_continuable(
     run: &Run,
     config: &RunConfig,
     info: &DataInfo,
+    initial: Option<&InitialWeights>,
 ) -> Result<(RunConfig, Vec<Change>)> {
     let path = run.config_path();
     let saved = catalogue::read_config(&run.config()?).map_err(|error| error.in_file(&path))?;
+    if let Some(other) = other_parent(run.info().parent.as_ref(), initial) {
+        return Err(Error::ConfigDiffers { run: run.path().to_owned(), differences: vec![other] });
+    }
     let changes = run.expect_config(&saved.to_toml(), &config.to_toml(), CHANGEABLE)?;
     run.expect_data(&info.fingerprint)?;
     Ok((saved, changes))
 }
 
 fn train_here(request: Request, stop: &Stop, watch: &mut dyn FnMut(Event)) -> Result<Outcome> {
-    let Prepared { entry, device, parameters, session } = prepare(&request)?;
-    let Request { out, config, data, existing, command, .. } = request;
+    let Prepared { entry, device, parameters, session, mut notes } = prepare(&request)?;
+    let Request { out, config, data, initial, chosen, existing, command, .. } = request;
     let TrainingData { spec, train, held_out, info } = data;
 
     if existing == Existing::SetAside {
@@ -159,17 +189,31 @@ fn train_here(request: Request, stop: &Stop, watch: &mut dyn FnMut(Event)) -> Re
     let run = if resumed {
         Run::open(&out)?
     } else {
-        Run::create(&out, &config.to_toml(), run_info(&config, info.clone(), command))?
+        let mut about = run_info(&config, info.clone(), command);
+        about.chosen = chosen;
+        about.parent = initial.as_ref().map(|initial| initial.parent().clone());
+        match initial {
+            None => Run::create(&out, &config.to_toml(), about)?,
+            Some(_) => {
+                let weights = session.state_dict();
+                let averages = (config.train.ema_decay > 0.0).then_some(&weights);
+                let first = checkpoint_of(entry, session.as_ref(), averages, 0);
+                Run::create_from(&out, &config.to_toml(), about, &first)?
+            }
+        }
     };
     let lock = run.lock()?;
     let mut training = Training::new(entry, config, spec, device, session, train, held_out, run, lock);
-    let mut notes = Vec::new();
+    let mut settings_changed = false;
     if resumed {
-        let (saved, changes) = expect_continuable(&training.run, &training.config, &info)?;
+        let (saved, changes) = expect_continuable(&training.run, &training.config, &info, initial.as_ref())?;
         notes = training.resume()?;
         notes.extend(continue_run(&mut training, &saved, &changes)?);
+        settings_changed = !changes.is_empty();
     }
-    training.open_logs(resumed)?;
+    // They would take as much memory as the model, as long as it is trained.
+    drop(initial);
+    training.open_logs(resumed, settings_changed)?;
     watch(Event::Started {
         run: out,
         step: training.step,
@@ -181,7 +225,7 @@ fn train_here(request: Request, stop: &Stop, watch: &mut dyn FnMut(Event)) -> Re
     // That the folder is gone says more than that a file could not be written.
     let outcome = outcome.map_err(|error| training.expect_folder().err().unwrap_or(error));
     let (state, reason) = match &outcome {
-        Ok(outcome) => (outcome.state, None),
+        Ok(outcome) => (outcome.state, outcome.early.clone()),
         Err(error) => (State::Failed, Some(error.to_string())),
     };
     let (last_step, elapsed) = (training.step, training.clock.elapsed());

@@ -2,10 +2,7 @@
 
 use serde::Serialize;
 
-use crate::run::metrics::Row;
-
-/// What the names of held-out metrics begin with.
-const HELD_OUT: &str = "validation_";
+use crate::run::metrics::{HELD_OUT, Row};
 
 /// How many measurements in a row must be worse than the best one.
 const WORSE: usize = 3;

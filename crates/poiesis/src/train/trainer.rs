@@ -12,11 +12,11 @@ use crate::atomic;
 use crate::config::RunConfig;
 use crate::data::{DataSpec, Examples, MediaKind};
 use crate::error::{Error, Result};
-use crate::evaluate::{self, Progress};
+use crate::evaluate::Progress;
 use crate::model::{Entry, MetricValues, Session, TrainedModel, Warning};
 use crate::nn::StateDict;
 use crate::optim::learning_rate_factor;
-use crate::run::checkpoint::Part;
+use crate::run::checkpoint::{Best, Part};
 use crate::run::tensorboard::EventWriter;
 use crate::run::{Lock, Machine, Run, State, checkpoint, metrics, samples};
 
@@ -39,6 +39,10 @@ pub(super) struct Training {
     pub(super) step: u64,
     /// Steps done when a checkpoint was written last.
     saved: u64,
+    /// The best held-out value so far.
+    pub(super) best: Option<Best>,
+    /// The name of the held-out metric, once it was measured.
+    pub(super) metric: Option<String>,
     pub(super) clock: Clock,
     pub(super) recent: Vec<MetricValues>,
     pub(super) warned: Vec<&'static str>,
@@ -76,6 +80,8 @@ impl Training {
             lock,
             step: 0,
             saved: 0,
+            best: None,
+            metric: None,
             clock: Clock::after(0.0),
             recent: Vec::new(),
             warned: Vec::new(),
@@ -85,14 +91,15 @@ impl Training {
         }
     }
 
-    /// Restores the newest checkpoint, or starts at the beginning when there is none yet.
+    /// Restores the newest checkpoint, or starts at the beginning when there is none yet. A run that started from weights has a
+    /// checkpoint of them.
     pub(super) fn resume(&mut self) -> Result<Vec<String>> {
         atomic::sweep(self.run.path())?;
         atomic::sweep(&self.run.samples_path())?;
         let folder = self.run.checkpoints_path();
         let found = match checkpoint::newest(&folder) {
             Ok(found) => found,
-            Err(Error::NoCheckpoint { .. }) => {
+            Err(Error::NoCheckpoint { .. }) if self.run.info().parent.is_none() => {
                 metrics::truncate_after(&self.run.metrics_path(), 0)?;
                 return Ok(vec!["there was no checkpoint yet: starting from the first step".into()]);
             }
@@ -117,20 +124,32 @@ impl Training {
         }
         self.step = content.state.step;
         self.saved = self.step;
+        self.best = content.state.best();
         metrics::truncate_after(&self.run.metrics_path(), self.step)?;
-        let logged = metrics::read(&self.run.metrics_path())?.last().map_or(0.0, |row| row.elapsed);
+        let rows = metrics::read(&self.run.metrics_path())?;
+        self.metric = metrics::held_out(&rows).map(|(name, _)| name.to_owned());
+        let logged = rows.last().map_or(0.0, |row| row.elapsed);
         let info = self.run.info();
         let noted = if info.last_step == self.step { info.elapsed } else { 0.0 };
         self.clock = Clock::after(logged.max(noted));
         self.samples = samples::newest(&self.run.samples_path())?;
         let findings = found.findings.into_iter().map(|f| format!("{}: {}", f.path.display(), f.reason));
-        Ok(findings.chain(metrics::not_rows(&self.run.metrics_path())?).collect())
+        let missing = self.best.filter(|best| !folder.join(checkpoint::folder_name(best.step)).exists());
+        let missing = missing.map(|best| format!("the best checkpoint, of step {}, is not there", best.step));
+        Ok(findings.chain(metrics::not_rows(&self.run.metrics_path())?).chain(missing).collect())
     }
 
-    pub(super) fn open_logs(&mut self, resumed: bool) -> Result<()> {
+    /// Opens the files of metrics and events. Settings that stay the same are in the event file of an earlier start.
+    pub(super) fn open_logs(&mut self, resumed: bool, settings_changed: bool) -> Result<()> {
         self.log = Some(metrics::Log::open(&self.run.metrics_path())?);
         let resumed_at = resumed.then_some(self.step);
-        self.events = Some(EventWriter::create(self.run.path(), resumed_at)?);
+        let mut events = EventWriter::create(self.run.path(), resumed_at)?;
+        let settings = self.config.to_table();
+        if self.step == 0 || settings_changed {
+            events.settings(self.step, &settings)?;
+        }
+        events.hyperparameters(self.step, &settings)?;
+        self.events = Some(events);
         let machine = Machine::this();
         self.run.update(|info| (info.state, info.machine) = (State::Running, machine))
     }
@@ -141,9 +160,13 @@ impl Training {
         if self.step == 0 && sample_at.first() == Some(&0) {
             self.sample(watch)?;
         }
+        if self.step == 0 && self.run.info().parent.is_some() {
+            // What the run starts from may be better than all that comes after it.
+            self.evaluate(true, watch)?;
+        }
         let mut reported = (self.step, 0.0);
         let first = self.step + 1;
-        while self.step < config.steps {
+        while self.step < config.steps && !self.is_out_of_patience() {
             let began = Instant::now();
             let factor = learning_rate_factor(&self.config.optimizer, self.step, config.steps);
             let metrics = match self.session.step(self.step, factor) {
@@ -163,8 +186,9 @@ impl Training {
                 watch(Event::Memory { peak });
             }
 
+            let planned = self.step == config.steps || self.step.is_multiple_of(config.checkpoint_every);
             let last = self.step == config.steps || stop.requested();
-            let save = last || self.step.is_multiple_of(config.checkpoint_every);
+            let save = last || planned;
             if save || self.step.is_multiple_of(config.log_every) {
                 // On a GPU the steps are computed when a value is read.
                 let began = Instant::now();
@@ -179,22 +203,37 @@ impl Training {
                     self.report(metrics, rate, watch)?;
                 }
             }
-            if sample_at.binary_search(&self.step).is_ok() {
+            let sampled = sample_at.binary_search(&self.step).is_ok();
+            if sampled {
                 self.sample(watch)?;
             }
             if save {
+                self.expect_finite_weights()?;
+                self.evaluate(planned, watch)?;
+                // A run ends with samples of its last step, wherever it ends.
+                if self.is_out_of_patience() && !sampled {
+                    self.sample(watch)?;
+                }
                 self.save(watch)?;
             }
             if last {
                 break;
             }
         }
+        let early = self.step < config.steps && self.is_out_of_patience();
+        if (early || self.step >= config.steps)
+            && let Some(events) = &mut self.events
+        {
+            events.done(self.step)?;
+        }
         Ok(Outcome {
-            state: if self.step < config.steps { State::Stopped } else { State::Done },
+            state: if self.step < config.steps && !early { State::Stopped } else { State::Done },
+            early: if early { self.why_early() } else { None },
             step: self.step,
             elapsed: self.clock.elapsed(),
             spent: self.clock.spent,
             summary: Summary::of(&metrics::read(&self.run.metrics_path())?),
+            best: self.best_step(),
             samples: self.samples.clone(),
         })
     }
@@ -291,56 +330,59 @@ impl Training {
     /// Saves what was learned before a step that failed. Why that step failed says more than why this could not be saved.
     fn keep(&mut self, watch: &mut dyn FnMut(Event)) {
         if self.step > self.saved {
-            let _ = self.expect_folder().and_then(|()| self.save(watch));
+            let _ = self
+                .expect_folder()
+                .and_then(|()| self.expect_finite_weights())
+                .and_then(|()| self.evaluate(false, watch))
+                .and_then(|()| self.save(watch));
         }
     }
 
-    /// Measures the held-out metric, then saves a checkpoint.
+    fn expect_finite_weights(&self) -> Result<()> {
+        match self.session.state_dict().not_finite() {
+            Some(name) => Err(Error::Diverged { step: self.step, term: name.to_owned() }),
+            None => Ok(()),
+        }
+    }
+
+    /// Saves a checkpoint.
     fn save(&mut self, watch: &mut dyn FnMut(Event)) -> Result<()> {
-        let weights = self.session.state_dict();
-        if let Some(name) = weights.not_finite() {
-            return Err(Error::Diverged { step: self.step, term: name.to_owned() });
-        }
-        if let (Some(held_out), Some(likelihood)) = (&self.held_out, self.model()?.abilities().likelihood) {
-            let began = Instant::now();
-            watch(Event::Working { step: self.step, progress: Progress::working("evaluating") });
-            let device = self.device.clone().inner();
-            let measured = evaluate::validation(likelihood, held_out, &self.spec, &device)?;
-            self.clock.add(Work::Evaluating, began);
-            if let Some((name, value)) = measured {
-                self.write("validation", &[(name.to_owned(), value)])?;
-                watch(Event::Evaluated { step: self.step, name, value });
-            }
-        }
         let began = Instant::now();
         watch(Event::Working { step: self.step, progress: Progress::working("saving") });
-        let averages = if self.config.train.ema_decay > 0.0 {
-            self.averages.weights().to_arrays()
-        } else {
-            checkpoint::Arrays::new()
-        };
-        let checkpoint = checkpoint::Checkpoint {
-            model: weights.to_arrays(),
-            ema: averages,
-            train: self.session.training_state().to_arrays(),
-            state: checkpoint::State {
-                model: self.entry.name().to_owned(),
-                step: self.step,
-                ..checkpoint::State::default()
-            },
-        };
+        let averages = if self.config.train.ema_decay > 0.0 { Some(self.averages.weights()) } else { None };
+        let mut checkpoint = checkpoint_of(self.entry, self.session.as_ref(), averages, self.step);
+        checkpoint.state.set_best(self.best);
         self.expect_folder()?;
         let folder = self.run.checkpoints_path();
         let path = checkpoint::save(&folder, &checkpoint)?;
         self.saved = self.step;
         checkpoint::prune(
             &folder,
-            checkpoint::Retention { last: self.config.train.keep_checkpoints, every: 0 },
+            checkpoint::Retention {
+                last: self.config.train.keep_checkpoints,
+                every: 0,
+                best: self.best.map(|best| best.step),
+            },
         )?;
         self.clock.add(Work::Saving, began);
-        let (step, elapsed) = (self.step, self.clock.elapsed());
-        self.run.update(|info| (info.last_step, info.elapsed) = (step, elapsed))?;
+        let (step, elapsed, best) = (self.step, self.clock.elapsed(), self.best_step());
+        self.run.update(|info| (info.last_step, info.elapsed, info.best) = (step, elapsed, best))?;
         watch(Event::Checkpoint { step, path });
         Ok(())
+    }
+}
+
+/// The checkpoint of a session after `step` steps, without averages where none are kept.
+pub(super) fn checkpoint_of(
+    entry: &dyn Entry,
+    session: &dyn Session,
+    averages: Option<&StateDict>,
+    step: u64,
+) -> checkpoint::Checkpoint {
+    checkpoint::Checkpoint {
+        model: session.state_dict().to_arrays(),
+        ema: averages.map(StateDict::to_arrays).unwrap_or_default(),
+        train: session.training_state().to_arrays(),
+        state: checkpoint::State { model: entry.name().to_owned(), step, ..checkpoint::State::default() },
     }
 }

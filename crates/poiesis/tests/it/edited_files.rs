@@ -63,6 +63,8 @@ impl Small {
             data: TrainingData::of(&dataset)?,
             existing: Existing::Resume,
             command: Vec::new(),
+            initial: None,
+            chosen: Vec::new(),
             ignore_memory: false,
         };
         train(request, &Stop::default(), &mut |_| ()).map(drop)
@@ -343,6 +345,8 @@ fn the_folder_of_a_run_may_not_go_away() {
             data: TrainingData::of(&dataset).unwrap(),
             existing: Existing::Resume,
             command: Vec::new(),
+            initial: None,
+            chosen: Vec::new(),
             ignore_memory: true,
         };
         let mut left = false;

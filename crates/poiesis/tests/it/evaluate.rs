@@ -39,6 +39,8 @@ fn trained_on(dataset: &Dataset, config: DataConfig, run: &Path) {
         data: TrainingData::of(dataset).unwrap(),
         existing: Existing::Resume,
         command: Vec::new(),
+        initial: None,
+        chosen: Vec::new(),
         ignore_memory: true,
     };
     train(request, &Stop::default(), &mut |_| ()).unwrap();

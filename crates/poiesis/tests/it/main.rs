@@ -4,6 +4,7 @@ mod checkpoint_kill;
 mod edited_files;
 mod evaluate;
 mod old_runs;
+mod python;
 
 /// Limits this process to the instructions with which the old runs were made. Whichever test computes first decides for all tests
 /// of this program, so each that trains calls it.

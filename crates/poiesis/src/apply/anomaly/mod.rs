@@ -14,7 +14,7 @@ mod scores;
 pub use evaluation::{AnomalyEvaluation, AnomalyProtocol, ScoreDetection, anomalies, evaluate_anomalies};
 pub use pictures::{Anomalous, Shown, draw};
 pub use scores::{Measures, Score, Scorer};
-pub(crate) use scores::{autoencoder, flat};
+pub(crate) use scores::{autoencoder, flat, number_of};
 
 use poiesis_collect::{Dataset, Split, View};
 use serde::Serialize;

@@ -119,7 +119,7 @@ pub(crate) fn autoencoder<'a>(
 }
 
 /// The number of an image, which what is drawn for it depends on: equal images have the same. Below 2⁴⁰.
-pub(super) fn number_of(image: &[u8]) -> u64 {
+pub(crate) fn number_of(image: &[u8]) -> u64 {
     let mut first = [0; 8];
     first[..5].copy_from_slice(&blake3::hash(image).as_bytes()[..5]);
     u64::from_le_bytes(first)

@@ -11,8 +11,8 @@ use super::causal::MaskedConv2d;
 use super::columns::{Columns, PixelDecoder, all_log_probs};
 use super::pixels::{PixelConfig, Pixels};
 use crate::abilities::{Abilities, Autoregressive, ImageLikelihood, IncrementalDecoder};
-use crate::config::{Faults, Settings};
-use crate::data::{DataSpec, ImageBatches, ImageNeeds, PixelEncoding};
+use crate::config::{Choice, Faults, Settings};
+use crate::data::{DataFacts, DataSpec, ImageBatches, ImageNeeds, PixelEncoding};
 use crate::error::{Error, Result};
 use crate::model::{About, Metrics, Model, Step};
 use crate::nn::{Activation, Init, activate};
@@ -104,6 +104,15 @@ impl<N: ImageNetwork> Model for ImageModel<N> {
 
     type Config = N::Config;
     type Data = ImageBatches;
+
+    fn settings_for(facts: &DataFacts) -> Vec<Choice> {
+        let distribution = if facts.two_tones { "binary" } else { "softmax" };
+        vec![
+            Choice::new(&format!("{}.distribution", N::ABOUT.name), distribution, facts.toned()),
+            Choice::new("train.batch_size", if facts.dims() > 1024 { 8 } else { 16 }, facts.sized()),
+            Choice::new("train.sample_count", 16, "values are drawn one after another"),
+        ]
+    }
 
     fn needs(config: &N::Config, _spec: &DataSpec) -> Result<ImageNeeds> {
         let pixels = config.pixels();

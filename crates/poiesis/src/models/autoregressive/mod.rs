@@ -28,8 +28,8 @@ pub use wavenet::{WaveNet, WaveNetConfig};
 use dropout::Dropout;
 
 use crate::abilities::Ability;
-use crate::config::{SampleSchedule, TrainConfig};
-use crate::data::TokenShape;
+use crate::config::{Choice, SampleSchedule, TrainConfig};
+use crate::data::{DataFacts, TokenShape};
 use crate::model::About;
 
 /// What a model of this family leaves out of its own, as [`About::BASE`] for all models.
@@ -57,3 +57,17 @@ fn outputs(shape: TokenShape) -> usize {
 
 #[cfg(test)]
 mod testing;
+
+/// Text of fewer tokens, and sound of fewer samples, is learned by heart within minutes without dropout, and of fewer still with little.
+const LITTLE_TEXT: u64 = 3_000_000;
+const VERY_LITTLE_TEXT: u64 = 300_000;
+
+/// The dropout that suits as much text or sound as there is, as a setting of `model`.
+fn dropout_for(model: &str, facts: &DataFacts) -> Choice {
+    let (dropout, reason) = match facts.len {
+        len if len < VERY_LITTLE_TEXT => (0.2, "little data is learned by heart"),
+        len if len < LITTLE_TEXT => (0.1, "not much data"),
+        _ => (0.0, "much data"),
+    };
+    Choice::new(&format!("{model}.dropout"), dropout, reason)
+}

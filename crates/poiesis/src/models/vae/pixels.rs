@@ -3,7 +3,8 @@
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
-use crate::data::PixelEncoding;
+use crate::config::Choice;
+use crate::data::{DataFacts, PixelEncoding};
 
 /// Distribution of an image given its latents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,4 +31,10 @@ impl PixelDistribution {
             PixelDistribution::DiscretizedLogistic => images,
         }
     }
+}
+
+/// The distribution of pixels that suits the images, as a setting of `model`.
+pub(super) fn likelihood_for(model: &str, facts: &DataFacts) -> Choice {
+    let likelihood = if facts.two_tones { "bernoulli" } else { "discretized_logistic" };
+    Choice::new(&format!("{model}.likelihood"), likelihood, facts.toned())
 }

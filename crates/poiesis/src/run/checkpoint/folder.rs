@@ -16,6 +16,8 @@ pub struct Retention {
     pub last: usize,
     /// Those whose step is a multiple of this are kept too; 0 for none.
     pub every: u64,
+    /// The one of this step is kept too.
+    pub best: Option<u64>,
 }
 
 /// What a folder of checkpoints holds.
@@ -72,7 +74,8 @@ pub fn prune(folder: &Path, retention: Retention) -> Result<Vec<u64>> {
     let first_kept = complete.len().saturating_sub(retention.last.max(1));
     let mut removed = Vec::new();
     for (step, path) in &complete[..first_kept] {
-        if retention.every > 0 && step % retention.every == 0 {
+        let is_marked = retention.every > 0 && step % retention.every == 0;
+        if is_marked || retention.best == Some(*step) {
             continue;
         }
         let doomed = path.with_file_name(format!("{}{REMOVED}", folder_name(*step)));
@@ -92,6 +95,20 @@ pub fn sweep(folder: &Path) -> Result<()> {
         let name = finding.path.to_string_lossy();
         if name.ends_with(PARTIAL) || name.ends_with(REMOVED) {
             remove_folder(&finding.path)?;
+        }
+    }
+    Ok(())
+}
+
+/// Renames the checkpoints below `folder`, of which no run knows anything, to `step-NNNNNNNNN.old-1` (the first free number), except that
+/// of `step`.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn set_aside_all_but(folder: &Path, step: Option<u64>) -> Result<()> {
+    for (found, path) in survey(folder)?.complete {
+        if Some(found) != step {
+            fs::rename(&path, names::aside(&path)).map_err(Error::io("rename", &path))?;
         }
     }
     Ok(())

@@ -4,7 +4,11 @@
 //! has the size and BLAKE3 checksum of each. Every file is synced before the folder is renamed. So a kill or a full disk
 //! leaves the older checkpoints as they were, and a folder that has its name is complete. The bytes depend on the content
 //! alone: two runs that computed the same numbers have the same files.
+//!
+//! `state.json` also says which checkpoint is the best so far, so that the newest one always knows, and a kill between two files
+//! cannot make them disagree.
 
+mod best;
 mod folder;
 mod manifest;
 mod read;
@@ -20,8 +24,9 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 pub use crate::nn::{Array, Arrays};
 
-pub use folder::{Finding, Retention, Survey, folder_name, prune, survey, sweep};
-pub use read::{Found, expect_numbers, newest, newest_part, read, read_part};
+pub use best::Best;
+pub use folder::{Finding, Retention, Survey, folder_name, prune, set_aside_all_but, survey, sweep};
+pub use read::{Found, expect_numbers, newest, newest_part, newest_state, read, read_part};
 pub use write::save;
 
 /// Everything that is needed to resume training exactly.

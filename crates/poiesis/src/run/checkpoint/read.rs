@@ -83,6 +83,14 @@ pub fn newest_part(folder: &Path, part: Part) -> Result<Found<(State, Arrays)>> 
     newest_with(folder, |path| read_part(path, part))
 }
 
+/// Reads the state of the newest complete checkpoint below `folder`, and none of its arrays.
+///
+/// # Errors
+/// As for [`newest`].
+pub fn newest_state(folder: &Path) -> Result<Found<State>> {
+    newest_with(folder, |path| read_state(path, &Manifest::read(path)?))
+}
+
 fn read_arrays(folder: &Path, manifest: &Manifest, part: Part) -> Result<Arrays> {
     let name = part.file_name();
     let bytes = manifest.verified(folder, &name)?;

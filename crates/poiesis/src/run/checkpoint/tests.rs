@@ -173,11 +173,50 @@ fn the_last_few_and_every_so_many_are_kept() {
         save(folder.path(), &checkpoint(step)).unwrap();
     }
     let steps = || survey(folder.path()).unwrap().complete.iter().map(|&(step, _)| step).collect::<Vec<_>>();
-    assert_eq!(prune(folder.path(), Retention { last: 3, every: 4 }).unwrap(), [1, 2, 3, 5, 6, 7, 9]);
+    assert_eq!(
+        prune(folder.path(), Retention { last: 3, every: 4, best: None }).unwrap(),
+        [1, 2, 3, 5, 6, 7, 9]
+    );
     assert_eq!(steps(), [4, 8, 10, 11, 12]);
-    assert_eq!(prune(folder.path(), Retention { last: 0, every: 0 }).unwrap(), [4, 8, 10, 11]);
+    assert_eq!(prune(folder.path(), Retention { last: 0, every: 0, best: None }).unwrap(), [4, 8, 10, 11]);
     assert_eq!(steps(), [12], "the newest always stays");
     assert_eq!(names_in(folder.path()), ["step-000000012"]);
+}
+
+#[test]
+fn the_best_is_kept_beside_the_newest() {
+    let folder = tempfile::tempdir().unwrap();
+    for step in 1..=6 {
+        save(folder.path(), &checkpoint(step)).unwrap();
+    }
+    let retention = |best| Retention { last: 2, every: 0, best: Some(best) };
+    assert_eq!(prune(folder.path(), retention(2)).unwrap(), [1, 3, 4]);
+    assert_eq!(prune(folder.path(), retention(6)).unwrap(), [2], "the best is one of the newest now");
+    assert_eq!(prune(folder.path(), retention(3)).unwrap(), [0; 0], "the best is not there any more");
+    assert_eq!(names_in(folder.path()), ["step-000000005", "step-000000006"]);
+}
+
+#[test]
+fn the_state_of_the_newest_is_read_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    save(folder.path(), &checkpoint(4)).unwrap();
+    let path = save(folder.path(), &checkpoint(5)).unwrap();
+    fs::remove_file(path.join("train.safetensors")).unwrap();
+    assert_eq!(newest_state(folder.path()).unwrap().content, checkpoint(5).state);
+    fs::write(path.join("state.json"), "{}").unwrap();
+    assert!(matches!(newest_state(folder.path()), Err(Error::CheckpointDamaged { older: Some(_), .. })));
+}
+
+#[test]
+fn checkpoints_that_belong_to_no_run_are_set_aside() {
+    let folder = tempfile::tempdir().unwrap();
+    for step in [0, 10, 20] {
+        save(folder.path(), &checkpoint(step)).unwrap();
+    }
+    set_aside_all_but(folder.path(), Some(0)).unwrap();
+    assert_eq!(names_in(folder.path()), ["step-000000000", "step-000000010.old-1", "step-000000020.old-1"]);
+    set_aside_all_but(folder.path(), None).unwrap();
+    assert!(matches!(newest(folder.path()), Err(Error::NoCheckpoint { .. })));
 }
 
 #[test]
@@ -188,7 +227,7 @@ fn one_can_read_while_another_trains_and_prunes() {
         let writer = scope.spawn(|| {
             for step in 2..40 {
                 save(folder.path(), &checkpoint(step)).unwrap();
-                prune(folder.path(), Retention { last: 1, every: 0 }).unwrap();
+                prune(folder.path(), Retention { last: 1, every: 0, best: None }).unwrap();
             }
         });
         while !writer.is_finished() {

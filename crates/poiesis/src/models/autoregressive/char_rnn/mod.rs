@@ -22,10 +22,10 @@ use burn::tensor::{Int, Tensor};
 use poiesis_kernels::{categorical_log_prob, embedding, gru};
 use serde::{Deserialize, Serialize};
 
-use super::{Dropout, FAMILY, outputs, train_on_text};
+use super::{Dropout, FAMILY, dropout_for, outputs, train_on_text};
 use crate::abilities::{Abilities, Autoregressive, IncrementalDecoder, TokenLikelihood};
-use crate::config::{Faults, Settings, TrainConfig};
-use crate::data::{DataSpec, MediaKind, TokenShape, TokenStreams, WindowNeeds};
+use crate::config::{Choice, Faults, Settings, TrainConfig};
+use crate::data::{Content, DataFacts, DataSpec, MediaKind, TokenShape, TokenStreams, WindowNeeds};
 use crate::error::{Error, Result};
 use crate::model::{About, Metrics, Model, Paper, Step, recipes};
 use crate::nn::{Activation, Init, Initializer, Linear, Lstm, values};
@@ -320,6 +320,32 @@ impl Model for CharRnn {
 
     type Config = CharRnnConfig;
     type Data = TokenStreams;
+
+    fn settings_for(facts: &DataFacts) -> Vec<Choice> {
+        let mut choices = vec![
+            Choice::new("char-rnn.context", 100, "longer than the streams of 2015"),
+            Choice::new("char-rnn.epoch_decay", 1.0, "the schedule lowers the learning rate"),
+            Choice::new("train.batch_size", 32, "many steps in little time"),
+            Choice::new("optimizer.kind", "adamw", "faster than RMSProp"),
+            Choice::new("optimizer.learning_rate", 0.003, "for AdamW"),
+            Choice::new("optimizer.schedule", "cosine", "the length is known"),
+            Choice::new("optimizer.warmup_steps", 50, "the first steps are rough"),
+            dropout_for("char-rnn", facts),
+        ];
+        match facts.spec.content {
+            Content::Images(_) => {
+                let levels = if facts.two_tones { 2 } else { 16 };
+                choices.push(Choice::new("char-rnn.levels", levels, facts.toned()));
+                choices.push(Choice::new("train.sample_count", 16, "values are drawn one after another"));
+            }
+            Content::Text(_) => {
+                choices.push(Choice::new("char-rnn.width", 256, "twice that of 2015"));
+                choices.push(Choice::new("train.sample_count", 1, "one text"));
+            }
+            _ => choices.push(Choice::new("train.sample_count", 1, "one clip")),
+        }
+        choices
+    }
 
     fn needs(config: &CharRnnConfig, _spec: &DataSpec) -> Result<WindowNeeds> {
         Ok(WindowNeeds { levels: config.levels, context: config.context })

@@ -34,8 +34,8 @@ use serde::{Deserialize, Serialize};
 
 use super::FAMILY;
 use crate::abilities::{Abilities, Autoregressive, ImageLikelihood, IncrementalDecoder};
-use crate::config::{Faults, Settings, TrainConfig};
-use crate::data::{DataSpec, ImageBatches, ImageNeeds, ImageShape, PixelEncoding};
+use crate::config::{Choice, Faults, Settings, TrainConfig};
+use crate::data::{DataFacts, DataSpec, ImageBatches, ImageNeeds, ImageShape, PixelEncoding};
 use crate::error::{Error, Result};
 use crate::model::{About, Metrics, Model, Paper, Step, recipes};
 use crate::nn::{FirstValues, Init};
@@ -242,6 +242,14 @@ impl Model for PixelCnnPp {
 
     type Config = PixelCnnPpConfig;
     type Data = ImageBatches;
+
+    fn settings_for(facts: &DataFacts) -> Vec<Choice> {
+        vec![
+            Choice::new("pixelcnn-pp.width", 32, "a small network takes more steps"),
+            Choice::new("train.batch_size", if facts.side() > 40 { 4 } else { 8 }, facts.sized()),
+            Choice::new("train.sample_count", 16, "values are drawn one after another"),
+        ]
+    }
 
     fn needs(config: &PixelCnnPpConfig, _spec: &DataSpec) -> Result<ImageNeeds> {
         Ok(ImageNeeds { encoding: PixelEncoding::EightBit, labelled: config.conditional })

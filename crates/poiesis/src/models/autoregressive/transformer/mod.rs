@@ -27,10 +27,10 @@ use poiesis_kernels::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{Dropout, FAMILY, outputs, train_on_text};
+use super::{Dropout, FAMILY, dropout_for, outputs, train_on_text};
 use crate::abilities::{Abilities, Autoregressive, IncrementalDecoder, TokenLikelihood};
-use crate::config::{Faults, Settings, TrainConfig};
-use crate::data::{DataSpec, MediaKind, TokenShape, TokenWindows, WindowNeeds};
+use crate::config::{Choice, Faults, Settings, TrainConfig};
+use crate::data::{Content, DataFacts, DataSpec, MediaKind, TokenShape, TokenWindows, WindowNeeds};
 use crate::error::Result;
 use crate::model::{About, Metrics, Model, Paper, Step, recipes};
 use crate::nn::{Activation, Init, Initializer, Linear};
@@ -320,6 +320,30 @@ impl Model for Transformer {
 
     type Config = TransformerConfig;
     type Data = TokenWindows;
+
+    fn settings_for(facts: &DataFacts) -> Vec<Choice> {
+        let dropout = dropout_for("transformer", facts);
+        match facts.spec.content {
+            Content::Text(_) => vec![
+                Choice::new("transformer.context", 128, "short windows make short steps"),
+                Choice::new("train.batch_size", 16, "many steps in little time"),
+                Choice::new("train.sample_count", 1, "one text"),
+                Choice::new("optimizer.warmup_steps", 20, "the first steps are rough"),
+                dropout,
+            ],
+            Content::Sound(_) => vec![
+                Choice::new("transformer.context", 1024, "an eighth of a second at 8 kHz"),
+                Choice::new("train.batch_size", 4, "windows are long"),
+                Choice::new("train.sample_count", 1, "one clip"),
+                dropout,
+            ],
+            _ => vec![
+                Choice::new("transformer.levels", if facts.two_tones { 2 } else { 16 }, facts.toned()),
+                Choice::new("train.batch_size", 8, "an image is a long sequence"),
+                Choice::new("train.sample_count", 16, "values are drawn one after another"),
+            ],
+        }
+    }
 
     fn needs(config: &TransformerConfig, spec: &DataSpec) -> Result<WindowNeeds> {
         let context = config.context(spec.tokens(config.levels));

@@ -31,8 +31,10 @@ use serde::{Deserialize, Serialize};
 
 use super::FAMILY;
 use crate::abilities::{Abilities, Autoregressive, IncrementalDecoder, TokenLikelihood};
-use crate::config::{Faults, Settings, TrainConfig};
-use crate::data::{DataSpec, MediaKind, SampleFormat, TokenShape, TokenWindows, WindowNeeds, mu_law};
+use crate::config::{Choice, Faults, Settings, TrainConfig};
+use crate::data::{
+    DataFacts, DataSpec, MediaKind, SampleFormat, TokenShape, TokenWindows, WindowNeeds, mu_law,
+};
 use crate::error::Result;
 use crate::model::{About, Metrics, Model, Paper, Step, recipes};
 use crate::nn::{Activation, Init, Initializer, Linear, activate};
@@ -384,6 +386,20 @@ impl Model for WaveNet {
 
     type Config = WaveNetConfig;
     type Data = TokenWindows;
+
+    fn settings_for(_facts: &DataFacts) -> Vec<Choice> {
+        vec![
+            Choice::new("wavenet.width", 32, "a small network takes more steps"),
+            Choice::new("wavenet.skip", 64, "a small network takes more steps"),
+            Choice::new("wavenet.context", 2000, "short windows make short steps"),
+            Choice::new("train.sample_count", 1, "one clip"),
+            Choice::new("optimizer.kind", "muon", "faster than Adam here"),
+            Choice::new("optimizer.learning_rate", 0.002, "for Muon"),
+            Choice::new("optimizer.muon_learning_rate", 0.01, "for Muon"),
+            Choice::new("optimizer.schedule", "cosine", "the length is known"),
+            Choice::new("optimizer.warmup_steps", 50, "the first steps are rough"),
+        ]
+    }
 
     fn needs(config: &WaveNetConfig, _spec: &DataSpec) -> Result<WindowNeeds> {
         Ok(WindowNeeds { levels: config.levels, context: config.context })

@@ -35,8 +35,8 @@ use serde::{Deserialize, Serialize};
 use super::dequantize::{Dequantization, Dequantizer, middle, to_images};
 use super::{in_parts, named_parts};
 use crate::abilities::{Abilities, Ability, Bound, Encoder, LatentPart, Latents, Likelihood, LogWeights};
-use crate::config::{Faults, Settings, TrainConfig};
-use crate::data::{DataSpec, ImageBatches, ImageNeeds, ImageShape, PixelEncoding};
+use crate::config::{Choice, Faults, Settings, TrainConfig};
+use crate::data::{DataFacts, DataSpec, ImageBatches, ImageNeeds, ImageShape, PixelEncoding};
 use crate::dist::standard_normal_log_prob;
 use crate::error::Result;
 use crate::model::{About, Metrics, Model, Paper, Step, draws, recipes};
@@ -215,6 +215,14 @@ impl Model for Glow {
 
     type Config = GlowConfig;
     type Data = ImageBatches;
+
+    fn settings_for(facts: &DataFacts) -> Vec<Choice> {
+        vec![
+            Choice::new("glow.depth", if facts.side() > 40 { 4 } else { 6 }, facts.sized()),
+            Choice::new("glow.width", 32, "a small network takes more steps"),
+            Choice::new("train.batch_size", 32, "many steps in little time"),
+        ]
+    }
 
     fn needs(_config: &GlowConfig, _spec: &DataSpec) -> Result<ImageNeeds> {
         Ok(ImageNeeds { encoding: PixelEncoding::EightBit, labelled: false })

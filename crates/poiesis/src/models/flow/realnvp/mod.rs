@@ -39,8 +39,8 @@ use super::{Mapped, in_parts, named_parts, sum_values};
 use crate::abilities::{
     Abilities, Ability, Bound, Encoder, LatentPart, Latents, Likelihood, LogWeights, PointLikelihood,
 };
-use crate::config::{Faults, Settings, TrainConfig};
-use crate::data::{Content, DataSpec, ImageShape, MediaKind, PixelEncoding, Vectors};
+use crate::config::{Choice, Faults, Settings, TrainConfig};
+use crate::data::{Content, DataFacts, DataSpec, ImageShape, MediaKind, PixelEncoding, Vectors};
 use crate::dist::standard_normal_log_prob;
 use crate::error::{Error, Result};
 use crate::model::{About, Metrics, Model, Paper, Step, draws, recipes};
@@ -305,6 +305,16 @@ impl Model for RealNvp {
 
     type Config = RealNvpConfig;
     type Data = Vectors;
+
+    fn settings_for(facts: &DataFacts) -> Vec<Choice> {
+        match facts.spec.content {
+            Content::Images(_) => vec![
+                Choice::new("realnvp.width", if facts.side() > 40 { 16 } else { 24 }, facts.sized()),
+                Choice::new("train.batch_size", 32, "many steps in little time"),
+            ],
+            _ => Vec::new(),
+        }
+    }
 
     fn needs(_config: &RealNvpConfig, _spec: &DataSpec) -> Result<()> {
         Ok(())

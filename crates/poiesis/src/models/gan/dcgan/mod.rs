@@ -30,8 +30,8 @@ use burn::tensor::activation::{sigmoid, softplus};
 use serde::{Deserialize, Serialize};
 
 use crate::abilities::{Abilities, Ability, LatentPart, Latents, Prior, draw_latent};
-use crate::config::{Faults, Settings, TrainConfig};
-use crate::data::{DataSpec, ImageBatches, ImageNeeds, ImageShape, PixelEncoding};
+use crate::config::{Choice, Faults, Settings, TrainConfig};
+use crate::data::{DataFacts, DataSpec, ImageBatches, ImageNeeds, ImageShape, PixelEncoding};
 use crate::error::Result;
 use crate::model::{About, Metrics, Model, Paper, Step, WarningRule, recipes};
 use crate::models::gan::discriminator_saturated;
@@ -296,6 +296,17 @@ impl Model for Dcgan {
 
     type Config = DcganConfig;
     type Data = ImageBatches;
+
+    fn settings_for(facts: &DataFacts) -> Vec<Choice> {
+        vec![
+            Choice::new("dcgan.width", if facts.side() > 40 { 24 } else { 32 }, facts.sized()),
+            Choice::new("dcgan.kernel", 4, "the popular variant, faster"),
+            Choice::new("dcgan.prior", "normal", "the popular variant"),
+            Choice::new("dcgan.latent_dim", 64, "enough for images of one kind"),
+            Choice::new("optimizer.weight_decay", 0.0, "the popular variant"),
+            Choice::new("train.batch_size", 32, "many steps in little time"),
+        ]
+    }
 
     fn needs(_config: &DcganConfig, _spec: &DataSpec) -> Result<ImageNeeds> {
         Ok(ImageNeeds { encoding: PixelEncoding::EightBit, labelled: false })

@@ -31,8 +31,8 @@ pub use discriminator::{Discriminator, Noise, Outputs, Pass};
 pub use generator::Generator;
 
 use crate::abilities::{Abilities, Ability, Classifier, Features, LatentPart, Latents, Prior, draw_latent};
-use crate::config::{Faults, Settings, TrainConfig};
-use crate::data::{DataSpec, ImageNeeds, LabelledImages, LabelledNeeds, Labels, PixelEncoding};
+use crate::config::{Choice, Faults, Settings, TrainConfig};
+use crate::data::{DataFacts, DataSpec, ImageNeeds, LabelledImages, LabelledNeeds, Labels, PixelEncoding};
 use crate::error::{Error, Result};
 use crate::model::{About, Draw, Metrics, Model, Paper, Step, WarningRule, draws, recipes};
 use crate::nn::{FirstValues, Init, Mode, flatten};
@@ -335,6 +335,15 @@ impl Model for ImprovedGan {
 
     type Config = ImprovedGanConfig;
     type Data = LabelledImages;
+
+    fn settings_for(facts: &DataFacts) -> Vec<Choice> {
+        vec![
+            Choice::new("improved-gan.body", if facts.side() < 16 { "mlp" } else { "conv" }, facts.sized()),
+            Choice::new("improved-gan.width", 32, "a small network takes more steps"),
+            Choice::new("improved-gan.generator_width", 32, "a small network takes more steps"),
+            Choice::new("train.batch_size", 50, "many steps in little time"),
+        ]
+    }
 
     fn needs(config: &ImprovedGanConfig, spec: &DataSpec) -> Result<LabelledNeeds> {
         if config.classify && config.labels_per_class > 0 && spec.classes == 0 {

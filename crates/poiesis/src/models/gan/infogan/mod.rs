@@ -25,8 +25,8 @@ use std::f64::consts::{LN_2, TAU};
 pub use network::{Codes, Discriminator, Generator, Outputs};
 
 use crate::abilities::{Abilities, Ability, Encoder, Features, LatentPart, Latents, Prior, draw_latent};
-use crate::config::{Faults, Settings, TrainConfig};
-use crate::data::{DataSpec, ImageBatches, ImageNeeds, ImageShape, PixelEncoding};
+use crate::config::{Choice, Faults, Settings, TrainConfig};
+use crate::data::{DataFacts, DataSpec, ImageBatches, ImageNeeds, ImageShape, PixelEncoding};
 use crate::error::Result;
 use crate::model::{About, Metrics, Model, Paper, Step, WarningRule, recipes};
 use crate::models::gan::dcgan::{discriminator_loss, generator_loss};
@@ -255,6 +255,19 @@ impl Model for InfoGan {
 
     type Config = InfoGanConfig;
     type Data = ImageBatches;
+
+    fn settings_for(facts: &DataFacts) -> Vec<Choice> {
+        // The sides halve as often as there are widths, down to 4 to 8 pixels.
+        let halvings = (0..5).take_while(|level| facts.side() >> level > 8).count().max(1);
+        let widths: Vec<i64> = (0..halvings).map(|level| 32 << level).collect();
+        let generator: Vec<i64> = widths.iter().rev().copied().collect();
+        vec![
+            Choice::new("infogan.generator_widths", generator, facts.sized()),
+            Choice::new("infogan.discriminator_widths", widths, facts.sized()),
+            Choice::new("infogan.hidden_dim", 256, "a small network takes more steps"),
+            Choice::new("train.batch_size", 64, "many steps in little time"),
+        ]
+    }
 
     fn needs(_config: &InfoGanConfig, _spec: &DataSpec) -> Result<ImageNeeds> {
         Ok(ImageNeeds { encoding: PixelEncoding::EightBit, labelled: false })

@@ -31,8 +31,8 @@ pub use networks::{Discriminator, Generator};
 
 use super::softplus;
 use crate::abilities::{Abilities, Ability, Features, LatentPart, Latents, Prior, draw_latent};
-use crate::config::{Faults, Settings, TrainConfig};
-use crate::data::{DataSpec, ImageBatches, ImageNeeds, PixelEncoding};
+use crate::config::{Choice, Faults, Settings, TrainConfig};
+use crate::data::{DataFacts, DataSpec, ImageBatches, ImageNeeds, PixelEncoding};
 use crate::error::Result;
 use crate::model::{About, Metrics, Model, Paper, Step, WarningRule, recipes};
 use crate::nn::{Init, flatten};
@@ -242,6 +242,21 @@ impl Model for R3Gan {
 
     type Config = R3GanConfig;
     type Data = ImageBatches;
+
+    fn settings_for(facts: &DataFacts) -> Vec<Choice> {
+        let large = facts.side() > 40;
+        let mut choices = vec![
+            Choice::new("r3gan.width", if large { 8 } else { 16 }, facts.sized()),
+            Choice::new("r3gan.max_width", 128, "a small network takes more steps"),
+            Choice::new("r3gan.gamma", if large { 1.0 } else { 0.1 }, facts.sized()),
+            Choice::new("train.batch_size", 32, "many steps in little time"),
+        ];
+        if facts.len < 5000 {
+            let reason = format!("{} images are few, so they are augmented", facts.len);
+            choices.push(Choice::new("r3gan.augment_target", 0.6, reason));
+        }
+        choices
+    }
 
     fn needs(config: &R3GanConfig, _spec: &DataSpec) -> Result<ImageNeeds> {
         Ok(ImageNeeds { encoding: PixelEncoding::EightBit, labelled: config.conditional })

@@ -31,8 +31,8 @@ use crate::abilities::{
     Abilities, Ability, BitsBack, Bound, Draws, Encoder, Features, LatentPart, Latents, Likelihood,
     LogWeights, Prior, Steps,
 };
-use crate::config::{Faults, SampleSchedule, Settings, TrainConfig};
-use crate::data::{DataSpec, ImageBatches, ImageNeeds, ImageShape, PixelEncoding};
+use crate::config::{Choice, Faults, SampleSchedule, Settings, TrainConfig};
+use crate::data::{DataFacts, DataSpec, ImageBatches, ImageNeeds, ImageShape, PixelEncoding};
 use crate::dist::{Bernoulli, DiagonalNormal, Pixels, standard_normal_log_prob};
 use crate::error::Result;
 use crate::model::{About, Metrics, Model, Paper, Step, WarningRule, recipes};
@@ -422,6 +422,14 @@ impl Model for Draw {
 
     type Config = DrawConfig;
     type Data = ImageBatches;
+
+    fn settings_for(facts: &DataFacts) -> Vec<Choice> {
+        vec![
+            Choice::new("draw.glimpses", 16, "each takes as long as a network"),
+            Choice::new("draw.write_size", if facts.side() > 40 { 9 } else { 5 }, facts.sized()),
+            Choice::new("train.batch_size", 32, "many steps in little time"),
+        ]
+    }
 
     fn needs(_config: &DrawConfig, _spec: &DataSpec) -> Result<ImageNeeds> {
         Ok(ImageNeeds { encoding: PixelEncoding::Binary, labelled: false })

@@ -36,10 +36,10 @@ use burn::tensor::Tensor;
 use poiesis_kernels::normal;
 use serde::{Deserialize, Serialize};
 
-use super::pixels::PixelDistribution;
+use super::pixels::{PixelDistribution, likelihood_for};
 use crate::abilities::{Abilities, Ability, Likelihood};
-use crate::config::{Faults, SampleSchedule, Settings, TrainConfig};
-use crate::data::{DataSpec, ImageBatches, ImageNeeds, ImageShape};
+use crate::config::{Choice, Faults, SampleSchedule, Settings, TrainConfig};
+use crate::data::{DataFacts, DataSpec, ImageBatches, ImageNeeds, ImageShape};
 use crate::dist::Pixels;
 use crate::error::{Error, Result};
 use crate::model::{About, Metrics, Model, Paper, Step, WarningRule, draws, recipes};
@@ -302,6 +302,14 @@ impl Model for IafVae {
 
     type Config = IafVaeConfig;
     type Data = ImageBatches;
+
+    fn settings_for(facts: &DataFacts) -> Vec<Choice> {
+        vec![
+            Choice::new("iaf-vae.width", if facts.side() > 40 { 16 } else { 24 }, facts.sized()),
+            likelihood_for("iaf-vae", facts),
+            Choice::new("train.batch_size", 32, "many steps in little time"),
+        ]
+    }
 
     fn needs(config: &IafVaeConfig, _spec: &DataSpec) -> Result<ImageNeeds> {
         Ok(ImageNeeds { encoding: config.likelihood.encoding(), labelled: false })

@@ -41,10 +41,10 @@ mod total_correlation;
 use burn::module::{Module, Param};
 use burn::tensor::{Int, Tensor};
 
-use super::pixels::PixelDistribution;
+use super::pixels::{PixelDistribution, likelihood_for};
 use crate::abilities::{Abilities, Ability, Likelihood};
-use crate::config::{SampleSchedule, TrainConfig};
-use crate::data::{DataSpec, ImageBatches, ImageNeeds, ImageShape, PixelEncoding};
+use crate::config::{Choice, SampleSchedule, TrainConfig};
+use crate::data::{DataFacts, DataSpec, ImageBatches, ImageNeeds, ImageShape, PixelEncoding};
 use crate::dist::{Bernoulli, DiscretizedLogistic, Pixels};
 use crate::error::Result;
 use crate::model::{About, Metrics, Model, Paper, Step, WarningRule, recipes};
@@ -57,6 +57,10 @@ pub use mlp::Mlp;
 pub use posterior::{Drawn, Flow, Posterior};
 pub use prior::{LatentPrior, NormalMixture};
 pub use total_correlation::{Discriminator, permuted};
+
+/// Values of an image over images, from which [`kl_weight_for`] takes the weight of the KL, and the most that it takes.
+const KL_WEIGHT_PER_VALUE: f64 = 6.0;
+const LARGEST_KL_WEIGHT: f64 = 100.0;
 
 /// A latent dimension is dead when it tells less about an image than this many nats, on average over a batch.
 const DEAD: f64 = 0.01;
@@ -297,6 +301,16 @@ impl Vae {
     }
 }
 
+/// The weight of the KL where images are few for what they hold. The bound itself then lets the posterior remember each of them, and what
+/// is drawn from the prior lies between them and looks like none. Measured on 400 faces of 64×64: 1 gives stripes, 70 to 100 faces.
+fn kl_weight_for(facts: &DataFacts) -> Option<Choice> {
+    let weight = KL_WEIGHT_PER_VALUE * facts.dims() as f64 / facts.len.max(1) as f64;
+    let weight = weight.min(LARGEST_KL_WEIGHT).round();
+    let reason =
+        || format!("{} images are few for {} values each: samples over likelihood", facts.len, facts.dims());
+    (weight > 1.0 && !facts.two_tones).then(|| Choice::new("vae.kl_weight", weight, reason()))
+}
+
 impl Model for Vae {
     const ABOUT: About = About {
         name: "vae",
@@ -327,6 +341,21 @@ impl Model for Vae {
 
     type Config = VaeConfig;
     type Data = ImageBatches;
+
+    fn settings_for(facts: &DataFacts) -> Vec<Choice> {
+        let mut choices = vec![
+            Choice::new("vae.body", "conv", "good for images of any kind"),
+            Choice::new("vae.width", if facts.side() > 40 { 16 } else { 32 }, facts.sized()),
+            Choice::new("vae.latent_dim", if facts.two_tones { 32 } else { 64 }, facts.toned()),
+            likelihood_for("vae", facts),
+            Choice::new("vae.kl_warmup_steps", 1000, "so that no latent is given up early"),
+            Choice::new("train.batch_size", 32, "many steps in little time"),
+            Choice::new("optimizer.schedule", "cosine", "the length is known"),
+            Choice::new("optimizer.warmup_steps", 50, "the first steps are rough"),
+        ];
+        choices.extend(kl_weight_for(facts));
+        choices
+    }
 
     fn needs(config: &VaeConfig, _spec: &DataSpec) -> Result<ImageNeeds> {
         Ok(ImageNeeds { encoding: config.likelihood.encoding(), labelled: false })

@@ -1,0 +1,187 @@
+//! Examples of any kind that are given as files, folders, archives or packed data sets, prepared as those that a model was trained on.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Error, Result};
+use poiesis::Trained;
+use poiesis::apply::classify::preparation;
+use poiesis::apply::score::{Example, examples_of};
+use poiesis::data::{Content, ImageShape};
+use poiesis::media::{Clip, Media};
+use poiesis::picture::Picture;
+use poiesis_collect::{
+    Dataset, Error as DataError, Options, ReadExample, Split, read_labelled_images, read_points, read_sounds,
+    read_texts,
+};
+
+use super::classify::name_of;
+use super::discover::OfData;
+use super::given_images::packed;
+use crate::render::{Meter, failure, in_json, note};
+
+/// What examples can be given as.
+pub(crate) const FORMS: &str = "files, folders, archives or packed data sets";
+
+/// Examples, and what could not be read, with the reasons.
+#[derive(Default)]
+pub(crate) struct Given {
+    pub(crate) examples: Vec<Example>,
+    pub(crate) skipped: Vec<(String, String)>,
+}
+
+impl Given {
+    /// Those of a packed data set: of one split or of all, and `count` of each.
+    pub(crate) fn of_dataset(
+        trained: &Trained,
+        dataset: &Dataset,
+        split: Option<Split>,
+        count: Option<usize>,
+    ) -> Result<Given> {
+        let card = dataset.card();
+        if let Some(split) = split.filter(|&split| card.count(split) == 0) {
+            return Err(DataError::NoSplit { name: card.name.clone(), split }.into());
+        }
+        let splits = split.map_or(Split::ALL.to_vec(), |split| vec![split]);
+        let mut given = Given::default();
+        for split in splits {
+            given.examples.extend(examples_of(trained, dataset, split, count)?);
+        }
+        Ok(given)
+    }
+}
+
+/// Reads examples of the model's kind in the order in which they are given. They are of `class` if that is given; of data sets those of a
+/// split are taken, `count` of each.
+pub(crate) fn read(
+    paths: &[PathBuf],
+    trained: &Trained,
+    data: &OfData,
+    class: Option<&str>,
+    split: Option<Split>,
+    count: Option<usize>,
+    quiet: bool,
+) -> Result<Given> {
+    let meter = Meter::new("reading", "examples", None, quiet);
+    let mut given = Given::default();
+    let mut told = false;
+    for path in paths {
+        if let Some(dataset) = packed(path)? {
+            let examples = Given::of_dataset(trained, &dataset, split, count)?.examples.into_iter();
+            let with_class =
+                |example: Example| Example { class: class.map(str::to_owned).or(example.class), ..example };
+            given.examples.extend(examples.map(with_class));
+        } else {
+            let mut taking = Taking { path, class, given: &mut given, meter: &meter };
+            match &trained.spec.content {
+                Content::Images(shape) => {
+                    let (options, known) = preparation(trained, data.source(), &data.places()?)?;
+                    if !known && !std::mem::replace(&mut told, true) {
+                        note("note: the run's data are not there, so images are cropped and resized as its configuration says");
+                    }
+                    taking.images(&options, *shape)
+                }
+                Content::Text(text) => {
+                    let options = Options { lines: text.lines, ..Options::default() };
+                    read_texts(path, &options, &mut |text| {
+                        taking.take(text, |text| Media::Text(text.into_bytes()));
+                    })
+                }
+                Content::Sound(shape) => read_sounds(path, shape.sample_rate, shape.channels, &mut |clip| {
+                    taking.take(clip, |samples| Media::Sound(Clip { shape: *shape, samples }));
+                }),
+                Content::Points(shape) => read_points(path, shape.dims, &shape.columns, &mut |point| {
+                    taking.take(point, Media::Point);
+                }),
+                Content::Experience(_) => Ok(()),
+            }
+            .map_err(|error| of_another_kind(path, trained, error))?;
+        }
+        meter.at(given.examples.len() as u64, None);
+    }
+    meter.end();
+    Ok(given)
+}
+
+/// Takes the examples of one path.
+struct Taking<'a> {
+    path: &'a Path,
+    class: Option<&'a str>,
+    given: &'a mut Given,
+    meter: &'a Meter,
+}
+
+impl Taking<'_> {
+    fn images(&mut self, options: &Options, shape: ImageShape) -> Result<(), DataError> {
+        let ImageShape { height, width, channels } = shape;
+        read_labelled_images(self.path, options, &mut |image| {
+            self.take(image, |pixels| Media::Image(Picture::new(width, height, channels, pixels)));
+        })
+    }
+
+    fn take<T>(&mut self, example: ReadExample<T>, media: impl FnOnce(T) -> Media) {
+        let ReadExample { name, class, content } = example;
+        let name = name_in(self.path, &name);
+        match content {
+            Ok(content) => {
+                let class = self.class.map(str::to_owned).or(class);
+                self.given.examples.push(Example { name, class, media: media(content) });
+                self.meter.at(self.given.examples.len() as u64, None);
+            }
+            Err(reason) => self.given.skipped.push((name, reason)),
+        }
+    }
+}
+
+/// How an example is named: by its path, with the line where its file holds several.
+fn name_in(path: &Path, inside: &str) -> String {
+    let own = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    match inside.strip_prefix(&own).filter(|_| path.is_file()) {
+        Some(line) if line.starts_with(':') => format!("{}{line}", in_json(path)),
+        _ => name_of(path, inside),
+    }
+}
+
+/// The error for a source that holds nothing of the model's kind.
+fn of_another_kind(path: &Path, trained: &Trained, error: DataError) -> Error {
+    let media = trained.spec.media().name();
+    match error {
+        DataError::BadOption { option: "kind", .. } => {
+            let what = format!("{} holds no {media}", path.display());
+            failure(what, format!("give {FORMS} of {media}, which {} was trained on", trained.info.id))
+        }
+        other => other.into(),
+    }
+}
+
+/// Returns an error for an example without a class that the model knows, where its likelihood is that of a class.
+pub(crate) fn expect_known_classes(trained: &Trained, examples: &[Example]) -> Result<()> {
+    let classes = &trained.info.data.classes;
+    let known = |example: &Example| example.class.as_ref().is_some_and(|class| classes.contains(class));
+    match examples.iter().find(|example| !known(example)) {
+        Some(Example { name, class, .. }) => Err(failure(
+            match class {
+                Some(class) => format!("the model does not know the class {class} of {name}"),
+                None => format!("{name} has no class, and the likelihood of this model is that of a class"),
+            },
+            format!("give --class, one of {}", classes.join(", ")),
+        )),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn examples_are_named_by_path_and_line() {
+        let root = tempfile::tempdir().unwrap();
+        let file = root.path().join("names.txt");
+        std::fs::write(&file, "a").unwrap();
+        let path = in_json(&file);
+        assert_eq!(name_in(&file, "names.txt:12"), format!("{path}:12"));
+        assert_eq!(name_in(&file, "names.txt"), path);
+        assert_eq!(name_in(root.path(), "names.txt:12"), format!("{path}:12"));
+        assert_eq!(name_in(&root.path().join("a.zip"), "b/c.txt").rsplit('/').next(), Some("c.txt"));
+    }
+}

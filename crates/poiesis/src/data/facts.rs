@@ -1,0 +1,89 @@
+//! What training data look like before a model is made: from this, models choose settings that suit them.
+
+use poiesis_collect::View;
+
+use super::{Content, DataSpec, Examples};
+
+/// How many images are looked at.
+const IMAGES: usize = 256;
+/// Values up to this are dark, and those from 255 less this are bright: a fifth of the range.
+const NEAR: u8 = 51;
+/// The part of the values of a drawing that are dark or bright.
+const OF_TWO_TONES: f64 = 0.85;
+/// The least part of the ink that is fully so, and not the soft edge of a stroke: on white paper, where thin strokes become grey when
+/// they are made smaller, and on black, where a photograph in the dark is no drawing.
+const SOLID_ON_WHITE: f64 = 0.05;
+const SOLID_ON_BLACK: f64 = 0.3;
+
+/// What is known of training data.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DataFacts {
+    /// What the examples are.
+    pub spec: DataSpec,
+    /// The number of images, points, tokens of text, or samples of sound in the training split.
+    pub len: u64,
+    /// Whether images are drawings: grey, with next to all values dark or bright, so that each can be taken for black or white.
+    pub two_tones: bool,
+}
+
+impl DataFacts {
+    /// Looks at the training examples; of images at some hundreds, the same ones each time.
+    pub fn of(spec: &DataSpec, train: &Examples) -> DataFacts {
+        let two_tones = match (&spec.content, train) {
+            (Content::Images(shape), Examples::Images(view)) => shape.channels == 1 && has_two_tones(view),
+            _ => false,
+        };
+        DataFacts { spec: spec.clone(), len: train.len(), two_tones }
+    }
+
+    /// The values of an image or a point; 1 for other data.
+    pub fn dims(&self) -> usize {
+        match &self.spec.content {
+            Content::Images(shape) => shape.dims(),
+            Content::Points(shape) => shape.dims,
+            _ => 1,
+        }
+    }
+
+    /// How large images are, as a reason: `images of 64×64`.
+    pub fn sized(&self) -> String {
+        match &self.spec.content {
+            Content::Images(shape) => format!("images of {}×{}", shape.width, shape.height),
+            _ => "the kind of the data".to_owned(),
+        }
+    }
+
+    /// Which values images have, as a reason.
+    pub fn toned(&self) -> &'static str {
+        match &self.spec.content {
+            _ if self.two_tones => "nearly all pixels are black or white",
+            Content::Images(shape) if shape.channels == 1 => "shades of grey",
+            _ => "colours",
+        }
+    }
+
+    /// The shorter side of an image in pixels; 0 for other data.
+    pub fn side(&self) -> usize {
+        match &self.spec.content {
+            Content::Images(shape) => shape.height.min(shape.width),
+            _ => 0,
+        }
+    }
+}
+
+/// Whether images are black on white or white on black, but for soft edges. A photograph in the dark is mostly black too, but what is
+/// not black there is not white.
+fn has_two_tones(view: &View) -> bool {
+    let (mut dark, mut bright, mut all) = (0_u64, 0_u64, 0_u64);
+    for image in view.spread(IMAGES).map(|i| view.image(i)) {
+        dark += image.iter().filter(|&&value| value <= NEAR).count() as u64;
+        bright += image.iter().filter(|&&value| value >= 255 - NEAR).count() as u64;
+        all += image.len() as u64;
+    }
+    let part = |count: u64| count as f64 / all.max(1) as f64;
+    let (paper, ink, solid) = match dark > bright {
+        true => (part(dark), part(bright), SOLID_ON_BLACK),
+        false => (part(bright), part(dark), SOLID_ON_WHITE),
+    };
+    paper + ink >= OF_TWO_TONES && ink >= solid * (1.0 - paper) && ink > 0.0
+}

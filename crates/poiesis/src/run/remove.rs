@@ -1,0 +1,232 @@
+//! Removing a run: its folder is renamed first, and `run.json` goes before the rest, so that a kill leaves no half run that looks whole.
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::contents::Contents;
+use super::lock::Lock;
+use super::{RUN_JSON, Run, RunInfo};
+use crate::atomic;
+use crate::error::{Error, Result};
+
+/// What the name of a folder that is being removed has before its number.
+const REMOVED: &str = ".removed-";
+
+/// A run that is to be removed, and what goes with it.
+#[derive(Debug, Clone)]
+pub struct Removal {
+    /// The folder as it was given.
+    pub path: PathBuf,
+    /// What `run.json` says; `None` for what is left of a removal that was interrupted.
+    pub info: Option<RunInfo>,
+    /// What the folder holds.
+    pub contents: Contents,
+    /// The folder without links, dots or a slash at its end.
+    place: PathBuf,
+}
+
+impl Removal {
+    /// Looks at the run in the folder `path`; nothing is changed.
+    ///
+    /// # Errors
+    /// [`Error::NotARun`]; [`Error::NotSetAside`] for a link to one; [`Error::RunInUse`] while a process trains in it;
+    /// [`Error::Malformed`] when its `run.json` cannot be read; [`Error::Io`].
+    pub fn of(path: &Path) -> Result<Self> {
+        // A slash at the end would follow a link.
+        let bare: PathBuf = path.components().collect();
+        if fs::symlink_metadata(&bare).is_ok_and(|found| found.is_symlink()) {
+            let reason = "it is a link".to_owned();
+            return Err(Error::NotSetAside { path: path.to_owned(), reason });
+        }
+        let place = bare.canonicalize().map_err(|_| Error::NotARun { path: path.to_owned() })?;
+        let info = match Run::open(&place) {
+            Ok(run) => Some(run.info),
+            Err(Error::NotARun { .. }) if is_left_over(&place) => None,
+            Err(Error::NotARun { .. }) => return Err(Error::NotARun { path: path.to_owned() }),
+            Err(error) => return Err(error),
+        };
+        // The lock is only tried where there is one, so that looking leaves nothing behind.
+        if info.is_some() && place.join("lock").exists() {
+            take_lock(path, &place)?;
+        }
+        Ok(Self { path: path.to_owned(), info, contents: Contents::of(&place)?, place })
+    }
+
+    /// Whether both are of the same folder, however it was given.
+    pub fn is_same(&self, other: &Removal) -> bool {
+        self.place == other.place
+    }
+
+    /// Removes the folder. Links in it are removed and not followed. Without `everything` nothing is removed where the folder has
+    /// files that no run has, also ones that have come since [`Removal::of`]; their paths are returned, and none when the run is gone.
+    ///
+    /// # Errors
+    /// [`Error::RunInUse`] while a process trains in it, and then nothing is removed. [`Error::Io`]: after the folder was renamed,
+    /// what could not be removed is left under that name.
+    pub fn remove(&self, everything: bool) -> Result<Vec<PathBuf>> {
+        let lock = if self.info.is_some() { Some(take_lock(&self.path, &self.place)?) } else { None };
+        if cfg!(windows) {
+            // A folder with an open file cannot be renamed there.
+            drop(lock);
+        }
+        let doomed = self.set_apart()?;
+        let others = Contents::of(&doomed)?.others();
+        if !everything && !others.is_empty() {
+            fs::rename(&doomed, &self.place).map_err(Error::io("rename", &doomed))?;
+            return Ok(others);
+        }
+        let description = doomed.join(RUN_JSON);
+        if description.exists() {
+            fs::remove_file(&description).map_err(Error::io("remove", &description))?;
+            atomic::sync_folder(&doomed)?;
+        }
+        fs::remove_dir_all(&doomed).map_err(Error::io("remove", &doomed))?;
+        Ok(Vec::new())
+    }
+
+    /// Renames the folder to the first free of `.NAME.removed-1`, `.NAME.removed-2`, … beside it; what is left of an earlier removal
+    /// has such a name.
+    fn set_apart(&self) -> Result<PathBuf> {
+        if is_left_over(&self.place) {
+            return Ok(self.place.clone());
+        }
+        let name = self.place.file_name().unwrap_or_default();
+        let mut number = 1;
+        let doomed = loop {
+            let mut doomed = OsString::from(".");
+            doomed.push(name);
+            doomed.push(format!("{REMOVED}{number}"));
+            let doomed = self.place.with_file_name(doomed);
+            if fs::symlink_metadata(&doomed).is_err() {
+                break doomed;
+            }
+            number += 1;
+        };
+        fs::rename(&self.place, &doomed).map_err(Error::io("rename", &self.path))?;
+        atomic::sync_folder(atomic::folder_of(&self.place))?;
+        Ok(doomed)
+    }
+}
+
+/// The lock of the run in `place`; an error names it as it was given.
+fn take_lock(path: &Path, place: &Path) -> Result<Lock> {
+    Lock::take(place).map_err(|error| match error {
+        Error::RunInUse { .. } => Error::RunInUse { run: path.to_owned() },
+        other => other,
+    })
+}
+
+/// Whether a folder has the name of one that is being removed.
+pub(super) fn is_left_over(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    name.starts_with('.')
+        && name
+            .rsplit_once(REMOVED)
+            .is_some_and(|(_, number)| !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::list;
+    use super::*;
+
+    fn make(root: &Path, name: &str) -> PathBuf {
+        let path = root.join(name);
+        Run::create(&path, "", RunInfo { model: "vae".into(), ..RunInfo::default() }).unwrap();
+        fs::write(path.join("metrics.jsonl"), "{\"step\":1}\n").unwrap();
+        path
+    }
+
+    #[test]
+    fn a_run_is_removed_with_everything_that_belongs_to_it() {
+        let root = tempfile::tempdir().unwrap();
+        let (path, other) = (make(root.path(), "a"), make(root.path(), "b"));
+        let removal = Removal::of(&path).unwrap();
+        assert_eq!(removal.info.as_ref().unwrap().model, "vae");
+        assert!(removal.contents.total().0 >= 3);
+        assert!(removal.is_same(&Removal::of(&root.path().join("b/../a/")).unwrap()));
+        assert!(!removal.is_same(&Removal::of(&other).unwrap()));
+        assert!(removal.remove(false).unwrap().is_empty());
+        let left: Vec<_> =
+            fs::read_dir(root.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(left, ["b"]);
+        assert!(matches!(Removal::of(&path), Err(Error::NotARun { .. })));
+    }
+
+    #[test]
+    fn files_of_others_keep_a_run_unless_everything_is_to_go() {
+        let root = tempfile::tempdir().unwrap();
+        let path = make(root.path(), "a");
+        let removal = Removal::of(&path).unwrap();
+        // After it was looked at.
+        fs::write(path.join("thesis.txt"), "years").unwrap();
+        assert_eq!(removal.remove(false).unwrap(), [PathBuf::from("thesis.txt")]);
+        assert!(Run::exists(&path), "it is where it was");
+        assert_eq!(fs::read_to_string(path.join("thesis.txt")).unwrap(), "years");
+        assert_eq!(Removal::of(&path).unwrap().contents.others(), [PathBuf::from("thesis.txt")]);
+        assert!(removal.remove(true).unwrap().is_empty());
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_run_in_use_and_what_is_no_run_stay() {
+        let root = tempfile::tempdir().unwrap();
+        let path = make(root.path(), "a");
+        let removal = Removal::of(&path).unwrap();
+        let lock = Run::open(&path).unwrap().lock().unwrap();
+        assert!(matches!(Removal::of(&path), Err(Error::RunInUse { .. })));
+        assert!(matches!(removal.remove(true), Err(Error::RunInUse { .. })));
+        assert!(Run::exists(&path));
+        drop(lock);
+        fs::create_dir(root.path().join("photos")).unwrap();
+        for other in ["photos", "absent"] {
+            assert!(matches!(Removal::of(&root.path().join(other)), Err(Error::NotARun { .. })), "{other}");
+        }
+    }
+
+    #[test]
+    fn what_an_interrupted_removal_left_is_no_run_and_can_be_removed() {
+        let root = tempfile::tempdir().unwrap();
+        make(root.path(), "a");
+        let left = root.path().join(".a.removed-1");
+        fs::rename(root.path().join("a"), &left).unwrap();
+        // It was killed before run.json was removed, and after.
+        for _ in 0..2 {
+            let listing = list(root.path()).unwrap();
+            assert!(listing.runs.is_empty());
+            assert_eq!(listing.left_over, std::slice::from_ref(&left));
+            let _ = fs::remove_file(left.join(RUN_JSON));
+        }
+        // A run of that name that is removed now does not touch it.
+        let again = make(root.path(), "a");
+        Removal::of(&again).unwrap().remove(false).unwrap();
+        assert!(left.exists() && !again.exists());
+        let removal = Removal::of(&left).unwrap();
+        assert_eq!(removal.info, None);
+        removal.remove(false).unwrap();
+        assert!(!left.exists());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn links_lead_nowhere() {
+        use std::os::unix::fs::symlink;
+        let root = tempfile::tempdir().unwrap();
+        let (path, valuable) = (make(root.path(), "a"), root.path().join("valuable"));
+        fs::create_dir(&valuable).unwrap();
+        fs::write(valuable.join("thesis.txt"), "years").unwrap();
+        symlink(&path, root.path().join("link")).unwrap();
+        for given in ["link", "link/"] {
+            let error = Removal::of(&root.path().join(given)).unwrap_err();
+            assert!(matches!(error, Error::NotSetAside { .. }) && error.to_string().contains("a link"));
+        }
+        symlink(&valuable, path.join("samples/step-000000001")).unwrap();
+        symlink(&valuable, path.join("mine")).unwrap();
+        let removal = Removal::of(&path).unwrap();
+        assert_eq!(removal.remove(false).unwrap().len(), 2);
+        assert!(removal.remove(true).unwrap().is_empty());
+        assert!(!path.exists());
+        assert_eq!(fs::read_to_string(valuable.join("thesis.txt")).unwrap(), "years");
+    }
+}
