@@ -351,7 +351,9 @@ impl Model for Vae {
             Choice::new("vae.kl_warmup_steps", 1000, "so that no latent is given up early"),
             Choice::new("train.batch_size", 32, "many steps in little time"),
             Choice::new("optimizer.schedule", "cosine", "the length is known"),
-            Choice::new("optimizer.warmup_steps", 50, "the first steps are rough"),
+            Choice::new("optimizer.warmup_steps", 200, "the first steps are rough"),
+            Choice::new("optimizer.learning_rate", 0.0005, "half, so that no seed diverges"),
+            Choice::new("optimizer.clip", facts.dims() as f64 / 4.0, "one bad batch does no harm"),
         ];
         choices.extend(kl_weight_for(facts));
         choices
