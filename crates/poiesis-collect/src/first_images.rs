@@ -20,7 +20,7 @@ const NEAR: u8 = 51;
 /// The part of the values of drawings that are dark or bright.
 const OF_TWO_TONES: f64 = 0.85;
 
-/// In a source of more images it is not looked whether all are grey.
+/// Whether all images are grey is found out for sources of up to this many.
 const ALL: usize = 20_000;
 /// By so much the channels of a grey pixel may differ, as those of a photograph of a page do.
 const COLOURLESS: u8 = 8;
@@ -28,7 +28,7 @@ const COLOURLESS: u8 = 8;
 /// What the first images of a source are like.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FirstImages {
-    /// Width and height of the smallest and of the largest, by the shorter side.
+    /// Width and height of the smallest, by the shorter side.
     pub smallest: (u32, u32),
     /// The largest, likewise.
     pub largest: (u32, u32),

@@ -1,12 +1,13 @@
 //! The settings that `train` chooses where someone gives data and nothing else: how they come about, and how they are shown.
 
+use std::path::Path;
+
 use anyhow::Result;
 use poiesis::config::{Choice, Layer, RunConfig, is_open, resolve};
 use poiesis::data::{image_settings, open};
 use poiesis::run::Run;
 use poiesis::train::{Existing, choose};
 use poiesis_collect::FirstImages;
-use std::path::Path;
 
 use super::settings::Settings;
 use super::train::{How, Job, request};
@@ -32,6 +33,7 @@ impl Settings {
             // That of another model is refused later.
             if run.info().model == self.entry.name() {
                 self.chosen.all = run.info().chosen.clone();
+                self.layers.insert(0, length_of(&run)?);
             }
         } else {
             let config = &self.resolved.config.data;
@@ -90,6 +92,13 @@ impl Settings {
         self.resolved = resolve(&self.entry.defaults()?, &self.layers_with_choices())?;
         Ok(())
     }
+}
+
+/// The `[train]` section of a run, so that its length stays where none is given.
+fn length_of(run: &Run) -> Result<Layer> {
+    let mut layer = Layer::parse("the run", &run.config()?)?;
+    layer.values.retain(|section, _| section == "train");
+    Ok(layer)
 }
 
 impl Choices {

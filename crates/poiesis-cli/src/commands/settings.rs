@@ -122,15 +122,17 @@ impl Train {
             resolved.set_steps(steps, &format!("until the data are opened for --epochs {epochs}"));
         }
         let out = self.out(entry, recipe, &resolved.config, initial.as_ref());
+        let choosing = self.data.is_some() && recipe.is_none() && self.config.is_none() && initial.is_none();
+        let choosing = choosing && !self.paper_defaults;
+        self.expect_same_start(&out, initial.as_ref())?;
         let mut faults = faults(entry, &resolved.config, &self.how);
         if !is_agent(entry) {
             faults.extend(self.expect_raw(&resolved).err());
-            if faults.is_empty() {
+            // What is chosen from the data may need far less than the defaults.
+            if faults.is_empty() && !choosing {
                 faults.extend(self.expect_memory(entry, &resolved.config).err());
             }
         }
-        let choosing = self.data.is_some() && recipe.is_none() && self.config.is_none() && initial.is_none();
-        let choosing = choosing && !self.paper_defaults;
         let (epochs, chosen) = (self.epochs, Choices::default());
         Ok(Settings { entry, resolved, epochs, initial, out, layers, choosing, chosen, faults })
     }
@@ -280,6 +282,25 @@ impl Train {
         let initial = InitialWeights::of(&trained);
         initial.expect_model(entry.name())?;
         Ok(Some(initial))
+    }
+
+    /// Refuses a step to start from other than that from which the run has started.
+    fn expect_same_start(&self, out: &Path, initial: Option<&InitialWeights>) -> Result<()> {
+        let (Some(_), Some(initial), false) = (&self.init_step, initial, self.new || !Run::exists(out))
+        else {
+            return Ok(());
+        };
+        let run = Run::open(out)?;
+        match &run.info().parent {
+            Some(parent) if parent.run == initial.parent().run && parent.step != initial.parent().step => {
+                let (out, then, now) = (out.display(), parent.step, initial.parent().step);
+                Err(failure(
+                    format!("{out} was started from step {then}, not from step {now}"),
+                    "leave out --init-step to continue it, or make another run with --out FOLDER or --new",
+                ))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn out(

@@ -65,7 +65,7 @@ fn settings_that_nobody_gave_are_chosen_from_the_data() {
     assert_eq!(setting(&shown, "vae.width"), (&Value::from(4), "--set"), "what is given stays");
     let (steps, why) = setting(&shown, "train.steps");
     assert!(steps.as_u64().unwrap() >= 200 && why.starts_with("chosen: "), "{steps} {why}");
-    assert_eq!(setting(&dry("--steps 7"), "train.checkpoint_every").0, 1);
+    assert_eq!(setting(&dry("--steps 7"), "train.checkpoint_every").0, 7);
     assert_eq!(setting(&dry("--epochs 2"), "train.steps").1, "--epochs 2");
     let paper = dry("--paper-defaults");
     assert_eq!(setting(&paper, "vae.likelihood"), (&Value::from("discretized_logistic"), "default"));

@@ -45,6 +45,16 @@ impl DataFacts {
         }
     }
 
+    /// Whether the sides of images halve down to 4 to 7 pixels, as convolutional networks need.
+    pub fn halves(&self) -> bool {
+        self.spec.images().is_ok_and(|shape| shape.halvings().is_ok())
+    }
+
+    /// A window of `tokens`, or of half of all where there are fewer.
+    pub fn window(&self, tokens: u64) -> i64 {
+        tokens.min(self.len / 2).max(1) as i64
+    }
+
     /// How large images are, as a reason: `images of 64×64`.
     pub fn sized(&self) -> String {
         match &self.spec.content {

@@ -5,7 +5,7 @@ use poiesis_collect::FirstImages;
 use crate::config::Choice;
 
 /// Sides that halve down to 4 to 7 pixels, as most networks of images need.
-const SIDES: [u32; 10] = [8, 16, 20, 24, 28, 32, 40, 48, 56, 64];
+const SIDES: [u32; 13] = [8, 10, 12, 14, 16, 20, 24, 28, 32, 40, 48, 56, 64];
 /// The largest side that is chosen: larger images take hours to learn on a few cores.
 const LARGEST: u32 = 64;
 /// The same for drawings, of which more can be recognised at a small size.

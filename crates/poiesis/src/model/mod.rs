@@ -66,7 +66,7 @@ pub trait Model: Module + Sync + 'static {
     }
 
     /// Settings that suit the data better than the defaults, which are those of its paper: what someone gets who gives data and nothing
-    /// else. They are for training of about ten minutes on a few cores, whose length is chosen elsewhere.
+    /// else. They are for training of some minutes on a few cores, whose length is chosen elsewhere.
     fn settings_for(facts: &DataFacts) -> Vec<Choice> {
         let _ = facts;
         Vec::new()

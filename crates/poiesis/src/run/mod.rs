@@ -263,7 +263,8 @@ impl Run {
         Ok(if newest == 0 {
             "nothing has been measured yet".to_owned()
         } else if measured {
-            "an earlier version trained it, which kept the newest checkpoints only".to_owned()
+            "it was stopped before it was measured for the first time, or an earlier version trained it"
+                .to_owned()
         } else if held_out {
             format!("training `{}` measures nothing on held-out examples", self.info.model)
         } else {

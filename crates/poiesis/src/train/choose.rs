@@ -1,13 +1,14 @@
 //! Chooses what nobody has given: settings that suit the data, and a length that fits the machine.
 //!
 //! Someone who gives data and nothing else wants to see something within minutes. The settings come from the model, which looks at the
-//! data; how long it is trained comes from a few steps taken here, so a fast machine trains for as long as a slow one, and further.
+//! data; how long it is trained comes from a few steps taken here, so a run takes as long on a slow machine as on a fast one, which does more steps.
 
 use super::{Epochs, Rehearsal, Remaining, Request, rehearse};
 use crate::catalogue;
 use crate::config::{Choice, Defaults, Layer, Resolved, TrainConfig, is_open, resolve};
 use crate::data::{DataFacts, MediaKind};
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::model::Entry;
 
 /// How long a run takes at most whose length nobody has given, in minutes.
 pub const MINUTES: f64 = 8.0;
@@ -20,10 +21,17 @@ const FRAMES: [f64; 2] = [40.0, 4.0];
 const FEW_SAMPLES: f64 = 16.0;
 /// How often the run is measured and saved.
 const SAVES: f64 = 10.0;
-/// Fewer steps teach nothing, and a run of more can be resumed.
+/// The fewest steps, without which nothing is learned, and the most; a run can be trained further.
 const STEPS: [f64; 2] = [200.0, 20_000.0];
-/// The smallest batch that is chosen where steps are slow.
+/// The smallest batch that is chosen where steps are slow, and the part of the time that half a batch takes where it helps.
 const SMALLEST_BATCH: usize = 8;
+const HELPS: f64 = 0.8;
+/// The part of the time that measuring held-out examples may take.
+const EVALUATING: f64 = 0.15;
+/// Seconds between two checkpoints: of a short run at least, and of a long one at most.
+const BETWEEN_SAVES: [f64; 2] = [10.0, 120.0];
+/// The default number of steps between checkpoints; where steps are quick, fewer are not chosen.
+const USUAL_SAVE: f64 = 500.0;
 /// How often all images or points are seen at most, and all of a text or a sound.
 const EPOCHS: [f64; 2] = [250.0, 30.0];
 /// The averages of weights reach back over this part of the steps.
@@ -50,33 +58,12 @@ pub fn choose(
     layers: &[Layer],
     epochs: Option<f64>,
 ) -> Result<Chosen> {
-    let entry = catalogue::find(&request.config.model)?;
+    let choosing = Choosing { request, defaults, layers, entry: catalogue::find(&request.config.model)? };
     let data = &request.data;
-    catalogue::expect_media(entry, &data.spec)?;
-    let mut choices = entry.settings_for(&DataFacts::of(&data.spec, &data.train));
-    let resolved = |choices: &[Choice]| -> Result<Resolved> {
-        let chosen: Vec<Layer> = choices.iter().map(Choice::layer).chain(layers.iter().cloned()).collect();
-        let mut resolved = resolve(defaults, &chosen)?;
-        // Its source is where the data were found.
-        resolved.config.data = request.config.data.clone();
-        Ok(resolved)
-    };
-    let rehearsed = |choices: &[Choice]| -> Result<(Resolved, Pace)> {
-        let resolved = resolved(choices)?;
-        let rehearsal = rehearse(&Request { config: resolved.config.clone(), ..request.clone() })?;
-        let samples = resolved.config.train.sample_count;
-        Ok((resolved, Pace::of(&rehearsal, samples)))
-    };
-    let (mut now, mut pace) = rehearsed(&choices)?;
-    while BUDGET / pace.step < STEPS[0]
-        && is_free(&now, "train.batch_size")
-        && now.config.train.batch_size > SMALLEST_BATCH
-    {
-        let half = (now.config.train.batch_size / 2).max(SMALLEST_BATCH);
-        choices.retain(|choice| choice.key != "train.batch_size");
-        choices.push(Choice::new("train.batch_size", half as i64, "steps are slow here"));
-        (now, pace) = rehearsed(&choices)?;
-    }
+    catalogue::expect_media(choosing.entry, &data.spec)?;
+    let mut choices = choosing.suitable()?;
+    let length_is_free = epochs.is_none() && is_free(&choosing.resolved(&choices)?, "train.steps");
+    let (now, pace) = choosing.with_a_batch_that_fits(&mut choices, length_is_free)?;
     let most_epochs = match data.spec.media() {
         MediaKind::Images | MediaKind::Points => EPOCHS[0],
         _ => EPOCHS[1],
@@ -84,15 +71,113 @@ pub fn choose(
     let steps_of = |epochs: f64| Epochs::of(epochs, &now.config, data).map(|epochs| epochs.steps());
     let length = match epochs {
         Some(epochs) => Length::Given(steps_of(epochs)?),
-        None if is_free(&now, "train.steps") => Length::Free { most: steps_of(most_epochs)?, most_epochs },
+        None if length_is_free => Length::Free { most: steps_of(most_epochs)?, most_epochs },
         None => Length::Given(now.config.train.steps),
     };
     let (schedule, steps) = pace.schedule(&now, &length);
     choices.extend(schedule);
-    let mut last = resolved(&choices)?;
+    shorten_warmups(&mut choices, steps);
+    let mut last = choosing.resolved(&choices)?;
     choices.retain(|choice| is_free(&last, &choice.key));
     last.config.train.steps = steps;
     Ok(Chosen { choices, seconds: pace.seconds(&last.config.train) })
+}
+
+/// What is given, and for which model.
+struct Choosing<'a> {
+    request: &'a Request,
+    defaults: &'a Defaults,
+    layers: &'a [Layer],
+    entry: &'static dyn Entry,
+}
+
+impl Choosing<'_> {
+    /// The configuration with these choices below what is given.
+    fn resolved(&self, choices: &[Choice]) -> Result<Resolved> {
+        let given = self.layers.iter().cloned();
+        let all: Vec<Layer> = choices.iter().map(Choice::layer).chain(given).collect();
+        let mut resolved = resolve(self.defaults, &all)?;
+        // Its source is where the data were found.
+        resolved.config.data = self.request.config.data.clone();
+        Ok(resolved)
+    }
+
+    /// What the model chooses for the data, less what does not go with what is given.
+    fn suitable(&self) -> Result<Vec<Choice>> {
+        let data = &self.request.data;
+        let mut choices = self.entry.settings_for(&DataFacts::of(&data.spec, &data.train));
+        // Rates are chosen for an optimizer.
+        if !is_free(&self.resolved(&[])?, "optimizer.kind") {
+            choices.retain(|choice| !choice.key.ends_with("learning_rate"));
+        }
+        if self.is_valid(&choices) {
+            return Ok(choices);
+        }
+        let own = format!("{}.", self.entry.name());
+        let without = |left_out: &dyn Fn(&Choice) -> bool| -> Vec<Choice> {
+            choices.iter().filter(|choice| !left_out(choice)).cloned().collect()
+        };
+        let one_less = (0..choices.len()).map(|at| without(&|choice| choice.key == choices[at].key));
+        let mut fewer = one_less.chain([without(&|choice| choice.key.starts_with(&own))]);
+        // Where nothing helps, it is what is given that cannot be, and training says so.
+        Ok(fewer.find(|choices| self.is_valid(choices)).unwrap_or(choices))
+    }
+
+    fn is_valid(&self, choices: &[Choice]) -> bool {
+        let spec = &self.request.data.spec;
+        self.resolved(choices).is_ok_and(|resolved| {
+            let config = &resolved.config;
+            self.entry.check(config).is_ok() && self.entry.parameters(config, spec).is_ok()
+        })
+    }
+
+    /// Times a few steps; the batch becomes smaller while it does not fit into memory, and while steps are so slow that there would be too
+    /// few of them.
+    fn with_a_batch_that_fits(
+        &self,
+        choices: &mut Vec<Choice>,
+        length_is_free: bool,
+    ) -> Result<(Resolved, Pace)> {
+        let mut slower: Option<(Vec<Choice>, Resolved, Pace)> = None;
+        loop {
+            let now = self.resolved(choices)?;
+            let batch = now.config.train.batch_size;
+            let can_shrink = is_free(&now, "train.batch_size") && batch > SMALLEST_BATCH;
+            let request = Request { config: now.config.clone(), ..self.request.clone() };
+            let reason = match rehearse(&request) {
+                Err(Error::OutOfMemory { .. }) if can_shrink => "a larger one needs too much memory",
+                Err(error) => return Err(error),
+                Ok(rehearsal) => {
+                    let pace = Pace::of(&rehearsal, now.config.train.sample_count);
+                    match slower.take() {
+                        Some((before, resolved, slow)) if pace.step > HELPS * slow.step => {
+                            *choices = before;
+                            return Ok((resolved, slow));
+                        }
+                        _ => {}
+                    }
+                    if !(length_is_free && can_shrink && BUDGET / pace.step < STEPS[0]) {
+                        return Ok((now, pace));
+                    }
+                    slower = Some((choices.clone(), now, pace));
+                    "steps are slow here"
+                }
+            };
+            let half = (batch / 2).max(SMALLEST_BATCH);
+            choices.retain(|choice| choice.key != "train.batch_size");
+            choices.push(Choice::new("train.batch_size", half as i64, reason));
+        }
+    }
+}
+
+/// Warm-ups that were chosen take a quarter of the run at most.
+fn shorten_warmups(choices: &mut [Choice], steps: u64) {
+    let most = (steps / 4) as i64;
+    for choice in choices.iter_mut().filter(|choice| choice.key.ends_with("warmup_steps")) {
+        if choice.value.as_integer().is_some_and(|chosen| chosen > most) {
+            choice.value = most.into();
+        }
+    }
 }
 
 /// How long a run may be.
@@ -138,8 +223,12 @@ impl Pace {
     fn schedule(&self, now: &Resolved, length: &Length) -> (Vec<Choice>, u64) {
         let mut choices = Vec::new();
         let train = &now.config.train;
+        let budget = match length {
+            Length::Given(steps) => BUDGET.max(self.step * *steps as f64),
+            Length::Free { .. } => BUDGET,
+        };
         let mut samples = train.sample_count as f64;
-        let for_samples = SAMPLING * BUDGET;
+        let for_samples = SAMPLING * budget;
         let slow = samples * self.sampling * FRAMES[1] > for_samples;
         if slow && samples > FEW_SAMPLES && is_free(now, "train.sample_count") {
             samples = FEW_SAMPLES;
@@ -151,24 +240,27 @@ impl Pace {
             frames = (for_samples / grid).floor().clamp(FRAMES[1], FRAMES[0]);
             choices.push(Choice::new("train.sample_frames", frames as i64, "drawing samples is slow"));
         }
+        let saves = (EVALUATING * budget / self.evaluating.max(1e-6)).floor().clamp(2.0, SAVES);
         let steps = match length {
             Length::Given(steps) => *steps as f64,
             Length::Free { most, most_epochs } => {
-                let for_steps = BUDGET - grid * (frames + 1.0) - self.evaluating * SAVES;
-                let in_time = (for_steps.max(BUDGET / 2.0) / self.step).clamp(STEPS[0], STEPS[1]);
+                let for_steps = budget - grid * (frames + 1.0) - self.evaluating * saves;
+                let in_time = (for_steps.max(budget / 2.0) / self.step).clamp(STEPS[0], STEPS[1]);
                 let most = (*most as f64).max(STEPS[0]);
                 let steps = rounded(in_time.min(most));
-                let reason = match () {
-                    () if most < in_time => format!("{most_epochs} epochs"),
-                    () if in_time == STEPS[1] => "enough for a first look".to_owned(),
-                    () => format!("{:.0} ms a step here", 1000.0 * self.step),
+                let reason = if most < in_time {
+                    format!("{most_epochs} epochs")
+                } else if in_time == STEPS[1] {
+                    "enough for a first look".to_owned()
+                } else {
+                    format!("{:.0} ms a step here", 1000.0 * self.step)
                 };
                 choices.push(Choice::new("train.steps", steps as i64, reason));
                 steps
             }
         };
-        let save = (steps / SAVES).ceil().max(1.0);
-        choices.push(Choice::new("train.checkpoint_every", save as i64, "saved and measured ten times"));
+        let every = self.steps_between_saves(steps, saves);
+        choices.push(Choice::new("train.checkpoint_every", every as i64, "saved and measured now and then"));
         if train.ema_decay > 0.0 {
             let decay = 1.0 - (1.0 / (AVERAGED * steps)).clamp(0.001, 0.05);
             let decay = (decay * 1000.0).round() / 1000.0;
@@ -179,6 +271,13 @@ impl Pace {
             ));
         }
         (choices, steps as u64)
+    }
+
+    /// So many steps that a run is saved about `saves` times, but neither all the time nor so seldom that much can be lost.
+    fn steps_between_saves(&self, steps: f64, saves: f64) -> f64 {
+        let least = (BETWEEN_SAVES[0] / self.step).min(USUAL_SAVE);
+        let most = (BETWEEN_SAVES[1].max(self.evaluating / EVALUATING) / self.step).max(least);
+        (steps / saves).clamp(least, most).min(steps).ceil().max(1.0)
     }
 }
 
@@ -192,6 +291,7 @@ fn rounded(number: f64) -> f64 {
 mod tests {
     use super::*;
     use crate::config::Defaults;
+    use crate::data::{Content, DataSpec, ImageShape};
 
     fn resolved(layers: &[Layer]) -> Resolved {
         resolve(&defaults(), layers).unwrap()
@@ -253,8 +353,64 @@ mod tests {
         let pace = Pace { step: 0.1, sampling: 0.001, evaluating: 0.0 };
         let choices = chosen(&pace, &now, &Length::Given(70));
         assert_eq!(value(&choices, "train.steps"), None);
-        assert_eq!(value(&choices, "train.checkpoint_every").as_deref(), Some("7"));
+        assert_eq!(value(&choices, "train.checkpoint_every").as_deref(), Some("70"));
         assert_eq!(pace.schedule(&now, &Length::Given(70)).1, 70);
+    }
+
+    #[test]
+    fn a_run_is_saved_neither_all_the_time_nor_seldom() {
+        let pace = Pace { step: 0.1, sampling: 0.001, evaluating: 0.5 };
+        assert_eq!(pace.steps_between_saves(5000.0, 10.0), 500.0);
+        assert_eq!(pace.steps_between_saves(5.0, 10.0), 5.0);
+        assert_eq!(pace.steps_between_saves(400.0, 10.0), 100.0, "ten seconds");
+        assert_eq!(pace.steps_between_saves(1e6, 10.0), 1200.0, "two minutes");
+        let quick = Pace { step: 0.001, ..pace };
+        assert_eq!(quick.steps_between_saves(20_000.0, 10.0), 2000.0);
+        let slow = Pace { step: 0.1, sampling: 0.001, evaluating: 60.0 };
+        assert_eq!(slow.steps_between_saves(1e6, 10.0), 4000.0, "a seventh of the time");
+    }
+
+    #[test]
+    fn measuring_held_out_examples_is_part_of_the_time() {
+        let now = resolved(&[]);
+        let pace = Pace { step: 0.5, sampling: 0.001, evaluating: 60.0 };
+        let all: Vec<_> = pace.schedule(&now, &FREE).0.iter().map(Choice::layer).collect();
+        let seconds = pace.seconds(&resolved(&all).config.train);
+        assert!((0.8 * BUDGET..1.15 * BUDGET).contains(&seconds), "{seconds} s");
+    }
+
+    #[test]
+    fn choices_are_valid_wherever_the_defaults_are() {
+        let valid = |entry: &dyn Entry, choices: &[Choice], spec: &DataSpec| {
+            let layers: Vec<Layer> = choices.iter().map(Choice::layer).collect();
+            let config = resolve(&entry.defaults().unwrap(), &layers).unwrap().config;
+            entry.check(&config).and_then(|()| entry.parameters(&config, spec).map(drop))
+        };
+        let sizes = [8, 12, 14, 16, 20, 25, 28, 30, 32, 36, 44, 48, 52, 64, 72];
+        for entry in
+            catalogue::CATALOGUE.iter().filter(|entry| entry.about().media.contains(&MediaKind::Images))
+        {
+            for (height, width) in sizes.into_iter().map(|side| (side, side)).chain([(32, 48), (64, 40)]) {
+                for (channels, two_tones) in [(1, false), (1, true), (3, false)] {
+                    let content = Content::Images(ImageShape { height, width, channels });
+                    let spec = DataSpec { content, classes: 0 };
+                    let facts = DataFacts { spec: spec.clone(), len: 300, two_tones };
+                    let found = valid(*entry, &entry.settings_for(&facts), &spec);
+                    if valid(*entry, &[], &spec).is_ok() {
+                        let name = entry.name();
+                        assert!(found.is_ok(), "{name}, {width}×{height}×{channels}: {}", found.unwrap_err());
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn warmups_end_before_the_run_does() {
+        let choice = |key: &str, value: i64| Choice::new(key, value, "");
+        let mut choices = vec![choice("vae.kl_warmup_steps", 1000), choice("optimizer.warmup_steps", 50)];
+        shorten_warmups(&mut choices, 400);
+        assert_eq!(choices, [choice("vae.kl_warmup_steps", 100), choice("optimizer.warmup_steps", 50)]);
     }
 
     #[test]

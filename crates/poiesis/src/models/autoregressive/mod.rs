@@ -64,7 +64,7 @@ const VERY_LITTLE_TEXT: u64 = 300_000;
 
 /// The dropout that suits as much text or sound as there is, as a setting of `model`.
 fn dropout_for(model: &str, facts: &DataFacts) -> Choice {
-    let (dropout, reason) = match facts.len {
+    let (dropout, reason) = match facts.len * facts.dims() as u64 {
         len if len < VERY_LITTLE_TEXT => (0.2, "little data is learned by heart"),
         len if len < LITTLE_TEXT => (0.1, "not much data"),
         _ => (0.0, "much data"),

@@ -323,7 +323,7 @@ impl Model for CharRnn {
 
     fn settings_for(facts: &DataFacts) -> Vec<Choice> {
         let mut choices = vec![
-            Choice::new("char-rnn.context", 100, "longer than the streams of 2015"),
+            Choice::new("char-rnn.context", facts.window(100), "longer than the streams of 2015"),
             Choice::new("char-rnn.epoch_decay", 1.0, "the schedule lowers the learning rate"),
             Choice::new("train.batch_size", 32, "many steps in little time"),
             Choice::new("optimizer.kind", "adamw", "faster than RMSProp"),

@@ -325,14 +325,14 @@ impl Model for Transformer {
         let dropout = dropout_for("transformer", facts);
         match facts.spec.content {
             Content::Text(_) => vec![
-                Choice::new("transformer.context", 128, "short windows make short steps"),
+                Choice::new("transformer.context", facts.window(128), "short windows make short steps"),
                 Choice::new("train.batch_size", 16, "many steps in little time"),
                 Choice::new("train.sample_count", 1, "one text"),
                 Choice::new("optimizer.warmup_steps", 20, "the first steps are rough"),
                 dropout,
             ],
             Content::Sound(_) => vec![
-                Choice::new("transformer.context", 1024, "an eighth of a second at 8 kHz"),
+                Choice::new("transformer.context", facts.window(1024), "an eighth of a second at 8 kHz"),
                 Choice::new("train.batch_size", 4, "windows are long"),
                 Choice::new("train.sample_count", 1, "one clip"),
                 dropout,

@@ -387,11 +387,11 @@ impl Model for WaveNet {
     type Config = WaveNetConfig;
     type Data = TokenWindows;
 
-    fn settings_for(_facts: &DataFacts) -> Vec<Choice> {
+    fn settings_for(facts: &DataFacts) -> Vec<Choice> {
         vec![
             Choice::new("wavenet.width", 32, "a small network takes more steps"),
             Choice::new("wavenet.skip", 64, "a small network takes more steps"),
-            Choice::new("wavenet.context", 2000, "short windows make short steps"),
+            Choice::new("wavenet.context", facts.window(2000), "short windows make short steps"),
             Choice::new("train.sample_count", 1, "one clip"),
             Choice::new("optimizer.kind", "muon", "faster than Adam here"),
             Choice::new("optimizer.learning_rate", 0.002, "for Muon"),

@@ -338,7 +338,11 @@ impl Model for ImprovedGan {
 
     fn settings_for(facts: &DataFacts) -> Vec<Choice> {
         vec![
-            Choice::new("improved-gan.body", if facts.side() < 16 { "mlp" } else { "conv" }, facts.sized()),
+            Choice::new(
+                "improved-gan.body",
+                if facts.halves() && facts.side() >= 16 { "conv" } else { "mlp" },
+                facts.sized(),
+            ),
             Choice::new("improved-gan.width", 32, "a small network takes more steps"),
             Choice::new("improved-gan.generator_width", 32, "a small network takes more steps"),
             Choice::new("train.batch_size", 50, "many steps in little time"),

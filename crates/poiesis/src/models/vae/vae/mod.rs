@@ -344,7 +344,7 @@ impl Model for Vae {
 
     fn settings_for(facts: &DataFacts) -> Vec<Choice> {
         let mut choices = vec![
-            Choice::new("vae.body", "conv", "good for images of any kind"),
+            Choice::new("vae.body", if facts.halves() { "conv" } else { "mlp" }, facts.sized()),
             Choice::new("vae.width", if facts.side() > 40 { 16 } else { 32 }, facts.sized()),
             Choice::new("vae.latent_dim", if facts.two_tones { 32 } else { 64 }, facts.toned()),
             likelihood_for("vae", facts),
