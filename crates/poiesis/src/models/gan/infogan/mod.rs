@@ -259,7 +259,8 @@ impl Model for InfoGan {
     fn settings_for(facts: &DataFacts) -> Vec<Choice> {
         // The sides halve as often as there are widths, down to 4 to 8 pixels.
         let sides = facts.spec.images().map_or([0, 0], |shape| [shape.height, shape.width]);
-        let halves = |level: &usize| sides.iter().all(|side| side >> level > 8 && (side >> level) % 2 == 0);
+        let halves =
+            |level: &usize| sides.iter().all(|side| side >> level > 8 && (side >> level).is_multiple_of(2));
         let halvings = (0..5).take_while(halves).count().max(1);
         let widths: Vec<i64> = (0..halvings).map(|level| 32 << level).collect();
         let generator: Vec<i64> = widths.iter().rev().copied().collect();
