@@ -9,6 +9,10 @@ use crate::error::{Error, Result};
 
 const LOCK: &str = "lock";
 
+/// How often the lock is tried, and how long after another time: about a second in all.
+const ATTEMPTS: u32 = 25;
+const PAUSE: Duration = Duration::from_millis(40);
+
 /// The right to train in a run; see [`Run::lock`].
 #[derive(Debug)]
 pub struct Lock {
@@ -37,11 +41,12 @@ impl Lock {
             .truncate(false)
             .open(&path)
             .map_err(Error::io("write", &path))?;
-        // A process that only checks whether the run is in use holds the lock for an instant.
-        for attempt in 0..5 {
+        // A process that only checks whether the run is in use holds the lock for an instant, and so does one that is just being
+        // started by a process that has trained in it.
+        for attempt in 0..ATTEMPTS {
             match file.try_lock() {
                 Ok(()) => return Ok(Self { file }),
-                Err(TryLockError::WouldBlock) if attempt < 4 => thread::sleep(Duration::from_millis(20)),
+                Err(TryLockError::WouldBlock) if attempt + 1 < ATTEMPTS => thread::sleep(PAUSE),
                 Err(TryLockError::WouldBlock) => break,
                 Err(TryLockError::Error(error)) => return Err(Error::io("lock", &path)(error)),
             }
