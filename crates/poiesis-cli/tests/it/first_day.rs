@@ -110,7 +110,7 @@ fn provide(place: &Place) {
     photo(&place.path("photos/anna.png"), 41);
     photo(&place.path("photos/ben.png"), 42);
     fs::write(place.path("photos/broken.jpg"), [0; 99]).unwrap();
-    let line = |i: usize| format!("Строка {i} текста: Система продолжается, {} раз\n", i * i % 97);
+    let line = |i: usize| format!("The line {i} of a text in two scripts, строка {}\n", i * i % 97);
     fs::write(place.path("book.txt"), (0..200).map(line).collect::<String>()).unwrap();
     fs::create_dir(place.path("clips")).unwrap();
     for clip in 0..12 {
