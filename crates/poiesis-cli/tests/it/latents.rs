@@ -29,14 +29,14 @@ fn photos(place: &Place) {
         let (name, level) = if number % 2 == 0 { ("dark", 20) } else { ("bright", 180) };
         flat(&place.path(&format!("photos/{name}/{number}.png")), level, number);
     }
-    place.ok("train vae --data photos --set width=4 --set latent_dim=4 --set blocks=0 --batch-size 8 --steps 60 --quiet --out run");
+    place.ok("train vae --data photos --paper-defaults --set width=4 --set latent_dim=4 --set blocks=0 --batch-size 8 --steps 60 --quiet --out run");
 }
 
 #[test]
 fn latents_go_to_files_and_come_back_exactly() {
     let place = Place::new();
     place.ok("collect shapes packed --size 16 --count 300");
-    place.ok("train vae --data packed --set width=4 --set latent_dim=8 --set blocks=0 --batch-size 8 --steps 30 --quiet --out run");
+    place.ok("train vae --data packed --paper-defaults --set width=4 --set latent_dim=8 --set blocks=0 --batch-size 8 --steps 30 --quiet --out run");
     let said = place.ok("encode run --split validation --images 21 --out a.safetensors");
     assert!(said.contains("21 images as latents of 8 values") && said.ends_with("a.safetensors\n"), "{said}");
     place.ok("encode run --split validation --images 21 --out a.npy --threads 1");
@@ -215,7 +215,7 @@ fn an_attribute_is_found_and_images_are_changed_along_it() {
         said.contains("held-out") && said.contains("means nothing") && !place.path("no.json").exists(),
         "{said}"
     );
-    place.ok("train vae --data photos --set width=4 --set latent_dim=4 --set blocks=0 --batch-size 8 --steps 6 --quiet --out other");
+    place.ok("train vae --data photos --paper-defaults --set width=4 --set latent_dim=4 --set blocks=0 --batch-size 8 --steps 6 --quiet --out other");
     for (arguments, parts) in [
         ("edit other photos/dark --along bright.json", ["belongs to run at step 60", "other at step 6"]),
         ("edit run photos/dark --along run/run.json", ["run.json cannot be used", "discover attribute"]),

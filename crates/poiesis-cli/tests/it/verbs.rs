@@ -177,7 +177,7 @@ fn a_run_finds_its_data_from_any_folder_and_says_when_it_is_done() {
 #[test]
 fn a_finished_run_is_trained_further() {
     let place = Place::new();
-    let at_once = "train transformer --data text.txt --set width=16 --set layers=1 --set heads=2 --set context=16 \
+    let at_once = "train transformer --data text.txt --paper-defaults --set width=16 --set layers=1 --set heads=2 --set context=16 \
                    --set data.vocabulary=bytes --batch-size 8 --checkpoint-every 10 --quiet";
     place.provide();
     // A constant learning rate, which does not depend on the number of steps.
