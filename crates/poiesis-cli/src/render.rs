@@ -12,7 +12,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use poiesis::Trained;
 use poiesis::error::escaped;
+use serde_json::json;
 
 /// Seconds between progress lines where there is no terminal.
 pub(crate) const PAUSE: Duration = Duration::from_secs(10);
@@ -37,6 +39,21 @@ fn harmless(text: &str) -> String {
 /// A path in JSON; what is not UTF-8 in it is replaced.
 pub(crate) fn in_json(path: &Path) -> String {
     path.to_string_lossy().into_owned()
+}
+
+/// What JSON says first of a command that used the model of a run: the run, its model, and which weights. `rest` comes after it.
+pub(crate) fn of_run(trained: &Trained, rest: serde_json::Value) -> serde_json::Value {
+    let mut said = json!({
+        "run": trained.info.id,
+        "model": trained.entry.name(),
+        "step": trained.step,
+        "weights": trained.weights().name(),
+        "run_path": in_json(trained.path()),
+    });
+    if let (serde_json::Value::Object(said), serde_json::Value::Object(rest)) = (&mut said, rest) {
+        said.extend(rest);
+    }
+    said
 }
 
 /// Prints a value as JSON, indented.

@@ -12,14 +12,10 @@ use crate::options::Options;
 use crate::prepare::Pixels;
 use crate::source::{self, Item, Payload, Source, each_batch};
 use crate::stored_card::is_packed;
+use crate::tones::{NEAR, Tones};
 
 /// How many images are looked at.
 const LOOKED_AT: usize = 48;
-/// Values up to this are dark, and those from 255 less this are bright.
-const NEAR: u8 = 51;
-/// The part of the values of drawings that are dark or bright.
-const OF_TWO_TONES: f64 = 0.85;
-
 /// Whether all images are grey is found out for sources of up to this many.
 const ALL: usize = 20_000;
 /// By so much the channels of a grey pixel may differ, as those of a photograph of a page do.
@@ -62,7 +58,8 @@ impl FirstImages {
         }
         let first = look(&mut *source, options, LOOKED_AT, |_| true)?;
         let Some(summary) = summary(&first) else { return Ok(None) };
-        let mut grey_in_colour = first.iter().all(Seen::is_grey_in_colour);
+        // That all images are grey matters only where the channels are to be chosen.
+        let mut grey_in_colour = options.channels.is_none() && first.iter().all(Seen::is_grey_in_colour);
         if grey_in_colour && first.len() == LOOKED_AT {
             let mut source = source::open(path, options)?;
             let all = look(&mut *source, options, ALL + 1, Seen::is_grey_in_colour)?;
@@ -107,18 +104,17 @@ struct Seen {
     grey: bool,
     /// Whether no pixel has a colour.
     colourless: bool,
-    /// Pixels that are dark or bright, without a colour.
-    near: usize,
+    tones: Tones,
 }
 
 impl Seen {
     fn of(image: &Pixels) -> Seen {
         let channels = usize::from(image.channels);
         let colours = if channels.is_multiple_of(2) { channels - 1 } else { channels };
-        let extreme = |pixel: &&[u8]| {
+        // Without a colour where the channels differ by less than dark and bright do.
+        let tone = |pixel: &[u8]| {
             let first = pixel[0];
-            let dark_or_bright = |value: &u8| *value <= NEAR || *value >= 255 - NEAR;
-            pixel[..colours].iter().all(|value| dark_or_bright(value) && value.abs_diff(first) <= NEAR)
+            pixel[..colours].iter().all(|value| value.abs_diff(first) <= NEAR).then_some(first)
         };
         let colourless = |pixel: &[u8]| {
             let (low, high) =
@@ -130,7 +126,7 @@ impl Seen {
             height: image.height,
             grey: channels <= 2,
             colourless: image.bytes.chunks_exact(channels).all(colourless),
-            near: image.bytes.chunks_exact(channels).filter(extreme).count(),
+            tones: Tones::of_each(image.bytes.chunks_exact(channels).map(tone)),
         }
     }
 
@@ -145,8 +141,6 @@ fn summary(images: &[Seen]) -> Option<FirstImages> {
     let (&smallest, &largest) = (sizes.first()?, sizes.last()?);
     let middle = sizes[sizes.len() / 2];
     let some_grey = images.iter().filter(|image| image.grey).count();
-    let near: usize = images.iter().map(|image| image.near).sum();
-    let pixels: u64 = sizes.iter().map(|&(width, height)| u64::from(width) * u64::from(height)).sum();
     Some(FirstImages {
         smallest,
         largest,
@@ -154,7 +148,7 @@ fn summary(images: &[Seen]) -> Option<FirstImages> {
         median_side: middle.0.min(middle.1),
         grey_in_colour: false,
         mixed_channels: some_grey > 0 && some_grey < images.len(),
-        drawings: near as f64 >= OF_TWO_TONES * pixels as f64,
+        drawings: images.iter().map(|image| image.tones).sum::<Tones>().are_two(),
     })
 }
 

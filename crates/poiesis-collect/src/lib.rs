@@ -58,6 +58,7 @@ mod stored_card;
 mod stream;
 mod stream_pack;
 mod text;
+mod tones;
 mod vocabulary;
 
 pub use bpe::Bpe;
@@ -87,6 +88,7 @@ pub use split::Split;
 pub use stacked::stack;
 pub use stream::Stream;
 pub use text::read_texts;
+pub use tones::Tones;
 pub use vocabulary::Vocabulary;
 
 /// The formats that are read, for messages.

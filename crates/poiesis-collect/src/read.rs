@@ -13,7 +13,7 @@ use crate::memory::Memory;
 use crate::options::Options;
 use crate::prepare::{Target, prepare};
 use crate::shard::Layout;
-use crate::source::{self, Item, Payload, each_batch, file_name};
+use crate::source::{self, Item, Payload, Source, each_batch, file_name};
 
 /// Images that are decoded at a time.
 const CHUNK: usize = 64;
@@ -127,6 +127,29 @@ pub fn read_labelled_images(
         }
         Ok(())
     })
+}
+
+/// A source, and the names of its classes.
+pub(crate) type WithClasses = (Box<dyn Source>, Vec<String>);
+
+/// Opens a source whose examples are read one after another; `None` for a file without a byte, which
+/// `take` gets as an example that cannot be used.
+pub(crate) fn open_examples<T>(
+    path: &Path,
+    options: &Options,
+    take: &mut dyn FnMut(ReadExample<T>),
+) -> Result<Option<WithClasses>> {
+    options.check()?;
+    if !path.exists() {
+        return Err(Error::NotFound { path: path.to_owned() });
+    }
+    if let Some(empty) = empty_file(path) {
+        take(empty);
+        return Ok(None);
+    }
+    let source = source::open(path, options)?;
+    let classes = source.plan().classes.clone();
+    Ok(Some((source, classes)))
 }
 
 /// The example that a file without a byte is, which as a source is an error: why it cannot be used.

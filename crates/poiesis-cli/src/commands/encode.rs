@@ -20,7 +20,7 @@ use super::inspect::split;
 use super::pictures::positive;
 use super::sources::{Images, Inverting, encoded};
 use crate::args::OfRun;
-use crate::render::{count, exists, expect_none, failure, in_json, json, number, result, table};
+use crate::render::{count, exists, expect_none, failure, json, number, of_run, result, table};
 
 /// How many images are listed.
 const LISTED: usize = 20;
@@ -235,26 +235,22 @@ pub(super) fn render(images: &Images, found: &Encoded) -> String {
 
 fn report(trained: &Trained, images: &Images, found: &Encoded, inverted: bool) -> Value {
     let image = |(name, fit): (&String, &Fit)| json!({ "image": name, "psnr": fit.psnr, "norm": fit.norm });
-    json!({
-        "run": trained.info.id,
-        "model": trained.entry.name(),
-        "step": trained.step,
-        "weights": trained.weights().name(),
-        "run_path": in_json(trained.path()),
-        "latent_dim": found.latents.dims(),
-        "inverted": inverted,
-        "images": images.names.iter().zip(&found.fits).map(image).collect::<Vec<_>>(),
-    })
+    of_run(
+        trained,
+        json!({
+            "latent_dim": found.latents.dims(),
+            "inverted": inverted,
+            "images": images.names.iter().zip(&found.fits).map(image).collect::<Vec<_>>(),
+        }),
+    )
 }
 
 fn features_report(trained: &Trained, images: &Images, found: &Rows) -> Value {
-    json!({
-        "run": trained.info.id,
-        "model": trained.entry.name(),
-        "step": trained.step,
-        "weights": trained.weights().name(),
-        "run_path": in_json(trained.path()),
-        "features": found.dims(),
-        "images": images.names.iter().map(|name| json!({ "image": name })).collect::<Vec<_>>(),
-    })
+    of_run(
+        trained,
+        json!({
+            "features": found.dims(),
+            "images": images.names.iter().map(|name| json!({ "image": name })).collect::<Vec<_>>(),
+        }),
+    )
 }

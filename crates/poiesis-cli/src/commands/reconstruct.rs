@@ -19,7 +19,7 @@ use super::inspect::split;
 use super::pictures::{self, positive};
 use super::sources::{Images, Inverting};
 use crate::args::{OfRun, Out};
-use crate::render::{count, expect_none, in_json, json, note, number, result, table};
+use crate::render::{count, expect_none, json, note, number, of_run, result, table};
 
 /// Images of a split, unless another number is given.
 const COUNT: usize = 16;
@@ -212,15 +212,13 @@ fn report(trained: &Trained, images: &Images, made: &Reconstructed, options: &Re
             "nats": near.nats,
         })
     };
-    json!({
-        "run": trained.info.id,
-        "model": trained.entry.name(),
-        "step": trained.step,
-        "weights": trained.weights().name(),
-        "run_path": in_json(trained.path()),
-        "inverted": options.inversion.is_some(),
-        "protocol": options.protocol,
-        "draws": options.draws,
-        "images": images.names.iter().zip(&images.classes).zip(&made.nearness).map(image).collect::<Vec<_>>(),
-    })
+    of_run(
+        trained,
+        json!({
+            "inverted": options.inversion.is_some(),
+            "protocol": options.protocol,
+            "draws": options.draws,
+            "images": images.names.iter().zip(&images.classes).zip(&made.nearness).map(image).collect::<Vec<_>>(),
+        }),
+    )
 }

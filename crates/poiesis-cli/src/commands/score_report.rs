@@ -8,7 +8,7 @@ use poiesis_collect::Split;
 use serde_json::{Value, json};
 
 use super::classify::field;
-use crate::render::{count, in_json, number, table};
+use crate::render::{count, number, of_run, table};
 
 /// How many examples are listed.
 const LISTED: usize = 20;
@@ -166,25 +166,23 @@ pub(super) fn report(trained: &Trained, scored: &Scored, measure: &Measure, seed
         of_all["nats_per_token"] = nats.into();
     }
     let skipped = skipped.iter().map(|(file, reason)| json!({ "file": file, "reason": reason }));
-    json!({
-        "run": trained.info.id,
-        "model": trained.entry.name(),
-        "step": trained.step,
-        "weights": trained.weights().name(),
-        "run_path": in_json(trained.path()),
-        "measure": { "name": measure.key.trim_end_matches("_nats"), "exact": scores.exact, "words": measure.words },
-        "protocol": {
-            "importance_samples": scores.importance_samples,
-            "window": scores.window.map(|[window, _]| window),
-            "stride": scores.window.map(|[_, stride]| stride),
-            "split": of_split.map(|(split, _)| split),
-            "as_evaluate": of_split.is_some_and(|(_, as_evaluate)| as_evaluate),
-            "seed": seed,
-        },
-        "mean": of_all,
-        "examples": names.iter().zip(classes).zip(&scores.scores).map(example).collect::<Vec<_>>(),
-        "skipped": skipped.collect::<Vec<_>>(),
-    })
+    of_run(
+        trained,
+        json!({
+            "measure": { "name": measure.key.trim_end_matches("_nats"), "exact": scores.exact, "words": measure.words },
+            "protocol": {
+                "importance_samples": scores.importance_samples,
+                "window": scores.window.map(|[window, _]| window),
+                "stride": scores.window.map(|[_, stride]| stride),
+                "split": of_split.map(|(split, _)| split),
+                "as_evaluate": of_split.is_some_and(|(_, as_evaluate)| as_evaluate),
+                "seed": seed,
+            },
+            "mean": of_all,
+            "examples": names.iter().zip(classes).zip(&scores.scores).map(example).collect::<Vec<_>>(),
+            "skipped": skipped.collect::<Vec<_>>(),
+        }),
+    )
 }
 
 #[cfg(test)]

@@ -5,10 +5,10 @@ use std::path::Path;
 use super::in_words;
 use super::table::{Row, Table};
 use crate::card::Kind;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::options::Options;
-use crate::read::{ReadExample, class_of, empty_file};
-use crate::source::{self, each_batch};
+use crate::read::{ReadExample, class_of, open_examples};
+use crate::source::each_batch;
 
 /// Reads all points of a source: the rows of a table of numbers, or of any source that [`collect`](crate::collect()) packs as points. They
 /// are passed to `take` in the order of the source, called by file and line: `table.csv:12`.
@@ -25,16 +25,8 @@ pub fn read_points(
     columns: &[String],
     take: &mut dyn FnMut(ReadExample<Vec<f32>>),
 ) -> Result<()> {
-    if !path.exists() {
-        return Err(Error::NotFound { path: path.to_owned() });
-    }
-    if let Some(empty) = empty_file(path) {
-        take(empty);
-        return Ok(());
-    }
     let options = Options { kind: Some(Kind::Points), ..Options::default() };
-    let mut source = source::open(path, &options)?;
-    let classes = source.plan().classes.clone();
+    let Some((mut source, classes)) = open_examples(path, &options, take)? else { return Ok(()) };
     each_batch(&mut *source, |batches| {
         for item in batches.iter().flatten() {
             let (file, class) = (item.name.clone(), class_of(item.label, &classes));

@@ -5,10 +5,10 @@ use std::path::Path;
 use super::need::need;
 use super::{Prepared, PreparedItem, prepare};
 use crate::card::Kind;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::options::Options;
-use crate::read::{ReadExample, class_of, empty_file};
-use crate::source::{self, each_batch};
+use crate::read::{ReadExample, class_of, open_examples};
+use crate::source::each_batch;
 
 /// Reads all clips of a source: a sound file, or any source that [`collect`](crate::collect()) packs as sound. Each is brought to
 /// `sample_rate`, and mixed where `channels` is 1. The samples, 16-bit with those of a frame interleaved, are passed to `take` in the order
@@ -24,13 +24,6 @@ pub fn read_sounds(
     channels: u16,
     take: &mut dyn FnMut(ReadExample<Vec<i16>>),
 ) -> Result<()> {
-    if !path.exists() {
-        return Err(Error::NotFound { path: path.to_owned() });
-    }
-    if let Some(empty) = empty_file(path) {
-        take(empty);
-        return Ok(());
-    }
     let options = Options {
         kind: Some(Kind::Sound),
         sample_rate: Some(sample_rate),
@@ -38,8 +31,7 @@ pub fn read_sounds(
         ..Options::default()
     };
     let options = Options { limits: options.limits.within_memory(), ..options };
-    let mut source = source::open(path, &options)?;
-    let classes = source.plan().classes.clone();
+    let Some((mut source, classes)) = open_examples(path, &options, take)? else { return Ok(()) };
     each_batch(&mut *source, |batches| {
         for item in batches.iter().flatten() {
             let fits = need(&item.payload, &options).map(drop);

@@ -4,10 +4,10 @@ use std::path::Path;
 
 use super::read::{Changes, Pass, Place, Reading, TEXT_FIELD, read_item};
 use crate::card::Kind;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::options::Options;
-use crate::read::{ReadExample, class_of, empty_file};
-use crate::source::{self, each_batch};
+use crate::read::{ReadExample, class_of, open_examples};
+use crate::source::each_batch;
 
 /// Reads all documents of a source: a text file, or any source that [`collect`](crate::collect()) packs as text. A file is a document;
 /// with the option `lines` each of its lines is, and each record of a `.jsonl` file. They are passed to `take` in the order of the
@@ -22,21 +22,12 @@ use crate::source::{self, each_batch};
 pub fn read_texts(path: &Path, options: &Options, take: &mut dyn FnMut(ReadExample<String>)) -> Result<()> {
     let Options { lines, text_field, limits, .. } = options.clone();
     let options = Options { lines, text_field, limits, kind: Some(Kind::Text), ..Options::default() };
-    options.check()?;
-    if !path.exists() {
-        return Err(Error::NotFound { path: path.to_owned() });
-    }
-    if let Some(empty) = empty_file(path) {
-        take(empty);
-        return Ok(());
-    }
     let reading = Reading {
         lines,
         longest_record: limits.within_memory().file_bytes,
         field: options.text_field.as_deref().unwrap_or(TEXT_FIELD),
     };
-    let mut source = source::open(path, &options)?;
-    let classes = source.plan().classes.clone();
+    let Some((mut source, classes)) = open_examples(path, &options, take)? else { return Ok(()) };
     each_batch(&mut *source, |batches| {
         for item in batches.iter().flatten() {
             let mut whole = Whole {
@@ -121,6 +112,7 @@ impl Pass for Whole<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Error;
 
     fn read(path: &Path, options: &Options) -> Vec<(String, Option<String>, Result<String, String>)> {
         let mut all = Vec::new();

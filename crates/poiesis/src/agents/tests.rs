@@ -16,7 +16,7 @@ use crate::model::Session;
 use crate::nn::{Init, StateDict};
 use crate::rng;
 use crate::run::{Run, State, checkpoint};
-use crate::train::{Existing, Request, Stop, TrainingData, train};
+use crate::train::{Request, Stop, TrainingData, train};
 
 /// f32 here against f64 there.
 const CLOSE: f64 = 1e-5;
@@ -286,15 +286,10 @@ fn a_run_whose_environment_fails_keeps_what_it_learned() {
     let settings = ["hidden_dims=[4]", "rollout_steps=2", "train.steps=5"];
     let layers: Vec<Layer> = settings.iter().map(|text| Layer::assignment("a test", text).unwrap()).collect();
     let folder = tempfile::tempdir().unwrap();
-    let request = || Request {
-        out: folder.path().join("run"),
-        config: resolve(&entry.defaults().unwrap(), &layers).unwrap().config,
-        data: TrainingData::of_experience(&Experience::of(Known::NotANumber.source(), 2).unwrap()),
-        existing: Existing::Resume,
-        command: Vec::new(),
-        initial: None,
-        chosen: Vec::new(),
-        ignore_memory: true,
+    let request = || {
+        let config = resolve(&entry.defaults().unwrap(), &layers).unwrap().config;
+        let data = TrainingData::of_experience(&Experience::of(Known::NotANumber.source(), 2).unwrap());
+        Request { ignore_memory: true, ..Request::new(folder.path().join("run"), config, data) }
     };
     for _ in 0..2 {
         // Resumed it fails again in the same step, and nothing more is written.

@@ -1,19 +1,11 @@
 //! What training data look like before a model is made: from this, models choose settings that suit them.
 
-use poiesis_collect::View;
+use poiesis_collect::Tones;
 
 use super::{Content, DataSpec, Examples};
 
 /// How many images are looked at.
 const IMAGES: usize = 256;
-/// Values up to this are dark, and those from 255 less this are bright: a fifth of the range.
-const NEAR: u8 = 51;
-/// The part of the values of a drawing that are dark or bright.
-const OF_TWO_TONES: f64 = 0.85;
-/// The least part of the ink that is fully so, and not the soft edge of a stroke: on white paper, where thin strokes become grey when
-/// they are made smaller, and on black, where a photograph in the dark is no drawing.
-const SOLID_ON_WHITE: f64 = 0.05;
-const SOLID_ON_BLACK: f64 = 0.3;
 
 /// What is known of training data.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,7 +22,10 @@ impl DataFacts {
     /// Looks at the training examples; of images at some hundreds, the same ones each time.
     pub fn of(spec: &DataSpec, train: &Examples) -> DataFacts {
         let two_tones = match (&spec.content, train) {
-            (Content::Images(shape), Examples::Images(view)) => shape.channels == 1 && has_two_tones(view),
+            (Content::Images(shape), Examples::Images(view)) => {
+                let tones = view.spread(IMAGES).map(|i| Tones::of(view.image(i)));
+                shape.channels == 1 && tones.sum::<Tones>().are_two()
+            }
             _ => false,
         };
         DataFacts { spec: spec.clone(), len: train.len(), two_tones }
@@ -79,21 +74,4 @@ impl DataFacts {
             _ => 0,
         }
     }
-}
-
-/// Whether images are black on white or white on black, but for soft edges. A photograph in the dark is mostly black too, but what is
-/// not black there is not white.
-fn has_two_tones(view: &View) -> bool {
-    let (mut dark, mut bright, mut all) = (0_u64, 0_u64, 0_u64);
-    for image in view.spread(IMAGES).map(|i| view.image(i)) {
-        dark += image.iter().filter(|&&value| value <= NEAR).count() as u64;
-        bright += image.iter().filter(|&&value| value >= 255 - NEAR).count() as u64;
-        all += image.len() as u64;
-    }
-    let part = |count: u64| count as f64 / all.max(1) as f64;
-    let (paper, ink, solid) = match dark > bright {
-        true => (part(dark), part(bright), SOLID_ON_BLACK),
-        false => (part(bright), part(dark), SOLID_ON_WHITE),
-    };
-    paper + ink >= OF_TWO_TONES && ink >= solid * (1.0 - paper) && ink > 0.0
 }

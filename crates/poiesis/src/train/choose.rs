@@ -137,8 +137,8 @@ impl Choosing<'_> {
         &self,
         choices: &mut Vec<Choice>,
         length_is_free: bool,
-    ) -> Result<(Resolved, Pace)> {
-        let mut slower: Option<(Vec<Choice>, Resolved, Pace)> = None;
+    ) -> Result<(Resolved, Timed)> {
+        let mut slower: Option<(Vec<Choice>, Resolved, Timed)> = None;
         loop {
             let now = self.resolved(choices)?;
             let batch = now.config.train.batch_size;
@@ -148,7 +148,7 @@ impl Choosing<'_> {
                 Err(Error::OutOfMemory { .. }) if can_shrink => "a larger one needs too much memory",
                 Err(error) => return Err(error),
                 Ok(rehearsal) => {
-                    let pace = Pace::of(&rehearsal, now.config.train.sample_count);
+                    let pace = Timed::of(&rehearsal, now.config.train.sample_count);
                     match slower.take() {
                         Some((before, resolved, slow)) if pace.step > HELPS * slow.step => {
                             *choices = before;
@@ -193,19 +193,19 @@ fn is_free(resolved: &Resolved, key: &str) -> bool {
     resolved.origin(key).is_some_and(is_open)
 }
 
-/// Seconds that each kind of work takes once.
-struct Pace {
+/// What was timed, in seconds.
+struct Timed {
     step: f64,
     /// Drawing one sample.
     sampling: f64,
     evaluating: f64,
 }
 
-impl Pace {
-    fn of(rehearsal: &Rehearsal, samples: usize) -> Pace {
+impl Timed {
+    fn of(rehearsal: &Rehearsal, samples: usize) -> Timed {
         let Rehearsal { left, timed, seconds, estimate, .. } = rehearsal;
         let each = |seconds: f64, count: u64| seconds / count.max(1) as f64;
-        Pace {
+        Timed {
             step: (seconds / *timed as f64).max(1e-6),
             sampling: each(estimate.sampling, left.samplings) / samples.max(1) as f64,
             evaluating: each(estimate.evaluating, left.saves),
@@ -301,7 +301,7 @@ mod tests {
         catalogue::find("vae").unwrap().defaults().unwrap()
     }
 
-    fn chosen(pace: &Pace, now: &Resolved, length: &Length) -> Vec<(String, String, String)> {
+    fn chosen(pace: &Timed, now: &Resolved, length: &Length) -> Vec<(String, String, String)> {
         let (choices, _) = pace.schedule(now, length);
         choices.into_iter().map(|choice| (choice.key, choice.value.to_string(), choice.reason)).collect()
     }
@@ -316,7 +316,7 @@ mod tests {
     fn a_run_takes_as_long_as_there_is_time() {
         let now = resolved(&[]);
         for step in [0.05, 0.2, 1.0] {
-            let pace = Pace { step, sampling: 0.001, evaluating: 0.5 };
+            let pace = Timed { step, sampling: 0.001, evaluating: 0.5 };
             let choices = chosen(&pace, &now, &FREE);
             let all: Vec<_> = pace.schedule(&now, &FREE).0.iter().map(Choice::layer).collect();
             let seconds = pace.seconds(&resolved(&all).config.train);
@@ -328,18 +328,18 @@ mod tests {
     #[test]
     fn few_images_are_not_seen_without_end_and_slow_steps_are_not_too_few() {
         let now = resolved(&[]);
-        let pace = Pace { step: 0.05, sampling: 0.001, evaluating: 0.5 };
+        let pace = Timed { step: 0.05, sampling: 0.001, evaluating: 0.5 };
         let few = chosen(&pace, &now, &Length::Free { most: 1234, most_epochs: 400.0 });
         assert_eq!(value(&few, "train.steps").as_deref(), Some("1200"));
         assert!(few.iter().any(|(key, _, reason)| key == "train.steps" && reason == "400 epochs"));
-        let slow = chosen(&Pace { step: 30.0, ..pace }, &now, &FREE);
+        let slow = chosen(&Timed { step: 30.0, ..pace }, &now, &FREE);
         assert_eq!(value(&slow, "train.steps").as_deref(), Some("200"));
     }
 
     #[test]
     fn slow_samples_are_drawn_seldom_and_few() {
         let now = resolved(&[]);
-        let pace = Pace { step: 0.1, sampling: 1.0, evaluating: 0.0 };
+        let pace = Timed { step: 0.1, sampling: 1.0, evaluating: 0.0 };
         let choices = chosen(&pace, &now, &FREE);
         assert_eq!(value(&choices, "train.sample_count").as_deref(), Some("16"));
         assert_eq!(value(&choices, "train.sample_frames").as_deref(), Some("4"));
@@ -350,7 +350,7 @@ mod tests {
     #[test]
     fn a_length_that_is_given_stays() {
         let now = resolved(&[]);
-        let pace = Pace { step: 0.1, sampling: 0.001, evaluating: 0.0 };
+        let pace = Timed { step: 0.1, sampling: 0.001, evaluating: 0.0 };
         let choices = chosen(&pace, &now, &Length::Given(70));
         assert_eq!(value(&choices, "train.steps"), None);
         assert_eq!(value(&choices, "train.checkpoint_every").as_deref(), Some("70"));
@@ -359,21 +359,21 @@ mod tests {
 
     #[test]
     fn a_run_is_saved_neither_all_the_time_nor_seldom() {
-        let pace = Pace { step: 0.1, sampling: 0.001, evaluating: 0.5 };
+        let pace = Timed { step: 0.1, sampling: 0.001, evaluating: 0.5 };
         assert_eq!(pace.steps_between_saves(5000.0, 10.0), 500.0);
         assert_eq!(pace.steps_between_saves(5.0, 10.0), 5.0);
         assert_eq!(pace.steps_between_saves(400.0, 10.0), 100.0, "ten seconds");
         assert_eq!(pace.steps_between_saves(1e6, 10.0), 1200.0, "two minutes");
-        let quick = Pace { step: 0.001, ..pace };
+        let quick = Timed { step: 0.001, ..pace };
         assert_eq!(quick.steps_between_saves(20_000.0, 10.0), 2000.0);
-        let slow = Pace { step: 0.1, sampling: 0.001, evaluating: 60.0 };
+        let slow = Timed { step: 0.1, sampling: 0.001, evaluating: 60.0 };
         assert_eq!(slow.steps_between_saves(1e6, 10.0), 4000.0, "a seventh of the time");
     }
 
     #[test]
     fn measuring_held_out_examples_is_part_of_the_time() {
         let now = resolved(&[]);
-        let pace = Pace { step: 0.5, sampling: 0.001, evaluating: 60.0 };
+        let pace = Timed { step: 0.5, sampling: 0.001, evaluating: 60.0 };
         let all: Vec<_> = pace.schedule(&now, &FREE).0.iter().map(Choice::layer).collect();
         let seconds = pace.seconds(&resolved(&all).config.train);
         assert!((0.8 * BUDGET..1.15 * BUDGET).contains(&seconds), "{seconds} s");

@@ -52,6 +52,15 @@ pub struct Request {
     pub ignore_memory: bool,
 }
 
+impl Request {
+    /// A request to train, or to resume what is there: with weights drawn from the seed, nothing chosen, no command to save, and a check of
+    /// the memory.
+    pub fn new(out: PathBuf, config: RunConfig, data: TrainingData) -> Request {
+        let (existing, command, chosen) = (Existing::Resume, Vec::new(), Vec::new());
+        Request { out, config, data, initial: None, chosen, existing, command, ignore_memory: false }
+    }
+}
+
 /// What happens when the run's folder exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Existing {

@@ -11,7 +11,7 @@ use poiesis::catalogue;
 use poiesis::config::{DataConfig, Layer, resolve};
 use poiesis::data::{self, Places};
 use poiesis::run::checkpoint::{self, Array, Checkpoint};
-use poiesis::train::{Existing, Request, Stop, TrainingData, train};
+use poiesis::train::{Request, Stop, TrainingData, train};
 use poiesis::{Error, Trained};
 use poiesis_collect::Dataset;
 use safetensors::SafeTensors;
@@ -57,16 +57,7 @@ impl Small {
         let source = self.path("packed").to_string_lossy().into_owned();
         config.data = DataConfig { source, ..DataConfig::default() };
         let dataset = data::open(&config.data, &places, &|_| ())?;
-        let request = Request {
-            out: self.path("run"),
-            config,
-            data: TrainingData::of(&dataset)?,
-            existing: Existing::Resume,
-            command: Vec::new(),
-            initial: None,
-            chosen: Vec::new(),
-            ignore_memory: false,
-        };
+        let request = Request::new(self.path("run"), config, TrainingData::of(&dataset)?);
         train(request, &Stop::default(), &mut |_| ()).map(drop)
     }
 
@@ -340,14 +331,8 @@ fn the_folder_of_a_run_may_not_go_away() {
         let mut config = trained.config.clone();
         config.train.steps = trained.step + 3;
         let request = Request {
-            out: run.clone(),
-            config,
-            data: TrainingData::of(&dataset).unwrap(),
-            existing: Existing::Resume,
-            command: Vec::new(),
-            initial: None,
-            chosen: Vec::new(),
             ignore_memory: true,
+            ..Request::new(run.clone(), config, TrainingData::of(&dataset).unwrap())
         };
         let mut left = false;
         let outcome = train(request, &Stop::default(), &mut |event| {

@@ -10,7 +10,7 @@ use poiesis::data::{self, Places};
 use poiesis::evaluate::{
     Bound, Chosen, Evaluation, METRICS, NeighbourStatistics, Protocol, SlicedWasserstein, evaluate,
 };
-use poiesis::train::{Existing, Request, Stop, TrainingData, train};
+use poiesis::train::{Request, Stop, TrainingData, train};
 use poiesis::{Error, Trained, Weights};
 use poiesis_collect::{Dataset, Split};
 
@@ -34,14 +34,8 @@ fn trained_on(dataset: &Dataset, config: DataConfig, run: &Path) {
     let mut resolved = resolve(&catalogue::find("vae").unwrap().defaults().unwrap(), &layers).unwrap().config;
     resolved.data = config;
     let request = Request {
-        out: run.to_owned(),
-        config: resolved,
-        data: TrainingData::of(dataset).unwrap(),
-        existing: Existing::Resume,
-        command: Vec::new(),
-        initial: None,
-        chosen: Vec::new(),
         ignore_memory: true,
+        ..Request::new(run.to_owned(), resolved, TrainingData::of(dataset).unwrap())
     };
     train(request, &Stop::default(), &mut |_| ()).unwrap();
 }

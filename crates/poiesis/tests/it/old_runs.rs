@@ -17,7 +17,7 @@ use poiesis::generate::Request;
 use poiesis::media::Media;
 use poiesis::picture::{self, Picture};
 use poiesis::run::checkpoint::{self, Arrays, Checkpoint};
-use poiesis::train::{self, Existing, Stop, TrainingData, train};
+use poiesis::train::{self, Stop, TrainingData, train};
 use poiesis::{Trained, catalogue};
 use poiesis_collect::Dataset;
 use poiesis_kernels::instruction_set;
@@ -134,14 +134,8 @@ fn a_run_trained_on_ends_with_the_bytes_that_it_ended_with_then() {
         let config = catalogue::read_config(&fs::read_to_string(run.join("config.toml")).unwrap()).unwrap();
         let dataset = dataset_of(&config.data, root.path());
         let request = train::Request {
-            out: run.clone(),
-            config,
-            data: TrainingData::of(&dataset).unwrap(),
-            existing: Existing::Resume,
-            command: Vec::new(),
-            initial: None,
-            chosen: Vec::new(),
             ignore_memory: true,
+            ..train::Request::new(run.clone(), config, TrainingData::of(&dataset).unwrap())
         };
         train(request, &Stop::default(), &mut |_| ()).unwrap();
         let last = |run: &Path| checkpoint::read(&run.join("checkpoints/step-000000020")).unwrap();

@@ -22,7 +22,7 @@ use poiesis::nn::{
     NamedVisitor, NormedConv2d, NormedConvTranspose2d, NormedLinear, SquareKernel, StateDict, visit_named,
 };
 use poiesis::run::checkpoint::{self, Checkpoint};
-use poiesis::train::{Existing, Request, Stop, TrainingData, train};
+use poiesis::train::{Request, Stop, TrainingData, train};
 use poiesis::{Trained, catalogue, config, rng};
 use safetensors::tensor::{Dtype, TensorView, serialize};
 
@@ -75,14 +75,8 @@ fn train_run(root: &Path, name: &str, settings: &str) -> PathBuf {
     let places = Places { data_dir: root.to_owned(), cache: root.join("cache") };
     let dataset = data::open(&config.data, &places, &|_| ()).unwrap();
     let request = Request {
-        out: root.join(name),
-        config,
-        data: TrainingData::of(&dataset).unwrap(),
-        existing: Existing::Resume,
-        command: Vec::new(),
-        initial: None,
-        chosen: Vec::new(),
         ignore_memory: true,
+        ..Request::new(root.join(name), config, TrainingData::of(&dataset).unwrap())
     };
     train(request, &Stop::default(), &mut |_| ()).unwrap();
     root.join(name)
