@@ -58,12 +58,18 @@ impl InitialWeights {
     }
 
     /// What the new run takes over of the settings of that run, where nothing else is given: the model's own section, and how data are
-    /// prepared, so that they have the same shape. With `same_data`, everything that says what the data are.
+    /// prepared, so that they have the same shape. With `same_data`, everything that says what the data are. Warm-ups of the model are over.
     pub fn settings(&self, same_data: bool) -> Layer {
         let mut all = self.config.to_table();
         let mut values = toml::Table::new();
         let model = self.config.model.as_str();
-        values.extend(all.remove(model).map(|section| (model.to_owned(), section)));
+        if let Some(toml::Value::Table(mut section)) = all.remove(model) {
+            // To begin one again would undo what was learned.
+            for (_, value) in section.iter_mut().filter(|(key, _)| key.ends_with("warmup_steps")) {
+                *value = 0.into();
+            }
+            values.insert(model.to_owned(), toml::Value::Table(section));
+        }
         let data = match all.remove("data") {
             Some(toml::Value::Table(data)) if same_data => data,
             Some(toml::Value::Table(data)) => self.preparation(&data),
@@ -391,6 +397,14 @@ mod tests {
         assert_eq!(resolved.origin("vae.width"), Some("--set"), "what is given wins");
         assert_eq!(resolved.origin("vae.latent_dim"), Some("run first"));
         assert_eq!(resolved.origin("train.steps"), Some("default"));
+    }
+
+    #[test]
+    fn warm_ups_of_the_model_are_not_begun_again() {
+        let first = weights(images(28, 1, 0), "vae.kl_warmup_steps = 1000\noptimizer.warmup_steps = 50");
+        let settings = first.settings(true);
+        assert_eq!(settings.values["vae"]["kl_warmup_steps"].as_integer(), Some(0));
+        assert!(!settings.values.contains_key("optimizer"));
     }
 
     #[test]
