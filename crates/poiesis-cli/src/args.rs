@@ -11,8 +11,9 @@ use poiesis::{Trained, Weights};
 use crate::commands::{
     animate, anomaly, cache, classify, collect, compare, complete,
     completions::{self, suggest},
-    compress, decode, decompress, denoise, discover, doctor, edit, encode, envs, evaluate, features, fetch,
-    inspect, man, models, play, read_table, recipes, reconstruct, record, resume, runs, sample, score, train,
+    compress, decode, decompress, denoise, discover, doctor, edit, encode, envs, evaluate, export, features,
+    fetch, inspect, man, models, play, read_table, recipes, reconstruct, record, resume, runs, sample, score,
+    train,
 };
 
 /// Train generative models on your data and agents in environments, discover what they learned, and put them to work.
@@ -51,6 +52,7 @@ enum Command {
     Collect(collect::Collect),
     Fetch(fetch::Fetch),
     Inspect(inspect::Inspect),
+    Export(export::Export),
     Train(train::Train),
     Resume(resume::Resume),
     Sample(sample::Sample),
@@ -102,6 +104,7 @@ impl Cli {
             Command::Doctor(command) => return command.run(),
             Command::Collect(command) => command.run(),
             Command::Inspect(command) => command.run(),
+            Command::Export(command) => command.run(),
             Command::Train(command) => command.run(),
             Command::Resume(command) => command.run(),
             Command::Sample(command) => command.run(),

@@ -1,9 +1,11 @@
 //! The flags for keys and options. The library only knows keys and options, and only this file knows their flags.
 
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use poiesis::Error;
 use poiesis::data::known;
+use poiesis::error::nearest;
 use poiesis::run::Run;
 use poiesis_collect::Error as DataError;
 use poiesis_envs::EnvError;
@@ -165,6 +167,12 @@ pub(crate) fn hint(error: &Error) -> Option<String> {
         Error::UnknownData { known, .. } if known.is_empty() => Some("--data-dir FOLDER".into()),
         Error::NothingHeldOut { .. } => Some("--split train".into()),
         Error::NotARun { path } => return Some(nearest_run(path)),
+        // Their number becomes one of steps once the data are known.
+        Error::UnknownName { kind: "key", name, .. }
+            if matches!(name.as_str(), "epochs" | "train.epochs") =>
+        {
+            return Some("give the number of epochs with --epochs N".into());
+        }
         Error::Data(error) => return data_hint(error),
         Error::Environment(error) => environment_flag(error),
         Error::NoSuchCheckpoint { .. } => Some("--step N".into()),
@@ -226,7 +234,30 @@ fn nearest_run(path: &Path) -> String {
     if Run::exists(&below) {
         return format!("did you mean `{}`?", below.display());
     }
+    if let Some(meant) = misspelt_run(path) {
+        return format!("did you mean `{}`?", meant.display());
+    }
     format!("give the folder of a run; `{} runs` lists those in runs", program())
+}
+
+/// The run whose name is like that of `path`, which is not there: beside it, or in `runs` for a bare name.
+fn misspelt_run(path: &Path) -> Option<PathBuf> {
+    if path.exists() {
+        return None;
+    }
+    let name = path.file_name()?.to_str()?;
+    let above = path.parent().filter(|above| !above.as_os_str().is_empty());
+    let folders = above.map_or_else(|| vec![Path::new("."), Path::new("runs")], |above| vec![above]);
+    folders.into_iter().find_map(|folder| {
+        let entries = fs::read_dir(folder).ok()?.flatten();
+        let is_run = |entry: &fs::DirEntry| Run::exists(&entry.path());
+        let mut names: Vec<String> =
+            entries.filter(is_run).filter_map(|entry| entry.file_name().into_string().ok()).collect();
+        names.sort();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let meant = nearest(name, &names)?;
+        Some(if folder == Path::new(".") { meant.into() } else { folder.join(meant) })
+    })
 }
 
 /// The flags that set the parts of a request.

@@ -8,7 +8,9 @@ mod commands;
 mod data;
 mod flags;
 mod line;
+mod parse;
 mod render;
+mod signals;
 mod watch;
 
 use std::any::Any;
@@ -18,12 +20,11 @@ use std::panic::{self, PanicHookInfo};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::Parser;
 use poiesis_collect::isolation;
 use poiesis_envs::mujoco;
 
 fn main() -> ExitCode {
-    let cli = match args::Cli::try_parse() {
+    let cli = match parse::parse(env::args_os()) {
         Ok(cli) => cli,
         Err(error) => return refuse(&error),
     };
@@ -58,13 +59,14 @@ fn places_of_mujoco() -> Vec<PathBuf> {
 }
 
 /// Prints help, or what is wrong with the command line. A message repeats arguments, which may have control characters; without any
-/// it is in colour.
+/// it is in colour, unless its words are our own.
 fn refuse(error: &clap::Error) -> ExitCode {
     let is_plain = |argument: OsString| !argument.to_string_lossy().contains(char::is_control);
-    if !error.use_stderr() || env::args_os().all(is_plain) {
+    let in_words = parse::in_words(error);
+    if !error.use_stderr() || (in_words.is_none() && env::args_os().all(is_plain)) {
         error.exit();
     }
-    render::note(error.render().to_string().trim_end());
+    render::note(in_words.unwrap_or_else(|| error.render().to_string()).trim_end());
     ExitCode::from(2)
 }
 

@@ -236,7 +236,7 @@ fn expect_applicable(options: &Options, plan: &Plan, is_built_in: bool) -> Resul
 }
 
 /// Raised whenever built-in data change or sources are read differently, so that the cache of an older build is not used.
-const REVISION: u32 = 5;
+const REVISION: u32 = 6;
 
 /// The folder in the cache for a source: its name, then a hash of all that decides the result.
 fn cache_name(path: &Path, options: &Options) -> Result<String> {

@@ -378,7 +378,7 @@ impl View {
 }
 
 /// One index from each of `count` equal stretches of `0..len`, or all if there are fewer.
-fn spread(len: usize, count: usize) -> impl Iterator<Item = usize> {
+pub(crate) fn spread(len: usize, count: usize) -> impl Iterator<Item = usize> {
     let count = count.min(len);
     (0..count).map(move |i| {
         let (start, end) = (i * len / count, (i + 1) * len / count);

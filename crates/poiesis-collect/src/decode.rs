@@ -5,7 +5,7 @@
 use std::io::Cursor;
 
 use image::metadata::Orientation;
-use image::{DynamicImage, GrayImage, ImageDecoder, ImageFormat, ImageReader, RgbImage};
+use image::{ColorType, DynamicImage, GrayImage, ImageDecoder, ImageFormat, ImageReader, RgbImage};
 use zune_jpeg::JpegDecoder;
 use zune_jpeg::errors::DecodeErrors;
 use zune_jpeg::zune_core::bytestream::ZCursor;
@@ -25,6 +25,12 @@ const ENDINGS: [&str; 10] = ["png", "jpg", "jpeg", "jpe", "jfif", "webp", "bmp",
 pub(crate) fn is_image_name(name: &str) -> bool {
     name.rsplit_once('.')
         .is_some_and(|(_, ending)| ENDINGS.iter().any(|known| ending.eq_ignore_ascii_case(known)))
+}
+
+/// Whether a file begins like an image of a format that is read. BMP, which two letters begin, is told by its name alone.
+pub(crate) fn is_image(start: &[u8]) -> bool {
+    use ImageFormat::{Gif, Jpeg, Png, Tiff, WebP};
+    matches!(image::guess_format(start), Ok(Png | Jpeg | WebP | Gif | Tiff))
 }
 
 /// A decoded image with the memory that it, and all that is made of it, may take.
@@ -55,6 +61,68 @@ fn decode_any<'a>(bytes: &[u8], limits: &Limits, memory: &'a Memory) -> Result<D
     Ok(Decoded { pixels: to_pixels(image), share })
 }
 
+/// What the header of an image file says of the image, once it is decoded and turned upright.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Header {
+    pub(crate) width: u32,
+    pub(crate) height: u32,
+    /// 1 to 4, as those of [`Pixels`].
+    pub(crate) channels: u8,
+}
+
+/// Reads the header from the beginning of an image file, or from all of it; `None` where there is no whole header, or the image is
+/// larger than what is read.
+pub(crate) fn header(start: &[u8], limits: &Limits) -> Option<Header> {
+    let header = caught(|| header_of(start)).flatten()?;
+    check_size(header.width, header.height, limits).ok().map(|()| header)
+}
+
+fn header_of(start: &[u8]) -> Option<Header> {
+    let (width, height, channels, orientation) = match image::guess_format(start).ok()? {
+        ImageFormat::Jpeg => {
+            let mut decoder = JpegDecoder::new_with_options(ZCursor::new(start), lenient());
+            decoder.decode_headers().ok()?;
+            let (info, grey) = (decoder.info()?, decoder.input_colorspace() == Some(ColorSpace::Luma));
+            let orientation = decoder.exif().and_then(|exif| Orientation::from_exif_chunk(exif));
+            (u32::from(info.width), u32::from(info.height), if grey { 1 } else { 3 }, orientation)
+        }
+        format => {
+            let mut decoder = ImageReader::with_format(Cursor::new(start), format).into_decoder().ok()?;
+            let (width, height) = decoder.dimensions();
+            (width, height, channels_of(decoder.color_type()), decoder.orientation().ok())
+        }
+    };
+    let (width, height) = match orientation {
+        Some(
+            Orientation::Rotate90
+            | Orientation::Rotate270
+            | Orientation::Rotate90FlipH
+            | Orientation::Rotate270FlipH,
+        ) => (height, width),
+        _ => (width, height),
+    };
+    Some(Header { width, height, channels })
+}
+
+/// The channels that [`to_pixels`] makes of a kind of pixels.
+fn channels_of(color: ColorType) -> u8 {
+    match color {
+        ColorType::L8 | ColorType::L16 => 1,
+        ColorType::La8 | ColorType::La16 => 2,
+        other if other.has_alpha() => 4,
+        _ => 3,
+    }
+}
+
+/// Options with which odd headers are harmless.
+fn lenient() -> DecoderOptions {
+    DecoderOptions::default()
+        .set_max_width(usize::MAX)
+        .set_max_height(usize::MAX)
+        .set_strict_mode(false)
+        .jpeg_set_out_colorspace(ColorSpace::RGB)
+}
+
 /// Bytes that decoding an image takes, and preparing it for the data set: its pixels, once more where it is turned, a copy with
 /// four channels, and what the decoder needs for itself.
 fn need(pixels: u64, decoded: u64, orientation: Orientation, decoder: u64) -> u64 {
@@ -70,12 +138,7 @@ fn decode_jpeg<'a>(
     limits: &Limits,
     memory: &'a Memory,
 ) -> Result<(DynamicImage, Share<'a>), Reason> {
-    let lenient = DecoderOptions::default()
-        .set_max_width(usize::MAX)
-        .set_max_height(usize::MAX)
-        .set_strict_mode(false)
-        .jpeg_set_out_colorspace(ColorSpace::RGB);
-    let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), lenient);
+    let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), lenient());
     decoder.decode_headers().map_err(|e| jpeg_reason(&e))?;
     let info = decoder.info().ok_or("it has no header")?;
     let (width, height) = (u32::from(info.width), u32::from(info.height));
@@ -83,7 +146,7 @@ fn decode_jpeg<'a>(
     let grey = decoder.input_colorspace() == Some(ColorSpace::Luma);
     let colours = if grey { ColorSpace::Luma } else { ColorSpace::RGB };
     // Odd headers are harmless; missing or broken pixels are not.
-    decoder.set_options(lenient.set_strict_mode(true).jpeg_set_out_colorspace(colours));
+    decoder.set_options(lenient().set_strict_mode(true).jpeg_set_out_colorspace(colours));
     let orientation = decoder.exif().and_then(|exif| Orientation::from_exif_chunk(exif));
     let orientation = orientation.unwrap_or(Orientation::NoTransforms);
     let size = u64::from(width) * u64::from(height);

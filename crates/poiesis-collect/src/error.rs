@@ -92,6 +92,17 @@ pub enum Error {
         path: PathBuf,
     },
 
+    /// A file of a known format that is no data set.
+    #[error("{path} cannot be used: {reason}")]
+    NoDataSet {
+        /// The source.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+        /// What to give instead.
+        remedy: String,
+    },
+
     /// Files were found, but none could be used.
     #[error("{path}: none of the {count} {example}s could be used; the first, {name}: {reason}")]
     NothingUsable {
@@ -347,7 +358,7 @@ impl Error {
             }
             Error::NothingUsable { option, .. } => return option.as_deref().and_then(remedy_of),
             Error::Malformed { remedy, .. } if remedy.is_empty() => return None,
-            Error::Malformed { remedy, .. } => remedy,
+            Error::Malformed { remedy, .. } | Error::NoDataSet { remedy, .. } => remedy,
             Error::AlreadyPacked { .. } => "use it as it is",
             Error::MixedSizes { .. } => "choose one `size` for all",
             Error::MixedChannels { .. } => "choose 3 `channels` to keep the colours or 1 to drop them",
@@ -381,7 +392,7 @@ impl Error {
             Error::MixedChannels { .. } => Some("channels"),
             Error::NotInVocabulary { .. } | Error::SizeWithoutBpe { .. } => Some("vocabulary"),
             Error::BadOption { option, .. } => Some(option),
-            Error::Empty { .. } | Error::UnknownFormat { .. } => Some("kind"),
+            Error::Empty { .. } | Error::UnknownFormat { .. } | Error::NoDataSet { .. } => Some("kind"),
             Error::UnclearActions { .. } => Some("actions"),
             Error::NothingUsable { option, .. } | Error::Malformed { option, .. } => option.as_deref(),
             _ => None,

@@ -1,27 +1,36 @@
-//! What the first images of a source are like, seen before it is packed, so that a size can be chosen for all.
+//! What the images of a source are like, looked at before it is packed, so that one size and one kind of colour can be chosen for all.
 
+use std::collections::BTreeMap;
+use std::io::Read;
 use std::path::Path;
 
 use rayon::prelude::*;
 
 use crate::card::Kind;
+use crate::decode::{Header, header};
 use crate::error::Result;
 use crate::images::decode_payload;
 use crate::memory::Memory;
-use crate::options::Options;
-use crate::prepare::Pixels;
-use crate::source::{self, Item, Payload, Source, each_batch};
+use crate::options::{Limits, Options};
+use crate::prepare::{Pixels, over_background};
+use crate::regular;
+use crate::source::{self, Item, Payload, each_batch};
 use crate::stored_card::is_packed;
-use crate::tones::{NEAR, Tones};
+use crate::tones::Tones;
 
-/// How many images are looked at.
-const LOOKED_AT: usize = 48;
-/// Whether all images are grey is found out for sources of up to this many.
-const ALL: usize = 20_000;
+/// At most so many images are decoded, drawn from all of the source; at least half of them where there are more.
+const DECODED: usize = 192;
+/// The beginning of a file, which has the header of nearly any image.
+const START: u64 = 64 << 10;
 /// By so much the channels of a grey pixel may differ, as those of a photograph of a page do.
 const COLOURLESS: u8 = 8;
+/// Images are grey if at least so many of a hundred have no colour.
+const MOSTLY: usize = 95;
 
-/// What the first images of a source are like.
+/// What the images of a source are like.
+///
+/// Sizes and stored channels are read from the header of every image. Colours and tones are those of some of them, drawn from all of
+/// the source: a source may be sorted by class, so its beginning does not represent it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FirstImages {
     /// Width and height of the smallest, by the shorter side.
@@ -32,16 +41,20 @@ pub struct FirstImages {
     pub uniform: bool,
     /// The shorter side in the middle of all.
     pub median_side: u32,
-    /// Whether their channels differ, as those of grey images among coloured ones.
-    pub mixed_channels: bool,
-    /// Whether all images of the source, not only the first, are stored in colour and have none.
-    pub grey_in_colour: bool,
-    /// Whether they are drawings: next to all values are dark or bright.
+    /// How many images there are.
+    pub count: u64,
+    /// How many of them are stored as grey.
+    pub stored_grey: u64,
+    /// How many were decoded to look at their colours.
+    pub looked_at: usize,
+    /// How many of these have no colour, whether they are stored as grey or not.
+    pub without_colour: usize,
+    /// Whether they are drawings: without colour, and next to all values are dark or bright.
     pub drawings: bool,
 }
 
 impl FirstImages {
-    /// Looks at the first images of a source; `None` where it holds something else, is packed already, or no image can be read.
+    /// Looks at the images of a source; `None` where it holds something else, is packed already, or no image can be read.
     ///
     /// # Errors
     ///
@@ -56,133 +69,282 @@ impl FirstImages {
         if source.plan().kind() != Kind::Images || source.plan().made.is_some() {
             return Ok(None);
         }
-        let first = look(&mut *source, options, LOOKED_AT, |_| true)?;
-        let Some(summary) = summary(&first) else { return Ok(None) };
-        // That all images are grey matters only where the channels are to be chosen.
-        let mut grey_in_colour = options.channels.is_none() && first.iter().all(Seen::is_grey_in_colour);
-        if grey_in_colour && first.len() == LOOKED_AT {
-            let mut source = source::open(path, options)?;
-            let all = look(&mut *source, options, ALL + 1, Seen::is_grey_in_colour)?;
-            grey_in_colour = all.len() <= ALL && all.iter().all(Seen::is_grey_in_colour);
-        }
-        Ok(Some(FirstImages { grey_in_colour, ..summary }))
+        let memory = Memory::new(&options.limits);
+        let mut found = Found::new(source.plan().total);
+        each_batch(&mut *source, |batches| {
+            batches.iter().for_each(|batch| found.add(batch, options, &memory));
+            Ok(())
+        })?;
+        Ok(found.summary())
+    }
+
+    /// Whether nearly all images have no colour.
+    pub fn is_grey(&self) -> bool {
+        self.looked_at > 0 && self.without_colour * 100 >= self.looked_at * MOSTLY
+    }
+
+    /// Whether some images are stored as grey and others are not.
+    pub fn mixes_channels(&self) -> bool {
+        self.stored_grey > 0 && self.stored_grey < self.count
     }
 }
 
-/// Looks at up to `most` images, and no further than the batch with one that is not `expected`.
-fn look(
-    source: &mut dyn Source,
-    options: &Options,
-    most: usize,
-    expected: impl Fn(&Seen) -> bool,
-) -> Result<Vec<Seen>> {
-    let memory = Memory::new(&options.limits);
-    let seen = |item: Item| match item.payload {
-        Payload::Made(..) | Payload::Scene(..) => None,
-        payload => {
-            let (pixels, _share) = decode_payload(payload, &options.limits, &memory).1.ok()?;
-            Some(Seen::of(&pixels))
-        }
-    };
-    each_batch(source, |batches| {
-        let mut found: Vec<Seen> = Vec::new();
-        for batch in batches {
-            let items: Vec<Item> = batch.into_iter().take(most - found.len()).collect();
-            found.par_extend(items.into_par_iter().filter_map(seen));
-            if found.len() >= most || !found.iter().all(&expected) {
-                break;
-            }
-        }
-        Ok(found)
-    })
+/// What has been seen so far.
+struct Found {
+    /// How many images there are of each size.
+    sizes: BTreeMap<Size, u64>,
+    stored_grey: u64,
+    /// The number of the next item of the source.
+    next: u64,
+    /// An item is decoded if the place of its number is below this.
+    below: u64,
+    decoded: Vec<Seen>,
 }
 
-/// What is remembered of an image.
-struct Seen {
+/// A size, ordered by its shorter side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Size {
+    short: u32,
+    long: u32,
     width: u32,
-    height: u32,
-    grey: bool,
+}
+
+impl Size {
+    fn of(width: u32, height: u32) -> Size {
+        Size { short: width.min(height), long: width.max(height), width }
+    }
+
+    /// Width and height.
+    fn sides(self) -> (u32, u32) {
+        (self.width, if self.width == self.short { self.long } else { self.short })
+    }
+}
+
+impl Found {
+    /// Begins; with `total` items, fewer are decoded in vain.
+    fn new(total: Option<u64>) -> Found {
+        let parts = total.unwrap_or(1).div_ceil(DECODED as u64).max(1);
+        Found {
+            sizes: BTreeMap::new(),
+            stored_grey: 0,
+            next: 0,
+            below: u64::MAX / parts,
+            decoded: Vec::new(),
+        }
+    }
+
+    /// Looks at the next items of the source.
+    fn add(&mut self, batch: Vec<Item>, options: &Options, memory: &Memory) {
+        let (first, below) = (self.next, self.below);
+        self.next += batch.len() as u64;
+        let look = |(at, item): (usize, Item)| {
+            let place = place(first + at as u64);
+            let header = header_of(&item.payload, &options.limits, memory)?;
+            let seen = (place < below).then(|| seen(item.payload, place, options, memory)).flatten();
+            Some((header, seen))
+        };
+        let looked: Vec<_> = batch.into_par_iter().enumerate().filter_map(look).collect();
+        for (Header { width, height, channels }, seen) in looked {
+            *self.sizes.entry(Size::of(width, height)).or_default() += 1;
+            self.stored_grey += u64::from(channels == 1);
+            self.decoded.extend(seen);
+        }
+        while self.decoded.len() > DECODED {
+            self.below /= 2;
+            let below = self.below;
+            self.decoded.retain(|seen| seen.place < below);
+        }
+    }
+
+    fn summary(&self) -> Option<FirstImages> {
+        let count: u64 = self.sizes.values().sum();
+        let (smallest, largest) = (self.sizes.keys().next()?, self.sizes.keys().next_back()?);
+        let mut before = 0;
+        let middle = self.sizes.iter().find(|(_, number)| {
+            before += **number;
+            before > count / 2
+        });
+        let tones = self.decoded.iter().map(|image| image.tones).sum::<Tones>();
+        let summary = FirstImages {
+            smallest: smallest.sides(),
+            largest: largest.sides(),
+            uniform: self.sizes.len() == 1,
+            median_side: middle.map_or(smallest.short, |(size, _)| size.short),
+            count,
+            stored_grey: self.stored_grey,
+            looked_at: self.decoded.len(),
+            without_colour: self.decoded.iter().filter(|image| image.colourless).count(),
+            drawings: false,
+        };
+        // A photograph in the dark may be black and white in each pixel alone, but has a colour.
+        Some(FirstImages { drawings: summary.is_grey() && tones.are_two(), ..summary })
+    }
+}
+
+/// A place of each number among all 64-bit numbers, by the finalizer of SplitMix64 (Steele, Lea and Flood 2014): numbers below a
+/// bound are spread over all, and do not come in turns as classes may.
+fn place(number: u64) -> u64 {
+    let mut mixed = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
+}
+
+/// Size and channels of an item, by its header alone where that is enough.
+fn header_of(payload: &Payload, limits: &Limits, memory: &Memory) -> Option<Header> {
+    match payload {
+        Payload::Pixels(Pixels { width, height, channels, .. }) => {
+            Some(Header { width: *width, height: *height, channels: *channels })
+        }
+        Payload::Encoded(bytes) => header(bytes, limits),
+        Payload::File(path) => {
+            let read = |most: u64| {
+                let mut start = Vec::new();
+                regular::open(path).ok()?.take(most).read_to_end(&mut start).ok()?;
+                Some(start)
+            };
+            let start = read(START)?;
+            // The header of a TIFF may be at its end, and that of a JPEG behind a large preview.
+            let whole = || {
+                let bytes = payload.bytes_to_read().min(limits.file_bytes);
+                let _share = memory.files.take(bytes).ok()?;
+                header(&read(bytes)?, limits)
+            };
+            header(&start, limits).or_else(|| if start.len() as u64 == START { whole() } else { None })
+        }
+        Payload::Made(..) | Payload::Scene(..) | Payload::Episode(_) | Payload::Refused(_) => None,
+    }
+}
+
+/// What is remembered of an image that was decoded.
+struct Seen {
+    place: u64,
     /// Whether no pixel has a colour.
     colourless: bool,
     tones: Tones,
 }
 
+fn seen(payload: Payload, place: u64, options: &Options, memory: &Memory) -> Option<Seen> {
+    let (pixels, _share) = decode_payload(payload, &options.limits, memory).1.ok()?;
+    Some(Seen::of(pixels, place, options.background))
+}
+
 impl Seen {
-    fn of(image: &Pixels) -> Seen {
-        let channels = usize::from(image.channels);
-        let colours = if channels.is_multiple_of(2) { channels - 1 } else { channels };
-        // Without a colour where the channels differ by less than dark and bright do.
-        let tone = |pixel: &[u8]| {
-            let first = pixel[0];
-            pixel[..colours].iter().all(|value| value.abs_diff(first) <= NEAR).then_some(first)
+    fn of(image: Pixels, place: u64, background: [u8; 3]) -> Seen {
+        let image = match image.channels {
+            2 | 4 => over_background(&image, background),
+            _ => image,
         };
+        let channels = usize::from(image.channels);
         let colourless = |pixel: &[u8]| {
-            let (low, high) =
-                pixel[..colours].iter().fold((255, 0), |(low, high), &v| (v.min(low), v.max(high)));
+            let (low, high) = pixel.iter().fold((255, 0), |(low, high), &v| (v.min(low), v.max(high)));
             high - low <= COLOURLESS
         };
         Seen {
-            width: image.width,
-            height: image.height,
-            grey: channels <= 2,
-            colourless: image.bytes.chunks_exact(channels).all(colourless),
-            tones: Tones::of_each(image.bytes.chunks_exact(channels).map(tone)),
+            place,
+            colourless: channels == 1 || image.bytes.chunks_exact(channels).all(colourless),
+            tones: Tones::of_pixels(&image.bytes, channels),
         }
     }
-
-    fn is_grey_in_colour(&self) -> bool {
-        self.colourless && !self.grey
-    }
-}
-
-fn summary(images: &[Seen]) -> Option<FirstImages> {
-    let mut sizes: Vec<(u32, u32)> = images.iter().map(|image| (image.width, image.height)).collect();
-    sizes.sort_by_key(|&(width, height)| (width.min(height), width.max(height)));
-    let (&smallest, &largest) = (sizes.first()?, sizes.last()?);
-    let middle = sizes[sizes.len() / 2];
-    let some_grey = images.iter().filter(|image| image.grey).count();
-    Some(FirstImages {
-        smallest,
-        largest,
-        uniform: sizes.iter().all(|&size| size == smallest),
-        median_side: middle.0.min(middle.1),
-        grey_in_colour: false,
-        mixed_channels: some_grey > 0 && some_grey < images.len(),
-        drawings: images.iter().map(|image| image.tones).sum::<Tones>().are_two(),
-    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn image(width: u32, height: u32, channels: u8, value: impl Fn(usize) -> u8) -> Seen {
-        let len = (width * height) as usize * usize::from(channels);
-        Seen::of(&Pixels { width, height, channels, bytes: (0..len).map(value).collect() })
+    /// Width, height, channels and the value of each byte.
+    type Image<'a> = (u32, u32, u8, &'a dyn Fn(usize) -> u8);
+
+    fn found(images: &[Image<'_>]) -> FirstImages {
+        let item = |&(width, height, channels, value): &Image<'_>| {
+            let len = (width * height) as usize * usize::from(channels);
+            let pixels = Pixels { width, height, channels, bytes: (0..len).map(value).collect() };
+            Item { name: String::new(), split: None, label: None, payload: Payload::Pixels(pixels) }
+        };
+        let options = Options::default();
+        let mut found = Found::new(Some(images.len() as u64));
+        for batch in images.chunks(7) {
+            found.add(batch.iter().map(item).collect(), &options, &Memory::new(&options.limits));
+        }
+        found.summary().unwrap()
     }
 
     #[test]
     fn sizes_are_those_of_the_shorter_sides() {
-        let sizes = [(300, 200), (64, 128), (100, 90)];
-        let images: Vec<_> = sizes.iter().map(|&(w, h)| image(w, h, 3, |_| 128)).collect();
-        let seen = summary(&images).unwrap();
+        let grey = |_: usize| 128;
+        let seen = found(&[(300, 200, 3, &grey), (64, 128, 3, &grey), (100, 90, 3, &grey)]);
         assert_eq!((seen.smallest, seen.largest, seen.median_side), ((64, 128), (300, 200), 90));
-        assert!(!seen.uniform && !seen.mixed_channels && !seen.drawings);
-        assert_eq!(summary(&[]), None);
-        assert!(summary(&[image(9, 8, 1, |_| 128), image(9, 8, 3, |_| 128)]).unwrap().uniform);
+        assert!(!seen.uniform && !seen.mixes_channels() && !seen.drawings);
+        assert!(Found::new(None).summary().is_none());
+        let seen = found(&[(9, 8, 1, &grey), (9, 8, 3, &grey)]);
+        assert!(seen.uniform && seen.mixes_channels() && seen.is_grey());
     }
 
     #[test]
     fn drawings_are_black_and_white_in_any_channels() {
         let drawn = |at: usize| if at.is_multiple_of(7) { 20 } else { 250 };
-        assert!(summary(&[image(8, 8, 1, drawn)]).unwrap().drawings);
-        assert!(summary(&[image(8, 8, 3, |at| drawn(at / 3))]).unwrap().drawings);
-        assert!(!summary(&[image(8, 8, 3, drawn)]).unwrap().drawings, "coloured dots");
-        assert!(!summary(&[image(8, 8, 1, |at| (at * 4) as u8)]).unwrap().drawings);
-        assert!(image(4, 4, 3, |at| (at / 3 * 9) as u8 + (at % 3) as u8).is_grey_in_colour());
-        assert!(!image(4, 4, 3, |at| (at * 9) as u8).is_grey_in_colour());
-        assert!(!image(4, 4, 1, |_| 7).is_grey_in_colour(), "grey as it is");
-        let mixed = summary(&[image(8, 8, 1, drawn), image(8, 8, 3, |_| 9)]).unwrap();
-        assert!(mixed.mixed_channels);
+        assert!(found(&[(8, 8, 1, &drawn)]).drawings);
+        assert!(found(&[(8, 8, 3, &|at| drawn(at / 3))]).drawings);
+        assert!(!found(&[(8, 8, 3, &drawn)]).drawings, "coloured dots");
+        assert!(!found(&[(8, 8, 1, &|at| (at * 4) as u8)]).drawings);
+        // Black ink on a transparent ground is ink on paper.
+        assert!(
+            found(&[(8, 8, 4, &|at| if at % 4 == 3 && at / 4 > 9 { 0 } else { at as u8 % 4 / 3 * 255 })])
+                .drawings
+        );
+    }
+
+    #[test]
+    fn a_night_in_colour_is_no_drawing() {
+        // Black, lamps that are too bright, and a warm shine that is dark enough to count as black.
+        let night = |at: usize| match at / 3 % 10 {
+            0 => 255,
+            1 => [45, 20, 5][at % 3],
+            _ => 3,
+        };
+        let seen = found(&[(40, 30, 3, &night)]);
+        assert!(!seen.is_grey() && !seen.drawings, "{seen:?}");
+        assert!(
+            Tones::of_pixels(&(0..3600).map(night).collect::<Vec<_>>(), 3).are_two(),
+            "by its tones alone"
+        );
+    }
+
+    #[test]
+    fn a_few_coloured_images_among_grey_ones_are_an_exception() {
+        let grey = |at: usize| (at / 3) as u8;
+        let red = |at: usize| if at.is_multiple_of(3) { 255 } else { 0 };
+        let of = |coloured: usize| {
+            let image = |i: usize| {
+                let value: &dyn Fn(usize) -> u8 = if i < coloured { &red } else { &grey };
+                (6, 6, 3, value)
+            };
+            found(&(0..40).map(image).collect::<Vec<_>>())
+        };
+        assert_eq!([0, 2, 3, 40].map(|coloured| of(coloured).is_grey()), [true, true, false, false]);
+        assert_eq!((of(2).looked_at, of(2).without_colour), (40, 38));
+    }
+
+    #[test]
+    fn what_is_decoded_is_drawn_from_all_of_a_source() {
+        let item = |_| Item {
+            name: String::new(),
+            split: None,
+            label: None,
+            payload: Payload::Pixels(Pixels { width: 1, height: 1, channels: 1, bytes: vec![0] }),
+        };
+        let options = Options::default();
+        let memory = Memory::new(&options.limits);
+        for total in [Some(10_000), None] {
+            let mut found = Found::new(total);
+            (0..100).for_each(|_| found.add((0..100).map(item).collect(), &options, &memory));
+            let decoded = found.decoded.len();
+            assert!((DECODED / 4..=DECODED).contains(&decoded), "{decoded}");
+            let chosen: Vec<u64> = (0..10_000).filter(|&number| place(number) < found.below).collect();
+            assert_eq!(chosen.len(), decoded);
+            let late = chosen.iter().filter(|&&number| number >= 5000).count();
+            assert!((decoded / 3..decoded * 2 / 3).contains(&late), "{late} of {decoded} in the second half");
+            assert_eq!(found.summary().unwrap().count, 10_000);
+        }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! [`collect`] reads a source once, prepares every example (orientation, transparency, crop, size, channels) on all
 //! cores and writes a folder: `dataset.json`, which is a [`Card`], and safetensors shards. [`Dataset::open`] maps
-//! such a folder into memory. [`open_or_collect`] does whichever is needed.
+//! such a folder into memory. [`open_or_collect`] does whichever is needed, and [`export`](export()) writes a data set out as files again.
 //!
 //! Images and points are examples of one shape, seen through a [`View`]. Points are made by code, or are the rows of a CSV. Text and sound are streams of tokens or samples
 //! cut into documents, read through a [`Stream`]; a [`Vocabulary`] says what tokens stand for. Experience is [`Episodes`] of an
@@ -34,6 +34,7 @@ mod drawn;
 mod duplicates;
 mod error;
 mod experience;
+mod export;
 mod fingerprint;
 mod first_images;
 mod images;
@@ -75,6 +76,7 @@ pub use error::{Error, Result, io_remedy};
 pub use experience::{
     ActionsCard, Episode, EpisodeView, Episodes, ExperienceCard, ExperienceWriter, write_experience,
 };
+pub use export::{ExportOptions, Exported, export};
 pub use first_images::FirstImages;
 pub use options::{ActionKind, Crop, Limits, Options, VocabularyKind};
 pub use points::read_points;

@@ -229,9 +229,9 @@ impl Packer {
         about.notes.extend(nothing_held(self.split_by, held, &self.options, self.layout.kind));
         let (duplicates, duplicates_across_splits) = self.duplicates.finish()?;
         if duplicates_across_splits > 0 {
-            about.notes.push(format!(
-                "{duplicates_across_splits} examples also occur in another split of the source"
-            ));
+            let occur =
+                if duplicates_across_splits == 1 { "example also occurs" } else { "examples also occur" };
+            about.notes.push(format!("{duplicates_across_splits} {occur} in another split of the source"));
         }
         let statistics = self.splits.iter().find(|s| s.count > 0).expect("at least one example");
         let scale = if self.layout.kind == Kind::Images { 255.0 } else { 1.0 };

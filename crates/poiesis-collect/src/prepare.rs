@@ -74,7 +74,7 @@ fn with_alpha(image: Pixels) -> Pixels {
 }
 
 /// Removes the alpha channel. Grey over a grey background stays grey.
-fn over_background(image: &Pixels, background: [u8; 3]) -> Pixels {
+pub(crate) fn over_background(image: &Pixels, background: [u8; 3]) -> Pixels {
     let [r, g, b] = background;
     let (channels, bytes) = match image.channels {
         2 if r == g && g == b => (1, image.bytes.chunks_exact(2).map(|p| mix(p[0], r, p[1])).collect()),

@@ -109,7 +109,9 @@ pub fn read_labelled_images(
     }
     let mut source = match source::open(path, &options) {
         // A picture without an ending, or something that is none: decoding says which.
-        Err(Error::UnknownFormat { .. } | Error::BadOption { option: "kind", .. }) if path.is_file() => {
+        Err(
+            Error::UnknownFormat { .. } | Error::NoDataSet { .. } | Error::BadOption { option: "kind", .. },
+        ) if path.is_file() => {
             take(single());
             return Ok(());
         }

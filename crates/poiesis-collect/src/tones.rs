@@ -1,7 +1,7 @@
 //! Whether images are drawings: next to all values dark or bright.
 
 /// Values up to this are dark, and those from 255 less this are bright: a fifth of the range.
-pub(crate) const NEAR: u8 = 51;
+const NEAR: u8 = 51;
 /// The part of the values of a drawing that are dark or bright.
 const OF_TWO_TONES: f64 = 0.85;
 /// The least part of the ink that is fully so, and not the soft edge of a stroke: on white paper, where thin strokes become grey when
@@ -23,8 +23,18 @@ impl Tones {
         Tones::of_each(values.iter().map(|value| Some(*value)))
     }
 
-    /// Those of values; `None` for a pixel with a colour, which is neither dark nor bright.
-    pub(crate) fn of_each(values: impl Iterator<Item = Option<u8>>) -> Tones {
+    /// Those of pixels of so many channels, without alpha. A pixel with a colour, whose channels differ by more than dark and bright do,
+    /// is neither dark nor bright.
+    pub(crate) fn of_pixels(bytes: &[u8], channels: usize) -> Tones {
+        let tone = |pixel: &[u8]| {
+            let first = pixel[0];
+            pixel.iter().all(|value| value.abs_diff(first) <= NEAR).then_some(first)
+        };
+        Tones::of_each(bytes.chunks_exact(channels).map(tone))
+    }
+
+    /// Those of values; `None` for a pixel with a colour.
+    fn of_each(values: impl Iterator<Item = Option<u8>>) -> Tones {
         let mut tones = Tones::default();
         for value in values {
             tones.all += 1;

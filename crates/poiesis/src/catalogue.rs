@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::agents::{bc::Bc, gail::Gail, ppo::Ppo, reinforce::Reinforce, rnd::Rnd, trpo::Trpo, vime::Vime};
-use crate::config::{Layer, RunConfig, resolve};
+use crate::config::{Choice, Layer, RunConfig, resolve};
 use crate::data::{DataFacts, DataSpec, MediaKind};
 use crate::error::{Error, Result};
 use crate::model::{Entry, Of, Recipe};
@@ -45,6 +45,7 @@ pub static CATALOGUE: &[&dyn Entry] = &[
 ];
 
 /// The models to begin with on one's own data: those that show something within minutes, first of all the one that rarely disappoints.
+/// All of them [can learn](can_learn) the data; where none of these can, the first others that can.
 pub fn to_begin_with(facts: &DataFacts) -> Vec<&'static dyn Entry> {
     let names: &[&str] = match facts.spec.media() {
         MediaKind::Images if facts.two_tones && facts.side() <= 32 => &["vae", "dcgan", "gated-pixelcnn"],
@@ -56,7 +57,28 @@ pub fn to_begin_with(facts: &DataFacts) -> Vec<&'static dyn Entry> {
         MediaKind::Points => &["realnvp", "gan"],
         MediaKind::Experience => &["bc"],
     };
-    names.iter().filter_map(|name| find(name).ok()).collect()
+    let fitting: Vec<&dyn Entry> =
+        names.iter().filter_map(|name| find(name).ok()).filter(|entry| can_learn(*entry, facts)).collect();
+    if !fitting.is_empty() {
+        return fitting;
+    }
+    CATALOGUE.iter().copied().filter(|entry| can_learn(*entry, facts)).take(OTHERS).collect()
+}
+
+/// How many other models are proposed where the usual ones cannot learn the data.
+const OTHERS: usize = 2;
+
+/// Whether a model can be made for the data, with the settings that it chooses for them: whether training it will begin.
+pub fn can_learn(entry: &dyn Entry, facts: &DataFacts) -> bool {
+    let made = || -> Result<()> {
+        expect_media(entry, &facts.spec)?;
+        let layers: Vec<Layer> = entry.settings_for(facts).iter().map(Choice::layer).collect();
+        let config = resolve(&entry.defaults()?, &layers)?.config;
+        entry.check(&config)?;
+        entry.held_by_source(&config, &facts.spec)?;
+        entry.parameters(&config, &facts.spec).map(drop)
+    };
+    made().is_ok()
 }
 
 /// Finds a model by name.
@@ -155,4 +177,30 @@ pub fn expect_media(entry: &dyn Entry, spec: &DataSpec) -> Result<()> {
     };
     let reason = format!("the model `{}` learns {}", entry.name(), names(media));
     Err(Error::invalid_value("data.source", spec.media().name(), &reason, &remedy))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::{Content, ImageShape};
+
+    #[test]
+    fn what_is_proposed_for_images_can_learn_them_whatever_their_size() {
+        let facts = |shape: [usize; 3]| {
+            let content = Content::Images(ImageShape::from_slice(&shape).unwrap());
+            let spec = DataSpec { content, classes: 0, unlabelled: false };
+            DataFacts { spec, len: 1000, two_tones: shape[2] == 1 }
+        };
+        let names =
+            |shape| -> Vec<&str> { to_begin_with(&facts(shape)).into_iter().map(Entry::name).collect() };
+        assert_eq!(names([64, 64, 3]), ["vae", "dcgan"]);
+        assert_eq!(names([28, 28, 1]), ["vae", "dcgan", "gated-pixelcnn"]);
+        let refused = facts([72, 72, 3]);
+        assert!(!can_learn(find("dcgan").unwrap(), &refused), "72 does not halve");
+        for side in [30, 50, 72, 100] {
+            let proposed = names([side, side, 3]);
+            assert!(!proposed.is_empty(), "{side}");
+            assert!(!proposed.contains(&"dcgan"), "{side}: {proposed:?}");
+        }
+    }
 }

@@ -15,7 +15,7 @@ use crate::config::RunConfig;
 use crate::data::{self, DataSpec, Places};
 use crate::device::device;
 use crate::error::{Error, Result};
-use crate::generate::{self, Chunk, Request, Sink, StepsSink};
+use crate::generate::{self, Chunk, Request, Sink, StepsSink, Turns};
 use crate::media::Media;
 use crate::model::{Entry, TrainedModel};
 use crate::nn::{Arrays, StateDict};
@@ -111,26 +111,14 @@ impl Open {
         let device = device(&self.device)?;
         let averaged = self.weights == Weights::Ema && config.train.ema_decay > 0.0;
         let part = if averaged { Part::Ema } else { Part::Model };
-        let folder = run.checkpoints_path();
-        let step = if self.best { Some(run.best_step()?) } else { self.step };
-        let (state, arrays, place, notes) = match step {
-            Some(step) => {
-                let place = folder.join(checkpoint::folder_name(step));
-                if !place.exists() {
-                    let complete = checkpoint::survey(&folder)?.complete;
-                    let steps = complete.into_iter().map(|(step, _)| step).collect();
-                    return Err(Error::NoSuchCheckpoint { run: path.to_owned(), step, steps });
-                }
-                let (state, arrays) = checkpoint::read_part(&place, part)?;
-                (state, arrays, place, Vec::new())
-            }
-            None => {
-                let found = checkpoint::newest_part(&folder, part)?;
-                let note = |f: checkpoint::Finding| format!("{}: {}", f.path.display(), f.reason);
-                let (state, arrays) = found.content;
-                (state, arrays, found.path, found.findings.into_iter().map(note).collect())
-            }
+        let found = match self.step {
+            _ if self.best => run.best_part(part)?,
+            Some(step) => run.part_of(step, part)?,
+            None => checkpoint::newest_part(&run.checkpoints_path(), part)?,
         };
+        let note = |f: checkpoint::Finding| format!("{}: {}", f.path.display(), f.reason);
+        let notes = found.findings.into_iter().map(note).collect();
+        let ((state, arrays), place) = (found.content, found.path);
         state.expect_model(entry.name(), &place)?;
         checkpoint::expect_numbers(&place, part, &arrays)?;
         let weights = StateDict::from_arrays(arrays, &device);
@@ -277,6 +265,11 @@ impl Trained {
     /// How many classes it is conditioned on; 0 where no class can be asked for.
     pub fn num_classes(&self) -> usize {
         generate::num_classes(&self.abilities(), &self.spec)
+    }
+
+    /// What takes turns where a request names no class.
+    pub fn turns(&self) -> Turns {
+        generate::turns(&self.abilities(), &self.spec)
     }
 
     /// The run's folder.
@@ -462,7 +455,13 @@ impl Trained {
 
     /// The error for an ability that the model does not have, with the models that do.
     pub(crate) fn cannot(&self, ability: Ability) -> Error {
-        let able = CATALOGUE.iter().filter(|entry| entry.about().abilities.contains(&ability));
+        self.cannot_without(ability, &[ability])
+    }
+
+    /// The same where each ability of `enough` is enough for it.
+    pub(crate) fn cannot_without(&self, ability: Ability, enough: &[Ability]) -> Error {
+        let is_able = |entry: &&&dyn Entry| enough.iter().any(|one| entry.about().abilities.contains(one));
+        let able = CATALOGUE.iter().filter(is_able);
         Error::MissingCapability {
             model: self.entry.name().to_owned(),
             capability: ability.name().to_owned(),

@@ -39,7 +39,10 @@ pub(crate) fn environment_of(trained: &Trained, asked: Option<&str>) -> Result<E
 
 /// Returns in one line: `mean 123.4 ± 5.600, median 120.0, 110.0 to 140.0; 200.0 steps`.
 pub(crate) fn in_words(returns: &Returns) -> String {
-    let Returns { mean, deviation, median, min, max, length, .. } = returns;
+    let Returns { mean, deviation, standard_error, median, min, max, length, .. } = returns;
+    if standard_error.is_none() {
+        return format!("{} in {} steps", number(*mean), number(*length));
+    }
     format!(
         "mean {} ± {}, median {}, {} to {}; {} steps",
         number(*mean),

@@ -172,7 +172,7 @@ fn several(number: u64, what: &str) -> String {
 }
 
 /// The word for the examples of a kind.
-fn plural(kind: Kind) -> &'static str {
+pub(crate) fn plural(kind: Kind) -> &'static str {
     match kind {
         Kind::Text => "documents",
         Kind::Sound => "clips",

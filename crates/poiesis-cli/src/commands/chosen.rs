@@ -4,22 +4,22 @@ use std::path::Path;
 
 use anyhow::Result;
 use poiesis::config::{Choice, Layer, RunConfig, is_open, resolve};
-use poiesis::data::{image_settings, open};
+use poiesis::data::{DataFacts, choose_preparation, open};
 use poiesis::run::Run;
-use poiesis::train::{Existing, choose};
-use poiesis_collect::FirstImages;
+use poiesis::train::{Existing, Rehearsal, TooLarge, choose};
+use serde_json::{Value, json};
 
 use super::settings::Settings;
 use super::train::{How, Job, request};
 use crate::data::Opened;
-use crate::render::{duration, note};
+use crate::render::{duration, note, result};
 
 /// What was chosen.
 #[derive(Debug, Default)]
 pub(super) struct Choices {
     pub(super) all: Vec<Choice>,
-    /// Seconds that the run will take, where that was measured.
-    seconds: Option<f64>,
+    /// What the run will take, where that was found out.
+    pub(super) rehearsal: Option<Rehearsal>,
 }
 
 impl Settings {
@@ -35,15 +35,13 @@ impl Settings {
                 self.chosen.all = run.info().chosen.clone();
                 self.layers.insert(0, length_of(&run)?);
             }
-        } else {
+        } else if self.initial.is_none() {
+            // With initial weights, examples are prepared as for that run.
             let config = &self.resolved.config.data;
             let source = open::locate(&config.source, &how.data_dir.data_dir)?;
-            let first = match open::is_named(&config.source) {
-                true => None,
-                false => FirstImages::of(Path::new(&source), &open::options(config)?)?,
-            };
+            let options = open::options(config)?;
+            let mut chosen = choose_preparation(&config.source, Path::new(&source), &options)?;
             let given = |choice: &Choice| !self.resolved.origin(&choice.key).is_some_and(is_open);
-            let mut chosen = first.map(|first| image_settings(&first)).unwrap_or_default();
             chosen.retain(|choice| !given(choice));
             self.chosen.all = chosen;
         }
@@ -61,21 +59,30 @@ impl Settings {
         if !self.choosing || (existing == Existing::Resume && Run::exists(&self.out)) {
             return Ok(());
         }
-        if !how.hidden() {
-            note("taking a few steps to see how long they are on this machine");
-        }
         let job = Job {
             out: self.out.clone(),
             config: config.clone(),
-            initial: None,
+            initial: self.initial.clone(),
             epochs: None,
             chosen: Vec::new(),
             existing,
         };
+        let hidden = how.hidden();
+        let mut tried = |tried| {
+            if !hidden {
+                note(&too_large(tried));
+            }
+        };
+        let (request, defaults) = (request(job, opened, how)?, self.entry.defaults()?);
+        let too_little = DataFacts::of(&request.data.spec, &request.data.train).too_little();
+        if !hidden {
+            too_little.iter().for_each(|said| note(&format!("note: {said}")));
+            note("taking a few steps to see how long they are on this machine");
+        }
         let layers = self.layers_with_choices();
-        let chosen = choose(&request(job, opened, how)?, &self.entry.defaults()?, &layers, self.epochs)?;
+        let chosen = choose(&request, &defaults, &layers, self.epochs, &mut tried)?;
         self.chosen.all.extend(chosen.choices);
-        self.chosen.seconds = Some(chosen.seconds);
+        self.chosen.rehearsal = Some(chosen.rehearsal);
         let data = config.data.clone();
         self.apply_choices()?;
         *config = self.resolved.config.clone();
@@ -102,6 +109,29 @@ fn length_of(run: &Run) -> Result<Layer> {
 }
 
 impl Choices {
+    /// Says what was chosen: as an event where a program reads.
+    pub(super) fn tell(&self, how: &How) -> Result<()> {
+        if self.all.is_empty() {
+            return Ok(());
+        }
+        if how.json {
+            return result(&format!("{}\n", self.event()));
+        }
+        if !how.hidden() {
+            note(self.text().trim_end());
+        }
+        Ok(())
+    }
+
+    fn event(&self) -> Value {
+        let settings = self
+            .all
+            .iter()
+            .map(|Choice { key, value, reason }| json!({ "key": key, "value": value, "reason": reason }));
+        let seconds = self.rehearsal.as_ref().map(|rehearsal| rehearsal.estimate.total());
+        json!({ "event": "chosen", "settings": settings.collect::<Vec<_>>(), "seconds": seconds })
+    }
+
     /// What was chosen and why, a setting on each line; empty where nothing was.
     pub(super) fn text(&self) -> String {
         if self.all.is_empty() {
@@ -116,12 +146,23 @@ impl Choices {
             .iter()
             .zip(&values)
             .map(|(choice, text)| format!("  {:key$}  {text:value$}  {}\n", choice.key, choice.reason));
-        let time = self.seconds.map(|seconds| format!(", {}", about(seconds))).unwrap_or_default();
+        let seconds = self.rehearsal.as_ref().map(|rehearsal| rehearsal.estimate.total());
+        let time = seconds.map(|seconds| format!(", {}", about(seconds))).unwrap_or_default();
         format!(
             "chosen for these data and this machine{time}; --set KEY=VALUE changes a setting\n{}",
             lines.collect::<String>()
         )
     }
+}
+
+/// What is said of a batch that is too large.
+fn too_large(tried: TooLarge) -> String {
+    let TooLarge { batch_size, seconds, next } = tried;
+    let why = match seconds {
+        Some(seconds) => format!("a step of {batch_size} takes {}", duration(seconds)),
+        None => format!("batches of {batch_size} do not fit into memory"),
+    };
+    format!("{why}; trying batches of {next}")
 }
 
 /// A time that was estimated: `about 8 minutes`.
@@ -134,6 +175,8 @@ fn about(seconds: f64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use poiesis::train::{Remaining, Spent};
+
     use super::*;
 
     #[test]
@@ -142,7 +185,23 @@ mod tests {
             Choice::new("vae.width", 16, "images of 64×64"),
             Choice::new("vae.likelihood", "bernoulli", "nearly all pixels are black or white"),
         ];
-        let text = Choices { all, seconds: Some(500.0) }.text();
+        let estimate = Spent { steps: 400.0, sampling: 60.0, evaluating: 40.0, saving: 0.0 };
+        let rehearsal = Rehearsal {
+            parameters: Vec::new(),
+            notes: Vec::new(),
+            done: 0,
+            left: Remaining { steps: 4000, samplings: 11, saves: 10 },
+            timed: 10,
+            seconds: 1.0,
+            step: 0.1,
+            estimate,
+        };
+        let choices = Choices { all, rehearsal: Some(rehearsal) };
+        let event = choices.event();
+        assert_eq!((&event["event"], &event["seconds"]), (&json!("chosen"), &json!(500.0)));
+        let width = json!({ "key": "vae.width", "value": 16, "reason": "images of 64×64" });
+        assert_eq!(event["settings"][0], width);
+        let text = choices.text();
         assert_eq!(
             text,
             "chosen for these data and this machine, about 8 minutes; --set KEY=VALUE changes a setting\n\

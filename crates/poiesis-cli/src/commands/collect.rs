@@ -6,19 +6,19 @@ use anyhow::Result;
 use clap::Args;
 use poiesis::catalogue;
 use poiesis::config::Choice;
-use poiesis::data::{DataFacts, DataSpec, Examples, image_settings, open};
+use poiesis::data::{DataFacts, DataSpec, Examples, choose_preparation, fitting_side, open};
 use poiesis::train::MINUTES;
-use poiesis_collect::{
-    ActionKind, Card, Dataset, FirstImages, Kind, Limits, Options, Progress, Report, Split, collect,
-};
+use poiesis_collect::{ActionKind, Card, Dataset, Kind, Limits, Options, Progress, Report, Split, collect};
 
-use super::card::{skipped, summary};
+use super::card::{plural, skipped, summary};
 use crate::args::DataDir;
 use crate::render::{Meter, count, duration, failure, note, program, quoted, result};
 use crate::{data, flags};
 
 /// How many skipped files the summary names.
 const NAMED: usize = 5;
+/// Examples from which a speed is told.
+const TIMED: u64 = 100;
 
 /// Pack images, text, sound or experience into a data set for training
 #[derive(Args, Debug)]
@@ -75,8 +75,7 @@ pub(crate) struct Collect {
     /// Height, width and channels of one image, for arrays (npy, npz) that do not show them and for files without a header.
     #[arg(long, value_name = "H,W,C", value_parser = parts)]
     shape: Option<(u32, u32, u8)>,
-    /// Channels of the prepared images: 1 grey, 3 RGB, 4 RGBA [default: those of the first image; 3 where they differ, 1
-    /// where no image has a colour].
+    /// Channels of the prepared images: 1 grey, 3 RGB, 4 RGBA [default: 1 where at least 95 of 100 images have no colour, else 3].
     #[arg(long, value_name = "N")]
     channels: Option<u8>,
     /// Background colour behind transparent pixels.
@@ -207,8 +206,8 @@ impl Collect {
             limits: Limits { max_memory: self.max_memory, ..Limits::default() },
             ..Options::default()
         };
-        if !self.stack && !self.scatter && !open::is_named(&self.source) {
-            choose_preparation(&source, &mut options, self.json)?;
+        if !self.stack && !self.scatter {
+            prepare(&self.source, &source, &mut options, self.json)?;
         }
         let meter = Meter::new("packing", "examples", None, self.json);
         let progress = |progress: Progress| {
@@ -231,33 +230,45 @@ impl Collect {
         if self.json {
             return crate::render::json(&serde_json::to_value(&card)?);
         }
-        let rate = card.total() as f64 / seconds.max(1e-3);
-        note(&format!("packed in {}, {}/s", duration(seconds), count(rate as u64)));
-        let next = what_next(&card, &self.out)?;
-        result(&format!("{}{}what to try next\n{next}", summary(&card, &self.out), skipped(&card, NAMED)))
+        note(&packed_in(card.total() as u64, card.kind, seconds));
+        let next = Next::of(&card, &self.out)?;
+        result(&format!("{}{}{}", summary(&card, &self.out), skipped(&card, NAMED), next.text))?;
+        if let Some(line) = next.too_little {
+            note(&format!("note: {line}"));
+        }
+        Ok(())
     }
 }
 
-/// Chooses how images are prepared where that is not given, and says so.
-fn choose_preparation(source: &str, options: &mut Options, quiet: bool) -> Result<()> {
-    let first = match options.size.is_some() && options.channels.is_some() {
-        true => None,
-        false => FirstImages::of(Path::new(source), options).map_err(told)?,
+/// How long packing took, and how fast it was where there was enough to tell.
+fn packed_in(examples: u64, kind: Kind, seconds: f64) -> String {
+    let rate = examples as f64 / seconds.max(1e-3);
+    let speed = match rate >= 1.0 && examples >= TIMED {
+        true => format!(", {} {}/s", count(rate as u64), plural(kind)),
+        false => String::new(),
     };
-    for Choice { key, value, reason } in first.map(|first| image_settings(&first)).unwrap_or_default() {
+    let time = if seconds < 0.05 { "less than 0.1 s".to_owned() } else { duration(seconds) };
+    format!("packed in {time}{speed}")
+}
+
+/// Chooses how images are prepared where that is not given, and says so. `name` is the source as it was named.
+fn prepare(name: &str, source: &str, options: &mut Options, quiet: bool) -> Result<()> {
+    let meter = Meter::working("looking at the source", quiet);
+    let chosen = choose_preparation(name, Path::new(source), options);
+    meter.end();
+    let chosen = chosen.map_err(|error| match error {
+        poiesis::Error::Data(error) => told(error),
+        other => other.into(),
+    })?;
+    for Choice { key, value, reason } in chosen {
         let value = value.as_integer().unwrap_or_default();
-        let flag = match key.as_str() {
-            "data.size" if options.size.is_none() => {
-                let side = u32::try_from(value).unwrap_or_default();
-                options.size = Some((side, side));
-                "--size"
-            }
-            "data.channels" if options.channels.is_none() => {
-                options.channels = u8::try_from(value).ok();
-                "--channels"
-            }
-            _ => continue,
-        };
+        let flag = if key == "data.size" { "--size" } else { "--channels" };
+        if key == "data.size" {
+            let side = u32::try_from(value).unwrap_or_default();
+            options.size = Some((side, side));
+        } else {
+            options.channels = u8::try_from(value).ok();
+        }
         if !quiet {
             note(&format!("chosen: {flag} {value}, for {reason}; {flag} N gives another"));
         }
@@ -265,39 +276,76 @@ fn choose_preparation(source: &str, options: &mut Options, quiet: bool) -> Resul
     Ok(())
 }
 
-/// Commands for data that were just packed: first to look at them, then to train on them.
-fn what_next(card: &Card, out: &Path) -> Result<String> {
+/// What to do with data that were just packed.
+struct Next {
+    /// Commands: first to look at them, then to train on them. Each of them works.
+    text: String,
+    /// That there is too little to learn from, where that is so.
+    too_little: Option<String>,
+}
+
+impl Next {
+    fn of(card: &Card, out: &Path) -> Result<Next> {
+        let program = program();
+        let name = open::short_name(&out.to_string_lossy());
+        let place = quoted(&out.display().to_string());
+        let mut text = match card.kind {
+            Kind::Text => format!("what to try next\n  {program} inspect {place}\n"),
+            _ => format!(
+                "what to try next\n  {program} inspect {place} --preview {}\n",
+                quoted(&format!("{name}-preview.png"))
+            ),
+        };
+        if card.kind == Kind::Experience {
+            let about = card.experience.as_ref();
+            text.push_str(&match about.and_then(|about| about.environment.as_deref()) {
+                Some(environment) => {
+                    format!("  {program} train bc --env {} --demos {place}\n", quoted(environment))
+                }
+                None => format!(
+                    "  {program} train bc --env ENV --demos {place}   # ENV is the environment they are from\n"
+                ),
+            });
+            return Ok(Next { text, too_little: None });
+        }
+        let dataset = Dataset::open(out)?;
+        let Some(train) = Examples::of(&dataset, Split::Train) else {
+            return Ok(Next { text, too_little: None });
+        };
+        let facts = DataFacts::of(&DataSpec::of(&dataset)?, &train);
+        text.push_str(&trainings(card, &facts, &place)?);
+        Ok(Next { text, too_little: facts.too_little() })
+    }
+}
+
+/// Commands that train on packed data, each checked with the model that it names.
+fn trainings(card: &Card, facts: &DataFacts, place: &str) -> Result<String> {
     let program = program();
-    let name = open::short_name(&out.to_string_lossy());
-    let place = quoted(&out.display().to_string());
-    let mut next = match card.kind {
-        Kind::Text => format!("  {program} inspect {place}\n"),
-        _ => format!("  {program} inspect {place} --preview {}\n", quoted(&format!("{name}-preview.png"))),
-    };
-    if card.kind == Kind::Experience {
-        let about = card.experience.as_ref();
-        let environment = about.and_then(|about| about.environment.as_deref()).unwrap_or("ENV");
-        next.push_str(&format!("  {program} train bc --env {environment} --demos {place}\n"));
-        return Ok(next);
+    let air = catalogue::find("air")?;
+    if card.objects.is_some() && catalogue::can_learn(air, facts) {
+        return Ok(format!("  {program} train air --data {place}\n"));
     }
-    if card.objects.is_some() {
-        next.push_str(&format!("  {program} train air --data {place}\n"));
-        return Ok(next);
-    }
-    let dataset = Dataset::open(out)?;
-    let Some(train) = Examples::of(&dataset, Split::Train) else { return Ok(next) };
-    let models = catalogue::to_begin_with(&DataFacts::of(&DataSpec::of(&dataset)?, &train));
+    let models = catalogue::to_begin_with(facts);
     let width = models.iter().map(|entry| entry.name().len()).max().unwrap_or(0);
-    for entry in models {
+    let mut text = String::new();
+    for entry in &models {
         let (model, gap) = (entry.name(), " ".repeat(width - entry.name().len()));
         let summary = entry.about().summary;
-        next.push_str(&format!("  {program} train {model} --data {place}{gap}   # {summary}\n"));
+        text.push_str(&format!("  {program} train {model} --data {place}{gap}   # {summary}\n"));
     }
-    next.push_str(&format!(
-        "each takes {} minutes or less: settings and steps are chosen for the data and this machine\n",
-        MINUTES.ceil()
-    ));
-    Ok(next)
+    if !models.is_empty() {
+        text.push_str(&format!(
+            "each takes {} minutes or less: settings and steps are chosen for the data and this machine\n",
+            MINUTES.ceil()
+        ));
+    }
+    if facts.spec.images().is_ok() && !facts.halves() {
+        text.push_str(&format!(
+            "most models of images need sides that can be halved down to 4 to 7 pixels: collect with --size {} for them\n",
+            fitting_side(facts.side())
+        ));
+    }
+    Ok(text)
 }
 
 /// An error with the flags of this command that mend it.
@@ -374,6 +422,13 @@ mod tests {
         assert_eq!(size("64"), Ok((64, 64)));
         assert_eq!(size("64x48"), Ok((48, 64)));
         assert!(size("0").is_err() && size("64x").is_err() && size("9000").is_err());
+    }
+
+    #[test]
+    fn a_speed_is_told_where_there_was_enough() {
+        assert_eq!(packed_in(1, Kind::Text, 0.3), "packed in 0.3 s");
+        assert_eq!(packed_in(3, Kind::Images, 0.01), "packed in less than 0.1 s");
+        assert_eq!(packed_in(5000, Kind::Images, 2.0), "packed in 2.0 s, 2,500 examples/s");
     }
 
     #[test]

@@ -51,7 +51,9 @@ impl Compare {
             return result(&to_csv(&comparison));
         }
         result(&to_table(&comparison))?;
-        note("* is the best of a row");
+        if comparison.rows.iter().any(has_star) {
+            note("* is the best of a row");
+        }
         Ok(())
     }
 }
@@ -94,13 +96,18 @@ fn line(row: &Row, comparison: &Comparison) -> Vec<String> {
 
 /// The value of each run, the best with a star where it is clearly the best.
 pub(super) fn values(row: &Row) -> Vec<String> {
-    let is_clear = row.no_difference.is_empty();
-    let is_draw = row.best.len() > 1 && row.best.len() == row.values.iter().flatten().count();
+    let starred = has_star(row);
     let cell = |(run, value): (usize, &Option<ComparedValue>)| {
-        let star = if is_clear && !is_draw && row.best.contains(&run) { " *" } else { "  " };
+        let star = if starred && row.best.contains(&run) { " *" } else { "  " };
         value.map_or_else(|| "-".to_owned(), shown) + star
     };
     row.values.iter().enumerate().map(cell).collect()
+}
+
+/// Whether a run is clearly the best: no other is within the errors, and not all are equal.
+pub(super) fn has_star(row: &Row) -> bool {
+    let is_draw = row.best.len() > 1 && row.best.len() == row.values.iter().flatten().count();
+    !row.best.is_empty() && row.no_difference.is_empty() && !is_draw
 }
 
 /// Says which of the runs, called by their names, do not differ; nothing where the best is clear.
@@ -196,6 +203,7 @@ mod tests {
             "{text}"
         );
         assert!(!line("close").contains('*') && line("missing").contains("-"), "{text}");
+        assert_eq!(comparison().rows.iter().map(has_star).collect::<Vec<_>>(), [true, false, true]);
     }
 
     #[test]

@@ -4,17 +4,20 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
-use poiesis::Trained;
 use poiesis::apply::compress::{Compressed, Document, compress};
-use poiesis::atomic;
+use poiesis::data::MediaKind;
 use poiesis::error::in_bytes;
+use poiesis::run::Run;
+use poiesis::{Error, Trained, atomic};
 use poiesis_collect::Split;
 
 use super::discover::OfData;
 use super::inspect::split;
 use super::pictures::positive;
 use crate::args::WhichWeights;
-use crate::render::{Meter, count, duration, exists, expect_none, facts, failure, in_json, json, result};
+use crate::render::{
+    Meter, count, duration, exists, expect_none, facts, failure, in_json, json, quoted, result, shape,
+};
 
 /// Compress files losslessly with a trained model
 #[derive(Args, Debug)]
@@ -76,6 +79,7 @@ impl Compress {
         atomic::expect_writable(&self.out)?;
         let trained = self.which.open(&self.model)?;
         trained.coding()?;
+        self.expect_files(&trained)?;
         let documents = self.documents(&trained)?;
         let unknown = self.class.is_some() && trained.num_classes() == 0;
         expect_none("a model without classes", &[("--class", unknown)])?;
@@ -148,15 +152,54 @@ impl Compress {
         result(&facts(&rows))
     }
 
+    /// Refuses folders: what is compressed are files.
+    fn expect_files(&self, trained: &Trained) -> Result<()> {
+        let Some(folder) = self.files.iter().find(|path| path.is_dir()) else { return Ok(()) };
+        let bare = quoted(&folder.components().collect::<PathBuf>().display().to_string());
+        let pattern = match trained.spec.media() {
+            MediaKind::Images => "*.png",
+            MediaKind::Sound => "*.wav",
+            _ => "*",
+        };
+        let hint = match Run::exists(folder) {
+            true => {
+                format!("--model {bare} names the run with the model; give the files to compress beside it")
+            }
+            false => format!("give the files in it: {bare}/{pattern}"),
+        };
+        let what =
+            format!("{} is a folder, and this model compresses {}", folder.display(), compressed_by(trained));
+        Err(failure(what, hint))
+    }
+
     fn documents(&self, trained: &Trained) -> Result<Vec<Document>> {
         let Some(split) = self.split else {
-            let documents = self.files.iter().map(|file| Document::read(file, &trained.spec));
-            return Ok(documents.collect::<Result<_, _>>()?);
+            let unreadable = |error: Error| match error {
+                Error::Picture { .. } | Error::Sound { .. } => {
+                    let said = error.to_string();
+                    failure(
+                        said.trim_end_matches('.'),
+                        format!("this model compresses {}", compressed_by(trained)),
+                    )
+                }
+                other => other.into(),
+            };
+            let read = |file: &PathBuf| Document::read(file, &trained.spec).map_err(unreadable);
+            return self.files.iter().map(read).collect();
         };
         trained.spec.images()?;
         let view = self.data.open(trained)?.require(split)?;
         let images = self.images.unwrap_or(view.len()).min(view.len());
         let content = (0..images).flat_map(|index| view.image(index)).copied().collect();
         Ok(vec![Document { name: split.to_string(), content, chunks: Vec::new() }])
+    }
+}
+
+/// The files that a model compresses.
+fn compressed_by(trained: &Trained) -> String {
+    match trained.spec.media() {
+        MediaKind::Images => format!("PNG images of {}", shape(&trained.info.data.shape)),
+        MediaKind::Sound => "16-bit WAV files".to_owned(),
+        _ => "texts".to_owned(),
     }
 }

@@ -7,6 +7,7 @@ use poiesis::evaluate::{Calibrated, Classification, Evaluation};
 use poiesis::picture::Picture;
 use serde_json::json;
 
+use super::evaluate::plus_minus;
 use super::pictures;
 use crate::render::{count, table};
 
@@ -19,14 +20,15 @@ const NAME: usize = 12;
 
 /// Errors, calibration and confusions as text; `took` is how long it took.
 pub(crate) fn render(found: &Classification, took: &str) -> String {
-    let images = found.images as f64;
-    let standard_error = (found.error * (1.0 - found.error) / images.max(1.0)).sqrt();
+    // Evaluations of earlier versions do not hold it.
+    let deviation = (found.error * (1.0 - found.error)).sqrt();
+    let error = (found.images > 1).then(|| 100.0 * deviation / (found.images as f64).sqrt());
     let mut text = format!(
-        "\nclassification ({} images, {took})\n  {} errors = {:.2} ± {:.2} %   {:.4} nats   {:.4} calibration error\n",
+        "\nclassification ({} images, {took})\n  {} errors = {:.2}{} %   {:.4} nats   {:.4} calibration error\n",
         count(found.images as u64),
         count(found.errors as u64),
         found.error * 100.0,
-        standard_error * 100.0,
+        plus_minus(error, 2),
         found.nats,
         found.calibration_error,
     );
@@ -113,7 +115,7 @@ mod tests {
             images: images as usize,
             errors: (images - right) as usize,
             error,
-            standard_error: 0.0,
+            standard_error: None,
             nats: 0.5,
             calibration_error: 0.15,
             calibrated: None,

@@ -54,6 +54,10 @@ fn rehearsed(
 ) -> Result<Rehearsal> {
     let ready = settings.open(existing, how)?;
     *epochs = ready.epochs;
+    // Where settings were chosen, steps were taken already.
+    if let Some(rehearsal) = settings.chosen.rehearsal.take() {
+        return Ok(rehearsal);
+    }
     let Ready { config, opened, epochs } = ready;
     let (out, initial) = (settings.out.clone(), settings.initial.clone());
     let chosen = settings.chosen.all.clone();
@@ -84,7 +88,7 @@ fn source_of(entry: &dyn Entry, config: &RunConfig, known: Option<[usize; 3]>) -
 fn parameters(entry: &dyn Entry, resolved: &Resolved, how: &How) -> Option<Vec<(String, usize)>> {
     let shape = open::expected_shape(&resolved.config.data, &how.data_dir.data_dir)?;
     let content = Content::Images(ImageShape::from_slice(&shape).ok()?);
-    let spec = DataSpec { content, classes: 0 };
+    let spec = DataSpec { content, classes: 0, unlabelled: false };
     catalogue::expect_media(entry, &spec).ok()?;
     entry.parameters(&resolved.config, &spec).ok()
 }
@@ -114,6 +118,7 @@ impl Shown<'_> {
         let time = self.rehearsal.as_ref().map(|rehearsal| {
             json!({
                 "timed_steps": rehearsal.timed, "timed_seconds": rehearsal.seconds,
+                "seconds_per_step": rehearsal.step,
                 "steps_done": rehearsal.done, "left": rehearsal.left, "seconds": rehearsal.estimate,
                 "total_seconds": rehearsal.estimate.total(),
             })
@@ -181,9 +186,9 @@ impl Shown<'_> {
     }
 }
 
-/// The estimate in words: `three steps took 0.9 s: about 12 min 0 s for 3,000 steps, of which sampling 40 s`.
+/// The estimate in words: `about 12 min 0 s for 3,000 steps of 220 ms (4 timed), of which sampling 40 s`.
 fn time(rehearsal: &Rehearsal, patience: u64) -> String {
-    let Rehearsal { left, seconds, estimate, .. } = rehearsal;
+    let Rehearsal { left, timed, step, estimate, .. } = rehearsal;
     let parts = [("sampling", estimate.sampling), ("evaluating", estimate.evaluating)];
     let parts: Vec<String> = parts
         .into_iter()
@@ -196,12 +201,17 @@ fn time(rehearsal: &Rehearsal, patience: u64) -> String {
         1 => "; less if one evaluation is no better",
         _ => "; less if evaluations become no better",
     };
-    format!(
-        "three steps took {}: about {} for {} steps{of_which}{early}",
-        duration(*seconds),
-        duration(estimate.total()),
-        count(left.steps)
-    )
+    let (total, steps, each) = (duration(estimate.total()), count(left.steps), short(*step));
+    format!("about {total} for {steps} steps of {each} ({} timed){of_which}{early}", count(*timed))
+}
+
+/// Seconds, or milliseconds of less than one.
+fn short(seconds: f64) -> String {
+    match seconds {
+        seconds if seconds < 0.1 => format!("{:.1} ms", 1000.0 * seconds),
+        seconds if seconds < 1.0 => format!("{:.0} ms", 1000.0 * seconds),
+        seconds => duration(seconds),
+    }
 }
 
 /// A value written as TOML, for JSON.
@@ -239,13 +249,14 @@ mod tests {
             notes: Vec::new(),
             done: 0,
             left: Remaining { steps: 3000, samplings: 41, saves: 6 },
-            timed: 3,
-            seconds: 0.66,
+            timed: 4,
+            seconds: 0.88,
+            step: 0.22,
             estimate,
         };
         assert_eq!(
             time(&rehearsal, 0),
-            "three steps took 0.7 s: about 12 min 0 s for 3,000 steps, of which sampling 40 s, evaluating 20 s"
+            "about 12 min 0 s for 3,000 steps of 220 ms (4 timed), of which sampling 40 s, evaluating 20 s"
         );
         assert!(time(&rehearsal, 5).ends_with("evaluating 20 s; less if evaluations become no better"));
     }

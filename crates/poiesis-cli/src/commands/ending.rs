@@ -7,7 +7,7 @@ use poiesis::abilities::Ability;
 use poiesis::model::Entry;
 use poiesis::run::{BestStep, State};
 use poiesis::train::{Outcome, Spent, Summary};
-use poiesis_collect::{Dataset, Split};
+use poiesis_collect::Split;
 use serde_json::json;
 
 use crate::render::{count, duration, facts, in_json, note, number, program, quoted, result};
@@ -17,16 +17,17 @@ use crate::watch::{Show, Watch, named};
 pub(super) struct NextSteps {
     pub(super) entry: &'static dyn Entry,
     pub(super) of_images: bool,
-    pub(super) held_out: bool,
+    /// The split that is measured on: the test split if there is one, else the validation split.
+    pub(super) held_out: Option<Split>,
     /// Whether the environment of an agent can be drawn.
     pub(super) drawn: bool,
     /// The flags that find the data again.
     pub(super) flags: String,
 }
 
-/// Whether a data set has held-out examples.
-pub(super) fn has_held_out(dataset: &Dataset) -> bool {
-    [Split::Validation, Split::Test].into_iter().any(|split| dataset.card().count(split) > 0)
+/// The held-out split of a data set that is measured on, if it has any.
+pub(super) fn held_out(has: impl Fn(Split) -> bool) -> Option<Split> {
+    [Split::Test, Split::Validation].into_iter().find(|&split| has(split))
 }
 
 impl NextSteps {
@@ -42,7 +43,7 @@ impl NextSteps {
                 format!("record {run} --episodes 10 --out demonstrations"),
             ];
         }
-        let split = if *held_out { "" } else { " --split train" };
+        let split = if held_out.is_some() { "" } else { " --split train" };
         let mut next = vec![format!("sample {run} --seed 1")];
         if *of_images && can(Ability::Decode) {
             next.push(format!("discover interpolate {run}"));
@@ -58,6 +59,10 @@ impl NextSteps {
         }
         if *of_images && can(Ability::Encode) {
             next.push(format!("reconstruct {run}{split}{flags}"));
+        }
+        if *of_images && can(Ability::Classify) {
+            let split = held_out.unwrap_or(Split::Train);
+            next.push(format!("classify {run} --split {split}{flags}"));
         }
         next.push(format!("evaluate {run}{split}{flags}"));
         if *of_images {
@@ -128,9 +133,12 @@ pub(super) fn conclude(
     if outcome.state == State::Stopped {
         text.push_str(&format!("continue with\n  {resume}\n"));
     } else {
-        let next: Vec<String> =
-            next.commands(&run).iter().map(|command| format!("  {program} {command}\n")).collect();
-        text.push_str(&format!("what to try next\n{}", next.concat()));
+        let mut commands = next.commands(&run);
+        if watch.checkpoint.is_none() && outcome.early.is_none() {
+            commands.insert(0, format!("resume {run} --steps {}{}", 2 * outcome.step, next.flags));
+        }
+        let next: String = commands.iter().map(|command| format!("  {program} {command}\n")).collect();
+        text.push_str(&format!("what to try next\n{next}"));
     }
     result(&text)
 }
@@ -192,6 +200,22 @@ mod tests {
     use poiesis::train::Overfitting;
 
     use super::*;
+
+    #[test]
+    fn a_classifier_is_proposed_to_classify_what_was_held_out() {
+        let next = |model: &str, held_out| {
+            let entry = poiesis::catalogue::find(model).unwrap();
+            let flags = " --data-dir sets".to_owned();
+            NextSteps { entry, of_images: true, held_out, drawn: false, flags }.commands("runs/a").join("\n")
+        };
+        let text = next("improved-gan", Some(Split::Test));
+        assert!(text.contains("classify runs/a --split test --data-dir sets"), "{text}");
+        assert!(next("improved-gan", None).contains("classify runs/a --split train"));
+        assert!(!next("dcgan", None).contains("classify"));
+        assert_eq!(held_out(|_| true), Some(Split::Test));
+        assert_eq!(held_out(|split| split != Split::Test), Some(Split::Validation));
+        assert_eq!(held_out(|_| false), None);
+    }
 
     #[test]
     fn the_parts_of_the_time_are_named() {

@@ -133,7 +133,8 @@ impl Evaluate {
             note(&format!("kept in {}", kept.display()));
             confusions.iter().for_each(|path| note(&format!("confusions drawn in {}", path.display())));
             closest.iter().for_each(|path| note(&format!("closest training images: {}", path.display())));
-            evaluate_images::how_to_compare(&evaluation, &dataset).iter().for_each(|line| note(line));
+            let how = evaluate_images::how_to_compare(&evaluation, &trained, self.data.source(), &dataset);
+            how.iter().for_each(|line| note(line));
         }
         Ok(())
     }
@@ -278,14 +279,19 @@ fn section(name: &str, measured: &Measured) -> String {
     })
 }
 
+/// A standard error after the value that it belongs to: ` ± 0.25`; empty for one example, which has none.
+pub(super) fn plus_minus(error: Option<f64>, digits: usize) -> String {
+    error.map(|error| format!(" ± {error:.digits$}")).unwrap_or_default()
+}
+
 fn render_bound(bound: &Bound, took: &str) -> String {
     let mut text = format!(
-        "\nbound (evidence lower bound, negative; {} images, {} draws each, {took})\n  {:.2} ± {:.2} nats = {:.4} \
+        "\nbound (evidence lower bound, negative; {} images, {} draws each, {took})\n  {:.2}{} nats = {:.4} \
          bits/dim  (reconstruction {:.2}, KL {:.2})\n",
         count(bound.protocol.images as u64),
         count(bound.protocol.samples),
         bound.nats,
-        bound.nats_error,
+        plus_minus(bound.nats_error, 2),
         bound.bits_per_dim,
         bound.reconstruction,
         bound.kl,
@@ -303,32 +309,32 @@ fn render_bound(bound: &Bound, took: &str) -> String {
 
 fn render_image_nll(nll: &ImageNll, took: &str) -> String {
     format!(
-        "\nnegative log-likelihood (exact; {} images, {took})\n  {:.2} ± {:.2} nats = {:.4} bits/dim\n",
+        "\nnegative log-likelihood (exact; {} images, {took})\n  {:.2}{} nats = {:.4} bits/dim\n",
         count(nll.images as u64),
         nll.nats,
-        nll.nats_error,
+        plus_minus(nll.nats_error, 2),
         nll.bits_per_dim,
     )
 }
 
 fn render_point_nll(nll: &PointNll, took: &str) -> String {
     format!(
-        "\nnegative log-likelihood (exact, of a density; {} points, {took})\n  {:.4} ± {:.4} nats\n",
+        "\nnegative log-likelihood (exact, of a density; {} points, {took})\n  {:.4}{} nats\n",
         count(nll.points as u64),
         nll.nats,
-        nll.nats_error,
+        plus_minus(nll.nats_error, 4),
     )
 }
 
 fn render_token_nll(nll: &TokenNll, took: &str) -> String {
     format!(
-        "\nnegative log-likelihood (exact; {} tokens in windows of {}, {} apart, {took})\n  {:.4} ± {:.4} nats = {:.4} \
+        "\nnegative log-likelihood (exact; {} tokens in windows of {}, {} apart, {took})\n  {:.4}{} nats = {:.4} \
          bits per token\n",
         count(nll.tokens),
         count(nll.window as u64),
         count(nll.stride as u64),
         nll.nats,
-        nll.nats_error,
+        plus_minus(nll.nats_error, 4),
         nll.nats / std::f64::consts::LN_2,
     )
 }
@@ -346,11 +352,11 @@ fn render_modes(found: &ModeCoverage, took: &str) -> String {
 
 fn render_objects(found: &ObjectsFound, took: &str) -> String {
     format!(
-        "\nobjects ({} images, {took})\n  {:.2} ± {:.2} % counted right   {:.2} % by always giving the commonest number\n  \
+        "\nobjects ({} images, {took})\n  {:.2}{} % counted right   {:.2} % by always giving the commonest number\n  \
          {:.3} intersection over union of boxes   {:.2} found per image, {:.2} are there\n",
         count(found.images as u64),
         found.count_accuracy * 100.0,
-        found.standard_error * 100.0,
+        plus_minus(found.standard_error.map(|error| error * 100.0), 2),
         found.chance * 100.0,
         found.iou,
         found.found,
@@ -394,6 +400,16 @@ pub(super) fn chosen(chosen: Chosen) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_example_has_no_error() {
+        let nll = |points, nats_error| {
+            let measured = Measured::timed(|| PointNll { points, nats: 2.0, nats_error });
+            section("point_nll", &measured)
+        };
+        assert!(nll(9, Some(0.25)).contains("2.0000 ± 0.2500 nats"), "{}", nll(9, Some(0.25)));
+        assert!(nll(1, None).contains("2.0000 nats"), "{}", nll(1, None));
+    }
 
     #[test]
     fn every_metric_has_words_and_a_new_one_shows_its_values() {

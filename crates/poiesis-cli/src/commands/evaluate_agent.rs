@@ -112,8 +112,8 @@ pub(super) fn render(found: &AgentReturns, took: &str) -> String {
         (Some(expert), None) => format!("   expert: mean {}, no better than random\n", number(expert)),
         (None, _) => "\n".to_owned(),
     });
-    // The threshold is of whole episodes.
-    if let (Some(threshold), 0) = (found.threshold, *max_steps) {
+    // The threshold is of the mean of whole episodes.
+    if let (Some(threshold), 0, true) = (found.threshold, *max_steps, *episodes > 1) {
         let verdict = if returns.mean >= threshold { "solved" } else { "not solved" };
         text.push_str(&format!("  {verdict}: that takes a mean of at least {}\n", number(threshold)));
     }
@@ -149,6 +149,9 @@ mod tests {
         ] {
             assert!(text.contains(part), "{part}\n{text}");
         }
+        let one = AgentReturns { episodes: 1, returns: Returns::of(&[(3000.0, 900, true)]), ..found.clone() };
+        let text = render(&one, "1.0 s");
+        assert!(text.contains("\n  3000 in 900.0 steps\n") && !text.contains("solved"), "{text}");
         (found.expert, found.normalised, found.threshold) = (None, None, None);
         let text = render(&found, "1.0 s");
         assert!(!text.contains("expert") && !text.contains("solved"), "{text}");

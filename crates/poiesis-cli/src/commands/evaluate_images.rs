@@ -172,13 +172,23 @@ pub(super) fn write_closest(
     Ok(Some(path))
 }
 
-/// How to make the feature network of the data, where images were measured without one.
-pub(super) fn how_to_compare(evaluation: &Evaluation, dataset: &Dataset) -> Option<String> {
+/// How to make the feature network of the data, where images were measured without one. `given` is what --data names.
+pub(super) fn how_to_compare(
+    evaluation: &Evaluation,
+    trained: &Trained,
+    given: Option<&str>,
+    dataset: &Dataset,
+) -> Option<String> {
     let has = |metric: &str| evaluation.results.contains_key(metric);
     let lacks = has("sliced_wasserstein") && !has("frechet_distance");
     lacks.then(|| {
-        let folder = quoted(&dataset.folder().display().to_string());
-        format!("for Fréchet distance, precision and recall, first: {} features {folder}", program())
+        let data = match given {
+            // The run knows how its data are prepared.
+            None => trained.path().display().to_string(),
+            Some(packed) if Dataset::open(Path::new(packed)).is_ok() => packed.to_owned(),
+            Some(_) => dataset.folder().display().to_string(),
+        };
+        format!("for Fréchet distance, precision and recall, first: {} features {}", program(), quoted(&data))
     })
 }
 

@@ -1,10 +1,14 @@
 //! `poiesis features`: trains the feature network of a data set.
 
+use std::path::Path;
+
 use anyhow::Result;
 use clap::Args;
+use poiesis::Trained;
 use poiesis::config::DataConfig;
 use poiesis::device::device;
 use poiesis::features::{FeatureNetwork as _, OwnNetwork, Task, train_network};
+use poiesis::run::Run;
 use poiesis_collect::Dataset;
 use serde_json::json;
 
@@ -17,6 +21,7 @@ use crate::render::{Meter, count, facts, in_json, json, note, number, result};
   poiesis features shapes
   poiesis features cifar10
   poiesis features data/photos --json
+  poiesis features runs/vae-photos                     the data of a run, prepared as for the run
   poiesis features data/photos --again --seed 1        instead of the one that is there
 
 A small convolutional network learns the classes of the training images or, where they have none, to predict rotations by \
@@ -27,7 +32,7 @@ network. It takes a minute or two and gives the same network for the same data a
 Shown are its accuracy on held-out images, and how the Fréchet distance from real images reacts to blur, to noise, to \
 missing kinds of images and to duplicates. A network that does not notice missing kinds is refused.")]
 pub(crate) struct Features {
-    /// Packed data set, raw source (folder, archive, data file), built-in name or name below --data-dir.
+    /// Packed data set, raw source (folder, archive, data file), built-in name or name below --data-dir; or a run, for its data.
     data: String,
     /// Seed of weights and batches.
     #[arg(long, value_name = "N", default_value = "0")]
@@ -44,9 +49,7 @@ pub(crate) struct Features {
 
 impl Features {
     pub(crate) fn run(self) -> Result<()> {
-        // A raw source is prepared with the default options.
-        let config = DataConfig { source: self.data.clone(), ..DataConfig::default() };
-        let dataset = self.data_dir.open(&config, self.json)?;
+        let dataset = self.dataset()?;
         let there = if self.again { None } else { OwnNetwork::open(&dataset, &device("cpu")?)? };
         let network = match there {
             Some(network) => {
@@ -60,6 +63,15 @@ impl Features {
             return json(&json!({ "name": network.name(), "path": path, "info": network.info() }));
         }
         result(&shown(&network, &dataset))
+    }
+
+    fn dataset(&self) -> Result<Dataset> {
+        if Run::exists(Path::new(&self.data)) {
+            return self.data_dir.of_run(&Trained::open(&self.data)?, None);
+        }
+        // A raw source is prepared with the default options.
+        let config = DataConfig { source: self.data.clone(), ..DataConfig::default() };
+        self.data_dir.open(&config, self.json)
     }
 
     fn train(&self, dataset: &Dataset) -> Result<OwnNetwork> {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use clap::Args;
 use poiesis::data::open::locate;
 use poiesis::error::in_bytes;
@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 use super::transfer::Transfer;
 use crate::args::DataDir;
 use crate::render::{count, facts, failure, in_json, json, note, program, quoted, result, table};
+use crate::signals;
 
 /// Download published data sets: the only command that uses the network
 #[derive(Args, Debug)]
@@ -127,6 +128,15 @@ impl Fetch {
 
     fn options(&self) -> Result<Options> {
         let from = self.from.as_deref().map(Place::parse).transpose().map_err(told)?;
+        if let Some(Place::Folder(folder)) = &from
+            && !folder.is_dir()
+        {
+            let what = if folder.exists() { "is not a folder" } else { "does not exist" };
+            return Err(failure(
+                format!("{} {what}", folder.display()),
+                "check the path; an address begins with https://, http:// or file:// (--from FOLDER|URL)",
+            ));
+        }
         let variable = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
         Ok(Options {
             from,
@@ -238,13 +248,16 @@ fn here(set: &Published, data_dir: &Path) -> &'static str {
     }
 }
 
-/// What is downloaded for these files, and what is kept of that.
+/// What is downloaded for these files, and what they take on the disk where that differs because they come in archives.
 fn size(missing: &[&File]) -> String {
     let kept: u64 = missing.iter().map(|file| file.bytes).sum();
-    let archives = missing.iter().filter_map(|file| file.archive.as_ref());
-    match archives.map(|archive| archive.bytes).sum() {
-        0 => format!("{} in {}", in_bytes(kept), files(missing.len())),
-        archives => format!("about {}, of which {} are kept", in_bytes(archives), in_bytes(kept)),
+    let transferred = |file: &&File| file.archive.as_ref().map_or(file.bytes, |archive| archive.bytes);
+    match missing.iter().any(|file| file.archive.is_some()) {
+        false => format!("{} in {}", in_bytes(kept), files(missing.len())),
+        true => {
+            let transferred = missing.iter().map(transferred).sum();
+            format!("about {} to download, {} on the disk afterwards", in_bytes(transferred), in_bytes(kept))
+        }
     }
 }
 
@@ -278,24 +291,33 @@ fn told(error: Error) -> anyhow::Error {
         Error::BadOption { option: "certificates", .. } => Some("SSL_CERT_FILE"),
         _ => None,
     };
-    match (error.hint(), flags) {
+    let hint = match &error {
+        // What is not in a folder now is not there later either.
+        Error::NoAddress { tried, .. } if !tried.is_empty() && tried.iter().all(is_local) => {
+            Some("give a folder that has the files, below the folder of the set or all in one".to_owned())
+        }
+        _ => error.hint(),
+    };
+    match (hint, flags) {
         (Some(hint), Some(flags)) => failure(error.to_string(), format!("{hint} ({flags})")),
         (Some(hint), None) => failure(error.to_string(), hint),
         (None, _) => error.into(),
     }
 }
 
+/// Whether an address is a path of this machine.
+fn is_local(tried: &poiesis_fetch::Tried) -> bool {
+    !tried.address.contains("://")
+}
+
 /// Ends the download at the first signal, and the program at the second.
 fn stop_on_signals() -> Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     let asked = Arc::clone(&stop);
-    ctrlc::set_handler(move || {
-        if asked.swap(true, Ordering::Relaxed) {
-            std::process::exit(130);
-        }
+    signals::on_first(move || {
+        asked.store(true, Ordering::Relaxed);
         note("stopping; once more stops at once");
-    })
-    .context("cannot wait for Ctrl-C")?;
+    })?;
     Ok(stop)
 }
 
@@ -350,7 +372,7 @@ mod tests {
         let size = |name: &str| size(&find(name).unwrap().files.iter().collect::<Vec<_>>());
         assert_eq!(size("mnist"), "11.6 MB in 4 files");
         assert_eq!(size("names"), "228.1 kB in 1 file");
-        assert_eq!(size("noto-emoji"), "about 160.0 MB, of which 13.7 MB are kept");
+        assert_eq!(size("noto-emoji"), "about 160.0 MB to download, 13.7 MB on the disk afterwards");
     }
 
     #[test]

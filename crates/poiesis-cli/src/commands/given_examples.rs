@@ -50,8 +50,9 @@ impl Given {
     }
 }
 
-/// Reads examples of the model's kind in the order in which they are given. They are of `class` if that is given; of data sets those of a
-/// split are taken, `count` of each.
+/// Reads examples of the model's kind in the order in which they are given. They are of `class` if that is given, otherwise of the class
+/// that the source says, or that the folder is named after which was given or holds the file; of data sets those of a split are taken,
+/// `count` of each.
 pub(crate) fn read(
     paths: &[PathBuf],
     trained: &Trained,
@@ -71,7 +72,9 @@ pub(crate) fn read(
                 |example: Example| Example { class: class.map(str::to_owned).or(example.class), ..example };
             given.examples.extend(examples.map(with_class));
         } else {
-            let mut taking = Taking { path, class, given: &mut given, meter: &meter };
+            let known = &trained.info.data.classes;
+            let of_folder = class_of_folder(path, known);
+            let mut taking = Taking { path, class, known, of_folder, given: &mut given, meter: &meter };
             match &trained.spec.content {
                 Content::Images(shape) => {
                     let (options, known) = preparation(trained, data.source(), &data.places()?)?;
@@ -106,6 +109,10 @@ pub(crate) fn read(
 struct Taking<'a> {
     path: &'a Path,
     class: Option<&'a str>,
+    /// The classes of the model.
+    known: &'a [String],
+    /// The one that the folder is named after.
+    of_folder: Option<String>,
     given: &'a mut Given,
     meter: &'a Meter,
 }
@@ -118,18 +125,36 @@ impl Taking<'_> {
         })
     }
 
+    /// The class of an example to which the source gives `class`: inside a folder that is named after a class, others need not be classes.
+    fn class_of(&self, class: Option<String>) -> Option<String> {
+        let is_known = class.as_ref().is_some_and(|class| self.known.contains(class));
+        if is_known { class } else { self.of_folder.clone().or(class) }
+    }
+
     fn take<T>(&mut self, example: ReadExample<T>, media: impl FnOnce(T) -> Media) {
         let ReadExample { name, class, content } = example;
         let name = name_in(self.path, &name);
         match content {
             Ok(content) => {
-                let class = self.class.map(str::to_owned).or(class);
+                let class = self.class.map(str::to_owned).or_else(|| self.class_of(class));
                 self.given.examples.push(Example { name, class, media: media(content) });
                 self.meter.at(self.given.examples.len() as u64, None);
             }
             Err(reason) => self.given.skipped.push((name, reason)),
         }
     }
+}
+
+/// The class of the model that a folder, or that of a file, is named after.
+fn class_of_folder(path: &Path, known: &[String]) -> Option<String> {
+    let named = |path: PathBuf| {
+        let folder = if path.is_dir() { path.as_path() } else { path.parent()? };
+        let name = folder.file_name()?.to_str()?;
+        known.iter().find(|class| *class == name).cloned()
+    };
+    // As it is written, then where links and `..` lead.
+    let places = [std::path::absolute(path).ok(), path.canonicalize().ok()];
+    places.into_iter().flatten().find_map(named)
 }
 
 /// How an example is named: by its path, with the line where its file holds several.
@@ -153,25 +178,45 @@ fn of_another_kind(path: &Path, trained: &Trained, error: DataError) -> Error {
     }
 }
 
-/// Returns an error for an example without a class that the model knows, where its likelihood is that of a class.
-pub(crate) fn expect_known_classes(trained: &Trained, examples: &[Example]) -> Result<()> {
+/// How many examples have no class that the model knows.
+pub(crate) fn of_unknown_class(trained: &Trained, examples: &[Example]) -> usize {
     let classes = &trained.info.data.classes;
     let known = |example: &Example| example.class.as_ref().is_some_and(|class| classes.contains(class));
-    match examples.iter().find(|example| !known(example)) {
-        Some(Example { name, class, .. }) => Err(failure(
-            match class {
-                Some(class) => format!("the model does not know the class {class} of {name}"),
-                None => format!("{name} has no class, and the likelihood of this model is that of a class"),
-            },
-            format!("give --class, one of {}", classes.join(", ")),
-        )),
-        None => Ok(()),
-    }
+    examples.iter().filter(|example| !known(example)).count()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_folder_names_the_class_of_what_is_in_it() {
+        let root = tempfile::tempdir().unwrap();
+        let known = ["cats", "dogs"].map(String::from);
+        let (folder, inner) = (root.path().join("dogs"), root.path().join("dogs/puppies"));
+        std::fs::create_dir_all(&inner).unwrap();
+        for file in [folder.join("a.txt"), inner.join("b.txt"), root.path().join("c.txt")] {
+            std::fs::write(file, "woof").unwrap();
+        }
+        let class = |path: &Path| class_of_folder(path, &known);
+        assert_eq!(class(&folder).as_deref(), Some("dogs"));
+        assert_eq!(class(&folder.join("a.txt")).as_deref(), Some("dogs"));
+        assert_eq!(class(&inner.join("..")).as_deref(), Some("dogs"));
+        assert_eq!(
+            [root.path(), &inner, &inner.join("b.txt"), &root.path().join("c.txt")].map(class),
+            [None, None, None, None]
+        );
+        let mut given = Given::default();
+        let meter = Meter::new("reading", "examples", None, true);
+        let of_folder = class(&folder);
+        let taking =
+            Taking { path: &folder, class: None, known: &known, of_folder, given: &mut given, meter: &meter };
+        let of = |class: Option<&str>| taking.class_of(class.map(String::from));
+        assert_eq!(
+            [None, Some("puppies"), Some("cats")].map(of),
+            ["dogs", "dogs", "cats"].map(|c| Some(c.into()))
+        );
+    }
 
     #[test]
     fn examples_are_named_by_path_and_line() {

@@ -1,48 +1,61 @@
 //! `poiesis man`: the manual pages, from the same definitions as `--help`.
 
 use std::fs;
-use std::io::{self, IsTerminal as _};
+use std::io::{self, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
+use std::process::{self, Stdio};
 
 use anyhow::{Context as _, Result};
 use clap::{Args, Command, CommandFactory as _};
 use clap_mangen::roff::{Roff, bold, roman};
+use poiesis::error::nearest;
 use poiesis::{Error, atomic};
 
 use crate::args::Cli;
-use crate::render::{exists, note, program, quoted, result};
+use crate::render::{exists, expect_none, failure, note, quoted, result};
 
-/// Write the manual pages, one for each verb, or print one of them
+/// Show the manual page of a verb, or write the pages of all to a folder
 #[derive(Args, Debug)]
 #[command(after_long_help = "Examples:
+  poiesis man train
+      read one page
+  poiesis man discover probe > poiesis-discover-probe.1
+      write one of them
   poiesis man ~/.local/share/man/man1
       install all of them; then `man poiesis-train` shows one
   poiesis man ~/.local/share/man/man1 --force
       after an update
-  poiesis man --page train | man -l -
-      read one without installing it
-  poiesis man --page 'discover probe' > poiesis-discover-probe.1
-      write one of them
 
-The pages say what `poiesis help VERB` says. They are in the format of man(7), which man, groff and mandoc read.")]
+In a terminal a page is shown by the program man, where there is one; otherwise its source is printed. The name of a verb \
+is always its page: a folder of that name is given as ./train. The pages say what `poiesis help VERB` says. They are in \
+the format of man(7), which man, groff and mandoc read.")]
 pub(crate) struct Man {
-    /// Folder to write all pages to [default: print the page poiesis(1)].
-    dir: Option<PathBuf>,
-    /// Print the page of this verb, such as `train` or `discover probe`.
-    #[arg(long, value_name = "PAGE", conflicts_with = "dir")]
+    /// The verb whose page is shown, such as `train` or `discover probe`, or a folder to write all pages to [default: the page
+    /// poiesis(1)].
+    #[arg(value_name = "PAGE|FOLDER")]
+    what: Vec<PathBuf>,
+    /// Show the page of this verb, such as `train` or `discover probe`.
+    #[arg(long, value_name = "PAGE", conflicts_with = "what")]
     page: Option<String>,
     /// Replace pages that exist and differ.
-    #[arg(long, requires = "dir")]
+    #[arg(long, requires = "what")]
     force: bool,
 }
 
 impl Man {
     pub(crate) fn run(self) -> Result<()> {
-        match (&self.dir, &self.page) {
-            (Some(folder), _) => self.write(folder),
-            (None, Some(page)) => print(page),
-            (None, None) => print(ROOT),
-        }
+        let words: Vec<String> = self.what.iter().map(|word| word.to_string_lossy().into_owned()).collect();
+        let page = match (&self.page, self.what.as_slice()) {
+            (Some(page), _) => page.clone(),
+            (None, []) => ROOT.to_owned(),
+            (None, [folder]) if !is_page(&words[0]) => {
+                expect_no_slip(folder)?;
+                return self.write(folder);
+            }
+            (None, _) => words.join(" "),
+        };
+        expect_none("a page, which is only shown", &[("--force", self.force)])?;
+        show(&page)
     }
 
     fn write(&self, folder: &Path) -> Result<()> {
@@ -72,17 +85,60 @@ pub(crate) fn names() -> Vec<String> {
     commands().iter().map(|command| short(&name(command))).collect()
 }
 
-fn print(wanted: &str) -> Result<()> {
+/// The name of a page as it may be written: `train`, `poiesis-train`, `discover probe`.
+fn wanted(page: &str) -> String {
+    short(&page.trim().replace(' ', "-"))
+}
+
+fn is_page(word: &str) -> bool {
+    names().contains(&wanted(word))
+}
+
+/// Refuses to make a folder whose name looks like that of a page with a mistake in it.
+fn expect_no_slip(folder: &Path) -> Result<()> {
+    let name = folder.to_string_lossy();
+    let is_name = folder.components().count() == 1 && !name.contains(['/', '\\', '.']);
+    if !is_name || folder.exists() {
+        return Ok(());
+    }
+    let names = names();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    match nearest(&name, &names) {
+        None => Ok(()),
+        Some(page) => Err(failure(
+            format!("there is no manual page called `{name}`"),
+            format!("did you mean `{page}`? A folder of that name is given as ./{name}"),
+        )),
+    }
+}
+
+fn show(page_name: &str) -> Result<()> {
     let all = commands();
-    let wanted = short(&wanted.trim().replace(' ', "-"));
+    let wanted = wanted(page_name);
     let names: Vec<String> = all.iter().map(|command| short(&name(command))).collect();
     let unknown = || Error::unknown("manual page", &wanted, names.iter().map(String::as_str));
     let at = names.iter().position(|known| *known == wanted).ok_or_else(unknown)?;
-    result(&page(&all[at], &all)?)?;
-    if io::stdout().is_terminal() {
-        note(&format!("this is its source; read it with {} man --page {wanted} | man -l -", program()));
+    let text = page(&all[at], &all)?;
+    if !io::stdout().is_terminal() {
+        return result(&text);
+    }
+    if !is_shown(&text) {
+        result(&text)?;
+        note("this is the source of the page: there is no program man here that shows it");
     }
     Ok(())
+}
+
+/// Shows a page with the program man, which divides it into screens; false where there is none that reads a page from a pipe.
+fn is_shown(page: &str) -> bool {
+    let man =
+        process::Command::new("man").args(["-l", "-"]).stdin(Stdio::piped()).stderr(Stdio::null()).spawn();
+    let Ok(mut man) = man else { return false };
+    if let Some(mut input) = man.stdin.take() {
+        // Where it does not read all of it, it says so by how it ends.
+        let _ = input.write_all(page.as_bytes());
+    }
+    man.wait().is_ok_and(|status| status.success())
 }
 
 /// The name of a page without that of the program in front.

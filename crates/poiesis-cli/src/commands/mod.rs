@@ -28,6 +28,7 @@ mod evaluate_agent;
 mod evaluate_anomalies;
 mod evaluate_images;
 mod experience;
+pub(crate) mod export;
 pub(crate) mod features;
 pub(crate) mod fetch;
 mod given_examples;

@@ -4,16 +4,18 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use clap::Args;
-use poiesis::config::{Layer, resolve};
+use poiesis::config::{Layer, RunConfig, resolve};
+use poiesis::data::open;
+use poiesis::model::Entry;
 use poiesis::run::Run;
 use poiesis::train::Existing;
-use poiesis::{atomic, catalogue};
+use poiesis::{Error, atomic, catalogue};
 
 use super::settings::{epochs, steps_of_epochs};
 use super::train::{How, Job, train};
 use crate::data::is_agent;
 use crate::flags::flag;
-use crate::render::failure;
+use crate::render::{failure, program, quoted};
 
 /// Continue a run that was stopped or killed, or train a finished one further
 #[derive(Args, Debug)]
@@ -25,8 +27,8 @@ use crate::render::failure;
 
 The run's own configuration is used; `poiesis train … --out RUN` with the same settings does the same. The \
 number of steps, the patience of --until-no-better, the device, and how often checkpoints, metrics and samples are \
-written may change, but no other settings. A run that started from the weights of another does not need that one any \
-more.")]
+written may change, but no other settings. Data that have moved are given with --data; they must have the same content, \
+and the run keeps the new place. A run that started from the weights of another does not need that one any more.")]
 pub(crate) struct Resume {
     /// Folder of the run.
     run: PathBuf,
@@ -54,7 +56,8 @@ pub(crate) struct Resume {
 
 impl Resume {
     pub(crate) fn run(self) -> Result<()> {
-        let text = Run::open(&self.run)?.config()?;
+        let run = Run::open(&self.run)?;
+        let text = run.config()?;
         // Before the data are opened, which can take long.
         atomic::expect_writable(&self.run.join("run.json"))
             .with_context(|| format!("cannot write the run {}", self.run.display()))?;
@@ -68,30 +71,74 @@ impl Resume {
         layers.extend(self.steps.map(steps));
         let patience = |count| Layer::single(flag("train.patience"), "train.patience", i64::from(count));
         layers.extend(self.until_no_better.map(patience));
-        layers.extend(self.device.map(|device| Layer::single(flag("device"), "device", device)));
+        layers.extend(self.device.clone().map(|device| Layer::single(flag("device"), "device", device)));
         let resolved = resolve(&defaults, &layers)?;
         if let (Some(epochs), Some("--set")) = (self.epochs, resolved.origin("train.steps")) {
             let what = format!("--epochs {epochs} and --set train.steps both give the number of steps");
             return Err(failure(what, "leave one of them out"));
         }
         let mut config = resolved.config;
-        let mut data = config.data.clone();
-        match self.data {
-            // What may have moved of an agent's data are its demonstrations.
-            Some(source) if is_agent(entry) => data.demonstrations = source,
-            Some(source) => data.source = source,
-            None => {}
+        if let Some(source) = self.data.clone() {
+            *place_of_data(&mut config, entry) = source;
         }
-        let opened = self.how.data_dir.open_for(entry, &data, self.how.hidden())?;
+        let opened = self.how.data_dir.open_for(entry, &config.data, self.how.hidden());
+        let opened = opened.map_err(|error| if self.data.is_none() { self.moved(error) } else { error })?;
+        if self.data.is_some() {
+            let found = opened.training_data()?.info.fingerprint;
+            run.expect_data(&found).map_err(|error| self.other_run(entry, &error))?;
+            let place = place_of_data(&mut config, entry);
+            *place = open::lasting(place);
+        }
         let epochs = steps_of_epochs(self.epochs, &mut config, &opened)?;
         let job = Job {
-            out: self.run,
+            out: self.run.clone(),
             config,
             initial: None,
             epochs,
             chosen: Vec::new(),
             existing: Existing::Resume,
         };
-        train(job, &opened, &self.how)
+        train(job, &opened, &self.how).map_err(|error| match error.downcast_ref::<Error>() {
+            Some(refused @ (Error::ConfigDiffers { .. } | Error::DataChanged { .. })) => {
+                self.other_run(entry, refused)
+            }
+            _ => error,
+        })
     }
+
+    /// The error for what cannot change in a run, with the way to another run that has it.
+    fn other_run(&self, entry: &dyn Entry, error: &Error) -> anyhow::Error {
+        let file = quoted(&self.run.join("config.toml").display().to_string());
+        let (what, flag) = match error {
+            Error::DataChanged { .. } => {
+                ("if they have moved, say where they are with --data", "--data SOURCE")
+            }
+            _ => ("a run keeps its settings", "--set KEY=VALUE"),
+        };
+        let other = format!("{} train {} --config {file} {flag} --out FOLDER", program(), entry.name());
+        failure(error.to_string(), format!("{what}; another run: {other}"))
+    }
+
+    /// The error for data that are not where the run has them.
+    fn moved(&self, error: anyhow::Error) -> anyhow::Error {
+        let of_run = |reason| Error::RunData { run: self.run.clone(), reason: Box::new(reason) };
+        match error.downcast::<Error>() {
+            Ok(reason @ Error::MissingData { .. }) => of_run(reason).into(),
+            Ok(reason @ Error::UnknownData { .. }) => {
+                let run = quoted(&self.run.display().to_string());
+                let again = format!("{} resume {run} --data FOLDER", program());
+                failure(
+                    of_run(reason).to_string(),
+                    format!("if they have moved, say where they are: {again}"),
+                )
+            }
+            Ok(error) => error.into(),
+            Err(error) => error,
+        }
+    }
+}
+
+/// The setting that says where the data are that may have moved: of an agent, its demonstrations.
+fn place_of_data<'a>(config: &'a mut RunConfig, entry: &dyn Entry) -> &'a mut String {
+    if is_agent(entry) { &mut config.data.demonstrations } else { &mut config.data.source }
 }

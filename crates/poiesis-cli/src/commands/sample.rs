@@ -36,7 +36,8 @@ const DRAWN: usize = 16;
   poiesis sample runs/draw-shapes --steps --out writing.gif         an animation
 
 Sample i of a seed is the same for any --count. Text goes to the terminal while it is generated, or to --out. \
-A model conditioned on classes draws them in turn, and the grid has a row for each. \
+A model conditioned on classes draws them in turn, and the grid has a row for each; one that has learned examples without a \
+class begins each turn with one of those. \
 Sound becomes one WAV file with pauses between clips, and a picture of it. If --out is a folder, each sample \
 becomes a file in it. If it ends in .npy, all become one NumPy array: images as uint8, points as float32, sound as int16 \
 [samples, frames, channels]; if it ends in .jsonl, each text becomes a record. The PNG of a grid has its sampling parameters as metadata, unless --no-metadata is \
@@ -154,9 +155,9 @@ impl Sample {
         };
         let class = class_of(trained, self.class.as_deref())?;
         let codec = Codec::new(&trained.spec, trained.abilities().autoregressive);
-        let usual = match (codec.usual_count(), trained.num_classes()) {
+        let usual = match (codec.usual_count(), trained.turns().count()) {
             // As many of each class.
-            (usual, classes @ 2..) if class.is_none() && usual >= 2 * classes => usual / classes * classes,
+            (usual, turns @ 2..) if class.is_none() && usual >= 2 * turns => usual / turns * turns,
             (usual, _) => usual,
         };
         Ok(Request {
@@ -254,7 +255,8 @@ impl Sample {
             drawn.push(media);
             Ok(())
         })?;
-        let classes = rows_by_class(trained.num_classes(), request).filter(|_| self.columns.is_none());
+        let turns = trained.turns();
+        let classes = rows_by_class(turns.count(), request).filter(|_| self.columns.is_none());
         let mut note = self.note(trained, self.first, drawn.len(), request.condition.class);
         let columns = |count| self.columns.unwrap_or_else(|| picture::columns(count));
         let images: Vec<&Picture> = drawn.iter().filter_map(Media::picture).collect();
@@ -265,7 +267,9 @@ impl Sample {
             let grid = match classes {
                 Some(classes) => {
                     if let Some(note) = &mut note {
-                        note["classes"] = json!(trained.info.data.classes);
+                        let name = |class: u32| &trained.info.data.classes[class as usize];
+                        let each = (0..classes as u64).map(|turn| turns.class(turn).map(name));
+                        note["classes"] = json!(each.collect::<Vec<_>>());
                     }
                     let first = (self.first % classes as u64) as usize;
                     picture::grid_by_class(&each, height, width, channels, classes, first)
@@ -306,7 +310,7 @@ impl Sample {
             match &media {
                 Media::Image(image) => {
                     let image = image.enlarged(self.out.scale.map_or(1, usize::from));
-                    let class = request.class_of(index, trained.num_classes());
+                    let class = request.class_of(index, trained.turns());
                     image.write_png(&path, self.note(trained, index, 1, class).as_ref())?;
                 }
                 other => atomic::write(&path, &files::to_bytes(other, &trained.spec, &path)?)?,

@@ -7,7 +7,7 @@ use clap::Args;
 use poiesis::Trained;
 use poiesis::abilities::Likelihood;
 use poiesis::apply::score::{
-    Example, ScoreProtocol, TokenScore, needs_class, reads_tokens, score, score_split,
+    Condition, Example, ScoreProtocol, TokenScore, reads_classes, reads_tokens, score, score_split,
 };
 use poiesis::atomic;
 use poiesis::data::Examples;
@@ -16,13 +16,13 @@ use poiesis_collect::{Dataset, Split};
 use super::classify::tell_skipped;
 use super::discover::{OfData, expect_class};
 use super::evaluate::Meters;
-use super::given_examples::{Given, expect_known_classes, read};
+use super::given_examples::{Given, of_unknown_class, read};
 use super::given_images::expect_existing;
 use super::inspect::split;
 use super::pictures::positive;
 use super::score_report::{Measure, Scored, csv_of, in_words, report, tokens_of};
 use crate::args::OfRun;
-use crate::render::{exists, expect_none, failure, json, result};
+use crate::render::{count, exists, expect_none, failure, json, note, result};
 
 /// Tell how likely each of your own examples is: -log p or its bound, in nats and in bits
 #[derive(Args, Debug)]
@@ -35,6 +35,8 @@ use crate::render::{exists, expect_none, failure, json, result};
       points: each row of the table is one
   poiesis score runs/wavenet-fsdd seven.wav --class 7
       a clip of sound, for a model that is conditioned on classes
+  poiesis score runs/transformer-mails mails/spam letter.txt
+      texts in a folder that is named after a class, and one whose class is not known
   poiesis score runs/vae-photos data/other-photos --split test
       a packed data set of the same shape
   poiesis score runs/vae-photos
@@ -50,6 +52,11 @@ data, without any files, are scored as `poiesis evaluate` measures them, and the
 documents of the split are read one after another, so that one sees the end of the one before, and only its last window \
 may be shorter than what is scored here. With --alone each is read by itself, as files are.
 
+The score of a model that is conditioned on classes is that given the class: of --class, or of the folder that is given or that a \
+file is in. Examples without a class that the model knows are scored as such where it has learned examples without one; \
+otherwise as a mixture of all classes, -log of the sum of p(class) p(example given class), with the shares of the classes in \
+the training data, or equal ones where the run does not have them. A mixture takes as long as one example of each class.
+
 A low likelihood alone does not make an example odd: see `poiesis anomaly`.")]
 pub(crate) struct ScoreVerb {
     #[command(flatten)]
@@ -63,7 +70,8 @@ pub(crate) struct ScoreVerb {
     /// Number of examples of each split of a data set: evenly spread over it, of text and sound the first [default: all].
     #[arg(long, short = 'n', value_name = "N", value_parser = positive)]
     count: Option<usize>,
-    /// Class of the files, for a model conditioned on classes: its name or number [default: that of the folder they are in].
+    /// Class of the files, for a model conditioned on classes: its name or number [default: that of the folder they are in; a mixture
+    /// of all classes for others].
     #[arg(long, value_name = "CLASS")]
     class: Option<String>,
     /// Read each document of the run's own data by itself, not after the one before it.
@@ -192,7 +200,7 @@ impl ScoreVerb {
         };
         let class = |index: &usize| names.get(label(index)? as usize).cloned();
         let without = match &examples {
-            Examples::Images(view) if needs_class(trained)? => {
+            Examples::Images(view) if reads_classes(trained)? => {
                 (0..view.len()).filter(|&index| view.label(index).is_none()).collect()
             }
             _ => Vec::new(),
@@ -200,6 +208,14 @@ impl ScoreVerb {
         let skipped = without.iter().map(|index| (format!("{split} {index}"), "it has no class".to_owned()));
         let skipped: Vec<(String, String)> = skipped.collect();
         tell_skipped(&skipped);
+        let as_first = scores.count(Condition::FirstClass) as u64;
+        if as_first > 0 {
+            let (first, as_first) = (&trained.info.data.classes[0], count(as_first));
+            note(&format!(
+                "note: documents without a class in the {split} split: {as_first}. They are read as those of {first}, as the model has \
+                 no token for them; --alone scores them as a mixture of all classes"
+            ));
+        }
         Ok(Scored {
             names: indices.iter().map(|index| format!("{split} {index}")).collect(),
             classes: indices.iter().map(class).collect(),
@@ -235,9 +251,7 @@ impl ScoreVerb {
         tokens: &mut Option<Vec<(usize, TokenScore)>>,
     ) -> Result<Scored> {
         let Given { examples, skipped } = given;
-        if needs_class(trained)? {
-            expect_known_classes(trained, &examples)?;
-        }
+        tell_of_mixture(trained, of_unknown_class(trained, &examples))?;
         let mut meters = Meters::new(self.json);
         let scores = score(
             trained,
@@ -250,6 +264,18 @@ impl ScoreVerb {
         let (names, classes) = examples.into_iter().map(|Example { name, class, .. }| (name, class)).unzip();
         Ok(Scored { names, classes, scores, skipped, of_split })
     }
+}
+
+/// Says that some examples take long, and why.
+fn tell_of_mixture(trained: &Trained, unknown: usize) -> Result<()> {
+    let classes = trained.info.data.classes.len() as u64;
+    if unknown > 0 && classes > 1 && reads_classes(trained)? && !trained.spec.unlabelled {
+        let (unknown, classes) = (count(unknown as u64), count(classes));
+        note(&format!(
+            "note: examples without a class that the model knows: {unknown}. Each is scored with all {classes} classes; --class names one"
+        ));
+    }
+    Ok(())
 }
 
 /// The error for a model without a likelihood.

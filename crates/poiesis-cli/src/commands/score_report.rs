@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use poiesis::Trained;
-use poiesis::apply::score::{Score, Scores, TokenScore, Unit, token_text};
+use poiesis::apply::score::{Condition, Score, Scores, Shares, TokenScore, Unit, token_text};
 use poiesis_collect::Split;
 use serde_json::{Value, json};
 
@@ -95,27 +95,48 @@ pub(super) fn in_words(scored: &Scored, measure: &Measure) -> String {
         let total = count(total as u64);
         let _ = writeln!(
             text,
-            "mean of {total}: {} ± {} nats = {bits} bits/{unit}  ({words})",
+            "mean of {total}: {}{} nats = {bits} bits/{unit}  ({words})",
             number(mean),
-            number(error)
+            error.map(|error| format!(" ± {}", number(error))).unwrap_or_default()
         );
     }
+    text.push_str(&conditions_of(scores));
     if !skipped.is_empty() {
         let _ = writeln!(text, "{} skipped", count(skipped.len() as u64));
     }
     text
 }
 
+/// How examples were scored whose class is not known, a line for each way; empty if there are none.
+fn conditions_of(scores: &Scores) -> String {
+    let weights = match scores.shares {
+        Some(Shares::Uniform) => "with equal shares",
+        _ => "with the shares of the training data",
+    };
+    let ways = [
+        (Condition::Mixture, format!("as a mixture of all classes, {weights}")),
+        (Condition::NoClass, "as examples without one, which the model has learned".to_owned()),
+        (Condition::FirstClass, "as examples of the first class, as in training".to_owned()),
+    ];
+    let line = |(condition, way): &(Condition, String)| {
+        let found = scores.count(*condition) as u64;
+        (found > 0).then(|| format!("{} without a known class, scored {way}\n", count(found)))
+    };
+    ways.iter().filter_map(line).collect()
+}
+
 /// A line for each example.
 pub(super) fn csv_of(scored: &Scored, measure: &Measure) -> String {
     let scores = &scored.scores;
     let with_tokens = scores.window.is_some();
+    let with_condition = scores.scores.iter().any(|score| score.condition.is_some());
     let size = format!("{}s", scores.unit.name());
     let mut text = format!("name,class,{}", measure.key);
     if !scores.exact {
         text.push_str(",weighted_bound_nats");
     }
-    let _ = writeln!(text, ",{},{size}{}", measure.bits, if with_tokens { ",tokens" } else { "" });
+    let _ = write!(text, ",{},{size}{}", measure.bits, if with_tokens { ",tokens" } else { "" });
+    text.push_str(if with_condition { ",condition\n" } else { "\n" });
     for ((name, class), score) in scored.names.iter().zip(&scored.classes).zip(&scores.scores) {
         let class = class.as_deref().map(field).unwrap_or_default();
         let _ = write!(text, "{},{class},{}", field(name), score.nats);
@@ -125,6 +146,9 @@ pub(super) fn csv_of(scored: &Scored, measure: &Measure) -> String {
         let _ = write!(text, ",{},{}", score.bits(), score.size);
         if let Some(tokens) = score.tokens {
             let _ = write!(text, ",{tokens}");
+        }
+        if let Some(condition) = score.condition {
+            let _ = write!(text, ",{}", condition.name());
         }
         text.push('\n');
     }
@@ -157,9 +181,12 @@ pub(super) fn report(trained: &Trained, scored: &Scored, measure: &Measure, seed
         if let Some(tokens) = score.tokens {
             value["tokens"] = tokens.into();
         }
+        if let Some(condition) = score.condition {
+            value["condition"] = condition.name().into();
+        }
         value
     };
-    let (mean, error) = scores.mean().unwrap_or((f64::NAN, f64::NAN));
+    let (mean, error) = scores.mean().unwrap_or((f64::NAN, None));
     let mut of_all = json!({ "examples": names.len(), "nats": mean, "nats_error": error });
     of_all[&measure.bits] = scores.bits().into();
     if let Some(nats) = scores.per_token() {
@@ -174,6 +201,8 @@ pub(super) fn report(trained: &Trained, scored: &Scored, measure: &Measure, seed
                 "importance_samples": scores.importance_samples,
                 "window": scores.window.map(|[window, _]| window),
                 "stride": scores.window.map(|[_, stride]| stride),
+                "class_shares": scores.shares,
+                "mixtures": scores.count(Condition::Mixture),
                 "split": of_split.map(|(split, _)| split),
                 "as_evaluate": of_split.is_some_and(|(_, as_evaluate)| as_evaluate),
                 "seed": seed,
@@ -195,6 +224,7 @@ mod tests {
             weighted_nats: (!exact).then_some(nats - 1.0),
             size: 10,
             tokens: exact.then_some(11),
+            condition: exact.then_some(if nats > 20.0 { Condition::Mixture } else { Condition::Class }),
         };
         Scored {
             names: vec!["a,b.txt".to_owned(), "c.txt".to_owned()],
@@ -204,6 +234,7 @@ mod tests {
                 unit: if exact { Unit::Character } else { Unit::Dim },
                 importance_samples: (!exact).then_some(16),
                 window: exact.then_some([8, 4]),
+                shares: exact.then_some(Shares::Uniform),
                 scores: vec![score(11.0), score(33.0)],
             },
             skipped: vec![("d.txt".to_owned(), "it is empty".to_owned())],
@@ -220,7 +251,12 @@ mod tests {
             text.contains("22 tokens in 2 examples: 2.0000 nats per token = 3.174 bits/character"),
             "{text}"
         );
-        assert!(text.ends_with("1 skipped\n"), "{text}");
+        assert!(
+            text.ends_with(
+                "\n1 without a known class, scored as a mixture of all classes, with equal shares\n1 skipped\n"
+            ),
+            "{text}"
+        );
         let bound = scored(false);
         let text = in_words(&bound, &Measure::of(&bound.scores));
         assert!(text.contains("BOUND ON -LOG P") && text.contains("16 draws"), "{text}");
@@ -232,13 +268,13 @@ mod tests {
         let exact = scored(true);
         let lines = csv_of(&exact, &Measure::of(&exact.scores));
         let lines: Vec<&str> = lines.lines().collect();
-        assert_eq!(lines[0], "name,class,nll_nats,bits_per_character,characters,tokens");
+        assert_eq!(lines[0], "name,class,nll_nats,bits_per_character,characters,tokens,condition");
         assert!(
-            lines[1].starts_with("\"a,b.txt\",x,11,1.58") && lines[1].ends_with(",10,11"),
+            lines[1].starts_with("\"a,b.txt\",x,11,1.58") && lines[1].ends_with(",10,11,class"),
             "{}",
             lines[1]
         );
-        assert!(lines[2].starts_with("c.txt,,33,"), "{}", lines[2]);
+        assert!(lines[2].starts_with("c.txt,,33,") && lines[2].ends_with(",mixture"), "{}", lines[2]);
         let bound = scored(false);
         let lines = csv_of(&bound, &Measure::of(&bound.scores));
         assert!(

@@ -122,8 +122,9 @@ impl Train {
             resolved.set_steps(steps, &format!("until the data are opened for --epochs {epochs}"));
         }
         let out = self.out(entry, recipe, &resolved.config, initial.as_ref());
-        let choosing = self.data.is_some() && recipe.is_none() && self.config.is_none() && initial.is_none();
-        let choosing = choosing && !self.paper_defaults;
+        let of_own = self.data.is_some() || initial.is_some();
+        let choosing = of_own && recipe.is_none() && self.config.is_none() && !self.paper_defaults;
+        let choosing = choosing && !is_agent(entry);
         self.expect_same_start(&out, initial.as_ref())?;
         let mut faults = faults(entry, &resolved.config, &self.how);
         if !is_agent(entry) {
@@ -347,7 +348,11 @@ impl Train {
             Some(shape) if !self.how.ignore_memory => {
                 let content = Content::Images(ImageShape::from_slice(&shape)?);
                 // The classes are not known yet, and a model that needs them says so later.
-                match train::expect_memory(entry, config, &DataSpec { content, classes: 0 }) {
+                match train::expect_memory(
+                    entry,
+                    config,
+                    &DataSpec { content, classes: 0, unlabelled: false },
+                ) {
                     Err(error @ Error::OutOfMemory { .. }) => Err(error.into()),
                     _ => Ok(()),
                 }

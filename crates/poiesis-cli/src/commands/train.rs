@@ -1,7 +1,6 @@
 //! `poiesis train`: trains a model.
 
 use std::path::PathBuf;
-use std::process;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
@@ -14,13 +13,14 @@ use poiesis_collect::{Dataset, Kind, Split};
 use serde_json::json;
 
 use super::dry_run::dry_run;
-use super::ending::{NextSteps, conclude, has_held_out};
+use super::ending::{NextSteps, conclude, held_out};
 use super::learned::opened_line;
 use super::settings::{InitialStep, Ready, epochs};
 use crate::args::DataDir;
 use crate::data::{Opened, is_agent};
 use crate::flags::hint;
 use crate::render::{count, error, facts, note, result, shape};
+use crate::signals;
 use crate::watch::{Show, Watch};
 
 /// Train a model; running it again with the same --out continues it
@@ -57,7 +57,7 @@ use crate::watch::{Show, Watch};
 
 Values are taken from the model's defaults, then the run of --init-from, then the recipe or --config, then --set, then
 other flags.
-With --data and without a recipe, --config or --init-from, settings that suit the data take the place of the model's
+With --data or --init-from and without a recipe or --config, settings that suit the data take the place of the model's
 defaults, and steps are chosen so that training takes a few minutes on this machine. They are shown with their reasons and
 kept in the run. --paper-defaults keeps the model's defaults, which are those of its paper.
 --dry-run reports all that is wrong at once; raw data are packed into the cache, as for training.
@@ -137,7 +137,7 @@ pub(crate) struct Train {
     /// Rename an existing run to NAME.old-1 (the first free number) and start over.
     #[arg(long)]
     pub(super) new: bool,
-    /// Check everything, show every setting with its origin, and estimate the time from three steps, without making a run.
+    /// Check everything, show every setting with its origin, and estimate the time from a few steps, without making a run.
     #[arg(long)]
     pub(super) dry_run: bool,
     #[command(flatten)]
@@ -190,9 +190,7 @@ impl Train {
             .with_context(|| format!("cannot write the run {}", out.display()))?;
         let Ready { config, opened, epochs } = settings.open(existing, &self.how)?;
         self.mention_recipe(settings.entry);
-        if !self.how.hidden() && !settings.chosen.all.is_empty() {
-            note(settings.chosen.text().trim_end());
-        }
+        settings.chosen.tell(&self.how)?;
         let chosen = settings.chosen.all;
         let job = Job { out, config, initial: settings.initial, epochs, chosen, existing };
         train(job, &opened, &self.how)
@@ -252,14 +250,14 @@ pub(super) fn train(job: Job, opened: &Opened, how: &How) -> Result<()> {
         Opened::Dataset(dataset) => NextSteps {
             entry,
             of_images: dataset.card().kind == Kind::Images,
-            held_out: has_held_out(dataset),
+            held_out: held_out(|split| dataset.card().count(split) > 0),
             drawn: false,
             flags: how.data_dir.flags(&config.data.source),
         },
         Opened::Experience(experience) => NextSteps {
             entry,
             of_images: false,
-            held_out: true,
+            held_out: None,
             // Programs draw nothing.
             drawn: poiesis_envs::list().iter().any(|listed| listed.name == experience.environment.name()),
             flags: how.data_dir.flags(&config.data.demonstrations),
@@ -285,14 +283,10 @@ pub(super) fn train(job: Job, opened: &Opened, how: &How) -> Result<()> {
 /// Lets the first Ctrl-C (or SIGTERM) finish the step and save, and the second end at once.
 fn stop_on_signals(stop: &Arc<Stop>) -> Result<()> {
     let stop = Arc::clone(stop);
-    ctrlc::set_handler(move || {
-        if stop.requested() {
-            process::exit(130);
-        }
+    signals::on_first(move || {
         stop.request();
         note("\nfinishing the step and saving; once more stops at once, without saving");
     })
-    .context("cannot watch for Ctrl-C")
 }
 
 /// Where initial weights are from, in one line.

@@ -25,6 +25,8 @@ fn unknown_names_are_told_the_nearest_one() {
     fs::write(place.path("own.toml"), "").unwrap();
     contains(&place.fails("train dcgan --recipe own.toml"), &["own.toml", "--config"]);
     contains(&place.fails("train dcgan --set train.stesp=3"), &["key", "`train.steps`"]);
+    contains(&place.fails("train dcgan --set optimizer.width=4"), &["`dcgan.width`"]);
+    contains(&place.fails("train dcgan --set epochs=3"), &["no key called `epochs`", "--epochs N"]);
     contains(&place.fails("train dcgan --set width"), &["--set", "="]);
     contains(&place.fails("train dcgan --set train.steps=many"), &["train.steps", "whole number"]);
     contains(&place.fails("train dcgan --steps 0"), &["train.steps", "at least 1"]);
@@ -158,6 +160,7 @@ fn runs_that_do_not_fit_are_refused_and_kept() {
     contains(&place.fails(&tiny("dcgan", "run", "--seed 5")), &["run", "seed", "--new"]);
     contains(&place.fails(&tiny("vae", "run", "")), &["run", "model", "--new"]);
     contains(&place.fails("sample nowhere"), &["nowhere", "run.json"]);
+    contains(&place.fails("sample rnu"), &["did you mean `run`?"]);
     contains(&place.fails("resume nowhere"), &["nowhere", "run.json"]);
     contains(
         &place.fails("sample run --step 5"),
@@ -193,6 +196,53 @@ fn data_that_changed_since_the_run_began_are_refused() {
     place.ok("collect shapes again --size 16 --count 300");
     place.ok("resume run --data again --quiet");
     place.ok("discover neighbors run --data again --count 4");
+}
+
+#[cfg(unix)]
+#[test]
+fn the_same_data_may_be_given_by_another_path_and_may_move() {
+    let place = Place::new();
+    place.ok("collect shapes packed --size 16 --count 300");
+    let train = |data: &str, steps: u32| {
+        format!(
+            "train dcgan --data {data} --paper-defaults --set width=4 --batch-size 8 --steps {steps} --out run --quiet"
+        )
+    };
+    let source = || {
+        let text = fs::read_to_string(place.path("run/run.json")).unwrap();
+        let info = crate::support::parse(&text);
+        let config = fs::read_to_string(place.path("run/config.toml")).unwrap();
+        let source = info["data"]["source"].as_str().unwrap().to_owned();
+        assert!(config.contains(&format!("source = \"{source}\"")), "{config}");
+        source
+    };
+    place.ok(&train("packed", 4));
+    let absolute = place.path("packed").display().to_string();
+    place.ok(&train(&absolute, 5));
+    std::os::unix::fs::symlink(&absolute, place.path("link")).unwrap();
+    place.ok(&train("link", 6));
+    assert!(source().ends_with("/packed"));
+
+    fs::rename(place.path("packed"), place.path("moved")).unwrap();
+    let said = place.fails("resume run --steps 7");
+    contains(&said, &["cannot open the data of run: there is no data at", "resume run --data FOLDER"]);
+    place.ok(&train("moved", 7));
+    assert!(source().ends_with("/moved"));
+    fs::rename(place.path("moved"), place.path("again")).unwrap();
+    place.ok("resume run --data again --steps 8 --quiet");
+    assert!(source().ends_with("/again"));
+    place.ok("resume run --steps 9 --quiet");
+    place.ok("discover neighbors run --count 4");
+
+    place.ok("collect shapes others --size 16 --count 300 --seed 1");
+    contains(&place.fails(&train("others", 9)), &["data.source", "/again", "/others", "--out FOLDER"]);
+    let other = "train dcgan --config run/config.toml --data SOURCE --out FOLDER";
+    contains(&place.fails("resume run --data others"), &["data set of run has changed", other]);
+    let other = "a run keeps its settings; another run: ";
+    contains(&place.fails("resume run --set dcgan.width=5"), &["dcgan.width is 4 there and 5 here", other]);
+    let said = place.ok("resume run");
+    assert!(said.contains("the run is done already") && said.contains("resume run --steps 18"), "{said}");
+    assert!(source().ends_with("/again"));
 }
 
 #[test]

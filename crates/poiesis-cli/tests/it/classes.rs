@@ -149,6 +149,12 @@ fn a_conditioned_model_draws_each_class_in_a_row_and_any_on_demand() {
     assert!(found["calibration"].is_null(), "too few images were held out");
     assert_eq!(parse(&place.ok("classify run drawn --json")), found, "with the probe that was kept");
 
+    // What has neither names every model that has one of them.
+    place.ok(&crate::support::tiny("realnvp", "flow", "--quiet"));
+    let refused = place.fails("classify flow drawn");
+    let able = refused.split_once("these can: ").unwrap_or_else(|| panic!("{refused}")).1;
+    assert!(["improved-gan", "dcgan", "vae"].iter().all(|model| able.contains(model)), "{refused}");
+
     place.ok(&format!("train vae --data shapes --size 16 --set data.count=60 {tiny} --out vae"));
     place.ok("sample vae --class 2 --count 4 --out vae.png");
     let bound = parse(&place.ok("evaluate vae --importance-samples 2 --samples 8 --directions 4 --json"));

@@ -81,7 +81,17 @@ fn compressed_sounds_and_images_come_back() {
     place.ok(&tiny("gated-pixelcnn", "levels", "--quiet"));
     let said = place.fails("compress there/validation/000001.png --model levels --out no.poi");
     assert!(said.contains("8 values only"), "{said}");
-    assert!(place.fails("compress text.txt --model sound --out no.poi").contains("text.txt"));
+    for (what, hint) in [
+        ("text.txt --model sound", "text.txt"),
+        ("clips --model sound", "clips is a folder, and this model compresses 16-bit WAV files"),
+        ("clips/ --model sound", "give the files in it: clips/*.wav"),
+        ("there --model images", "give the files in it: there/*.png"),
+        ("text.txt --model images", "this model compresses PNG images of 16×16 RGB"),
+        ("sound clips/03.wav --model sound", "--model sound names the run with the model"),
+    ] {
+        let said = place.fails(&format!("compress {what} --out no.poi"));
+        assert!(said.contains(hint), "{what}: {said}");
+    }
     assert!(!place.path("no.poi").exists());
 }
 

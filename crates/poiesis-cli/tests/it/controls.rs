@@ -139,6 +139,40 @@ fn an_evaluation_that_only_an_interruption_made_does_not_count() {
 }
 
 #[test]
+fn a_run_in_two_pieces_counts_as_an_unbroken_one() {
+    let place = Place::new();
+    place.provide();
+    // Nothing changes, so no evaluation is better than the first, and each of the others counts.
+    let still = "--until-no-better 3 --set optimizer.kind=adam --set optimizer.learning_rate=0 --quiet";
+    let still = format!("{still} --set optimizer.schedule=constant");
+    place.ok(&tiny("transformer", "unbroken/run", &still));
+    // The first piece ends where no checkpoint is due.
+    place.ok(&tiny("transformer", "pieces/run", &still).replace("--steps 60", "--steps 21"));
+    let (unbroken, pieces) = (place.path("unbroken/run"), place.path("pieces/run"));
+    assert_eq!(held_out(&pieces).last().unwrap().0, 21);
+    place.ok("resume pieces/run --steps 60 --quiet");
+    assert_eq!(info(&unbroken)["last_step"], 24, "three evaluations after the first");
+    for key in ["last_step", "state", "best", "reason"] {
+        assert_eq!(info(&pieces)[key], info(&unbroken)[key], "{key}");
+    }
+    for step in [6, 24] {
+        let checkpoint = format!("checkpoints/step-{step:09}");
+        expect_equal_files(&unbroken.join(&checkpoint), &pieces.join(&checkpoint));
+    }
+
+    // The last step may still be the best, as long as the run is not continued.
+    let learning = "--set optimizer.schedule=constant --set ema_decay=0 --set keep_checkpoints=1 --quiet";
+    place.ok(&tiny("transformer", "run", learning).replace("--steps 60", "--steps 15"));
+    let run = place.path("run");
+    assert_eq!(best_of(&held_out(&run)), 15, "{:?}", held_out(&run));
+    assert_eq!(info(&run)["best"]["step"], 15);
+    assert_eq!(checkpoints(&run), ["step-000000012", "step-000000015"]);
+    let again = place.ok("resume run");
+    assert!(again.contains("after the last step"), "{again}");
+    place.ok("sample run --best --count 1");
+}
+
+#[test]
 fn the_best_checkpoint_is_kept_and_opened_by_name() {
     let place = Place::new();
     place.provide();

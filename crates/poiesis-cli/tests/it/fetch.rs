@@ -86,6 +86,10 @@ fn what_is_wrong_is_named_with_its_remedy() {
     assert!(error.ends_with("(--from FOLDER|URL)") && error.contains("ftp://example.com"), "{error}");
     let error = fails("fetch names --from usb");
     assert!(error.contains("usb/text/names.txt: there is no such file"), "{error}");
+    assert!(error.contains("hint: give a folder that has the files") && !error.contains("later"), "{error}");
+    assert!(error.ends_with("(--from FOLDER|URL)"), "{error}");
+    let error = fails("fetch names --from usbb");
+    assert!(error.contains("usbb does not exist\nhint: check the path"), "{error}");
     assert!(error.ends_with("(--from FOLDER|URL)"), "{error}");
     fs::write(place.path("usb/names.txt"), "emma\n").unwrap();
     let error = fails("fetch names --from usb");

@@ -44,12 +44,12 @@ fn once_saves_and_says_how_to_go_on() {
     assert!(place.ok("runs .").contains("stopped"));
 }
 
-#[test]
-fn stopping_changes_nothing_in_what_comes_out() {
+/// Stops a run by `stop`, resumes it, and compares it with one that was never stopped.
+fn expect_exact_after(stop: impl Fn(&Child)) {
     let place = Place::new();
     place.ok(&tiny("dcgan", "whole/run", "--quiet"));
     let (child, lines) = start(&place, &tiny("dcgan", "part/run", ""), "report");
-    interrupt(&child);
+    stop(&child);
     assert!(lines.last().unwrap().contains("finished"));
     assert!(child.wait_with_output().unwrap().status.success());
     place.ok("resume part/run --quiet");
@@ -59,14 +59,29 @@ fn stopping_changes_nothing_in_what_comes_out() {
 }
 
 #[test]
+fn stopping_changes_nothing_in_what_comes_out() {
+    expect_exact_after(interrupt);
+}
+
+#[test]
+fn two_signals_at_once_are_taken_for_one() {
+    // As `timeout` sends them: to the program, and to the group that it is in.
+    expect_exact_after(|child| {
+        let twice = "kill -TERM $0; kill -TERM $0";
+        assert!(Command::new("sh").args(["-c", twice, &child.id().to_string()]).status().unwrap().success());
+    });
+}
+
+#[test]
 fn twice_ends_at_once() {
     let place = Place::new();
     // A step of this takes seconds.
     let slow = "train dcgan --data shapes --size 32 --set data.count=600 --batch-size 512 --steps 50 --out run \
-                --set sample_frames=0 --set sample_count=1 --set width=64";
+                --set sample_frames=0 --set sample_count=1 --set width=128";
     let (child, _lines) = start(&place, slow, "started");
     interrupt(&child);
-    std::thread::sleep(Duration::from_millis(200));
+    // One that comes at once would be taken for the same.
+    std::thread::sleep(Duration::from_millis(1300));
     interrupt(&child);
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(130), "{}", text(&output.stderr));

@@ -76,6 +76,18 @@ fn one_page_is_printed_and_pages_that_differ_are_not_replaced() {
         "{said}"
     );
 
+    // The name of a verb is its page, and no folder is made for it.
+    assert_eq!(place.ok("man discover probe"), probe);
+    assert_eq!(place.ok("man poiesis-discover-probe"), probe);
+    assert!(place.ok("man train").contains(".TH POIESIS-TRAIN 1 "));
+    let said = place.fails("man trian");
+    assert!(said.contains("did you mean `train`?") && said.contains("./trian"), "{said}");
+    assert!(place.fails("man discover prob").contains("did you mean `discover-probe`?"));
+    assert!(place.fails("man train --force").contains("--force cannot be given for a page"));
+    assert!(!place.path("train").exists() && !place.path("trian").exists());
+    place.ok("man ./train");
+    assert!(place.path("train/poiesis-train.1").exists());
+
     place.ok("man pages");
     assert_eq!(fs::read_to_string(place.path("pages/poiesis.1")).unwrap(), root);
     place.ok("man pages");

@@ -187,10 +187,10 @@ fn tokens_are_scored_as_evaluate_reads_them() {
     let folder = parse(&place.ok("score texts-run texts --json"));
     assert_eq!(folder["examples"].as_array().unwrap().len(), 24);
     assert_eq!([&folder["examples"][0]["class"], &folder["examples"][12]["class"]], ["even", "odd"]);
-    let said = place.fails("score texts-run texts/odd/01.txt");
-    assert!(said.contains("01.txt has no class") && said.contains("--class, one of even, odd"), "{said}");
+    let alone = parse(&place.ok("score texts-run texts/odd/01.txt --json"));
     let named = parse(&place.ok("score texts-run texts/odd/01.txt --class odd --json"));
     let other = parse(&place.ok("score texts-run texts/odd/01.txt --class even --json"));
+    assert_eq!(alone["mean"]["nats"], named["mean"]["nats"], "the class is that of the folder");
     assert_ne!(named["mean"]["nats"], other["mean"]["nats"]);
     place.ok("score texts-run texts/odd/03.txt texts/odd/01.txt --class odd --csv two.csv");
     let names = column(&place.path("two.csv"), "name");
@@ -316,8 +316,6 @@ fn an_image_without_a_class_is_no_image_of_a_class() {
     );
     let folder = parse(&place.ok("score run photos --json"));
     assert_eq!(folder["examples"].as_array().unwrap().len(), 40);
-    let said = place.fails("score run photos/dark/00.png");
-    assert!(said.contains("00.png has no class") && said.contains("--class, one of bright, dark"), "{said}");
     let named = |class: &str| {
         parse(&place.ok(&format!("score run photos/dark/00.png --class {class} --json")))["mean"]["nats"]
             .clone()
@@ -326,6 +324,25 @@ fn an_image_without_a_class_is_no_image_of_a_class() {
     let twentieth = &folder["examples"][20];
     assert!(twentieth["name"].as_str().unwrap().ends_with("photos/dark/00.png"), "{twentieth}");
     same(&named("dark"), &twentieth["nats"]);
+    same(&parse(&place.ok("score run photos/dark/00.png --json"))["mean"]["nats"], &named("dark"));
+
+    fs::copy(place.path("photos/dark/00.png"), place.path("any.png")).unwrap();
+    let scored = parse(&place.ok("score run any.png photos/dark/00.png --json"));
+    let conditions = [0, 1].map(|at| scored["examples"][at]["condition"].as_str().unwrap());
+    assert_eq!(conditions, ["mixture", "class"]);
+    same(&scored["examples"][1]["nats"], &named("dark"));
+    let run = parse(&fs::read_to_string(place.path("run/run.json")).unwrap());
+    let counts = [0, 1].map(|class| run["data"]["class_counts"][class].as_f64().unwrap());
+    let log_joint = ["bright", "dark"].map(|class| -named(class).as_f64().unwrap());
+    let most = log_joint[0].max(log_joint[1]);
+    let sum: f64 =
+        (0..2).map(|class| counts[class] / (counts[0] + counts[1]) * (log_joint[class] - most).exp()).sum();
+    let expected = -(most + sum.ln());
+    assert!(
+        (scored["examples"][0]["nats"].as_f64().unwrap() - expected).abs() < 1e-9 * expected.abs(),
+        "{scored}"
+    );
+    assert!(place.fails("score run any.png --class bird").contains("bird"));
     place.ok("collect photos packed");
     assert!(place.ok("score run packed --split validation").contains("CLASS"));
 }

@@ -52,6 +52,11 @@ fn runs_are_listed_with_their_most_telling_measure() {
     assert!(said.contains("no run in runs is of dcgan"), "{said}");
     let said = text(&place.run(&words("runs runs/vae-a")).stderr);
     assert!(said.contains("runs/vae-a is a run itself") && said.contains("runs show runs/vae-a"), "{said}");
+    let said = place.fails("runs elsewhere");
+    assert!(said.contains("there is no folder elsewhere\nhint: give the folder that holds runs"), "{said}");
+    let said = place.fails("runs shwo");
+    assert!(said.contains("did you mean `") && said.contains(" runs show`?"), "{said}");
+    assert!(place.fails("runs elsewhere --json").contains("there is no folder"));
 }
 
 #[test]

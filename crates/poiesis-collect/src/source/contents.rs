@@ -9,16 +9,21 @@ use super::class_table::ClassTable;
 use super::encoding::{escaped_note, is_escaped};
 use super::gzipped_copies::{GzippedCopies, gzipped_note};
 use super::label_file::LabelFile;
+use super::left::{Left, Unread, left_alone};
 use super::names::{ClassBy, Names, Rules};
 use super::reader::unpacked_name;
 use super::survey::Group;
-use super::weights::{Weight, Weights};
+use super::weights::{Weight, Weights, is_about, on_disk};
 use super::{Plan, split_of_name};
 use crate::card::Kind;
 use crate::decode::is_image_name;
 use crate::error::{Error, Result};
 use crate::options::Options;
 use crate::split::Split;
+
+/// By so much files of other names must outnumber images, clips and tables for these to be part of a folder of text; these then take at
+/// most so many times their space.
+const MANY: u64 = 10;
 
 /// What a file holds, by the ending of its name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -134,7 +139,11 @@ pub(crate) struct Contents {
     /// The names of images, sound, text and points.
     names: [Names; 4],
     weights: Weights,
+    /// Files of no kind that is known: how many, and the bytes that they take on disk.
     others: u64,
+    others_disk: u64,
+    /// Files of formats that are not read.
+    pub(super) unread: Unread,
     /// Files that no pattern of `include` matches, and whether one matches a file.
     excluded: u64,
     included: bool,
@@ -173,6 +182,8 @@ impl Contents {
             names: [(); 4].map(|()| Names::new(by.clone())),
             weights: Weights::default(),
             others: 0,
+            others_disk: 0,
+            unread: Unread::default(),
             excluded: 0,
             included: false,
             filter,
@@ -197,7 +208,10 @@ impl Contents {
         }
         self.escaped += u64::from(is_escaped(path));
         let Some(media) = self.filter.media(path) else {
-            self.others += 1;
+            if !self.unread.add(path) {
+                self.others += 1;
+                self.others_disk += if is_about(path) { 0 } else { on_disk(bytes) };
+            }
             return;
         };
         self.names[media as usize].add(path);
@@ -292,6 +306,7 @@ impl Contents {
         let filter = self.filter;
         let copies = self.gzipped.copies(|path| filter.media(path) == Some(media));
         let mut notes: Vec<String> = left_alone(left).into_iter().collect();
+        notes.extend(self.unread.notes());
         notes.extend(include_note);
         notes.extend(gzipped_note(copies.len() as u64));
         if let Some(table) = self.table.filter(|_| names.owning > 0) {
@@ -315,6 +330,16 @@ impl Contents {
             ..Plan::default()
         };
         Ok((rules, plan))
+    }
+
+    /// Whether files whose names do not say what they are outweigh those of `media`: as many as texts, which take less on disk, or ten
+    /// times as many as images, clips and tables, which take at most ten times as much.
+    pub(crate) fn is_outweighed(&self, media: Media) -> bool {
+        let own = self.weights.of(media);
+        match media {
+            Media::Text => self.others >= own.units && self.others_disk > own.disk,
+            _ => own.disk <= MANY * self.others_disk && self.others >= MANY * own.units.max(1),
+        }
     }
 
     /// Counts files that are none of these.
@@ -388,29 +413,6 @@ impl Choices {
         };
         Err(Error::BadOption { option, value, reason, remedy: "leave it out, and classes come from folders" })
     }
-}
-
-/// Files that are left alone, in words.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Left {
-    pub(crate) count: u64,
-    pub(crate) one: &'static str,
-    pub(crate) many: &'static str,
-    /// Whether an option would read them.
-    pub(crate) chosen_by: bool,
-}
-
-/// The note on files that are left alone.
-pub(crate) fn left_alone(left: &[Left]) -> Option<String> {
-    let there: Vec<&Left> = left.iter().filter(|left| left.count > 0).collect();
-    let words: Vec<String> =
-        there.iter().map(|l| format!("{} {}", l.count, if l.count == 1 { l.one } else { l.many })).collect();
-    let (last, before) = words.split_last()?;
-    let list = if before.is_empty() { last.clone() } else { format!("{} and {last}", before.join(", ")) };
-    let were = if there.iter().map(|left| left.count).sum::<u64>() == 1 { "was" } else { "were" };
-    let choice =
-        if there.iter().any(|left| left.chosen_by) { "; choose with `kind` or `include`" } else { "" };
-    Some(format!("{list} {were} left alone{choice}"))
 }
 
 /// Whether a pattern means the file at this path: its name, or its path where the pattern has a `/`.

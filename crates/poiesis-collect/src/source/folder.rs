@@ -4,7 +4,8 @@ use std::collections::HashSet;
 use std::fs::{self, FileType};
 use std::path::{Path, PathBuf};
 
-use super::contents::{Contents, Left, Media};
+use super::contents::{Contents, Media};
+use super::left::Left;
 use super::names::{Place, Rules, is_hidden};
 use super::{Halt, Item, Payload, Plan, Sink, Source, file_name};
 use crate::error::{Error, Result};
@@ -17,6 +18,7 @@ pub(crate) struct Folder {
 }
 
 /// The files of a source on disk.
+#[derive(Clone)]
 pub(crate) enum Files {
     /// All below a folder.
     Below(PathBuf),

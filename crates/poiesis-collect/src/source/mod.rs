@@ -16,7 +16,9 @@ mod idx;
 mod label_file;
 mod labels;
 mod layout;
+mod left;
 mod levels;
+mod listing;
 mod made;
 mod metered;
 mod names;
@@ -31,6 +33,7 @@ mod several;
 mod single;
 mod survey;
 mod tar;
+mod together;
 mod webdataset;
 mod weights;
 mod zip;
@@ -43,24 +46,25 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use crate::builtin::Builtin;
 use crate::card::{Factor, Kind, Skipped};
+use crate::decode::{is_image, is_image_name};
 use crate::error::{Error, Result};
 use crate::experience::{Experience, Part, is_wanted};
 use crate::options::Options;
 use crate::regular;
 use crate::split::Split;
-use crate::stored_card::is_packed;
 
 pub use array::Header as ArrayHeader;
 pub(crate) use array::{SAVE, read_error};
 pub(crate) use braces::expand;
 use contents::Filter;
 pub(crate) use contents::Media;
-use folder::Files;
+use left::unread;
+use listing::files_of;
+pub(crate) use listing::meant_for;
 pub(crate) use payload::Payload;
 use reader::Packing;
 pub(crate) use reals::Number;
 use several::Within;
-use survey::Survey;
 
 /// What helps with a damaged data file that somebody has published.
 pub(crate) const FETCH: &str = "fetch it again";
@@ -243,10 +247,7 @@ pub(crate) fn exists(source: &Path) -> bool {
 pub(crate) fn open(source: &Path, options: &Options) -> Result<Box<dyn Source>> {
     label_file::check(options)?;
     let opened = match files_of(source)? {
-        Some(files) => {
-            let survey = Survey::new(source.is_dir().then_some(source), &files, options)?;
-            survey.open(source, files, options)
-        }
+        Some(files) => listing::open(source, files, options),
         None if source.exists() => open_file(source, options),
         None => match source.to_str().and_then(Builtin::parse) {
             Some(builtin) => made::Made::new(builtin, options).map(|made| Box::new(made) as Box<dyn Source>),
@@ -280,46 +281,12 @@ pub(crate) fn open(source: &Path, options: &Options) -> Result<Box<dyn Source>> 
             "no file of the source that is read matches it",
             "give a pattern for names of files, or for paths if it has a /",
         ),
-        (Err(Error::Empty { .. } | Error::UnknownFormat { .. }), Some(wanted)) => kind(wanted),
-        (Err(error @ Error::Empty { .. }), None) => open_as_text(source, options)?.ok_or(error),
+        (Err(error @ Error::NoDataSet { .. }), Some(Kind::Images)) => Err(error),
+        (Err(Error::Empty { .. } | Error::UnknownFormat { .. } | Error::NoDataSet { .. }), Some(wanted)) => {
+            kind(wanted)
+        }
         (Err(error), _) => Err(error),
     }
-}
-
-/// Opens a folder that holds nothing whose name says what it is, as text, if most of its files are that.
-fn open_as_text(source: &Path, options: &Options) -> Result<Option<Box<dyn Source>>> {
-    let Some(files) = files_of(source)?.filter(plain_text::is_mostly_text) else { return Ok(None) };
-    let as_text = Options { kind: Some(Kind::Text), ..options.clone() };
-    let mut survey = Survey::new(source.is_dir().then_some(source), &files, &as_text)?;
-    survey
-        .note("its files are read as text, as most of them are; choose with `kind` or `include`".to_owned());
-    survey.open(source, files, &as_text).map(Some)
-}
-
-/// The kind of data to choose for a model that learns `kinds`; see [`Survey::meant_for`].
-pub(crate) fn meant_for(source: &Path, kinds: &[Kind], options: &Options) -> Result<Option<Kind>> {
-    match files_of(source)? {
-        Some(files) => {
-            let survey = Survey::new(source.is_dir().then_some(source), &files, options)?;
-            Ok(survey.meant_for(kinds))
-        }
-        None => Ok(None),
-    }
-}
-
-/// The files of a folder, or those that a name with braces stands for; `None` for anything else.
-fn files_of(source: &Path) -> Result<Option<Files>> {
-    if source.is_dir() {
-        if is_packed(source) {
-            return Err(Error::AlreadyPacked { path: source.to_owned() });
-        }
-        return Ok(Some(Files::Below(source.to_owned())));
-    }
-    if source.exists() {
-        return Ok(None);
-    }
-    let listed = braces::listed(expand(source));
-    Ok(if listed.is_empty() { None } else { Some(Files::Listed(listed)) })
 }
 
 /// A file is recognised by its first bytes, except for raw CIFAR batches.
@@ -379,7 +346,19 @@ fn open_file(file: &Path, options: &Options) -> Result<Box<dyn Source>> {
     if options.shape.is_some() || has_ending(file, &[".bin"]) {
         return Ok(Box::new(raw::Raw::open(file, options)?));
     }
-    Err(Error::UnknownFormat { path: file.to_owned() })
+    let path = file.to_owned();
+    if is_image_name(&name) || is_image(&head) {
+        let reason = "it is a single image, and a data set has many".to_owned();
+        return Err(Error::NoDataSet {
+            path,
+            reason,
+            remedy: "give a folder of images, or an archive of them".to_owned(),
+        });
+    }
+    if let Some((reason, remedy)) = unread(&name) {
+        return Err(Error::NoDataSet { path, reason, remedy });
+    }
+    Err(Error::UnknownFormat { path })
 }
 
 /// Opens parquet tables, each given by its path in the source and on disk, as what the first of them holds.

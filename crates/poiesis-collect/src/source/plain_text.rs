@@ -3,7 +3,10 @@
 use std::io::Read;
 use std::path::Path;
 
+use super::contents::Media;
 use super::folder::{File, Files};
+use super::left::unread;
+use super::survey::Group;
 use crate::error::Error;
 use crate::regular;
 
@@ -13,19 +16,31 @@ const BYTES: u64 = 4096;
 /// A folder with less text, such as a readme alone, is not taken for data.
 const LEAST: usize = 1000;
 
-/// Whether most files are text, by the beginnings of the first of them.
+/// Whether most files are text whose names do not say what else they are, by the beginnings of some of them from all of the folder.
 pub(super) fn is_mostly_text(files: &Files) -> bool {
-    let (mut text, mut seen, mut bytes) = (0, 0, 0);
-    let looked = files.each(&mut |File { path, other, .. }| {
-        if seen < FILES && other.is_none() {
-            match text_of(path) {
-                Some(read) => (text, seen, bytes) = (text + 1, seen + 1, bytes + read),
-                None => seen += 1,
+    let is_looked_at = |file: &File| {
+        let may_be_text = matches!(Media::of(file.name), None | Some(Media::Text));
+        file.other.is_none() && may_be_text && Group::of(file.name).is_none()
+    };
+    let mut count = 0;
+    let counted = files.each(&mut |file| {
+        count += usize::from(is_looked_at(&file));
+        Ok::<(), Error>(())
+    });
+    let step = count.div_ceil(FILES).max(1);
+    let (mut at, mut text, mut seen, mut bytes) = (0, 0, 0, 0);
+    let looked = files.each(&mut |file| {
+        if is_looked_at(&file) {
+            if at % step == 0 {
+                let read = unread(file.name).is_none().then(|| text_of(file.path)).flatten();
+                (text, seen, bytes) =
+                    (text + usize::from(read.is_some()), seen + 1, bytes + read.unwrap_or_default());
             }
+            at += 1;
         }
         Ok::<(), Error>(())
     });
-    looked.is_ok() && text * 4 >= seen * 3 && bytes >= LEAST
+    counted.is_ok() && looked.is_ok() && text * 4 >= seen * 3 && bytes >= LEAST
 }
 
 /// How many bytes of text a file begins with, none of an empty one; `None` where it does not begin as UTF-8 without NUL or cannot be read.

@@ -7,6 +7,8 @@
 //!   it begins. A text that is called like an image or a clip belongs to it, and one called README or LICENSE is about the
 //!   others; neither counts.
 //! - Between these loose files and the kinds of data files, what takes most on disk is taken, in blocks of 4 KiB.
+//! - Files of other names, such as source code, are text if they hold text and outweigh the loose files; see
+//!   [`Contents::is_outweighed`].
 //! - An archive without anything that is read is passed over. So are arrays and tables that hold no images, where the loose files
 //!   take at least a tenth of their space.
 //!
@@ -16,15 +18,14 @@ use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use super::class_table::{CLASS_TABLE, ClassTable};
-use super::contents::{Contents, Left, Media, left_alone};
+use super::contents::{Contents, Media};
 use super::folder::{File, Files, Folder};
-use super::gzipped_copies::{gzipped_note, without_gzipped_copies};
+use super::gzipped_copies::gzipped_note;
+use super::left::{Left, Unread, left_alone};
 use super::reader::{is_tar, unpacked_name};
-use super::several::{Opened, Several};
+use super::together::{Noted, one_of_each, open_each, open_tars};
 use super::weights::on_disk;
-use super::{
-    Halt, Plan, Sink, Source, amat, cifar, file_name, idx, open_file, open_tables, parquet, source_name, tar,
-};
+use super::{Source, amat, cifar, file_name, idx, open_tables, parquet, source_name};
 use crate::card::Kind;
 use crate::error::{Error, Result};
 use crate::experience::{Experience, Part, is_lines, is_wanted};
@@ -70,7 +71,7 @@ impl Group {
         ends(&[".npy", ".npz"]).then_some(Group::Arrays)
     }
 
-    fn words(self) -> (&'static str, &'static str) {
+    pub(super) fn words(self) -> (&'static str, &'static str) {
         match self {
             Group::Idx => ("IDX file", "IDX files"),
             Group::Cifar => ("file of CIFAR", "files of CIFAR"),
@@ -103,9 +104,9 @@ enum Candidate {
 }
 
 /// A data file by its path in the source and on disk, with the bytes it takes there.
-struct DataFile {
-    name: String,
-    path: PathBuf,
+pub(super) struct DataFile {
+    pub(super) name: String,
+    pub(super) path: PathBuf,
     disk: u64,
 }
 
@@ -183,6 +184,20 @@ impl Survey {
         Ok(survey)
     }
 
+    /// Files of formats that are not read.
+    pub(super) fn unread(&self) -> &Unread {
+        &self.contents.unread
+    }
+
+    /// Whether files whose names do not say what they are outweigh what the source is taken for: then it is text if they are.
+    pub(super) fn is_outweighed(&self) -> bool {
+        match self.candidates(None).first() {
+            None => true,
+            Some((Candidate::Loose(media), _)) => self.contents.is_outweighed(*media),
+            Some((Candidate::Experience | Candidate::Data(_), _)) => false,
+        }
+    }
+
     /// Adds to what is said of the source.
     pub(crate) fn note(&mut self, note: String) {
         self.notes.push(note);
@@ -247,15 +262,15 @@ impl Survey {
 
     /// The kind of data to choose for a model that learns `kinds`, those it is meant for first, where the source by itself would
     /// be taken for another: the first if it takes a tenth of the space on disk, else the largest of them. `None` where the source
-    /// decides, which it does where it is an archive.
-    pub(crate) fn meant_for(&self, kinds: &[Kind]) -> Option<Kind> {
+    /// decides, which it does where it is an archive. `own` is what it would be taken for, where that is not by its files alone.
+    pub(crate) fn meant_for(&self, kinds: &[Kind], own: Option<Kind>) -> Option<Kind> {
         let all = self.candidates(None);
         let kind_of = |candidate: Candidate| match candidate {
             Candidate::Loose(media) => Some(media.kind()),
             Candidate::Experience => Some(Kind::Experience),
             Candidate::Data(group) => (!group.is_archive()).then_some(Kind::Images),
         };
-        let own = kind_of(all.first()?.0)?;
+        let own = own.or_else(|| kind_of(all.first()?.0))?;
         let disk = |kind: Kind| -> u64 {
             all.iter().filter(|(c, _)| kind_of(*c) == Some(kind)).map(|(_, disk)| disk).sum()
         };
@@ -302,6 +317,7 @@ impl Survey {
                 Ok(source) => {
                     let mut plan = source.plan().clone();
                     plan.notes.extend(left_alone(&self.left(candidate)));
+                    plan.notes.extend(self.unread().notes());
                     plan.notes.extend(passed);
                     plan.notes.extend(self.contents.check_include()?);
                     plan.notes.extend(self.notes);
@@ -369,18 +385,18 @@ fn is_same(path: &Path, full: &Path) -> bool {
 
 /// What to say of `others`, which are no files, and of links to folders that are read `again`.
 fn notes(others: &[String], again: &[String]) -> Vec<String> {
-    let mut notes = Vec::new();
-    if let Some(first) = others.first() {
-        let count = others.len();
-        notes.push(format!("{count} in the source are no files, such as {first}, and were left out"));
-    }
-    if let Some(first) = again.first() {
-        let count = again.len();
-        notes.push(format!(
-            "{count} links lead to folders that are read anyway, such as {first}, and were left out"
-        ));
-    }
-    notes
+    let note = |all: &[String], one: &str, many: &str| match all {
+        [] => None,
+        [only] => Some(format!("{only} {one} and was left out")),
+        [first, ..] => Some(format!("{} {many}, such as {first}, and were left out", all.len())),
+    };
+    let others = note(others, "is not a file", "in the source are not files");
+    let again = note(
+        again,
+        "is a link to a folder that is read anyway",
+        "links lead to folders that are read anyway",
+    );
+    others.into_iter().chain(again).collect()
 }
 
 /// Whether a group has the files that it takes its name from.
@@ -389,108 +405,5 @@ fn is_there(group: Group, files: &[DataFile]) -> bool {
     match group {
         Group::Idx => paths.any(idx::is_images),
         _ => cifar::are_batches(paths),
-    }
-}
-
-/// A file of each name: two data sets in two folders are not one.
-fn one_of_each(source: &Path, files: &[PathBuf]) -> Result<()> {
-    let mut places: BTreeMap<String, &Path> = BTreeMap::new();
-    for file in files {
-        let name = file_name(file).to_ascii_lowercase();
-        let name = name.strip_suffix(".gz").unwrap_or(&name).to_owned();
-        let folder = file.parent().unwrap_or(source);
-        let other = *places.entry(name).or_insert(folder);
-        if other != folder {
-            let [one, two] = [other, folder].map(|folder| folder.display());
-            let reason = format!("it holds several data sets ({one} and {two})");
-            return Err(Error::damaged(source, reason, "give one of them"));
-        }
-    }
-    Ok(())
-}
-
-/// Archives in one folder are read one after another as shards; those of several folders are put together.
-fn open_tars(path: &Path, files: &[DataFile], options: &Options) -> Result<Box<dyn Source>> {
-    let mut folders: BTreeMap<&str, Vec<PathBuf>> = BTreeMap::new();
-    for file in files {
-        let folder = file.name.rsplit_once('/').map_or("", |(folder, _)| folder);
-        folders.entry(folder).or_default().push(file.path.clone());
-    }
-    if folders.len() == 1 {
-        let (shards, packed) = without_gzipped_copies(folders.into_values().flatten().collect());
-        return tar::open(path, &shards, packed, options);
-    }
-    let mut opened = Vec::new();
-    let mut empty = 0;
-    for (folder, shards) in folders {
-        let (shards, packed) = without_gzipped_copies(shards);
-        let part = path.join(folder);
-        match tar::open(&part, &shards, packed, options) {
-            Ok(source) => {
-                let name = Path::new(folder).join("shards").to_string_lossy().into_owned();
-                opened.push(Opened { name, path: part.join("shards"), source });
-            }
-            Err(Error::Empty { .. }) => empty += shards.len() as u64,
-            Err(error) => return Err(error),
-        }
-    }
-    together(path, Group::Tars, opened, empty)
-}
-
-/// Opens each file by itself.
-fn open_each(path: &Path, group: Group, files: &[DataFile], options: &Options) -> Result<Box<dyn Source>> {
-    let mut opened = Vec::new();
-    let mut empty = 0;
-    for file in files {
-        match open_file(&file.path, options) {
-            Ok(source) => {
-                opened.push(Opened { name: file.name.clone(), path: file.path.clone(), source });
-            }
-            Err(Error::Empty { .. }) => empty += 1,
-            Err(error) => return Err(error),
-        }
-    }
-    together(path, group, opened, empty)
-}
-
-/// One data set of several files, or of those with the kind that most of them hold. `empty` files hold nothing.
-fn together(path: &Path, group: Group, mut opened: Vec<Opened>, empty: u64) -> Result<Box<dyn Source>> {
-    let mut counts = [0_u64; 5];
-    for file in &opened {
-        let plan = file.source.plan();
-        counts[plan.media as usize] += plan.total.unwrap_or(0);
-    }
-    let most = Media::ALL.into_iter().rev().max_by_key(|media| counts[*media as usize]);
-    let all = opened.len() as u64 + empty;
-    opened.retain(|file| Some(file.source.plan().media) == most);
-    let passed = all - opened.len() as u64;
-    let source = match opened.len() {
-        0 => return Err(Error::Empty { path: path.to_owned() }),
-        1 => opened.remove(0).source,
-        _ => Box::new(Several::new(source_name(path), opened, group == Group::Arrays)?),
-    };
-    let mut plan = source.plan().clone();
-    let (one, many) = group.words();
-    match passed {
-        0 => {}
-        1 => plan.notes.push(format!("1 {one} holds nothing of that kind and was left alone")),
-        n => plan.notes.push(format!("{n} {many} hold nothing of that kind and were left alone")),
-    }
-    Ok(Box::new(Noted { source, plan }))
-}
-
-/// A source with more to say.
-struct Noted {
-    source: Box<dyn Source>,
-    plan: Plan,
-}
-
-impl Source for Noted {
-    fn plan(&self) -> &Plan {
-        &self.plan
-    }
-
-    fn read(&mut self, sink: &mut Sink) -> Result<(), Halt> {
-        self.source.read(sink)
     }
 }

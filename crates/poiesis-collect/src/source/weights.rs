@@ -54,7 +54,7 @@ pub(crate) struct Weights {
 impl Weights {
     /// Takes note of a file.
     pub(crate) fn add(&mut self, path: &str, media: Media, bytes: u64) {
-        let (stem, hash) = stem(path);
+        let (_, hash) = stem(path);
         let weight = Weight { units: 1, disk: on_disk(bytes) };
         match media {
             Media::Image | Media::Sound => {
@@ -64,7 +64,7 @@ impl Weights {
             // No name says that a file is experience.
             Media::Experience => {}
             Media::Text | Media::Points => {
-                if ABOUT.iter().any(|about| stem.eq_ignore_ascii_case(about)) {
+                if is_about(path) {
                     return;
                 }
                 let weight = Weight { units: bytes.div_ceil(TEXT_UNIT).max(1), ..weight };
@@ -85,6 +85,12 @@ impl Weights {
         own.for_each(|(_, weight)| sum.add(*weight));
         sum
     }
+}
+
+/// Whether a file is about others by its name, such as a README.
+pub(crate) fn is_about(path: &str) -> bool {
+    let (stem, _) = stem(path);
+    ABOUT.iter().any(|about| stem.eq_ignore_ascii_case(about))
 }
 
 /// What a file of that many bytes takes on disk, in bytes.

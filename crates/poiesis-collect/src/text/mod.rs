@@ -202,17 +202,19 @@ impl Pass for Reported<'_> {
 
 fn change_notes(changes: &Changes, survey: &Survey) -> Vec<String> {
     let Changes { marks, line_ends, .. } = *changes;
-    let mut notes = Vec::new();
-    if marks > 0 {
-        notes.push(format!("{marks} byte order marks were removed"));
-    }
-    if line_ends > 0 {
-        notes.push(format!("{line_ends} line ends CRLF were made LF"));
-    }
-    if survey.empty > 0 {
-        notes.push(format!("{} empty documents were left out", survey.empty));
-    }
-    notes
+    let note = |count: u64, one: &str, many: &str| match count {
+        0 => None,
+        1 => Some(format!("1 {one}")),
+        n => Some(format!("{n} {many}")),
+    };
+    [
+        note(marks, "byte order mark was removed", "byte order marks were removed"),
+        note(line_ends, "line end CRLF was made LF", "line ends CRLF were made LF"),
+        note(survey.empty, "empty document was left out", "empty documents were left out"),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 /// Follows the survey through the same source: which texts to read, and where each document belongs.

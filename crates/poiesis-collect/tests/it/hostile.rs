@@ -37,7 +37,7 @@ fn what_is_no_file_is_named_and_never_waited_for() {
     let expected = [("b.png", "it is a FIFO, not a file"), ("c.png", "it is a device, not a file")];
     assert_eq!(skipped(&dataset), expected.map(|(name, reason)| (name.to_owned(), reason.to_owned())));
     let notes = dataset.card().notes.join("\n");
-    assert!(notes.contains("2 in the source are no files, such as d.parquet (a FIFO)"), "{notes}");
+    assert!(notes.contains("2 in the source are not files, such as d.parquet (a FIFO)"), "{notes}");
     for name in ["b.png", "c.png", "d.parquet", "notes"] {
         let text = refusal(&root.path().join(name), &Options::default());
         assert!(

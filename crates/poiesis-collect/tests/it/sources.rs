@@ -302,7 +302,7 @@ fn idx_with_labels_and_splits() {
         (1, 1),
         "the test image is the first of train"
     );
-    assert!(card.notes[0].contains("1 examples also occur in another split"));
+    assert!(card.notes[0].contains("1 example also occurs in another split"));
     // One file alone has nothing held out but what its content says.
     let alone = packed(&root.path().join("train-images-idx3-ubyte.gz"), &Options::default()).unwrap();
     assert_eq!((alone.card().total(), alone.card().split_by), (5, SplitBy::Content));

@@ -213,7 +213,7 @@ fn marks_and_line_ends_are_changed_and_counted() {
     write(root.path(), "d.txt", b"\xef\xbb\xbf\r\n\xff");
     let dataset = packed(root.path(), &Options { holdout: 0.0, ..Options::default() }).unwrap();
     assert_eq!(documents(&dataset, Split::Train), ["one\ntwo\n", "three\rfour\n"]);
-    for note in ["3 byte order marks", "2 line ends CRLF", "1 empty documents"] {
+    for note in ["3 byte order marks", "2 line ends CRLF", "1 empty document was left out"] {
         assert!(noted(&dataset, note), "{note}: {:?}", dataset.card().notes);
     }
 }
@@ -225,7 +225,7 @@ fn lines_are_documents_when_asked() {
     let options = Options { lines: true, holdout: 0.0, ..Options::default() };
     let dataset = packed(&root.path().join("names.txt"), &options).unwrap();
     assert_eq!(documents(&dataset, Split::Train), ["emma", "olivia", "ava", "emma"]);
-    assert!(noted(&dataset, "1 empty documents") && dataset.card().text.as_ref().unwrap().lines);
+    assert!(noted(&dataset, "1 empty document was left out") && dataset.card().text.as_ref().unwrap().lines);
     assert_eq!(dataset.card().duplicates, 1);
     let Vocabulary::Characters { characters } = &dataset.card().text.as_ref().unwrap().vocabulary else {
         panic!("few characters")
@@ -248,8 +248,11 @@ fn records_are_documents_and_broken_ones_are_listed() {
         assert_eq!((skipped.count, listed), (4, [4, 5, 6, 7].map(|line| format!("{name}:{line}")).to_vec()));
         says(&skipped.list[1].reason, &["missing field `text`"]);
         says(&skipped.list[3].reason, &["byte 10 of the line is not UTF-8"]);
-        assert!(noted(&dataset, "1 empty documents") && noted(&dataset, "1 line ends CRLF"));
-        assert!(noted(&dataset, "1 byte order marks"));
+        assert!(
+            noted(&dataset, "1 empty document was left out")
+                && noted(&dataset, "1 line end CRLF was made LF")
+        );
+        assert!(noted(&dataset, "1 byte order mark was removed"));
     }
     let limits = poiesis_collect::Limits { file_bytes: 40, ..Default::default() };
     let long = format!("{{\"text\": \"{}\"}}\n{{\"text\": \"short\"}}\n", "x".repeat(100));

@@ -402,13 +402,18 @@ pub trait Autoregressive: Sync {
     /// How many classes it is conditioned on; 0 for none.
     fn num_classes(&self) -> usize;
 
+    /// Whether it has learned examples without a class beside those of classes, so that `None` stands for them.
+    fn knows_no_class(&self) -> bool {
+        false
+    }
+
     /// How a model of sound reads samples.
     fn sample_format(&self) -> SampleFormat {
         SampleFormat::MuLaw
     }
 
     /// Begins sequences in parallel, one for each of `classes`; a model that is not conditioned on classes
-    /// ignores them, and one that is takes `None` as class 0.
+    /// ignores them, and one that is takes `None` as class 0 unless it [knows](Autoregressive::knows_no_class) examples without one.
     fn decoder(&self, classes: &[Option<u32>]) -> Box<dyn IncrementalDecoder + '_>;
 
     /// The log-probabilities of all values of whole sequences at once, the same bits as a decoder gives one after another:

@@ -23,7 +23,11 @@ const CLOSE: f64 = 1e-5;
 
 fn environments(known: Known, count: usize, device: &Device) -> Environments {
     let experience = Experience::of(known.source(), count).unwrap();
-    let spec = DataSpec { content: crate::data::Content::Experience(experience.task.clone()), classes: 0 };
+    let spec = DataSpec {
+        content: crate::data::Content::Experience(experience.task.clone()),
+        classes: 0,
+        unlabelled: false,
+    };
     let examples = Examples::Experience(experience);
     let options = SourceOptions { examples: &examples, spec: &spec, batch_size: 8, seed: 4, device };
     Environments::open(&EnvironmentNeeds { steps: 20 }, &options).unwrap()

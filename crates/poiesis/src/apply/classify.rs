@@ -76,7 +76,9 @@ pub fn classifier(trained: &Trained) -> Result<Option<OfModel<'_>>> {
     if let Some(own) = abilities.classifier {
         return Ok(Some(OfModel::Own(own)));
     }
-    let Some(features) = abilities.features else { return Err(trained.cannot(Ability::Classify)) };
+    let Some(features) = abilities.features else {
+        return Err(trained.cannot_without(Ability::Classify, &[Ability::Classify, Ability::Features]));
+    };
     let path = probe_path(trained);
     if !path.is_file() {
         return Ok(None);

@@ -1,5 +1,6 @@
 //! A configuration built from layers: defaults, a recipe, the user's settings.
 
+use super::unknown::unknown_key;
 use super::{Defaults, RunConfig};
 use crate::error::{Error, Result};
 
@@ -156,7 +157,7 @@ fn present_keys(
         .or_else(|| old(OLD_KEYS, &format!("train.{key}")));
     match found {
         Some((_, keys)) => Ok(keys.iter().map(|&key| key.to_owned()).collect()),
-        None => Err(Error::unknown("key", key, known())),
+        None => Err(unknown_key(key, known())),
     }
 }
 
@@ -172,7 +173,7 @@ fn assign(
         _ => (key, None),
     };
     let Some(slot) = values.iter_mut().find(|(known, ..)| known == name) else {
-        return Err(Error::unknown("key", key, values.iter().map(|(known, ..)| known.as_str())));
+        return Err(unknown_key(key, values.iter().map(|(known, ..)| known.as_str())));
     };
     let default = match (&mut slot.1, element) {
         (toml::Value::Array(elements), Some(element)) if element < elements.len() => &mut elements[element],

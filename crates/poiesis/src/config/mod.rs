@@ -17,6 +17,7 @@ mod check;
 mod choice;
 mod layers;
 mod sections;
+mod unknown;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};

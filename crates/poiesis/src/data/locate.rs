@@ -74,11 +74,6 @@ pub fn locate_demonstrations(source: &str, data_dir: &Path) -> Result<String> {
     })
 }
 
-/// Whether a name stands for a known or a built-in data set, whose preparation is known too.
-pub fn is_named(source: &str) -> bool {
-    by_name(source).is_some() || (!Path::new(source).exists() && builtin(source).is_some())
-}
-
 /// The known data set with that name, unless a file or folder with that name is in the current folder.
 pub(super) fn by_name(source: &str) -> Option<&'static Known> {
     known::find(source).filter(|_| !Path::new(source).exists() && builtin(source).is_none())

@@ -36,8 +36,8 @@ pub use imitation::{CloningNeeds, DemonstrationBatches, Imitation, ImitationNeed
 pub use labelled::{LabelledImages, LabelledNeeds, Labels};
 pub use moments::Moments;
 pub use open::{Places, open};
-pub use points::{PointBatches, points};
-pub use prepared::image_settings;
+pub use points::{Column, PointBatches, PointNeeds, Values, points};
+pub use prepared::{choose_preparation, fitting_side, image_settings};
 pub use replay::{Replay, Scaling, Transitions};
 pub use sample_format::SampleFormat;
 pub use source::{Amount, Source, SourceOptions};

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::known::{self, Reading, patterns};
 use super::locate::by_name;
-pub use super::locate::{is_named, locate, locate_demonstrations};
+pub use super::locate::{locate, locate_demonstrations};
 use super::{MediaKind, classes};
 use crate::config::DataConfig;
 use crate::error::{Error, Result};

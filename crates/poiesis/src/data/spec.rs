@@ -1,6 +1,6 @@
 //! What the examples of a data set are.
 
-use poiesis_collect::{ActionsCard, Dataset, Kind, SplitBy, Vocabulary};
+use poiesis_collect::{ActionsCard, Card, Dataset, Kind, Split, SplitBy, Vocabulary};
 use serde::{Deserialize, Serialize};
 
 use super::{ActionShape, ImageShape, SampleFormat, TaskShape, TokenShape};
@@ -13,6 +13,10 @@ pub struct DataSpec {
     pub content: Content,
     /// How many classes they are labelled with; 0 without labels.
     pub classes: usize,
+    /// Whether some of those for training have no class beside others that have one. Runs made before that was told apart say no, so
+    /// their tokens stay as they are.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unlabelled: bool,
 }
 
 /// The kind of examples, and their shape.
@@ -70,6 +74,13 @@ pub struct PointShape {
     pub columns: Vec<String>,
 }
 
+impl PointShape {
+    /// What coordinate `at`, counted from 0, is called: the name of its column, or `column 3`.
+    pub fn column(&self, at: usize) -> String {
+        self.columns.get(at).cloned().unwrap_or_else(|| format!("column {}", at + 1))
+    }
+}
+
 /// What a model must know about text.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TextShape {
@@ -112,7 +123,7 @@ impl DataSpec {
             };
             let environment = experience.environment.clone().unwrap_or_default();
             let task = TaskShape { environment, observation: experience.observation, actions };
-            return Ok(DataSpec { content: Content::Experience(task), classes: 0 });
+            return Ok(DataSpec { content: Content::Experience(task), classes: 0, unlabelled: false });
         }
         let content = match (card.kind, &card.text, &card.sound) {
             (Kind::Text, Some(text), _) => Content::Text(TextShape {
@@ -129,13 +140,16 @@ impl DataSpec {
             }),
             _ => Content::Images(ImageShape::from_slice(&card.shape)?),
         };
-        Ok(DataSpec { content, classes: card.classes.len() })
+        Ok(DataSpec { content, classes: card.classes.len(), unlabelled: has_unlabelled(card) })
     }
 
     /// What the types do not express, for a description that comes from a file.
     pub(crate) fn check(&self) -> Result<(), String> {
         /// More values than an example can have.
         const MOST: usize = 1 << 40;
+        if self.unlabelled && self.classes == 0 {
+            return Err("some examples are outside of classes, and there are no classes".to_owned());
+        }
         let outside = match &self.content {
             Content::Images(shape) => {
                 let ImageShape { height, width, channels } = *shape;
@@ -241,19 +255,62 @@ impl DataSpec {
     ///
     /// For points and experience, which no model reads as tokens: [`Examples::tokens`](super::Examples::tokens) refuses them.
     pub fn tokens(&self, levels: usize) -> TokenShape {
-        let beginnings = self.classes.max(1);
+        let unlabelled = self.unlabelled;
+        let beginnings = self.classes.max(1) + usize::from(unlabelled);
         match &self.content {
-            Content::Images(shape) => TokenShape { values: levels, beginnings, length: Some(shape.dims()) },
+            Content::Images(shape) => {
+                TokenShape { values: levels, beginnings, length: Some(shape.dims()), unlabelled }
+            }
             Content::Text(text) => TokenShape {
                 values: text.vocabulary.len(),
                 beginnings: if text.documents { beginnings } else { 0 },
                 length: None,
+                unlabelled: unlabelled && text.documents,
             },
             Content::Sound(_) => {
-                TokenShape { values: SampleFormat::of(levels).levels(), beginnings, length: None }
+                let values = SampleFormat::of(levels).levels();
+                TokenShape { values, beginnings, length: None, unlabelled }
             }
             Content::Points(_) => panic!("points are not read as tokens"),
             Content::Experience(_) => panic!("experience is not read as tokens"),
         }
+    }
+}
+
+/// Whether some training examples of a data set with classes have none.
+fn has_unlabelled(card: &Card) -> bool {
+    let train = card.splits.iter().find(|split| split.split == Split::Train);
+    train.is_some_and(|train| {
+        let labelled: u64 = train.class_counts.iter().sum();
+        // Where none is labelled, the classes are those of held-out examples, and there is nothing to tell apart.
+        labelled > 0 && labelled < train.count as u64
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{image_spec, labelled_images};
+
+    #[test]
+    fn examples_outside_of_classes_are_told_apart_where_there_are_some() {
+        let spec = |labels: &str| DataSpec::of(&labelled_images(4, labels).1).unwrap();
+        let all = spec("0.png,ant\n1.png,bee\n2.png,ant\n3.png,bee\n");
+        assert_eq!((all.classes, all.unlabelled), (2, false));
+        let some = spec("0.png,ant\n1.png,bee\n");
+        assert_eq!((some.classes, some.unlabelled), (2, true));
+        assert_eq!((all.tokens(8).beginnings, some.tokens(8).beginnings), (2, 3));
+    }
+
+    #[test]
+    fn what_earlier_runs_saved_is_read_and_written_as_it_was() {
+        let spec = image_spec([2, 2, 1], 2);
+        let saved = serde_json::to_value(&spec).unwrap();
+        assert!(saved.get("unlabelled").is_none(), "{saved}");
+        assert_eq!(serde_json::from_value::<DataSpec>(saved).unwrap(), spec);
+        let some = DataSpec { unlabelled: true, ..spec };
+        let saved = serde_json::to_value(&some).unwrap();
+        assert_eq!(serde_json::from_value::<DataSpec>(saved).unwrap(), some);
+        assert!(some.check().is_ok() && DataSpec { classes: 0, ..some }.check().is_err());
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! Documents (texts, clips, images) are concatenated. Where there are several, each begins with a start token, which
 //! depends on its class where the data have classes. So a model learns where documents end, and can generate one of a
-//! given class.
+//! given class. Where some documents for training have a class and others have none, those without one begin with a
+//! token of their own.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -16,11 +17,13 @@ use super::SampleFormat;
 pub struct TokenShape {
     /// Number of tokens for values: characters, levels of sound, levels of a pixel; numbered from 0.
     pub values: usize,
-    /// Number of start tokens: one for each class, or one without classes, numbered after the values. 0 for a single document
-    /// without a start token.
+    /// Number of start tokens: one for each class, or one without classes, numbered after the values, then that of documents
+    /// without a class, if there is one. 0 for a single document without a start token.
     pub beginnings: usize,
     /// Values in each document, where all have the same number.
     pub length: Option<usize>,
+    /// Whether the last start token is that of documents without a class, beside those of classes.
+    pub unlabelled: bool,
 }
 
 impl TokenShape {
@@ -29,20 +32,32 @@ impl TokenShape {
         self.values + self.beginnings
     }
 
+    /// How many start tokens are those of classes; 1 where documents begin and there are no classes.
+    pub fn classes(&self) -> usize {
+        self.beginnings - usize::from(self.unlabelled)
+    }
+
     /// The level of a value of an image, of 256 levels that are reduced to those of the alphabet.
     pub(crate) fn level(&self, byte: u8) -> u32 {
         u32::from(byte) * self.values as u32 / 256
     }
 
-    /// The start token of a document of `class`; the first one for documents without a class.
+    /// The start token of a document of `class`, or of one without a class. Where those have none of their own, it is the first:
+    /// the only one without classes, otherwise that of the first class.
     ///
     /// # Panics
     ///
     /// When there is no such class.
     pub fn beginning(&self, class: Option<u32>) -> Option<u32> {
-        let class = class.unwrap_or(0) as usize;
-        assert!(class < self.beginnings.max(1), "class {class} of {}", self.beginnings);
-        (self.beginnings > 0).then_some((self.values + class) as u32)
+        let place = match class {
+            None if self.unlabelled => self.beginnings - 1,
+            None => 0,
+            Some(class) => {
+                assert!((class as usize) < self.classes().max(1), "class {class} of {}", self.classes());
+                class as usize
+            }
+        };
+        (self.beginnings > 0).then_some((self.values + place) as u32)
     }
 }
 
@@ -56,7 +71,7 @@ pub struct Tokens {
 #[derive(Clone)]
 enum Source {
     /// Values of all documents, where each starts, and their classes if they have any.
-    Memory { values: Arc<Vec<u32>>, starts: Arc<Vec<u64>>, classes: Option<Arc<Vec<u32>>> },
+    Memory { values: Arc<Vec<u32>>, starts: Arc<Vec<u64>>, classes: Option<Arc<Vec<Option<u32>>>> },
     /// Images, each a document.
     Images(View),
     /// Texts.
@@ -66,12 +81,16 @@ enum Source {
 }
 
 impl Tokens {
-    /// Documents given as values, with their classes if they have any.
+    /// Documents given as values, with the class of each if there are classes.
     ///
     /// # Panics
     ///
     /// When a value is not below `shape.values`, or there are several documents without start tokens.
-    pub fn of_documents(documents: &[Vec<u32>], classes: Option<Vec<u32>>, shape: TokenShape) -> Tokens {
+    pub fn of_documents(
+        documents: &[Vec<u32>],
+        classes: Option<Vec<Option<u32>>>,
+        shape: TokenShape,
+    ) -> Tokens {
         let values = documents.concat();
         assert!(values.iter().all(|&value| (value as usize) < shape.values), "a value outside of {shape:?}");
         assert!(shape.beginnings > 0 || documents.len() == 1, "several documents need beginnings");
@@ -195,9 +214,10 @@ impl Tokens {
         low
     }
 
-    fn class(&self, index: usize) -> Option<u32> {
+    /// The class of document `index`, if it has one.
+    pub fn class(&self, index: usize) -> Option<u32> {
         match &self.source {
-            Source::Memory { classes, .. } => classes.as_ref().map(|classes| classes[index]),
+            Source::Memory { classes, .. } => classes.as_ref().and_then(|classes| classes[index]),
             Source::Images(view) => view.label(index),
             Source::Text(stream) | Source::Sound { stream, .. } => stream.label(index),
         }
@@ -232,8 +252,9 @@ pub(super) mod tests {
     use super::*;
 
     pub(in crate::data) fn three_documents() -> Tokens {
-        let shape = TokenShape { values: 10, beginnings: 2, length: None };
-        Tokens::of_documents(&[vec![1, 2], vec![], vec![3, 4, 5]], Some(vec![0, 1, 1]), shape)
+        let shape = TokenShape { values: 10, beginnings: 2, length: None, unlabelled: false };
+        let classes = vec![Some(0), Some(1), Some(1)];
+        Tokens::of_documents(&[vec![1, 2], vec![], vec![3, 4, 5]], Some(classes), shape)
     }
 
     #[test]
@@ -247,5 +268,36 @@ pub(super) mod tests {
             }
         }
         assert_eq!((0..3).map(|i| tokens.document(i)).collect::<Vec<_>>(), [0..3, 3..4, 4..8]);
+    }
+
+    #[test]
+    fn a_document_without_a_class_is_of_none() {
+        let shape = TokenShape { values: 10, beginnings: 3, length: None, unlabelled: true };
+        assert_eq!((shape.classes(), shape.vocabulary()), (2, 13));
+        assert_eq!(
+            [Some(0), Some(1), None].map(|class| shape.beginning(class)),
+            [Some(10), Some(11), Some(12)]
+        );
+        let documents = [vec![1, 2], vec![3], vec![4], vec![]];
+        let tokens = Tokens::of_documents(&documents, Some(vec![None, Some(0), Some(1), None]), shape);
+        let all = [12, 1, 2, 10, 3, 11, 4, 12];
+        for start in 0..8 {
+            assert_eq!(tokens.read(start..8), all[start as usize..], "{start}");
+        }
+        assert_eq!((0..4).map(|i| tokens.document(i)).collect::<Vec<_>>(), [0..3, 3..5, 5..7, 7..8]);
+    }
+
+    #[test]
+    fn runs_without_a_token_for_no_class_read_as_they_did() {
+        let shape = TokenShape { values: 10, beginnings: 2, length: None, unlabelled: false };
+        assert_eq!([None, Some(1)].map(|class| shape.beginning(class)), [Some(10), Some(11)]);
+        let one_text = TokenShape { beginnings: 0, ..shape };
+        assert_eq!(one_text.beginning(None), None);
+    }
+
+    #[test]
+    #[should_panic(expected = "class 2 of 2")]
+    fn the_token_for_no_class_is_that_of_no_number() {
+        TokenShape { values: 10, beginnings: 3, length: None, unlabelled: true }.beginning(Some(2));
     }
 }

@@ -2,7 +2,10 @@
 
 use burn::tensor::Tensor;
 
-use super::{Amount, Content, ImageBatches, ImageNeeds, PixelEncoding, PointBatches, Source, SourceOptions};
+use super::{
+    Amount, Column, Content, ImageBatches, ImageNeeds, PixelEncoding, PointBatches, PointNeeds, Source,
+    SourceOptions,
+};
 use crate::error::Result;
 use crate::nn::flatten;
 
@@ -23,6 +26,14 @@ impl Vectors {
         }
     }
 
+    /// The columns of points; none of images.
+    pub fn columns(&self) -> &[Column] {
+        match self {
+            Vectors::Images(_) => &[],
+            Vectors::Points(points) => points.columns(),
+        }
+    }
+
     /// The examples of step `step`, `[batch, values]`.
     pub fn vectors(&self, step: u64) -> Tensor<2> {
         match self {
@@ -33,11 +44,11 @@ impl Vectors {
 }
 
 impl Source for Vectors {
-    type Needs = ();
+    type Needs = PointNeeds;
 
-    fn open((): &(), options: &SourceOptions<'_>) -> Result<Vectors> {
+    fn open(needs: &PointNeeds, options: &SourceOptions<'_>) -> Result<Vectors> {
         Ok(match options.spec.content {
-            Content::Points(_) => Vectors::Points(PointBatches::open(&(), options)?),
+            Content::Points(_) => Vectors::Points(PointBatches::open(needs, options)?),
             _ => Vectors::Images(ImageBatches::open(
                 &ImageNeeds { encoding: PixelEncoding::EightBit, labelled: false },
                 options,

@@ -246,7 +246,7 @@ mod tests {
 
     #[test]
     fn streams_go_on_where_they_ended() {
-        let shape = TokenShape { values: 100, beginnings: 0, length: None };
+        let shape = TokenShape { values: 100, beginnings: 0, length: None, unlabelled: false };
         let tokens = Tokens::of_documents(&[(0..21).collect()], None, shape);
         let windows = Windows::new(tokens, 2, 5, 0, &Device::flex()).unwrap();
         let read = |step| {

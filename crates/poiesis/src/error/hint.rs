@@ -9,7 +9,8 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         let fixed: &str = match self {
             Error::Io { r#source, .. } if NotAFile::of(r#source).is_some() => {
-                "write its output to a file and give that"
+                let is_folder = NotAFile::of(r#source).is_some_and(|other| other.what == "a folder");
+                if is_folder { "give a file" } else { "write its output to a file and give that" }
             }
             Error::Io { r#source, .. } => poiesis_collect::io_remedy(r#source.kind())?,
             Error::UnknownName { nearest, known, .. } => return suggestion(nearest.as_deref(), known),
@@ -76,6 +77,7 @@ impl Error {
             Error::RunRemoved { .. } => {
                 "put it back and run the same command again to continue from its last checkpoint"
             }
+            Error::RunChanged { .. } => "nothing was removed; look at it again first",
             Error::Picture { .. } => "make it again, or give another file",
             Error::Sound { .. } => "convert it, or give another file",
             Error::SameName { .. } => "give files with different paths, or make one archive for each",

@@ -46,7 +46,7 @@ pub enum Error {
         name: String,
         /// The valid name most like it, where one is close enough.
         nearest: Option<String>,
-        /// All valid names, in the order in which they should be shown.
+        /// The valid names, in the order in which they should be shown; of keys, those of the section that was given.
         known: Vec<String>,
     },
 
@@ -307,6 +307,15 @@ pub enum Error {
     RunRemoved {
         /// The run's folder.
         run: PathBuf,
+    },
+
+    /// A run is not what it was when its removal was asked for.
+    #[error("{} has changed since it was looked at: {reason}", shown(run))]
+    RunChanged {
+        /// The run's folder.
+        run: PathBuf,
+        /// What it is now.
+        reason: String,
     },
 
     /// A picture could not be encoded or decoded.

@@ -35,8 +35,8 @@ pub struct Bound {
     pub encoding: PixelEncoding,
     /// −E log w, the negative evidence lower bound, averaged over all draws, in nats per image.
     pub nats: f64,
-    /// Standard error of `nats` over images.
-    pub nats_error: f64,
+    /// Standard error of `nats` over images; `None` for one image.
+    pub nats_error: Option<f64>,
     /// −log p(x|z) of the first draw, in nats.
     pub reconstruction: f64,
     /// KL(q(z|x) ‖ p(z)), in nats.

@@ -21,9 +21,9 @@ pub struct Classification {
     pub errors: usize,
     /// `errors` as a fraction of the images.
     pub error: f64,
-    /// Standard error of `error` over images.
+    /// Standard error of `error` over images; `None` for one image.
     #[serde(default)]
-    pub standard_error: f64,
+    pub standard_error: Option<f64>,
     /// Mean of −log p(class|x), in nats per image.
     pub nats: f64,
     /// Expected calibration error over 15 bins of equal width: how far the probability of the likeliest class is from the
@@ -101,7 +101,7 @@ impl Classification {
             images,
             errors,
             error,
-            standard_error: (error * (1.0 - error) / images as f64).sqrt(),
+            standard_error: super::error_of_fraction(error, images),
             nats: predictions.nats(1.0),
             calibration_error,
             calibrated: None,
@@ -220,7 +220,7 @@ mod tests {
     fn errors_have_a_standard_error_and_are_told_by_class() {
         let found = Classification::of(&two_classes(&[(0.9, 0), (0.4, 0), (0.2, 1), (0.3, 1)]));
         assert_eq!((found.images, found.errors, found.error), (4, 1, 0.25));
-        assert!((found.standard_error - (0.25f64 * 0.75 / 4.0).sqrt()).abs() < 1e-12);
+        assert!((found.standard_error.unwrap() - (0.25f64 * 0.75 / 4.0).sqrt()).abs() < 1e-12);
         assert_eq!(found.confusion, [[1, 1], [0, 2]]);
         assert_eq!(found.class_errors, [Some(0.5), Some(0.0)]);
         assert_eq!(found.most_confused(5), [(0, 1, 1)]);

@@ -159,7 +159,12 @@ fn row(known: &Known, evaluations: &[Option<&Evaluation>]) -> Option<Row> {
     let values: Vec<Option<ComparedValue>> =
         evaluations.iter().map(|evaluation| known.value((*evaluation)?)).collect();
     let name = known.name(evaluations.iter().copied().flatten());
-    Row::of(known.metric, name, known.unit, Some(known.better), values)
+    let mut row = Row::of(known.metric, name, known.unit, Some(known.better), values)?;
+    // One example says nothing of which is better on others.
+    if evaluations.iter().copied().flatten().any(|evaluation| known.is_of_one(evaluation)) {
+        (row.best, row.no_difference) = (Vec::new(), Vec::new());
+    }
+    Some(row)
 }
 
 impl Row {
@@ -281,6 +286,19 @@ mod tests {
         assert_eq!((&row("recall").best[..], row("recall").better), (&[1][..], Some(Better::Higher)));
         assert_eq!(row("precision").best, [0, 1], "a draw");
         assert!(found.rows.iter().all(|row| row.metric != "kernel_distance"));
+    }
+
+    #[test]
+    fn nothing_is_the_best_of_one_example() {
+        let of_one = |nats: f64| {
+            move |one: &mut Value| {
+                (one["bound"]["nats"], one["bound"]["nats_error"]) = (nats.into(), Value::Null);
+            }
+        };
+        let found = compare(&[&of_one(99.0), &of_one(98.0)]).unwrap();
+        let bound = &found.rows[0];
+        assert_eq!((&bound.best[..], &bound.no_difference[..]), (&[][..], &[][..]));
+        assert_eq!(bound.values[0].map(|value| value.error), Some(None));
     }
 
     #[test]

@@ -17,8 +17,8 @@ pub struct Returns {
     pub mean: f64,
     /// The standard deviation of returns over episodes, with n − 1.
     pub deviation: f64,
-    /// The standard error of the mean.
-    pub standard_error: f64,
+    /// The standard error of the mean; `None` for one episode.
+    pub standard_error: Option<f64>,
     /// The median; between the two in the middle where their number is even.
     pub median: f64,
     /// The smallest return.
@@ -49,7 +49,7 @@ impl Returns {
         Returns {
             mean,
             deviation,
-            standard_error: deviation / count.sqrt(),
+            standard_error: (played.len() > 1).then(|| deviation / count.sqrt()),
             median: f64::midpoint(middle((returns.len() - 1) / 2), middle(returns.len() / 2)),
             min: returns[0],
             max: middle(returns.len()),
@@ -201,7 +201,7 @@ mod tests {
             mean: 3.0,
             // Squares of -2, 1, -1 and 2 over three.
             deviation: (10.0_f64 / 3.0).sqrt(),
-            standard_error: (10.0_f64 / 3.0).sqrt() / 2.0,
+            standard_error: Some((10.0_f64 / 3.0).sqrt() / 2.0),
             median: 3.0,
             min: 1.0,
             max: 5.0,
@@ -211,6 +211,7 @@ mod tests {
         assert_eq!(found, expected);
         let one = Returns::of(&[(7.0, 3, false)]);
         assert_eq!((one.mean, one.median, one.deviation, one.max), (7.0, 7.0, 0.0, 7.0));
+        assert_eq!(one.standard_error, None, "one episode says nothing of others");
         let odd = Returns::of(&[(9.0, 1, true), (1.0, 1, true), (2.0, 1, true)]);
         assert_eq!((odd.median, odd.min, odd.max), (2.0, 1.0, 9.0));
     }

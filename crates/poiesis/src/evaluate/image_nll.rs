@@ -28,8 +28,8 @@ pub struct ImageNll {
     pub encoding: PixelEncoding,
     /// Mean of −log p(x), in nats per image.
     pub nats: f64,
-    /// Its standard error over images.
-    pub nats_error: f64,
+    /// Its standard error over images; `None` for one image.
+    pub nats_error: Option<f64>,
     /// `nats` as bits per dimension.
     pub bits_per_dim: f64,
 }

@@ -170,6 +170,13 @@ impl Known {
         Some(ComparedValue { value: number(self.key)?, error: self.error.and_then(number) })
     }
 
+    /// Whether it was measured on one example, whose error is not known.
+    pub(super) fn is_of_one(&self, evaluation: &Evaluation) -> bool {
+        let values = evaluation.results.get(self.metric).map(|measured| &measured.values);
+        let error = values.zip(self.error).and_then(|(values, key)| values.get(key));
+        error.is_some_and(Value::is_null)
+    }
+
     /// What it is called, in the first of these evaluations that has a name for it.
     pub(super) fn name<'a>(&self, evaluations: impl IntoIterator<Item = &'a Evaluation>) -> String {
         if !self.title.is_empty() {

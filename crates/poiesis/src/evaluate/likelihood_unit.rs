@@ -88,7 +88,7 @@ mod tests {
     use crate::data::{ImageShape, PointShape, SoundShape, TextShape};
 
     fn unit(of: LikelihoodOf, content: Content) -> (&'static str, &'static str, f64) {
-        let unit = of.unit(&DataSpec { content, classes: 0 });
+        let unit = of.unit(&DataSpec { content, classes: 0, unlabelled: false });
         (unit.name, unit.unit, unit.per_nat)
     }
 

@@ -175,10 +175,22 @@ pub fn validation(
     spec: &DataSpec,
     device: &Device,
 ) -> Result<Option<(&'static str, f64)>> {
+    validation_of(likelihood, examples, spec, 1, device)
+}
+
+/// The same on about a `share`-th of the examples, to find out how long it takes.
+pub(crate) fn validation_of(
+    likelihood: Likelihood,
+    examples: &Examples,
+    spec: &DataSpec,
+    share: usize,
+    device: &Device,
+) -> Result<Option<(&'static str, f64)>> {
     let mut silent = |_| ();
+    let images = (VALIDATION_IMAGES.min(examples.len() as usize) / share).max(1);
     Ok(Some(match likelihood {
         Likelihood::Bound(model) => {
-            let protocol = BoundProtocol { images: VALIDATION_IMAGES, samples: 1, seed: 0 };
+            let protocol = BoundProtocol { images, samples: 1, seed: 0 };
             let measured = bound(model, examples.images()?, spec.images()?, protocol, device, &mut silent);
             ("validation_bound", measured.nats)
         }
@@ -187,16 +199,17 @@ pub fn validation(
             if !image_nll::has_images(model, view) {
                 return Ok(None);
             }
-            let measured = image_nll(model, view, shape, VALIDATION_IMAGES, 0, device, &mut silent);
+            let measured = image_nll(model, view, shape, images, 0, device, &mut silent);
             ("validation_nll", measured.nats)
         }
         Likelihood::Points(model) => {
-            let measured = point_nll(model, examples.images()?, VALIDATION_IMAGES, device, &mut silent);
+            let measured = point_nll(model, examples.images()?, images, device, &mut silent);
             ("validation_nll", measured.nats)
         }
         Likelihood::Tokens(model) => {
             let tokens = examples.tokens(spec, model.levels())?;
-            let measured = token_nll(model, &tokens, VALIDATION_TOKENS, device, &mut |_| ());
+            let measured =
+                token_nll(model, &tokens, VALIDATION_TOKENS.div_ceil(share as u64), device, &mut |_| ());
             ("validation_nll", measured.nats)
         }
     }))
@@ -214,9 +227,15 @@ pub fn can_validate(likelihood: Likelihood, examples: &Examples) -> Result<bool>
     }
 }
 
-fn mean_and_error(values: &[f64]) -> (f64, f64) {
+/// The mean, and its standard error, which one value does not have.
+pub(crate) fn mean_and_error(values: &[f64]) -> (f64, Option<f64>) {
     let n = values.len() as f64;
     let mean = values.iter().sum::<f64>() / n;
-    let var = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / (n - 1.0).max(1.0);
-    (mean, (var / n).sqrt())
+    let squares = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>();
+    (mean, (values.len() > 1).then(|| (squares / (n - 1.0) / n).sqrt()))
+}
+
+/// The standard error of a fraction of `n` examples, which one example does not have.
+fn error_of_fraction(fraction: f64, n: usize) -> Option<f64> {
+    (n > 1).then(|| (fraction * (1.0 - fraction) / n as f64).sqrt())
 }

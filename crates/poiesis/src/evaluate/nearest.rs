@@ -104,6 +104,8 @@ pub enum Verdict {
     NoSign,
     /// Too many of them are close to training images.
     Copies,
+    /// So few were compared that it cannot be told.
+    TooFew,
 }
 
 impl fmt::Display for Verdict {
@@ -111,6 +113,7 @@ impl fmt::Display for Verdict {
         f.pad(match self {
             Verdict::NoSign => "no sign of copying",
             Verdict::Copies => "these look like copies",
+            Verdict::TooFew => "too few to tell copies from chance",
         })
     }
 }
@@ -125,7 +128,14 @@ impl NeighbourStatistics {
     pub fn verdict(&self) -> Verdict {
         let expected = 0.01 * self.samples as f64;
         let limit = expected + 3.0 * expected.sqrt().max(1.0);
-        if self.near() as f64 > limit { Verdict::Copies } else { Verdict::NoSign }
+        // All of so few could be that close by chance.
+        if self.samples as f64 <= limit || self.held_out < 2 {
+            Verdict::TooFew
+        } else if self.near() as f64 > limit {
+            Verdict::Copies
+        } else {
+            Verdict::NoSign
+        }
     }
 }
 
@@ -237,6 +247,8 @@ mod tests {
 
     #[test]
     fn one_chance_neighbour_is_no_copy_and_many_are() {
+        assert_eq!((verdict(1, 0), verdict(3, 3)), (Verdict::TooFew, Verdict::TooFew));
+        assert_eq!((verdict(4, 3), verdict(4, 4)), (Verdict::NoSign, Verdict::Copies));
         assert_eq!(verdict(32, 1), Verdict::NoSign);
         assert_eq!(verdict(1000, 15), Verdict::NoSign);
         assert_eq!(verdict(32, 8), Verdict::Copies);

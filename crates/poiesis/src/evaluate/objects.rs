@@ -19,8 +19,8 @@ pub struct ObjectsFound {
     pub images: usize,
     /// Fraction of the images in which as many objects are found as there are.
     pub count_accuracy: f64,
-    /// Standard error of `count_accuracy` over images.
-    pub standard_error: f64,
+    /// Standard error of `count_accuracy` over images; `None` for one image.
+    pub standard_error: Option<f64>,
     /// Fraction of the images that have the commonest number of objects: what one would get by always giving that number.
     pub chance: f64,
     /// Objects found in an image, averaged.
@@ -50,7 +50,7 @@ impl ObjectsFound {
         ObjectsFound {
             images: known.len(),
             count_accuracy,
-            standard_error: (count_accuracy * (1.0 - count_accuracy) / images).sqrt(),
+            standard_error: super::error_of_fraction(count_accuracy, known.len()),
             chance: (0..=most).map(with_count).max().unwrap_or(0) as f64 / images,
             found: all(found) / images,
             objects: all(known) / images,
@@ -111,7 +111,7 @@ mod tests {
         let found = [vec![b, a], vec![], vec![a, b], vec![]];
         let measured = ObjectsFound::of(&found, &known);
         assert_eq!((measured.images, measured.count_accuracy, measured.chance), (4, 0.5, 0.5));
-        assert_eq!((measured.found, measured.objects, measured.standard_error), (1.0, 1.0, 0.25));
+        assert_eq!((measured.found, measured.objects, measured.standard_error), (1.0, 1.0, Some(0.25)));
         // Three of four objects are found exactly.
         assert!((measured.iou - 0.75).abs() < 1e-6, "{}", measured.iou);
         let none = ObjectsFound::of(&[vec![a]], &[vec![]]);

@@ -285,7 +285,7 @@ mod tests {
         let data = DataInfo {
             name: "shapes".into(),
             fingerprint: fingerprint.into(),
-            spec: Some(DataSpec { content, classes: 0 }),
+            spec: Some(DataSpec { content, classes: 0, unlabelled: false }),
             ..DataInfo::default()
         };
         let layers: Vec<Layer> = set.iter().map(|set| Layer::assignment("--set", set).unwrap()).collect();

@@ -24,8 +24,8 @@ pub struct TokenNll {
     pub stride: usize,
     /// Mean of −log p, in nats per token, start tokens of documents included.
     pub nats: f64,
-    /// Its standard error, treating windows as independent.
-    pub nats_error: f64,
+    /// Its standard error, treating windows as independent; `None` for one window.
+    pub nats_error: Option<f64>,
 }
 
 /// Measures about `limit` tokens in windows that overlap by half. Where there are more tokens, some of these windows are
@@ -223,7 +223,7 @@ mod tests {
 
     #[test]
     fn every_token_but_the_first_is_predicted_once_and_in_order() {
-        let shape = TokenShape { values: 100, beginnings: 0, length: None };
+        let shape = TokenShape { values: 100, beginnings: 0, length: None, unlabelled: false };
         for count in 2..40_u32 {
             let tokens = Tokens::of_documents(&[(0..count).collect()], None, shape);
             for window in [2, 3, 8, 9] {
@@ -242,7 +242,7 @@ mod tests {
 
     #[test]
     fn an_evaluation_averages_the_same_predictions_up_to_its_last_window() {
-        let shape = TokenShape { values: 100, beginnings: 0, length: None };
+        let shape = TokenShape { values: 100, beginnings: 0, length: None, unlabelled: false };
         let tokens = Tokens::of_documents(&[(0..60).map(|i| i * i % 97).collect()], None, shape);
         let model = ByNumber { window: 16 };
         let nll = token_nll(&model, &tokens, u64::MAX, &Device::flex(), &mut |_| ());
@@ -254,7 +254,7 @@ mod tests {
 
     #[test]
     fn documents_that_fill_a_window_are_read_alone() {
-        let shape = TokenShape { values: 10, beginnings: 1, length: Some(3) };
+        let shape = TokenShape { values: 10, beginnings: 1, length: Some(3), unlabelled: false };
         let tokens = Tokens::of_documents(&[vec![1, 2, 3], vec![4, 5, 6]], None, shape);
         let found = all(&ByNumber { window: 4 }, &tokens, 8);
         let places: Vec<u64> = found.iter().map(|(place, _)| *place).collect();

@@ -11,7 +11,7 @@ use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 pub use episodes::{EpisodeSink, EpisodesRequest, LONGEST, PlayedEpisode, Player, Playing, episodes};
-pub use request::{Condition, Request};
+pub use request::{Condition, Request, Turns};
 pub use steps::{StepsSink, steps};
 pub use writer::Writer;
 
@@ -98,13 +98,15 @@ impl<'a> Way<'a> {
         }
     }
 
-    /// How many classes it is conditioned on, for data of `spec`.
-    fn num_classes(&self, spec: &DataSpec) -> usize {
+    /// What takes turns where no class is named, for data of `spec`.
+    fn turns(&self, spec: &DataSpec) -> Turns {
         match self {
-            Way::Sampler(sampler) if sampler.accepts().class => spec.classes,
-            Way::Sampler(_) => 0,
-            Way::Latents(latents) => latents.num_classes(),
-            Way::Autoregressive(model) => model.num_classes(),
+            Way::Sampler(sampler) if sampler.accepts().class => Turns::of_classes(spec.classes),
+            Way::Sampler(_) => Turns::default(),
+            Way::Latents(latents) => Turns::of_classes(latents.num_classes()),
+            Way::Autoregressive(model) => {
+                Turns { classes: model.num_classes(), no_class: model.knows_no_class() }
+            }
         }
     }
 }
@@ -114,17 +116,23 @@ pub fn can_generate(abilities: &Abilities) -> bool {
     Way::of(abilities).is_some()
 }
 
-/// How many classes a model for data of `spec` is conditioned on; 0 where a request cannot have a class.
-pub fn num_classes(abilities: &Abilities, spec: &DataSpec) -> usize {
+/// What takes turns where a request to a model for data of `spec` names no class; nothing where it cannot name one.
+pub fn turns(abilities: &Abilities, spec: &DataSpec) -> Turns {
     let codec = Codec::new(spec, abilities.autoregressive);
-    Way::of(abilities).filter(|way| way.accepts(&codec).class).map_or(0, |way| way.num_classes(spec))
+    let way = Way::of(abilities).filter(|way| way.accepts(&codec).class);
+    way.map_or(Turns::default(), |way| way.turns(spec))
 }
 
-/// How many rows a sheet of the images of `request` has that has one for each class: as many as there are classes, where these take
-/// turns and each has at least two images; else `None`.
-pub fn rows_by_class(num_classes: usize, request: &Request) -> Option<usize> {
-    let in_turn = request.condition.class.is_none() && num_classes > 1;
-    (in_turn && request.count >= 2 * num_classes as u64).then_some(num_classes)
+/// How many classes a model for data of `spec` is conditioned on; 0 where a request cannot have a class.
+pub fn num_classes(abilities: &Abilities, spec: &DataSpec) -> usize {
+    turns(abilities, spec).classes
+}
+
+/// How many rows a sheet of the images of `request` has that has one for each of `turns`: as many as there are, where none is named and
+/// each has at least two images; else `None`.
+pub fn rows_by_class(turns: usize, request: &Request) -> Option<usize> {
+    let in_turn = request.condition.class.is_none() && turns > 1;
+    (in_turn && request.count >= 2 * turns as u64).then_some(turns)
 }
 
 /// Generates the examples that `request` asks for, in the order of their numbers, and passes them to `sink`. Example *i*
@@ -146,22 +154,22 @@ pub fn generate(
 ) -> Result<()> {
     let codec = Codec::new(spec, abilities.autoregressive);
     let Some(way) = Way::of(abilities) else { return Ok(()) };
-    let num_classes = way.num_classes(spec);
-    request.check(&way.accepts(&codec), num_classes, &codec)?;
+    let turns = way.turns(spec);
+    request.check(&way.accepts(&codec), turns.classes, &codec)?;
     let Request { seed, params, .. } = *request;
     match way {
         Way::Sampler(sampler) => {
-            in_groups(request, num_classes, &codec, sink, |indices, classes, on_step| {
+            in_groups(request, turns, &codec, sink, |indices, classes, on_step| {
                 sampler.sample(&Draws { seed, indices, classes, params, device }, on_step)
             });
         }
         Way::Latents(latents) => {
-            in_groups(request, num_classes, &codec, sink, |indices, classes, _| {
+            in_groups(request, turns, &codec, sink, |indices, classes, _| {
                 let draws = Draws { seed, indices, classes, params, device };
                 ControlFlow::Continue(latents.decode(draws.latents(latents), classes))
             });
         }
-        Way::Autoregressive(model) => value_by_value(model, request, &codec, sink)?,
+        Way::Autoregressive(model) => value_by_value(model, request, turns, &codec, sink)?,
     }
     Ok(())
 }
@@ -169,13 +177,13 @@ pub fn generate(
 /// Generates examples in whole batches, and passes on those that were requested.
 fn in_groups(
     request: &Request,
-    num_classes: usize,
+    turns: Turns,
     codec: &Codec,
     sink: &mut Sink,
     draw: impl Fn(Range<u64>, &[Option<u32>], &mut OnStep<'_>) -> ControlFlow<(), Tensor<2>>,
 ) {
     let wanted = request.indices();
-    for (indices, classes) in groups(request, num_classes) {
+    for (indices, classes) in groups(request, turns) {
         let mut on_step =
             |done, total| sink(wanted.start.max(indices.start), Chunk::Progress { done, total });
         let ControlFlow::Continue(values) = draw(indices.clone(), &classes, &mut on_step) else { return };
@@ -188,11 +196,11 @@ fn in_groups(
 }
 
 /// The whole batches that the examples of a request are computed in, and the class of each example.
-fn groups(request: &Request, num_classes: usize) -> impl Iterator<Item = (Range<u64>, Vec<Option<u32>>)> {
+fn groups(request: &Request, turns: Turns) -> impl Iterator<Item = (Range<u64>, Vec<Option<u32>>)> {
     let Range { start, end } = request.indices();
     (start / GROUP..end.div_ceil(GROUP)).map(move |group| {
         let indices = group * GROUP..(group + 1) * GROUP;
-        let classes = indices.clone().map(|index| request.class_of(index, num_classes)).collect();
+        let classes = indices.clone().map(|index| request.class_of(index, turns)).collect();
         (indices, classes)
     })
 }
@@ -208,6 +216,7 @@ fn media_of(values: Tensor<2>, codec: &Codec) -> Vec<Media> {
 fn value_by_value(
     model: &dyn Autoregressive,
     request: &Request,
+    turns: Turns,
     codec: &Codec,
     sink: &mut Sink,
 ) -> Result<()> {
@@ -219,8 +228,7 @@ fn value_by_value(
     while first < end {
         let indices = first..end.min(first.saturating_add(request.batch_size.max(1) as u64));
         first = indices.end;
-        let classes: Vec<Option<u32>> =
-            indices.clone().map(|index| request.class_of(index, model.num_classes())).collect();
+        let classes: Vec<Option<u32>> = indices.clone().map(|index| request.class_of(index, turns)).collect();
         let mut writer = Writer::new(model, request.seed, indices.clone(), &classes, request.params);
         writer.read(&prompt);
         let mut group = Group::new(indices.clone());

@@ -36,12 +36,39 @@ pub struct Request {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Condition {
-    /// Its class; each class in turn if not given.
+    /// Its class; each class in turn if not given, see [`Turns`].
     pub class: Option<u32>,
     /// Its beginning.
     pub prompt: Option<Media>,
     /// The parts of it that are kept.
     pub keep: Option<Keep>,
+}
+
+/// What takes turns where a request names no class: the classes, and before them examples without a class, where a model knows those.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Turns {
+    /// How many classes the model is conditioned on.
+    pub classes: usize,
+    /// Whether it has learned examples without a class beside those of classes.
+    pub no_class: bool,
+}
+
+impl Turns {
+    /// Turns of `classes` classes.
+    pub fn of_classes(classes: usize) -> Turns {
+        Turns { classes, no_class: false }
+    }
+
+    /// How many examples there are until the first class comes again.
+    pub fn count(self) -> usize {
+        self.classes + usize::from(self.no_class)
+    }
+
+    /// The class of example `index`.
+    pub fn class(self, index: u64) -> Option<u32> {
+        let turn = index.checked_rem(self.count() as u64)?;
+        turn.checked_sub(u64::from(self.no_class)).map(|class| class as u32)
+    }
 }
 
 impl Default for Request {
@@ -65,10 +92,9 @@ impl Request {
         self.first..self.first + self.count
     }
 
-    /// The class of example `index` for a model conditioned on `classes` classes: the one given, or each in turn.
-    pub fn class_of(&self, index: u64, classes: usize) -> Option<u32> {
-        let in_turn = || (classes > 0).then(|| (index % classes as u64) as u32);
-        self.condition.class.or_else(in_turn)
+    /// The class of example `index` for a model with these turns: the one given, or each in turn.
+    pub fn class_of(&self, index: u64, turns: Turns) -> Option<u32> {
+        self.condition.class.or_else(|| turns.class(index))
     }
 
     /// Returns an error that names what is not accepted, or the invalid values; the model is conditioned on `num_classes` classes.

@@ -28,11 +28,11 @@ pub fn steps(
 ) -> Result<()> {
     let codec = Codec::new(spec, abilities.autoregressive);
     let (Some(model), Some(way)) = (abilities.steps, Way::of(abilities)) else { return Ok(()) };
-    let num_classes = way.num_classes(spec);
-    request.check(&way.accepts(&codec), num_classes, &codec)?;
+    let turns = way.turns(spec);
+    request.check(&way.accepts(&codec), turns.classes, &codec)?;
     let Request { seed, params, .. } = *request;
     let wanted = request.indices();
-    for (indices, classes) in groups(request, num_classes) {
+    for (indices, classes) in groups(request, turns) {
         let draws = Draws { seed, indices: indices.clone(), classes: &classes, params, device };
         let mut of_examples = vec![Vec::new(); draws.count()];
         for step in model.steps(&draws) {

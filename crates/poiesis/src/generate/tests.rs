@@ -26,7 +26,11 @@ impl Sampler for Steps {
 }
 
 fn spec() -> DataSpec {
-    DataSpec { content: Content::Points(PointShape { dims: 2, columns: Vec::new() }), classes: 3 }
+    DataSpec {
+        content: Content::Points(PointShape { dims: 2, columns: Vec::new() }),
+        classes: 3,
+        unlabelled: false,
+    }
 }
 
 /// All that is handed over until `stop_after` chunks are there.
@@ -122,6 +126,19 @@ fn normal_latents_are_scaled_by_the_temperature_and_uniform_ones_refuse_it() {
     assert_eq!(drawn(Prior::Normal, Some(0.5)).unwrap(), whole.iter().map(|x| x * 0.5).collect::<Vec<_>>());
     assert!(drawn(Prior::Uniform, None).is_ok());
     assert!(drawn(Prior::Uniform, Some(0.5)).is_err());
+}
+
+#[test]
+fn classes_take_turns_and_examples_without_one_before_them() {
+    let request =
+        |class| Request { condition: Condition { class, ..Condition::default() }, ..Request::default() };
+    let of =
+        |turns: Turns, class| (0..5).map(|index| request(class).class_of(index, turns)).collect::<Vec<_>>();
+    let both = Turns { classes: 2, no_class: true };
+    assert_eq!(of(Turns::default(), None), [None; 5]);
+    assert_eq!(of(Turns::of_classes(2), None), [Some(0), Some(1), Some(0), Some(1), Some(0)]);
+    assert_eq!((both.count(), of(both, None)), (3, vec![None, Some(0), Some(1), None, Some(0)]));
+    assert_eq!(of(both, Some(1)), [Some(1); 5]);
 }
 
 #[test]

@@ -219,7 +219,7 @@ mod tests {
     const SHAPE: SoundShape = SoundShape { sample_rate: 8000, channels: 1 };
 
     fn spec() -> DataSpec {
-        DataSpec { content: Content::Sound(SHAPE), classes: 0 }
+        DataSpec { content: Content::Sound(SHAPE), classes: 0, unlabelled: false }
     }
 
     fn clip() -> Media {

@@ -226,7 +226,7 @@ mod tests {
     fn examples_become_arrays_that_numpy_reads() {
         let path = Path::new("a.npy");
         let read = |examples: &[Media], content: Content| {
-            let bytes = to_npy(examples, &DataSpec { content, classes: 0 }, path).unwrap();
+            let bytes = to_npy(examples, &DataSpec { content, classes: 0, unlabelled: false }, path).unwrap();
             let mut rest = bytes.as_slice();
             let header = ArrayHeader::read(&mut rest, path).unwrap();
             assert_eq!(header.start as usize + rest.len(), bytes.len());
@@ -254,7 +254,7 @@ mod tests {
 
         let text =
             TextShape { vocabulary: poiesis_collect::Vocabulary::Bytes, documents: false, lines: false };
-        let text = DataSpec { content: Content::Text(text), classes: 0 };
+        let text = DataSpec { content: Content::Text(text), classes: 0, unlabelled: false };
         let error = to_npy(&[], &text, path).unwrap_err();
         assert!(error.to_string().contains("a.npy") && error.hint().unwrap().contains(".jsonl"));
     }

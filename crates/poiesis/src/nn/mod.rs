@@ -13,6 +13,7 @@ mod masks;
 mod named;
 mod norm;
 mod normed;
+mod standardize;
 mod state_dict;
 mod weight_norm;
 
@@ -29,7 +30,8 @@ pub use named::{NamedMapper, NamedVisitor, map_named, visit_named};
 pub use norm::{BatchNorm, Mode};
 pub use normed::{NormedConv2d, NormedConvTranspose2d, NormedLinear, NormedWeight};
 pub use poiesis_kernels::{Activation, activate};
-pub use state_dict::{StateDict, StateTensor, num_parameters, parameters_by_part, values};
+pub use standardize::Standardize;
+pub use state_dict::{StateDict, StateTensor, is_fixed, num_parameters, parameters_by_part, values};
 pub use weight_norm::{FirstValues, weight_norm};
 
 /// Sets the values of `x` to zero where `noise`, uniform on [0, 1), is below `part`, and scales up the others (Srivastava et al. 2014).

@@ -144,7 +144,13 @@ pub fn values<const D: usize>(param: &Param<Tensor<D>>) -> Vec<f32> {
     param.val().into_data().iter::<f32>().collect()
 }
 
-/// The number of parameters of `network`, without running statistics, such as those of batch normalisation.
+/// Whether the array called `name` is set once, before the first step: the statistics of [`Standardize`](super::Standardize). An average
+/// of such an array would drift away from it by rounding.
+pub fn is_fixed(name: &str) -> bool {
+    matches!(name.rsplit('.').next(), Some("column_mean" | "column_std"))
+}
+
+/// The number of parameters of `network`, without statistics of the data, such as those of batch normalisation.
 pub fn num_parameters<M: Module>(network: &M) -> usize {
     parameters_by_part(network).into_iter().fold(0, |sum, (_, count)| sum.saturating_add(count))
 }
@@ -160,7 +166,9 @@ struct Count(Vec<(String, usize)>);
 
 impl NamedVisitor for Count {
     fn visit<const D: usize>(&mut self, name: &str, param: &Param<Tensor<D>>) {
-        if matches!(name.rsplit('.').next(), Some("running_mean" | "running_var" | "running_count")) {
+        let running =
+            matches!(name.rsplit('.').next(), Some("running_mean" | "running_var" | "running_count"));
+        if running || is_fixed(name) {
             return;
         }
         let part = name.split('.').next().unwrap_or_default();

@@ -7,20 +7,20 @@ use super::text::LETTER;
 /// Height and width of a map, in pixels, at most; its cells have a whole number of them.
 const MAP: usize = 512;
 /// Pixels around a map, and between parts.
-const MARGIN: usize = 16;
+pub(super) const MARGIN: usize = 16;
 /// Letters are enlarged by this.
-const SCALE: usize = 2;
+pub(super) const SCALE: usize = 2;
 /// Height of a line of text.
-const LINE: usize = LETTER * SCALE + 6;
+pub(super) const LINE: usize = LETTER * SCALE + 6;
 /// Room for the marks of the axis to the left.
-const LEFT: usize = 7 * LETTER * SCALE;
+pub(super) const LEFT: usize = 7 * LETTER * SCALE;
 /// Length of the tick at a mark.
-const TICK: usize = 6;
+pub(super) const TICK: usize = 6;
 /// Width of the scale of colours, and the room for its marks.
 const BAR: usize = 24;
 const BESIDE: usize = 6 * LETTER * SCALE;
 /// About how many marks an axis has.
-const MARKS: f64 = 4.0;
+pub(super) const MARKS: f64 = 4.0;
 
 const WHITE: [u8; 3] = [255; 3];
 const INK: [u8; 3] = [40; 3];
@@ -81,7 +81,14 @@ fn strength(visits: u64, most: u64) -> f64 {
     if most == 0 { 0.0 } else { (visits as f64).ln_1p() / (most as f64).ln_1p() }
 }
 
-fn mark_across(picture: &mut Picture, axis: HeatAxis<'_>, left: usize, bottom: usize, side: usize) {
+/// Marks and name of the axis below an area whose lower edge is at row `bottom`, `side` pixels wide from column `left`.
+pub(super) fn mark_across(
+    picture: &mut Picture,
+    axis: HeatAxis<'_>,
+    left: usize,
+    bottom: usize,
+    side: usize,
+) {
     for (part, label) in marks(axis) {
         let x = left + (part * (side - 1) as f64).round() as usize;
         picture.paste(&INK.repeat(TICK), 1, TICK, x, bottom);
@@ -92,7 +99,8 @@ fn mark_across(picture: &mut Picture, axis: HeatAxis<'_>, left: usize, bottom: u
     picture.write_text(axis.name, left + room, bottom + TICK + LINE, SCALE, &INK);
 }
 
-fn mark_upwards(picture: &mut Picture, axis: HeatAxis<'_>, left: usize, top: usize, side: usize) {
+/// Marks of the axis to the left of an area, and its name above.
+pub(super) fn mark_upwards(picture: &mut Picture, axis: HeatAxis<'_>, left: usize, top: usize, side: usize) {
     for (part, label) in marks(axis) {
         let y = top + ((1.0 - part) * (side - 1) as f64).round() as usize;
         picture.paste(&INK.repeat(TICK), TICK, 1, left - TICK, y);

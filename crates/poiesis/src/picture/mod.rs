@@ -4,6 +4,7 @@
 //! A pixel has one byte per channel, gamma-encoded as in files; 0 is dark.
 
 pub mod animation;
+mod axes;
 mod chart;
 mod grid;
 mod heat_map;
@@ -16,6 +17,7 @@ mod spectrogram;
 mod text;
 
 pub use animation::Timing;
+pub use axes::with_axes;
 pub use chart::{Line, line_chart};
 pub use grid::{BACKGROUND, PADDING, columns, grid, grid_by_class, rows};
 pub use heat_map::{HeatAxis, HeatPanel, heat_map};

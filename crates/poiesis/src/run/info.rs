@@ -69,6 +69,10 @@ impl RunInfo {
         if !plain && !self.id.is_empty() {
             return Err(format!("`id` is {:?}, not a plain name", self.id));
         }
+        let (classes, counted) = (self.data.classes.len(), self.data.class_counts.len());
+        if counted > 0 && counted != classes {
+            return Err(format!("`data.class_counts` counts {counted} classes, and {classes} are named"));
+        }
         let Some(spec) = &self.data.spec else { return Ok(()) };
         spec.check().map_err(|reason| format!("`data.spec`: {reason}"))?;
         if spec.classes != self.data.classes.len() {
@@ -108,6 +112,9 @@ pub struct DataInfo {
     pub shape: Vec<usize>,
     /// The class names; empty without labels.
     pub classes: Vec<String>,
+    /// The number of training examples of each class; empty without labels, and in runs of earlier versions.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub class_counts: Vec<u64>,
     /// What the examples are; absent in runs of version 0.1.0 on images, where `shape` is enough.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub spec: Option<DataSpec>,
@@ -127,6 +134,7 @@ impl DataInfo {
             None => Ok(DataSpec {
                 content: Content::Images(ImageShape::from_slice(&self.shape)?),
                 classes: self.classes.len(),
+                unlabelled: false,
             }),
         }
     }

@@ -248,11 +248,47 @@ impl Run {
                 return Err(Error::NoBestCheckpoint { run: self.path.clone(), reason });
             };
             // A process that trains may have found a better one meanwhile, and have removed this one.
-            if missing == Some(best.step) || folder.join(checkpoint::folder_name(best.step)).exists() {
+            if missing == Some(best.step) || self.checkpoint_path(best.step).exists() {
                 return Ok(best.step);
             }
             missing = Some(best.step);
         }
+    }
+
+    /// Reads one file of arrays, and the state, of the best checkpoint. A process that trains may remove that at any moment because it
+    /// has found a better one, which is read then.
+    ///
+    /// # Errors
+    /// Those of [`best_step`](Run::best_step); [`Error::NoSuchCheckpoint`] when that checkpoint is not there;
+    /// [`Error::CheckpointDamaged`] and [`Error::Io`] when it cannot be read.
+    pub fn best_part(&self, part: checkpoint::Part) -> Result<checkpoint::Found<PartOfCheckpoint>> {
+        let mut gone = None;
+        loop {
+            let step = self.best_step()?;
+            match self.part_of(step, part) {
+                Err(_) if gone != Some(step) && !self.checkpoint_path(step).exists() => gone = Some(step),
+                read => return read,
+            }
+        }
+    }
+
+    /// Reads one file of arrays, and the state, of the checkpoint of `step`.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchCheckpoint`], [`Error::CheckpointDamaged`] and [`Error::Io`].
+    pub fn part_of(&self, step: u64, part: checkpoint::Part) -> Result<checkpoint::Found<PartOfCheckpoint>> {
+        let path = self.checkpoint_path(step);
+        if !path.exists() {
+            let complete = checkpoint::survey(&self.checkpoints_path())?.complete;
+            let steps = complete.into_iter().map(|(step, _)| step).collect();
+            return Err(Error::NoSuchCheckpoint { run: self.path.clone(), step, steps });
+        }
+        let content = checkpoint::read_part(&path, part)?;
+        Ok(checkpoint::Found { content, path, findings: Vec::new() })
+    }
+
+    fn checkpoint_path(&self, step: u64) -> PathBuf {
+        self.checkpoints_path().join(checkpoint::folder_name(step))
     }
 
     fn why_no_best(&self, newest: u64) -> Result<String> {
@@ -292,6 +328,9 @@ impl Run {
         self.path.join("checkpoints")
     }
 }
+
+/// The state and one file of arrays.
+pub type PartOfCheckpoint = (checkpoint::State, checkpoint::Arrays);
 
 const RUN_JSON: &str = "run.json";
 const CONFIG_TOML: &str = "config.toml";

@@ -62,27 +62,46 @@ impl Removal {
     /// files that no run has, also ones that have come since [`Removal::of`]; their paths are returned, and none when the run is gone.
     ///
     /// # Errors
-    /// [`Error::RunInUse`] while a process trains in it, and then nothing is removed. [`Error::Io`]: after the folder was renamed,
-    /// what could not be removed is left under that name.
+    /// [`Error::RunInUse`] while a process trains in it, and [`Error::RunChanged`] when it is not as it was at [`Removal::of`], because
+    /// it was trained further or is another run now; nothing is removed then. [`Error::Io`]: the folder has its name again as long as
+    /// nothing in it was removed; later, what could not be removed is left under the name of what is being removed.
     pub fn remove(&self, everything: bool) -> Result<Vec<PathBuf>> {
         let lock = if self.info.is_some() { Some(take_lock(&self.path, &self.place)?) } else { None };
+        self.expect_unchanged()?;
         if cfg!(windows) {
             // A folder with an open file cannot be renamed there.
             drop(lock);
         }
         let doomed = self.set_apart()?;
-        let others = Contents::of(&doomed)?.others();
-        if !everything && !others.is_empty() {
-            fs::rename(&doomed, &self.place).map_err(Error::io("rename", &doomed))?;
-            return Ok(others);
+        match remove_description(&doomed, everything) {
+            Ok(others) if others.is_empty() => {}
+            kept => {
+                let put_back = fs::rename(&doomed, &self.place).map_err(Error::io("rename", &doomed));
+                // Why nothing was removed says more.
+                return kept.and_then(|others| put_back.map(|()| others));
+            }
         }
-        let description = doomed.join(RUN_JSON);
-        if description.exists() {
-            fs::remove_file(&description).map_err(Error::io("remove", &description))?;
-            atomic::sync_folder(&doomed)?;
-        }
+        atomic::sync_folder(&doomed)?;
         fs::remove_dir_all(&doomed).map_err(Error::io("remove", &doomed))?;
         Ok(Vec::new())
+    }
+
+    /// Checks, with the lock, that the run is the one that was looked at, as it was then.
+    fn expect_unchanged(&self) -> Result<()> {
+        let Some(seen) = &self.info else { return Ok(()) };
+        let changed = |reason| Err(Error::RunChanged { run: self.path.clone(), reason });
+        match Run::open(&self.place).map(|run| run.info) {
+            Ok(now) if now == *seen => Ok(()),
+            Ok(now) if now.created != seen.created || now.model != seen.model => {
+                changed("it is another run now".to_owned())
+            }
+            Ok(now) => changed(format!(
+                "it is {} after step {} now, and was {} after step {}",
+                now.state, now.last_step, seen.state, seen.last_step
+            )),
+            Err(Error::NotARun { .. }) => changed("it is no run any more".to_owned()),
+            Err(error) => Err(error),
+        }
     }
 
     /// Renames the folder to the first free of `.NAME.removed-1`, `.NAME.removed-2`, … beside it; what is left of an earlier removal
@@ -104,9 +123,27 @@ impl Removal {
             number += 1;
         };
         fs::rename(&self.place, &doomed).map_err(Error::io("rename", &self.path))?;
-        atomic::sync_folder(atomic::folder_of(&self.place))?;
+        if let Err(error) = atomic::sync_folder(atomic::folder_of(&self.place)) {
+            // Why it failed says more than that it could not be undone.
+            let _ = fs::rename(&doomed, &self.place);
+            return Err(error);
+        }
         Ok(doomed)
     }
+}
+
+/// Removes `run.json` of the folder `doomed`, after which it is no run any more. Where it has files that no run has, and not
+/// `everything` is to go, their paths are returned, and nothing is removed.
+fn remove_description(doomed: &Path, everything: bool) -> Result<Vec<PathBuf>> {
+    let others = Contents::of(doomed)?.others();
+    if !everything && !others.is_empty() {
+        return Ok(others);
+    }
+    let description = doomed.join(RUN_JSON);
+    if description.exists() {
+        fs::remove_file(&description).map_err(Error::io("remove", &description))?;
+    }
+    Ok(Vec::new())
 }
 
 /// The lock of the run in `place`; an error names it as it was given.
@@ -128,7 +165,7 @@ pub(super) fn is_left_over(path: &Path) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::list;
+    use super::super::{State, list};
     use super::*;
 
     fn make(root: &Path, name: &str) -> PathBuf {
@@ -183,6 +220,56 @@ mod tests {
         for other in ["photos", "absent"] {
             assert!(matches!(Removal::of(&root.path().join(other)), Err(Error::NotARun { .. })), "{other}");
         }
+    }
+
+    #[test]
+    fn a_run_that_changed_after_it_was_looked_at_stays() {
+        let root = tempfile::tempdir().unwrap();
+        let path = make(root.path(), "a");
+        let removal = Removal::of(&path).unwrap();
+        Run::open(&path).unwrap().update(|info| (info.state, info.last_step) = (State::Done, 60)).unwrap();
+        let error = removal.remove(true).unwrap_err();
+        let said =
+            "has changed since it was looked at: it is done after step 60 now, and was running after step 0";
+        assert!(error.to_string().ends_with(said), "{error}");
+        assert_eq!(error.hint().as_deref(), Some("nothing was removed; look at it again first"));
+        let removal = Removal::of(&path).unwrap();
+        // Somebody starts over under its name.
+        fs::rename(&path, root.path().join("old")).unwrap();
+        let refused = |reason: &str| {
+            let error = removal.remove(true).unwrap_err();
+            assert!(
+                matches!(error, Error::RunChanged { .. }) && error.to_string().contains(reason),
+                "{error}"
+            );
+        };
+        Run::create(&path, "", RunInfo { model: "gan".into(), ..RunInfo::default() }).unwrap();
+        refused("it is another run now");
+        fs::remove_file(path.join(RUN_JSON)).unwrap();
+        refused("it is no run any more");
+        assert!(Run::exists(&root.path().join("old")) && path.join("config.toml").exists());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_run_whose_removal_fails_at_once_keeps_its_name() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let root = tempfile::tempdir().unwrap();
+        let path = make(root.path(), "a");
+        let removal = Removal::of(&path).unwrap();
+        let allow = |mode| fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        allow(0o555);
+        if fs::write(path.join("allowed"), "").is_ok() {
+            eprintln!("skipped: nothing is forbidden to this user");
+            return;
+        }
+        let error = removal.remove(true).unwrap_err();
+        allow(0o755);
+        assert!(matches!(error, Error::Io { .. }), "{error}");
+        let left: Vec<_> =
+            fs::read_dir(root.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(left, ["a"]);
+        assert_eq!(Removal::of(&path).unwrap().info, removal.info);
     }
 
     #[test]

@@ -141,6 +141,44 @@ fn a_run_begins_with_its_first_checkpoint_and_with_no_other() {
 }
 
 #[test]
+fn the_best_checkpoint_is_read_while_another_takes_its_place() {
+    const STEPS: u64 = 60;
+    let root = tempfile::tempdir().unwrap();
+    let run = Run::create(&root.path().join("a"), "", info()).unwrap();
+    let folder = run.checkpoints_path();
+    // Each is better than those before it, which are removed.
+    let save = |step: u64| {
+        let mut next = Checkpoint::default();
+        (next.state.model, next.state.step) = ("vae".into(), step);
+        let array = checkpoint::Array { shape: vec![1], data: vec![step as f32] };
+        next.model.insert("w".into(), array);
+        let mut best = checkpoint::BestSoFar::default();
+        best.count(step, 1.0 / step as f64, checkpoint::Counts::Always);
+        next.state.set_best(best);
+        checkpoint::save(&folder, &next).unwrap();
+        checkpoint::prune(&folder, checkpoint::Retention { last: 1, every: 0, best: &best.steps() }).unwrap();
+    };
+    save(1);
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(|| (2..=STEPS).for_each(save));
+        while !writer.is_finished() {
+            let (state, arrays) = run.best_part(checkpoint::Part::Model).unwrap().content;
+            assert_eq!(arrays["w"].data, [state.step as f32]);
+        }
+    });
+    assert_eq!(run.best_part(checkpoint::Part::Model).unwrap().content.0.step, STEPS);
+    let steps = vec![STEPS];
+    fs::rename(folder.join(checkpoint::folder_name(STEPS)), root.path().join("moved")).unwrap();
+    assert!(matches!(run.best_part(checkpoint::Part::Model), Err(Error::NoCheckpoint { .. })));
+    fs::rename(root.path().join("moved"), folder.join(checkpoint::folder_name(STEPS))).unwrap();
+    let error = run.part_of(7, checkpoint::Part::Model).unwrap_err();
+    assert!(
+        matches!(&error, Error::NoSuchCheckpoint { step: 7, steps: found, .. } if *found == steps),
+        "{error}"
+    );
+}
+
+#[test]
 fn two_cannot_train_in_one_run() {
     let root = tempfile::tempdir().unwrap();
     let path = root.path().join("a");

@@ -90,7 +90,8 @@ pub(crate) fn on_the_chain<M: Model>(settings: &str, seed: u64) -> Learner<M> {
     config.check(&own).unwrap();
     let source = EnvironmentSource::own("chain", || Ok(Box::new(Chain::new())));
     let experience = Experience::of(source, config.data.environments).unwrap();
-    let spec = DataSpec { content: Content::Experience(experience.task.clone()), classes: 0 };
+    let spec =
+        DataSpec { content: Content::Experience(experience.task.clone()), classes: 0, unlabelled: false };
     let (examples, device) = (Examples::Experience(experience), Device::flex().autodiff());
     let batch_size = config.train.batch_size;
     let options = SourceOptions { examples: &examples, spec: &spec, batch_size, seed, device: &device };

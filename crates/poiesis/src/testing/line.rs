@@ -139,7 +139,7 @@ impl Line {
 
     /// The task as a model sees it.
     pub(crate) fn spec() -> DataSpec {
-        DataSpec { content: Content::Experience(Line::task()), classes: 0 }
+        DataSpec { content: Content::Experience(Line::task()), classes: 0, unlabelled: false }
     }
 
     /// A source of `experience`.

@@ -146,7 +146,7 @@ pub(crate) fn refusal<M: Model>(config: &M::Config, spec: &DataSpec) -> String {
 
 /// Images of `[height, width, channels]` with `classes` classes.
 pub(crate) fn image_spec([height, width, channels]: [usize; 3], classes: usize) -> DataSpec {
-    DataSpec { content: Content::Images(ImageShape { height, width, channels }), classes }
+    DataSpec { content: Content::Images(ImageShape { height, width, channels }), classes, unlabelled: false }
 }
 
 /// Data of every kind.
@@ -162,7 +162,8 @@ pub(crate) fn one_spec_of_each_kind() -> [DataSpec; 5] {
             actions: ActionShape::Discrete { choices: 2 },
         }),
     ];
-    let [text, sound, points, experience] = contents.map(|content| DataSpec { content, classes: 0 });
+    let [text, sound, points, experience] =
+        contents.map(|content| DataSpec { content, classes: 0, unlabelled: false });
     [image_spec([16, 16, 3], 0), text, sound, points, experience]
 }
 

@@ -3,9 +3,12 @@
 //! Someone who gives data and nothing else wants to see something within minutes. The settings come from the model, which looks at the
 //! data; how long it is trained comes from a few steps taken here, so a run takes as long on a slow machine as on a fast one, which does more steps.
 
-use super::{Epochs, Rehearsal, Remaining, Request, rehearse};
+use super::rehearsal::{Steps, take_steps};
+use super::start::in_pool;
+use super::time::Pace;
+use super::{Epochs, Rehearsal, Request};
 use crate::catalogue;
-use crate::config::{Choice, Defaults, Layer, Resolved, TrainConfig, is_open, resolve};
+use crate::config::{Choice, Defaults, Layer, Resolved, is_open, resolve};
 use crate::data::{DataFacts, MediaKind};
 use crate::error::{Error, Result};
 use crate::model::Entry;
@@ -23,6 +26,8 @@ const FEW_SAMPLES: f64 = 16.0;
 const SAVES: f64 = 10.0;
 /// The fewest steps, without which nothing is learned, and the most; a run can be trained further.
 const STEPS: [f64; 2] = [200.0, 20_000.0];
+/// Seconds of a step above which a smaller batch is tried.
+const SLOW: f64 = BUDGET / STEPS[0];
 /// The smallest batch that is chosen where steps are slow, and the part of the time that half a batch takes where it helps.
 const SMALLEST_BATCH: usize = 8;
 const HELPS: f64 = 0.8;
@@ -32,8 +37,8 @@ const EVALUATING: f64 = 0.15;
 const BETWEEN_SAVES: [f64; 2] = [10.0, 120.0];
 /// The default number of steps between checkpoints; where steps are quick, fewer are not chosen.
 const USUAL_SAVE: f64 = 500.0;
-/// How often all images or points are seen at most, and all of a text or a sound.
-const EPOCHS: [f64; 2] = [250.0, 30.0];
+/// How often all examples are seen at most: images, points, and all of a text or a sound.
+const EPOCHS: [f64; 3] = [250.0, 2000.0, 30.0];
 /// The averages of weights reach back over this part of the steps.
 const AVERAGED: f64 = 0.05;
 
@@ -42,45 +47,37 @@ const AVERAGED: f64 = 0.05;
 pub struct Chosen {
     /// The settings.
     pub choices: Vec<Choice>,
-    /// Seconds that the run will take on this machine.
-    pub seconds: f64,
+    /// What the run will take on this machine.
+    pub rehearsal: Rehearsal,
+}
+
+/// A size of batch that was tried and is too large.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct TooLarge {
+    /// Examples in the batch.
+    pub batch_size: usize,
+    /// Seconds of a step, which are too many; `None` where it does not fit into memory.
+    pub seconds: Option<f64>,
+    /// Examples in the batch that is tried next.
+    pub next: usize,
 }
 
 /// Chooses the settings that `layers` leave open. `request` has the configuration that results from `layers` alone, and the data; `epochs`
-/// decides the number of steps where it is given.
+/// decides the number of steps where it is given. `tried` receives the batches that turn out to be too large.
 ///
 /// # Errors
 ///
-/// Those of [`rehearse`], which takes a few steps to find out how long they are.
+/// Those of [`rehearse`](super::rehearse): a few steps are taken to find out how long they are.
 pub fn choose(
     request: &Request,
     defaults: &Defaults,
     layers: &[Layer],
     epochs: Option<f64>,
+    tried: &mut (dyn FnMut(TooLarge) + Send),
 ) -> Result<Chosen> {
     let choosing = Choosing { request, defaults, layers, entry: catalogue::find(&request.config.model)? };
-    let data = &request.data;
-    catalogue::expect_media(choosing.entry, &data.spec)?;
-    let mut choices = choosing.suitable()?;
-    let length_is_free = epochs.is_none() && is_free(&choosing.resolved(&choices)?, "train.steps");
-    let (now, pace) = choosing.with_a_batch_that_fits(&mut choices, length_is_free)?;
-    let most_epochs = match data.spec.media() {
-        MediaKind::Images | MediaKind::Points => EPOCHS[0],
-        _ => EPOCHS[1],
-    };
-    let steps_of = |epochs: f64| Epochs::of(epochs, &now.config, data).map(|epochs| epochs.steps());
-    let length = match epochs {
-        Some(epochs) => Length::Given(steps_of(epochs)?),
-        None if length_is_free => Length::Free { most: steps_of(most_epochs)?, most_epochs },
-        None => Length::Given(now.config.train.steps),
-    };
-    let (schedule, steps) = pace.schedule(&now, &length);
-    choices.extend(schedule);
-    shorten_warmups(&mut choices, steps);
-    let mut last = choosing.resolved(&choices)?;
-    choices.retain(|choice| is_free(&last, &choice.key));
-    last.config.train.steps = steps;
-    Ok(Chosen { choices, seconds: pace.seconds(&last.config.train) })
+    catalogue::expect_media(choosing.entry, &request.data.spec)?;
+    in_pool(&request.config, || choosing.choose(epochs, tried))
 }
 
 /// What is given, and for which model.
@@ -92,6 +89,35 @@ struct Choosing<'a> {
 }
 
 impl Choosing<'_> {
+    fn choose(&self, epochs: Option<f64>, tried: &mut dyn FnMut(TooLarge)) -> Result<Chosen> {
+        let data = &self.request.data;
+        let mut choices = self.suitable()?;
+        let length_is_free = epochs.is_none() && is_free(&self.resolved(&choices)?, "train.steps");
+        let steps = self.with_a_batch_that_fits(&mut choices, length_is_free, tried)?;
+        let now = self.resolved(&choices)?;
+        let most_epochs = match data.spec.media() {
+            MediaKind::Images => EPOCHS[0],
+            MediaKind::Points => EPOCHS[1],
+            _ => EPOCHS[2],
+        };
+        let steps_of = |epochs: f64| Epochs::of(epochs, &now.config, data).map(|epochs| epochs.steps());
+        let length = match epochs {
+            Some(epochs) => Length::Given(steps_of(epochs)?),
+            None if length_is_free => Length::Free { most: steps_of(most_epochs)?, most_epochs },
+            None => Length::Given(now.config.train.steps),
+        };
+        let pace = steps.pace(steps.fastest())?;
+        let (schedule, number) = schedule(&pace, &now, &length);
+        choices.extend(schedule);
+        shorten_warmups(&mut choices, number);
+        let mut last = self.resolved(&choices)?;
+        choices.retain(|choice| is_free(&last, &choice.key));
+        last.config.train.steps = number;
+        let samples = [&now, &last].map(|resolved| resolved.config.train.sample_count);
+        let rehearsal = steps.rehearsal(&pace.with_samples(samples[0], samples[1]), &last.config.train);
+        Ok(Chosen { choices, rehearsal })
+    }
+
     /// The configuration with these choices below what is given.
     fn resolved(&self, choices: &[Choice]) -> Result<Resolved> {
         let given = self.layers.iter().cloned();
@@ -137,37 +163,47 @@ impl Choosing<'_> {
         &self,
         choices: &mut Vec<Choice>,
         length_is_free: bool,
-    ) -> Result<(Resolved, Timed)> {
-        let mut slower: Option<(Vec<Choice>, Resolved, Timed)> = None;
+        tried: &mut dyn FnMut(TooLarge),
+    ) -> Result<Steps> {
+        let mut larger: Option<(Vec<Choice>, usize, Steps)> = None;
         loop {
             let now = self.resolved(choices)?;
-            let batch = now.config.train.batch_size;
-            let can_shrink = is_free(&now, "train.batch_size") && batch > SMALLEST_BATCH;
-            let request = Request { config: now.config.clone(), ..self.request.clone() };
-            let reason = match rehearse(&request) {
-                Err(Error::OutOfMemory { .. }) if can_shrink => "a larger one needs too much memory",
+            let batch_size = now.config.train.batch_size;
+            let can_shrink = is_free(&now, "train.batch_size") && batch_size > SMALLEST_BATCH;
+            let request = Request { config: now.config, ..self.request.clone() };
+            let (seconds, reason) = match take_steps(&request) {
+                Err(Error::OutOfMemory { .. }) if can_shrink => (None, "a larger one needs too much memory"),
                 Err(error) => return Err(error),
-                Ok(rehearsal) => {
-                    let pace = Timed::of(&rehearsal, now.config.train.sample_count);
-                    match slower.take() {
-                        Some((before, resolved, slow)) if pace.step > HELPS * slow.step => {
-                            *choices = before;
-                            return Ok((resolved, slow));
-                        }
-                        _ => {}
+                Ok(steps) => {
+                    let seconds = steps.fastest();
+                    if let Some((before, more, slow)) = larger.take()
+                        && seconds > slow.fastest() * HELPS.powf((more as f64 / batch_size as f64).log2())
+                    {
+                        *choices = before;
+                        return Ok(slow);
                     }
-                    if !(length_is_free && can_shrink && BUDGET / pace.step < STEPS[0]) {
-                        return Ok((now, pace));
+                    if !(length_is_free && can_shrink && seconds > SLOW) {
+                        return Ok(steps);
                     }
-                    slower = Some((choices.clone(), now, pace));
-                    "steps are slow here"
+                    larger = Some((choices.clone(), batch_size, steps));
+                    (Some(seconds), "steps are slow here")
                 }
             };
-            let half = (batch / 2).max(SMALLEST_BATCH);
+            let next = smaller(batch_size, seconds);
+            tried(TooLarge { batch_size, seconds, next });
             choices.retain(|choice| choice.key != "train.batch_size");
-            choices.push(Choice::new("train.batch_size", half as i64, reason));
+            choices.push(Choice::new("train.batch_size", next as i64, reason));
         }
     }
+}
+
+/// Half a batch, or less where that would still be slow.
+fn smaller(batch_size: usize, seconds: Option<f64>) -> usize {
+    let mut next = batch_size / 2;
+    while seconds.is_some_and(|seconds| seconds * next as f64 / batch_size as f64 > SLOW) {
+        next /= 2;
+    }
+    next.max(SMALLEST_BATCH)
 }
 
 /// Warm-ups that were chosen take a quarter of the run at most.
@@ -193,92 +229,61 @@ fn is_free(resolved: &Resolved, key: &str) -> bool {
     resolved.origin(key).is_some_and(is_open)
 }
 
-/// What was timed, in seconds.
-struct Timed {
-    step: f64,
-    /// Drawing one sample.
-    sampling: f64,
-    evaluating: f64,
+/// How long to train, and how often to draw samples and to save; and the number of steps.
+fn schedule(pace: &Pace, now: &Resolved, length: &Length) -> (Vec<Choice>, u64) {
+    let mut choices = Vec::new();
+    let train = &now.config.train;
+    let budget = match length {
+        Length::Given(steps) => BUDGET.max(pace.step * *steps as f64),
+        Length::Free { .. } => BUDGET,
+    };
+    let mut samples = train.sample_count as f64;
+    let (for_samples, each) = (SAMPLING * budget, pace.sampling / samples.max(1.0));
+    let slow = samples * each * FRAMES[1] > for_samples;
+    if slow && samples > FEW_SAMPLES && is_free(now, "train.sample_count") {
+        samples = FEW_SAMPLES;
+        choices.push(Choice::new("train.sample_count", samples as i64, "drawing them is slow"));
+    }
+    let grid = (samples * each).max(1e-6);
+    let mut frames = train.sample_frames as f64;
+    if is_free(now, "train.sample_frames") && grid * frames > for_samples {
+        frames = (for_samples / grid).floor().clamp(FRAMES[1], FRAMES[0]);
+        choices.push(Choice::new("train.sample_frames", frames as i64, "drawing samples is slow"));
+    }
+    let saves = (EVALUATING * budget / pace.evaluating.max(1e-6)).floor().clamp(2.0, SAVES);
+    let steps = match length {
+        Length::Given(steps) => *steps as f64,
+        Length::Free { most, most_epochs } => {
+            let for_steps = budget - grid * (frames + 1.0) - pace.evaluating * saves;
+            let in_time = (for_steps.max(budget / 2.0) / pace.step).clamp(STEPS[0], STEPS[1]);
+            let most = (*most as f64).max(STEPS[0]);
+            let steps = rounded(in_time.min(most));
+            let reason = if most < in_time {
+                format!("{most_epochs} epochs")
+            } else if in_time == STEPS[1] {
+                "enough for a first look".to_owned()
+            } else {
+                format!("{:.0} ms a step here", 1000.0 * pace.step)
+            };
+            choices.push(Choice::new("train.steps", steps as i64, reason));
+            steps
+        }
+    };
+    let every = steps_between_saves(pace, steps, saves);
+    choices.push(Choice::new("train.checkpoint_every", every as i64, "saved and measured now and then"));
+    if train.ema_decay > 0.0 {
+        let decay = 1.0 - (1.0 / (AVERAGED * steps)).clamp(0.001, 0.05);
+        let decay = (decay * 1000.0).round() / 1000.0;
+        choices.push(Choice::new("train.ema_decay", decay, "averages over the last twentieth of the steps"));
+    }
+    (choices, steps as u64)
 }
 
-impl Timed {
-    fn of(rehearsal: &Rehearsal, samples: usize) -> Timed {
-        let Rehearsal { left, timed, seconds, estimate, .. } = rehearsal;
-        let each = |seconds: f64, count: u64| seconds / count.max(1) as f64;
-        Timed {
-            step: (seconds / *timed as f64).max(1e-6),
-            sampling: each(estimate.sampling, left.samplings) / samples.max(1) as f64,
-            evaluating: each(estimate.evaluating, left.saves),
-        }
-    }
-
-    /// Seconds of a run.
-    fn seconds(&self, train: &TrainConfig) -> f64 {
-        let left = Remaining::after(0, train);
-        let samples = (left.samplings + 1) as f64 * train.sample_count as f64;
-        self.step * train.steps as f64 + self.sampling * samples + self.evaluating * left.saves as f64
-    }
-
-    /// How long to train, and how often to draw samples and to save; and the number of steps.
-    fn schedule(&self, now: &Resolved, length: &Length) -> (Vec<Choice>, u64) {
-        let mut choices = Vec::new();
-        let train = &now.config.train;
-        let budget = match length {
-            Length::Given(steps) => BUDGET.max(self.step * *steps as f64),
-            Length::Free { .. } => BUDGET,
-        };
-        let mut samples = train.sample_count as f64;
-        let for_samples = SAMPLING * budget;
-        let slow = samples * self.sampling * FRAMES[1] > for_samples;
-        if slow && samples > FEW_SAMPLES && is_free(now, "train.sample_count") {
-            samples = FEW_SAMPLES;
-            choices.push(Choice::new("train.sample_count", samples as i64, "drawing them is slow"));
-        }
-        let grid = (samples * self.sampling).max(1e-6);
-        let mut frames = train.sample_frames as f64;
-        if is_free(now, "train.sample_frames") && grid * frames > for_samples {
-            frames = (for_samples / grid).floor().clamp(FRAMES[1], FRAMES[0]);
-            choices.push(Choice::new("train.sample_frames", frames as i64, "drawing samples is slow"));
-        }
-        let saves = (EVALUATING * budget / self.evaluating.max(1e-6)).floor().clamp(2.0, SAVES);
-        let steps = match length {
-            Length::Given(steps) => *steps as f64,
-            Length::Free { most, most_epochs } => {
-                let for_steps = budget - grid * (frames + 1.0) - self.evaluating * saves;
-                let in_time = (for_steps.max(budget / 2.0) / self.step).clamp(STEPS[0], STEPS[1]);
-                let most = (*most as f64).max(STEPS[0]);
-                let steps = rounded(in_time.min(most));
-                let reason = if most < in_time {
-                    format!("{most_epochs} epochs")
-                } else if in_time == STEPS[1] {
-                    "enough for a first look".to_owned()
-                } else {
-                    format!("{:.0} ms a step here", 1000.0 * self.step)
-                };
-                choices.push(Choice::new("train.steps", steps as i64, reason));
-                steps
-            }
-        };
-        let every = self.steps_between_saves(steps, saves);
-        choices.push(Choice::new("train.checkpoint_every", every as i64, "saved and measured now and then"));
-        if train.ema_decay > 0.0 {
-            let decay = 1.0 - (1.0 / (AVERAGED * steps)).clamp(0.001, 0.05);
-            let decay = (decay * 1000.0).round() / 1000.0;
-            choices.push(Choice::new(
-                "train.ema_decay",
-                decay,
-                "averages over the last twentieth of the steps",
-            ));
-        }
-        (choices, steps as u64)
-    }
-
-    /// So many steps that a run is saved about `saves` times, but neither all the time nor so seldom that much can be lost.
-    fn steps_between_saves(&self, steps: f64, saves: f64) -> f64 {
-        let least = (BETWEEN_SAVES[0] / self.step).min(USUAL_SAVE);
-        let most = (BETWEEN_SAVES[1].max(self.evaluating / EVALUATING) / self.step).max(least);
-        (steps / saves).clamp(least, most).min(steps).ceil().max(1.0)
-    }
+/// So many steps that a run is saved about `saves` times, but neither all the time nor so seldom that much can be lost.
+fn steps_between_saves(pace: &Pace, steps: f64, saves: f64) -> f64 {
+    let least = (BETWEEN_SAVES[0] / pace.step).min(USUAL_SAVE);
+    let most = (BETWEEN_SAVES[1].max(pace.evaluating / EVALUATING) / pace.step).max(least);
+    (steps / saves).clamp(least, most).min(steps).ceil().max(1.0)
 }
 
 /// A number with two digits and zeros.
@@ -290,8 +295,9 @@ fn rounded(number: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Defaults;
+    use crate::config::{Defaults, TrainConfig};
     use crate::data::{Content, DataSpec, ImageShape};
+    use crate::train::Remaining;
 
     fn resolved(layers: &[Layer]) -> Resolved {
         resolve(&defaults(), layers).unwrap()
@@ -301,13 +307,27 @@ mod tests {
         catalogue::find("vae").unwrap().defaults().unwrap()
     }
 
-    fn chosen(pace: &Timed, now: &Resolved, length: &Length) -> Vec<(String, String, String)> {
-        let (choices, _) = pace.schedule(now, length);
+    fn chosen(pace: &Pace, now: &Resolved, length: &Length) -> Vec<(String, String, String)> {
+        let (choices, _) = schedule(pace, now, length);
         choices.into_iter().map(|choice| (choice.key, choice.value.to_string(), choice.reason)).collect()
     }
 
     fn value(choices: &[(String, String, String)], key: &str) -> Option<String> {
         choices.iter().find(|(known, ..)| known == key).map(|(_, value, _)| value.clone())
+    }
+
+    /// A pace at which each sample of a grid takes `sample` seconds.
+    fn paced(step: f64, sample: f64, evaluating: f64) -> Pace {
+        let count = resolved(&[]).config.train.sample_count;
+        Pace { step, sampling: sample * count as f64, evaluating, saving: 0.0 }
+    }
+
+    /// What a run takes at a pace that was found with the usual number of samples.
+    fn seconds(pace: &Pace, train: &TrainConfig) -> f64 {
+        let mut left = Remaining::after(0, train);
+        left.samplings += 1;
+        let usual = resolved(&[]).config.train.sample_count;
+        pace.with_samples(usual, train.sample_count).of(&left).total()
     }
 
     const FREE: Length = Length::Free { most: 1_000_000, most_epochs: 400.0 };
@@ -316,10 +336,10 @@ mod tests {
     fn a_run_takes_as_long_as_there_is_time() {
         let now = resolved(&[]);
         for step in [0.05, 0.2, 1.0] {
-            let pace = Timed { step, sampling: 0.001, evaluating: 0.5 };
+            let pace = paced(step, 0.001, 0.5);
             let choices = chosen(&pace, &now, &FREE);
-            let all: Vec<_> = pace.schedule(&now, &FREE).0.iter().map(Choice::layer).collect();
-            let seconds = pace.seconds(&resolved(&all).config.train);
+            let all: Vec<_> = schedule(&pace, &now, &FREE).0.iter().map(Choice::layer).collect();
+            let seconds = seconds(&pace, &resolved(&all).config.train);
             assert!((0.9 * BUDGET..1.06 * BUDGET).contains(&seconds), "{seconds} s at {step} s a step");
             assert_eq!(value(&choices, "train.sample_count"), None);
         }
@@ -328,18 +348,18 @@ mod tests {
     #[test]
     fn few_images_are_not_seen_without_end_and_slow_steps_are_not_too_few() {
         let now = resolved(&[]);
-        let pace = Timed { step: 0.05, sampling: 0.001, evaluating: 0.5 };
+        let pace = paced(0.05, 0.001, 0.5);
         let few = chosen(&pace, &now, &Length::Free { most: 1234, most_epochs: 400.0 });
         assert_eq!(value(&few, "train.steps").as_deref(), Some("1200"));
         assert!(few.iter().any(|(key, _, reason)| key == "train.steps" && reason == "400 epochs"));
-        let slow = chosen(&Timed { step: 30.0, ..pace }, &now, &FREE);
+        let slow = chosen(&Pace { step: 30.0, ..pace }, &now, &FREE);
         assert_eq!(value(&slow, "train.steps").as_deref(), Some("200"));
     }
 
     #[test]
     fn slow_samples_are_drawn_seldom_and_few() {
         let now = resolved(&[]);
-        let pace = Timed { step: 0.1, sampling: 1.0, evaluating: 0.0 };
+        let pace = paced(0.1, 1.0, 0.0);
         let choices = chosen(&pace, &now, &FREE);
         assert_eq!(value(&choices, "train.sample_count").as_deref(), Some("16"));
         assert_eq!(value(&choices, "train.sample_frames").as_deref(), Some("4"));
@@ -350,32 +370,41 @@ mod tests {
     #[test]
     fn a_length_that_is_given_stays() {
         let now = resolved(&[]);
-        let pace = Timed { step: 0.1, sampling: 0.001, evaluating: 0.0 };
+        let pace = paced(0.1, 0.001, 0.0);
         let choices = chosen(&pace, &now, &Length::Given(70));
         assert_eq!(value(&choices, "train.steps"), None);
         assert_eq!(value(&choices, "train.checkpoint_every").as_deref(), Some("70"));
-        assert_eq!(pace.schedule(&now, &Length::Given(70)).1, 70);
+        assert_eq!(schedule(&pace, &now, &Length::Given(70)).1, 70);
     }
 
     #[test]
     fn a_run_is_saved_neither_all_the_time_nor_seldom() {
-        let pace = Timed { step: 0.1, sampling: 0.001, evaluating: 0.5 };
-        assert_eq!(pace.steps_between_saves(5000.0, 10.0), 500.0);
-        assert_eq!(pace.steps_between_saves(5.0, 10.0), 5.0);
-        assert_eq!(pace.steps_between_saves(400.0, 10.0), 100.0, "ten seconds");
-        assert_eq!(pace.steps_between_saves(1e6, 10.0), 1200.0, "two minutes");
-        let quick = Timed { step: 0.001, ..pace };
-        assert_eq!(quick.steps_between_saves(20_000.0, 10.0), 2000.0);
-        let slow = Timed { step: 0.1, sampling: 0.001, evaluating: 60.0 };
-        assert_eq!(slow.steps_between_saves(1e6, 10.0), 4000.0, "a seventh of the time");
+        let pace = paced(0.1, 0.001, 0.5);
+        assert_eq!(steps_between_saves(&pace, 5000.0, 10.0), 500.0);
+        assert_eq!(steps_between_saves(&pace, 5.0, 10.0), 5.0);
+        assert_eq!(steps_between_saves(&pace, 400.0, 10.0), 100.0, "ten seconds");
+        assert_eq!(steps_between_saves(&pace, 1e6, 10.0), 1200.0, "two minutes");
+        let quick = Pace { step: 0.001, ..pace };
+        assert_eq!(steps_between_saves(&quick, 20_000.0, 10.0), 2000.0);
+        let slow = paced(0.1, 0.001, 60.0);
+        assert_eq!(steps_between_saves(&slow, 1e6, 10.0), 4000.0, "a seventh of the time");
+    }
+
+    #[test]
+    fn a_batch_becomes_so_small_that_steps_are_quick_enough() {
+        assert_eq!(smaller(64, None), 32, "memory");
+        assert_eq!(smaller(64, Some(1.9 * SLOW)), 32);
+        assert_eq!(smaller(64, Some(2.1 * SLOW)), 16);
+        assert_eq!(smaller(64, Some(100.0 * SLOW)), SMALLEST_BATCH);
+        assert_eq!(smaller(12, None), SMALLEST_BATCH);
     }
 
     #[test]
     fn measuring_held_out_examples_is_part_of_the_time() {
         let now = resolved(&[]);
-        let pace = Timed { step: 0.5, sampling: 0.001, evaluating: 60.0 };
-        let all: Vec<_> = pace.schedule(&now, &FREE).0.iter().map(Choice::layer).collect();
-        let seconds = pace.seconds(&resolved(&all).config.train);
+        let pace = paced(0.5, 0.001, 60.0);
+        let all: Vec<_> = schedule(&pace, &now, &FREE).0.iter().map(Choice::layer).collect();
+        let seconds = seconds(&pace, &resolved(&all).config.train);
         assert!((0.8 * BUDGET..1.15 * BUDGET).contains(&seconds), "{seconds} s");
     }
 
@@ -393,7 +422,7 @@ mod tests {
             for (height, width) in sizes.into_iter().map(|side| (side, side)).chain([(32, 48), (64, 40)]) {
                 for (channels, two_tones) in [(1, false), (1, true), (3, false)] {
                     let content = Content::Images(ImageShape { height, width, channels });
-                    let spec = DataSpec { content, classes: 0 };
+                    let spec = DataSpec { content, classes: 0, unlabelled: false };
                     let facts = DataFacts { spec: spec.clone(), len: 300, two_tones };
                     let found = valid(*entry, &entry.settings_for(&facts), &spec);
                     if valid(*entry, &[], &spec).is_ok() {

@@ -1,10 +1,10 @@
 //! What a run learns from.
 
-use poiesis_collect::{Dataset, Split};
+use poiesis_collect::{Card, Dataset, Split};
 
 use crate::data::{Content, DataSpec, Examples, Experience};
 use crate::error::{Error, Result};
-use crate::run::DataInfo;
+use crate::run::{DataInfo, RunInfo};
 
 /// What a run learns from: a data set, or anything else that says as much of itself.
 #[derive(Clone)]
@@ -43,10 +43,22 @@ impl TrainingData {
             fingerprint: card.fingerprint.clone(),
             shape: card.shape.clone(),
             classes: card.classes.clone(),
+            class_counts: class_counts(card),
             spec: Some(spec.clone()),
             counts: [Split::Train, Split::Validation, Split::Test].into_iter().filter_map(count).collect(),
         };
         Ok(TrainingData { spec, train, held_out, info })
+    }
+
+    /// The same, read as the run reads it that is to be resumed: one that was made before examples without a class were told apart keeps
+    /// its tokens.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`DataInfo::spec`].
+    pub(super) fn for_run(self, run: &RunInfo) -> Result<TrainingData> {
+        let unlabelled = run.data.spec()?.unlabelled;
+        Ok(TrainingData { spec: DataSpec { unlabelled, ..self.spec }, ..self })
     }
 
     /// An environment in which an agent acts, with demonstrations where there are any. The shape of an example is the number of
@@ -55,18 +67,26 @@ impl TrainingData {
         let task = experience.task.clone();
         let train = Examples::Experience(experience.clone());
         let demonstrations = experience.demonstrations.is_some();
+        let content = Content::Experience(task.clone());
+        let spec = DataSpec { content, classes: 0, unlabelled: false };
         let info = DataInfo {
             name: experience.environment.name().to_owned(),
             source: String::new(),
             fingerprint: experience.fingerprint.clone(),
             shape: vec![task.observation, task.actions.width()],
             classes: Vec::new(),
-            spec: Some(DataSpec { content: Content::Experience(task.clone()), classes: 0 }),
+            class_counts: Vec::new(),
+            spec: Some(spec.clone()),
             counts: demonstrations.then(|| ("train".to_owned(), train.len())).into_iter().collect(),
         };
-        let spec = DataSpec { content: Content::Experience(task), classes: 0 };
         TrainingData { spec, train, held_out: None, info }
     }
+}
+
+/// The number of training examples of each class; empty without classes.
+fn class_counts(card: &Card) -> Vec<u64> {
+    let train = card.splits.iter().find(|split| split.split == Split::Train);
+    train.map(|train| train.class_counts.clone()).unwrap_or_default()
 }
 
 fn no_split(dataset: &Dataset) -> Error {

@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::evaluate::{self, Progress};
 use crate::model::{Entry, TrainedModel};
 use crate::run::BestStep;
-use crate::run::checkpoint::Best;
+use crate::run::checkpoint::Counts;
 
 /// Checks that training can end early where it is asked to, as far as that is known without the data: something must be measured on
 /// held-out examples.
@@ -65,9 +65,8 @@ fn refusal(config: &RunConfig, reason: &str, remedy: &str) -> Error {
 }
 
 impl Training {
-    /// Measures the held-out metric, if there is one, and writes it. Only a `planned` evaluation counts for the best checkpoint and for
-    /// the patience: one that is made because training was interrupted would not be made in an unbroken run.
-    pub(super) fn evaluate(&mut self, planned: bool, watch: &mut dyn FnMut(Event)) -> Result<()> {
+    /// Measures the held-out metric, if there is one, and writes it.
+    pub(super) fn evaluate(&mut self, counts: Counts, watch: &mut dyn FnMut(Event)) -> Result<()> {
         let Some(held_out) = &self.held_out else { return Ok(()) };
         let model = self.model()?;
         let Some(likelihood) = model.abilities().likelihood else { return Ok(()) };
@@ -83,11 +82,7 @@ impl Training {
             self.write("validation", &[(name.to_owned(), value)])?;
         }
         self.metric = Some(name.to_owned());
-        let mut better = false;
-        if planned {
-            let best = Best::after(self.best, step, value);
-            (better, self.best) = (best.step == step, Some(best));
-        }
+        let better = self.best.count(step, value, counts);
         watch(Event::Evaluated { step, name, value, better });
         Ok(())
     }
@@ -95,18 +90,18 @@ impl Training {
     /// Whether training ends early: the held-out metric was measured often enough without becoming better.
     pub(super) fn is_out_of_patience(&self) -> bool {
         let patience = self.config.train.patience;
-        patience > 0 && self.best.is_some_and(|best| best.since >= patience)
+        patience > 0 && self.best.regular.is_some_and(|best| best.since >= patience)
     }
 
     /// The best checkpoint so far, with the name of the metric.
     pub(super) fn best_step(&self) -> Option<BestStep> {
-        let (best, metric) = (self.best?, self.metric.clone()?);
+        let (best, metric) = (self.best.best()?, self.metric.clone()?);
         best.value.is_finite().then_some(BestStep { metric, value: best.value, step: best.step })
     }
 
     /// Why training ended before its last step.
     pub(super) fn why_early(&self) -> Option<String> {
-        let (best, metric) = (self.best?, self.metric.as_ref()?);
+        let (best, metric) = (self.best.regular?, self.metric.as_ref()?);
         let times = if best.since == 1 { "evaluation" } else { "evaluations" };
         Some(format!("{metric} became no better in {} {times}; best after step {}", best.since, best.step))
     }

@@ -191,6 +191,10 @@ impl InitialWeights {
         if causes.is_empty() {
             causes = self.other_settings(config);
         }
+        // Not every model reads classes, so they are the cause where there is no other.
+        if causes.is_empty() {
+            causes.extend(self.other_classes(spec));
+        }
         let (mut reasons, remedies): (Vec<String>, Vec<String>) = causes.into_iter().unzip();
         if !arrays.is_empty() {
             let more = arrays.len().saturating_sub(NAMED);
@@ -245,19 +249,33 @@ impl InitialWeights {
             )),
             _ => {}
         }
-        if self.spec.classes != spec.classes {
-            let classes = |count: usize| match count {
-                0 => "no classes".to_owned(),
-                1 => "1 class".to_owned(),
-                count => format!("{count} classes"),
-            };
-            let (there, here) = (classes(self.spec.classes), classes(spec.classes));
-            found.push((
-                format!("its data have {there} and these {here}"),
-                format!("give data with {there}, or start from a run that is not conditioned on classes"),
-            ));
-        }
         found
+    }
+
+    /// How the classes of the data differ in number, or in whether there are examples outside of them, and what to do about it.
+    fn other_classes(&self, spec: &DataSpec) -> Option<(String, String)> {
+        let classes = |count: usize| match count {
+            0 => "no classes".to_owned(),
+            1 => "1 class".to_owned(),
+            count => format!("{count} classes"),
+        };
+        let (there, here) = (classes(self.spec.classes), classes(spec.classes));
+        if there != here {
+            let reason = format!("its data have {there} and these {here}");
+            let remedy =
+                format!("give data with {there}, or start from a run that is not conditioned on classes");
+            return Some((reason, remedy));
+        }
+        let (reason, remedy) = match (self.spec.unlabelled, spec.unlabelled) {
+            (true, false) => {
+                ("some of its data have no class, and all of these have one", "leave some without")
+            }
+            (false, true) => {
+                ("all of its data have a class, and some of these have none", "give each a class")
+            }
+            _ => return None,
+        };
+        Some((reason.to_owned(), remedy.to_owned()))
     }
 
     /// The model's own settings that differ.
@@ -376,7 +394,7 @@ mod tests {
 
     fn images(size: usize, channels: usize, classes: usize) -> DataSpec {
         let shape = ImageShape { height: size, width: size, channels };
-        DataSpec { content: Content::Images(shape), classes }
+        DataSpec { content: Content::Images(shape), classes, unlabelled: false }
     }
 
     #[test]
@@ -416,13 +434,15 @@ mod tests {
         let said = error.to_string();
         assert!(said.starts_with("a run cannot start from the weights of /runs/first: "), "{said}");
         assert!(said.contains("its images are 28×28×1 and these 32×32×3"), "{said}");
-        assert!(said.contains("its data have 10 classes and these 3 classes"), "{said}");
+        assert!(!said.contains("classes"), "not every model reads them: {said}");
         assert!(said.contains("`a.7` is [1] there and [2] here, and 12 more"), "{said}");
         assert!(!said.contains("vae.width"), "{said}");
         assert!(error.hint().unwrap().contains("the size and the channels of that run, 28×28×1"));
         let error = first.misfit(&arrays, None, &other, &images(28, 1, 10));
         assert!(error.to_string().contains("`vae.width` is 7 there and 8 here"), "{error}");
         assert!(error.hint().unwrap().contains("leave out `vae.width`"));
+        let error = first.misfit(&arrays, None, &first.config, &images(28, 1, 3));
+        assert!(error.to_string().contains("its data have 10 classes and these 3 classes"), "{error}");
         assert!(first.expect_model("vae").is_ok());
         assert!(first.expect_model("dcgan").unwrap_err().to_string().contains("the model `vae`"));
     }
@@ -436,6 +456,7 @@ mod tests {
                 lines: false,
             }),
             classes: 0,
+            unlabelled: false,
         };
         let first = weights(text("abc"), "");
         assert_eq!(first.other_tokens(&text("abc")), None);
@@ -444,6 +465,16 @@ mod tests {
         let info = DataInfo { classes: vec!["b".into(); 2], ..DataInfo::default() };
         let notes = weights(images(8, 1, 2), "").notes(&images(8, 1, 2), &info);
         assert_eq!(notes, ["the classes of first have other names than these"]);
+    }
+
+    #[test]
+    fn examples_outside_of_classes_are_a_difference_where_there_is_no_other() {
+        let some = DataSpec { unlabelled: true, ..images(8, 1, 2) };
+        let said = |there: &DataSpec, here: &DataSpec| weights(there.clone(), "").other_classes(here);
+        assert!(said(&some, &images(8, 1, 2)).unwrap().0.contains("all of these have one"));
+        assert!(said(&images(8, 1, 2), &some).unwrap().1.contains("give each a class"));
+        assert!(said(&some, &images(8, 1, 3)).unwrap().0.contains("2 classes and these 3 classes"));
+        assert_eq!(said(&some, &some), None);
     }
 
     #[test]

@@ -1,25 +1,37 @@
-//! What training would take, found out without making a run: all its checks, and the time of three steps.
+//! What training would take, found out without making a run: all its checks, and the time of a few steps.
 
 use std::ops::ControlFlow;
 use std::time::Instant;
 
+use burn::tensor::Device;
 use serde::Serialize;
 
 use super::samples::draw;
 use super::start::{Prepared, Request, expect_continuable, in_pool, prepare};
 use super::time::Pace;
 use super::{Ema, Existing, Remaining, Spent};
+use crate::abilities::Abilities;
+use crate::config::TrainConfig;
 use crate::error::Result;
 use crate::evaluate;
 use crate::generate::can_generate;
+use crate::model::Entry;
 use crate::optim::learning_rate_factor;
 use crate::run::{Run, checkpoint};
 
-/// How many steps are timed, after one that is not.
+/// Steps are timed, after one that is not, until there are so many and so many seconds have passed.
 const TIMED: u64 = 3;
+const SECONDS: f64 = 1.0;
+
+/// After so many seconds no step is begun any more.
+const MOST_SECONDS: f64 = 5.0;
 
 /// After how many seconds the drawing of samples ends, and its time is estimated from how far it came.
 const DRAWN: f64 = 3.0;
+
+/// Held-out examples are measured where that takes about so many seconds; a longer time is estimated from a sixteenth of them.
+const EVALUATED: f64 = 2.0;
+const SHARE: usize = 16;
 
 /// What a run would be and take.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -36,6 +48,9 @@ pub struct Rehearsal {
     pub timed: u64,
     /// Seconds that those steps took.
     pub seconds: f64,
+    /// Seconds of a step in the estimate: the mean of those that were timed; where settings were chosen, the fastest, which is that of a
+    /// machine with nothing else to do.
+    pub step: f64,
     /// Seconds that what is left will take. Writing checkpoints is not counted, for nothing is written.
     pub estimate: Spent,
 }
@@ -47,54 +62,125 @@ pub struct Rehearsal {
 ///
 /// Those of [`train`](super::train) that come before its first step.
 pub fn rehearse(request: &Request) -> Result<Rehearsal> {
-    in_pool(&request.config, || rehearse_here(request))
+    in_pool(&request.config, || {
+        let steps = take_steps(request)?;
+        let pace = steps.pace(steps.mean())?;
+        Ok(steps.rehearsal(&pace, &request.config.train))
+    })
 }
 
-fn rehearse_here(request: &Request) -> Result<Rehearsal> {
+/// A few steps that were taken.
+pub(super) struct Steps {
+    request: Request,
+    entry: &'static dyn Entry,
+    /// Without autodiff.
+    device: Device,
+    parameters: Vec<(String, usize)>,
+    notes: Vec<String>,
+    done: u64,
+    averages: Ema,
+    /// Seconds of each step that was timed.
+    seconds: Vec<f64>,
+}
+
+/// Checks a request, and takes a few steps in memory.
+pub(super) fn take_steps(request: &Request) -> Result<Steps> {
     let Prepared { entry, device, parameters, mut session, notes } = prepare(request)?;
     let done = steps_done(request)?;
-    let Request { config, data, .. } = request;
+    let config = &request.config;
     let mut averages = Ema::new(config.train.ema_decay, session.state_dict());
-    let mut step = |number: u64| -> Result<()> {
+    let mut step = |number: u64| -> Result<f64> {
+        let began = Instant::now();
         let factor = learning_rate_factor(&config.optimizer, number, config.train.steps);
         let metrics = session.step(number, factor)?;
         if config.train.ema_decay > 0.0 {
             averages.update(&session.state_dict(), number + 1);
         }
         metrics.read();
-        Ok(())
+        Ok(began.elapsed().as_secs_f64())
     };
     step(0)?;
-    let began = Instant::now();
-    (1..=TIMED).try_for_each(&mut step)?;
-    let seconds = began.elapsed().as_secs_f64();
+    let (began, mut seconds) = (Instant::now(), Vec::new());
+    while !are_enough(seconds.len() as u64, began.elapsed().as_secs_f64()) {
+        seconds.push(step(seconds.len() as u64 + 1)?);
+    }
+    drop(session);
+    let request = request.clone();
+    Ok(Steps { request, entry, device: device.inner(), parameters, notes, done, averages, seconds })
+}
 
-    let place = device.inner();
-    let began = Instant::now();
-    let model = entry.load(config, &data.spec, averages.weights(), &place)?;
-    let abilities = model.abilities();
-    let mut sampling = 0.0;
-    if can_generate(&abilities) {
-        let mut part = 1.0;
-        draw(&abilities, &data.spec, &config.train, &place, &mut |at| {
+/// Whether no further step is timed after so many, which took so many seconds.
+fn are_enough(timed: u64, seconds: f64) -> bool {
+    timed > 0 && (seconds > MOST_SECONDS || (timed >= TIMED && seconds > SECONDS))
+}
+
+impl Steps {
+    /// Seconds of a step on average.
+    pub(super) fn mean(&self) -> f64 {
+        self.seconds.iter().sum::<f64>() / self.seconds.len() as f64
+    }
+
+    /// Seconds of the fastest step.
+    pub(super) fn fastest(&self) -> f64 {
+        self.seconds.iter().copied().fold(f64::INFINITY, f64::min)
+    }
+
+    /// The time of all kinds of work, with steps that take so many seconds: samples are drawn, and held-out examples measured.
+    pub(super) fn pace(&self, step: f64) -> Result<Pace> {
+        let Request { config, data, .. } = &self.request;
+        let model = self.entry.load(config, &data.spec, self.averages.weights(), &self.device)?;
+        let abilities = model.abilities();
+        let (sampling, evaluating) = (self.sampling(&abilities)?, self.evaluating(&abilities)?);
+        Ok(Pace { step, sampling, evaluating, saving: 0.0 })
+    }
+
+    /// Seconds that drawing the samples of a grid takes.
+    fn sampling(&self, abilities: &Abilities<'_>) -> Result<f64> {
+        if !can_generate(abilities) {
+            return Ok(0.0);
+        }
+        let Request { config, data, .. } = &self.request;
+        let (began, mut part) = (Instant::now(), 1.0);
+        draw(abilities, &data.spec, &config.train, &self.device, &mut |at| {
             let total = at.total.unwrap_or(at.done).max(1);
             part = at.done as f64 / total as f64;
             let enough = at.done > 0 && began.elapsed().as_secs_f64() > DRAWN;
             if enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         })?;
-        sampling = began.elapsed().as_secs_f64() / if part > 0.0 { part } else { 1.0 };
+        Ok(began.elapsed().as_secs_f64() / if part > 0.0 { part } else { 1.0 })
     }
-    let began = Instant::now();
-    let mut evaluating = 0.0;
-    if let (Some(held_out), Some(likelihood)) = (&data.held_out, abilities.likelihood) {
-        evaluate::validation(likelihood, held_out, &data.spec, &place)?;
-        evaluating = began.elapsed().as_secs_f64();
+
+    /// Seconds that measuring held-out examples takes.
+    fn evaluating(&self, abilities: &Abilities<'_>) -> Result<f64> {
+        let data = &self.request.data;
+        let (Some(held_out), Some(likelihood)) = (&data.held_out, abilities.likelihood) else {
+            return Ok(0.0);
+        };
+        let measured_in = |share: usize| -> Result<f64> {
+            let began = Instant::now();
+            evaluate::validation_of(likelihood, held_out, &data.spec, share, &self.device)?;
+            Ok(began.elapsed().as_secs_f64())
+        };
+        let all = measured_in(SHARE)? * SHARE as f64;
+        if all > EVALUATED { Ok(all) } else { measured_in(1) }
     }
-    let mut left = Remaining::after(done, &config.train);
-    // Samples are also drawn before the first step.
-    left.samplings += u64::from(done == 0);
-    let pace = Pace { step: seconds / TIMED as f64, sampling, evaluating, saving: 0.0 };
-    Ok(Rehearsal { parameters, notes, done, left, timed: TIMED, seconds, estimate: pace.of(&left) })
+
+    /// What a run with this schedule takes at this pace.
+    pub(super) fn rehearsal(&self, pace: &Pace, train: &TrainConfig) -> Rehearsal {
+        let mut left = Remaining::after(self.done, train);
+        // Samples are also drawn before the first step.
+        left.samplings += u64::from(self.done == 0);
+        Rehearsal {
+            parameters: self.parameters.clone(),
+            notes: self.notes.clone(),
+            done: self.done,
+            timed: self.seconds.len() as u64,
+            seconds: self.seconds.iter().sum(),
+            step: pace.step,
+            estimate: pace.of(&left),
+            left,
+        }
+    }
 }
 
 /// The steps of the run that would be continued; 0 for a new one.
@@ -112,4 +198,15 @@ fn steps_done(request: &Request) -> Result<u64> {
     expect_continuable(&run, config, &data.info, initial.as_ref())?;
     let complete = checkpoint::survey(&run.checkpoints_path())?.complete;
     Ok(complete.last().map_or(0, |&(step, _)| step))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quick_steps_are_timed_for_a_second_and_slow_ones_seldom() {
+        let timed = |step: f64| (0..).find(|&timed| are_enough(timed, timed as f64 * step)).unwrap();
+        assert_eq!([0.01, 0.3, 0.6, 2.0, 3.0, 60.0].map(timed), [101, 4, 3, 3, 2, 1]);
+    }
 }

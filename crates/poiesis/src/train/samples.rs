@@ -14,11 +14,11 @@ use super::watchdog::collapse;
 use crate::abilities::{Abilities, Likelihood};
 use crate::atomic;
 use crate::config::TrainConfig;
-use crate::data::{Content, DataSpec};
+use crate::data::{Content, DataSpec, PointShape};
 use crate::error::Result;
 use crate::evaluate::Progress;
 use crate::generate::{Chunk, Request, can_generate, generate, num_classes, rows_by_class};
-use crate::media::plane::{CELLS, Fields, Frame, plane};
+use crate::media::plane::{CELLS, Fields, Frame, ROOM, plane};
 use crate::media::{Media, files};
 use crate::picture::Picture;
 use crate::run::samples;
@@ -75,7 +75,7 @@ impl Training {
         };
         let by_class = rows_by_class(classes, &request(&self.spec, &self.config.train));
         let sheet = match &self.spec.content {
-            Content::Points(shape) if shape.dims == 2 => Some(self.plane(&abilities, &drawn)?),
+            Content::Points(shape) if shape.dims == 2 => Some(self.plane(&abilities, &drawn, shape)?),
             _ => Media::sheet(&drawn, &self.spec, by_class),
         };
         drop(model);
@@ -100,11 +100,11 @@ impl Training {
     }
 
     /// Samples of the plane among as many points of the data, in the same frame at every step.
-    fn plane(&self, abilities: &Abilities<'_>, drawn: &[Media]) -> Result<Media> {
+    fn plane(&self, abilities: &Abilities<'_>, drawn: &[Media], shape: &PointShape) -> Result<Media> {
         let train = self.train.images()?;
         let data: Vec<&[f32]> = (0..train.len().min(PLOTTED)).map(|index| train.point(index)).collect();
         let samples: Vec<&[f32]> = drawn.iter().filter_map(Media::point).collect();
-        let frame = Frame::around(data.iter().copied());
+        let frame = Frame::around(data.iter().map(|point| [point[0], point[1]]), ROOM);
         let centres = || {
             let centres = TensorData::new(frame.centres(), [CELLS * CELLS, 2]);
             Tensor::from_data(centres, &self.device.clone().inner())
@@ -115,7 +115,9 @@ impl Training {
             let log_probs = model.log_prob(centres(), &[0; CELLS * CELLS]);
             log_probs.into_iter().map(|log_prob| log_prob.exp() as f32).collect()
         });
-        Ok(Media::Image(plane(frame, &data, &samples, &Fields { density, prob_real })))
+        let names = [shape.column(0), shape.column(1)];
+        let fields = Fields { density, prob_real };
+        Ok(Media::Image(plane(frame, names.each_ref().map(String::as_str), &data, &samples, &fields)))
     }
 
     fn note(&self, by_class: bool) -> serde_json::Value {

@@ -31,6 +31,9 @@ const CHANGEABLE: &[&str] = &[
     "train.sample_length",
 ];
 
+/// Keys that say where the data are, which may change too as long as these are the same.
+const PLACES: &[&str] = &["data.source", "data.labels_file", "data.demonstrations"];
+
 /// A run to train.
 #[derive(Clone)]
 pub struct Request {
@@ -181,12 +184,17 @@ pub(super) fn expect_continuable(
     if let Some(other) = other_parent(run.info().parent.as_ref(), initial) {
         return Err(Error::ConfigDiffers { run: run.path().to_owned(), differences: vec![other] });
     }
-    let changes = run.expect_config(&saved.to_toml(), &config.to_toml(), CHANGEABLE)?;
+    let places = if run.expect_data(&info.fingerprint).is_ok() { PLACES } else { &[] };
+    let free = [CHANGEABLE, places].concat();
+    let changes = run.expect_config(&saved.to_toml(), &config.to_toml(), &free)?;
     run.expect_data(&info.fingerprint)?;
     Ok((saved, changes))
 }
 
-fn train_here(request: Request, stop: &Stop, watch: &mut dyn FnMut(Event)) -> Result<Outcome> {
+fn train_here(mut request: Request, stop: &Stop, watch: &mut dyn FnMut(Event)) -> Result<Outcome> {
+    if request.existing == Existing::Resume && Run::exists(&request.out) {
+        request.data = request.data.for_run(Run::open(&request.out)?.info())?;
+    }
     let Prepared { entry, device, parameters, session, mut notes } = prepare(&request)?;
     let Request { out, config, data, initial, chosen, existing, command, .. } = request;
     let TrainingData { spec, train, held_out, info } = data;
@@ -268,8 +276,8 @@ fn continue_run(training: &mut Training, saved: &RunConfig, changes: &[Change]) 
         ));
     }
     training.run.change_config(changes)?;
-    let steps = config.train.steps;
-    training.run.update(|info| info.steps = steps)?;
+    let (steps, source) = (config.train.steps, config.data.source.clone());
+    training.run.update(|info| (info.steps, info.data.source) = (steps, source))?;
     Ok(notes)
 }
 

@@ -82,6 +82,11 @@ pub(super) struct Pace {
 }
 
 impl Pace {
+    /// The same where a grid has `now` samples, and had `before`.
+    pub(super) fn with_samples(&self, before: usize, now: usize) -> Pace {
+        Pace { sampling: self.sampling * now as f64 / before.max(1) as f64, ..*self }
+    }
+
     /// Seconds that the work takes at this pace.
     pub(super) fn of(&self, left: &Remaining) -> Spent {
         let times = |seconds: f64, count: u64| seconds * count as f64;

@@ -16,7 +16,7 @@ use crate::evaluate::Progress;
 use crate::model::{Entry, MetricValues, Session, TrainedModel, Warning};
 use crate::nn::StateDict;
 use crate::optim::learning_rate_factor;
-use crate::run::checkpoint::{Best, Part};
+use crate::run::checkpoint::{BestSoFar, Counts, Part};
 use crate::run::tensorboard::EventWriter;
 use crate::run::{Lock, Machine, Run, State, checkpoint, metrics, samples};
 
@@ -40,7 +40,7 @@ pub(super) struct Training {
     /// Steps done when a checkpoint was written last.
     saved: u64,
     /// The best held-out value so far.
-    pub(super) best: Option<Best>,
+    pub(super) best: BestSoFar,
     /// The name of the held-out metric, once it was measured.
     pub(super) metric: Option<String>,
     pub(super) clock: Clock,
@@ -80,7 +80,7 @@ impl Training {
             lock,
             step: 0,
             saved: 0,
-            best: None,
+            best: BestSoFar::default(),
             metric: None,
             clock: Clock::after(0.0),
             recent: Vec::new(),
@@ -124,7 +124,10 @@ impl Training {
         }
         self.step = content.state.step;
         self.saved = self.step;
-        self.best = content.state.best();
+        self.best = content.state.best_so_far();
+        if self.step < self.config.train.steps {
+            self.best.at_end = None;
+        }
         metrics::truncate_after(&self.run.metrics_path(), self.step)?;
         let rows = metrics::read(&self.run.metrics_path())?;
         self.metric = metrics::held_out(&rows).map(|(name, _)| name.to_owned());
@@ -134,7 +137,8 @@ impl Training {
         self.clock = Clock::after(logged.max(noted));
         self.samples = samples::newest(&self.run.samples_path())?;
         let findings = found.findings.into_iter().map(|f| format!("{}: {}", f.path.display(), f.reason));
-        let missing = self.best.filter(|best| !folder.join(checkpoint::folder_name(best.step)).exists());
+        let missing =
+            self.best.best().filter(|best| !folder.join(checkpoint::folder_name(best.step)).exists());
         let missing = missing.map(|best| format!("the best checkpoint, of step {}, is not there", best.step));
         Ok(findings.chain(metrics::not_rows(&self.run.metrics_path())?).chain(missing).collect())
     }
@@ -162,7 +166,7 @@ impl Training {
         }
         if self.step == 0 && self.run.info().parent.is_some() {
             // What the run starts from may be better than all that comes after it.
-            self.evaluate(true, watch)?;
+            self.evaluate(Counts::Always, watch)?;
         }
         let mut reported = (self.step, 0.0);
         let first = self.step + 1;
@@ -186,9 +190,9 @@ impl Training {
                 watch(Event::Memory { peak });
             }
 
-            let planned = self.step == config.steps || self.step.is_multiple_of(config.checkpoint_every);
+            let due = self.step.is_multiple_of(config.checkpoint_every);
             let last = self.step == config.steps || stop.requested();
-            let save = last || planned;
+            let save = last || due;
             if save || self.step.is_multiple_of(config.log_every) {
                 // On a GPU the steps are computed when a value is read.
                 let began = Instant::now();
@@ -209,7 +213,12 @@ impl Training {
             }
             if save {
                 self.expect_finite_weights()?;
-                self.evaluate(planned, watch)?;
+                let counts = match (due, self.step == config.steps) {
+                    (true, _) => Counts::Always,
+                    (false, true) => Counts::AtEnd,
+                    (false, false) => Counts::Never,
+                };
+                self.evaluate(counts, watch)?;
                 // A run ends with samples of its last step, wherever it ends.
                 if self.is_out_of_patience() && !sampled {
                     self.sample(watch)?;
@@ -333,7 +342,7 @@ impl Training {
             let _ = self
                 .expect_folder()
                 .and_then(|()| self.expect_finite_weights())
-                .and_then(|()| self.evaluate(false, watch))
+                .and_then(|()| self.evaluate(Counts::Never, watch))
                 .and_then(|()| self.save(watch));
         }
     }
@@ -361,7 +370,7 @@ impl Training {
             checkpoint::Retention {
                 last: self.config.train.keep_checkpoints,
                 every: 0,
-                best: self.best.map(|best| best.step),
+                best: &self.best.steps(),
             },
         )?;
         self.clock.add(Work::Saving, began);

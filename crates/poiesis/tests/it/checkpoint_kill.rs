@@ -73,7 +73,7 @@ fn save_until_killed() {
     loop {
         step += 1;
         checkpoint::save(&folder, &checkpoint_at(step)).unwrap();
-        checkpoint::prune(&folder, Retention { last: 2, every: 10, best: None }).unwrap();
+        checkpoint::prune(&folder, Retention { last: 2, every: 10, best: &[] }).unwrap();
     }
 }
 

@@ -5,6 +5,7 @@ mod edited_files;
 mod evaluate;
 mod old_runs;
 mod python;
+mod unlabelled;
 
 /// Limits this process to the instructions with which the old runs were made. Whichever test computes first decides for all tests
 /// of this program, so each that trains calls it.

@@ -283,7 +283,7 @@ fn arrays_of<M: Model>(recipe: &str) -> String {
     let layer = config::Layer::parse("the recipe", recipe.toml).unwrap();
     let resolved = config::resolve(&entry.defaults().unwrap(), &[layer]).unwrap().config;
     let shape = ImageShape { height: 28, width: 28, channels: 1 };
-    let spec = DataSpec { content: Content::Images(shape), classes: 10 };
+    let spec = DataSpec { content: Content::Images(shape), classes: 10, unlabelled: false };
     let settings: M::Config = resolved.model().unwrap();
     let mut list = List(String::new());
     visit_named(&M::new(&settings, &spec, &mut Init::counting()).unwrap(), &mut list);

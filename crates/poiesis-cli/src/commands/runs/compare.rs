@@ -11,7 +11,7 @@ use poiesis::run::Run;
 use poiesis::run::history::Curve;
 use serde_json::json;
 
-use super::super::compare::{remark, values};
+use super::super::compare::{has_star, remark, values};
 use super::{curves, folder_of, state_name};
 use crate::render::{count, duration, exists, failure, json, note, number, result, table};
 
@@ -70,7 +70,7 @@ impl Compare {
                 result(&format!("\n{}", drawn(&comparison, metric)))?;
             }
             comparison.notes.iter().for_each(|line| note(&format!("note: {line}")));
-            if comparison.logged.iter().chain(&comparison.evaluated).any(|row| !row.best.is_empty()) {
+            if comparison.logged.iter().chain(&comparison.evaluated).any(has_star) {
                 note("* is the best of a row");
             }
         }

@@ -1,24 +1,28 @@
 //! `poiesis runs` without a verb: the runs in a folder, their progress and their measures.
 
 use std::cmp::{Ordering, Reverse};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 use poiesis::catalogue;
+use poiesis::error::nearest;
 use poiesis::evaluate::MainMeasure;
 use poiesis::run::{self, Run, RunSummary, utc};
 use serde_json::{Value, json};
 
 use super::measures::cell;
 use super::state_name;
-use crate::render::{count, error, in_json, json, note, program, quoted, result, table};
+use crate::render::{count, error, failure, in_json, json, note, program, quoted, result, table};
+
+/// Where runs are unless another folder is given. It need not be there.
+const RUNS: &str = "runs";
 
 /// What `poiesis runs` lists.
 #[derive(Args, Debug)]
 pub(super) struct List {
     /// Folder with the runs.
-    #[arg(default_value = "runs")]
+    #[arg(default_value = RUNS)]
     root: PathBuf,
     /// Order of the runs: the last changed first, by name, or by measure, the best of each kind of measure first.
     #[arg(long, value_name = "BY", default_value = "changed")]
@@ -47,6 +51,14 @@ struct Listed {
 
 impl List {
     pub(super) fn run(self) -> Result<()> {
+        if !self.root.exists() && self.root != Path::new(RUNS) {
+            let verb = self.root.to_str().and_then(|name| nearest(name, &["show", "compare", "rm"]));
+            let hint = match verb {
+                Some(verb) => format!("did you mean `{} runs {verb}`?", program()),
+                None => "give the folder that holds runs".to_owned(),
+            };
+            return Err(failure(format!("there is no folder {}", self.root.display()), hint));
+        }
         let listing = run::list(&self.root)?;
         for unreadable in listing.unreadable {
             error(&unreadable.into());

@@ -12,7 +12,7 @@ use poiesis::run::history::{Curve, curves};
 use poiesis::run::{Run, State, checkpoint, metrics, samples};
 use serde_json::{Value, json};
 
-use super::super::ending::NextSteps;
+use super::super::ending::{NextSteps, held_out};
 use super::{folder_of, page, state_name};
 use crate::args::DataDir;
 use crate::data::is_agent;
@@ -205,7 +205,7 @@ fn next(run: &Run, has_checkpoint: bool) -> Vec<String> {
         let steps = NextSteps {
             entry,
             of_images: info.data.spec().is_ok_and(|spec| spec.media() == MediaKind::Images),
-            held_out: is_agent(entry) || info.data.counts.iter().any(|(split, _)| split != "train"),
+            held_out: held_out(|split| info.data.counts.iter().any(|(name, _)| name == split.as_str())),
             drawn: poiesis_envs::list().iter().any(|listed| listed.name == info.data.name),
             flags,
         };

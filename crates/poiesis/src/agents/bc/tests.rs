@@ -30,7 +30,7 @@ const CHANGE: f64 = 1e-3;
 
 fn spec(observation: usize, actions: ActionShape) -> DataSpec {
     let task = TaskShape { environment: "a test".into(), observation, actions };
-    DataSpec { content: Content::Experience(task), classes: 0 }
+    DataSpec { content: Content::Experience(task), classes: 0, unlabelled: false }
 }
 
 fn spec_of(case: &serde_json::Value) -> DataSpec {
@@ -200,7 +200,8 @@ fn published_demonstrations_of_a_balanced_pole_are_cloned() {
         ..DataConfig::default()
     };
     let experience = Experience::open(&config, &places, &|_| ()).unwrap();
-    let spec = DataSpec { content: Content::Experience(experience.task.clone()), classes: 0 };
+    let spec =
+        DataSpec { content: Content::Experience(experience.task.clone()), classes: 0, unlabelled: false };
     let examples = Examples::Experience(experience);
 
     let device = Device::flex().autodiff();

@@ -28,7 +28,7 @@ const CHANGE: f64 = 1e-3;
 
 fn spec(observation: usize, actions: ActionShape) -> DataSpec {
     let task = TaskShape { environment: "a test".into(), observation, actions };
-    DataSpec { content: Content::Experience(task), classes: 0 }
+    DataSpec { content: Content::Experience(task), classes: 0, unlabelled: false }
 }
 
 /// The model of `case` with its first weights, its settings, and its optimizers.

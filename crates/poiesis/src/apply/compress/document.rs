@@ -149,7 +149,7 @@ mod tests {
         let documents: Vec<Document> = names.iter().map(|name| text(name)).collect();
         let text =
             TextShape { vocabulary: poiesis_collect::Vocabulary::Bytes, documents: false, lines: false };
-        let spec = DataSpec { content: Content::Text(text), classes: 0 };
+        let spec = DataSpec { content: Content::Text(text), classes: 0, unlabelled: false };
         let files = output_files(&documents, Path::new("out"), &spec)?;
         Ok(files.into_iter().map(|file| file.path).collect())
     }

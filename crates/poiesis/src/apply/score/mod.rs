@@ -2,9 +2,11 @@
 //!
 //! Examples of a split of the run's own data get the numbers that `evaluate` averages: the same batches, noise and windows. Every other
 //! example is scored by itself: the noise of an image depends on its content, and a text is read from its beginning, so its score is the
-//! same whatever else is scored with it.
+//! same whatever else is scored with it. Where the likelihood is that of a class and that of an example is not known, it is scored as a
+//! mixture of all classes.
 
 mod examples;
+mod mixture;
 mod sequences;
 
 use std::f64::consts::LN_2;
@@ -14,13 +16,16 @@ use serde::Serialize;
 
 pub use examples::examples_of;
 use examples::in_words;
+use mixture::of_images_with_classes;
+pub use mixture::{Condition, Shares};
 
 use super::anomaly::number_of;
 use crate::abilities::{Likelihood, PointLikelihood};
 use crate::data::{Content, DataSpec, Examples, ImageShape};
 use crate::error::{Error, Result};
 use crate::evaluate::{
-    ImageSet, POINT_BATCH, Progress, bounds, image_log_probs, measured_images, point_log_probs,
+    ImageSet, POINT_BATCH, Progress, bounds, image_log_probs, mean_and_error, measured_images,
+    point_log_probs,
 };
 use crate::fitting::Rows;
 use crate::media::Media;
@@ -95,6 +100,8 @@ pub struct Score {
     pub size: u64,
     /// How many tokens were, where the model reads tokens, those at which documents begin included.
     pub tokens: Option<u64>,
+    /// What it knows of the class; `None` where the likelihood is not that of a class.
+    pub condition: Option<Condition>,
 }
 
 impl Score {
@@ -115,17 +122,17 @@ pub struct Scores {
     pub importance_samples: Option<u64>,
     /// Tokens in a window, and between the beginnings of two, where the model reads tokens.
     pub window: Option<[u64; 2]>,
+    /// Where the shares of classes are from, where a score is that of a mixture.
+    pub shares: Option<Shares>,
     /// That of each example, in order.
     pub scores: Vec<Score>,
 }
 
 impl Scores {
-    /// The mean of the scores in nats for each example, and its standard error; `None` without any.
-    pub fn mean(&self) -> Option<(f64, f64)> {
-        let n = self.scores.len() as f64;
-        let mean = self.scores.iter().map(|score| score.nats).sum::<f64>() / n;
-        let squares = self.scores.iter().map(|score| (score.nats - mean).powi(2)).sum::<f64>();
-        (!self.scores.is_empty()).then(|| (mean, (squares / (n - 1.0).max(1.0) / n).sqrt()))
+    /// The mean of the scores in nats for each example, and its standard error, which one example does not have; `None` without any.
+    pub fn mean(&self) -> Option<(f64, Option<f64>)> {
+        let nats: Vec<f64> = self.scores.iter().map(|score| score.nats).collect();
+        (!nats.is_empty()).then(|| mean_and_error(&nats))
     }
 
     /// All nats for each token, where the model reads tokens.
@@ -137,6 +144,11 @@ impl Scores {
     /// All nats in bits for each dimension, character or sample.
     pub fn bits(&self) -> f64 {
         self.nats() / (self.scores.iter().map(|score| score.size).sum::<u64>() as f64 * LN_2)
+    }
+
+    /// How many of them know this of the class.
+    pub fn count(&self, condition: Condition) -> usize {
+        self.scores.iter().filter(|score| score.condition == Some(condition)).count()
     }
 
     fn nats(&self) -> f64 {
@@ -170,12 +182,12 @@ pub fn token_text(spec: &DataSpec, token: &TokenScore) -> String {
     }
 }
 
-/// Whether the likelihood of a model is that of a class, so that each example must have one that it knows.
+/// Whether the likelihood of a model is that of a class, so that the class of an example changes its score.
 ///
 /// # Errors
 ///
 /// [`Error::MissingCapability`] for a model without a likelihood.
-pub fn needs_class(trained: &Trained) -> Result<bool> {
+pub fn reads_classes(trained: &Trained) -> Result<bool> {
     Ok(match trained.likelihood()? {
         Likelihood::Images(model) => model.reads_classes(),
         Likelihood::Tokens(model) => trained.spec.tokens(model.levels()).beginnings > 1,
@@ -194,11 +206,13 @@ pub fn reads_tokens(trained: &Trained) -> Result<bool> {
 
 /// Scores examples, each by itself. `tokens` receives the scores of single tokens, where the model reads tokens; `progress` the progress.
 ///
+/// Where a model [reads classes](reads_classes), an example without a class that it knows is scored as one without a class if the model has
+/// learned such examples, and otherwise as a mixture of all classes, which takes as long as an example of each class; see [`Condition`].
+///
 /// # Errors
 ///
 /// [`Error::MissingCapability`] for a model without a likelihood; [`Error::Unusable`], with the name of the example, for one of another
-/// kind or shape than the model reads, for a character that the vocabulary does not have, and for one without a class where
-/// [`needs_class`].
+/// kind or shape than the model reads, and for a character that the vocabulary does not have.
 ///
 /// # Panics
 ///
@@ -211,15 +225,17 @@ pub fn score(
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Scores> {
     let likelihood = trained.likelihood()?;
-    let needed = needs_class(trained)?;
-    let classes = examples.iter().map(|example| class_of(trained, example, needed));
-    let classes: Vec<Option<u32>> = classes.collect::<Result<_>>()?;
+    let classes: Vec<Option<u32>> = examples.iter().map(|example| class_of(trained, example)).collect();
     match likelihood {
         Likelihood::Images(_) | Likelihood::Bound(_) => {
             let shape = trained.spec.images()?;
             let pixels = examples.iter().map(|example| pixels(example, shape));
             let pixels: Vec<&[u8]> = pixels.collect::<Result<_>>()?;
-            let numbers = pixels.iter().map(|image| number_of(image)).collect();
+            let numbers: Vec<u64> = pixels.iter().map(|image| number_of(image)).collect();
+            if reads_classes(trained)? {
+                let images = (&pixels[..], &classes[..], &numbers[..]);
+                return Ok(of_images_with_classes(trained, likelihood, images, shape, protocol, progress));
+            }
             let set = ImageSet::of_images(pixels, classes, numbers);
             Ok(of_images(trained, likelihood, &set, shape, protocol, progress))
         }
@@ -261,7 +277,10 @@ pub fn score_split(
                 _ => spread(view),
             };
             let set = ImageSet::of_split(view, &indices);
-            let scores = of_images(trained, likelihood, &set, shape, protocol, progress);
+            let mut scores = of_images(trained, likelihood, &set, shape, protocol, progress);
+            if reads_classes(trained)? {
+                scores.scores.iter_mut().for_each(|score| score.condition = Some(Condition::Class));
+            }
             Ok((indices, scores))
         }
         Likelihood::Points(model) => {
@@ -324,6 +343,7 @@ fn of_images(
                 weighted_nats: Some(bound.weighted_nats),
                 size,
                 tokens: None,
+                condition: None,
             });
             (scores.collect(), Some(importance_samples))
         }
@@ -333,7 +353,8 @@ fn of_images(
         }
         Likelihood::Points(_) | Likelihood::Tokens(_) => panic!("no likelihood of whole images"),
     };
-    Scores { exact: draws.is_none(), unit: Unit::Dim, importance_samples: draws, window: None, scores }
+    let exact = draws.is_none();
+    Scores { exact, unit: Unit::Dim, importance_samples: draws, window: None, shares: None, scores }
 }
 
 /// Points by themselves: the batch is filled up with the last of them, so that no score depends on how many there are.
@@ -374,11 +395,11 @@ fn points_scored(
     let mut done = |done: usize| report(done as u64);
     let found = point_log_probs(model, points, classes, &trained.device, &mut done);
     let scores = found.into_iter().map(|log_prob| exact(log_prob, points.dims() as u64)).collect();
-    Scores { exact: true, unit: Unit::Dim, importance_samples: None, window: None, scores }
+    Scores { exact: true, unit: Unit::Dim, importance_samples: None, window: None, shares: None, scores }
 }
 
 fn exact(log_prob: f64, size: u64) -> Score {
-    Score { nats: -log_prob, weighted_nats: None, size, tokens: None }
+    Score { nats: -log_prob, weighted_nats: None, size, tokens: None, condition: None }
 }
 
 /// Reports how many of `total` are done, starting with none.
@@ -401,18 +422,11 @@ fn pixels(example: &Example, shape: ImageShape) -> Result<&[u8]> {
     }
 }
 
-/// The class of an example, by its name; `None` for one that the model does not know, unless it is needed.
-fn class_of(trained: &Trained, example: &Example, needed: bool) -> Result<Option<u32>> {
+/// The class of an example, by its name; `None` without one that the model knows.
+fn class_of(trained: &Trained, example: &Example) -> Option<u32> {
     let known = &trained.info.data.classes;
     let class = example.class.as_ref().and_then(|name| known.iter().position(|class| class == name));
-    if class.is_none() && needed {
-        let reason = match &example.class {
-            Some(name) => format!("its class {name} is none of those that the model knows"),
-            None => "it has no class, and the likelihood of this model is that of a class".to_owned(),
-        };
-        return Err(unusable(example, reason, format!("give its class: one of {}", known.join(", "))));
-    }
-    Ok(class.map(|class| class as u32))
+    class.map(|class| class as u32)
 }
 
 fn misfit(example: &Example, wanted: &str) -> Error {
@@ -449,17 +463,17 @@ mod tests {
     use super::*;
 
     fn scores(tokens: Option<u64>) -> Scores {
-        let score = |nats, size| Score { nats, weighted_nats: None, size, tokens };
+        let score = |nats, size| Score { nats, weighted_nats: None, size, tokens, condition: None };
         let unit = if tokens.is_some() { Unit::Character } else { Unit::Dim };
         let scores = vec![score(2.0, 4), score(4.0, 4), score(6.0, 12)];
-        Scores { exact: true, unit, importance_samples: None, window: None, scores }
+        Scores { exact: true, unit, importance_samples: None, window: None, shares: None, scores }
     }
 
     #[test]
     fn means_are_of_examples_and_of_tokens() {
         let found = scores(None);
         // Variance 4, divided by 3 examples.
-        assert_eq!(found.mean(), Some((4.0, (4.0_f64 / 3.0).sqrt())));
+        assert_eq!(found.mean(), Some((4.0, Some((4.0_f64 / 3.0).sqrt()))));
         assert_eq!(found.per_token(), None);
         assert!((found.bits() - 12.0 / (20.0 * LN_2)).abs() < 1e-12);
         assert!((found.scores[0].bits() - 0.5 / LN_2).abs() < 1e-12);

@@ -1,6 +1,7 @@
 //! Scores of what a model reads as tokens: texts, sounds, and images value by value.
 
 use super::examples::in_words;
+use super::mixture::{ClassPrior, Condition, mixed_tokens};
 use super::{Example, Score, Scores, TokenScore, TokenSink, Unit, misfit, pixels, reporter, unusable};
 use crate::abilities::TokenLikelihood;
 use crate::data::{Content, DataSpec, SampleFormat, TokenShape, Tokens};
@@ -9,7 +10,7 @@ use crate::evaluate::{Progress, WindowPlan, each_log_prob};
 use crate::media::Media;
 use crate::trained::Trained;
 
-/// Scores examples one by one, each read from its beginning.
+/// Scores examples one by one, each read from its beginning: once, or once for each class in a mixture.
 pub(super) fn of_examples(
     trained: &Trained,
     model: &dyn TokenLikelihood,
@@ -20,29 +21,64 @@ pub(super) fn of_examples(
 ) -> Result<Scores> {
     let (spec, shape) = (&trained.spec, trained.spec.tokens(model.levels()));
     // All of them before the first is scored, so that what is wrong with one is known at once.
-    let sequences =
-        examples.iter().zip(classes).map(|(example, &class)| sequence(spec, shape, example, class));
+    let sequences = examples.iter().map(|example| sequence(spec, shape, example));
     let sequences: Vec<Vec<u32>> = sequences.collect::<Result<_>>()?;
-    let total = sequences.iter().map(|sequence| sequence.len() as u64).sum();
+    let prior = ClassPrior::of(&trained.info.data);
+    let each: Vec<Vec<_>> = classes.iter().map(|&class| beginnings(shape, class, &prior)).collect();
+    let total =
+        sequences.iter().zip(&each).map(|(sequence, each)| (sequence.len() * each.len()) as u64).sum();
     let mut report = reporter("tokens", total, progress);
     let (mut scores, mut windows, mut done) = (Vec::new(), Windows::default(), 0);
-    // Read as one text without a beginning, whose first token is like any other.
-    let alone = TokenShape { values: shape.vocabulary(), beginnings: 0, length: None };
-    for (index, sequence) in sequences.into_iter().enumerate() {
-        done += sequence.len() as u64;
-        let tokens = Tokens::of_documents(&[sequence], None, alone);
+    for (index, mut sequence) in sequences.into_iter().enumerate() {
+        let mut read = Vec::with_capacity(each[index].len());
+        for &(beginning, log_share) in &each[index] {
+            sequence[..usize::from(beginning.is_some())].copy_from_slice(beginning.as_slice());
+            let (nats, plan) = nats_after_first(trained, model, shape, &sequence);
+            windows.add(&plan);
+            read.push((log_share, nats));
+            done += sequence.len() as u64;
+            report(done);
+        }
         let mut tally = Tally::default();
-        let mut visit = |first: u64, log_probs: &[f32]| {
-            for (at, token, nats) in each(&tokens, first, log_probs) {
-                sink(index, TokenScore { place: place_in(shape, at), token, nats });
-                tally.add(spec, shape, token, nats);
-            }
-        };
-        windows.add(&each_log_prob(model, &tokens, tokens.len(), &trained.device, &mut visit));
-        scores.push(tally.score(spec));
-        report(done);
+        for ((at, &token), nats) in (1..).zip(&sequence[1..]).zip(mixed_tokens(&read)) {
+            sink(index, TokenScore { place: place_in(shape, at), token, nats });
+            tally.add(spec, shape, token, nats);
+        }
+        scores.push(Score { condition: Condition::of_tokens(shape, classes[index]), ..tally.score(spec) });
     }
-    Ok(finished(spec, &windows, scores))
+    let mixed = scores.iter().any(|score| score.condition == Some(Condition::Mixture));
+    Ok(Scores { shares: mixed.then_some(prior.shares), ..finished(spec, &windows, scores) })
+}
+
+/// The tokens after which an example of `class` is read, each with log p of its class: one, or one for each class of a mixture. `None`
+/// where documents do not begin with a token.
+fn beginnings(shape: TokenShape, class: Option<u32>, prior: &ClassPrior) -> Vec<(Option<u32>, f64)> {
+    match Condition::of_tokens(shape, class) {
+        None => vec![(shape.beginning(None), 0.0)],
+        Some(Condition::Mixture) => {
+            let of_class = |(class, log_share)| (shape.beginning(Some(class)), log_share);
+            prior.with(None).into_iter().map(of_class).collect()
+        }
+        Some(_) => vec![(shape.beginning(class), 0.0)],
+    }
+}
+
+/// −log p of each token of a sequence but the first, which is not predicted, and the windows that it was read in.
+fn nats_after_first(
+    trained: &Trained,
+    model: &dyn TokenLikelihood,
+    shape: TokenShape,
+    sequence: &[u32],
+) -> (Vec<f64>, WindowPlan) {
+    // Read as one text without a beginning, whose first token is like any other.
+    let alone = TokenShape { values: shape.vocabulary(), beginnings: 0, length: None, unlabelled: false };
+    let tokens = Tokens::of_documents(&[sequence.to_vec()], None, alone);
+    let mut nats = Vec::with_capacity(sequence.len());
+    let mut visit = |_: u64, log_probs: &[f32]| {
+        nats.extend(log_probs.iter().map(|&log_prob| -f64::from(log_prob)));
+    };
+    let plan = each_log_prob(model, &tokens, tokens.len(), &trained.device, &mut visit);
+    (nats, plan)
 }
 
 /// Scores the first `count` documents of a split, read one after another.
@@ -67,11 +103,17 @@ pub(super) fn of_documents(
     }
     let mut report = reporter("tokens", end, progress);
     let (mut scores, mut windows) = (Vec::with_capacity(count), Windows::default());
+    // Without a token of their own, documents without a class begin with that of the first.
+    let condition_of = |index: usize| match Condition::of_tokens(shape, tokens.class(index)) {
+        Some(Condition::Mixture) => Some(Condition::FirstClass),
+        condition => condition,
+    };
     let (mut here, mut tally) = (tokens.document(0), Tally::default());
     let mut visit = |first: u64, log_probs: &[f32]| {
         for (at, token, nats) in each(tokens, first, log_probs) {
             while at >= here.end {
-                scores.push(std::mem::take(&mut tally).score(spec));
+                let condition = condition_of(scores.len());
+                scores.push(Score { condition, ..std::mem::take(&mut tally).score(spec) });
                 here = tokens.document(scores.len());
             }
             sink(scores.len(), TokenScore { place: place_in(shape, at - here.start), token, nats });
@@ -80,7 +122,8 @@ pub(super) fn of_documents(
         report(first);
     };
     windows.add(&each_log_prob(model, tokens, end, &trained.device, &mut visit));
-    scores.push(tally.score(spec));
+    let condition = condition_of(scores.len());
+    scores.push(Score { condition, ..tally.score(spec) });
     Ok(finished(spec, &windows, scores))
 }
 
@@ -98,7 +141,8 @@ fn place_in(shape: TokenShape, at: u64) -> Option<u64> {
 
 fn finished(spec: &DataSpec, windows: &Windows, scores: Vec<Score>) -> Scores {
     let window = windows.longest;
-    Scores { exact: true, unit: Unit::of(spec), importance_samples: None, window, scores }
+    let unit = Unit::of(spec);
+    Scores { exact: true, unit, importance_samples: None, window, shares: None, scores }
 }
 
 /// The longest windows that were read: a short document has one of its own length.
@@ -113,10 +157,9 @@ impl Windows {
     }
 }
 
-/// The tokens of an example, with the one at which a document of its class begins, where there is one.
-fn sequence(spec: &DataSpec, shape: TokenShape, example: &Example, class: Option<u32>) -> Result<Vec<u32>> {
-    let class = class.filter(|_| shape.beginnings > 1);
-    let mut tokens: Vec<u32> = shape.beginning(class).into_iter().collect();
+/// The tokens of an example, after one at which a document begins, where there is one.
+fn sequence(spec: &DataSpec, shape: TokenShape, example: &Example) -> Result<Vec<u32>> {
+    let mut tokens: Vec<u32> = shape.beginning(None).into_iter().collect();
     match (&spec.content, &example.media) {
         (Content::Text(text), Media::Text(bytes)) => {
             let encoded = text.vocabulary.encode(bytes).map_err(|error| outside(example, error))?;
@@ -181,6 +224,6 @@ impl Tally {
     fn score(self, spec: &DataSpec) -> Score {
         let characters = || String::from_utf8_lossy(&self.text).chars().count() as u64;
         let size = if Unit::of(spec) == Unit::Character { characters() } else { self.values };
-        Score { nats: self.nats, weighted_nats: None, size, tokens: Some(self.tokens) }
+        Score { nats: self.nats, weighted_nats: None, size, tokens: Some(self.tokens), condition: None }
     }
 }

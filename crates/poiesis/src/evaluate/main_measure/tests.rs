@@ -17,7 +17,7 @@ fn run(root: &Path, model: &str, metrics: &str) -> Run {
     let content = Content::Images(ImageShape { height: 8, width: 8, channels: 3 });
     let data = DataInfo {
         name: "shapes".into(),
-        spec: Some(DataSpec { content, classes: 0 }),
+        spec: Some(DataSpec { content, classes: 0, unlabelled: false }),
         ..DataInfo::default()
     };
     let defaults = catalogue::find(model).unwrap().defaults().unwrap();

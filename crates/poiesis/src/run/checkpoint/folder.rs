@@ -11,13 +11,13 @@ use crate::run::names;
 
 /// Which checkpoints are kept, besides the newest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Retention {
+pub struct Retention<'a> {
     /// How many of the newest are kept.
     pub last: usize,
     /// Those whose step is a multiple of this are kept too; 0 for none.
     pub every: u64,
-    /// The one of this step is kept too.
-    pub best: Option<u64>,
+    /// Those of these steps are kept too.
+    pub best: &'a [u64],
 }
 
 /// What a folder of checkpoints holds.
@@ -68,14 +68,14 @@ pub fn survey(folder: &Path) -> Result<Survey> {
 ///
 /// # Errors
 /// [`Error::Io`].
-pub fn prune(folder: &Path, retention: Retention) -> Result<Vec<u64>> {
+pub fn prune(folder: &Path, retention: Retention<'_>) -> Result<Vec<u64>> {
     sweep(folder)?;
     let complete = survey(folder)?.complete;
     let first_kept = complete.len().saturating_sub(retention.last.max(1));
     let mut removed = Vec::new();
     for (step, path) in &complete[..first_kept] {
         let is_marked = retention.every > 0 && step % retention.every == 0;
-        if is_marked || retention.best == Some(*step) {
+        if is_marked || retention.best.contains(step) {
             continue;
         }
         let doomed = path.with_file_name(format!("{}{REMOVED}", folder_name(*step)));

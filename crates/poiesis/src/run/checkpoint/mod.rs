@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 pub use crate::nn::{Array, Arrays};
 
-pub use best::Best;
+pub use best::{Best, BestSoFar, Counts};
 pub use folder::{Finding, Retention, Survey, folder_name, prune, set_aside_all_but, survey, sweep};
 pub use read::{Found, expect_numbers, newest, newest_part, newest_state, read, read_part};
 pub use write::save;

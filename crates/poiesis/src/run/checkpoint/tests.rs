@@ -174,11 +174,11 @@ fn the_last_few_and_every_so_many_are_kept() {
     }
     let steps = || survey(folder.path()).unwrap().complete.iter().map(|&(step, _)| step).collect::<Vec<_>>();
     assert_eq!(
-        prune(folder.path(), Retention { last: 3, every: 4, best: None }).unwrap(),
+        prune(folder.path(), Retention { last: 3, every: 4, best: &[] }).unwrap(),
         [1, 2, 3, 5, 6, 7, 9]
     );
     assert_eq!(steps(), [4, 8, 10, 11, 12]);
-    assert_eq!(prune(folder.path(), Retention { last: 0, every: 0, best: None }).unwrap(), [4, 8, 10, 11]);
+    assert_eq!(prune(folder.path(), Retention { last: 0, every: 0, best: &[] }).unwrap(), [4, 8, 10, 11]);
     assert_eq!(steps(), [12], "the newest always stays");
     assert_eq!(names_in(folder.path()), ["step-000000012"]);
 }
@@ -189,10 +189,11 @@ fn the_best_is_kept_beside_the_newest() {
     for step in 1..=6 {
         save(folder.path(), &checkpoint(step)).unwrap();
     }
-    let retention = |best| Retention { last: 2, every: 0, best: Some(best) };
-    assert_eq!(prune(folder.path(), retention(2)).unwrap(), [1, 3, 4]);
-    assert_eq!(prune(folder.path(), retention(6)).unwrap(), [2], "the best is one of the newest now");
-    assert_eq!(prune(folder.path(), retention(3)).unwrap(), [0; 0], "the best is not there any more");
+    let keep = |best: &[u64]| prune(folder.path(), Retention { last: 2, every: 0, best }).unwrap();
+    assert_eq!(keep(&[2, 3]), [1, 4]);
+    assert_eq!(keep(&[2]), [3]);
+    assert_eq!(keep(&[6]), [2], "the best is one of the newest now");
+    assert_eq!(keep(&[3]), [0; 0], "the best is not there any more");
     assert_eq!(names_in(folder.path()), ["step-000000005", "step-000000006"]);
 }
 
@@ -227,7 +228,7 @@ fn one_can_read_while_another_trains_and_prunes() {
         let writer = scope.spawn(|| {
             for step in 2..40 {
                 save(folder.path(), &checkpoint(step)).unwrap();
-                prune(folder.path(), Retention { last: 1, every: 0, best: None }).unwrap();
+                prune(folder.path(), Retention { last: 1, every: 0, best: &[] }).unwrap();
             }
         });
         while !writer.is_finished() {

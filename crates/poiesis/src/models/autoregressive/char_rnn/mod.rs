@@ -254,7 +254,11 @@ impl Autoregressive for CharRnn {
     }
 
     fn num_classes(&self) -> usize {
-        self.shape.beginnings
+        self.shape.classes()
+    }
+
+    fn knows_no_class(&self) -> bool {
+        self.shape.unlabelled
     }
 
     fn decoder(&self, classes: &[Option<u32>]) -> Box<dyn IncrementalDecoder + '_> {

@@ -22,7 +22,7 @@ const CASES: [&str; 2] = ["lstm", "gru"];
 /// first, so that the rounding of small ones is felt in full.
 const CHANGE: f64 = 5e-4;
 
-const TEXT: TokenShape = TokenShape { values: 9, beginnings: 0, length: None };
+const TEXT: TokenShape = TokenShape { values: 9, beginnings: 0, length: None, unlabelled: false };
 
 fn init(config: &CharRnnConfig, shape: TokenShape, device: &Device) -> CharRnn {
     CharRnn::for_tokens(config, shape, &mut Init::new(0, device))
@@ -121,8 +121,8 @@ fn all_images_of_four_pixels_have_a_probability_of_one() {
 #[test]
 fn cached_sampling_is_naive_sampling() {
     let device = Device::flex();
-    let image = TokenShape { values: 2, beginnings: 3, length: Some(12) };
-    let text = TokenShape { values: 8, beginnings: 1, length: None };
+    let image = TokenShape { values: 2, beginnings: 3, length: Some(12), unlabelled: false };
+    let text = TokenShape { values: 8, beginnings: 1, length: None, unlabelled: false };
     for ((cell, embedding), shape) in BOTH.into_iter().zip([image, text]) {
         let model = init(&small(cell, embedding), shape, &device);
         expect_naive_writing(&model, shape, SamplingParams::default(), 12, |tokens| {
@@ -149,7 +149,7 @@ fn the_learning_rate_falls_epoch_by_epoch_from_the_tenth_on() {
 }
 
 fn learner(cell: CellKind, kind: OptimizerKind, dropout: f64) -> Learner<CharRnn> {
-    let shape = TokenShape { values: 3, beginnings: 0, length: None };
+    let shape = TokenShape { values: 3, beginnings: 0, length: None, unlabelled: false };
     let config = CharRnnConfig { context: 16, dropout, init: 0.2, decay_after: 1, ..small(cell, 0) };
     let optimizer = OptimizerConfig { kind, learning_rate: 0.01, ..(CharRnn::ABOUT.optimizer)() };
     start(&(config, optimizer), echo(16 * 16 * 100), shape, 16)

@@ -133,7 +133,8 @@ pub(crate) fn expect_no_gradient_ahead<M: Module>(
 
 /// The probabilities of all 2×2 images of black and white add up to one, in each of two classes; `model` is made for their tokens.
 pub(crate) fn expect_images_to_sum_to_one<M: TokenLikelihood>(model: impl Fn(TokenShape) -> M) {
-    let (device, model) = (&Device::flex(), model(TokenShape { values: 2, beginnings: 2, length: Some(4) }));
+    let (device, model) =
+        (&Device::flex(), model(TokenShape { values: 2, beginnings: 2, length: Some(4), unlabelled: false }));
     for class in 0..2 {
         let image = |bits: u32| [2 + class].into_iter().chain((0..4).map(move |place| bits >> place & 1));
         let tokens = tokens_of((0..16).flat_map(image).collect(), 5, device);
@@ -152,7 +153,7 @@ pub(crate) fn expect_naive_writing(
     length: usize,
     log_probs: impl Fn(&[u32]) -> Vec<f32>,
 ) {
-    let classes = [Some(0), Some(shape.beginnings as u32 - 1), None];
+    let classes = [Some(0), Some(shape.classes() as u32 - 1), None];
     let mut writer = Writer::new(model, 9, 20..23, &classes, params);
     let written: Vec<Vec<u32>> = (0..length).map(|_| writer.next(&[None; 3])).collect();
     for (row, &class) in classes.iter().enumerate() {

@@ -24,7 +24,7 @@ const CASES: [&str; 2] = ["adamw", "muon"];
 /// and Muon each direction, so that the rounding of small ones is felt in full.
 const CHANGE: f64 = 1e-3;
 
-const TEXT: TokenShape = TokenShape { values: 11, beginnings: 0, length: None };
+const TEXT: TokenShape = TokenShape { values: 11, beginnings: 0, length: None, unlabelled: false };
 
 fn windows(documents: &[Vec<u32>], shape: TokenShape, batch: usize, context: usize) -> Windows {
     let tokens = Tokens::of_documents(documents, None, shape);
@@ -137,8 +137,8 @@ fn naive_log_probs(model: &Transformer, tokens: &[u32], device: &Device) -> Vec<
 #[test]
 fn cached_sampling_is_naive_sampling() {
     let device = Device::flex();
-    let image = TokenShape { values: 2, beginnings: 3, length: Some(12) };
-    let text = TokenShape { values: 10, beginnings: 1, length: None };
+    let image = TokenShape { values: 2, beginnings: 3, length: Some(12), unlabelled: false };
+    let text = TokenShape { values: 10, beginnings: 1, length: None, unlabelled: false };
     let grouped = TransformerConfig { kv_heads: 3, tied: true, ..small() };
     for (config, shape) in [(small(), image), (small(), text), (grouped, text)] {
         let model = lively(&config, shape, &device);
@@ -165,7 +165,7 @@ fn log_probs_have_the_same_bits_in_any_batch_and_with_any_threads() {
 
 #[test]
 fn all_log_probs_of_images_are_those_of_the_decoder_to_the_bit() {
-    let shape = TokenShape { values: 4, beginnings: 1, length: Some(60) };
+    let shape = TokenShape { values: 4, beginnings: 1, length: Some(60), unlabelled: false };
     let model = lively(&small(), shape, &Device::flex());
     let images: Vec<Vec<u32>> = (0..5).map(|i| draw(60 + i, 4)[i..].to_vec()).collect();
     let each: Vec<&[u32]> = images.iter().map(Vec::as_slice).collect();
@@ -193,7 +193,8 @@ fn a_decoder_sees_what_windows_of_validation_see() {
 }
 
 fn learner(kind: OptimizerKind, dropout: f64) -> Learner<Transformer> {
-    let (shape, device) = (TokenShape { values: 3, beginnings: 0, length: None }, Device::flex().autodiff());
+    let (shape, device) =
+        (TokenShape { values: 3, beginnings: 0, length: None, unlabelled: false }, Device::flex().autodiff());
     let config = TransformerConfig { context: 16, dropout, ..small() };
     let defaults = (Transformer::ABOUT.optimizer)();
     let optimizer = OptimizerConfig { kind, weight_decay: 0.0, muon_weight_decay: 0.0, ..defaults };

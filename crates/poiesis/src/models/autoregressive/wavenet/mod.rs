@@ -324,7 +324,11 @@ impl Autoregressive for WaveNet {
     }
 
     fn num_classes(&self) -> usize {
-        self.tokens.beginnings
+        self.tokens.classes()
+    }
+
+    fn knows_no_class(&self) -> bool {
+        self.tokens.unlabelled
     }
 
     fn sample_format(&self) -> SampleFormat {

@@ -19,7 +19,7 @@ const CHANGE: f64 = 1e-4;
 /// Nats for each token of lines: within about two hundred levels.
 const LINES: f64 = 6.0;
 
-const TOKENS: TokenShape = TokenShape { values: 12, beginnings: 3, length: None };
+const TOKENS: TokenShape = TokenShape { values: 12, beginnings: 3, length: None, unlabelled: false };
 
 fn small() -> WaveNetConfig {
     WaveNetConfig { stacks: 2, layers: 3, width: 6, skip: 7, context: 20, ..WaveNetConfig::default() }
@@ -40,7 +40,7 @@ fn told(seed: u64, device: &Device) -> WaveNet {
 }
 
 /// 16-bit samples, of a mixture of two.
-const EXACT: TokenShape = TokenShape { values: 1 << 16, beginnings: 3, length: None };
+const EXACT: TokenShape = TokenShape { values: 1 << 16, beginnings: 3, length: None, unlabelled: false };
 
 fn small_exact() -> WaveNetConfig {
     WaveNetConfig { levels: 1 << 16, mixtures: 2, ..small() }
@@ -204,14 +204,14 @@ fn cached_writing_equals_writing_with_the_whole_network() {
 /// Clips of one class rise and those of the other fall, each value repeated three times: a network that knows the class
 /// and has seen three values knows the next for certain.
 fn stairs() -> Tokens {
-    let shape = TokenShape { values: 8, beginnings: 2, length: None };
+    let shape = TokenShape { values: 8, beginnings: 2, length: None, unlabelled: false };
     let clip = |index: u32| {
         let value = move |t: u32| {
             if index.is_multiple_of(2) { (t / 3 + index) % 8 } else { (index + 80 - t / 3) % 8 }
         };
         (0..30).map(value).collect::<Vec<u32>>()
     };
-    let classes = (0..40).map(|index| index % 2).collect();
+    let classes = (0..40).map(|index| Some(index % 2)).collect();
     Tokens::of_documents(&(0..40).map(clip).collect::<Vec<_>>(), Some(classes), shape)
 }
 
@@ -244,7 +244,7 @@ fn rising_and_falling_stairs_are_learned() {
 #[test]
 fn rising_and_falling_lines_of_16_bit_samples_are_learned() {
     let device = Device::flex().autodiff();
-    let shape = TokenShape { values: 1 << 16, beginnings: 2, length: None };
+    let shape = TokenShape { values: 1 << 16, beginnings: 2, length: None, unlabelled: false };
     let clip = |index: u32| {
         let value = move |t: u32| {
             if index.is_multiple_of(2) {
@@ -255,7 +255,7 @@ fn rising_and_falling_lines_of_16_bit_samples_are_learned() {
         };
         (0..25).map(value).collect::<Vec<u32>>()
     };
-    let classes = (0..40).map(|index| index % 2).collect();
+    let classes = (0..40).map(|index| Some(index % 2)).collect();
     let tokens = Tokens::of_documents(&(0..40).map(clip).collect::<Vec<_>>(), Some(classes), shape);
     let config = WaveNetConfig {
         stacks: 1,

@@ -7,7 +7,7 @@
 //! | here | symbol | meaning |
 //! |---|---|---|
 //! | `x`, images | x | data in [-1, 1], 256 levels |
-//! | `y` | | dequantised images in [0, 1], or points |
+//! | `y` | | dequantised images in [0, 1], or points, in training with columns of few values dequantised |
 //! | `z`, latents | z | N(0, 1), the parts that the scales leave, one after another |
 //! | `log_det` | | log of the absolute determinant of ∂z/∂y, nats for each example |
 //! | `log_scale`, `shift` | s, t | what a coupling does |
@@ -21,7 +21,7 @@
 //! normalisation behind it, which has statistics of the batch in training and others in inference, where the map is no longer the one
 //! that was trained; no batch normalisation in the networks of the couplings either, only weight normalisation, with data-dependent
 //! first values; no short-cuts from their blocks to their outputs; the networks see kept pixels alone and no mask; no penalty on gains;
-//! pixels are moved to [α, 1 − α] before the logit, on both sides; learned dequantisation on demand.
+//! pixels are moved to [α, 1 − α] before the logit, on both sides; learned dequantisation, and dequantised columns of points, on demand.
 
 mod scale;
 
@@ -29,8 +29,9 @@ use std::f64::consts::LN_2;
 use std::ops::Range;
 
 use burn::module::Module;
-use burn::tensor::Tensor;
 use burn::tensor::activation::sigmoid;
+use burn::tensor::{Device, Tensor, TensorData};
+use poiesis_kernels::uniform;
 use serde::{Deserialize, Serialize};
 
 use super::dequantize::{Dequantization, Dequantizer, middle, to_images};
@@ -40,7 +41,9 @@ use crate::abilities::{
     Abilities, Ability, Bound, Encoder, LatentPart, Latents, Likelihood, LogWeights, PointLikelihood,
 };
 use crate::config::{Choice, Faults, Settings, TrainConfig};
-use crate::data::{Content, DataFacts, DataSpec, ImageShape, MediaKind, PixelEncoding, Vectors};
+use crate::data::{
+    Column, Content, DataFacts, DataSpec, ImageShape, MediaKind, PixelEncoding, PointNeeds, Values, Vectors,
+};
 use crate::dist::standard_normal_log_prob;
 use crate::error::{Error, Result};
 use crate::model::{About, Metrics, Model, Paper, Step, draws, recipes};
@@ -66,6 +69,10 @@ pub struct RealNvpConfig {
     pub hidden_dim: usize,
     /// Points: hidden layers.
     pub layers: usize,
+    /// Points: whether columns of few values, such as whole numbers, are dequantised: uniform noise as wide as the least distance
+    /// between two values is added in training. Without it their density has no bound, and training may diverge.
+    #[serde(default)]
+    pub dequantize_columns: bool,
 }
 
 impl Default for RealNvpConfig {
@@ -77,6 +84,7 @@ impl Default for RealNvpConfig {
             couplings: 8,
             hidden_dim: 64,
             layers: 2,
+            dequantize_columns: false,
         }
     }
 }
@@ -95,6 +103,8 @@ pub struct RealNvp {
     /// From the largest to the smallest.
     scales: Vec<Scale>,
     dequantizer: Dequantizer,
+    #[module(skip)]
+    dequantize_columns: bool,
     #[module(skip)]
     kind: Kind,
     /// Points have one pixel, and a channel for each coordinate.
@@ -120,6 +130,18 @@ fn logit(y: Tensor<4>) -> Mapped {
 /// y of a logit.
 fn from_logit(logit: Tensor<4>) -> Tensor<4> {
     (sigmoid(logit) - ALPHA) / (1.0 - 2.0 * ALPHA)
+}
+
+/// How wide the noise of each column is, `[1, columns]`: the least distance between two values where there are few, else 0. `None`
+/// where no column has few.
+fn noise_widths(columns: &[Column], device: &Device) -> Option<Tensor<2>> {
+    let width = |column: &Column| match column.values {
+        Values::Few { spacing } => spacing,
+        Values::One | Values::Many => 0.0,
+    };
+    let widths: Vec<f32> = columns.iter().map(width).collect();
+    let shape = [1, widths.len()];
+    widths.iter().any(|&width| width > 0.0).then(|| Tensor::from_data(TensorData::new(widths, shape), device))
 }
 
 impl RealNvp {
@@ -203,6 +225,21 @@ impl RealNvp {
             None => log_prob(x),
         };
         log_p.mean().neg()
+    }
+
+    /// Points with noise in columns of few values, if that is asked for: a value becomes an interval around it, and intervals do not
+    /// overlap. `noise` draws uniform noise on [0, 1).
+    fn dequantized(
+        &self,
+        points: Tensor<2>,
+        columns: &[Column],
+        mut noise: impl FnMut([usize; 2]) -> Tensor<2>,
+    ) -> Tensor<2> {
+        let widths = self.dequantize_columns.then(|| noise_widths(columns, &points.device())).flatten();
+        match widths {
+            Some(widths) => points.clone() + (noise(points.dims()) - 0.5) * widths,
+            None => points,
+        }
     }
 
     fn to_shape(&self, values: Tensor<2>) -> Tensor<4> {
@@ -312,12 +349,17 @@ impl Model for RealNvp {
                 Choice::new("realnvp.width", if facts.side() > 40 { 16 } else { 24 }, facts.sized()),
                 Choice::new("train.batch_size", 32, "many steps in little time"),
             ],
+            Content::Points(_) => vec![Choice::new(
+                "realnvp.dequantize_columns",
+                true,
+                "the density of whole numbers has no bound without noise",
+            )],
             _ => Vec::new(),
         }
     }
 
-    fn needs(_config: &RealNvpConfig, _spec: &DataSpec) -> Result<()> {
-        Ok(())
+    fn needs(_config: &RealNvpConfig, _spec: &DataSpec) -> Result<PointNeeds> {
+        Ok(PointNeeds { density: true })
     }
 
     fn new(config: &RealNvpConfig, spec: &DataSpec, init: &mut Init) -> Result<RealNvp> {
@@ -331,6 +373,7 @@ impl Model for RealNvp {
             return Ok(RealNvp {
                 scales: vec![Scale::of_points(points.dims, config, init)],
                 dequantizer: Dequantizer::new(Dequantization::Uniform, points.dims, config.width, init),
+                dequantize_columns: config.dequantize_columns,
                 kind: Kind::Points,
                 shape,
             });
@@ -343,7 +386,7 @@ impl Model for RealNvp {
         };
         let scales = (0..=halvings).map(scale).collect();
         let dequantizer = Dequantizer::new(config.dequantization, shape.channels, config.width, init);
-        Ok(RealNvp { scales, dequantizer, kind: Kind::Images, shape })
+        Ok(RealNvp { scales, dequantizer, dequantize_columns: false, kind: Kind::Images, shape })
     }
 
     fn held_values(config: &RealNvpConfig, spec: &DataSpec) -> Result<f64> {
@@ -358,14 +401,17 @@ impl Model for RealNvp {
     }
 
     fn initialize(&mut self, data: &mut Vectors) {
-        let x = self.to_shape(data.vectors(0));
+        let x = data.vectors(0);
+        let of_columns = draws(0, "first values of columns", 0, uniform, &x.device());
+        let x = self.to_shape(self.dequantized(x, data.columns(), of_columns));
         let noise = (self.kind == Kind::Images)
             .then(|| draws(0, "first values", 0, self.dequantizer.draw(), &x.device())(x.dims()));
         self.set_first_values(x, noise);
     }
 
     fn train_step(&mut self, data: &mut Vectors, step: &mut Step<'_>) -> Metrics {
-        let x = self.to_shape(data.vectors(step.number));
+        let of_columns = step.draws("train dequantize columns", uniform);
+        let x = self.to_shape(self.dequantized(data.vectors(step.number), data.columns(), of_columns));
         let noise = (self.kind == Kind::Images)
             .then(|| step.draws("train dequantize", self.dequantizer.draw())(x.dims()));
         self.update(x, noise, step)

@@ -1,15 +1,16 @@
 //! Real NVP against PyTorch, against its Jacobian, and on the plane.
 
 use burn::tensor::{Device, TensorData};
-use poiesis_collect::{Dataset, Options, collect};
+use poiesis_collect::{Dataset, Options, Split, collect};
 use serde_json::from_value;
 
 use super::super::testing::{expect_inverse, expect_log_det, floats, noise, shaken};
 use super::*;
-use crate::data::PointShape;
+use crate::data::{Examples, PointShape, Source as _, SourceOptions};
 use crate::model::{Learner, Session as _};
 use crate::nn::StateDict;
 use crate::optim::OptimizerConfig;
+use crate::rng;
 use crate::testing::{
     Fixture, expect_all_close, expect_change, expect_close, expect_conforms, gradients_of, image_spec,
     learner, refusal, settings, shapes, source,
@@ -26,7 +27,11 @@ const GRADIENT: f64 = 5e-5;
 const CHANGE: f64 = 1e-3;
 
 fn points_of(dims: usize) -> DataSpec {
-    DataSpec { content: Content::Points(PointShape { dims, columns: Vec::new() }), classes: 0 }
+    DataSpec {
+        content: Content::Points(PointShape { dims, columns: Vec::new() }),
+        classes: 0,
+        unlabelled: false,
+    }
 }
 
 /// A model in training with the first weights of `case`. Its batches are not used.
@@ -219,6 +224,92 @@ fn first_values_bring_any_data_to_a_normal_distribution() {
     assert!((nll - expected).abs() < 0.1, "{nll} {expected}");
 }
 
+/// A normal column, and two of few values: a flag that is seldom set, and grades.
+fn table(count: usize) -> (tempfile::TempDir, Dataset) {
+    let draws = rng::normal(&mut rng::generator(1, "test", 0), count);
+    let row = |(at, z): (usize, &f32)| format!("{z},{},{}\n", u8::from(at % 100 == 7), [1, 3, 5, 9][at % 4]);
+    let rows: String = draws.iter().enumerate().map(row).collect();
+    let folder = tempfile::tempdir().unwrap();
+    let (table, out) = (folder.path().join("table.csv"), folder.path().join("packed"));
+    std::fs::write(&table, format!("measured,flag,grade\n{rows}")).unwrap();
+    collect(&table, &out, &Options::default(), &|_| ()).unwrap();
+    (folder, Dataset::open(&out).unwrap())
+}
+
+#[test]
+fn columns_of_few_values_get_noise_that_keeps_their_values_apart() {
+    let device = Device::flex();
+    let (_folder, dataset) = table(400);
+    let spec = DataSpec::of(&dataset).unwrap();
+    let with = |dequantize_columns: bool| {
+        let config = RealNvpConfig { couplings: 2, dequantize_columns, ..RealNvpConfig::default() };
+        let data = source::<RealNvp>(&config, &dataset, 100, &device);
+        let model = RealNvp::new(&config, &spec, &mut Init::new(1, &device)).unwrap();
+        let plain = data.vectors(0);
+        let noisy = model.dequantized(plain.clone(), data.columns(), draws(1, "test", 0, uniform, &device));
+        (floats(plain), floats(noisy))
+    };
+    let (plain, noisy) = with(true);
+    let away = |at: usize| -> Vec<f32> {
+        plain.chunks(3).zip(noisy.chunks(3)).map(|(plain, noisy)| noisy[at] - plain[at]).collect()
+    };
+    assert!(away(0).iter().all(|&away| away == 0.0), "measured values are as they are");
+    // Half the least distance on each side: 1 between the values of the flag, 2 between the first grades.
+    for (at, half) in [(1, 0.5), (2, 1.0)] {
+        let reach = away(at).iter().fold(0.0_f32, |most, away| most.max(away.abs()));
+        assert!((0.9 * half..=half).contains(&reach), "column {at}: {reach}");
+    }
+    let (plain, without) = with(false);
+    assert_eq!(plain, without);
+    let facts = DataFacts::of(&spec, &Examples::of(&dataset, Split::Train).unwrap());
+    let chosen = RealNvp::settings_for(&facts);
+    assert!(chosen.iter().any(|choice| choice.key == "realnvp.dequantize_columns"), "{chosen:?}");
+}
+
+#[test]
+fn columns_of_few_values_have_a_bounded_density_with_noise_alone() {
+    let device = Device::flex().autodiff();
+    let (_folder, dataset) = table(1500);
+    let spec = DataSpec::of(&dataset).unwrap();
+    let train = |dequantize_columns: bool| {
+        let config =
+            RealNvpConfig { couplings: 4, hidden_dim: 16, dequantize_columns, ..RealNvpConfig::default() };
+        let optimizer = (RealNvp::ABOUT.optimizer)();
+        let mut training = learner::<RealNvp>(&(config, optimizer), &spec, &dataset, 64, &device);
+        (0..600).map(|step| training.step(step, 1.0).unwrap().read()[0].1).collect::<Vec<f64>>()
+    };
+    let mean = |nll: &[f64]| nll[500..].iter().sum::<f64>() / 100.0;
+    // Entropies: a normal column 1.42, the flag 0.06 with noise of width 1, and four grades ln 4 with noise of width 2.
+    let entropy = 1.42 + 0.06 + 4_f64.ln() + 2_f64.ln();
+    let with = mean(&train(true));
+    assert!((entropy - 0.1..entropy + 1.0).contains(&with), "{with}");
+    // Without noise the density of the flag and of the grades grows for as long as training lasts, or is infinite at once.
+    let without = mean(&train(false));
+    assert!(!without.is_finite() || without < entropy - 1.0, "{without}");
+}
+
+#[test]
+fn a_column_of_one_value_is_refused_before_training() {
+    let folder = tempfile::tempdir().unwrap();
+    let (table, out) = (folder.path().join("table.csv"), folder.path().join("packed"));
+    let rows: String = (0..50).map(|i| format!("{i},4,{}\n", i * i)).collect();
+    std::fs::write(&table, format!("a,site,b\n{rows}")).unwrap();
+    collect(&table, &out, &Options::default(), &|_| ()).unwrap();
+    let dataset = Dataset::open(&out).unwrap();
+    let (spec, config) = (DataSpec::of(&dataset).unwrap(), RealNvpConfig::default());
+    let options = SourceOptions {
+        examples: &Examples::of(&dataset, Split::Train).unwrap(),
+        spec: &spec,
+        batch_size: 8,
+        seed: 0,
+        device: &Device::flex(),
+    };
+    let opened = Vectors::open(&RealNvp::needs(&config, &spec).unwrap(), &options);
+    let error = opened.err().unwrap();
+    assert!(error.to_string().contains("the column `site`"), "{error}");
+    assert!(error.hint().unwrap().contains("leave this column out"));
+}
+
 #[test]
 fn points_of_one_coordinate_are_refused() {
     let refusal = refusal::<RealNvp>(&RealNvpConfig::default(), &points_of(1));
@@ -231,5 +322,8 @@ fn it_conforms() {
         "width=2 blocks=1 couplings=3 hidden_dim=4",
         &["width=0", "couplings=0", "hidden_dim=0", "layers=0"],
     );
-    expect_conforms::<RealNvp>("width=2 blocks=0 dequantization='variational' couplings=2 hidden_dim=4", &[]);
+    expect_conforms::<RealNvp>(
+        "width=2 blocks=0 dequantization='variational' couplings=2 hidden_dim=4 dequantize_columns=true",
+        &[],
+    );
 }

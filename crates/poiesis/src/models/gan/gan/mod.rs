@@ -6,11 +6,11 @@
 //! | here | meaning |
 //! |---|---|
 //! | `z`, latents | `[batch, latent_dim]` |
-//! | `x`, examples | `[batch, values]`: flattened images in [-1, 1], or points |
+//! | `x`, examples | `[batch, values]`: flattened images in [-1, 1], or points in the units of the data |
 //! | logit | the discriminator's output before the sigmoid: high means real |
 //!
 //! Differences from the paper: Adam instead of stochastic gradient descent with momentum, unless `optimizer.kind = "sgd"`; leaky
-//! ReLU in the discriminator unless `maxout_pieces` is above 1; minibatch discrimination on demand.
+//! ReLU in the discriminator unless `maxout_pieces` is above 1; minibatch discrimination and standardised columns of points on demand.
 
 use burn::module::Module;
 use burn::tensor::Tensor;
@@ -18,11 +18,11 @@ use poiesis_kernels::{Activation, activate, uniform};
 use serde::{Deserialize, Serialize};
 
 use crate::abilities::{Abilities, Ability, Critic, LatentPart, Latents, Prior, draw_latent};
-use crate::config::{Faults, Settings, TrainConfig};
-use crate::data::{Content, DataSpec, MediaKind, Vectors};
+use crate::config::{Choice, Faults, Settings, TrainConfig};
+use crate::data::{Content, DataFacts, DataSpec, MediaKind, PointNeeds, Vectors};
 use crate::error::Result;
 use crate::model::{About, Metrics, Model, Paper, Step, WarningRule, recipes};
-use crate::nn::{Init, Initializer, Linear, dropout};
+use crate::nn::{Init, Initializer, Linear, Standardize, dropout};
 use crate::optim::{Optimizer, OptimizerConfig};
 
 use super::minibatch::MinibatchLayer;
@@ -33,6 +33,12 @@ const LEAK: f32 = 0.2;
 
 /// Values of an example that each kernel of minibatch discrimination compares.
 const MINIBATCH_DIMS: usize = 5;
+
+/// Points of more columns get larger networks.
+const MANY_COLUMNS: usize = 32;
+
+/// Fewer points get smaller batches, of which an epoch then has more.
+const FEW_POINTS: u64 = 1000;
 
 /// Settings of a [`Gan`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -58,6 +64,10 @@ pub struct GanConfig {
     /// none.
     #[serde(default)]
     pub minibatch_kernels: usize,
+    /// Points: whether the networks see each column with mean 0 and deviation 1 over the training points. Samples are in the units of
+    /// the data either way.
+    #[serde(default)]
+    pub standardize: bool,
 }
 
 /// What the players minimise.
@@ -84,6 +94,7 @@ impl Default for GanConfig {
             loss: Loss::NonSaturating,
             discriminator_steps: 1,
             minibatch_kernels: 0,
+            standardize: false,
         }
     }
 }
@@ -103,6 +114,8 @@ pub struct Gan {
     pub generator: Generator,
     /// Examples to logits.
     pub discriminator: Discriminator,
+    /// Between the units of points and those of the networks.
+    standardize: Option<Standardize>,
     #[module(skip)]
     config: GanConfig,
 }
@@ -238,6 +251,23 @@ impl Loss {
 }
 
 impl Gan {
+    /// G(z), in the units of the data: `[batch, latent_dim]` to `[batch, values]`.
+    fn generate(&self, z: Tensor<2>) -> Tensor<2> {
+        let x = self.generator.forward(z);
+        match &self.standardize {
+            Some(map) => map.inverse(x),
+            None => x,
+        }
+    }
+
+    /// Examples, `[batch, values]`, as the discriminator sees them.
+    fn seen(&self, x: Tensor<2>) -> Tensor<2> {
+        match &self.standardize {
+            Some(map) => map.forward(x),
+            None => x,
+        }
+    }
+
     fn latent(&self) -> [LatentPart; 1] {
         [LatentPart { name: "z".into(), size: self.config.latent_dim, prior: self.config.prior }]
     }
@@ -254,9 +284,9 @@ impl Gan {
         let loss = self.config.loss;
         let mut metrics = Metrics::new();
         for (x, z) in real.into_iter().zip(latents) {
-            let fake = self.generator.forward(z.clone()).detach();
-            let real_logits = self.discriminator.forward(x, Some(noise));
-            let fake_logits = self.discriminator.forward(fake, Some(noise));
+            let fake = self.generate(z.clone()).detach();
+            let real_logits = self.discriminator.forward(self.seen(x), Some(noise));
+            let fake_logits = self.discriminator.forward(self.seen(fake), Some(noise));
             let d_loss = loss.of_discriminator(real_logits.clone(), fake_logits.clone());
             step.minimize("discriminator", &mut self.discriminator, &d_loss);
             let prob_real = |logits: Tensor<1>| loss.prob_real(logits.inner()).mean();
@@ -268,7 +298,7 @@ impl Gan {
         let z = latents[latents.len() - 1].clone();
         // A frozen discriminator spares the gradients of its weights.
         let frozen = self.discriminator.clone().no_grad();
-        let g_loss = loss.of_generator(frozen.forward(self.generator.forward(z), Some(noise)));
+        let g_loss = loss.of_generator(frozen.forward(self.seen(self.generate(z)), Some(noise)));
         step.minimize("generator", &mut self.generator, &g_loss);
         metrics.with("g_loss", g_loss)
     }
@@ -299,8 +329,24 @@ impl Model for Gan {
     type Config = GanConfig;
     type Data = Vectors;
 
-    fn needs(_config: &GanConfig, _spec: &DataSpec) -> Result<()> {
-        Ok(())
+    fn settings_for(facts: &DataFacts) -> Vec<Choice> {
+        let Content::Points(shape) = &facts.spec.content else { return Vec::new() };
+        let sized = format!("points of {} columns", shape.dims);
+        let units = vec![if shape.dims > MANY_COLUMNS { 256_i64 } else { 128 }; 2];
+        let batch = if facts.len < FEW_POINTS { 32 } else { 64 };
+        vec![
+            Choice::new("gan.standardize", true, "each column has units of its own"),
+            Choice::new("gan.latent_dim", shape.dims.clamp(8, 64) as i64, sized.clone()),
+            Choice::new("gan.prior", "normal", "points spread without bounds"),
+            Choice::new("gan.generator_hidden_dims", units.clone(), sized.clone()),
+            Choice::new("gan.discriminator_hidden_dims", units, sized),
+            Choice::new("train.batch_size", batch, "many steps in little time"),
+            Choice::new("optimizer.learning_rate", 5e-4, "small networks bear a higher one"),
+        ]
+    }
+
+    fn needs(_config: &GanConfig, _spec: &DataSpec) -> Result<PointNeeds> {
+        Ok(PointNeeds { density: false })
     }
 
     fn new(config: &GanConfig, spec: &DataSpec, init: &mut Init) -> Result<Gan> {
@@ -310,7 +356,16 @@ impl Model for Gan {
         };
         let generator = Generator::new(config, values, bounded, init);
         let discriminator = Discriminator::new(config, values, init);
-        Ok(Gan { generator, discriminator, config: config.clone() })
+        let standardize = (config.standardize && !bounded).then(|| Standardize::new(values, init));
+        Ok(Gan { generator, discriminator, standardize, config: config.clone() })
+    }
+
+    fn initialize(&mut self, data: &mut Vectors) {
+        if let Some(map) = &mut self.standardize {
+            let (mean, std): (Vec<f64>, Vec<f64>) =
+                data.columns().iter().map(|column| (column.mean, column.std)).unzip();
+            map.set(&mean, &std);
+        }
     }
 
     fn optimizers(_config: &GanConfig, shared: &OptimizerConfig) -> Vec<(&'static str, Optimizer)> {
@@ -339,7 +394,7 @@ impl Model for Gan {
 
 impl Critic for Gan {
     fn prob_real(&self, points: Tensor<2>) -> Tensor<1> {
-        self.config.loss.prob_real(self.discriminator.forward_alone(points))
+        self.config.loss.prob_real(self.discriminator.forward_alone(self.seen(points)))
     }
 }
 
@@ -349,7 +404,7 @@ impl Latents for Gan {
     }
 
     fn decode(&self, latents: Tensor<2>, _classes: &[Option<u32>]) -> Tensor<2> {
-        self.generator.forward(latents)
+        self.generate(latents)
     }
 
     fn first_weights(&self) -> Option<Tensor<2>> {

@@ -1,12 +1,14 @@
 //! The first GAN against PyTorch, and on the plane.
 
 use burn::tensor::{Device, TensorData};
-use poiesis_collect::Dataset;
+use poiesis_collect::{Dataset, Split};
 
 use super::*;
-use crate::data::PointShape;
-use crate::model::{Learner, Session as _};
+use crate::config::{Layer, resolve};
+use crate::data::{Examples, PointShape};
+use crate::model::{Entry as _, Learner, Of, Session as _};
 use crate::nn::StateDict;
+use crate::rng;
 use crate::testing::{
     Fixture, expect_all_close, expect_change, expect_close, expect_conforms, gradients_of, image_spec,
     learner, settings, shapes,
@@ -27,7 +29,11 @@ fn spec(case: &serde_json::Value) -> DataSpec {
     if case["bounded"] == serde_json::Value::Bool(true) {
         return image_spec([3, 4, 1], 0);
     }
-    DataSpec { content: Content::Points(PointShape { dims: 2, columns: Vec::new() }), classes: 0 }
+    DataSpec {
+        content: Content::Points(PointShape { dims: 2, columns: Vec::new() }),
+        classes: 0,
+        unlabelled: false,
+    }
 }
 
 /// A model in training with the first weights of `case`. Its batches are not used.
@@ -62,7 +68,7 @@ fn first_outputs_losses_and_gradients_are_those_of_pytorch() {
     let (fixture, device) = (Fixture::read("gan/gan"), Device::flex().autodiff());
     let (_folder, dataset) = shapes(8, [8, 8]);
     for case in CASES {
-        let Gan { generator, discriminator, config } = training(&fixture, case, &dataset, &device).model;
+        let Gan { generator, discriminator, config, .. } = training(&fixture, case, &dataset, &device).model;
         let theirs = |name: &str| fixture.array(&format!("{case}.first.{name}"));
         let mut noise = noise(theirs("noise").data.clone(), &device);
         let [x, z] =
@@ -155,8 +161,97 @@ fn the_modes_of_a_ring_are_found() {
     assert!(near_the_ring > 350, "{near_the_ring} of 500 points are near the ring");
 }
 
+/// Heights and weights in their usual units, 80 % correlated, and a column that is 7 in every row, as a data set.
+fn measurements(count: usize) -> (tempfile::TempDir, Dataset) {
+    let draws = rng::normal(&mut rng::generator(1, "test", 0), 2 * count);
+    let row = |z: &[f32]| format!("{},{},7\n", 170.0 + 10.0 * z[0], 65.0 + 12.0 * (0.8 * z[0] + 0.6 * z[1]));
+    let rows: String = draws.chunks(2).map(row).collect();
+    let folder = tempfile::tempdir().unwrap();
+    let (table, out) = (folder.path().join("table.csv"), folder.path().join("packed"));
+    std::fs::write(&table, format!("height,weight,group\n{rows}")).unwrap();
+    poiesis_collect::collect(&table, &out, &poiesis_collect::Options::default(), &|_| ()).unwrap();
+    (folder, Dataset::open(&out).unwrap())
+}
+
+/// Trains with the settings that are chosen for the data, but for this value of `standardize`.
+fn trained_on(dataset: &Dataset, standardize: bool, steps: u64) -> Learner<Gan> {
+    let spec = DataSpec::of(dataset).unwrap();
+    let examples = Examples::of(dataset, Split::Train).unwrap();
+    let choices = Gan::settings_for(&DataFacts::of(&spec, &examples));
+    let given = Layer::single("a test", "gan.standardize", standardize);
+    let layers: Vec<Layer> = choices.iter().map(Choice::layer).chain([given]).collect();
+    let config = resolve(&Of::<Gan>::NEW.defaults().unwrap(), &layers).unwrap().config;
+    let settings = (config.model().unwrap(), config.optimizer.clone());
+    let device = Device::flex().autodiff();
+    let mut training = learner::<Gan>(&settings, &spec, dataset, config.train.batch_size, &device);
+    (0..steps).for_each(|step| drop(training.step(step, 1.0).unwrap()));
+    training
+}
+
+/// `count` samples of points.
+fn samples(model: &Gan, count: usize) -> Tensor<2> {
+    let device = Device::flex().autodiff();
+    let latents: &dyn Latents = model;
+    latents.decode(latents.draw(0, 0..count as u64, &device), &vec![None; count])
+}
+
+#[test]
+fn a_table_in_units_of_its_own_is_learned() {
+    let (_folder, dataset) = measurements(2000);
+    // Means and deviations of height and weight, and their correlation.
+    let moments = |model: &Gan| {
+        let values: Vec<f64> = samples(model, 1000).into_data().iter::<f64>().collect();
+        assert!(values.chunks(3).all(|point| !model.config.standardize || point[2] == 7.0));
+        let mean = |of: &dyn Fn(&[f64]) -> f64| values.chunks(3).map(of).sum::<f64>() / 1000.0;
+        let [height, weight] = [0, 1].map(|at| mean(&|point| point[at]));
+        let product = |a: usize, b: usize| {
+            let means = [height, weight];
+            mean(&|point| (point[a] - means[a]) * (point[b] - means[b]))
+        };
+        let [tall, heavy] = [product(0, 0).sqrt(), product(1, 1).sqrt()];
+        [height, weight, tall, heavy, product(0, 1) / (tall * heavy)]
+    };
+    let is_learned = |[height, weight, tall, heavy, correlation]: [f64; 5]| {
+        (height - 170.0).abs() < 4.0
+            && (weight - 65.0).abs() < 5.0
+            && (tall / 10.0).ln().abs() < 0.3
+            && (heavy / 12.0).ln().abs() < 0.3
+            && (correlation - 0.8).abs() < 0.15
+    };
+    let [with, without] = [true, false].map(|on| moments(&trained_on(&dataset, on, 3000).model));
+    assert!(is_learned(with), "{with:?}");
+    // As many steps do not suffice in other units.
+    assert!(!is_learned(without), "{without:?}");
+}
+
+#[test]
+fn the_discriminator_sees_standardised_points_and_samples_are_in_units_of_the_data() {
+    let (_folder, dataset) = measurements(200);
+    let model = trained_on(&dataset, true, 0).model;
+    let view = dataset.split(Split::Train).unwrap();
+    let all: Vec<usize> = (0..view.len()).collect();
+    let device = Device::flex().autodiff();
+    let seen: Vec<f64> = model.seen(crate::data::points(&view, &all, &device)).into_data().iter().collect();
+    for at in 0..3 {
+        let column: Vec<f64> = seen.chunks(3).map(|point| point[at]).collect();
+        let mean = column.iter().sum::<f64>() / column.len() as f64;
+        let square = column.iter().map(|x| x * x).sum::<f64>() / column.len() as f64;
+        let expected = if at == 2 { 0.0 } else { 1.0 };
+        assert!(mean.abs() < 1e-4 && (square - expected).abs() < 1e-4, "column {at}: {mean} {square}");
+    }
+    // What the critic says of a point of the data is what the discriminator says of it standardised.
+    let point = Tensor::<2>::from_floats([[170.0, 65.0, 7.0]], &device);
+    let inside = model.discriminator.forward_alone(model.seen(point.clone()));
+    let expected = model.config.loss.prob_real(inside).into_scalar::<f64>();
+    assert_eq!(model.prob_real(point).into_scalar::<f64>(), expected);
+    // An untrained generator makes points among the data already.
+    let heights = samples(&model, 100).narrow(1, 0, 1);
+    assert!((heights.mean().into_scalar::<f64>() - 170.0).abs() < 10.0);
+}
+
 #[test]
 fn it_conforms() {
+    expect_conforms::<Gan>("latent_dim=4 generator_hidden_dims=[8] standardize=true", &[]);
     expect_conforms::<Gan>(
         "latent_dim=4 generator_hidden_dims=[8] discriminator_hidden_dims=[8,8] maxout_pieces=2 dropout=0.2",
         &["maxout_pieces=0", "dropout=1.0", "discriminator_steps=0", "generator_hidden_dims=[8,0]"],

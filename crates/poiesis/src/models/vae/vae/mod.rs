@@ -307,7 +307,7 @@ fn kl_weight_for(facts: &DataFacts) -> Option<Choice> {
     let weight = KL_WEIGHT_PER_VALUE * facts.dims() as f64 / facts.len.max(1) as f64;
     let weight = weight.min(LARGEST_KL_WEIGHT).round();
     let reason =
-        || format!("{} images are few for {} values each: samples over likelihood", facts.len, facts.dims());
+        || format!("{} images are few: drawn images look better, reconstructions lose detail", facts.len);
     (weight > 1.0 && !facts.two_tones).then(|| Choice::new("vae.kl_weight", weight, reason()))
 }
 

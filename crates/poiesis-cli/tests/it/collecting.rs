@@ -1,0 +1,111 @@
+//! What `collect` chooses and proposes, and `export`, which writes a data set out again.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use std::fs;
+
+use poiesis::picture::Picture;
+
+use crate::support::{Place, parse, text, words};
+
+/// A folder of pictures with colours, of this size and this many.
+fn pictures(place: &Place, folder: &str, side: usize, count: usize) {
+    fs::create_dir_all(place.path(folder)).unwrap();
+    for number in 0..count {
+        let pixels = (0..side * side * 3).map(|at| (at * 7 + number * 31 + at % 3 * 60) as u8).collect();
+        let picture = Picture::new(side, side, 3, pixels);
+        picture.write_png(&place.path(folder).join(format!("{number:02}.png")), None).unwrap();
+    }
+}
+
+/// Collects, and returns what is said of it and the commands that are proposed, without the name of the program.
+fn collect(place: &Place, arguments: &str) -> (String, Vec<String>) {
+    let output = place.run(&words(&format!("collect {arguments}")));
+    let said = text(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    let printed = text(&output.stdout);
+    let (_, next) = printed.split_once("what to try next\n").unwrap();
+    let commands = next.lines().filter_map(|line| line.strip_prefix("  "));
+    let commands = commands.map(|line| {
+        let (_, command) = line.split_once(' ').unwrap();
+        command.split("  #").next().unwrap().trim_end().to_owned()
+    });
+    (said + &printed, commands.collect())
+}
+
+#[test]
+fn each_command_that_is_proposed_works_for_images_of_any_size() {
+    let place = Place::new();
+    pictures(&place, "in", 80, 24);
+    for size in ["72", "30x20", "64"] {
+        let out = format!("packed-{size}");
+        let (said, commands) = collect(&place, &format!("in {out} --size {size}"));
+        let trainings: Vec<&String> =
+            commands.iter().filter(|command| command.starts_with("train ")).collect();
+        assert!(!trainings.is_empty(), "{said}");
+        // Those of the usual size are tried in `docs/start.md`.
+        for command in trainings.into_iter().filter(|_| size != "64") {
+            place.ok(&format!("{command} --steps 1 --dry-run"));
+        }
+        assert_eq!(said.contains("collect with --size "), size != "64", "{said}");
+    }
+}
+
+#[test]
+fn images_of_a_published_set_get_a_size_that_models_learn() {
+    let place = Place::new();
+    pictures(&place, "data/noto-emoji", 72, 24);
+    let (said, commands) = collect(&place, "noto-emoji packed");
+    assert!(said.contains("chosen: --size 64, for images of 72×72"), "{said}");
+    assert!(said.contains("64×64 RGB"), "{said}");
+    assert!(commands.iter().any(|command| command.starts_with("train vae ")), "{said}");
+}
+
+#[test]
+fn so_little_data_that_it_is_memorised_is_said() {
+    let place = Place::new();
+    pictures(&place, "three", 32, 3);
+    let (said, _) = collect(&place, "three packed");
+    assert!(said.contains("so little that a model can only memorise"), "{said}");
+    fs::write(place.path("note.txt"), "a few words and no more\n".repeat(12)).unwrap();
+    let (said, _) = collect(&place, "note.txt words");
+    assert!(said.contains("so little that a model can only memorise"), "{said}");
+    assert!(!said.contains("/s\n"), "the speed of packing one text\n{said}");
+    pictures(&place, "many", 32, 40);
+    let (said, _) = collect(&place, "many enough");
+    assert!(!said.contains("memorise"), "{said}");
+}
+
+#[test]
+fn a_single_image_is_named_as_such() {
+    let place = Place::new();
+    pictures(&place, "in", 32, 1);
+    let error = place.fails("collect in/00.png packed");
+    assert!(error.contains("in/00.png cannot be used: it is a single image"), "{error}");
+    assert!(error.contains("hint: give a folder of images"), "{error}");
+}
+
+#[test]
+fn a_data_set_is_written_out_and_read_again() {
+    let place = Place::new();
+    pictures(&place, "in/cat", 16, 12);
+    pictures(&place, "in/dog", 16, 9);
+    place.ok("collect in packed --licence CC0");
+    let said = place.ok("export packed out");
+    assert!(said.starts_with("out: 21 files, ") && said.contains("licence: CC0"), "{said}");
+    place.ok("collect out again");
+    let card = |folder: &str| parse(&place.ok(&format!("inspect {folder} --json")));
+    let (before, after) = (card("packed"), card("again"));
+    for key in ["shape", "classes"] {
+        assert_eq!(before[key], after[key]);
+    }
+    let counts = |card: &serde_json::Value| -> Vec<String> {
+        card["splits"].as_array().unwrap().iter().map(|split| split["class_counts"].to_string()).collect()
+    };
+    assert_eq!(counts(&before), counts(&after));
+    let error = place.fails("export packed out");
+    assert!(error.contains("out exists and is not empty"), "{error}");
+    let written = parse(&place.ok("export packed some --split validation --count 1 --json"));
+    assert_eq!((&written["files"], &written["splits"]["validation"]), (&1.into(), &1.into()), "{written}");
+    let error = place.fails("export packed other --split test");
+    assert!(error.contains("no test split"), "{error}");
+}

@@ -1,0 +1,121 @@
+//! What a folder is taken for where most of it has other names, and what is said of the rest.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::path::Path;
+
+use crate::common::*;
+use poiesis_collect::{Dataset, Kind, Options, meant_for};
+
+fn of(root: &Path) -> Dataset {
+    packed(root, &Options::default()).unwrap()
+}
+
+fn notes(dataset: &Dataset) -> String {
+    dataset.card().notes.join("\n")
+}
+
+/// Writes `count` files of source code.
+fn code(root: &Path, count: usize) {
+    for i in 0..count {
+        let lines = format!("fn f{i}(x: u32) -> u32 {{\n    x + {i}\n}}\n").repeat(30);
+        write(root, &format!("src/{i:02}.rs"), lines.as_bytes());
+    }
+}
+
+#[test]
+fn source_code_with_a_text_beside_it_is_text() {
+    for beside in ["requirements.txt", "LICENSE.txt", "CMakeLists.txt"] {
+        let root = tempfile::tempdir().unwrap();
+        code(root.path(), 12);
+        write(root.path(), beside, b"numpy\ntorch\n");
+        let dataset = of(root.path());
+        assert_eq!((dataset.card().kind, dataset.card().total()), (Kind::Text, 13), "{beside}");
+        assert!(notes(&dataset).contains("read as text, as most of them are"), "{}", notes(&dataset));
+    }
+}
+
+#[test]
+fn a_picture_among_source_code_is_left_alone_and_named() {
+    let root = tempfile::tempdir().unwrap();
+    code(root.path(), 12);
+    write(root.path(), "docs/logo.png", &png(40, 40, 1));
+    let dataset = of(root.path());
+    assert_eq!((dataset.card().kind, dataset.card().total()), (Kind::Text, 12));
+    assert!(notes(&dataset).contains("1 image was left alone"), "{}", notes(&dataset));
+    let source = root.path().to_string_lossy();
+    let meant = |kinds: &[Kind]| meant_for(&source, kinds, &Options::default()).unwrap();
+    assert_eq!(meant(&[Kind::Text, Kind::Images]), None, "text by itself");
+    assert_eq!(meant(&[Kind::Images]), Some(Kind::Images), "a model of images gets the picture");
+}
+
+#[test]
+fn texts_and_images_with_a_few_other_files_stay_what_they_are() {
+    let root = tempfile::tempdir().unwrap();
+    for i in 0..6 {
+        write(root.path(), &format!("texts/{i}.txt"), "words and words\n".repeat(400).as_bytes());
+        write(root.path(), &format!("pictures/{i}.png"), &png(12, 12, i));
+        write(root.path(), &format!("pictures/{i}.xml"), "<box>1 2 3 4</box>\n".repeat(100).as_bytes());
+    }
+    write(root.path(), "texts/notes.md", "about\n".repeat(300).as_bytes());
+    let texts = of(&root.path().join("texts"));
+    assert_eq!(texts.card().total(), 6);
+    assert!(notes(&texts).contains("1 other file was left alone"), "{}", notes(&texts));
+    let pictures = of(&root.path().join("pictures"));
+    assert_eq!((pictures.card().kind, pictures.card().total()), (Kind::Images, 6));
+    // Three long recordings with a sheet for each verse are sound.
+    for i in 0..3 {
+        write(root.path(), &format!("songs/{i}.wav"), &wav(8000, 1, 16, &vec![i * 99; 300_000]));
+    }
+    (0..40)
+        .for_each(|i| write(root.path(), &format!("songs/{i}.lrc"), "[00:01] la la\n".repeat(20).as_bytes()));
+    assert_eq!(of(&root.path().join("songs")).card().kind, Kind::Sound);
+    // A table with a long description is a table.
+    write(root.path(), "table/a.csv", "1,2\n3,4\n".repeat(20).as_bytes());
+    write(root.path(), "table/README.md", "about\n".repeat(3000).as_bytes());
+    assert_eq!(of(&root.path().join("table")).card().kind, Kind::Points);
+}
+
+#[test]
+fn files_of_formats_that_are_not_read_are_counted_and_named() {
+    let root = tempfile::tempdir().unwrap();
+    for i in 0..4 {
+        write(root.path(), &format!("in/{i}.png"), &png(12, 12, i));
+        write(root.path(), &format!("in/{i}.HEIC"), b"\0\0\0\x18ftypheic");
+        write(root.path(), &format!("phone/{i}.heic"), b"\0\0\0\x18ftypheic");
+        write(
+            root.path(),
+            &format!("icons/{i}.svg"),
+            "<svg><path d=\"M 0 0\"/></svg>\n".repeat(90).as_bytes(),
+        );
+    }
+    write(root.path(), "in/logo.svg", b"<svg/>");
+    let dataset = of(&root.path().join("in"));
+    let expected = "4 .heic files and 1 .svg file were left alone, because they are not supported: convert them to \
+                    JPEG or PNG";
+    assert!(notes(&dataset).contains(expected), "{}", notes(&dataset));
+    assert!(!notes(&dataset).contains("other file"), "{}", notes(&dataset));
+    for (folder, ending) in [("phone", "heic"), ("icons", "svg")] {
+        let error = told(&packed(&root.path().join(folder), &Options::default()).unwrap_err());
+        assert!(error.contains(&format!("it holds 4 .{ending} files, which are not supported")), "{error}");
+        assert!(error.ends_with("; convert them to JPEG or PNG"), "{error}");
+    }
+    let as_text = Options { kind: Some(Kind::Text), ..Options::default() };
+    assert_eq!(packed(&root.path().join("icons"), &as_text).unwrap().card().total(), 4);
+}
+
+#[test]
+fn a_single_image_is_told_from_a_file_of_no_format() {
+    let root = tempfile::tempdir().unwrap();
+    write(root.path(), "photo.png", &png(12, 12, 1));
+    write(root.path(), "photo", &png(12, 12, 1));
+    write(root.path(), "photo.heic", b"\0\0\0\x18ftypheic");
+    write(root.path(), "readme.md", b"# Title\n");
+    let error = |name: &str| told(&packed(&root.path().join(name), &Options::default()).unwrap_err());
+    for name in ["photo.png", "photo"] {
+        let error = error(name);
+        assert!(error.contains("it is a single image, and a data set has many"), "{error}");
+        assert!(error.ends_with("; give a folder of images, or an archive of them"), "{error}");
+    }
+    assert!(error("photo.heic").contains(".heic files are not supported; convert it to JPEG or PNG"));
+    assert!(error("readme.md").contains("is of no known format"));
+}
