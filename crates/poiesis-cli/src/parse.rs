@@ -58,15 +58,18 @@ pub(crate) fn in_words(error: &clap::Error) -> Option<String> {
 /// A reason that the standard library or clap gives for refusing a number, in plain words.
 fn plain_reason(reason: &str, is_negative: bool) -> Option<String> {
     if let Some((_, range)) = reason.split_once(" is not in ") {
-        let (first, last) = range.split_once("..=")?;
+        let (first, end) = range.split_once("..")?;
+        let last = match end.strip_prefix('=') {
+            Some(last) => last.to_owned(),
+            None => (end.parse::<i128>().ok()? - 1).to_string(),
+        };
         return Some(format!("give a whole number from {first} to {last}"));
     }
     let said = match reason {
         "invalid digit found in string" if is_negative => "give a whole number, 0 or more",
         "invalid digit found in string" | "cannot parse integer from empty string" => "give a whole number",
-        "number too large to fit in target type" | "number too small to fit in target type" => {
-            "no number is so large here"
-        }
+        "number too large to fit in target type" => "the number is too large",
+        "number too small to fit in target type" => "the number is too small",
         "invalid float literal" | "cannot parse float from empty string" => "give a number",
         _ => return None,
     };
@@ -102,10 +105,22 @@ mod tests {
     }
 
     #[test]
+    fn the_end_of_a_range_is_a_number_that_can_be_given() {
+        for command in ["sample x --first", "discover traverse x --index", "discover directions x --index"] {
+            let first = refused(&format!("{command} 1099511627776"));
+            assert!(first.ends_with(": give a whole number from 0 to 1099511627775"), "{first}");
+        }
+        let most = parse(["poiesis", "sample", "x", "--first", "1099511627775"].map(OsString::from));
+        assert!(most.is_ok());
+    }
+
+    #[test]
     fn what_is_no_number_is_said_in_plain_words() {
         for (arguments, said) in [
             ("sample x --seed many", "'many' for '--seed <N>': give a whole number"),
-            ("sample x --seed 99999999999999999999", "no number is so large here"),
+            ("sample x --seed 99999999999999999999", "'--seed <N>': the number is too large"),
+            ("train vae --steps 99999999999999999999", "'--steps <N>': the number is too large"),
+            ("train vae --steps -99999999999999999999", "'--steps <N>': the number is too small"),
             ("sample x --temperature hot", "'hot' for '--temperature <T>': give a number"),
         ] {
             let first = refused(arguments);

@@ -1,5 +1,5 @@
 //! The cache into which [`open_or_collect`](crate::open_or_collect) packs raw sources: what lies in it, and removing it. Also what
-//! killed processes have left beside an output folder.
+//! killed processes have left beside an output folder, and what is known of the images of a source that is not packed yet.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -8,6 +8,7 @@ use std::time::SystemTime;
 
 use crate::dataset::CARD_FILE;
 use crate::error::{Error, Result};
+use crate::image_summary::ImageSummary;
 use crate::staging::{self, LOCK_FILE, Staging};
 
 /// What lies in a cache.
@@ -64,7 +65,7 @@ impl Cache {
     /// [`Error::Read`] when the folder cannot be read.
     pub fn open(folder: &Path) -> Result<Cache> {
         let mut cache = Cache::default();
-        for path in paths(folder)? {
+        for path in paths(folder)?.into_iter().filter(|path| source_of_summary(path).is_none()) {
             match entry(&path)? {
                 Some(entry) => cache.entries.push(entry),
                 None => cache.foreign.push(path),
@@ -80,7 +81,8 @@ impl Cache {
 }
 
 impl Cached {
-    /// Removes it. A data set is renamed first, so that it is never opened in part.
+    /// Removes it, with what is kept about the images of sources of its name. A data set is renamed first, so that it is never opened in
+    /// part.
     ///
     /// # Errors
     ///
@@ -88,6 +90,11 @@ impl Cached {
     /// [`Error::Write`] when it cannot be removed.
     pub fn remove(&self) -> Result<()> {
         let folder = &self.folder;
+        let beside = folder.parent().and_then(|cache| paths(cache).ok()).unwrap_or_default();
+        for summary in beside.iter().filter(|path| source_of_summary(path) == Some(&self.name)) {
+            // One that stays is in nobody's way.
+            let _ = fs::remove_file(summary);
+        }
         let out = match hidden_name(folder) {
             Some(name) => folder.with_file_name(name),
             None if !is_packed(folder) => return Err(Error::NotOurs { path: folder.clone() }),
@@ -102,6 +109,32 @@ impl Cached {
         // Taking it over and giving it up removes it.
         Staging::begin(&out, false).map(drop)
     }
+}
+
+/// How the files end that keep what the images of a source are like.
+const SUMMARY: &str = ".images.json";
+
+/// The file in the folder `cache` that keeps what the images of a source are like, by the name that the source has there.
+pub(crate) fn summary_file(cache: &Path, name: &str) -> PathBuf {
+    cache.join(format!(".{name}{SUMMARY}"))
+}
+
+/// The name of the data set whose images such a file is about; `None` for any other path.
+fn source_of_summary(path: &Path) -> Option<&str> {
+    let (name, hash) = name_of(path).strip_prefix('.')?.strip_suffix(SUMMARY)?.rsplit_once('-')?;
+    (is_hash(hash) && fs::symlink_metadata(path).is_ok_and(|found| found.is_file())).then_some(name)
+}
+
+/// What was kept in a file; `None` where there is none, or not a whole one.
+pub(crate) fn read_summary(file: &Path) -> Option<ImageSummary> {
+    serde_json::from_slice(&fs::read(file).ok()?).ok()
+}
+
+/// Keeps what was found. Where it cannot be written, it is found again the next time.
+pub(crate) fn keep_summary(file: &Path, found: &ImageSummary) {
+    let Some((cache, text)) = file.parent().zip(serde_json::to_vec(found).ok()) else { return };
+    // A file that is read while it is written is not whole, and then counts for nothing.
+    let _ = fs::create_dir_all(cache).and_then(|()| fs::write(file, text));
 }
 
 /// Removes what killed processes have left in `folder`, and returns what that was. What is being written, and what was not made here,
@@ -137,7 +170,7 @@ fn entry(path: &Path) -> Result<Option<Cached>> {
 fn is_packed(folder: &Path) -> bool {
     let is_folder = fs::symlink_metadata(folder).is_ok_and(|found| found.is_dir());
     let hash = name_of(folder).rsplit_once('-').map_or("", |(_, hash)| hash);
-    let is_named = hash.len() == 16 && hash.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let is_named = is_hash(hash);
     let is_part = |path: &PathBuf| {
         let name = name_of(path);
         let known =
@@ -146,6 +179,11 @@ fn is_packed(folder: &Path) -> bool {
     };
     let parts = || paths(folder).unwrap_or_default();
     is_folder && is_named && folder.join(CARD_FILE).is_file() && parts().iter().all(is_part)
+}
+
+/// Whether this is the end of a name in the cache.
+fn is_hash(text: &str) -> bool {
+    text.len() == 16 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 /// The name of the folder that would be written at this hidden one.

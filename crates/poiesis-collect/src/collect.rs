@@ -239,7 +239,7 @@ fn expect_applicable(options: &Options, plan: &Plan, is_built_in: bool) -> Resul
 const REVISION: u32 = 6;
 
 /// The folder in the cache for a source: its name, then a hash of all that decides the result.
-fn cache_name(path: &Path, options: &Options) -> Result<String> {
+pub(crate) fn cache_name(path: &Path, options: &Options) -> Result<String> {
     let mut hasher = blake3::Hasher::new();
     let mut part = |bytes: &[u8]| {
         hasher.update(&(bytes.len() as u64).to_le_bytes());

@@ -36,7 +36,7 @@ mod error;
 mod experience;
 mod export;
 mod fingerprint;
-mod first_images;
+mod image_summary;
 mod images;
 pub mod isolation;
 mod memory;
@@ -77,7 +77,7 @@ pub use experience::{
     ActionsCard, Episode, EpisodeView, Episodes, ExperienceCard, ExperienceWriter, write_experience,
 };
 pub use export::{ExportOptions, Exported, export};
-pub use first_images::FirstImages;
+pub use image_summary::ImageSummary;
 pub use options::{ActionKind, Crop, Limits, Options, VocabularyKind};
 pub use points::read_points;
 pub use preview::{Preview, preview};

@@ -209,6 +209,26 @@ impl Options {
         Ok(())
     }
 
+    /// Whether one is given that only text has.
+    pub(crate) fn are_of_text(&self) -> bool {
+        self.lines || self.text_field.is_some() || self.vocabulary.is_some()
+    }
+
+    /// Whether one is given that text does not have.
+    pub(crate) fn are_of_other_data(&self) -> bool {
+        let images = self.size.is_some()
+            || self.channels.is_some()
+            || self.shape.is_some()
+            || self.labels.is_some()
+            || self.binarize
+            || self.invert
+            || self.crop != Crop::default()
+            || self.background != Options::default().background;
+        let sound = self.sample_rate.is_some() || self.mono;
+        let experience = self.environment.is_some() || self.actions.is_some();
+        images || sound || experience
+    }
+
     /// Checks the values that only one kind of data has.
     pub(crate) fn check_kind(&self, kind: Kind) -> Result<()> {
         let only: [(&'static str, bool, Kind, &'static str); 3] = [

@@ -72,6 +72,7 @@ const OTHERS: usize = 2;
 pub fn can_learn(entry: &dyn Entry, facts: &DataFacts) -> bool {
     let made = || -> Result<()> {
         expect_media(entry, &facts.spec)?;
+        entry.expect_learnable(facts)?;
         let layers: Vec<Layer> = entry.settings_for(facts).iter().map(Choice::layer).collect();
         let config = resolve(&entry.defaults()?, &layers)?.config;
         entry.check(&config)?;
@@ -182,14 +183,14 @@ pub fn expect_media(entry: &dyn Entry, spec: &DataSpec) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::{Content, ImageShape};
+    use crate::data::{Column, Content, ImageShape, PointShape, Values};
 
     #[test]
     fn what_is_proposed_for_images_can_learn_them_whatever_their_size() {
         let facts = |shape: [usize; 3]| {
             let content = Content::Images(ImageShape::from_slice(&shape).unwrap());
             let spec = DataSpec { content, classes: 0, unlabelled: false };
-            DataFacts { spec, len: 1000, two_tones: shape[2] == 1 }
+            DataFacts { spec, len: 1000, two_tones: shape[2] == 1, columns: Vec::new() }
         };
         let names =
             |shape| -> Vec<&str> { to_begin_with(&facts(shape)).into_iter().map(Entry::name).collect() };
@@ -202,5 +203,19 @@ mod tests {
             assert!(!proposed.is_empty(), "{side}");
             assert!(!proposed.contains(&"dcgan"), "{side}: {proposed:?}");
         }
+    }
+
+    #[test]
+    fn a_model_of_densities_is_not_proposed_for_a_table_with_a_column_of_one_value() {
+        let names = |values: Values| -> Vec<&str> {
+            let content = Content::Points(PointShape { dims: 2, columns: Vec::new() });
+            let spec = DataSpec { content, classes: 0, unlabelled: false };
+            let column = |values| Column { name: "a".to_owned(), mean: 0.0, std: 1.0, values };
+            let columns = vec![column(Values::Measured), column(values)];
+            let facts = DataFacts { spec, len: 1000, two_tones: false, columns };
+            to_begin_with(&facts).into_iter().map(Entry::name).collect()
+        };
+        assert_eq!(names(Values::Repeated { spacing: 1.0 }), ["realnvp", "gan"]);
+        assert_eq!(names(Values::One), ["gan"]);
     }
 }

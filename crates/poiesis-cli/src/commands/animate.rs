@@ -55,9 +55,12 @@ impl Animate {
         }
         atomic::expect_writable(&out)?;
         let timing = Timing { delay: 1000 / self.fps, hold: 1000 * self.hold, ..Timing::default() };
+        let mut read =
+            |index: usize| -> poiesis::Result<Picture> { Ok(Picture::read_png(&frames[index].1)?.0) };
+        // Earlier versions drew smaller pictures of the plane.
+        let [height, width] = animation::largest(frames.len(), &mut read)?;
         let mut frame = |index: usize| -> poiesis::Result<Picture> {
-            let (picture, _) = Picture::read_png(&frames[index].1)?;
-            Ok(picture.enlarged(usize::from(self.scale)))
+            Ok(read(index)?.in_middle_of(height, width).enlarged(usize::from(self.scale)))
         };
         let extension = out.extension().map(|extension| extension.to_string_lossy().to_lowercase());
         match extension.as_deref() {

@@ -6,13 +6,17 @@ use anyhow::Result;
 use poiesis::config::{Choice, Layer, RunConfig, is_open, resolve};
 use poiesis::data::{DataFacts, choose_preparation, open};
 use poiesis::run::Run;
-use poiesis::train::{Existing, Rehearsal, TooLarge, choose};
+use poiesis::train::{Existing, MINUTES, Rehearsal, Trial, choose};
+use poiesis_collect::Progress;
 use serde_json::{Value, json};
 
 use super::settings::Settings;
 use super::train::{How, Job, request};
 use crate::data::Opened;
-use crate::render::{duration, note, result};
+use crate::render::{Meter, count, duration, note, result};
+
+/// A run that takes so many times as long as wanted is worth a note.
+const LONG: f64 = 1.5;
 
 /// What was chosen.
 #[derive(Debug, Default)]
@@ -40,7 +44,18 @@ impl Settings {
             let config = &self.resolved.config.data;
             let source = open::locate(&config.source, &how.data_dir.data_dir)?;
             let options = open::options(config)?;
-            let mut chosen = choose_preparation(&config.source, Path::new(&source), &options)?;
+            let cache = how.data_dir.places()?.cache;
+            let meter = Meter::new(
+                &format!("looking at {}", open::short_name(&config.source)),
+                "images",
+                None,
+                how.hidden(),
+            );
+            let progress = |progress: Progress| meter.at(progress.done, progress.total);
+            let chosen =
+                choose_preparation(&config.source, Path::new(&source), &options, Some(&cache), &progress);
+            meter.end();
+            let mut chosen = chosen?;
             let given = |choice: &Choice| !self.resolved.origin(&choice.key).is_some_and(is_open);
             chosen.retain(|choice| !given(choice));
             self.chosen.all = chosen;
@@ -70,7 +85,7 @@ impl Settings {
         let hidden = how.hidden();
         let mut tried = |tried| {
             if !hidden {
-                note(&too_large(tried));
+                note(&in_words(tried));
             }
         };
         let (request, defaults) = (request(job, opened, how)?, self.entry.defaults()?);
@@ -81,6 +96,9 @@ impl Settings {
         }
         let layers = self.layers_with_choices();
         let chosen = choose(&request, &defaults, &layers, self.epochs, &mut tried)?;
+        if !hidden && let Some(said) = too_long(&chosen.rehearsal) {
+            note(&format!("note: {said}"));
+        }
         self.chosen.all.extend(chosen.choices);
         self.chosen.rehearsal = Some(chosen.rehearsal);
         let data = config.data.clone();
@@ -155,14 +173,28 @@ impl Choices {
     }
 }
 
-/// What is said of a batch that is too large.
-fn too_large(tried: TooLarge) -> String {
-    let TooLarge { batch_size, seconds, next } = tried;
-    let why = match seconds {
-        Some(seconds) => format!("a step of {batch_size} takes {}", duration(seconds)),
-        None => format!("batches of {batch_size} do not fit into memory"),
-    };
-    format!("{why}; trying batches of {next}")
+/// What was found out about a size of batch.
+fn in_words(trial: Trial) -> String {
+    match trial {
+        Trial::TooLarge { batch_size, seconds: Some(seconds), next } => {
+            format!("a step of {batch_size} takes {}; trying batches of {next}", duration(seconds))
+        }
+        Trial::TooLarge { batch_size, seconds: None, next } => {
+            format!("batches of {batch_size} do not fit into memory; trying batches of {next}")
+        }
+        Trial::HelpsLittle { batch_size, seconds, kept } => {
+            format!("a step of {batch_size} takes {}; keeping batches of {kept}", duration(seconds))
+        }
+    }
+}
+
+/// What is said of a run that cannot be as short as it should be.
+fn too_long(rehearsal: &Rehearsal) -> Option<String> {
+    let (seconds, steps) = (rehearsal.estimate.total(), rehearsal.left.steps);
+    (seconds > LONG * 60.0 * MINUTES).then(|| {
+        let (time, steps) = (about(seconds), count(steps));
+        format!("{steps} steps take {time} here; smaller examples, fewer --steps or another model take less")
+    })
 }
 
 /// A time that was estimated: `about 8 minutes`.
@@ -210,5 +242,9 @@ mod tests {
         );
         assert_eq!(Choices::default().text(), "");
         assert_eq!(about(40.2), "about 41 s");
+        let mut rehearsal = choices.rehearsal.unwrap();
+        assert_eq!(too_long(&rehearsal), None);
+        rehearsal.estimate.steps = 3600.0;
+        assert!(too_long(&rehearsal).unwrap().starts_with("4,000 steps take about 62 minutes here"));
     }
 }

@@ -253,8 +253,10 @@ fn packed_in(examples: u64, kind: Kind, seconds: f64) -> String {
 
 /// Chooses how images are prepared where that is not given, and says so. `name` is the source as it was named.
 fn prepare(name: &str, source: &str, options: &mut Options, quiet: bool) -> Result<()> {
-    let meter = Meter::working("looking at the source", quiet);
-    let chosen = choose_preparation(name, Path::new(source), options);
+    let meter = Meter::new(&format!("looking at {}", open::short_name(name)), "images", None, quiet);
+    let progress = |progress: Progress| meter.at(progress.done, progress.total);
+    // The images are packed next, and looked at no more.
+    let chosen = choose_preparation(name, Path::new(source), options, None, &progress);
     meter.end();
     let chosen = chosen.map_err(|error| match error {
         poiesis::Error::Data(error) => told(error),
@@ -270,7 +272,7 @@ fn prepare(name: &str, source: &str, options: &mut Options, quiet: bool) -> Resu
             options.channels = u8::try_from(value).ok();
         }
         if !quiet {
-            note(&format!("chosen: {flag} {value}, for {reason}; {flag} N gives another"));
+            note(&format!("chosen: {flag} {value} ({reason}); {flag} N gives another"));
         }
     }
     Ok(())

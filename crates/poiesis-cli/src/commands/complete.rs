@@ -189,7 +189,7 @@ impl Complete {
                 seed: self.seed + done as u64,
                 count: count as u64,
                 // An image from a split has its own class.
-                condition: Condition { class: class.or(*label), prompt: None, keep },
+                condition: Condition { class: class.or(*label), keep, ..Condition::default() },
                 params,
                 ..Request::default()
             };

@@ -201,8 +201,9 @@ fn time(rehearsal: &Rehearsal, patience: u64) -> String {
         1 => "; less if one evaluation is no better",
         _ => "; less if evaluations become no better",
     };
-    let (total, steps, each) = (duration(estimate.total()), count(left.steps), short(*step));
-    format!("about {total} for {steps} steps of {each} ({} timed){of_which}{early}", count(*timed))
+    let (total, each) = (duration(estimate.total()), short(*step));
+    let steps = if left.steps == 1 { "1 step".to_owned() } else { format!("{} steps", count(left.steps)) };
+    format!("about {total} for {steps} of {each} ({} timed){of_which}{early}", count(*timed))
 }
 
 /// Seconds, or milliseconds of less than one.
@@ -259,6 +260,8 @@ mod tests {
             "about 12 min 0 s for 3,000 steps of 220 ms (4 timed), of which sampling 40 s, evaluating 20 s"
         );
         assert!(time(&rehearsal, 5).ends_with("evaluating 20 s; less if evaluations become no better"));
+        let one = Rehearsal { left: Remaining { steps: 1, samplings: 1, saves: 1 }, ..rehearsal };
+        assert!(time(&one, 0).contains(" for 1 step of 220 ms"), "{}", time(&one, 0));
     }
 
     #[test]

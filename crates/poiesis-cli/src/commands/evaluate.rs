@@ -43,7 +43,7 @@ temperature scaling, and by what it takes for what. A model that finds objects i
 them right and by how well its boxes fit, where the data have boxes. A model of images is also measured by the sliced Wasserstein distance of its samples to held-out \
 images, next to that of training images (the floor) and of images with shuffled pixels (the ceiling), and by how \
 close samples are to training images; a picture of the closest ones is saved beside the results. With the feature network \
-of the data (poiesis features DATA) or the weights of Inception there are also the Fréchet and the kernel distance, \
+of the data (poiesis features DATA|RUN) or the weights of Inception there are also the Fréchet and the kernel distance, \
 precision and recall, density and coverage, and the Inception score, each beside that of real images. All sets have the same number of images, drawn at random; with --split train \
 they are disjoint parts of it. Results are saved in the run as evaluation-STEP.json.
 
@@ -133,7 +133,8 @@ impl Evaluate {
             note(&format!("kept in {}", kept.display()));
             confusions.iter().for_each(|path| note(&format!("confusions drawn in {}", path.display())));
             closest.iter().for_each(|path| note(&format!("closest training images: {}", path.display())));
-            let how = evaluate_images::how_to_compare(&evaluation, &trained, self.data.source(), &dataset);
+            let (given, flags) = (self.data.source(), self.data.flags(&trained));
+            let how = evaluate_images::how_to_compare(&evaluation, &trained, given, &flags, &dataset);
             how.iter().for_each(|line| note(line));
         }
         Ok(())

@@ -151,7 +151,7 @@ mod tests {
         }
         let one = AgentReturns { episodes: 1, returns: Returns::of(&[(3000.0, 900, true)]), ..found.clone() };
         let text = render(&one, "1.0 s");
-        assert!(text.contains("\n  3000 in 900.0 steps\n") && !text.contains("solved"), "{text}");
+        assert!(text.contains("\n  3000 in 900 steps\n") && !text.contains("solved"), "{text}");
         (found.expert, found.normalised, found.threshold) = (None, None, None);
         let text = render(&found, "1.0 s");
         assert!(!text.contains("expert") && !text.contains("solved"), "{text}");

@@ -172,23 +172,26 @@ pub(super) fn write_closest(
     Ok(Some(path))
 }
 
-/// How to make the feature network of the data, where images were measured without one. `given` is what --data names.
+/// How to make the feature network of the data, where images were measured without one. `given` is what --data names, and `flags` find
+/// the data of the run.
 pub(super) fn how_to_compare(
     evaluation: &Evaluation,
     trained: &Trained,
     given: Option<&str>,
+    flags: &str,
     dataset: &Dataset,
 ) -> Option<String> {
     let has = |metric: &str| evaluation.results.contains_key(metric);
     let lacks = has("sliced_wasserstein") && !has("frechet_distance");
     lacks.then(|| {
-        let data = match given {
+        let (data, flags) = match given {
             // The run knows how its data are prepared.
-            None => trained.path().display().to_string(),
-            Some(packed) if Dataset::open(Path::new(packed)).is_ok() => packed.to_owned(),
-            Some(_) => dataset.folder().display().to_string(),
+            None => (trained.path().display().to_string(), flags),
+            Some(packed) if Dataset::open(Path::new(packed)).is_ok() => (packed.to_owned(), ""),
+            Some(_) => (dataset.folder().display().to_string(), ""),
         };
-        format!("for Fréchet distance, precision and recall, first: {} features {}", program(), quoted(&data))
+        let (program, data) = (program(), quoted(&data));
+        format!("for Fréchet distance, precision and recall, first: {program} features {data}{flags}")
     })
 }
 

@@ -6,13 +6,14 @@ use anyhow::Result;
 use clap::Args;
 use poiesis::config::DataConfig;
 use poiesis::error::in_bytes;
-use poiesis_collect::{ExportOptions, Kind, Progress, Split, export};
+use poiesis_collect::{ExportOptions, Kind, Options, Progress, Split, VocabularyKind, export};
 use serde_json::{Value, json};
 
 use super::card::plural;
 use super::inspect::split;
 use super::pictures::positive;
 use crate::args::DataDir;
+use crate::flags;
 use crate::render::{Meter, count, failure, in_json, json, note, program, quoted, result};
 
 /// Write a data set out as files: PNG images, texts, WAV sound or CSV points
@@ -26,11 +27,11 @@ use crate::render::{Meter, count, failure, in_json, json, note, program, quoted,
       sound as WAV files
   poiesis export data/photos out --json
 
-Images become PNG, documents .txt, clips .wav with 16 bits, and points a points.csv; of text, line ends and byte order \
-marks are those of the data set. Examples are as they were packed: of the size, colours and sample rate that collect gave \
-them. They are in folders called train, validation and test where there are several, and in those in folders of their \
-classes, so that collect reads the folder as it was. Names are numbers of the split. Nothing is written over: the folder \
-must be new, and appears when it is whole.")]
+Images become PNG, documents .txt, clips .wav with 16 bits, and points a points.csv; text keeps the line ends that the \
+data set has. Examples are as they were packed: of the size, colours and sample rate that collect gave them. They are in \
+folders called train, validation and test where there are several, and in those in folders of their classes, so that \
+collect finds the same splits and classes with the flags that are printed at the end. Names are numbers of the split. \
+Nothing is written over: the folder must be new, and appears when it is whole.")]
 pub(crate) struct Export {
     /// Packed data set, raw source (folder, archive, data file), built-in name or name below --data-dir.
     data: String,
@@ -53,7 +54,8 @@ pub(crate) struct Export {
 impl Export {
     pub(crate) fn run(self) -> Result<()> {
         let config = DataConfig { source: self.data.clone(), ..DataConfig::default() };
-        let dataset = self.data_dir.open(&config, self.json)?;
+        let dataset =
+            self.data_dir.open(&config, self.json).map_err(|error| unprepared(error, &self.data))?;
         let card = dataset.card();
         if card.kind == Kind::Experience {
             return Err(failure(
@@ -67,12 +69,15 @@ impl Export {
         let written = export(&dataset, &self.out, &options, &progress);
         meter.end();
         let written = written?;
+        let out = quoted(&self.out.display().to_string());
+        let again = format!("{} collect {out} NEW{}", program(), flags_of(&written.collect));
         if self.json {
             let splits: serde_json::Map<String, Value> =
                 written.splits.iter().map(|(split, number)| (split.to_string(), (*number).into())).collect();
             return json(&json!({
                 "data": card.name, "out": in_json(&self.out), "splits": splits, "files": written.files,
                 "bytes": written.bytes, "left_out": written.left_out,
+                "collect": again,
             }));
         }
         let splits: Vec<String> = written
@@ -91,10 +96,65 @@ impl Export {
             card.licence.as_deref().unwrap_or("not stated")
         ))?;
         written.left_out.iter().for_each(|line| note(&format!("note: {line}")));
-        let alpha =
-            if card.kind == Kind::Images && card.shape.last() == Some(&4) { " --channels 4" } else { "" };
-        let out = quoted(&self.out.display().to_string());
-        note(&format!("read it again: {} collect {out} NEW{alpha}", program()));
+        note(&format!("read it again: {again}"));
         Ok(())
+    }
+}
+
+/// The flags of `collect` for the options that a data set written out is collected with.
+fn flags_of(options: &Options) -> String {
+    let usual = Options::default();
+    let vocabulary = options.vocabulary.map(|vocabulary| match vocabulary {
+        VocabularyKind::Bytes => "bytes",
+        VocabularyKind::Characters => "characters",
+        VocabularyKind::Bpe => "bpe",
+    });
+    let flags = [
+        options.size.map(|(height, width)| format!("--size {width}x{height}")),
+        options.channels.map(|channels| format!("--channels {channels}")),
+        options.lines.then(|| "--lines".to_owned()),
+        vocabulary.map(|vocabulary| format!("--vocabulary {vocabulary}")),
+        options.vocabulary_size.map(|size| format!("--vocabulary-size {size}")),
+        (options.holdout != usual.holdout).then(|| format!("--holdout {}", options.holdout)),
+        options.class_level.map(|level| format!("--class-level {level}")),
+        options.licence.as_deref().map(|licence| format!("--licence {}", quoted(licence))),
+    ];
+    flags.into_iter().flatten().map(|flag| format!(" {flag}")).collect()
+}
+
+/// An error of raw data that a verb without flags for preparing them cannot open, with the command that does.
+pub(super) fn unprepared(error: anyhow::Error, source: &str) -> anyhow::Error {
+    let option = match error.downcast_ref() {
+        Some(poiesis::Error::Data(reason)) => reason.option(),
+        _ => None,
+    };
+    match option.and_then(flags::of_collect) {
+        Some(flag) => {
+            let command = format!("{} collect {} OUT {flag}", program(), quoted(source));
+            failure(error.to_string(), format!("collect it first: {command}"))
+        }
+        None => error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_are_those_that_differ() {
+        assert_eq!(flags_of(&Options::default()), "");
+        let images = Options { size: Some((20, 30)), channels: Some(3), holdout: 0.0, ..Options::default() };
+        assert_eq!(flags_of(&images), " --size 30x20 --channels 3 --holdout 0");
+        let text = Options {
+            lines: true,
+            vocabulary: Some(VocabularyKind::Bpe),
+            vocabulary_size: Some(300),
+            class_level: Some(2),
+            licence: Some("CC BY".to_owned()),
+            ..Options::default()
+        };
+        let expected = " --lines --vocabulary bpe --vocabulary-size 300 --class-level 2 --licence 'CC BY'";
+        assert_eq!(flags_of(&text), expected);
     }
 }

@@ -12,6 +12,7 @@ use poiesis::run::Run;
 use poiesis_collect::Dataset;
 use serde_json::json;
 
+use super::export::unprepared;
 use crate::args::DataDir;
 use crate::render::{Meter, count, facts, in_json, json, note, number, result};
 
@@ -33,6 +34,7 @@ Shown are its accuracy on held-out images, and how the Fréchet distance from re
 missing kinds of images and to duplicates. A network that does not notice missing kinds is refused.")]
 pub(crate) struct Features {
     /// Packed data set, raw source (folder, archive, data file), built-in name or name below --data-dir; or a run, for its data.
+    #[arg(value_name = "DATA|RUN")]
     data: String,
     /// Seed of weights and batches.
     #[arg(long, value_name = "N", default_value = "0")]
@@ -71,7 +73,7 @@ impl Features {
         }
         // A raw source is prepared with the default options.
         let config = DataConfig { source: self.data.clone(), ..DataConfig::default() };
-        self.data_dir.open(&config, self.json)
+        self.data_dir.open(&config, self.json).map_err(|error| unprepared(error, &self.data))
     }
 
     fn train(&self, dataset: &Dataset) -> Result<OwnNetwork> {

@@ -316,7 +316,7 @@ fn stop_on_signals() -> Result<Arc<AtomicBool>> {
     let asked = Arc::clone(&stop);
     signals::on_first(move || {
         asked.store(true, Ordering::Relaxed);
-        note("stopping; once more stops at once");
+        note("stopping; press Ctrl-C again after a second to stop at once");
     })?;
     Ok(stop)
 }

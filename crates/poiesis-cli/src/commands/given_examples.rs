@@ -51,8 +51,9 @@ impl Given {
 }
 
 /// Reads examples of the model's kind in the order in which they are given. They are of `class` if that is given, otherwise of the class
-/// that the source says, or that the folder is named after which was given or holds the file; of data sets those of a split are taken,
-/// `count` of each.
+/// that the source says, whether the model knows it or not; where it says none, of the class that the folder is named after which was given
+/// or holds the file. A folder inside such a folder need not be a class, and belongs to the one around it then, which is told. Of data sets
+/// those of a split are taken, `count` of each.
 pub(crate) fn read(
     paths: &[PathBuf],
     trained: &Trained,
@@ -74,7 +75,9 @@ pub(crate) fn read(
         } else {
             let known = &trained.info.data.classes;
             let of_folder = class_of_folder(path, known);
-            let mut taking = Taking { path, class, known, of_folder, given: &mut given, meter: &meter };
+            let inside = Vec::new();
+            let mut taking =
+                Taking { path, class, known, of_folder, inside, given: &mut given, meter: &meter };
             match &trained.spec.content {
                 Content::Images(shape) => {
                     let (options, known) = preparation(trained, data.source(), &data.places()?)?;
@@ -98,6 +101,7 @@ pub(crate) fn read(
                 Content::Experience(_) => Ok(()),
             }
             .map_err(|error| of_another_kind(path, trained, error))?;
+            taking.tell_inside();
         }
         meter.at(given.examples.len() as u64, None);
     }
@@ -113,6 +117,8 @@ struct Taking<'a> {
     known: &'a [String],
     /// The one that the folder is named after.
     of_folder: Option<String>,
+    /// Folders in it that are no classes of the model.
+    inside: Vec<String>,
     given: &'a mut Given,
     meter: &'a Meter,
 }
@@ -125,18 +131,42 @@ impl Taking<'_> {
         })
     }
 
-    /// The class of an example to which the source gives `class`: inside a folder that is named after a class, others need not be classes.
-    fn class_of(&self, class: Option<String>) -> Option<String> {
-        let is_known = class.as_ref().is_some_and(|class| self.known.contains(class));
-        if is_known { class } else { self.of_folder.clone().or(class) }
+    /// The class of an example with this name inside the source, to which it gives `class`.
+    fn class_of(&mut self, name: &str, class: Option<String>) -> Option<String> {
+        if let Some(class) = self.class {
+            return Some(class.to_owned());
+        }
+        let Some(class) = class else { return self.of_folder.clone() };
+        // A table or a file of records says what the class is; a folder may be there for another reason.
+        let is_folder = self.path.is_dir() && name.rsplit('/').skip(1).any(|folder| folder == class);
+        match &self.of_folder {
+            Some(outer) if is_folder && !self.known.contains(&class) => {
+                if !self.inside.contains(&class) {
+                    self.inside.push(class);
+                }
+                Some(outer.clone())
+            }
+            _ => Some(class),
+        }
+    }
+
+    /// Says which folders are taken to be of the class of the one around them.
+    fn tell_inside(&self) {
+        if let (Some(outer), false) = (&self.of_folder, self.inside.is_empty()) {
+            let folders = some_of(&self.inside);
+            note(&format!(
+                "note: the model knows no class {folders}: what is in such a folder of {} counts as {outer}",
+                self.path.display()
+            ));
+        }
     }
 
     fn take<T>(&mut self, example: ReadExample<T>, media: impl FnOnce(T) -> Media) {
-        let ReadExample { name, class, content } = example;
-        let name = name_in(self.path, &name);
+        let ReadExample { name: inside, class, content } = example;
+        let name = name_in(self.path, &inside);
         match content {
             Ok(content) => {
-                let class = self.class.map(str::to_owned).or_else(|| self.class_of(class));
+                let class = self.class_of(&inside, class);
                 self.given.examples.push(Example { name, class, media: media(content) });
                 self.meter.at(self.given.examples.len() as u64, None);
             }
@@ -178,11 +208,42 @@ fn of_another_kind(path: &Path, trained: &Trained, error: DataError) -> Error {
     }
 }
 
-/// How many examples have no class that the model knows.
-pub(crate) fn of_unknown_class(trained: &Trained, examples: &[Example]) -> usize {
-    let classes = &trained.info.data.classes;
-    let known = |example: &Example| example.class.as_ref().is_some_and(|class| classes.contains(class));
-    examples.iter().filter(|example| !known(example)).count()
+/// How many of a list of names are named.
+const NAMED: usize = 5;
+
+/// The first of these names: `a, b, …`.
+pub(crate) fn some_of(names: &[String]) -> String {
+    let more = if names.len() > NAMED { ", …" } else { "" };
+    format!("{}{more}", names[..names.len().min(NAMED)].join(", "))
+}
+
+/// Examples without a class that the model knows.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Unknown {
+    /// How many there are.
+    pub(crate) all: usize,
+    /// How many of them have another class, and the names of those classes in the order in which they come.
+    pub(crate) of_others: (usize, Vec<String>),
+}
+
+impl Unknown {
+    /// Those of `examples`, for a model that knows these classes.
+    pub(crate) fn among(examples: &[Example], classes: &[String]) -> Unknown {
+        let (mut all, mut of_others, mut names) = (0, 0, Vec::new());
+        for example in examples {
+            match &example.class {
+                Some(class) if classes.contains(class) => {}
+                Some(class) => {
+                    (all, of_others) = (all + 1, of_others + 1);
+                    if !names.contains(class) {
+                        names.push(class.clone());
+                    }
+                }
+                None => all += 1,
+            }
+        }
+        Unknown { all, of_others: (of_others, names) }
+    }
 }
 
 #[cfg(test)]
@@ -209,13 +270,44 @@ mod tests {
         let mut given = Given::default();
         let meter = Meter::new("reading", "examples", None, true);
         let of_folder = class(&folder);
-        let taking =
-            Taking { path: &folder, class: None, known: &known, of_folder, given: &mut given, meter: &meter };
-        let of = |class: Option<&str>| taking.class_of(class.map(String::from));
-        assert_eq!(
-            [None, Some("puppies"), Some("cats")].map(of),
-            ["dogs", "dogs", "cats"].map(|c| Some(c.into()))
-        );
+        let inside = Vec::new();
+        let mut taking = Taking {
+            path: &folder,
+            class: None,
+            known: &known,
+            of_folder,
+            inside,
+            given: &mut given,
+            meter: &meter,
+        };
+        let of = |taking: &mut Taking<'_>, name: &str, class: Option<&str>| {
+            taking.class_of(name, class.map(String::from)).unwrap()
+        };
+        assert_eq!(of(&mut taking, "a.txt", None), "dogs");
+        assert_eq!(of(&mut taking, "cats/a.txt", Some("cats")), "cats");
+        assert_eq!(of(&mut taking, "table.csv:3", Some("puppies")), "puppies", "a table says it");
+        assert!(taking.inside.is_empty());
+        assert_eq!(of(&mut taking, "puppies/a.txt", Some("puppies")), "dogs", "a folder may be no class");
+        assert_eq!(taking.inside, ["puppies"]);
+        let file = folder.join("a.zip");
+        taking.path = &file;
+        assert_eq!(of(&mut taking, "puppies/a.txt", Some("puppies")), "puppies", "an archive has its own");
+        taking.class = Some("cats");
+        assert_eq!(of(&mut taking, "table.csv:3", Some("puppies")), "cats");
+        assert_eq!(of(&mut taking, "a.txt", None), "cats");
+    }
+
+    #[test]
+    fn other_classes_than_those_of_the_model_are_counted_and_named() {
+        let example = |class: Option<&str>| Example {
+            name: "a".to_owned(),
+            class: class.map(str::to_owned),
+            media: Media::Text(Vec::new()),
+        };
+        let classes = [Some("cats"), None, Some("birds"), Some("fish"), Some("birds"), Some("dogs")];
+        let unknown = Unknown::among(&classes.map(example), &["cats", "dogs"].map(String::from));
+        let of_others = (3, vec!["birds".to_owned(), "fish".to_owned()]);
+        assert_eq!(unknown, Unknown { all: 4, of_others });
     }
 
     #[test]

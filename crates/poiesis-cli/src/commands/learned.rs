@@ -1,7 +1,7 @@
 //! What a model learns from: opened, checked before that, and said in a line.
 
 use anyhow::Result;
-use poiesis::config::RunConfig;
+use poiesis::config::{DataConfig, RunConfig};
 use poiesis::data::{EnvironmentSource, open};
 use poiesis::model::Entry;
 
@@ -41,18 +41,23 @@ pub(super) fn short_environment(source: &str) -> String {
 pub(super) fn opened(entry: &dyn Entry, config: &mut RunConfig, how: &How) -> Result<Opened> {
     if is_agent(entry) {
         let opened = how.data_dir.open_for(entry, &config.data, how.hidden())?;
-        if !config.data.demonstrations.is_empty() {
-            config.data.demonstrations = open::lasting(&config.data.demonstrations);
-        }
+        make_lasting(entry, &mut config.data);
         return Ok(opened);
     }
     choose_kind(entry, config, how)?;
     let opened = how.data_dir.open_for(entry, &config.data, how.hidden())?;
-    config.data.source = open::lasting(&config.data.source);
-    if !config.data.labels_file.is_empty() {
-        config.data.labels_file = open::lasting(&config.data.labels_file);
-    }
+    make_lasting(entry, &mut config.data);
     Ok(opened)
+}
+
+/// Makes the paths of what was opened absolute, so that the run finds it from any folder. The source of an agent is its environment.
+pub(super) fn make_lasting(entry: &dyn Entry, data: &mut DataConfig) {
+    let source = if is_agent(entry) { None } else { Some(&mut data.source) };
+    for place in source.into_iter().chain([&mut data.labels_file, &mut data.demonstrations]) {
+        if !place.is_empty() {
+            *place = open::lasting(place);
+        }
+    }
 }
 
 /// What can be found wrong with the environment and the demonstrations of an agent before they are opened.
@@ -95,7 +100,29 @@ pub(super) fn opened_line(opened: &Opened) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
+
+    #[test]
+    fn paths_that_are_saved_are_absolute_and_names_stay() {
+        let lasting = |model: &str, source: &str| {
+            let mut data = DataConfig {
+                source: source.into(),
+                labels_file: "Cargo.toml".into(),
+                demonstrations: "src".into(),
+                ..DataConfig::default()
+            };
+            make_lasting(poiesis::catalogue::find(model).unwrap(), &mut data);
+            for place in [&data.labels_file, &data.demonstrations] {
+                assert!(Path::new(place).is_absolute(), "{data:?}");
+            }
+            data.source
+        };
+        assert_eq!(Path::new(&lasting("vae", "tests")), Path::new("tests").canonicalize().unwrap());
+        assert_eq!(lasting("vae", "mnist"), "mnist");
+        assert_eq!(lasting("bc", "tests"), "tests", "it is the environment of that name");
+    }
 
     #[test]
     fn runs_are_named_after_environments() {

@@ -4,18 +4,21 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use clap::Args;
-use poiesis::config::{Layer, RunConfig, resolve};
-use poiesis::data::open;
+use poiesis::config::{DataConfig, Layer, RunConfig, resolve};
 use poiesis::model::Entry;
-use poiesis::run::Run;
+use poiesis::run::{Parent, Run};
 use poiesis::train::Existing;
 use poiesis::{Error, atomic, catalogue};
 
+use super::learned::make_lasting;
 use super::settings::{epochs, steps_of_epochs};
 use super::train::{How, Job, train};
 use crate::data::is_agent;
 use crate::flags::flag;
 use crate::render::{failure, program, quoted};
+
+/// What is said first of data that are not what they were where the run has them.
+const MOVED: &str = "if they have moved, say where they are with --data";
 
 /// Continue a run that was stopped or killed, or train a finished one further
 #[derive(Args, Debug)]
@@ -77,19 +80,18 @@ impl Resume {
             let what = format!("--epochs {epochs} and --set train.steps both give the number of steps");
             return Err(failure(what, "leave one of them out"));
         }
+        let is_set = |key: &&str| resolved.origin(key) == Some("--set");
+        let is_given = self.data.is_some() || places(entry).iter().any(is_set);
         let mut config = resolved.config;
         if let Some(source) = self.data.clone() {
             *place_of_data(&mut config, entry) = source;
         }
         let opened = self.how.data_dir.open_for(entry, &config.data, self.how.hidden());
         let opened = opened.map_err(|error| if self.data.is_none() { self.moved(error) } else { error })?;
-        if self.data.is_some() {
-            let found = opened.training_data()?.info.fingerprint;
-            run.expect_data(&found).map_err(|error| self.other_run(entry, &error))?;
-            let place = place_of_data(&mut config, entry);
-            *place = open::lasting(place);
-        }
+        make_lasting(entry, &mut config.data);
         let epochs = steps_of_epochs(self.epochs, &mut config, &opened)?;
+        let changed = run.expect_data(&opened.training_data()?.info.fingerprint).err();
+        let (with_data, with_settings) = self.others(entry, &run, &config.data, is_given);
         let job = Job {
             out: self.run.clone(),
             config,
@@ -98,25 +100,45 @@ impl Resume {
             chosen: Vec::new(),
             existing: Existing::Resume,
         };
-        train(job, &opened, &self.how).map_err(|error| match error.downcast_ref::<Error>() {
-            Some(refused @ (Error::ConfigDiffers { .. } | Error::DataChanged { .. })) => {
-                self.other_run(entry, refused)
+        train(job, &opened, &self.how, |error| match (&error, changed) {
+            // Where only the place differs, which may, it is the content.
+            (Error::ConfigDiffers { differences, .. }, Some(changed))
+                if differences.iter().all(|(key, ..)| places(entry).contains(&key.as_str())) =>
+            {
+                failure(changed.to_string(), with_data)
             }
-            _ => error,
+            (Error::DataChanged { .. }, _) => failure(error.to_string(), with_data),
+            (Error::ConfigDiffers { .. }, _) => failure(error.to_string(), with_settings),
+            _ => error.into(),
         })
     }
 
-    /// The error for what cannot change in a run, with the way to another run that has it.
-    fn other_run(&self, entry: &dyn Entry, error: &Error) -> anyhow::Error {
-        let file = quoted(&self.run.join("config.toml").display().to_string());
-        let (what, flag) = match error {
-            Error::DataChanged { .. } => {
-                ("if they have moved, say where they are with --data", "--data SOURCE")
-            }
-            _ => ("a run keeps its settings", "--set KEY=VALUE"),
+    /// What can be done where other data, or other settings, are refused. `is_given` says whether the place of the data was given.
+    fn others(&self, entry: &dyn Entry, run: &Run, data: &DataConfig, is_given: bool) -> (String, String) {
+        let (keeps, flag) = match is_agent(entry) {
+            true if data.demonstrations.is_empty() => ("a run keeps its environment", "--env ENV"),
+            true => ("a run keeps its demonstrations", "--demos DATA"),
+            false => ("a run keeps its data", "--data SOURCE"),
         };
-        let other = format!("{} train {} --config {file} {flag} --out FOLDER", program(), entry.name());
-        failure(error.to_string(), format!("{what}; another run: {other}"))
+        let keeps = if is_given || flag == "--env ENV" { keeps } else { MOVED };
+        let other = self.other_run(entry, run, flag);
+        let with_data = format!("{keeps}; another run: {other}");
+        let source = if is_agent(entry) { &data.demonstrations } else { &data.source };
+        let flags = format!("--set KEY=VALUE{}", self.how.data_dir.flags(source));
+        let other = self.other_run(entry, run, &flags);
+        (with_data, format!("a run keeps its settings; another run: {other}"))
+    }
+
+    /// The command that makes another run with the settings of this one but for what `flags` give.
+    fn other_run(&self, entry: &dyn Entry, run: &Run, flags: &str) -> String {
+        let file = quoted(&self.run.join("config.toml").display().to_string());
+        let from = run
+            .info()
+            .parent
+            .as_ref()
+            .map(|Parent { run, step, .. }| format!(" --init-from {} --init-step {step}", quoted(run)));
+        let (program, from) = (program(), from.unwrap_or_default());
+        format!("{program} train {} --config {file}{from} {flags} --out FOLDER", entry.name())
     }
 
     /// The error for data that are not where the run has them.
@@ -136,6 +158,11 @@ impl Resume {
             Err(error) => error,
         }
     }
+}
+
+/// Keys that say where the data are. The source of an agent is its environment, which has no place.
+fn places(entry: &dyn Entry) -> &'static [&'static str] {
+    if is_agent(entry) { &["data.demonstrations"] } else { &["data.source", "data.labels_file"] }
 }
 
 /// The setting that says where the data are that may have moved: of an agent, its demonstrations.

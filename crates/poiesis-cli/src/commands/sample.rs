@@ -22,6 +22,9 @@ use crate::render::{Meter, count, exists, expect_empty, expect_none, failure, no
 /// How many clips are drawn as pictures.
 const DRAWN: usize = 16;
 
+/// The `--class` of samples without a class.
+pub(crate) const NO_CLASS: &str = "none";
+
 /// Draw new images, texts or sounds from a trained model
 #[derive(Args, Debug)]
 #[command(after_long_help = "Examples:
@@ -31,13 +34,14 @@ const DRAWN: usize = 16;
   poiesis sample runs/transformer-tinyshakespeare --prime 'ROMEO:' --length 2000 --temperature 0.8
   poiesis sample runs/char-rnn-names --count 20
   poiesis sample runs/wavenet-fsdd --class 7 --count 4 --out seven.wav
+  poiesis sample runs/transformer-mails --class none                 a model that also learned mail without a class
   poiesis sample runs/dcgan-shapes --count 1000 --out samples.npy    for NumPy: uint8 [1000, height, width, channels]
   poiesis sample runs/draw-shapes --steps --columns 10              a row for each sample
   poiesis sample runs/draw-shapes --steps --out writing.gif         an animation
 
 Sample i of a seed is the same for any --count. Text goes to the terminal while it is generated, or to --out. \
-A model conditioned on classes draws them in turn, and the grid has a row for each; one that has learned examples without a \
-class begins each turn with one of those. \
+A model conditioned on classes draws them in turn, and the grid has a row for each; a model that also learned examples without a \
+class draws one of those first in each turn, so a single text is one of those, also where it continues --prime. \
 Sound becomes one WAV file with pauses between clips, and a picture of it. If --out is a folder, each sample \
 becomes a file in it. If it ends in .npy, all become one NumPy array: images as uint8, points as float32, sound as int16 \
 [samples, frames, channels]; if it ends in .jsonl, each text becomes a record. The PNG of a grid has its sampling parameters as metadata, unless --no-metadata is \
@@ -54,7 +58,8 @@ pub(crate) struct Sample {
     /// Number of the first sample.
     #[arg(long, value_name = "N", default_value = "0", value_parser = clap::value_parser!(u64).range(..1 << 40))]
     pub(crate) first: u64,
-    /// Class of the samples, for a model conditioned on classes: its name or number [default: each in turn].
+    /// Class of the samples, for a model conditioned on classes: its name or number, or `none` for samples without a class, of a model that
+    /// also learned such examples and has no class of that name [default: each in turn].
     #[arg(long, value_name = "CLASS")]
     pub(crate) class: Option<String>,
     /// Text to continue.
@@ -153,22 +158,30 @@ impl Sample {
             (None, Some(file)) => Some(files::read(file, &trained.spec)?),
             (None, None) => None,
         };
-        let class = class_of(trained, self.class.as_deref())?;
+        let no_class = self.is_for_no_class(trained);
+        let class = class_of(trained, self.class.as_deref().filter(|_| !no_class))?;
         let codec = Codec::new(&trained.spec, trained.abilities().autoregressive);
         let usual = match (codec.usual_count(), trained.turns().count()) {
             // As many of each class.
-            (usual, turns @ 2..) if class.is_none() && usual >= 2 * turns => usual / turns * turns,
+            (usual, turns @ 2..) if self.class.is_none() && usual >= 2 * turns => usual / turns * turns,
             (usual, _) => usual,
         };
         Ok(Request {
             seed: self.seed,
             first: self.first,
             count: self.count.unwrap_or(usual) as u64,
-            condition: Condition { class, prompt, keep: None },
+            condition: Condition { class, no_class, prompt, keep: None },
             params: self.chosen.params(),
             max_len: self.length.map(|length| codec.max_len(length)),
             ..Request::default()
         })
+    }
+
+    /// Whether samples without a class are asked for. A class that is called so is asked for instead, and a model that has learned no such
+    /// examples refuses the word like any other that is not a class.
+    fn is_for_no_class(&self, trained: &Trained) -> bool {
+        let is_class = trained.info.data.classes.iter().any(|class| class == NO_CLASS);
+        self.class.as_deref() == Some(NO_CLASS) && trained.turns().no_class && !is_class
     }
 
     /// All samples as one array of NumPy.

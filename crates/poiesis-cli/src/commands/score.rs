@@ -16,7 +16,7 @@ use poiesis_collect::{Dataset, Split};
 use super::classify::tell_skipped;
 use super::discover::{OfData, expect_class};
 use super::evaluate::Meters;
-use super::given_examples::{Given, of_unknown_class, read};
+use super::given_examples::{Given, Unknown, read, some_of};
 use super::given_images::expect_existing;
 use super::inspect::split;
 use super::pictures::positive;
@@ -52,10 +52,11 @@ data, without any files, are scored as `poiesis evaluate` measures them, and the
 documents of the split are read one after another, so that one sees the end of the one before, and only its last window \
 may be shorter than what is scored here. With --alone each is read by itself, as files are.
 
-The score of a model that is conditioned on classes is that given the class: of --class, or of the folder that is given or that a \
-file is in. Examples without a class that the model knows are scored as such where it has learned examples without one; \
-otherwise as a mixture of all classes, -log of the sum of p(class) p(example given class), with the shares of the classes in \
-the training data, or equal ones where the run does not have them. A mixture takes as long as one example of each class.
+The score of a model that is conditioned on classes is that given the class: of --class, else the one that a table or a \
+folder inside what is given says, else that of the folder that is given or that a file is in. Examples without a class that \
+the model knows are scored as such where it has learned examples without one; otherwise as a mixture of all classes, -log of \
+the sum of p(class) p(example given class), with the shares of the classes in the training data, or equal ones where the run \
+does not have them. A mixture takes as long as one example of each class.
 
 A low likelihood alone does not make an example odd: see `poiesis anomaly`.")]
 pub(crate) struct ScoreVerb {
@@ -70,8 +71,7 @@ pub(crate) struct ScoreVerb {
     /// Number of examples of each split of a data set: evenly spread over it, of text and sound the first [default: all].
     #[arg(long, short = 'n', value_name = "N", value_parser = positive)]
     count: Option<usize>,
-    /// Class of the files, for a model conditioned on classes: its name or number [default: that of the folder they are in; a mixture
-    /// of all classes for others].
+    /// Class of the files, for a model conditioned on classes: its name or number [default: that of each, or of the folder it is in].
     #[arg(long, value_name = "CLASS")]
     class: Option<String>,
     /// Read each document of the run's own data by itself, not after the one before it.
@@ -251,7 +251,7 @@ impl ScoreVerb {
         tokens: &mut Option<Vec<(usize, TokenScore)>>,
     ) -> Result<Scored> {
         let Given { examples, skipped } = given;
-        tell_of_mixture(trained, of_unknown_class(trained, &examples))?;
+        tell_of_unknown(trained, &Unknown::among(&examples, &trained.info.data.classes))?;
         let mut meters = Meters::new(self.json);
         let scores = score(
             trained,
@@ -266,11 +266,21 @@ impl ScoreVerb {
     }
 }
 
-/// Says that some examples take long, and why.
-fn tell_of_mixture(trained: &Trained, unknown: usize) -> Result<()> {
+/// Names classes that the model does not know, and says that some examples take long, and why.
+fn tell_of_unknown(trained: &Trained, unknown: &Unknown) -> Result<()> {
     let classes = trained.info.data.classes.len() as u64;
-    if unknown > 0 && classes > 1 && reads_classes(trained)? && !trained.spec.unlabelled {
-        let (unknown, classes) = (count(unknown as u64), count(classes));
+    if classes < 2 || !reads_classes(trained)? {
+        return Ok(());
+    }
+    let (others, names) = &unknown.of_others;
+    if *others > 0 {
+        let (others, named) = (count(*others as u64), some_of(names));
+        note(&format!(
+            "note: examples of classes that the model does not know: {others} ({named}). They are scored like those without a class"
+        ));
+    }
+    if unknown.all > 0 && !trained.spec.unlabelled {
+        let (unknown, classes) = (count(unknown.all as u64), count(classes));
         note(&format!(
             "note: examples without a class that the model knows: {unknown}. Each is scored with all {classes} classes; --class names one"
         ));

@@ -83,11 +83,9 @@ pub(super) fn in_words(scored: &Scored, measure: &Measure) -> String {
     let words = &measure.words;
     if let Some(nats) = scores.per_token() {
         let tokens: u64 = scores.scores.iter().filter_map(|score| score.tokens).sum();
-        let (tokens, total) = (count(tokens), count(total as u64));
-        let _ = writeln!(
-            text,
-            "{tokens} tokens in {total} examples: {nats:.4} nats per token = {bits} bits/{unit}  ({words})"
-        );
+        let (tokens, total) = (of_these(tokens, "token"), of_these(total as u64, "example"));
+        let _ =
+            writeln!(text, "{tokens} in {total}: {nats:.4} nats per token = {bits} bits/{unit}  ({words})");
     }
     // An image is an example of its own also where it is read as tokens.
     let whole = scores.window.is_none() || scores.unit == Unit::Dim;
@@ -105,6 +103,11 @@ pub(super) fn in_words(scored: &Scored, measure: &Measure) -> String {
         let _ = writeln!(text, "{} skipped", count(skipped.len() as u64));
     }
     text
+}
+
+/// So many of something, in the plural where they are not one.
+fn of_these(number: u64, what: &str) -> String {
+    format!("{} {what}{}", count(number), if number == 1 { "" } else { "s" })
 }
 
 /// How examples were scored whose class is not known, a line for each way; empty if there are none.
@@ -261,6 +264,19 @@ mod tests {
         let text = in_words(&bound, &Measure::of(&bound.scores));
         assert!(text.contains("BOUND ON -LOG P") && text.contains("16 draws"), "{text}");
         assert!(text.contains("mean of 2: 22.00 ± 11.00 nats"), "{text}");
+    }
+
+    #[test]
+    fn one_example_has_a_score_and_no_error() {
+        let one = |exact: bool| {
+            let mut one = scored(exact);
+            one.scores.scores.truncate(1);
+            one.names.truncate(1);
+            one.classes.truncate(1);
+            in_words(&one, &Measure::of(&one.scores))
+        };
+        assert!(one(true).contains("\n11 tokens in 1 example: 1.0000 nats per token"), "{}", one(true));
+        assert!(one(false).contains("\nmean of 1: 11.00 nats ="), "{}", one(false));
     }
 
     #[test]

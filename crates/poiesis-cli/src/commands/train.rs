@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use clap::Args;
-use poiesis::catalogue;
 use poiesis::config::{Choice, RunConfig};
 use poiesis::run::Parent;
 use poiesis::train::{self, Epochs, Existing, InitialWeights, Request, Stop};
+use poiesis::{Error, catalogue};
 use poiesis_collect::{Dataset, Kind, Split};
 use serde_json::json;
 
@@ -18,8 +18,7 @@ use super::learned::opened_line;
 use super::settings::{InitialStep, Ready, epochs};
 use crate::args::DataDir;
 use crate::data::{Opened, is_agent};
-use crate::flags::hint;
-use crate::render::{count, error, facts, note, result, shape};
+use crate::render::{count, error, error_with_hint, facts, note, result, shape};
 use crate::signals;
 use crate::watch::{Show, Watch};
 
@@ -49,7 +48,7 @@ use crate::watch::{Show, Watch};
   poiesis train ppo --env 'python gymnasium_env.py LunarLander-v3'
       in a program of your own; docs/agents.md shows how
   poiesis train vae --data faces/ --init-from runs/vae-photos --set optimizer.learning_rate=1e-4
-      fine-tuning: from the weights of another run, with its size and settings
+      fine-tuning: from the weights of another run, with its size and settings; the number of steps is chosen
   poiesis train transformer --data book.txt --epochs 20 --until-no-better 5
       until five evaluations on held-out text in a row were no better; `sample RUN --best` uses the best
   poiesis train dcgan --recipe emoji64 --dry-run
@@ -61,7 +60,8 @@ With --data or --init-from and without a recipe or --config, settings that suit 
 defaults, and steps are chosen so that training takes a few minutes on this machine. They are shown with their reasons and
 kept in the run. --paper-defaults keeps the model's defaults, which are those of its paper.
 --dry-run reports all that is wrong at once; raw data are packed into the cache, as for training.
-Ctrl-C once finishes the step, saves and prints the command that continues; twice stops at once.")]
+Ctrl-C once finishes the step, saves and prints the command that continues; pressed again after a
+second, it stops at once without saving.")]
 pub(crate) struct Train {
     /// The model to train; `poiesis models` lists them.
     pub(super) model: String,
@@ -106,7 +106,7 @@ pub(crate) struct Train {
     /// Folder of the run [default: runs/MODEL-DATA, with --init-from runs/MODEL-DATA-from-RUN].
     #[arg(long, short, value_name = "FOLDER")]
     pub(super) out: Option<PathBuf>,
-    /// Total number of steps [default: that of the recipe; with --data as many as take a few minutes].
+    /// Total number of steps [default: that of the recipe; with --data or --init-from as many as take a few minutes].
     #[arg(long, value_name = "N")]
     pub(super) steps: Option<u32>,
     /// How often the train split is read, instead of a number of steps; can be a fraction.
@@ -193,7 +193,7 @@ impl Train {
         settings.chosen.tell(&self.how)?;
         let chosen = settings.chosen.all;
         let job = Job { out, config, initial: settings.initial, epochs, chosen, existing };
-        train(job, &opened, &self.how)
+        train(job, &opened, &self.how, anyhow::Error::from)
     }
 }
 
@@ -231,8 +231,13 @@ pub(super) fn request(job: Job, opened: &Opened, how: &How) -> Result<Request> {
     })
 }
 
-/// Trains, showing progress and what to do next.
-pub(super) fn train(job: Job, opened: &Opened, how: &How) -> Result<()> {
+/// Trains, showing progress and what to do next. `explained` makes the error of the library one that says what to do about it here.
+pub(super) fn train(
+    job: Job,
+    opened: &Opened,
+    how: &How,
+    explained: impl FnOnce(Error) -> anyhow::Error,
+) -> Result<()> {
     let show = how.show();
     let mut watch = Watch::new(show);
     let (config, out) = (&job.config, job.out.clone());
@@ -271,11 +276,13 @@ pub(super) fn train(job: Job, opened: &Opened, how: &How) -> Result<()> {
     match outcome {
         Ok(outcome) => conclude(&out, &outcome, &next, steps, &watch, how.show()),
         Err(error) => {
+            let error = explained(error);
             if show == Show::Json {
-                let event = json!({ "event": "failed", "reason": error.to_string(), "hint": hint(&error) });
+                let (reason, hint) = error_with_hint(&error);
+                let event = json!({ "event": "failed", "reason": reason, "hint": hint });
                 result(&format!("{event}\n"))?;
             }
-            Err(error.into())
+            Err(error)
         }
     }
 }
@@ -285,7 +292,9 @@ fn stop_on_signals(stop: &Arc<Stop>) -> Result<()> {
     let stop = Arc::clone(stop);
     signals::on_first(move || {
         stop.request();
-        note("\nfinishing the step and saving; once more stops at once, without saving");
+        note(
+            "\nfinishing the step and saving; press Ctrl-C again after a second to stop at once, without saving",
+        );
     })
 }
 

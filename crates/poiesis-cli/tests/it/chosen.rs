@@ -37,8 +37,8 @@ fn collect_chooses_size_and_channels_and_proposes_what_fits() {
     let output = place.run(&words("collect drawings packed"));
     assert!(output.status.success());
     let said = text(&output.stderr);
-    assert!(said.contains("chosen: --size 32, for images of 70×70 to 90×90"), "{said}");
-    assert!(said.contains("chosen: --channels 1, for no image has a colour"), "{said}");
+    assert!(said.contains("chosen: --size 32 (images of 70×70 to 90×90);"), "{said}");
+    assert!(said.contains("chosen: --channels 1 (all images are grey);"), "{said}");
     let summary = text(&output.stdout);
     assert!(summary.contains("32×32 grey") && summary.contains(" train vae --data packed"), "{summary}");
     assert!(summary.contains(" train gated-pixelcnn --data packed"), "drawings\n{summary}");
@@ -98,4 +98,41 @@ fn a_run_keeps_what_was_chosen_for_it() {
     assert!(config.contains("likelihood = \"bernoulli\"") && config.contains("steps = 9"), "{config}");
     let other = place.fails("train vae --data drawings --set vae.width=8 --set blocks=0 --steps 9 --out run");
     assert!(other.contains("vae.width"), "{other}");
+}
+
+#[test]
+fn what_was_chosen_is_the_first_event() {
+    let place = Place::new();
+    draw(&place, "drawings", &[16], 1);
+    let first_events = |steps: u32| {
+        let said = place.ok(&format!("train vae --data drawings {SMALL} --steps {steps} --out run --json"));
+        let mut events = said.lines().map(parse);
+        let (chosen, next) = (events.next().unwrap(), events.next().unwrap());
+        assert_eq!((&chosen["event"], &next["event"]), (&"chosen".into(), &"started".into()), "{said}");
+        chosen
+    };
+    let chosen = first_events(6);
+    let settings = chosen["settings"].as_array().unwrap();
+    let likelihood = settings.iter().find(|setting| setting["key"] == "vae.likelihood").unwrap();
+    assert_eq!(likelihood["value"], "bernoulli");
+    assert!(likelihood["reason"].as_str().unwrap().starts_with("nearly all pixels"), "{likelihood}");
+    assert!(chosen["seconds"].as_f64().unwrap() > 0.0, "{chosen}");
+    // A run that is continued keeps what was chosen, and no steps are timed.
+    let again = first_events(9);
+    assert_eq!((&again["settings"], &again["seconds"]), (&chosen["settings"], &Value::Null));
+}
+
+#[test]
+fn the_length_of_fine_tuning_is_chosen_and_the_model_is_that_of_the_other_run() {
+    let place = Place::new();
+    draw(&place, "drawings", &[16], 1);
+    place.ok(&format!("train vae --data drawings {SMALL} --steps 6 --out first --quiet"));
+    let dry = |more: &str| parse(&place.ok(&format!("train vae --init-from first {more} --dry-run --json")));
+    let shown = dry("");
+    assert!(setting(&shown, "train.steps").1.starts_with("chosen: "), "{shown}");
+    for (key, value) in [("vae.width", 4.into()), ("vae.likelihood", "bernoulli".into())] {
+        assert_eq!(setting(&shown, key), (&value, "run first"), "{key}");
+    }
+    assert_eq!(setting(&dry("--steps 7"), "train.steps"), (&7.into(), "--steps"));
+    assert_eq!(setting(&dry("--paper-defaults"), "train.steps").1, "default");
 }

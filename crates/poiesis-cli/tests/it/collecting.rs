@@ -55,7 +55,7 @@ fn images_of_a_published_set_get_a_size_that_models_learn() {
     let place = Place::new();
     pictures(&place, "data/noto-emoji", 72, 24);
     let (said, commands) = collect(&place, "noto-emoji packed");
-    assert!(said.contains("chosen: --size 64, for images of 72×72"), "{said}");
+    assert!(said.contains("chosen: --size 64 (images of 72×72);"), "{said}");
     assert!(said.contains("64×64 RGB"), "{said}");
     assert!(commands.iter().any(|command| command.starts_with("train vae ")), "{said}");
 }
@@ -65,7 +65,7 @@ fn so_little_data_that_it_is_memorised_is_said() {
     let place = Place::new();
     pictures(&place, "three", 32, 3);
     let (said, _) = collect(&place, "three packed");
-    assert!(said.contains("so little that a model can only memorise"), "{said}");
+    assert!(said.contains("so few that a model can only memorise"), "{said}");
     fs::write(place.path("note.txt"), "a few words and no more\n".repeat(12)).unwrap();
     let (said, _) = collect(&place, "note.txt words");
     assert!(said.contains("so little that a model can only memorise"), "{said}");
@@ -108,4 +108,58 @@ fn a_data_set_is_written_out_and_read_again() {
     assert_eq!((&written["files"], &written["splits"]["validation"]), (&1.into(), &1.into()), "{written}");
     let error = place.fails("export packed other --split test");
     assert!(error.contains("no test split"), "{error}");
+}
+
+#[test]
+fn the_command_that_export_prints_gives_the_same_examples() {
+    let place = Place::new();
+    pictures(&place, "in/cat", 72, 12);
+    let grey = |at: usize, number: usize| (at / 3 * 7 + number * 31) as u8;
+    fs::create_dir(place.path("grey")).unwrap();
+    for number in 0..12 {
+        let pixels = (0..30 * 20 * 3).map(|at| grey(at, number)).collect();
+        let picture = Picture::new(30, 20, 3, pixels);
+        picture.write_png(&place.path("grey").join(format!("{number:02}.png")), None).unwrap();
+    }
+    let names: String = (0..200).map(|i| format!("name {i} of {}\n", i % 7)).collect();
+    fs::write(place.path("names.txt"), names).unwrap();
+    let card = |folder: &str| parse(&place.ok(&format!("inspect {folder} --json")));
+    for (number, how) in [
+        "in --size 72 --class-level 1 --licence CC0",
+        "in --size 72 --holdout 0",
+        "grey --size 30x20 --channels 3",
+        "names.txt --lines --vocabulary bpe --vocabulary-size 280",
+        "names.txt --vocabulary bytes --holdout 0",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let (source, flags) = how.split_once(' ').unwrap();
+        place.ok(&format!("collect {source} packed-{number} {flags}"));
+        let output = place.run(&words(&format!("export packed-{number} out-{number}")));
+        let said = text(&output.stderr);
+        let (_, command) = said.split_once("read it again: ").unwrap();
+        let (_, command) = command.lines().next().unwrap().split_once(' ').unwrap();
+        place.ok(&command.replace(" NEW", &format!(" again-{number}")));
+        let (before, after) = (card(&format!("packed-{number}")), card(&format!("again-{number}")));
+        assert!(before["fingerprint"].is_string(), "{before}");
+        for key in ["fingerprint", "classes", "shape", "licence"] {
+            assert_eq!(before[key], after[key], "{how}\n{command}");
+        }
+        let written = parse(&place.ok(&format!("export packed-{number} again/{number} --json")));
+        assert!(written["collect"].as_str().unwrap().contains(" collect again/"), "{written}");
+    }
+}
+
+#[test]
+fn images_of_several_sizes_are_collected_before_they_are_exported() {
+    let place = Place::new();
+    pictures(&place, "mixed", 16, 3);
+    pictures(&place, "mixed/more", 20, 2);
+    for verb in ["export mixed out", "features mixed"] {
+        let error = place.fails(verb);
+        assert!(error.contains("images differ in size"), "{error}");
+        assert!(error.contains("hint: collect it first: "), "{error}");
+        assert!(error.contains(" collect mixed OUT --size N|WxH"), "{error}");
+    }
 }

@@ -100,6 +100,9 @@ fn bash_completes_data_sets_files_runs_and_classes() {
     if let Some(found) = bash(&place, &["poiesis", "sample", ""]) {
         assert_eq!(found, ["runs/first"]);
     }
+    if let Some(found) = bash(&place, &["poiesis", "features", ""]) {
+        assert!(["shapes", "runs/first"].iter().all(|word| found.iter().any(|f| f == word)), "{found:?}");
+    }
     if let Some(found) = bash(&place, &["poiesis", "sample", "runs/first", "--class", "c"]) {
         let run = parse(&fs::read_to_string(place.path("runs/first/run.json")).unwrap());
         let classes: Vec<&str> =

@@ -132,6 +132,19 @@ fn hints_about_data_work() {
     assert_eq!(fs::read_dir(place.path("cache")).unwrap().count(), 0);
 }
 
+/// Gives a command to a shell, which must succeed, and returns what it said beside its result.
+fn in_shell(place: &Place, command: &str) -> String {
+    let output = std::process::Command::new("sh")
+        .args(["-c", command])
+        .current_dir(place.path("."))
+        .env("POIESIS_CACHE", place.path("cache"))
+        .output()
+        .unwrap();
+    let said = crate::support::text(&output.stderr);
+    assert!(output.status.success(), "{command}\n{said}");
+    said
+}
+
 #[test]
 fn what_a_finished_run_proposes_works() {
     let place = Place::new();
@@ -153,12 +166,18 @@ fn what_a_finished_run_proposes_works() {
     assert!(said.contains("\ntraining    bound "), "{said}");
     for command in proposed.lines() {
         assert!(command.contains("'my runs/a'"), "{command}");
-        let shell = std::process::Command::new("sh")
-            .args(["-c", command])
-            .current_dir(place.path("."))
-            .env("POIESIS_CACHE", place.path("cache"))
-            .output()
-            .unwrap();
-        assert!(shell.status.success(), "{command}\n{}", crate::support::text(&shell.stderr));
+        let said = in_shell(&place, command);
+        if command.contains(" evaluate ") {
+            assert!(said.trim_end().ends_with(" features 'my runs/a' --data-dir 'my sets'"), "{said}");
+        }
     }
+    // A run that is done is proposed to be trained further.
+    let output = place.run(&["resume", "my runs/a", "--data-dir", "my sets"]);
+    let said = crate::support::text(&output.stdout);
+    let (_, proposed) = said.split_once("what to try next\n").unwrap();
+    let further = proposed.lines().next().unwrap();
+    assert!(further.ends_with(" resume 'my runs/a' --steps 120 --data-dir 'my sets'"), "{further}");
+    in_shell(&place, further);
+    let about = crate::support::parse(&fs::read_to_string(place.path("my runs/a/run.json")).unwrap());
+    assert_eq!(about["last_step"], 120);
 }

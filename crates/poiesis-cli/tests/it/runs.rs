@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use crate::support::{Place, parse, text, tiny, words};
+use crate::support::{Place, expect_failure, parse, text, tiny, words};
 use poiesis::picture::Picture;
 
 /// A VAE and a GAN of milliseconds a step in `runs`.
@@ -196,6 +196,23 @@ fn runs_are_removed_only_when_that_was_said() {
     assert_eq!(removed[0]["path"], "runs/vae-a");
     assert!(removed[0]["files"].as_u64().unwrap() > 5);
     assert_eq!(fs::read_dir(place.path("runs")).unwrap().count(), 0);
+}
+
+#[test]
+fn what_was_removed_is_listed_where_a_later_one_fails() {
+    let place = Place::new();
+    for run in ["outer", "outer/inner", "other"] {
+        place.ok(&tiny("gan", run, "--quiet"));
+    }
+    // The second goes with the first.
+    let output = place.run(&words("runs rm outer outer/inner other --yes --everything --json"));
+    let error = expect_failure("runs rm", &output);
+    assert!(error.contains("outer/inner") && error.contains("it is not a run any more"), "{error}");
+    let hint = "hint: this run was not removed; check it, then give the command again";
+    assert!(error.ends_with(hint), "{error}");
+    let removed = parse(&text(&output.stdout));
+    assert_eq!((removed.as_array().unwrap().len(), &removed[0]["path"]), (1, &"outer".into()));
+    assert!(!place.path("outer").exists() && place.path("other/run.json").exists());
 }
 
 #[test]

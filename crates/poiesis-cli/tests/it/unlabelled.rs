@@ -61,6 +61,14 @@ fn documents_outside_of_classes_are_learned_as_such() {
     let turns = drawn("--count 6");
     let said = ["blub", "meow", "woof"].map(|word| turns.contains(word));
     assert_eq!(said, [true; 3], "without a class first, then each class: {turns}");
+    let none = drawn("--class none --count 6");
+    assert_eq!(["blub", "meow", "woof"].map(|word| none.contains(word)), [true, false, false], "{none}");
+    let refused = place.fails("sample run --class nine");
+    assert!(refused.contains("no class called `nine`"), "{refused}");
+    // The first line says that no paths are expected.
+    let suggested = |verb: &str| place.ok(&format!("suggest -- {verb} run --class n"));
+    let offers = |verb: &str| suggested(verb).lines().skip(1).any(|line| line.starts_with("none"));
+    assert_eq!(["sample", "score"].map(offers), [true, false], "{}", suggested("sample"));
 
     let all = parse(&place.ok("score run pets --csv all.csv --json"));
     let of = |name: &str| {
@@ -139,6 +147,28 @@ fn the_folder_names_the_class_and_a_document_of_none_is_a_mixture_of_all() {
     let of_mine = tokens.lines().filter(|line| line.starts_with("mine.txt,"));
     let sum: f64 = of_mine.map(|line| line.rsplit(',').next().unwrap().parse::<f64>().unwrap()).sum();
     near(sum, number(&examples[0]["nats"]));
+
+    // A class that the model does not know is told, and a folder in that of a class need not be one.
+    for folder in ["zoo/bird", "zoo/cats/kittens", "zoo/cats/old"] {
+        fs::create_dir_all(place.path(folder)).unwrap();
+        fs::copy(place.path("mine.txt"), place.path(folder).join("mine.txt")).unwrap();
+    }
+    for (given, class, condition, note) in [
+        ("zoo", ["bird", "cats"], ["mixture", "class"], "classes that the model does not know: 1 (bird)"),
+        ("zoo/bird zoo/cats", ["", "cats"], ["mixture", "class"], "a folder of zoo/cats counts as cats"),
+    ] {
+        let output = place.run(&words(&format!("score run {given} --json")));
+        let scored = parse(&text(&output.stdout));
+        let of =
+            |key: &str| [0, 1].map(|at: usize| scored["examples"][at][key].as_str().unwrap_or("").to_owned());
+        assert_eq!(
+            (of("class"), of("condition")),
+            (class.map(Into::into), condition.map(Into::into)),
+            "{given}"
+        );
+        assert!(text(&output.stderr).contains(note), "{}", text(&output.stderr));
+    }
+    assert!(place.fails("sample run --class none").contains("no class called `none`"));
 
     // A run of an earlier version does not know the shares.
     let mut earlier = info(&place, "run");

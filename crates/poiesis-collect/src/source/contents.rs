@@ -13,17 +13,13 @@ use super::left::{Left, Unread, left_alone};
 use super::names::{ClassBy, Names, Rules};
 use super::reader::unpacked_name;
 use super::survey::Group;
-use super::weights::{Weight, Weights, is_about, on_disk};
+use super::weights::{Weight, Weights};
 use super::{Plan, split_of_name};
 use crate::card::Kind;
 use crate::decode::is_image_name;
 use crate::error::{Error, Result};
 use crate::options::Options;
 use crate::split::Split;
-
-/// By so much files of other names must outnumber images, clips and tables for these to be part of a folder of text; these then take at
-/// most so many times their space.
-const MANY: u64 = 10;
 
 /// What a file holds, by the ending of its name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -139,9 +135,8 @@ pub(crate) struct Contents {
     /// The names of images, sound, text and points.
     names: [Names; 4],
     weights: Weights,
-    /// Files of no kind that is known: how many, and the bytes that they take on disk.
+    /// How many files are of no kind that is known.
     others: u64,
-    others_disk: u64,
     /// Files of formats that are not read.
     pub(super) unread: Unread,
     /// Files that no pattern of `include` matches, and whether one matches a file.
@@ -182,7 +177,6 @@ impl Contents {
             names: [(); 4].map(|()| Names::new(by.clone())),
             weights: Weights::default(),
             others: 0,
-            others_disk: 0,
             unread: Unread::default(),
             excluded: 0,
             included: false,
@@ -210,7 +204,7 @@ impl Contents {
         let Some(media) = self.filter.media(path) else {
             if !self.unread.add(path) {
                 self.others += 1;
-                self.others_disk += if is_about(path) { 0 } else { on_disk(bytes) };
+                self.weights.add_other(path, bytes);
             }
             return;
         };
@@ -332,14 +326,9 @@ impl Contents {
         Ok((rules, plan))
     }
 
-    /// Whether files whose names do not say what they are outweigh those of `media`: as many as texts, which take less on disk, or ten
-    /// times as many as images, clips and tables, which take at most ten times as much.
-    pub(crate) fn is_outweighed(&self, media: Media) -> bool {
-        let own = self.weights.of(media);
-        match media {
-            Media::Text => self.others >= own.units && self.others_disk > own.disk,
-            _ => own.disk <= MANY * self.others_disk && self.others >= MANY * own.units.max(1),
-        }
+    /// Whether files whose names do not say what they are outweigh those of `media`.
+    pub(crate) fn is_outweighed(&self, media: Media, options: &Options) -> bool {
+        self.weights.are_outweighed(media, options.are_of_text())
     }
 
     /// Counts files that are none of these.

@@ -30,11 +30,12 @@ pub(super) fn files_of(source: &Path) -> Result<Option<Files>> {
 /// Opens what most of the files are.
 pub(super) fn open(source: &Path, files: Files, options: &Options) -> Result<Box<dyn Source>> {
     let survey = survey(source, &files, options)?;
-    let is_open = options.kind.is_none() && options.include.is_empty();
-    if is_open && survey.is_outweighed() && is_mostly_text(&files) {
+    let is_open = is_open(options);
+    if is_open && survey.is_outweighed(options) && is_mostly_text(&files) {
         return open_as_text(source, files, options);
     }
-    let instead = survey.unread().instead().filter(|_| is_open);
+    let all_is_seen = options.kind.is_none() && options.include.is_empty();
+    let instead = survey.unread().instead().filter(|_| all_is_seen);
     match survey.open(source, files.clone(), options) {
         // Archives and arrays that hold nothing, among text.
         Err(Error::Empty { .. }) if is_open && is_mostly_text(&files) => open_as_text(source, files, options),
@@ -44,6 +45,11 @@ pub(super) fn open(source: &Path, files: Files, options: &Options) -> Result<Box
         }),
         opened => opened,
     }
+}
+
+/// Whether the options leave it open what the files are, text among others.
+fn is_open(options: &Options) -> bool {
+    options.kind.is_none() && options.include.is_empty() && !options.are_of_other_data()
 }
 
 fn survey(source: &Path, files: &Files, options: &Options) -> Result<Survey> {
@@ -63,7 +69,6 @@ fn open_as_text(source: &Path, files: Files, options: &Options) -> Result<Box<dy
 pub(crate) fn meant_for(source: &Path, kinds: &[Kind], options: &Options) -> Result<Option<Kind>> {
     let Some(files) = files_of(source)? else { return Ok(None) };
     let survey = survey(source, &files, options)?;
-    let is_open = options.kind.is_none() && options.include.is_empty();
-    let is_text = is_open && survey.is_outweighed() && is_mostly_text(&files);
+    let is_text = is_open(options) && survey.is_outweighed(options) && is_mostly_text(&files);
     Ok(survey.meant_for(kinds, is_text.then_some(Kind::Text)))
 }

@@ -348,7 +348,7 @@ fn open_file(file: &Path, options: &Options) -> Result<Box<dyn Source>> {
     }
     let path = file.to_owned();
     if is_image_name(&name) || is_image(&head) {
-        let reason = "it is a single image, and a data set has many".to_owned();
+        let reason = "it is a single image, and a data set needs more than one".to_owned();
         return Err(Error::NoDataSet {
             path,
             reason,

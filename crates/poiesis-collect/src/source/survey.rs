@@ -8,7 +8,7 @@
 //!   others; neither counts.
 //! - Between these loose files and the kinds of data files, what takes most on disk is taken, in blocks of 4 KiB.
 //! - Files of other names, such as source code, are text if they hold text and outweigh the loose files; see
-//!   [`Contents::is_outweighed`].
+//!   [`Contents::is_outweighed`]. One that is called like a loose file, such as the annotations of a text, belongs to it.
 //! - An archive without anything that is read is passed over. So are arrays and tables that hold no images, where the loose files
 //!   take at least a tenth of their space.
 //!
@@ -190,10 +190,10 @@ impl Survey {
     }
 
     /// Whether files whose names do not say what they are outweigh what the source is taken for: then it is text if they are.
-    pub(super) fn is_outweighed(&self) -> bool {
+    pub(super) fn is_outweighed(&self, options: &Options) -> bool {
         match self.candidates(None).first() {
             None => true,
-            Some((Candidate::Loose(media), _)) => self.contents.is_outweighed(*media),
+            Some((Candidate::Loose(media), _)) => self.contents.is_outweighed(*media, options),
             Some((Candidate::Experience | Candidate::Data(_), _)) => false,
         }
     }

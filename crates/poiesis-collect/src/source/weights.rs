@@ -7,6 +7,13 @@ use super::contents::Media;
 /// A text or a table counts once for each of these bytes that it begins.
 const TEXT_UNIT: u64 = 64 << 10;
 
+/// Files whose names do not say what they are decide what a source is only where there are more than so many times as many of them as
+/// of its texts, and where they take more than so many times their space.
+const DOMINANT: u64 = 2;
+
+/// By so much they must outnumber images, clips and tables; these then take at most so many times their space.
+const MANY: u64 = 10;
+
 /// What a file takes on disk at least, in bytes.
 const BLOCK: u64 = 4 << 10;
 
@@ -49,6 +56,9 @@ pub(crate) struct Weights {
     names: HashSet<u64>,
     /// Texts and tables by the hashes of such names. One that is called like an image or a clip belongs to it.
     texts: [HashMap<u64, Weight>; 2],
+    /// Files of no kind that is known, by the hashes of such names and of these up to their first dot. One that is called like any of
+    /// the above, such as the annotations of a text (`1.ann` or `1.txt.xml`), belongs to it.
+    others: HashMap<[u64; 2], Weight>,
 }
 
 impl Weights {
@@ -73,6 +83,37 @@ impl Weights {
         }
     }
 
+    /// Takes note of a file whose name does not say what it is.
+    pub(crate) fn add_other(&mut self, path: &str, bytes: u64) {
+        let disk = if is_about(path) { 0 } else { on_disk(bytes) };
+        let (name, hash) = stem(path);
+        let first = name.split('.').next().unwrap_or(name);
+        self.others.entry([hash, hash_of(first)]).or_default().add(Weight { units: 1, disk });
+    }
+
+    /// Whether files whose names do not say what they are outweigh those of `media`, so that the source is text if they are: texts by
+    /// their number and the space on disk, more than twice over; images, clips and tables ten to one by number, if these take at most
+    /// ten times as much space. Where text is asked for, by options that only text has, it is enough if there are as many of them as
+    /// images, clips and tables.
+    pub(crate) fn are_outweighed(&self, media: Media, is_asked_for: bool) -> bool {
+        let (own, others) = (self.of(media), self.others());
+        match media {
+            Media::Text => others.units > DOMINANT * own.units && others.disk > DOMINANT * own.disk,
+            _ if is_asked_for => others.units >= own.units && others.disk > 0,
+            _ => own.disk <= MANY * others.disk && others.units >= MANY * own.units.max(1),
+        }
+    }
+
+    /// How much there is of files of no kind that is known, without those that belong to others.
+    fn others(&self) -> Weight {
+        let is_known =
+            |name: &u64| self.names.contains(name) || self.texts.iter().any(|texts| texts.contains_key(name));
+        let mut sum = Weight::default();
+        let own = self.others.iter().filter(|(names, _)| !names.iter().any(is_known));
+        own.for_each(|(_, weight)| sum.add(*weight));
+        sum
+    }
+
     /// How much there is of one kind.
     pub(crate) fn of(&self, media: Media) -> Weight {
         let mut sum = self.weights.get(media as usize).copied().unwrap_or_default();
@@ -88,7 +129,7 @@ impl Weights {
 }
 
 /// Whether a file is about others by its name, such as a README.
-pub(crate) fn is_about(path: &str) -> bool {
+fn is_about(path: &str) -> bool {
     let (stem, _) = stem(path);
     ABOUT.iter().any(|about| stem.eq_ignore_ascii_case(about))
 }
@@ -103,9 +144,13 @@ fn stem(path: &str) -> (&str, u64) {
     let name = path.rsplit_once('/').map_or(path, |(_, name)| name);
     let name = name.strip_suffix(".gz").unwrap_or(name);
     let stem = name.rsplit_once('.').map_or(name, |(stem, _)| stem);
+    (stem, hash_of(stem))
+}
+
+fn hash_of(name: &str) -> u64 {
     let mut head = [0; 8];
-    head.copy_from_slice(&blake3::hash(stem.as_bytes()).as_bytes()[..8]);
-    (stem, u64::from_le_bytes(head))
+    head.copy_from_slice(&blake3::hash(name.as_bytes()).as_bytes()[..8]);
+    u64::from_le_bytes(head)
 }
 
 #[cfg(test)]
@@ -130,5 +175,24 @@ mod tests {
         assert_eq!(weights.of(Media::Text), Weight { units: 1 + 2, disk: (4 + 68) << 10 });
         assert_eq!(weights.of(Media::Points), Weight { units: 1, disk: 64 << 10 });
         assert_eq!(weights.of(Media::Sound), Weight::default());
+    }
+
+    #[test]
+    fn other_files_decide_only_where_there_are_far_more_of_them() {
+        let outweighed = |others: &[(&str, u64)]| {
+            let mut weights = Weights::default();
+            for name in ["a", "b"] {
+                weights.add(&format!("texts/{name}.txt"), Media::Text, 5000);
+            }
+            others.iter().for_each(|(path, bytes)| weights.add_other(path, *bytes));
+            weights.are_outweighed(Media::Text, false)
+        };
+        let code: Vec<(String, u64)> = (0..5).map(|i| (format!("src/{i}.rs"), 5000)).collect();
+        let code: Vec<(&str, u64)> = code.iter().map(|(path, bytes)| (&path[..], *bytes)).collect();
+        assert!(outweighed(&code) && !outweighed(&code[1..]), "twice as many are not enough");
+        let short: Vec<_> = code.iter().map(|(path, _)| (*path, 9)).collect();
+        assert!(!outweighed(&short), "nor if they take little space");
+        let annotations = [("a.ann", 90_000), ("a.txt.xml", 90_000), ("x/b.ann", 90_000), ("b.json", 90_000)];
+        assert!(!outweighed(&[&annotations[..], &[("annotation.conf", 90_000)]].concat()));
     }
 }

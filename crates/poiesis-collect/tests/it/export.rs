@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::common::*;
 use image::{DynamicImage, GrayImage, ImageFormat, Luma, Rgba, RgbaImage};
-use poiesis_collect::{Dataset, Error, ExportOptions, Exported, Options, Split, export};
+use poiesis_collect::{Dataset, Error, ExportOptions, Exported, Options, Split, VocabularyKind, export};
 
 /// Writes a data set out below `root`, and collects that again.
 fn again(dataset: &Dataset, root: &Path, options: &Options) -> (Exported, Dataset) {
@@ -103,6 +103,81 @@ fn texts_sounds_and_points_come_back_as_they_were() {
     export(&dataset, &out, &ExportOptions::default(), &|_| ()).unwrap();
     let read = |split: &str| fs::read_to_string(out.join(split).join("000000.txt")).unwrap();
     assert_eq!(read("train") + &read("validation"), book);
+}
+
+#[test]
+fn with_the_options_that_are_returned_nothing_is_chosen_anew() {
+    let root = tempfile::tempdir().unwrap();
+    for i in 0..20_u8 {
+        let shade = |x, y| Luma([(u32::from(i) * 9 + x * y) as u8]);
+        let grey: DynamicImage = GrayImage::from_fn(30, 20, shade).into();
+        let name = format!("grey/{i:02}.png");
+        write(root.path(), &name, &encoded(&grey.to_rgb8().into(), ImageFormat::Png));
+        // One class, which is the only folder, and classes that are called like splits.
+        write(root.path(), &format!("one/x/cat/{i:02}.png"), &png(9, 7, i.into()));
+        let class = ["train", "test", "Valid"][usize::from(i) / 7];
+        write(root.path(), &format!("named/{class}/{i:02}.png"), &png(9, 7, i.into()));
+    }
+    let lines: String = (0..300).map(|i| format!("name {i} of {}\n", i % 7)).collect();
+    write(root.path(), "lines.txt", lines.as_bytes());
+    let few = "one text with a few letters\n".repeat(60);
+    write(root.path(), "few.txt", few.as_bytes());
+    let usual = Options::default();
+    let bpe = (Some(VocabularyKind::Bpe), Some(280));
+    let level = |class_level| Options { class_level: Some(class_level), holdout: 0.0, ..usual.clone() };
+    let lined = Options { lines: true, vocabulary: bpe.0, vocabulary_size: bpe.1, ..usual.clone() };
+    let sets = [
+        ("grey", Options { channels: Some(3), ..usual.clone() }),
+        ("grey", Options { size: Some((10, 12)), holdout: 0.0, ..usual.clone() }),
+        ("one", level(2)),
+        ("one", Options { holdout: 0.3, ..level(2) }),
+        ("lines.txt", lined.clone()),
+        ("lines.txt", Options { holdout: 0.0, ..lined }),
+        ("few.txt", Options { vocabulary: Some(VocabularyKind::Bytes), ..usual.clone() }),
+        ("few.txt", Options { licence: Some("CC0".to_owned()), holdout: 0.0, ..usual.clone() }),
+    ];
+    for (number, (source, options)) in sets.into_iter().enumerate() {
+        let dataset = packed(&root.path().join(source), &options).unwrap();
+        let out = root.path().join(format!("out-{number}"));
+        let exported = export(&dataset, &out, &ExportOptions::default(), &|_| ()).unwrap();
+        assert_eq!(exported.left_out, [""; 0], "{source} {options:?}");
+        let back = packed(&out, &exported.collect).unwrap();
+        let (back, card) = (back.card(), dataset.card());
+        assert_eq!(back.fingerprint, card.fingerprint, "{source} {options:?}\n{:?}", exported.collect);
+        assert_eq!((&back.classes, &back.licence), (&card.classes, &card.licence));
+        assert_eq!(back.text, card.text);
+    }
+    // Without folders of splits, folders of classes must not be taken for such.
+    let patterns = vec!["*0.png".to_owned()];
+    let dataset =
+        packed(&root.path().join("named"), &Options { validation_files: patterns, ..level(1) }).unwrap();
+    assert_eq!(dataset.card().classes, ["Valid", "test", "train"]);
+    let some = ExportOptions { split: Some(Split::Validation), count: None };
+    let out = root.path().join("out");
+    let exported = export(&dataset, &out, &some, &|_| ()).unwrap();
+    let said = exported.left_out.join("\n");
+    assert!(said.contains("the validation split") && said.contains("class Valid is called _Valid"), "{said}");
+    let back = packed(&out, &exported.collect).unwrap();
+    assert_eq!(back.card().classes, ["_Valid", "_test", "_train"]);
+    assert_eq!(back.card().count(Split::Train), dataset.card().count(Split::Validation));
+}
+
+#[test]
+fn what_collecting_changes_is_named() {
+    let root = tempfile::tempdir().unwrap();
+    let records = "{\"text\": \"one\\r\\r\\ntwo\"}\n{\"text\": \"\\ufeff\\ufeffthree\"}\n{\"text\": \"four\\r\\nfive\"}\n";
+    write(root.path(), "x.jsonl", records.as_bytes());
+    let options = Options { holdout: 0.0, ..Options::default() };
+    let dataset = packed(&root.path().join("x.jsonl"), &options).unwrap();
+    let (exported, _) = again(&dataset, root.path(), &options);
+    assert_eq!(
+        exported.left_out,
+        ["2 documents have CRLF line ends or a byte order mark, which collecting changes"]
+    );
+    let out = root.path().join("part");
+    let part = ExportOptions { split: None, count: Some(1) };
+    let said = export(&dataset, &out, &part, &|_| ()).unwrap().left_out.join("\n");
+    assert!(said.contains("another vocabulary"), "{said}");
 }
 
 #[test]

@@ -76,6 +76,54 @@ fn texts_and_images_with_a_few_other_files_stay_what_they_are() {
 }
 
 #[test]
+fn annotations_beside_texts_are_left_alone() {
+    for (endings, tables) in
+        [(&["ann"][..], 0), (&["txt.xml"], 0), (&["ann", "xml", "json"], 0), (&["tsv"], 40)]
+    {
+        let root = tempfile::tempdir().unwrap();
+        for i in 0..40 {
+            write(
+                root.path(),
+                &format!("corpus/{i:02}.txt"),
+                format!("The patient {i} sleeps.\n").as_bytes(),
+            );
+            for ending in endings {
+                let entities = format!("T{i}\tName 4 11\tpatient\n").repeat(3);
+                write(root.path(), &format!("corpus/{i:02}.{ending}"), entities.as_bytes());
+            }
+        }
+        write(root.path(), "corpus/annotation.conf", "[entities]\nName\n".repeat(90).as_bytes());
+        let dataset = of(root.path());
+        assert_eq!((dataset.card().kind, dataset.card().total()), (Kind::Text, 40), "{endings:?}");
+        let said = match tables {
+            0 => format!("{} other files were left alone", 40 * endings.len() + 1),
+            tables => format!("{tables} tables of points"),
+        };
+        assert!(notes(&dataset).contains(&said), "{}", notes(&dataset));
+    }
+}
+
+#[test]
+fn options_that_only_one_kind_of_data_has_say_what_a_folder_is() {
+    let root = tempfile::tempdir().unwrap();
+    code(root.path(), 30);
+    (0..3).for_each(|i| write(root.path(), &format!("icons/icon-{i}.png"), &png(20, 20, i)));
+    assert_eq!(of(root.path()).card().kind, Kind::Text, "ten to one");
+    let sized = Options { size: Some((16, 16)), ..Options::default() };
+    let images = packed(root.path(), &sized).unwrap();
+    assert_eq!((images.card().kind, images.card().total()), (Kind::Images, 3));
+    // Among as many pictures, the code is meant by what only text has.
+    (3..30).for_each(|i| write(root.path(), &format!("icons/icon-{i}.png"), &png(20, 20, i)));
+    assert_eq!(of(root.path()).card().kind, Kind::Images);
+    let lines = Options { lines: true, ..Options::default() };
+    assert_eq!(packed(root.path(), &lines).unwrap().card().kind, Kind::Text);
+    // A text about the pictures is none of those that are meant.
+    write(root.path(), "icons/README.md", "about\n".repeat(300).as_bytes());
+    let error = packed(&root.path().join("icons"), &lines).unwrap_err().to_string();
+    assert!(error.contains("only text has it"), "{error}");
+}
+
+#[test]
 fn files_of_formats_that_are_not_read_are_counted_and_named() {
     let root = tempfile::tempdir().unwrap();
     for i in 0..4 {
@@ -99,6 +147,9 @@ fn files_of_formats_that_are_not_read_are_counted_and_named() {
         assert!(error.contains(&format!("it holds 4 .{ending} files, which are not supported")), "{error}");
         assert!(error.ends_with("; convert them to JPEG or PNG"), "{error}");
     }
+    let sized = Options { size: Some((64, 64)), ..Options::default() };
+    let error = told(&packed(&root.path().join("phone"), &sized).unwrap_err());
+    assert!(error.contains("it holds 4 .heic files, which are not supported"), "{error}");
     let as_text = Options { kind: Some(Kind::Text), ..Options::default() };
     assert_eq!(packed(&root.path().join("icons"), &as_text).unwrap().card().total(), 4);
 }
@@ -113,7 +164,7 @@ fn a_single_image_is_told_from_a_file_of_no_format() {
     let error = |name: &str| told(&packed(&root.path().join(name), &Options::default()).unwrap_err());
     for name in ["photo.png", "photo"] {
         let error = error(name);
-        assert!(error.contains("it is a single image, and a data set has many"), "{error}");
+        assert!(error.contains("it is a single image, and a data set needs more than one"), "{error}");
         assert!(error.ends_with("; give a folder of images, or an archive of them"), "{error}");
     }
     assert!(error("photo.heic").contains(".heic files are not supported; convert it to JPEG or PNG"));

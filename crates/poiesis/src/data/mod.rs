@@ -36,7 +36,7 @@ pub use imitation::{CloningNeeds, DemonstrationBatches, Imitation, ImitationNeed
 pub use labelled::{LabelledImages, LabelledNeeds, Labels};
 pub use moments::Moments;
 pub use open::{Places, open};
-pub use points::{Column, PointBatches, PointNeeds, Values, points};
+pub use points::{Column, PointBatches, Values, points};
 pub use prepared::{choose_preparation, fitting_side, image_settings};
 pub use replay::{Replay, Scaling, Transitions};
 pub use sample_format::SampleFormat;

@@ -7,17 +7,14 @@ use super::{Amount, PointShape, Source, SourceOptions};
 use crate::error::{Error, Result};
 use crate::rng;
 
-/// A column with more values than this has many.
+/// Rows that are looked at to find out which values a column has.
+const SEEN: usize = 1 << 14;
+/// A column with at most so many values can have few.
 const FEW: usize = 256;
-/// How many columns an error names.
-const NAMED: usize = 8;
-
-/// What a model needs of points.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PointNeeds {
-    /// Whether the model gives points a density. A column of one value has none, and is refused.
-    pub density: bool,
-}
+/// A value is frequent if more rows have it than one in so many.
+const FREQUENT: usize = 10;
+/// Distances below this part of the median one are rounding or slips, and not how far values are apart.
+const DUST: f32 = 1e-3;
 
 /// Training points in the order of their use: keyed permutations, computed and not stored.
 #[derive(Clone)]
@@ -63,9 +60,9 @@ pub fn points(view: &View, indices: &[usize], device: &Device) -> Tensor<2> {
 }
 
 impl Source for PointBatches {
-    type Needs = PointNeeds;
+    type Needs = ();
 
-    fn open(needs: &PointNeeds, options: &SourceOptions<'_>) -> Result<PointBatches> {
+    fn open((): &(), options: &SourceOptions<'_>) -> Result<PointBatches> {
         let shape = options.spec.points()?;
         let view = options.examples.images()?.clone();
         if view.is_empty() {
@@ -76,10 +73,7 @@ impl Source for PointBatches {
                 "give a data set with a train split",
             ));
         }
-        let columns = Column::all((0..view.len()).map(|i| view.point(i)), shape.dims);
-        if needs.density {
-            expect_density(&columns, shape)?;
-        }
+        let columns = Column::all(&view, shape);
         let SourceOptions { batch_size, seed, device, .. } = *options;
         Ok(PointBatches { view, columns, batch_size, seed, device: device.clone() })
     }
@@ -89,33 +83,11 @@ impl Source for PointBatches {
     }
 }
 
-/// Refuses columns of one value: all probability at one place is a density without bound.
-fn expect_density(columns: &[Column], shape: &PointShape) -> Result<()> {
-    let constant = columns.iter().enumerate().filter(|(_, column)| column.values == Values::One);
-    let names: Vec<String> = constant.map(|(at, _)| format!("`{}`", shape.column(at))).collect();
-    let (columns, have, remedy) = match names.len() {
-        0 => return Ok(()),
-        1 => ("the column", "it has", "leave this column out of the table"),
-        _ => ("the columns", "each has", "leave these columns out of the table"),
-    };
-    let value = format!("a table with {columns} {}", listed(&names));
-    let reason =
-        format!("{have} the same value in every training row, and the density of one value has no bound");
-    Err(Error::invalid_value("data.source", &value, &reason, remedy))
-}
-
-/// `a`, `a and b`, `a, b and 3 more`.
-fn listed(names: &[String]) -> String {
-    match names {
-        [one] => one.clone(),
-        [all @ .., last] if names.len() <= NAMED => format!("{} and {last}", all.join(", ")),
-        _ => format!("{} and {} more", names[..NAMED].join(", "), names.len() - NAMED),
-    }
-}
-
 /// What is known of a column.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Column {
+    /// What it is called.
+    pub name: String,
     /// The mean of its values.
     pub mean: f64,
     /// Their standard deviation, of the population.
@@ -124,72 +96,103 @@ pub struct Column {
     pub values: Values,
 }
 
-/// Which values a column has.
+/// Which values a column has. It is told from up to 16,384 rows, spread over all of them, and the least and the largest value of all.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Values {
     /// The same in every row.
     One,
-    /// At most 256, which most rows share with others: yes or no, a number of years, a grade.
-    Few {
-        /// The least distance between two of them.
+    /// Values that rows share: at most 256, each in two rows or more on average, such as whole numbers and yes or no; or among others a
+    /// frequent one, which more than a tenth of the rows have, such as the 0 of a day without rain.
+    Repeated {
+        /// How far values are apart. Where most values are in several rows, the least distance between two, without those below a
+        /// thousandth of the median distance, which are rounding; where most are in one row only, the median distance.
         spacing: f32,
     },
-    /// More, or values that hardly occur twice: something measured.
-    Many,
+    /// Values that rows hardly share, or more than 256: something measured.
+    Measured,
 }
 
 impl Column {
-    /// The columns of so many coordinates.
-    fn all<'a>(points: impl Iterator<Item = &'a [f32]>, dims: usize) -> Vec<Column> {
-        let mut tallies = vec![Tally::default(); dims];
-        for point in points {
-            tallies.iter_mut().zip(point).for_each(|(tally, &value)| tally.add(value));
-        }
-        tallies.into_iter().map(Tally::column).collect()
+    /// The columns of points of `shape`.
+    pub fn all(view: &View, shape: &PointShape) -> Vec<Column> {
+        let seen: Vec<usize> = view.spread(SEEN).collect();
+        let all = (0..view.len()).map(|i| view.point(i));
+        let tallies = Tally::all(all, shape.dims).into_iter().enumerate();
+        let column = |(at, tally): (usize, Tally)| {
+            let values = seen.iter().map(|&i| view.point(i)[at]);
+            tally.column(shape.column(at), values.collect())
+        };
+        tallies.map(column).collect()
     }
 }
 
-/// What a column has had so far.
-#[derive(Clone, Debug, Default)]
+/// What all values of a column are.
+#[derive(Clone, Debug)]
 struct Tally {
     count: u64,
     mean: f64,
     /// Σ (x − mean)² (Welford 1962).
     squares: f64,
-    /// The values in order, at most one more than are few.
-    found: Vec<f32>,
+    low: f32,
+    high: f32,
 }
 
 impl Tally {
+    const EMPTY: Tally =
+        Tally { count: 0, mean: 0.0, squares: 0.0, low: f32::INFINITY, high: f32::NEG_INFINITY };
+
+    /// Those of points of so many coordinates.
+    fn all<'a>(points: impl Iterator<Item = &'a [f32]>, dims: usize) -> Vec<Tally> {
+        let mut tallies = vec![Tally::EMPTY; dims];
+        for point in points {
+            tallies.iter_mut().zip(point).for_each(|(tally, &value)| tally.add(value));
+        }
+        tallies
+    }
+
     fn add(&mut self, value: f32) {
         self.count += 1;
         let away = f64::from(value) - self.mean;
         self.mean += away / self.count as f64;
         self.squares += away * (f64::from(value) - self.mean);
-        if self.found.len() <= FEW {
-            // Zero with a minus is zero.
-            let value = value + 0.0;
-            if let Err(place) = self.found.binary_search_by(|known| known.total_cmp(&value)) {
-                self.found.insert(place, value);
-            }
-        }
+        (self.low, self.high) = (self.low.min(value), self.high.max(value));
     }
 
-    fn column(self) -> Column {
-        let Tally { count, mean, squares, found } = self;
-        let shared = found.len() <= FEW && 2 * found.len() as u64 <= count;
-        let values = match found.len() {
-            0 | 1 => Values::One,
-            _ if shared => {
-                let spacings = found.windows(2).map(|pair| pair[1] - pair[0]);
-                Values::Few { spacing: spacings.fold(f32::INFINITY, f32::min) }
+    /// The column of this name, in some of whose rows are the values `seen`.
+    fn column(self, name: String, mut seen: Vec<f32>) -> Column {
+        let Tally { count, mean, squares, low, high } = self;
+        if low >= high {
+            // Rounding of the mean of equal values is no deviation.
+            return Column { name, mean, std: 0.0, values: Values::One };
+        }
+        for end in [low, high] {
+            if !seen.contains(&end) {
+                seen.push(end);
             }
-            _ => Values::Many,
-        };
-        // Rounding of the mean of equal values is no deviation.
-        let std = if values == Values::One { 0.0 } else { (squares / count as f64).sqrt() };
-        Column { mean, std, values }
+        }
+        Column { name, mean, std: (squares / count as f64).sqrt(), values: values(seen) }
     }
+}
+
+/// Which values a column has that is not the same in every row.
+fn values(mut seen: Vec<f32>) -> Values {
+    seen.sort_unstable_by(f32::total_cmp);
+    // Each value, and how many rows have it. Zero with a minus is zero.
+    let found: Vec<(f32, usize)> = seen.chunk_by(|a, b| a == b).map(|rows| (rows[0], rows.len())).collect();
+    let are_few = found.len() <= FEW && 2 * found.len() <= seen.len();
+    let is_frequent = |rows: usize| rows > 1 && FREQUENT * rows > seen.len();
+    if !are_few && !found.iter().any(|&(_, rows)| is_frequent(rows)) {
+        return Values::Measured;
+    }
+    let mut distances: Vec<f32> = found.windows(2).map(|pair| pair[1].0 - pair[0].0).collect();
+    distances.sort_unstable_by(f32::total_cmp);
+    let median = distances[distances.len() / 2];
+    let in_one_row = found.iter().filter(|(_, rows)| *rows == 1).count();
+    let spacing = match 2 * in_one_row > found.len() {
+        true => median,
+        false => distances.into_iter().find(|&distance| distance >= DUST * median).unwrap_or(median),
+    };
+    Values::Repeated { spacing }
 }
 
 #[cfg(test)]
@@ -222,18 +225,12 @@ mod tests {
             seed: 3,
             device: &Device::flex(),
         };
-        let batches = PointBatches::open(&PointNeeds { density: false }, &options).unwrap();
+        let batches = PointBatches::open(&(), &options).unwrap();
         assert_eq!((batches.batch_size(), batches.dims()), (count, 3));
         let mean = batches.columns().iter().map(|column| column.mean).collect::<Vec<_>>();
         assert!((mean[0] - 2.0 * mean[1]).abs() < 1e-9 && (mean[2] + 1e-3).abs() < 1e-9, "{mean:?}");
-        let values = batches.columns().iter().map(|column| column.values);
-        assert!(values.eq([Values::Many, Values::Many, Values::One]));
-        let error = PointBatches::open(&PointNeeds { density: true }, &options).err().unwrap();
-        assert!(
-            error.to_string().contains("with the column `c`: it has the same value in every training row"),
-            "{error}"
-        );
-        assert_eq!(error.hint().unwrap(), "leave this column out of the table");
+        let named = batches.columns().iter().map(|column| (column.name.as_str(), column.values));
+        assert!(named.eq([("a", Values::Measured), ("b", Values::Measured), ("c", Values::One)]));
         // A step is an epoch, so that each row comes exactly once, with the values of the file.
         let points = batches.points(0);
         assert_eq!(points.dims(), [count, 3]);
@@ -247,38 +244,65 @@ mod tests {
     }
 
     fn column(values: impl IntoIterator<Item = f32>) -> Column {
-        let rows: Vec<[f32; 1]> = values.into_iter().map(|value| [value]).collect();
-        Column::all(rows.iter().map(|row| &row[..]), 1)[0]
+        let values: Vec<f32> = values.into_iter().collect();
+        let tally = Tally::all(values.chunks(1), 1).remove(0);
+        tally.column("a".to_owned(), values)
     }
 
     #[test]
     fn columns_of_few_values_are_told_from_measured_ones() {
         let all = column([1.0, 2.0, 3.0, 4.0]);
-        assert_eq!((all.mean, all.std, all.values), (2.5, 1.25_f64.sqrt(), Values::Many));
+        assert_eq!((all.mean, all.std, all.values), (2.5, 1.25_f64.sqrt(), Values::Measured));
         let flag = column((0..100).map(|i| f32::from(i % 9 == 0)));
-        assert_eq!(flag.values, Values::Few { spacing: 1.0 });
+        assert_eq!(flag.values, Values::Repeated { spacing: 1.0 });
         assert!((flag.mean - 0.12).abs() < 1e-12 && (flag.std - (0.12 * 0.88_f64).sqrt()).abs() < 1e-12);
-        assert_eq!(column([0.0, 5.0, 5.5, 9.0].repeat(2)).values, Values::Few { spacing: 0.5 });
+        assert_eq!(column([0.0, 5.0, 5.5, 9.0].repeat(2)).values, Values::Repeated { spacing: 0.5 });
         assert_eq!(column([0.0, -0.0]).values, Values::One);
         // Far from 0, where a sum of squares would lose the deviation.
         let far = column((0..1000).map(|i| 1e7 + i as f32));
-        assert!((far.std - 288.675).abs() < 1e-3 && far.values == Values::Many, "{far:?}");
-        assert_eq!(column([0.1; 7]), Column { mean: f64::from(0.1_f32), std: 0.0, values: Values::One });
+        assert!((far.std - 288.675).abs() < 1e-3 && far.values == Values::Measured, "{far:?}");
+        let same = column([0.1; 7]);
+        assert_eq!((same.mean, same.std, same.values), (f64::from(0.1_f32), 0.0, Values::One));
         let ages = |count: usize| column((0..count).map(|i| (i % 300) as f32)).values;
-        assert_eq!((ages(250), ages(5000)), (Values::Many, Values::Many), "seldom twice, and too many");
+        assert_eq!(
+            (ages(250), ages(5000)),
+            (Values::Measured, Values::Measured),
+            "seldom twice, and too many"
+        );
     }
 
     #[test]
-    fn columns_without_a_density_are_all_named() {
-        let shape = PointShape { dims: 3, columns: Vec::new() };
-        let columns = [column([1.0; 4]), column([1.0, 2.0]), column([0.0; 4])];
-        let error = expect_density(&columns, &shape).unwrap_err();
-        assert!(
-            error.to_string().contains("with the columns `column 1` and `column 3`: each has the same"),
-            "{error}"
-        );
-        assert_eq!(error.hint().unwrap(), "leave these columns out of the table");
-        let names: Vec<String> = (0..12).map(|i| i.to_string()).collect();
-        assert_eq!(listed(&names), "0, 1, 2, 3, 4, 5, 6, 7 and 4 more");
+    fn a_frequent_value_among_measured_ones_is_repeated() {
+        // Rain on one day of five: 0.5, 1, 1.5 and so on, each once.
+        let rain = |dry: usize| {
+            let wet = (0..600).map(|i| 0.5 + 0.5 * i as f32);
+            column(wet.chain(std::iter::repeat_n(0.0, dry))).values
+        };
+        assert_eq!(rain(2400), Values::Repeated { spacing: 0.5 });
+        assert_eq!(rain(60), Values::Measured, "less than a tenth of the rows");
+        // Few values, of which all but one are measured, and two of those by chance next to each other.
+        let near = (0..100).map(|i| 10.0 + i as f32).chain([10.01]);
+        let days = column(near.chain(std::iter::repeat_n(0.0, 400)));
+        assert_eq!(days.values, Values::Repeated { spacing: 1.0 });
+    }
+
+    #[test]
+    fn rounding_is_no_distance_between_values() {
+        let spacing = |values: &[f32]| column(values.repeat(10)).values;
+        let rounded = [0.3, 0.3_f32.next_up(), 0.6, 0.9];
+        let Values::Repeated { spacing: found } = spacing(&rounded) else { panic!("few values") };
+        assert!((found - 0.3).abs() < 1e-6, "{found}");
+        assert_eq!(spacing(&[0.0, 1.0, 1.0001, 5.0]), Values::Repeated { spacing: 1.0 });
+        // Values that double are apart by the first distance, and one of a missing answer changes nothing.
+        let doubling: Vec<f32> = (0..11).map(|i| 2_f32.powi(i)).collect();
+        assert_eq!(spacing(&doubling), Values::Repeated { spacing: 1.0 });
+        assert_eq!(spacing(&[0.0, 1.0, 2.0, 3.0, 999_999.0]), Values::Repeated { spacing: 1.0 });
+    }
+
+    #[test]
+    fn a_rare_value_that_was_not_looked_at_makes_a_column_of_two() {
+        let tally = Tally::all([[0.0_f32], [0.0], [0.0], [2.0]].iter().map(|row| &row[..]), 1).remove(0);
+        let seldom = tally.column("a".to_owned(), vec![0.0; 3]);
+        assert_eq!((seldom.std > 0.0, seldom.values), (true, Values::Repeated { spacing: 2.0 }));
     }
 }

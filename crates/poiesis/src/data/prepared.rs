@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use poiesis_collect::{FirstImages, Options};
+use poiesis_collect::{ImageSummary, Options, Progress};
 
 use super::locate::by_name;
 use crate::config::Choice;
@@ -21,15 +21,21 @@ const LARGEST_DRAWING: u32 = 32;
 /// # Errors
 ///
 /// [`Error::Data`](crate::Error::Data) when the source cannot be opened.
-pub fn choose_preparation(name: &str, path: &Path, options: &Options) -> Result<Vec<Choice>> {
+pub fn choose_preparation(
+    name: &str,
+    path: &Path,
+    options: &Options,
+    cache: Option<&Path>,
+    progress: &dyn Fn(Progress),
+) -> Result<Vec<Choice>> {
     let (size, channels) = (options.size.is_some(), options.channels.is_some());
     // What images of published data sets are like need not be looked up where they can be learned as they are.
     let known = by_name(name).and_then(|known| known.shape);
     if (size && channels) || known.is_some_and(|[height, width, _]| is_learned(width as u32, height as u32)) {
         return Ok(Vec::new());
     }
-    let mut choices =
-        FirstImages::of(path, options)?.map(|images| image_settings(&images)).unwrap_or_default();
+    let images = ImageSummary::of(path, options, cache, progress)?;
+    let mut choices = images.map(|images| image_settings(&images)).unwrap_or_default();
     choices.retain(|choice| match choice.key.as_str() {
         "data.size" => !size,
         _ => !channels,
@@ -49,9 +55,9 @@ pub fn fitting_side(side: usize) -> u32 {
 
 /// How images are prepared for training, by what they are like: nothing for images of one size and of one kind of colour that can be
 /// learned as they are.
-pub fn image_settings(images: &FirstImages) -> Vec<Choice> {
+pub fn image_settings(images: &ImageSummary) -> Vec<Choice> {
     let mut choices = Vec::new();
-    let FirstImages { smallest, largest, uniform, median_side, drawings, .. } = images;
+    let ImageSummary { smallest, largest, uniform, median_side, drawings, .. } = images;
     let (width, height) = *smallest;
     if !(*uniform && is_learned(width, height)) {
         let most = if *drawings { LARGEST_DRAWING } else { LARGEST };
@@ -70,15 +76,15 @@ pub fn image_settings(images: &FirstImages) -> Vec<Choice> {
     choices
 }
 
-/// How many images have no colour, as a reason to make all of them grey.
-fn without_colour(images: &FirstImages) -> String {
-    let FirstImages { count, looked_at, without_colour, .. } = images;
+/// How many images are grey, as a reason to make all of them so.
+fn without_colour(images: &ImageSummary) -> String {
+    let ImageSummary { count, looked_at, without_colour, .. } = images;
     let all = *looked_at as u64 == *count;
     match (without_colour == looked_at, all) {
-        (true, true) => "no image has a colour".to_owned(),
-        (true, false) => format!("none of {looked_at} images looked at has a colour"),
-        (false, true) => format!("{without_colour} of {looked_at} images have no colour"),
-        (false, false) => format!("{without_colour} of {looked_at} images looked at have no colour"),
+        (true, true) => "all images are grey".to_owned(),
+        (true, false) => format!("all of {looked_at} sampled images are grey"),
+        (false, true) => format!("{without_colour} of {looked_at} images are grey"),
+        (false, false) => format!("{without_colour} of {looked_at} sampled images are grey"),
     }
 }
 
@@ -86,8 +92,8 @@ fn without_colour(images: &FirstImages) -> String {
 mod tests {
     use super::*;
 
-    fn seen(smallest: (u32, u32), largest: (u32, u32), drawings: bool) -> FirstImages {
-        FirstImages {
+    fn seen(smallest: (u32, u32), largest: (u32, u32), drawings: bool) -> ImageSummary {
+        ImageSummary {
             smallest,
             largest,
             uniform: smallest == largest,
@@ -100,7 +106,7 @@ mod tests {
         }
     }
 
-    fn side(first: &FirstImages) -> Option<i64> {
+    fn side(first: &ImageSummary) -> Option<i64> {
         image_settings(first).iter().find(|choice| choice.key == "data.size")?.value.as_integer()
     }
 
@@ -126,26 +132,28 @@ mod tests {
         let channels = |count, stored_grey, looked_at, without_colour| {
             let like = seen((32, 32), (32, 32), false);
             let choices =
-                image_settings(&FirstImages { count, stored_grey, looked_at, without_colour, ..like });
+                image_settings(&ImageSummary { count, stored_grey, looked_at, without_colour, ..like });
             choices.first().map(|choice| (choice.value.as_integer().unwrap(), choice.reason.clone()))
         };
         let chosen = |channels: i64, reason: &str| Some((channels, reason.to_owned()));
         assert_eq!(channels(40, 0, 40, 0), None, "coloured");
         assert_eq!(channels(40, 40, 40, 40), None, "grey as they are");
-        assert_eq!(channels(40, 0, 40, 40), chosen(1, "no image has a colour"));
-        assert_eq!(channels(9000, 0, 150, 150), chosen(1, "none of 150 images looked at has a colour"));
-        assert_eq!(channels(40, 39, 40, 39), chosen(1, "39 of 40 images have no colour"));
-        assert_eq!(channels(9000, 8999, 150, 149), chosen(1, "149 of 150 images looked at have no colour"));
+        assert_eq!(channels(40, 0, 40, 40), chosen(1, "all images are grey"));
+        assert_eq!(channels(9000, 0, 150, 150), chosen(1, "all of 150 sampled images are grey"));
+        assert_eq!(channels(40, 39, 40, 39), chosen(1, "39 of 40 images are grey"));
+        assert_eq!(channels(9000, 8999, 150, 149), chosen(1, "149 of 150 sampled images are grey"));
         assert_eq!(channels(40, 20, 40, 20), chosen(3, "some images are grey and some are in colour"));
         assert_eq!(channels(40, 0, 40, 30), None, "all are stored in colour");
     }
 
     #[test]
     fn published_images_that_can_be_learned_are_not_looked_at() {
-        let nowhere = Path::new("nowhere");
-        assert!(choose_preparation("mnist", nowhere, &Options::default()).unwrap().is_empty());
-        assert!(choose_preparation("noto-emoji", nowhere, &Options::default()).is_err(), "72×72");
+        let chosen = |name: &str, options: &Options| {
+            choose_preparation(name, Path::new("nowhere"), options, None, &|_| ())
+        };
+        assert!(chosen("mnist", &Options::default()).unwrap().is_empty());
+        assert!(chosen("noto-emoji", &Options::default()).is_err(), "72×72");
         let given = Options { size: Some((40, 40)), channels: Some(1), ..Options::default() };
-        assert!(choose_preparation("photos", nowhere, &given).unwrap().is_empty());
+        assert!(chosen("photos", &given).unwrap().is_empty());
     }
 }

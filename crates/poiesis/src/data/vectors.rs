@@ -3,8 +3,7 @@
 use burn::tensor::Tensor;
 
 use super::{
-    Amount, Column, Content, ImageBatches, ImageNeeds, PixelEncoding, PointBatches, PointNeeds, Source,
-    SourceOptions,
+    Amount, Column, Content, ImageBatches, ImageNeeds, PixelEncoding, PointBatches, Source, SourceOptions,
 };
 use crate::error::Result;
 use crate::nn::flatten;
@@ -44,11 +43,11 @@ impl Vectors {
 }
 
 impl Source for Vectors {
-    type Needs = PointNeeds;
+    type Needs = ();
 
-    fn open(needs: &PointNeeds, options: &SourceOptions<'_>) -> Result<Vectors> {
+    fn open((): &(), options: &SourceOptions<'_>) -> Result<Vectors> {
         Ok(match options.spec.content {
-            Content::Points(_) => Vectors::Points(PointBatches::open(needs, options)?),
+            Content::Points(_) => Vectors::Points(PointBatches::open(&(), options)?),
             _ => Vectors::Images(ImageBatches::open(
                 &ImageNeeds { encoding: PixelEncoding::EightBit, labelled: false },
                 options,

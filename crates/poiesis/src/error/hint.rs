@@ -77,7 +77,7 @@ impl Error {
             Error::RunRemoved { .. } => {
                 "put it back and run the same command again to continue from its last checkpoint"
             }
-            Error::RunChanged { .. } => "nothing was removed; look at it again first",
+            Error::RunChanged { .. } => "this run was not removed; check it, then give the command again",
             Error::Picture { .. } => "make it again, or give another file",
             Error::Sound { .. } => "convert it, or give another file",
             Error::SameName { .. } => "give files with different paths, or make one archive for each",

@@ -288,17 +288,67 @@ mod tests {
         assert!(found.rows.iter().all(|row| row.metric != "kernel_distance"));
     }
 
+    /// The row of this metric and name, of two runs that differ in this value alone.
+    fn row_of(
+        metric: &str,
+        rest: &Value,
+        (key, values): (&str, [f64; 2]),
+        name: &str,
+    ) -> (Vec<usize>, Vec<usize>, Option<f64>) {
+        let named = values.map(|value| {
+            let mut found = evaluation(&|_| ());
+            let mut measured = rest.clone();
+            measured["seconds"] = 0.5.into();
+            measured[key] = value.into();
+            found.results = [(metric.to_owned(), serde_json::from_value(measured).unwrap())].into();
+            (format!("runs/{value}"), found)
+        });
+        let rows = Comparison::of(&named).unwrap().rows;
+        let row = rows.into_iter().find(|row| row.name == name).unwrap();
+        (row.best, row.no_difference, row.values[0].unwrap().error)
+    }
+
     #[test]
     fn nothing_is_the_best_of_one_example() {
-        let of_one = |nats: f64| {
-            move |one: &mut Value| {
-                (one["bound"]["nats"], one["bound"]["nats_error"]) = (nats.into(), Value::Null);
-            }
+        let nothing = (Vec::new(), Vec::new(), None);
+        let images = |images: u64| serde_json::json!({ "images": images });
+        let error =
+            |count| row_of("classification", &images(count), ("error", [1.0, 0.0]), "classification error");
+        assert_eq!((error(1), error(2).0), (nothing.clone(), vec![1]));
+        let boxes = row_of("objects", &images(1), ("iou", [0.5, 0.75]), "intersection over union of boxes");
+        assert_eq!(boxes, nothing);
+        // Earlier versions saved an error of 0.
+        for error in [Value::Null, 0.0.into()] {
+            let bound = |images: u64| {
+                let protocol = serde_json::json!({ "images": images, "samples": 4, "seed": 3 });
+                serde_json::json!({ "protocol": protocol, "nats_error": error, "weighted_nats": 97.0 })
+            };
+            let title = "negative log-likelihood, bound";
+            assert_eq!(row_of("bound", &bound(1), ("nats", [99.0, 98.0]), title), nothing);
+            assert_eq!(row_of("bound", &bound(9), ("nats", [99.0, 98.0]), title).0, [1]);
+            let weighted = "negative log-likelihood, weighted";
+            assert_eq!(row_of("bound", &bound(1), ("weighted_nats", [99.0, 98.0]), weighted), nothing);
+            let window = serde_json::json!({ "tokens": 31, "window": 32, "stride": 16, "nats_error": error });
+            assert_eq!(
+                row_of("token_nll", &window, ("nats", [1.0, 2.0]), "negative log-likelihood"),
+                nothing
+            );
+            let episode = serde_json::json!({ "episodes": 1, "standard_error": error, "normalised": 0.5 });
+            let title = "return, most probable actions";
+            assert_eq!(row_of("return", &episode, ("mean", [1.0, 2.0]), title), nothing);
+        }
+    }
+
+    #[test]
+    fn a_distance_of_one_subset_has_a_best_though_no_deviation() {
+        let distance = |images: u64| {
+            let rest = serde_json::json!({
+                "name": "KD[x-01234567]", "images": images, "subset": images, "subsets": 1, "deviation": null,
+            });
+            row_of("kernel_distance", &rest, ("distance", [0.25, 0.5]), "KD[x-01234567]")
         };
-        let found = compare(&[&of_one(99.0), &of_one(98.0)]).unwrap();
-        let bound = &found.rows[0];
-        assert_eq!((&bound.best[..], &bound.no_difference[..]), (&[][..], &[][..]));
-        assert_eq!(bound.values[0].map(|value| value.error), Some(None));
+        assert_eq!(distance(500), (vec![0], Vec::new(), None));
+        assert_eq!(distance(1), (Vec::new(), Vec::new(), None));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The values of evaluations that are compared: what they are called, their units, and which of them are better.
 
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::Evaluation;
 
@@ -163,18 +163,17 @@ pub struct NamedValue {
 }
 
 impl Known {
-    /// The value in an evaluation; `None` where it was not measured.
+    /// The value in an evaluation; `None` where it was not measured. One example has no error, though earlier versions saved 0.
     pub(super) fn value(&self, evaluation: &Evaluation) -> Option<ComparedValue> {
         let values = &evaluation.results.get(self.metric)?.values;
         let number = |key: &str| values.get(key).and_then(Value::as_f64);
-        Some(ComparedValue { value: number(self.key)?, error: self.error.and_then(number) })
+        let error = self.error.filter(|_| !self.is_of_one(evaluation)).and_then(number);
+        Some(ComparedValue { value: number(self.key)?, error })
     }
 
-    /// Whether it was measured on one example, whose error is not known.
+    /// Whether it was measured on one example, which says nothing of others.
     pub(super) fn is_of_one(&self, evaluation: &Evaluation) -> bool {
-        let values = evaluation.results.get(self.metric).map(|measured| &measured.values);
-        let error = values.zip(self.error).and_then(|(values, key)| values.get(key));
-        error.is_some_and(Value::is_null)
+        evaluation.results.get(self.metric).is_some_and(|measured| is_of_one(&measured.values))
     }
 
     /// What it is called, in the first of these evaluations that has a name for it.
@@ -187,6 +186,19 @@ impl Known {
         };
         evaluations.into_iter().find_map(named).unwrap_or_default()
     }
+}
+
+/// Whether results are of one image, point, window or episode, or of one sample where only samples are counted.
+pub(super) fn is_of_one(values: &Map<String, Value>) -> bool {
+    const COUNTS: [&str; 4] = ["images", "points", "episodes", "samples"];
+    let number = |key: &str| values.get(key).and_then(Value::as_u64);
+    if let (Some(tokens), Some(window)) = (number("tokens"), number("window")) {
+        // All tokens of the first window are predicted but its first, and two windows predict more than one has.
+        return tokens < window;
+    }
+    // The protocol of a bound has its images, and samples that are draws for each.
+    let protocol = || COUNTS.into_iter().find_map(|key| values.get("protocol")?.get(key)?.as_u64());
+    COUNTS.into_iter().find_map(number).or_else(protocol) == Some(1)
 }
 
 impl Evaluation {
@@ -213,6 +225,21 @@ mod tests {
         };
         assert_eq!(sorted(Better::Lower), [-1.0, 2.0, 3.0]);
         assert_eq!(sorted(Better::Higher), [3.0, 2.0, -1.0]);
+    }
+
+    #[test]
+    fn one_example_is_told_by_its_count() {
+        let one = |values: Value| is_of_one(values.as_object().unwrap());
+        for key in ["images", "points", "episodes", "samples"] {
+            assert!(one(serde_json::json!({ key: 1 })) && !one(serde_json::json!({ key: 2 })), "{key}");
+        }
+        let bound = |images: u64, samples: u64| {
+            one(serde_json::json!({ "protocol": { "images": images, "samples": samples }, "nats": 98.5 }))
+        };
+        assert!(bound(1, 16) && !bound(500, 1), "draws of an image are not examples");
+        let tokens = |tokens: u64| one(serde_json::json!({ "tokens": tokens, "window": 16, "stride": 8 }));
+        assert!(tokens(15) && !tokens(23));
+        assert!(!one(serde_json::json!({ "nats": 98.5, "nats_error": null })), "nothing is counted");
     }
 
     #[test]

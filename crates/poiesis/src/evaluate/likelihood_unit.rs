@@ -70,6 +70,8 @@ impl LikelihoodOf {
             ) => bits("bits/dim", shape.dims()),
             (LikelihoodOf::BoundedImage(_), _) => nats("bound"),
             (LikelihoodOf::Image(_) | LikelihoodOf::Point, _) => nats("NLL"),
+            // The token at which a document begins is no character.
+            (LikelihoodOf::Token, Content::Text(text)) if text.documents => bits("bits/token", 1),
             (LikelihoodOf::Token, Content::Text(text)) => match text.vocabulary {
                 Vocabulary::Bytes => bits("bits/byte", 1),
                 Vocabulary::Characters { .. } => bits("bits/character", 1),
@@ -110,6 +112,8 @@ mod tests {
         assert_eq!(unit(LikelihoodOf::Token, text(Vocabulary::Bytes)).0, "bits/byte");
         let characters = Vocabulary::Characters { characters: vec!['a', 'b'] };
         assert_eq!(unit(LikelihoodOf::Token, text(characters)).0, "bits/character");
+        let documents = TextShape { vocabulary: Vocabulary::Bytes, documents: true, lines: false };
+        assert_eq!(unit(LikelihoodOf::Token, Content::Text(documents)).0, "bits/token");
         let sound = Content::Sound(SoundShape { sample_rate: 8000, channels: 1 });
         assert_eq!(unit(LikelihoodOf::Token, sound).0, "bits/sample");
     }

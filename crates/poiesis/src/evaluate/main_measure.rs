@@ -9,6 +9,7 @@ use poiesis_collect::Split;
 use serde::Serialize;
 use serde_json::Value;
 
+use super::known::is_of_one;
 use super::likelihood_unit::{LikelihoodOf, LikelihoodUnit};
 use super::{Better, Evaluation, Measured};
 use crate::data::{DataSpec, PixelEncoding};
@@ -153,8 +154,10 @@ fn likelihood_of(evaluation: &Evaluation, spec: &DataSpec) -> Option<MainMeasure
         kinds.into_iter().find_map(|(name, of)| Some((evaluation.results.get(name)?, of)))?;
     let unit = of(encoding(measured).unwrap_or(PixelEncoding::Binary)).unit(spec);
     let number = |key: &str| measured.values.get(key).and_then(Value::as_f64);
+    // For one example earlier versions saved 0.
+    let error = number("nats_error").filter(|_| !is_of_one(&measured.values));
     Some(MainMeasure {
-        error: number("nats_error").map(|error| error * unit.per_nat),
+        error: error.map(|error| error * unit.per_nat),
         split: evaluation.split,
         ..in_unit(unit, number("nats")?, evaluation.step, MeasuredBy::Evaluation)
     })
@@ -211,7 +214,7 @@ fn main_value(evaluation: &Evaluation) -> Option<MainMeasure> {
         Some(MainMeasure {
             name: name.to_owned(),
             value: number(main.key)?,
-            error: number(main.error),
+            error: number(main.error).filter(|_| !is_of_one(values)),
             unit: main.unit,
             better: Some(main.better),
             by: MeasuredBy::Evaluation,

@@ -208,8 +208,8 @@ pub(crate) fn validation_of(
         }
         Likelihood::Tokens(model) => {
             let tokens = examples.tokens(spec, model.levels())?;
-            let measured =
-                token_nll(model, &tokens, VALIDATION_TOKENS.div_ceil(share as u64), device, &mut |_| ());
+            let limit = VALIDATION_TOKENS.min(tokens.len()).div_ceil(share as u64);
+            let measured = token_nll(model, &tokens, limit, device, &mut |_| ());
             ("validation_nll", measured.nats)
         }
     }))

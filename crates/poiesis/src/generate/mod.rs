@@ -131,7 +131,7 @@ pub fn num_classes(abilities: &Abilities, spec: &DataSpec) -> usize {
 /// How many rows a sheet of the images of `request` has that has one for each of `turns`: as many as there are, where none is named and
 /// each has at least two images; else `None`.
 pub fn rows_by_class(turns: usize, request: &Request) -> Option<usize> {
-    let in_turn = request.condition.class.is_none() && turns > 1;
+    let in_turn = request.takes_turns() && turns > 1;
     (in_turn && request.count >= 2 * turns as u64).then_some(turns)
 }
 
@@ -155,7 +155,7 @@ pub fn generate(
     let codec = Codec::new(spec, abilities.autoregressive);
     let Some(way) = Way::of(abilities) else { return Ok(()) };
     let turns = way.turns(spec);
-    request.check(&way.accepts(&codec), turns.classes, &codec)?;
+    request.check(&way.accepts(&codec), turns, &codec)?;
     let Request { seed, params, .. } = *request;
     match way {
         Way::Sampler(sampler) => {

@@ -36,8 +36,12 @@ pub struct Request {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Condition {
-    /// Its class; each class in turn if not given, see [`Turns`].
+    /// Its class. If not given, classes take turns by the number of the example, and the first turn is that of no class where the model
+    /// has learned examples without one, see [`Turns`]: so a single example, such as the continuation of a prompt, is of class 0, or of none.
     pub class: Option<u32>,
+    /// Whether it has no class, for a model that has learned examples without one. Not together with a class.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub no_class: bool,
     /// Its beginning.
     pub prompt: Option<Media>,
     /// The parts of it that are kept.
@@ -92,16 +96,22 @@ impl Request {
         self.first..self.first + self.count
     }
 
-    /// The class of example `index` for a model with these turns: the one given, or each in turn.
-    pub fn class_of(&self, index: u64, turns: Turns) -> Option<u32> {
-        self.condition.class.or_else(|| turns.class(index))
+    /// Whether each example has the class whose turn it is: no class is given, nor that there is none.
+    pub fn takes_turns(&self) -> bool {
+        self.condition.class.is_none() && !self.condition.no_class
     }
 
-    /// Returns an error that names what is not accepted, or the invalid values; the model is conditioned on `num_classes` classes.
-    pub(super) fn check(&self, accepts: &Accepts, num_classes: usize, codec: &Codec) -> Result<()> {
+    /// The class of example `index` for a model with these turns: the one given, or each in turn.
+    pub fn class_of(&self, index: u64, turns: Turns) -> Option<u32> {
+        if self.takes_turns() { turns.class(index) } else { self.condition.class }
+    }
+
+    /// Returns an error that names what is not accepted, or the invalid values; the model knows the classes of `turns`.
+    pub(super) fn check(&self, accepts: &Accepts, turns: Turns, codec: &Codec) -> Result<()> {
         let condition = &self.condition;
         let given = [
             ("class", condition.class.is_some(), accepts.class),
+            ("no_class", condition.no_class, accepts.class),
             ("prompt", condition.prompt.is_some(), accepts.prompt),
             ("keep", condition.keep.is_some(), accepts.keep),
             ("max_len", self.max_len.is_some(), accepts.max_len),
@@ -115,16 +125,23 @@ impl Request {
         if let Some(keep) = &condition.keep {
             codec.expect_picture(&keep.image, "the image")?;
         }
-        self.faults(num_classes).into_result()
+        self.faults(turns).into_result()
     }
 
-    /// Values that no request to a model conditioned on `num_classes` classes can have.
-    fn faults(&self, num_classes: usize) -> Faults {
+    /// Values that no request to a model that knows these classes can have.
+    fn faults(&self, turns: Turns) -> Faults {
         let mut faults = Faults::default();
         self.params.check(&mut faults);
-        if let Some(class) = self.condition.class.filter(|&class| class as usize >= num_classes) {
-            let reason = format!("the model knows {num_classes} classes");
+        let Condition { class, no_class, .. } = self.condition;
+        if let Some(class) = class.filter(|&class| class as usize >= turns.classes) {
+            let reason = format!("the model knows {} classes", turns.classes);
             faults.add("class", class, &reason, "give one of them, from 0");
+        }
+        if no_class && class.is_some() {
+            faults.add("no_class", no_class, "a class is given too", "leave out one of the two");
+        } else if no_class && !turns.no_class {
+            let reason = "the model has learned no examples without a class";
+            faults.add("no_class", no_class, reason, "leave it out, or give a class");
         }
         if self.first.checked_add(self.count).is_none_or(|end| end > NUMBERS) {
             faults.add("first", self.first, "numbers of examples are below 2^40", "give a smaller one");

@@ -29,7 +29,7 @@ pub fn steps(
     let codec = Codec::new(spec, abilities.autoregressive);
     let (Some(model), Some(way)) = (abilities.steps, Way::of(abilities)) else { return Ok(()) };
     let turns = way.turns(spec);
-    request.check(&way.accepts(&codec), turns.classes, &codec)?;
+    request.check(&way.accepts(&codec), turns, &codec)?;
     let Request { seed, params, .. } = *request;
     let wanted = request.indices();
     for (indices, classes) in groups(request, turns) {

@@ -85,6 +85,12 @@ fn what_cannot_be_asked_for_is_refused_by_name_and_all_at_once() {
     let both = refused(&Request { params, ..of_class(9) });
     assert!(["steps", "guidance", "class"].iter().all(|key| both.contains(key)), "{both}");
 
+    let without =
+        Request { condition: Condition { no_class: true, ..Condition::default() }, ..Request::default() };
+    assert!(refused(&without).contains("learned no examples without a class"), "{}", refused(&without));
+    let both = Condition { class: Some(1), no_class: true, ..Condition::default() };
+    assert!(refused(&Request { condition: both, ..Request::default() }).contains("a class is given too"));
+
     for (first, count) in [(u64::MAX, 2), (1 << 40, 1)] {
         assert!(refused(&Request { first, count, ..Request::default() }).contains("first"));
     }
@@ -139,6 +145,10 @@ fn classes_take_turns_and_examples_without_one_before_them() {
     assert_eq!(of(Turns::of_classes(2), None), [Some(0), Some(1), Some(0), Some(1), Some(0)]);
     assert_eq!((both.count(), of(both, None)), (3, vec![None, Some(0), Some(1), None, Some(0)]));
     assert_eq!(of(both, Some(1)), [Some(1); 5]);
+    let without = Condition { no_class: true, ..Condition::default() };
+    let without = Request { condition: without, ..Request::default() };
+    assert_eq!((0..5).map(|index| without.class_of(index, both)).collect::<Vec<_>>(), [None; 5]);
+    assert!(!without.takes_turns() && rows_by_class(3, &Request { count: 9, ..without }).is_none());
 }
 
 #[test]

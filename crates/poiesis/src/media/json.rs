@@ -65,7 +65,8 @@ mod tests {
         let keep = Keep { image: image.clone(), mask: vec![true, false] };
         let prompts = [Media::Image(image), Media::Text(b"\xe2\x82".to_vec()), Media::Text("a €".into())];
         for prompt in prompts {
-            let condition = Condition { class: Some(3), prompt: Some(prompt), keep: Some(keep.clone()) };
+            let condition =
+                Condition { class: Some(3), no_class: false, prompt: Some(prompt), keep: Some(keep.clone()) };
             let request = Request { seed: 7, condition, ..Request::default() };
             assert_eq!(as_read(&request), request);
         }

@@ -31,6 +31,13 @@ pub trait Entry: Sync {
     /// Settings that suit the data better than the defaults; see [`Model::settings_for`].
     fn settings_for(&self, facts: &DataFacts) -> Vec<Choice>;
 
+    /// Checks what is known of the data before a new run begins; see [`Model::expect_learnable`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidValue`] when the model cannot learn such data.
+    fn expect_learnable(&self, facts: &DataFacts) -> Result<()>;
+
     /// Returns an error with all invalid settings.
     ///
     /// # Errors
@@ -177,6 +184,10 @@ impl<M: Model> Entry for Of<M> {
 
     fn settings_for(&self, facts: &DataFacts) -> Vec<Choice> {
         M::settings_for(facts)
+    }
+
+    fn expect_learnable(&self, facts: &DataFacts) -> Result<()> {
+        M::expect_learnable(facts)
     }
 
     fn check(&self, config: &RunConfig) -> Result<()> {

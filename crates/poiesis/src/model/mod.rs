@@ -72,6 +72,16 @@ pub trait Model: Module + Sync + 'static {
         Vec::new()
     }
 
+    /// Checks what is known of the data before a new run begins. A run that exists is resumed without it.
+    ///
+    /// # Errors
+    ///
+    /// [`crate::Error::InvalidValue`] when the model cannot learn such data.
+    fn expect_learnable(facts: &DataFacts) -> Result<()> {
+        let _ = facts;
+        Ok(())
+    }
+
     /// Its optimizers by name, made from the `[optimizer]` section: one called `optimizer`, unless it says otherwise. The names are part
     /// of the checkpoint format.
     fn optimizers(_config: &Self::Config, shared: &OptimizerConfig) -> Vec<(&'static str, Optimizer)> {

@@ -3,7 +3,7 @@
 use burn::module::{Module, Param};
 use burn::tensor::{Tensor, TensorData};
 
-use super::Init;
+use super::{Init, values};
 
 /// A fixed map of each column of points to mean 0 and deviation 1, and back. Its arrays are saved with the weights, but they are neither
 /// trained nor averaged; see [`is_fixed`](super::is_fixed).
@@ -49,6 +49,21 @@ impl Standardize {
         (x - self.column_mean.val().unsqueeze()) / divisor.unsqueeze()
     }
 
+    /// z with 0 in columns of one value, which have that in what [`forward`](Standardize::forward) gives.
+    ///
+    /// # Shapes
+    ///
+    /// `[batch, columns]` to the same.
+    pub fn without_constants(&self, z: Tensor<2>) -> Tensor<2> {
+        z * self.column_std.val().not_equal_elem(0.0).float().unsqueeze()
+    }
+
+    /// The value of each column that has only one.
+    pub fn constants(&self) -> Vec<Option<f32>> {
+        let [means, stds] = [&self.column_mean, &self.column_std].map(values);
+        means.into_iter().zip(stds).map(|(mean, std)| (std == 0.0).then_some(mean)).collect()
+    }
+
     /// z · std + mean: what it makes of a column of one value is that value, whatever z is.
     ///
     /// # Shapes
@@ -89,6 +104,9 @@ mod tests {
         for (again, x) in again.iter().zip(floats(x)) {
             assert!((again - x).abs() <= 1e-6 * x, "{again} {x}");
         }
+        assert_eq!(map.constants(), [None, None, Some(7.0)]);
+        let z = rows([1.0, 2.0, 5.0, -1.0, 0.5, -9.0]);
+        assert_eq!(floats(map.without_constants(z)), [1.0, 2.0, 0.0, -1.0, 0.5, 0.0]);
         // A column of one value has it, whatever a network gives.
         assert_eq!(floats(map.inverse(rows([0.0, 0.0, 5.0, 0.0, 0.0, -9.0])).narrow(1, 2, 1)), [7.0; 2]);
     }

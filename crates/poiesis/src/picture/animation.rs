@@ -33,6 +33,19 @@ impl Default for Timing {
 /// Frames by their numbers from 0, made when they are asked for.
 pub type Frames<'a> = dyn FnMut(usize) -> Result<Picture> + 'a;
 
+/// Height and width that hold each of `count` frames.
+///
+/// # Errors
+/// What `frame` returns.
+pub fn largest(count: usize, frame: &mut Frames<'_>) -> Result<[usize; 2]> {
+    let mut most = [0; 2];
+    for index in 0..count {
+        let picture = frame(index)?;
+        most = [most[0].max(picture.height()), most[1].max(picture.width())];
+    }
+    Ok(most)
+}
+
 /// Writes `count` frames as a GIF. `frame` is called twice for some indices: once to choose the colours, once to draw.
 ///
 /// Grey frames keep all their values. For coloured ones a palette of 256 colours is chosen for all frames together
@@ -300,6 +313,14 @@ mod tests {
             assert_eq!((control.delay_num, control.delay_den), (delay, 1000));
         }
         assert_eq!(Picture::read_png(&path).unwrap().0, frame(0).unwrap(), "others see the first frame");
+    }
+
+    #[test]
+    fn the_largest_frame_holds_all() {
+        let sizes = [(4, 9), (7, 2)];
+        let mut frame = |index: usize| Ok(Picture::filled(sizes[index].0, sizes[index].1, &[0]));
+        assert_eq!(largest(2, &mut frame).unwrap(), [9, 7]);
+        assert_eq!(largest(1, &mut frame).unwrap(), [9, 4]);
     }
 
     #[test]

@@ -6,8 +6,8 @@ use super::heat_map::{
 };
 use super::text::LETTER;
 
-/// Letters of a mark for which there is room to the left.
-const LONGEST: usize = 6;
+/// Letters of the longest mark: so many have room to the left, and below beside the next mark.
+const LONGEST: usize = 5;
 /// Room on the right: half of the last mark.
 const RIGHT: usize = LONGEST.div_ceil(2) * LETTER * SCALE + 4;
 
@@ -104,9 +104,15 @@ mod tests {
         };
         assert_eq!(short(140.0, 200.0), ("income".into(), "140 160 180 200".into()));
         assert_eq!(short(0.0, 4e6), ("income / 1e6".into(), "0 1 2 3 4".into()));
-        assert_eq!(short(-3.1e-7, 1.1e-7), ("income / 1e-7".into(), "-2 0".into()));
-        assert_eq!(short(1.6999e9, 1.7047e9), ("income / 1e9".into(), "1.700 1.702 1.704".into()));
-        assert_eq!(short(1.7e9, 1.7e9 + 1e3), ("income - 1700000000".into(), "0 500 1000".into()));
+        assert_eq!(short(-3.1e-7, 1.1e-7), ("income / 1e-7".into(), "-3 -2 -1 0 1".into()));
+        assert_eq!(
+            short(1.6999e9, 1.7047e9),
+            ("income / 1e9".into(), "1.700 1.701 1.702 1.703 1.704".into())
+        );
+        let (name, marks) = short(1.7e9, 1.7e9 + 1e3);
+        assert_eq!((&name[..], &marks[..]), ("income - 1700000000", "0 200 400 600 800 1000"));
+        // Heights in centimetres.
+        assert_eq!(short(122.0, 216.0).1, "140 160 180 200");
         let (name, _) = short(0.5, 0.5 + 3e-7);
         assert_eq!(name, "(income - 0.5) / 1e-7");
         assert_eq!(in_short(axis("a name of many letters", 0.0, 1.0), 10).name, "a name o..");

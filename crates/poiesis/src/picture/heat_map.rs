@@ -20,7 +20,7 @@ pub(super) const TICK: usize = 6;
 const BAR: usize = 24;
 const BESIDE: usize = 6 * LETTER * SCALE;
 /// About how many marks an axis has.
-pub(super) const MARKS: f64 = 4.0;
+pub(super) const MARKS: f64 = 5.0;
 
 const WHITE: [u8; 3] = [255; 3];
 const INK: [u8; 3] = [40; 3];

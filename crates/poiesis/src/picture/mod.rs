@@ -114,6 +114,28 @@ impl Picture {
         }
     }
 
+    /// Returns the picture in the middle of one of this height and width; around it is [`BACKGROUND`], transparent in pictures with
+    /// alpha.
+    ///
+    /// # Panics
+    /// When it is larger.
+    pub fn in_middle_of(&self, height: usize, width: usize) -> Self {
+        assert!(
+            self.height <= height && self.width <= width,
+            "{}×{} is larger than {width}×{height}",
+            self.width,
+            self.height
+        );
+        let around: &[u8] = match self.channels {
+            4 => &[0; 4],
+            channels => &[BACKGROUND; 3][..channels],
+        };
+        let mut picture = Self::filled(width, height, around);
+        let (x, y) = ((width - self.width) / 2, (height - self.height) / 2);
+        picture.paste(&self.data, self.width, self.height, x, y);
+        picture
+    }
+
     /// Returns the picture with 3 channels; transparent parts show `background` (0 to 255, as the channels).
     pub fn to_rgb(&self, background: [u8; 3]) -> Self {
         let data = match self.channels {
@@ -143,6 +165,20 @@ impl std::fmt::Debug for Picture {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_smaller_picture_is_put_in_the_middle_of_a_larger_one() {
+        let larger = Picture::filled(2, 1, &[200, 100, 0]).in_middle_of(3, 4);
+        assert_eq!((larger.width(), larger.height()), (4, 3));
+        let inside = |x: usize, y: usize| (1..3).contains(&x) && y == 1;
+        for (x, y) in (0..3).flat_map(|y| (0..4).map(move |x| (x, y))) {
+            let expected = if inside(x, y) { [200, 100, 0] } else { [BACKGROUND; 3] };
+            assert_eq!(larger.pixel(x, y), expected, "({x}, {y})");
+        }
+        let same = Picture::filled(2, 1, &[9]);
+        assert_eq!(same.in_middle_of(1, 2), same);
+        assert_eq!(Picture::filled(1, 1, &[7; 4]).in_middle_of(1, 2).pixel(1, 0), [0; 4]);
+    }
 
     #[test]
     fn alpha_shows_the_background() {

@@ -58,6 +58,14 @@ impl Removal {
         self.place == other.place
     }
 
+    /// Checks that the run can be removed as it is; nothing is changed.
+    ///
+    /// # Errors
+    /// [`Error::RunInUse`] and [`Error::RunChanged`], as of [`Removal::remove`]; [`Error::Malformed`]; [`Error::Io`].
+    pub fn expect_removable(&self) -> Result<()> {
+        self.take_over().map(drop)
+    }
+
     /// Removes the folder. Links in it are removed and not followed. Without `everything` nothing is removed where the folder has
     /// files that no run has, also ones that have come since [`Removal::of`]; their paths are returned, and none when the run is gone.
     ///
@@ -66,8 +74,7 @@ impl Removal {
     /// it was trained further or is another run now; nothing is removed then. [`Error::Io`]: the folder has its name again as long as
     /// nothing in it was removed; later, what could not be removed is left under the name of what is being removed.
     pub fn remove(&self, everything: bool) -> Result<Vec<PathBuf>> {
-        let lock = if self.info.is_some() { Some(take_lock(&self.path, &self.place)?) } else { None };
-        self.expect_unchanged()?;
+        let lock = self.take_over()?;
         if cfg!(windows) {
             // A folder with an open file cannot be renamed there.
             drop(lock);
@@ -86,12 +93,19 @@ impl Removal {
         Ok(Vec::new())
     }
 
-    /// Checks, with the lock, that the run is the one that was looked at, as it was then.
-    fn expect_unchanged(&self) -> Result<()> {
-        let Some(seen) = &self.info else { return Ok(()) };
+    /// Takes the lock of the run, and checks that it is the one that was looked at, as it was then. What is left of a removal that was
+    /// interrupted has no lock.
+    fn take_over(&self) -> Result<Option<Lock>> {
+        let Some(seen) = &self.info else { return Ok(None) };
         let changed = |reason| Err(Error::RunChanged { run: self.path.clone(), reason });
+        let none = || changed("it is not a run any more".to_owned());
+        // The lock is only taken in a run, so that no other folder gets its file.
+        if !Run::exists(&self.place) {
+            return none();
+        }
+        let lock = take_lock(&self.path, &self.place)?;
         match Run::open(&self.place).map(|run| run.info) {
-            Ok(now) if now == *seen => Ok(()),
+            Ok(now) if now == *seen => Ok(Some(lock)),
             Ok(now) if now.created != seen.created || now.model != seen.model => {
                 changed("it is another run now".to_owned())
             }
@@ -99,7 +113,7 @@ impl Removal {
                 "it is {} after step {} now, and was {} after step {}",
                 now.state, now.last_step, seen.state, seen.last_step
             )),
-            Err(Error::NotARun { .. }) => changed("it is no run any more".to_owned()),
+            Err(Error::NotARun { .. }) => none(),
             Err(error) => Err(error),
         }
     }
@@ -232,7 +246,10 @@ mod tests {
         let said =
             "has changed since it was looked at: it is done after step 60 now, and was running after step 0";
         assert!(error.to_string().ends_with(said), "{error}");
-        assert_eq!(error.hint().as_deref(), Some("nothing was removed; look at it again first"));
+        assert_eq!(
+            error.hint().as_deref(),
+            Some("this run was not removed; check it, then give the command again")
+        );
         let removal = Removal::of(&path).unwrap();
         // Somebody starts over under its name.
         fs::rename(&path, root.path().join("old")).unwrap();
@@ -246,30 +263,42 @@ mod tests {
         Run::create(&path, "", RunInfo { model: "gan".into(), ..RunInfo::default() }).unwrap();
         refused("it is another run now");
         fs::remove_file(path.join(RUN_JSON)).unwrap();
-        refused("it is no run any more");
+        refused("it is not a run any more");
         assert!(Run::exists(&root.path().join("old")) && path.join("config.toml").exists());
     }
 
-    #[cfg(unix)]
     #[test]
     fn a_run_whose_removal_fails_at_once_keeps_its_name() {
-        use std::os::unix::fs::PermissionsExt as _;
         let root = tempfile::tempdir().unwrap();
         let path = make(root.path(), "a");
         let removal = Removal::of(&path).unwrap();
-        let allow = |mode| fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
-        allow(0o555);
-        if fs::write(path.join("allowed"), "").is_ok() {
-            eprintln!("skipped: nothing is forbidden to this user");
-            return;
-        }
-        let error = removal.remove(true).unwrap_err();
-        allow(0o755);
+        // A folder under the name of a file cannot be removed as one, whoever tries.
+        fs::remove_file(path.join(RUN_JSON)).unwrap();
+        fs::create_dir(path.join(RUN_JSON)).unwrap();
+        let unchecked = Removal { info: None, ..removal };
+        let error = unchecked.remove(true).unwrap_err();
         assert!(matches!(error, Error::Io { .. }), "{error}");
         let left: Vec<_> =
             fs::read_dir(root.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(left, ["a"]);
-        assert_eq!(Removal::of(&path).unwrap().info, removal.info);
+        assert!(path.join("metrics.jsonl").exists(), "nothing in it was removed");
+    }
+
+    #[test]
+    fn whether_a_run_can_be_removed_is_checked_without_a_change() {
+        let root = tempfile::tempdir().unwrap();
+        let path = make(root.path(), "a");
+        let removal = Removal::of(&path).unwrap();
+        removal.expect_removable().unwrap();
+        let lock = Run::open(&path).unwrap().lock().unwrap();
+        assert!(matches!(removal.expect_removable(), Err(Error::RunInUse { .. })));
+        drop(lock);
+        Run::open(&path).unwrap().update(|info| info.last_step = 60).unwrap();
+        assert!(matches!(removal.expect_removable(), Err(Error::RunChanged { .. })));
+        assert!(Run::exists(&path));
+        fs::remove_dir_all(&path).unwrap();
+        let error = removal.expect_removable().unwrap_err().to_string();
+        assert!(error.ends_with("it is not a run any more") && !path.exists(), "{error}");
     }
 
     #[test]

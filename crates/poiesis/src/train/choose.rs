@@ -51,19 +51,31 @@ pub struct Chosen {
     pub rehearsal: Rehearsal,
 }
 
-/// A size of batch that was tried and is too large.
+/// What was found out about a size of batch, while a smaller one is looked for.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct TooLarge {
-    /// Examples in the batch.
-    pub batch_size: usize,
-    /// Seconds of a step, which are too many; `None` where it does not fit into memory.
-    pub seconds: Option<f64>,
-    /// Examples in the batch that is tried next.
-    pub next: usize,
+pub enum Trial {
+    /// It is too large.
+    TooLarge {
+        /// Examples in the batch.
+        batch_size: usize,
+        /// Seconds of a step, which are too many; `None` where it does not fit into memory.
+        seconds: Option<f64>,
+        /// Examples in the batch that is tried next.
+        next: usize,
+    },
+    /// It is hardly faster than a larger one, which is kept.
+    HelpsLittle {
+        /// Examples in the batch.
+        batch_size: usize,
+        /// Seconds of a step.
+        seconds: f64,
+        /// Examples in the larger one.
+        kept: usize,
+    },
 }
 
 /// Chooses the settings that `layers` leave open. `request` has the configuration that results from `layers` alone, and the data; `epochs`
-/// decides the number of steps where it is given. `tried` receives the batches that turn out to be too large.
+/// decides the number of steps where it is given. `tried` receives what is found out about batches that are too large.
 ///
 /// # Errors
 ///
@@ -73,7 +85,7 @@ pub fn choose(
     defaults: &Defaults,
     layers: &[Layer],
     epochs: Option<f64>,
-    tried: &mut (dyn FnMut(TooLarge) + Send),
+    tried: &mut (dyn FnMut(Trial) + Send),
 ) -> Result<Chosen> {
     let choosing = Choosing { request, defaults, layers, entry: catalogue::find(&request.config.model)? };
     catalogue::expect_media(choosing.entry, &request.data.spec)?;
@@ -89,7 +101,7 @@ struct Choosing<'a> {
 }
 
 impl Choosing<'_> {
-    fn choose(&self, epochs: Option<f64>, tried: &mut dyn FnMut(TooLarge)) -> Result<Chosen> {
+    fn choose(&self, epochs: Option<f64>, tried: &mut dyn FnMut(Trial)) -> Result<Chosen> {
         let data = &self.request.data;
         let mut choices = self.suitable()?;
         let length_is_free = epochs.is_none() && is_free(&self.resolved(&choices)?, "train.steps");
@@ -106,7 +118,7 @@ impl Choosing<'_> {
             None if length_is_free => Length::Free { most: steps_of(most_epochs)?, most_epochs },
             None => Length::Given(now.config.train.steps),
         };
-        let pace = steps.pace(steps.fastest())?;
+        let pace = steps.pace(steps.undisturbed())?;
         let (schedule, number) = schedule(&pace, &now, &length);
         choices.extend(schedule);
         shorten_warmups(&mut choices, number);
@@ -163,7 +175,7 @@ impl Choosing<'_> {
         &self,
         choices: &mut Vec<Choice>,
         length_is_free: bool,
-        tried: &mut dyn FnMut(TooLarge),
+        tried: &mut dyn FnMut(Trial),
     ) -> Result<Steps> {
         let mut larger: Option<(Vec<Choice>, usize, Steps)> = None;
         loop {
@@ -175,10 +187,11 @@ impl Choosing<'_> {
                 Err(Error::OutOfMemory { .. }) if can_shrink => (None, "a larger one needs too much memory"),
                 Err(error) => return Err(error),
                 Ok(steps) => {
-                    let seconds = steps.fastest();
+                    let seconds = steps.undisturbed();
                     if let Some((before, more, slow)) = larger.take()
-                        && seconds > slow.fastest() * HELPS.powf((more as f64 / batch_size as f64).log2())
+                        && seconds > slow.undisturbed() * HELPS.powf((more as f64 / batch_size as f64).log2())
                     {
+                        tried(Trial::HelpsLittle { batch_size, seconds, kept: more });
                         *choices = before;
                         return Ok(slow);
                     }
@@ -190,7 +203,7 @@ impl Choosing<'_> {
                 }
             };
             let next = smaller(batch_size, seconds);
-            tried(TooLarge { batch_size, seconds, next });
+            tried(Trial::TooLarge { batch_size, seconds, next });
             choices.retain(|choice| choice.key != "train.batch_size");
             choices.push(Choice::new("train.batch_size", next as i64, reason));
         }
@@ -423,7 +436,7 @@ mod tests {
                 for (channels, two_tones) in [(1, false), (1, true), (3, false)] {
                     let content = Content::Images(ImageShape { height, width, channels });
                     let spec = DataSpec { content, classes: 0, unlabelled: false };
-                    let facts = DataFacts { spec: spec.clone(), len: 300, two_tones };
+                    let facts = DataFacts { spec: spec.clone(), len: 300, two_tones, columns: Vec::new() };
                     let found = valid(*entry, &entry.settings_for(&facts), &spec);
                     if valid(*entry, &[], &spec).is_ok() {
                         let name = entry.name();

@@ -50,15 +50,20 @@ impl TrainingData {
         Ok(TrainingData { spec, train, held_out, info })
     }
 
-    /// The same, read as the run reads it that is to be resumed: one that was made before examples without a class were told apart keeps
-    /// its tokens.
+    /// The same, read as a run that exists reads it: one that was made before examples without a class were told apart keeps its tokens.
     ///
     /// # Errors
     ///
     /// Those of [`DataInfo::spec`].
     pub(super) fn for_run(self, run: &RunInfo) -> Result<TrainingData> {
-        let unlabelled = run.data.spec()?.unlabelled;
-        Ok(TrainingData { spec: DataSpec { unlabelled, ..self.spec }, ..self })
+        Ok(self.with_unlabelled(run.data.spec()?.unlabelled))
+    }
+
+    /// The same, with or without a token of their own for examples without a class.
+    pub(super) fn with_unlabelled(self, unlabelled: bool) -> TrainingData {
+        let spec = DataSpec { unlabelled, ..self.spec };
+        let info = DataInfo { spec: Some(spec.clone()), ..self.info };
+        TrainingData { spec, info, ..self }
     }
 
     /// An environment in which an agent acts, with demonstrations where there are any. The shape of an example is the number of

@@ -1,9 +1,13 @@
 //! Fine-tuning: a new run that starts from the weights of another one.
 
+mod columns;
+
 use std::path::Path;
 
 use burn::tensor::Device;
 
+use super::TrainingData;
+use crate::catalogue;
 use crate::config::{Layer, RunConfig};
 use crate::data::{Content, DataSpec, open};
 use crate::error::{Error, Result};
@@ -65,7 +69,7 @@ impl InitialWeights {
         let model = self.config.model.as_str();
         if let Some(toml::Value::Table(mut section)) = all.remove(model) {
             // To begin one again would undo what was learned.
-            for (_, value) in section.iter_mut().filter(|(key, _)| key.ends_with("warmup_steps")) {
+            for (_, value) in section.iter_mut().filter(|(key, _)| is_warmup(key)) {
                 *value = 0.into();
             }
             values.insert(model.to_owned(), toml::Value::Table(section));
@@ -134,6 +138,17 @@ impl InitialWeights {
         Err(self.refusal("it is the run that is to be trained".to_owned(), remedy.to_owned()))
     }
 
+    /// The data of a new run, read as that run reads them: with a token for examples without a class if it has one, also where all of these
+    /// have a class; and its own data as it was trained on them. Other data with examples without a class keep theirs, and are refused by
+    /// [`InitialWeights::load_into`] where that run has no token for these.
+    pub(super) fn reading(&self, data: TrainingData) -> TrainingData {
+        let own = self.data.fingerprint == data.info.fingerprint;
+        match self.spec.classes == data.spec.classes && (self.spec.unlabelled || own) {
+            true => data.with_unlabelled(self.spec.unlabelled),
+            false => data,
+        }
+    }
+
     /// Puts the weights into a model that is about to be trained on data of `info`, with `config`. Returns notes about what fits and means
     /// something else.
     ///
@@ -149,17 +164,22 @@ impl InitialWeights {
         device: &Device,
     ) -> Result<Vec<String>> {
         self.expect_model(&config.model)?;
-        let arrays = misfits(&self.arrays, &session.state_dict());
+        let own = session.state_dict();
+        let arrays = misfits(&self.arrays, &own);
         // Tokens with other meanings are refused though the arrays fit.
-        let tokens = self.other_tokens(spec);
-        if !arrays.is_empty() || tokens.is_some() {
+        let (tokens, classes) = (self.other_tokens(spec), self.other_classes(config, spec));
+        if !arrays.is_empty() || tokens.is_some() || classes.is_some() {
             return Err(self.misfit(&arrays, tokens, config, spec));
         }
         let weights = StateDict::from_arrays(self.arrays.clone(), &device.clone().inner());
         session.start_from(&weights).map_err(|reason| {
             self.refusal(reason, "give data like those that run was trained on".to_owned())
         })?;
-        Ok(self.notes(spec, info))
+        let mut notes = self.notes(spec, info);
+        if let Content::Points(shape) = &spec.content {
+            notes.extend(columns::elsewhere(&self.arrays, &own, shape, &self.name));
+        }
+        Ok(notes)
     }
 
     /// Says that the tokens of text stand for something else, if they do.
@@ -189,11 +209,11 @@ impl InitialWeights {
     ) -> Error {
         let mut causes: Vec<(String, String)> = tokens.into_iter().chain(self.other_data(spec)).collect();
         if causes.is_empty() {
-            causes = self.other_settings(config);
-        }
-        // Not every model reads classes, so they are the cause where there is no other.
-        if causes.is_empty() {
-            causes.extend(self.other_classes(spec));
+            causes.extend(self.other_classes(config, spec));
+            // Settings that do not change the size of the model are no cause beside classes that do.
+            if causes.is_empty() || parameters(&self.config, spec) != parameters(config, spec) {
+                causes.extend(self.other_settings(config));
+            }
         }
         let (mut reasons, remedies): (Vec<String>, Vec<String>) = causes.into_iter().unzip();
         if !arrays.is_empty() {
@@ -252,40 +272,43 @@ impl InitialWeights {
         found
     }
 
-    /// How the classes of the data differ in number, or in whether there are examples outside of them, and what to do about it.
-    fn other_classes(&self, spec: &DataSpec) -> Option<(String, String)> {
+    /// How the classes of the data differ in number, or in whether there are examples outside of them, and what to do about it; `None` where
+    /// that changes nothing in one of the two models.
+    fn other_classes(&self, config: &RunConfig, spec: &DataSpec) -> Option<(String, String)> {
+        let both = |read: fn(&RunConfig, &DataSpec) -> bool| read(&self.config, spec) && read(config, spec);
         let classes = |count: usize| match count {
             0 => "no classes".to_owned(),
             1 => "1 class".to_owned(),
             count => format!("{count} classes"),
         };
-        let (there, here) = (classes(self.spec.classes), classes(spec.classes));
-        if there != here {
+        // A single class is read like none.
+        if self.spec.classes.max(1) != spec.classes.max(1) {
+            let (there, here) = (classes(self.spec.classes), classes(spec.classes));
             let reason = format!("its data have {there} and these {here}");
             let remedy =
                 format!("give data with {there}, or start from a run that is not conditioned on classes");
-            return Some((reason, remedy));
+            return both(reads_classes).then_some((reason, remedy));
         }
-        let (reason, remedy) = match (self.spec.unlabelled, spec.unlabelled) {
-            (true, false) => {
-                ("some of its data have no class, and all of these have one", "leave some without")
-            }
-            (false, true) => {
-                ("all of its data have a class, and some of these have none", "give each a class")
-            }
-            _ => return None,
-        };
-        Some((reason.to_owned(), remedy.to_owned()))
+        // Where that run has the token, these data are read with it.
+        let without = !self.spec.unlabelled && spec.unlabelled && both(reads_unlabelled);
+        without.then(|| {
+            (
+                "that run has no token for examples without a class, and these data have such examples"
+                    .to_owned(),
+                "give each example a class, or train a new run".to_owned(),
+            )
+        })
     }
 
-    /// The model's own settings that differ.
+    /// The model's own settings that differ, without warm-ups, which are over in a new run.
     fn other_settings(&self, config: &RunConfig) -> Vec<(String, String)> {
         let section = |config: &RunConfig| match config.to_table().remove(&config.model) {
             Some(toml::Value::Table(section)) => section,
             _ => toml::Table::new(),
         };
         let changed = differences(&section(&self.config), &section(config));
-        let each = changed.into_iter().map(|(key, there, here)| {
+        let lasting = changed.into_iter().filter(|(key, ..)| !is_warmup(key));
+        let each = lasting.map(|(key, there, here)| {
             let key = format!("{}.{key}", config.model);
             (
                 format!("`{key}` is {there} there and {here} here"),
@@ -330,6 +353,29 @@ impl InitialWeights {
     }
 }
 
+/// Whether a key of a model's own section says how long something is introduced little by little.
+fn is_warmup(key: &str) -> bool {
+    key.ends_with("warmup_steps")
+}
+
+/// The number of parameters of each part of a model; `None` where it cannot be made for such data.
+fn parameters(config: &RunConfig, spec: &DataSpec) -> Option<Vec<(String, usize)>> {
+    catalogue::find(&config.model).ok()?.parameters(config, spec).ok()
+}
+
+/// Whether a model for data like these has other parameters with one class more.
+fn reads_classes(config: &RunConfig, spec: &DataSpec) -> bool {
+    let of = |classes: usize| parameters(config, &DataSpec { classes, ..spec.clone() });
+    let classes = spec.classes.max(1);
+    of(classes) != of(classes + 1)
+}
+
+/// Whether it has others where some examples have no class.
+fn reads_unlabelled(config: &RunConfig, spec: &DataSpec) -> bool {
+    let of = |unlabelled: bool| parameters(config, &DataSpec { unlabelled, ..spec.clone() });
+    of(false) != of(true)
+}
+
 /// What a run that exists was started from, and what is now given, where these differ: as a setting that has changed.
 pub(super) fn other_parent(
     saved: Option<&Parent>,
@@ -354,138 +400,4 @@ fn misfits(there: &Arrays, here: &StateDict) -> Vec<String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use poiesis_collect::Vocabulary;
-
-    use super::*;
-    use crate::catalogue;
-    use crate::config::resolve;
-    use crate::data::{ImageShape, TextShape};
-    use crate::nn::Array;
-
-    #[test]
-    fn every_array_that_does_not_fit_is_named() {
-        let arrays = |all: &[(&str, &[usize])]| -> Arrays {
-            let array = |shape: &[usize]| Array::new(shape.to_vec(), vec![0.0; shape.iter().product()]);
-            all.iter().map(|(name, shape)| ((*name).to_owned(), array(shape))).collect()
-        };
-        let there = arrays(&[("a", &[2, 3]), ("b", &[4]), ("old", &[1])]);
-        let here = arrays(&[("a", &[2, 3]), ("b", &[5]), ("new", &[1])]);
-        let here = StateDict::from_arrays(here, &Device::flex());
-        assert_eq!(
-            misfits(&there, &here),
-            ["`b` is [4] there and [5] here", "`new` is missing there", "`old` is missing here"]
-        );
-        assert!(misfits(&there, &StateDict::from_arrays(there.clone(), &Device::flex())).is_empty());
-    }
-
-    fn weights(spec: DataSpec, settings: &str) -> InitialWeights {
-        let layer = Layer::parse("test", settings).unwrap();
-        let defaults = catalogue::find("vae").unwrap().defaults().unwrap();
-        InitialWeights {
-            parent: Parent { run: "/runs/first".into(), step: 30, ..Parent::default() },
-            name: "first".into(),
-            config: resolve(&defaults, &[layer]).unwrap().config,
-            data: DataInfo { classes: vec!["a".into(); spec.classes], ..DataInfo::default() },
-            spec,
-            arrays: Arrays::new(),
-        }
-    }
-
-    fn images(size: usize, channels: usize, classes: usize) -> DataSpec {
-        let shape = ImageShape { height: size, width: size, channels };
-        DataSpec { content: Content::Images(shape), classes, unlabelled: false }
-    }
-
-    #[test]
-    fn the_model_and_the_shape_of_its_data_are_taken_over() {
-        let first = weights(images(28, 1, 0), "data.source = 'a'\ndata.labels_file = 'b'\nvae.width = 7");
-        let settings = first.settings(false);
-        assert_eq!(settings.origin, "run first");
-        let data = settings.values["data"].as_table().unwrap();
-        assert_eq!((data["size"].as_integer(), data["channels"].as_integer()), (Some(28), Some(1)));
-        assert!(!data.contains_key("source") && !data.contains_key("labels_file"));
-        assert_eq!(settings.values["vae"]["width"].as_integer(), Some(7));
-        assert!(!settings.values.contains_key("train") && !settings.values.contains_key("seed"));
-        let same = first.settings(true);
-        assert_eq!(same.values["data"]["source"].as_str(), Some("a"));
-        assert_eq!(same.values["data"]["labels_file"].as_str(), Some("b"));
-        let defaults = catalogue::find("vae").unwrap().defaults().unwrap();
-        let resolved = resolve(&defaults, &[settings, Layer::single("--set", "vae.width", 9)]).unwrap();
-        assert_eq!(resolved.origin("vae.width"), Some("--set"), "what is given wins");
-        assert_eq!(resolved.origin("vae.latent_dim"), Some("run first"));
-        assert_eq!(resolved.origin("train.steps"), Some("default"));
-    }
-
-    #[test]
-    fn warm_ups_of_the_model_are_not_begun_again() {
-        let first = weights(images(28, 1, 0), "vae.kl_warmup_steps = 1000\noptimizer.warmup_steps = 50");
-        let settings = first.settings(true);
-        assert_eq!(settings.values["vae"]["kl_warmup_steps"].as_integer(), Some(0));
-        assert!(!settings.values.contains_key("optimizer"));
-    }
-
-    #[test]
-    fn a_refusal_says_what_differs_first_in_the_data_then_in_the_settings() {
-        let first = weights(images(28, 1, 10), "vae.width = 7");
-        let arrays: Vec<String> = (0..20).map(|i| format!("`a.{i}` is [1] there and [2] here")).collect();
-        let other = weights(images(32, 3, 3), "vae.width = 8").config;
-        let error = first.misfit(&arrays, None, &other, &images(32, 3, 3));
-        let said = error.to_string();
-        assert!(said.starts_with("a run cannot start from the weights of /runs/first: "), "{said}");
-        assert!(said.contains("its images are 28×28×1 and these 32×32×3"), "{said}");
-        assert!(!said.contains("classes"), "not every model reads them: {said}");
-        assert!(said.contains("`a.7` is [1] there and [2] here, and 12 more"), "{said}");
-        assert!(!said.contains("vae.width"), "{said}");
-        assert!(error.hint().unwrap().contains("the size and the channels of that run, 28×28×1"));
-        let error = first.misfit(&arrays, None, &other, &images(28, 1, 10));
-        assert!(error.to_string().contains("`vae.width` is 7 there and 8 here"), "{error}");
-        assert!(error.hint().unwrap().contains("leave out `vae.width`"));
-        let error = first.misfit(&arrays, None, &first.config, &images(28, 1, 3));
-        assert!(error.to_string().contains("its data have 10 classes and these 3 classes"), "{error}");
-        assert!(first.expect_model("vae").is_ok());
-        assert!(first.expect_model("dcgan").unwrap_err().to_string().contains("the model `vae`"));
-    }
-
-    #[test]
-    fn text_in_other_tokens_is_refused_and_other_names_are_noted() {
-        let text = |characters: &str| DataSpec {
-            content: Content::Text(TextShape {
-                vocabulary: Vocabulary::Characters { characters: characters.chars().collect() },
-                documents: false,
-                lines: false,
-            }),
-            classes: 0,
-            unlabelled: false,
-        };
-        let first = weights(text("abc"), "");
-        assert_eq!(first.other_tokens(&text("abc")), None);
-        let (what, remedy) = first.other_tokens(&text("abd")).unwrap();
-        assert!(what.contains("stand for different text") && remedy.contains("bytes"), "{what}");
-        let info = DataInfo { classes: vec!["b".into(); 2], ..DataInfo::default() };
-        let notes = weights(images(8, 1, 2), "").notes(&images(8, 1, 2), &info);
-        assert_eq!(notes, ["the classes of first have other names than these"]);
-    }
-
-    #[test]
-    fn examples_outside_of_classes_are_a_difference_where_there_is_no_other() {
-        let some = DataSpec { unlabelled: true, ..images(8, 1, 2) };
-        let said = |there: &DataSpec, here: &DataSpec| weights(there.clone(), "").other_classes(here);
-        assert!(said(&some, &images(8, 1, 2)).unwrap().0.contains("all of these have one"));
-        assert!(said(&images(8, 1, 2), &some).unwrap().1.contains("give each a class"));
-        assert!(said(&some, &images(8, 1, 3)).unwrap().0.contains("2 classes and these 3 classes"));
-        assert_eq!(said(&some, &some), None);
-    }
-
-    #[test]
-    fn a_run_continues_only_with_the_parent_that_it_has() {
-        let first = weights(images(8, 1, 0), "");
-        let parent = |run: &str| Parent { run: run.into(), ..Parent::default() };
-        assert_eq!(other_parent(Some(&parent("/a")), None), None, "it is not needed again");
-        assert_eq!(other_parent(None, None), None);
-        assert_eq!(other_parent(Some(&parent("/runs/first")), Some(&first)), None);
-        let (_, saved, given) = other_parent(Some(&parent("/a")), Some(&first)).unwrap();
-        assert_eq!((saved.as_str(), given.as_str()), ("/a", "/runs/first"));
-        assert_eq!(other_parent(None, Some(&first)).unwrap().1, "nothing");
-    }
-}
+mod tests;

@@ -17,7 +17,7 @@ mod time;
 mod trainer;
 mod watchdog;
 
-pub use choose::{Chosen, MINUTES, TooLarge, choose};
+pub use choose::{Chosen, MINUTES, Trial, choose};
 pub use data::TrainingData;
 pub use ema::Ema;
 pub use epochs::Epochs;

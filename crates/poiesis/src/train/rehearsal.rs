@@ -48,8 +48,8 @@ pub struct Rehearsal {
     pub timed: u64,
     /// Seconds that those steps took.
     pub seconds: f64,
-    /// Seconds of a step in the estimate: the mean of those that were timed; where settings were chosen, the fastest, which is that of a
-    /// machine with nothing else to do.
+    /// Seconds of a step in the estimate: the mean of those that were timed; where settings were chosen, the lower quartile, which hardly
+    /// depends on what else the machine has to do for a moment.
     pub step: f64,
     /// Seconds that what is left will take. Writing checkpoints is not counted, for nothing is written.
     pub estimate: Spent,
@@ -85,7 +85,7 @@ pub(super) struct Steps {
 
 /// Checks a request, and takes a few steps in memory.
 pub(super) fn take_steps(request: &Request) -> Result<Steps> {
-    let Prepared { entry, device, parameters, mut session, notes } = prepare(request)?;
+    let Prepared { entry, data, device, parameters, mut session, notes } = prepare(request)?;
     let done = steps_done(request)?;
     let config = &request.config;
     let mut averages = Ema::new(config.train.ema_decay, session.state_dict());
@@ -105,7 +105,7 @@ pub(super) fn take_steps(request: &Request) -> Result<Steps> {
         seconds.push(step(seconds.len() as u64 + 1)?);
     }
     drop(session);
-    let request = request.clone();
+    let request = Request { data, ..request.clone() };
     Ok(Steps { request, entry, device: device.inner(), parameters, notes, done, averages, seconds })
 }
 
@@ -120,9 +120,9 @@ impl Steps {
         self.seconds.iter().sum::<f64>() / self.seconds.len() as f64
     }
 
-    /// Seconds of the fastest step.
-    pub(super) fn fastest(&self) -> f64 {
-        self.seconds.iter().copied().fold(f64::INFINITY, f64::min)
+    /// Seconds of a step that nothing else has slowed down: the lower quartile.
+    pub(super) fn undisturbed(&self) -> f64 {
+        lower_quartile(&self.seconds)
     }
 
     /// The time of all kinds of work, with steps that take so many seconds: samples are drawn, and held-out examples measured.
@@ -161,7 +161,8 @@ impl Steps {
             evaluate::validation_of(likelihood, held_out, &data.spec, share, &self.device)?;
             Ok(began.elapsed().as_secs_f64())
         };
-        let all = measured_in(SHARE)? * SHARE as f64;
+        let share = SHARE.min(held_out.len() as usize).max(1);
+        let all = measured_in(share)? * share as f64;
         if all > EVALUATED { Ok(all) } else { measured_in(1) }
     }
 
@@ -181,6 +182,13 @@ impl Steps {
             left,
         }
     }
+}
+
+/// A value that a quarter of these do not reach.
+fn lower_quartile(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted[(sorted.len() - 1) / 4]
 }
 
 /// The steps of the run that would be continued; 0 for a new one.
@@ -208,5 +216,11 @@ mod tests {
     fn quick_steps_are_timed_for_a_second_and_slow_ones_seldom() {
         let timed = |step: f64| (0..).find(|&timed| are_enough(timed, timed as f64 * step)).unwrap();
         assert_eq!([0.01, 0.3, 0.6, 2.0, 3.0, 60.0].map(timed), [101, 4, 3, 3, 2, 1]);
+    }
+
+    #[test]
+    fn steps_that_were_disturbed_do_not_count() {
+        assert_eq!(lower_quartile(&[1.0, 9.0, 1.1, 7.0, 1.2, 8.0, 1.3, 1.4]), 1.1);
+        assert_eq!((lower_quartile(&[3.0]), lower_quartile(&[2.0, 1.0, 4.0])), (3.0, 1.0));
     }
 }

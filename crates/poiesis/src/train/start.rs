@@ -11,6 +11,7 @@ use super::trainer::{Training, checkpoint_of};
 use super::{Event, InitialWeights, Spent, Summary, TrainingData, expect_memory};
 use crate::catalogue;
 use crate::config::{Choice, RunConfig};
+use crate::data::DataFacts;
 use crate::device;
 use crate::error::{Error, Result};
 use crate::model::{Entry, Session, Start};
@@ -135,6 +136,8 @@ pub(super) fn in_pool<T: Send>(config: &RunConfig, work: impl FnOnce() -> Result
 /// What is checked and made before a run is touched.
 pub(super) struct Prepared {
     pub(super) entry: &'static dyn Entry,
+    /// Those of the request, as the run reads them.
+    pub(super) data: TrainingData,
     /// With autodiff.
     pub(super) device: Device,
     pub(super) parameters: Vec<(String, usize)>,
@@ -145,14 +148,18 @@ pub(super) struct Prepared {
 
 /// Makes the model with its data and optimizers, if all is as it must be.
 pub(super) fn prepare(request: &Request) -> Result<Prepared> {
-    let Request { out, config, data, initial, ignore_memory, .. } = request;
-    let TrainingData { spec, train, held_out, info } = data;
+    let Request { out, config, initial, ignore_memory, .. } = request;
+    let data = data_of(request)?;
+    let TrainingData { spec, train, held_out, info } = &data;
     let entry = catalogue::find(&config.model)?;
     catalogue::expect_media(entry, spec)?;
     let device = device::device(&config.device)?.autodiff();
-    let parameters = entry.parameters(config, spec).map_err(|error| error.of_data(&data.info.name))?;
+    let parameters = entry.parameters(config, spec).map_err(|error| error.of_data(&info.name))?;
     if !ignore_memory {
         expect_memory(entry, config, spec)?;
+    }
+    if !is_resumed(request) {
+        entry.expect_learnable(&DataFacts::of(spec, train))?;
     }
     let mut session = entry.start(Start { config, spec, examples: train.clone(), device: device.clone() })?;
     let notes = match initial {
@@ -166,7 +173,23 @@ pub(super) fn prepare(request: &Request) -> Result<Prepared> {
         let model = entry.load(config, spec, &session.state_dict(), &device.clone().inner())?;
         expect_measured_on(held_out.as_ref(), model.as_ref(), entry, config)?;
     }
-    Ok(Prepared { entry, device, parameters, session, notes })
+    Ok(Prepared { entry, data, device, parameters, session, notes })
+}
+
+/// Whether a run exists that is to be resumed.
+fn is_resumed(request: &Request) -> bool {
+    request.existing == Existing::Resume && Run::exists(&request.out)
+}
+
+/// The data of a request, read as the run reads them that exists or that the weights are from.
+fn data_of(request: &Request) -> Result<TrainingData> {
+    let Request { out, data, initial, .. } = request;
+    let data = data.clone();
+    match initial {
+        _ if is_resumed(request) => data.for_run(Run::open(out)?.info()),
+        Some(initial) => Ok(initial.reading(data)),
+        None => Ok(data),
+    }
 }
 
 /// A setting that has changed: its key, and its values before and now.
@@ -191,12 +214,9 @@ pub(super) fn expect_continuable(
     Ok((saved, changes))
 }
 
-fn train_here(mut request: Request, stop: &Stop, watch: &mut dyn FnMut(Event)) -> Result<Outcome> {
-    if request.existing == Existing::Resume && Run::exists(&request.out) {
-        request.data = request.data.for_run(Run::open(&request.out)?.info())?;
-    }
-    let Prepared { entry, device, parameters, session, mut notes } = prepare(&request)?;
-    let Request { out, config, data, initial, chosen, existing, command, .. } = request;
+fn train_here(request: Request, stop: &Stop, watch: &mut dyn FnMut(Event)) -> Result<Outcome> {
+    let Prepared { entry, data, device, parameters, session, mut notes } = prepare(&request)?;
+    let Request { out, config, initial, chosen, existing, command, .. } = request;
     let TrainingData { spec, train, held_out, info } = data;
 
     if existing == Existing::SetAside {

@@ -10,6 +10,7 @@ use poiesis::apply::anomaly::Score;
 use poiesis::catalogue::{self, CATALOGUE};
 use poiesis::config::resolve;
 use poiesis::data::known::KNOWN;
+use poiesis::data::{DataSpec, MediaKind};
 use poiesis::device;
 use poiesis::model::Entry;
 use poiesis::run::{Run, metrics};
@@ -17,6 +18,7 @@ use poiesis_collect::{Builtin, Split};
 
 use super::line::{Line, value_name};
 use crate::commands::man;
+use crate::commands::sample::NO_CLASS;
 
 /// A word that can be written, with what it means.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -194,9 +196,20 @@ fn metrics(line: &Line<'_>) -> Vec<Candidate> {
     words(names)
 }
 
-/// The classes of the run that was named.
+/// The classes of the run that was named, and for samples the word for none where it has learned documents without a class.
 fn classes(line: &Line<'_>) -> Vec<Candidate> {
-    run(line).map(|run| words(run.info().data.classes.clone())).unwrap_or_default()
+    let Some(run) = run(line) else { return Vec::new() };
+    let data = &run.info().data;
+    let mut all = words(data.classes.clone());
+    let has_documents = |spec: &DataSpec| matches!(spec.media(), MediaKind::Text | MediaKind::Sound);
+    let knows_none = data.spec.as_ref().is_some_and(|spec| spec.unlabelled && has_documents(spec));
+    if knows_none
+        && line.command.get_name() == "sample"
+        && !data.classes.iter().any(|class| class == NO_CLASS)
+    {
+        all.push(Candidate::new(NO_CLASS, "without a class"));
+    }
+    all
 }
 
 /// The keys of the model that was named, or of that of the run, each with `=` and its default. The section is left out where the key

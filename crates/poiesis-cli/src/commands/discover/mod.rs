@@ -122,6 +122,11 @@ impl OfData {
         self.data.as_deref()
     }
 
+    /// The flags with which the data of the run are found again.
+    pub(crate) fn flags(&self, trained: &Trained) -> String {
+        self.data_dir.flags(&trained.config.data.source)
+    }
+
     /// The folders for data on this machine.
     pub(crate) fn places(&self) -> Result<Places> {
         self.data_dir.places()

@@ -26,7 +26,7 @@ use poiesis::run::{Run, State};
   poiesis runs rm vae-mnist.old-1                  after asking
 
 The measure of a run is the likelihood of held-out examples, as it was last evaluated or measured during training: bits/dim of images, \
-bits/character of text, nats of binarised images and of points. Without one it is the main number of the latest evaluation, such as the \
+bits/character of a text, nats of binarised images and of points. Without one it is the main number of the latest evaluation, such as the \
 return of an agent, the error of a classifier or a distance of samples from real images, and without an evaluation what training last \
 reported, marked as such.")]
 pub(crate) struct Runs {

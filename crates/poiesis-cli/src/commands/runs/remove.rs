@@ -8,7 +8,7 @@ use clap::Args;
 use poiesis::Error;
 use poiesis::error::in_bytes;
 use poiesis::run::Removal;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::folder_of;
 use super::page::{number_of, paths};
@@ -46,8 +46,20 @@ impl Remove {
             note("nothing was removed");
             return if self.json { json(&json!([])) } else { Ok(()) };
         }
+        // All that is refused is refused before any is removed.
+        removals.iter().try_for_each(Removal::expect_removable).map_err(refusal)?;
         let mut removed = Vec::new();
-        for removal in &removals {
+        let outcome = self.remove(&removals, &mut removed);
+        // Where a later one fails, those before it are gone.
+        if self.json && (outcome.is_ok() || !removed.is_empty()) {
+            json(&json!(removed))?;
+        }
+        outcome
+    }
+
+    /// Removes these runs one after another, and adds what was removed to `removed`.
+    fn remove(&self, removals: &[Removal], removed: &mut Vec<Value>) -> Result<()> {
+        for removal in removals {
             let others = removal.remove(self.everything).map_err(refusal)?;
             if !others.is_empty() {
                 return Err(self.has_others(removal, &others));
@@ -59,7 +71,7 @@ impl Remove {
             }
             removed.push(json!({ "path": in_json(&removal.path), "files": files, "bytes": bytes }));
         }
-        if self.json { json(&json!(removed)) } else { Ok(()) }
+        Ok(())
     }
 
     /// What is to be removed, each run once; all that is refused is said before any is touched.

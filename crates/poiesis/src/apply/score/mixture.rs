@@ -1,4 +1,4 @@
-//! Examples whose class is not known, for a model whose likelihood is that of a class: they are scored as a mixture,
+//! Examples whose class is not known, for a model whose likelihood depends on the class: they are scored as a mixture,
 //! −log p(x) = −log Σ_c p(c) p(x|c), with the share of each class in the training data as p(c).
 //!
 //! Of a sequence, each token is predicted by the same mixture: log p(x_t | x_<t) = log Σ_c p(c | x_<t) p(x_t | x_<t, c), where the posterior
@@ -13,17 +13,17 @@ use crate::evaluate::{ImageSet, Progress};
 use crate::run::DataInfo;
 use crate::trained::Trained;
 
-/// What a score knows of the class of its example, where the likelihood of the model is that of a class.
+/// How the class of an example entered its score, where the likelihood of the model depends on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Condition {
-    /// It has a class that the model knows: the score is −log p(x|c).
+    /// The example has a class that the model knows: the score is −log p(x|c).
     Class,
-    /// It has none that the model knows, and the model has learned examples without one: the score is given that.
+    /// The example has no class that the model knows, and the model has learned examples without a class: it is scored as one of those.
     NoClass,
-    /// It has none that the model knows: the score is that of a mixture of all classes.
+    /// The example has no class that the model knows: it is scored under a mixture of all classes.
     Mixture,
-    /// It is a document of a split without a class, which the model was trained to read as one of the first class.
+    /// The example is a document of a split without a class, and the model was trained to read such documents as those of the first class.
     FirstClass,
 }
 
@@ -38,7 +38,7 @@ impl Condition {
         }
     }
 
-    /// That of an example of `class` which is read as tokens of `shape`; `None` where their likelihood is not that of a class.
+    /// That of an example of `class` which is read as tokens of `shape`; `None` where their likelihood does not depend on it.
     pub(super) fn of_tokens(shape: TokenShape, class: Option<u32>) -> Option<Condition> {
         (shape.beginnings > 1).then_some(match class {
             Some(_) => Condition::Class,
@@ -93,6 +93,7 @@ fn mixed(each: impl Iterator<Item = (f64, f64)>) -> f64 {
 }
 
 /// The same for each token of a sequence, given those before it: from log p(c) and −log p(x_t | x_<t, c) of all tokens, for each class.
+/// Infinite from the first token on up to which the sequence is impossible in every class.
 ///
 /// # Panics
 ///
@@ -109,16 +110,19 @@ pub(super) fn mixed_tokens(each: &[(f64, Vec<f64>)]) -> Vec<f64> {
     let next = |place: usize| {
         joint.iter_mut().zip(each).for_each(|(joint, (_, nats))| *joint -= nats[place]);
         let after = log_sum_exp(&joint);
-        let nats = before - after;
+        let nats = if after == f64::NEG_INFINITY { f64::INFINITY } else { before - after };
         before = after;
         nats
     };
     (0..length).map(next).collect()
 }
 
+/// log Σ exp(v); NaN if one of them is.
 fn log_sum_exp(values: &[f64]) -> f64 {
-    let most = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    if most.is_infinite() {
+    // `f64::max` would drop NaN.
+    let larger = |most: f64, value: f64| if value > most || value.is_nan() { value } else { most };
+    let most = values.iter().copied().fold(f64::NEG_INFINITY, larger);
+    if !most.is_finite() {
         return most;
     }
     most + values.iter().map(|value| (value - most).exp()).sum::<f64>().ln()
@@ -191,6 +195,24 @@ mod tests {
         let alone = vec![(0.0, vec![0.1, 0.7])];
         assert_eq!(mixed_tokens(&alone), [0.1, 0.7], "to the bit");
         assert!(mixed_tokens(&[]).is_empty());
+    }
+
+    #[test]
+    fn what_no_class_can_be_is_infinitely_surprising_and_nan_is_not_hidden() {
+        let (half, never) = (0.5_f64.ln(), f64::INFINITY);
+        assert_eq!(mixed([(half, never), (half, never)].into_iter()), never);
+        let each = [(half, vec![1.0, never, 2.0]), (half, vec![1.0, never, 3.0])];
+        assert_eq!(mixed_tokens(&each)[1..], [never, never]);
+        // The second class alone remains.
+        let one = [(half, vec![never, never]), (half, vec![1.0, 2.0])];
+        let nats = mixed_tokens(&one);
+        near(nats[0], 1.0 + 2.0_f64.ln());
+        near(nats[1], 2.0);
+        for other in [1.0, never, f64::NAN] {
+            assert!(mixed([(half, f64::NAN), (half, other)].into_iter()).is_nan(), "{other}");
+            assert!(mixed([(half, other), (half, f64::NAN)].into_iter()).is_nan(), "{other}");
+            assert!(mixed_tokens(&[(half, vec![f64::NAN]), (half, vec![other])])[0].is_nan(), "{other}");
+        }
     }
 
     #[test]

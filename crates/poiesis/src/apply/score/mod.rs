@@ -2,7 +2,7 @@
 //!
 //! Examples of a split of the run's own data get the numbers that `evaluate` averages: the same batches, noise and windows. Every other
 //! example is scored by itself: the noise of an image depends on its content, and a text is read from its beginning, so its score is the
-//! same whatever else is scored with it. Where the likelihood is that of a class and that of an example is not known, it is scored as a
+//! same whatever else is scored with it. Where the likelihood depends on the class and that of an example is not known, it is scored as a
 //! mixture of all classes.
 
 mod examples;
@@ -100,7 +100,7 @@ pub struct Score {
     pub size: u64,
     /// How many tokens were, where the model reads tokens, those at which documents begin included.
     pub tokens: Option<u64>,
-    /// What it knows of the class; `None` where the likelihood is not that of a class.
+    /// How the class of the example entered the score; `None` where the likelihood does not depend on it.
     pub condition: Option<Condition>,
 }
 
@@ -146,7 +146,7 @@ impl Scores {
         self.nats() / (self.scores.iter().map(|score| score.size).sum::<u64>() as f64 * LN_2)
     }
 
-    /// How many of them know this of the class.
+    /// How many examples were scored in this way.
     pub fn count(&self, condition: Condition) -> usize {
         self.scores.iter().filter(|score| score.condition == Some(condition)).count()
     }
@@ -182,7 +182,7 @@ pub fn token_text(spec: &DataSpec, token: &TokenScore) -> String {
     }
 }
 
-/// Whether the likelihood of a model is that of a class, so that the class of an example changes its score.
+/// Whether the likelihood of a model depends on the class, so that the class of an example changes its score.
 ///
 /// # Errors
 ///

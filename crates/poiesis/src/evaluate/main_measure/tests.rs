@@ -108,6 +108,11 @@ fn an_agent_is_measured_by_its_return() {
     evaluate(&agent, 2, &json!({ "return": returns }));
     let found = MainMeasure::of(&agent).unwrap().unwrap();
     assert_eq!((found.value, found.error, found.better), (500.0, Some(1.5), Some(Better::Higher)));
+    // As earlier versions saved one episode.
+    let returns = json!({ "episodes": 1, "mean": 500.0, "standard_error": 0.0, "seconds": 1.0 });
+    evaluate(&agent, 3, &json!({ "return": returns }));
+    let found = MainMeasure::of(&agent).unwrap().unwrap();
+    assert_eq!((found.value, found.error), (500.0, None));
 }
 
 #[test]

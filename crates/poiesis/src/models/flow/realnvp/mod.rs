@@ -7,7 +7,7 @@
 //! | here | symbol | meaning |
 //! |---|---|---|
 //! | `x`, images | x | data in [-1, 1], 256 levels |
-//! | `y` | | dequantised images in [0, 1], or points, in training with columns of few values dequantised |
+//! | `y` | | dequantised images in [0, 1], or points, in training with columns of repeated values dequantised |
 //! | `z`, latents | z | N(0, 1), the parts that the scales leave, one after another |
 //! | `log_det` | | log of the absolute determinant of ∂z/∂y, nats for each example |
 //! | `log_scale`, `shift` | s, t | what a coupling does |
@@ -42,7 +42,7 @@ use crate::abilities::{
 };
 use crate::config::{Choice, Faults, Settings, TrainConfig};
 use crate::data::{
-    Column, Content, DataFacts, DataSpec, ImageShape, MediaKind, PixelEncoding, PointNeeds, Values, Vectors,
+    Column, Content, DataFacts, DataSpec, ImageShape, MediaKind, PixelEncoding, Values, Vectors,
 };
 use crate::dist::standard_normal_log_prob;
 use crate::error::{Error, Result};
@@ -69,8 +69,9 @@ pub struct RealNvpConfig {
     pub hidden_dim: usize,
     /// Points: hidden layers.
     pub layers: usize,
-    /// Points: whether columns of few values, such as whole numbers, are dequantised: uniform noise as wide as the least distance
-    /// between two values is added in training. Without it their density has no bound, and training may diverge.
+    /// Points: whether columns whose values repeat, such as whole numbers or rainfall with many zeros, are dequantised: uniform noise as
+    /// wide as values are apart is added in training (see [`Values::Repeated`]). Without it their density has no bound, and training may
+    /// diverge.
     #[serde(default)]
     pub dequantize_columns: bool,
 }
@@ -132,12 +133,12 @@ fn from_logit(logit: Tensor<4>) -> Tensor<4> {
     (sigmoid(logit) - ALPHA) / (1.0 - 2.0 * ALPHA)
 }
 
-/// How wide the noise of each column is, `[1, columns]`: the least distance between two values where there are few, else 0. `None`
-/// where no column has few.
+/// How wide the noise of each column is, `[1, columns]`: as far as values are apart where they repeat, else 0. `None` where no column
+/// repeats any.
 fn noise_widths(columns: &[Column], device: &Device) -> Option<Tensor<2>> {
     let width = |column: &Column| match column.values {
-        Values::Few { spacing } => spacing,
-        Values::One | Values::Many => 0.0,
+        Values::Repeated { spacing } => spacing,
+        Values::One | Values::Measured => 0.0,
     };
     let widths: Vec<f32> = columns.iter().map(width).collect();
     let shape = [1, widths.len()];
@@ -227,8 +228,8 @@ impl RealNvp {
         log_p.mean().neg()
     }
 
-    /// Points with noise in columns of few values, if that is asked for: a value becomes an interval around it, and intervals do not
-    /// overlap. `noise` draws uniform noise on [0, 1).
+    /// Points with noise in columns whose values repeat, if that is asked for: a value becomes an interval around it. Intervals of values
+    /// that are all repeated do not overlap. `noise` draws uniform noise on [0, 1).
     fn dequantized(
         &self,
         points: Tensor<2>,
@@ -352,14 +353,18 @@ impl Model for RealNvp {
             Content::Points(_) => vec![Choice::new(
                 "realnvp.dequantize_columns",
                 true,
-                "the density of whole numbers has no bound without noise",
+                "the density of repeated values has no bound without noise",
             )],
             _ => Vec::new(),
         }
     }
 
-    fn needs(_config: &RealNvpConfig, _spec: &DataSpec) -> Result<PointNeeds> {
-        Ok(PointNeeds { density: true })
+    fn expect_learnable(facts: &DataFacts) -> Result<()> {
+        facts.expect_density()
+    }
+
+    fn needs(_config: &RealNvpConfig, _spec: &DataSpec) -> Result<()> {
+        Ok(())
     }
 
     fn new(config: &RealNvpConfig, spec: &DataSpec, init: &mut Init) -> Result<RealNvp> {

@@ -6,7 +6,7 @@ use serde_json::from_value;
 
 use super::super::testing::{expect_inverse, expect_log_det, floats, noise, shaken};
 use super::*;
-use crate::data::{Examples, PointShape, Source as _, SourceOptions};
+use crate::data::{Examples, PointShape};
 use crate::model::{Learner, Session as _};
 use crate::nn::StateDict;
 use crate::optim::OptimizerConfig;
@@ -224,20 +224,26 @@ fn first_values_bring_any_data_to_a_normal_distribution() {
     assert!((nll - expected).abs() < 0.1, "{nll} {expected}");
 }
 
-/// A normal column, and two of few values: a flag that is seldom set, and grades.
-fn table(count: usize) -> (tempfile::TempDir, Dataset) {
-    let draws = rng::normal(&mut rng::generator(1, "test", 0), count);
-    let row = |(at, z): (usize, &f32)| format!("{z},{},{}\n", u8::from(at % 100 == 7), [1, 3, 5, 9][at % 4]);
-    let rows: String = draws.iter().enumerate().map(row).collect();
+/// A table of `count` rows as a data set, each row made from its number.
+fn packed(header: &str, count: usize, row: impl Fn(usize) -> String) -> (tempfile::TempDir, Dataset) {
     let folder = tempfile::tempdir().unwrap();
     let (table, out) = (folder.path().join("table.csv"), folder.path().join("packed"));
-    std::fs::write(&table, format!("measured,flag,grade\n{rows}")).unwrap();
+    let rows: String = (0..count).map(|at| row(at) + "\n").collect();
+    std::fs::write(&table, format!("{header}\n{rows}")).unwrap();
     collect(&table, &out, &Options::default(), &|_| ()).unwrap();
     (folder, Dataset::open(&out).unwrap())
 }
 
+/// A normal column, and two of few values: a flag that is seldom set, and grades.
+fn table(count: usize) -> (tempfile::TempDir, Dataset) {
+    let draws = rng::normal(&mut rng::generator(1, "test", 0), count);
+    packed("measured,flag,grade", count, |at| {
+        format!("{},{},{}", draws[at], u8::from(at % 100 == 7), [1, 3, 5, 9][at % 4])
+    })
+}
+
 #[test]
-fn columns_of_few_values_get_noise_that_keeps_their_values_apart() {
+fn repeated_values_get_noise_that_keeps_them_apart() {
     let device = Device::flex();
     let (_folder, dataset) = table(400);
     let spec = DataSpec::of(&dataset).unwrap();
@@ -289,25 +295,41 @@ fn columns_of_few_values_have_a_bounded_density_with_noise_alone() {
 }
 
 #[test]
-fn a_column_of_one_value_is_refused_before_training() {
-    let folder = tempfile::tempdir().unwrap();
-    let (table, out) = (folder.path().join("table.csv"), folder.path().join("packed"));
-    let rows: String = (0..50).map(|i| format!("{i},4,{}\n", i * i)).collect();
-    std::fs::write(&table, format!("a,site,b\n{rows}")).unwrap();
-    collect(&table, &out, &Options::default(), &|_| ()).unwrap();
-    let dataset = Dataset::open(&out).unwrap();
-    let (spec, config) = (DataSpec::of(&dataset).unwrap(), RealNvpConfig::default());
-    let options = SourceOptions {
-        examples: &Examples::of(&dataset, Split::Train).unwrap(),
-        spec: &spec,
-        batch_size: 8,
-        seed: 0,
-        device: &Device::flex(),
-    };
-    let opened = Vectors::open(&RealNvp::needs(&config, &spec).unwrap(), &options);
-    let error = opened.err().unwrap();
+fn a_frequent_zero_among_measured_values_gets_noise() {
+    let device = Device::flex();
+    // Rain on one day of five: 0.5, 1, 1.5 and so on, more than 256 values.
+    let (_folder, dataset) = packed("day,rain", 2000, |day| {
+        let rain = if day % 5 == 0 { 0.1 * (day + 5) as f32 } else { 0.0 };
+        format!("{day},{rain}")
+    });
+    let config = RealNvpConfig { couplings: 2, dequantize_columns: true, ..RealNvpConfig::default() };
+    let data = source::<RealNvp>(&config, &dataset, 200, &device);
+    let model = RealNvp::new(&config, &points_of(2), &mut Init::new(1, &device)).unwrap();
+    let (plain, draw) = (data.vectors(0), draws(1, "test", 0, uniform, &device));
+    let noisy = floats(model.dequantized(plain.clone(), data.columns(), draw));
+    let plain = floats(plain);
+    let dry = plain.chunks(2).zip(noisy.chunks(2)).filter(|(plain, _)| plain[1] == 0.0);
+    let zeros: Vec<f32> = dry.map(|(_, noisy)| noisy[1]).collect();
+    let reach = zeros.iter().fold(0.0_f32, |most, away| most.max(away.abs()));
+    // The others are 0.5 apart, but where some are held out.
+    assert!(zeros.len() > 100 && (0.2..0.26).contains(&reach), "{} {reach}", zeros.len());
+    assert!(zeros.windows(2).all(|pair| pair[0] != pair[1]), "each zero has a place of its own");
+}
+
+#[test]
+fn a_column_of_one_value_is_refused_before_training_and_resumed() {
+    let (_folder, dataset) = packed("a,site,b", 50, |i| format!("{i},4,{}", i * i));
+    let spec = DataSpec::of(&dataset).unwrap();
+    let facts = DataFacts::of(&spec, &Examples::of(&dataset, Split::Train).unwrap());
+    let error = RealNvp::expect_learnable(&facts).unwrap_err();
     assert!(error.to_string().contains("the column `site`"), "{error}");
     assert!(error.hint().unwrap().contains("leave this column out"));
+    // A run that was begun by an earlier version is continued.
+    let settings = (RealNvpConfig { couplings: 2, ..RealNvpConfig::default() }, OptimizerConfig::default());
+    let made = || learner::<RealNvp>(&settings, &spec, &dataset, 8, &Device::flex().autodiff());
+    let (begun, mut resumed) = (made(), made());
+    resumed.restore(&begun.state_dict(), &begun.training_state()).unwrap();
+    resumed.step(0, 1.0).unwrap();
 }
 
 #[test]

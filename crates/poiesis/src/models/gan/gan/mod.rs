@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::abilities::{Abilities, Ability, Critic, LatentPart, Latents, Prior, draw_latent};
 use crate::config::{Choice, Faults, Settings, TrainConfig};
-use crate::data::{Content, DataFacts, DataSpec, MediaKind, PointNeeds, Vectors};
+use crate::data::{Content, DataFacts, DataSpec, MediaKind, Vectors};
 use crate::error::Result;
 use crate::model::{About, Metrics, Model, Paper, Step, WarningRule, recipes};
 use crate::nn::{Init, Initializer, Linear, Standardize, dropout};
@@ -65,7 +65,7 @@ pub struct GanConfig {
     #[serde(default)]
     pub minibatch_kernels: usize,
     /// Points: whether the networks see each column with mean 0 and deviation 1 over the training points. Samples are in the units of
-    /// the data either way.
+    /// the data either way. A run that starts from another's weights keeps mean and deviation of that run.
     #[serde(default)]
     pub standardize: bool,
 }
@@ -260,6 +260,17 @@ impl Gan {
         }
     }
 
+    /// G(z) as the discriminator sees it. In the units of the data, digits would be lost where a mean is far larger than its deviation,
+    /// such as that of years.
+    fn generate_seen(&self, z: Tensor<2>) -> Tensor<2> {
+        let x = self.generator.forward(z);
+        match &self.standardize {
+            // What the generator makes of a column of one value is no difference from data.
+            Some(map) => map.without_constants(x),
+            None => x,
+        }
+    }
+
     /// Examples, `[batch, values]`, as the discriminator sees them.
     fn seen(&self, x: Tensor<2>) -> Tensor<2> {
         match &self.standardize {
@@ -284,9 +295,9 @@ impl Gan {
         let loss = self.config.loss;
         let mut metrics = Metrics::new();
         for (x, z) in real.into_iter().zip(latents) {
-            let fake = self.generate(z.clone()).detach();
+            let fake = self.generate_seen(z.clone()).detach();
             let real_logits = self.discriminator.forward(self.seen(x), Some(noise));
-            let fake_logits = self.discriminator.forward(self.seen(fake), Some(noise));
+            let fake_logits = self.discriminator.forward(fake, Some(noise));
             let d_loss = loss.of_discriminator(real_logits.clone(), fake_logits.clone());
             step.minimize("discriminator", &mut self.discriminator, &d_loss);
             let prob_real = |logits: Tensor<1>| loss.prob_real(logits.inner()).mean();
@@ -298,7 +309,7 @@ impl Gan {
         let z = latents[latents.len() - 1].clone();
         // A frozen discriminator spares the gradients of its weights.
         let frozen = self.discriminator.clone().no_grad();
-        let g_loss = loss.of_generator(frozen.forward(self.seen(self.generate(z)), Some(noise)));
+        let g_loss = loss.of_generator(frozen.forward(self.generate_seen(z), Some(noise)));
         step.minimize("generator", &mut self.generator, &g_loss);
         metrics.with("g_loss", g_loss)
     }
@@ -335,18 +346,18 @@ impl Model for Gan {
         let units = vec![if shape.dims > MANY_COLUMNS { 256_i64 } else { 128 }; 2];
         let batch = if facts.len < FEW_POINTS { 32 } else { 64 };
         vec![
-            Choice::new("gan.standardize", true, "each column has units of its own"),
+            Choice::new("gan.standardize", true, "columns differ in units"),
             Choice::new("gan.latent_dim", shape.dims.clamp(8, 64) as i64, sized.clone()),
-            Choice::new("gan.prior", "normal", "points spread without bounds"),
+            Choice::new("gan.prior", "normal", "points have no fixed range"),
             Choice::new("gan.generator_hidden_dims", units.clone(), sized.clone()),
             Choice::new("gan.discriminator_hidden_dims", units, sized),
             Choice::new("train.batch_size", batch, "many steps in little time"),
-            Choice::new("optimizer.learning_rate", 5e-4, "small networks bear a higher one"),
+            Choice::new("optimizer.learning_rate", 5e-4, "small networks train well at a higher rate"),
         ]
     }
 
-    fn needs(_config: &GanConfig, _spec: &DataSpec) -> Result<PointNeeds> {
-        Ok(PointNeeds { density: false })
+    fn needs(_config: &GanConfig, _spec: &DataSpec) -> Result<()> {
+        Ok(())
     }
 
     fn new(config: &GanConfig, spec: &DataSpec, init: &mut Init) -> Result<Gan> {
@@ -365,6 +376,22 @@ impl Model for Gan {
             let (mean, std): (Vec<f64>, Vec<f64>) =
                 data.columns().iter().map(|column| (column.mean, column.std)).unzip();
             map.set(&mean, &std);
+        }
+    }
+
+    /// A column of one value in the data of an earlier run has that value in all samples, whatever is learned.
+    fn expect_data(&self, data: &Vectors) -> Result<(), String> {
+        let Some(map) = &self.standardize else { return Ok(()) };
+        let mut columns = data.columns().iter().zip(map.constants());
+        let other = columns.find_map(|(column, constant)| {
+            let value = constant?;
+            (column.std > 0.0 || column.mean as f32 != value).then_some((&column.name, value))
+        });
+        match other {
+            None => Ok(()),
+            Some((name, value)) => {
+                Err(format!("`{name}` is {value} in all of its samples, and has other values in these data"))
+            }
         }
     }
 

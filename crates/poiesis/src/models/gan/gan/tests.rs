@@ -165,10 +165,14 @@ fn the_modes_of_a_ring_are_found() {
 fn measurements(count: usize) -> (tempfile::TempDir, Dataset) {
     let draws = rng::normal(&mut rng::generator(1, "test", 0), 2 * count);
     let row = |z: &[f32]| format!("{},{},7\n", 170.0 + 10.0 * z[0], 65.0 + 12.0 * (0.8 * z[0] + 0.6 * z[1]));
-    let rows: String = draws.chunks(2).map(row).collect();
+    packed("height,weight,group", draws.chunks(2).map(row))
+}
+
+/// A table as a data set.
+fn packed(header: &str, rows: impl Iterator<Item = String>) -> (tempfile::TempDir, Dataset) {
     let folder = tempfile::tempdir().unwrap();
     let (table, out) = (folder.path().join("table.csv"), folder.path().join("packed"));
-    std::fs::write(&table, format!("height,weight,group\n{rows}")).unwrap();
+    std::fs::write(&table, format!("{header}\n{}", rows.collect::<String>())).unwrap();
     poiesis_collect::collect(&table, &out, &poiesis_collect::Options::default(), &|_| ()).unwrap();
     (folder, Dataset::open(&out).unwrap())
 }
@@ -216,9 +220,9 @@ fn a_table_in_units_of_its_own_is_learned() {
             && (weight - 65.0).abs() < 5.0
             && (tall / 10.0).ln().abs() < 0.3
             && (heavy / 12.0).ln().abs() < 0.3
-            && (correlation - 0.8).abs() < 0.15
+            && correlation > 0.6
     };
-    let [with, without] = [true, false].map(|on| moments(&trained_on(&dataset, on, 3000).model));
+    let [with, without] = [true, false].map(|on| moments(&trained_on(&dataset, on, 1000).model));
     assert!(is_learned(with), "{with:?}");
     // As many steps do not suffice in other units.
     assert!(!is_learned(without), "{without:?}");
@@ -247,6 +251,49 @@ fn the_discriminator_sees_standardised_points_and_samples_are_in_units_of_the_da
     // An untrained generator makes points among the data already.
     let heights = samples(&model, 100).narrow(1, 0, 1);
     assert!((heights.mean().into_scalar::<f64>() - 170.0).abs() < 10.0);
+}
+
+#[test]
+fn no_digits_are_lost_between_the_players() {
+    // In f32 such times are 128 apart, three of their deviations.
+    let row = |i: usize| format!("{},{},7\n", 1.7e9 + 40.0 * (i % 3) as f64, i % 10);
+    let (_folder, dataset) = packed("time,score,group", (0..100).map(row));
+    let mut model = trained_on(&dataset, true, 0).model;
+    let map = model.standardize.as_mut().unwrap();
+    map.set(&[1.7e9, 4.5, 7.0], &[40.0, 3.0, 0.0]);
+    let device = Device::flex().autodiff();
+    let latents: &dyn Latents = &model;
+    let z = latents.draw(0, 0..20, &device);
+    let made: Vec<f32> = model.generator.forward(z.clone()).into_data().iter().collect();
+    let seen: Vec<f32> = model.generate_seen(z).into_data().iter().collect();
+    for (made, seen) in made.chunks(3).zip(seen.chunks(3)) {
+        assert_eq!(made[..2], seen[..2]);
+        assert_eq!(seen[2], 0.0, "as data of one value are seen");
+    }
+}
+
+#[test]
+fn a_run_that_starts_from_weights_keeps_their_units_and_refuses_what_they_cannot_make() {
+    let (_folder, first) = measurements(100);
+    let weights = trained_on(&first, true, 0).state_dict();
+    let start = |rows: &dyn Fn(usize) -> String| {
+        let (folder, dataset) = packed("height,weight,group", (0..50).map(rows));
+        let mut training = trained_on(&dataset, true, 0);
+        let started = training.start_from(&weights);
+        drop(folder);
+        started.map(|()| training.model)
+    };
+    let model = start(&|i| format!("{},{},7\n", 150 + i, i)).unwrap();
+    // Samples of the first weights: around the heights that these were learned from.
+    let height = samples(&model, 100).narrow(1, 0, 1).mean().into_scalar::<f64>();
+    assert!((height - 170.0).abs() < 10.0, "{height}");
+    let others: [fn(usize) -> usize; 2] = [|i| i % 2, |_| 8];
+    for group in others {
+        let refused = start(&|i| format!("{},{},{}\n", 150 + i, i, group(i))).unwrap_err();
+        assert!(refused.starts_with("`group` is 7 in all of its samples"), "{refused}");
+    }
+    // A column that has one value only here is made as it was.
+    assert!(start(&|i| format!("170,{i},7\n")).is_ok());
 }
 
 #[test]

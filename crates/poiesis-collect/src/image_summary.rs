@@ -5,23 +5,27 @@ use std::io::Read;
 use std::path::Path;
 
 use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
 
+use crate::cache;
 use crate::card::Kind;
+use crate::collect::cache_name;
 use crate::decode::{Header, header};
 use crate::error::Result;
 use crate::images::decode_payload;
 use crate::memory::Memory;
 use crate::options::{Limits, Options};
 use crate::prepare::{Pixels, over_background};
+use crate::progress::Progress;
 use crate::regular;
 use crate::source::{self, Item, Payload, each_batch};
 use crate::stored_card::is_packed;
 use crate::tones::Tones;
 
-/// At most so many images are decoded, drawn from all of the source; at least half of them where there are more.
+/// At most so many images are decoded, drawn from all of the source: of more than these, about half as many or more.
 const DECODED: usize = 192;
-/// The beginning of a file, which has the header of nearly any image.
-const START: u64 = 64 << 10;
+/// The beginnings of a file, in bytes, of which the first has the header of nearly any image, and the second one that follows a preview.
+const STARTS: [u64; 2] = [4 << 10, 64 << 10];
 /// By so much the channels of a grey pixel may differ, as those of a photograph of a page do.
 const COLOURLESS: u8 = 8;
 /// Images are grey if at least so many of a hundred have no colour.
@@ -30,9 +34,10 @@ const MOSTLY: usize = 95;
 /// What the images of a source are like.
 ///
 /// Sizes and stored channels are read from the header of every image. Colours and tones are those of some of them, drawn from all of
-/// the source: a source may be sorted by class, so its beginning does not represent it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct FirstImages {
+/// the source: a source may be sorted by class, so its beginning does not represent it. An image whose header can be read counts even if
+/// its pixels are damaged, though [`collect`](crate::collect) will skip it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ImageSummary {
     /// Width and height of the smallest, by the shorter side.
     pub smallest: (u32, u32),
     /// The largest, likewise.
@@ -53,26 +58,54 @@ pub struct FirstImages {
     pub drawings: bool,
 }
 
-impl FirstImages {
-    /// Looks at the images of a source; `None` where it holds something else, is packed already, or no image can be read.
+impl ImageSummary {
+    /// Looks at the images of a source; `None` where it holds something else, is packed already, or no image can be read. `progress`
+    /// counts the images looked at, on the calling thread.
+    ///
+    /// What was found is kept in the folder `cache`, where one is given, and is read from there as long as the paths, sizes and times of
+    /// the source's files and the options are the same. There is no progress then.
     ///
     /// # Errors
     ///
     /// [`crate::Error`] when the source cannot be opened. An image that cannot be read is left to [`collect`](crate::collect).
-    pub fn of(path: &Path, options: &Options) -> Result<Option<FirstImages>> {
+    pub fn of(
+        path: &Path,
+        options: &Options,
+        cache: Option<&Path>,
+        progress: &dyn Fn(Progress),
+    ) -> Result<Option<ImageSummary>> {
         options.check()?;
         if path.is_dir() && is_packed(path) {
             return Ok(None);
         }
+        let kept = match cache {
+            Some(cache) => Some(cache::summary_file(cache, &cache_name(path, options)?)),
+            None => None,
+        };
+        if let Some(kept) = kept.as_deref().and_then(cache::read_summary) {
+            return Ok(Some(kept));
+        }
+        let found = ImageSummary::look(path, options, progress)?;
+        if let (Some(kept), Some(found)) = (&kept, &found) {
+            cache::keep_summary(kept, found);
+        }
+        Ok(found)
+    }
+
+    fn look(path: &Path, options: &Options, progress: &dyn Fn(Progress)) -> Result<Option<ImageSummary>> {
         let options = &Options { limits: options.limits.within_memory(), ..options.clone() };
         let mut source = source::open(path, options)?;
         if source.plan().kind() != Kind::Images || source.plan().made.is_some() {
             return Ok(None);
         }
         let memory = Memory::new(&options.limits);
-        let mut found = Found::new(source.plan().total);
+        let total = source.plan().total;
+        let mut found = Found::new(total);
         each_batch(&mut *source, |batches| {
-            batches.iter().for_each(|batch| found.add(batch, options, &memory));
+            batches.iter().for_each(|batch| {
+                found.add(batch, options, &memory);
+                progress(Progress { done: found.next, total, ..Progress::default() });
+            });
             Ok(())
         })?;
         Ok(found.summary())
@@ -156,7 +189,7 @@ impl Found {
         }
     }
 
-    fn summary(&self) -> Option<FirstImages> {
+    fn summary(&self) -> Option<ImageSummary> {
         let count: u64 = self.sizes.values().sum();
         let (smallest, largest) = (self.sizes.keys().next()?, self.sizes.keys().next_back()?);
         let mut before = 0;
@@ -165,7 +198,7 @@ impl Found {
             before > count / 2
         });
         let tones = self.decoded.iter().map(|image| image.tones).sum::<Tones>();
-        let summary = FirstImages {
+        let summary = ImageSummary {
             smallest: smallest.sides(),
             largest: largest.sides(),
             uniform: self.sizes.len() == 1,
@@ -177,7 +210,7 @@ impl Found {
             drawings: false,
         };
         // A photograph in the dark may be black and white in each pixel alone, but has a colour.
-        Some(FirstImages { drawings: summary.is_grey() && tones.are_two(), ..summary })
+        Some(ImageSummary { drawings: summary.is_grey() && tones.are_two(), ..summary })
     }
 }
 
@@ -203,17 +236,29 @@ fn header_of(payload: &Payload, limits: &Limits, memory: &Memory) -> Option<Head
                 regular::open(path).ok()?.take(most).read_to_end(&mut start).ok()?;
                 Some(start)
             };
-            let start = read(START)?;
+            for most in STARTS {
+                let start = read(most)?;
+                let is_all = (start.len() as u64) < most;
+                if is_all || !has_more_at_its_end(&start) {
+                    let header = header(&start, limits);
+                    if is_all || header.is_some() {
+                        return header;
+                    }
+                }
+            }
             // The header of a TIFF may be at its end, and that of a JPEG behind a large preview.
-            let whole = || {
-                let bytes = payload.bytes_to_read().min(limits.file_bytes);
-                let _share = memory.files.take(bytes).ok()?;
-                header(&read(bytes)?, limits)
-            };
-            header(&start, limits).or_else(|| if start.len() as u64 == START { whole() } else { None })
+            let bytes = payload.bytes_to_read().min(limits.file_bytes);
+            let _share = memory.files.take(bytes).ok()?;
+            header(&read(bytes)?, limits)
         }
         Payload::Made(..) | Payload::Scene(..) | Payload::Episode(_) | Payload::Refused(_) => None,
     }
+}
+
+/// Whether a file is a WebP with EXIF, which says how the image is turned and lies behind its pixels.
+fn has_more_at_its_end(start: &[u8]) -> bool {
+    const EXIF: u8 = 1 << 3;
+    start.get(8..16) == Some(b"WEBPVP8X") && start.get(20).is_some_and(|flags| flags & EXIF != 0)
 }
 
 /// What is remembered of an image that was decoded.
@@ -255,7 +300,7 @@ mod tests {
     /// Width, height, channels and the value of each byte.
     type Image<'a> = (u32, u32, u8, &'a dyn Fn(usize) -> u8);
 
-    fn found(images: &[Image<'_>]) -> FirstImages {
+    fn found(images: &[Image<'_>]) -> ImageSummary {
         let item = |&(width, height, channels, value): &Image<'_>| {
             let len = (width * height) as usize * usize::from(channels);
             let pixels = Pixels { width, height, channels, bytes: (0..len).map(value).collect() };
@@ -339,7 +384,7 @@ mod tests {
             let mut found = Found::new(total);
             (0..100).for_each(|_| found.add((0..100).map(item).collect(), &options, &memory));
             let decoded = found.decoded.len();
-            assert!((DECODED / 4..=DECODED).contains(&decoded), "{decoded}");
+            assert!((DECODED * 2 / 5..=DECODED).contains(&decoded), "{decoded}");
             let chosen: Vec<u64> = (0..10_000).filter(|&number| place(number) < found.below).collect();
             assert_eq!(chosen.len(), decoded);
             let late = chosen.iter().filter(|&&number| number >= 5000).count();
