@@ -7,6 +7,7 @@ use super::rehearsal::{Steps, take_steps};
 use super::start::in_pool;
 use super::time::Pace;
 use super::{Epochs, Rehearsal, Request};
+use crate::abilities::Ability;
 use crate::catalogue;
 use crate::config::{Choice, Defaults, Layer, Resolved, is_open, resolve};
 use crate::data::{DataFacts, MediaKind};
@@ -37,7 +38,8 @@ const EVALUATING: f64 = 0.15;
 const BETWEEN_SAVES: [f64; 2] = [10.0, 120.0];
 /// The default number of steps between checkpoints; where steps are quick, fewer are not chosen.
 const USUAL_SAVE: f64 = 500.0;
-/// How often all examples are seen at most: images, points, and all of a text or a sound.
+/// How often all examples are seen at most: images, and points whose density is learned; points of which only samples are; all of a text or
+/// a sound. A density of few points is soon learned by heart.
 const EPOCHS: [f64; 3] = [250.0, 2000.0, 30.0];
 /// The averages of weights reach back over this part of the steps.
 const AVERAGED: f64 = 0.05;
@@ -109,6 +111,7 @@ impl Choosing<'_> {
         let now = self.resolved(&choices)?;
         let most_epochs = match data.spec.media() {
             MediaKind::Images => EPOCHS[0],
+            MediaKind::Points if self.entry.about().abilities.contains(&Ability::Likelihood) => EPOCHS[0],
             MediaKind::Points => EPOCHS[1],
             _ => EPOCHS[2],
         };
