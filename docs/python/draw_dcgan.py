@@ -2,7 +2,7 @@
 # requires-python = ">=3.11"
 # dependencies = ["torch", "numpy", "safetensors"]
 # ///
-"""Draws an image in PyTorch with the generator of a run of `dcgan`: `uv run docs/python/draw_dcgan.py RUN image.ppm`.
+"""Draws an image in PyTorch with the generator of a run of `dcgan`: `uv run docs/python/draw_dcgan.py RUN image.png`.
 
 It is for images without classes.
 """
@@ -11,7 +11,7 @@ import sys
 
 import torch
 from load_weights import load, newest, state_dict
-from run_files import halved, read, write_ppm
+from run_files import halved, read, write_picture
 from torch import nn
 
 
@@ -65,4 +65,4 @@ if __name__ == "__main__":
     if config["prior"] == "uniform":
         latents = 2 * torch.rand(1, config["latent_dim"]) - 1
     with torch.no_grad():
-        write_ppm(sys.argv[2], network(latents)[0])
+        write_picture(sys.argv[2], network(latents)[0])

@@ -2,7 +2,7 @@
 # requires-python = ">=3.11"
 # dependencies = ["torch", "numpy", "safetensors"]
 # ///
-"""Draws an image in PyTorch with the decoder of a run of `vae`: `uv run docs/python/draw_vae.py RUN image.ppm`.
+"""Draws an image in PyTorch with the decoder of a run of `vae`: `uv run docs/python/draw_vae.py RUN image.png`.
 
 It is for the convolutional body and a prior that is N(0, 1), which are the defaults, without classes.
 """
@@ -11,7 +11,7 @@ import sys
 
 import torch
 from load_weights import load, newest, state_dict
-from run_files import halved, read, write_ppm
+from run_files import halved, read, write_picture
 from torch import nn
 from torch.nn.functional import elu
 
@@ -72,4 +72,4 @@ def decoder(run):
 if __name__ == "__main__":
     network = decoder(sys.argv[1])
     with torch.no_grad():
-        write_ppm(sys.argv[2], network(torch.randn(1, network.input.in_features))[0])
+        write_picture(sys.argv[2], network(torch.randn(1, network.input.in_features))[0])

@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Error, Result};
 use clap::{Args, Parser, Subcommand};
 use poiesis::generate::SamplingParams;
-use poiesis::{Trained, Weights};
+use poiesis::{Trained, Weights, catalogue};
 
 use crate::commands::{
     animate, anomaly, cache, classify, collect, compare, complete,
@@ -15,6 +15,7 @@ use crate::commands::{
     fetch, inspect, man, models, play, read_table, recipes, reconstruct, record, resume, runs, sample, score,
     train,
 };
+use crate::render::{error_with_hint, failure};
 
 /// Train generative models on your data and agents in environments, discover what they learned, and put them to work.
 #[derive(Debug, Parser)]
@@ -218,6 +219,29 @@ pub(crate) fn class_of(trained: &Trained, class: Option<&str>) -> Result<Option<
     match class {
         Some(_) if trained.num_classes() == 0 => Ok(Some(0)),
         class => Ok(class.map(|class| trained.class(class)).transpose()?),
+    }
+}
+
+/// How to train a model that takes a class on the data of one that takes none; `None` where the data have no classes, or the model has no
+/// setting for it.
+pub(crate) fn how_to_condition(trained: &Trained) -> Option<String> {
+    let classes = !trained.info.data.classes.is_empty() && trained.num_classes() == 0;
+    let key = catalogue::conditional_key(trained.entry).filter(|_| classes)?;
+    Some(format!("a model that takes a class is trained with --set {key}=true"))
+}
+
+/// An error that says how to train a model that takes a class, where one was refused because this one takes none.
+pub(crate) fn with_condition(error: Error, trained: &Trained) -> Error {
+    let refused = matches!(
+        error.downcast_ref(),
+        Some(poiesis::Error::NotAccepted { what, .. }) if what.split(", ").any(|part| part == "class")
+    );
+    match how_to_condition(trained).filter(|_| refused) {
+        Some(how) => {
+            let (said, hint) = error_with_hint(&error);
+            failure(said, format!("{}; {how}", hint.unwrap_or_default()))
+        }
+        None => error,
     }
 }
 

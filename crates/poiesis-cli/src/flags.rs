@@ -79,6 +79,7 @@ const COLLECT: &[(&str, &str)] = &[
     ("kind", "--kind KIND"),
     ("include", "--include PATTERN"),
     ("text_field", "--text-field NAME"),
+    ("columns", "--columns A,B"),
     ("environment", "--env NAME"),
     ("actions", "--actions KIND"),
     ("binarize", "--binarize"),
@@ -124,6 +125,7 @@ pub(crate) fn data_hint(error: &DataError) -> Option<String> {
         DataError::NotInVocabulary { .. } => Some("--vocabulary bytes".into()),
         // A configuration has no shape: such a source is packed first.
         error if error.option() == Some("shape") => Some("collect SOURCE FOLDER --shape H,W,C".into()),
+        error if error.option() == Some("columns") => Some("collect SOURCE FOLDER --columns A,B".into()),
         error => error.option().and_then(in_config),
     };
     with_flags(error.hint(), flags)

@@ -227,6 +227,12 @@ pub(crate) fn count(number: u64) -> String {
     text
 }
 
+/// So many of something: `1 image`, `60,000 images`.
+pub(crate) fn counted(number: u64, one: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{} {one}{plural}", count(number))
+}
+
 /// A duration: `0.8 s`, `42 s`, `3 min 20 s`, `2 h 5 min`.
 pub(crate) fn duration(seconds: f64) -> String {
     if seconds < 9.95 {
@@ -302,18 +308,16 @@ impl Meter {
                 self.bar.set_length(total);
             }
         }
-        let rate = done as f64 / self.began.elapsed().as_secs_f64().max(1e-3);
-        let left = total.filter(|_| done > 0).map(|total| total.saturating_sub(done) as f64 / rate);
-        let left = left.map(|seconds| format!(", {} left", duration(seconds))).unwrap_or_default();
-        let rate = format!("{} {}/s{left}", count(rate as u64), self.unit);
+        let pace = pace(done, total, self.unit, self.began.elapsed().as_secs_f64());
         self.bar.set_position(done);
-        self.bar.set_message(rate.clone());
+        self.bar.set_message(pace.clone());
         let Some(last) = &self.last else { return };
         let Ok(mut last) = last.lock() else { return };
         if last.elapsed() >= PAUSE {
             *last = Instant::now();
             let of = total.map(|total| format!(" of {}", count(total))).unwrap_or_default();
-            note(&format!("{}: {}{of} {}, {rate}", self.what, count(done), self.unit));
+            let pace = if pace.is_empty() { pace } else { format!(", {pace}") };
+            note(&format!("{}: {}{of} {}{pace}", self.what, count(done), self.unit));
         }
     }
 
@@ -322,6 +326,22 @@ impl Meter {
         self.bar.finish_and_clear();
         self.began.elapsed().as_secs_f64()
     }
+}
+
+/// How fast work goes and how long it still takes: nothing of what is not known yet, or is over.
+fn pace(done: u64, total: Option<u64>, unit: &str, seconds: f64) -> String {
+    if done == 0 || seconds <= 0.0 {
+        return String::new();
+    }
+    let rate = done as f64 / seconds;
+    // Within the first second the speed is none yet.
+    let speed = (seconds >= 1.0).then(|| match rate {
+        rate if rate < 10.0 => format!("{rate:.1} {unit}/s"),
+        rate => format!("{} {unit}/s", count(rate as u64)),
+    });
+    let left = total.filter(|&total| total > done);
+    let left = left.map(|total| format!("{} left", duration((total - done) as f64 / rate)));
+    [speed, left].into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
 fn style(with_total: bool) -> ProgressStyle {
@@ -343,6 +363,7 @@ mod tests {
             [0, 999, 1000, 60_000, 1_234_567].map(count),
             ["0", "999", "1,000", "60,000", "1,234,567"]
         );
+        assert_eq!([0, 1, 1000].map(|n| counted(n, "image")), ["0 images", "1 image", "1,000 images"]);
         assert_eq!(
             [0.04, 9.96, 61.2, 3599.6, 7500.0].map(duration),
             ["0.0 s", "10 s", "1 min 1 s", "1 h 0 min", "2 h 5 min"]
@@ -351,6 +372,15 @@ mod tests {
             [0.0, 0.5, -12.345, 123.45, 1234.5, 2.5e-5, 3e9].map(number),
             ["0.000", "0.500", "-12.35", "123.5", "1234", "2.50e-5", "3.00e9"]
         );
+    }
+
+    #[test]
+    fn a_pace_says_nothing_that_is_not_known() {
+        assert_eq!(pace(0, Some(8), "images", 4.0), "");
+        assert_eq!(pace(2, Some(8), "images", 4.0), "0.5 images/s, 12 s left");
+        assert_eq!(pace(8, Some(8), "images", 40.0), "0.2 images/s", "nothing is left");
+        assert_eq!(pace(5000, None, "images", 2.0), "2,500 images/s");
+        assert_eq!(pace(8, Some(8), "images", 0.1), "");
     }
 
     #[test]

@@ -107,7 +107,8 @@ impl Watch {
     fn remember(&mut self, event: &Event) {
         match event {
             Event::Started { steps, .. } => self.steps = *steps,
-            Event::Step { .. } => self.working.clear(),
+            // What was being done is over.
+            Event::Step { .. } | Event::Sampled { .. } => self.working.clear(),
             Event::Working { progress, .. } => self.working = work(progress),
             Event::Report { metrics, per_second, unit, left, .. } => {
                 let smoothed = self.rate.map_or(*per_second, |(before, _)| 0.8 * before + 0.2 * per_second);
@@ -116,12 +117,14 @@ impl Watch {
                 self.metrics = metrics.iter().map(|(name, value)| named(name, *value)).collect();
             }
             Event::Evaluated { name, value, better, .. } => {
+                self.working.clear();
                 self.measured = named(name, *value);
                 if *better {
                     self.measured.push_str(" (best)");
                 }
             }
             Event::Checkpoint { step, path } => {
+                self.working.clear();
                 self.saved = Some((*step, Instant::now()));
                 self.checkpoint = Some(path.clone());
             }
@@ -311,6 +314,9 @@ mod tests {
             assert!(fit(&watch.pace(), Some(width)).contains("sampling 24 of 64 images"), "{width}");
         }
         assert_eq!(fit(&watch.measures(), Some(40)), "nll 0.500  validation_nll 1.250");
+        watch.see(&Event::Sampled { step: 500, path: "run/samples/500.png".into() });
+        assert_eq!(fit(&watch.pace(), Some(20)), "1 min 30 s left");
+        watch.see(&Event::Working { step: 500, progress });
         watch.see(&Event::Step { step: 501 });
         assert_eq!(fit(&watch.pace(), Some(20)), "1 min 30 s left");
     }

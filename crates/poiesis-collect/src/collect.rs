@@ -236,7 +236,7 @@ fn expect_applicable(options: &Options, plan: &Plan, is_built_in: bool) -> Resul
 }
 
 /// Raised whenever built-in data change or sources are read differently, so that the cache of an older build is not used.
-const REVISION: u32 = 6;
+const REVISION: u32 = 7;
 
 /// The folder in the cache for a source: its name, then a hash of all that decides the result.
 pub(crate) fn cache_name(path: &Path, options: &Options) -> Result<String> {
@@ -277,7 +277,9 @@ fn stamps(path: &Path, seen: &mut HashSet<PathBuf>) -> Result<Vec<(PathBuf, u64,
         Err(e) => return Err(Error::read(path, e)),
     };
     if metadata.is_dir() {
-        if !seen.insert(path.canonicalize().map_err(|e| Error::read(path, e))?) {
+        // What the walk of a source passes over does not change what is packed.
+        let is_passed = !seen.is_empty() && source::is_made_by_tool(path);
+        if is_passed || !seen.insert(path.canonicalize().map_err(|e| Error::read(path, e))?) {
             return Ok(Vec::new());
         }
         let entries = fs::read_dir(path).map_err(|e| Error::read(path, e))?;

@@ -458,6 +458,9 @@ pub(crate) fn remedy_of(option: &str) -> Option<String> {
         "mono" => "mix all to `mono`",
         "max_memory" => "allow more memory with `max_memory`",
         "text_field" => "name it as the `text_field`",
+        "columns" => {
+            "put a number in place of each text or date (true, false, yes and no will do), or choose the other `columns`"
+        }
         _ => return None,
     };
     Some(remedy.to_owned())

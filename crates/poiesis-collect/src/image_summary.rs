@@ -56,6 +56,12 @@ pub struct ImageSummary {
     pub without_colour: usize,
     /// Whether they are drawings: without colour, and next to all values are dark or bright.
     pub drawings: bool,
+    /// How many of those that were decoded are of one colour in all pixels, over the background.
+    pub blank: usize,
+    /// How many would be over black.
+    pub blank_on_black: usize,
+    /// The shorter side by the longer one, in the middle of all: 1 for squares, near 0 for strips.
+    pub median_ratio: f64,
 }
 
 impl ImageSummary {
@@ -116,6 +122,13 @@ impl ImageSummary {
         self.looked_at > 0 && self.without_colour * 100 >= self.looked_at * MOSTLY
     }
 
+    /// Whether nearly nothing is left of the images over their background, and most would be seen over black: white drawings on
+    /// transparency.
+    pub fn are_lost_in_background(&self) -> bool {
+        let Self { looked_at, blank, blank_on_black, .. } = *self;
+        looked_at > 0 && blank * 100 >= looked_at * MOSTLY && blank_on_black * 2 < looked_at
+    }
+
     /// Whether some images are stored as grey and others are not.
     pub fn mixes_channels(&self) -> bool {
         self.stored_grey > 0 && self.stored_grey < self.count
@@ -150,6 +163,11 @@ impl Size {
     /// Width and height.
     fn sides(self) -> (u32, u32) {
         (self.width, if self.width == self.short { self.long } else { self.short })
+    }
+
+    /// The shorter side by the longer one.
+    fn ratio(self) -> f64 {
+        f64::from(self.short) / f64::from(self.long.max(1))
     }
 }
 
@@ -197,6 +215,14 @@ impl Found {
             before += **number;
             before > count / 2
         });
+        let mut ratios: Vec<(f64, u64)> =
+            self.sizes.iter().map(|(size, count)| (size.ratio(), *count)).collect();
+        ratios.sort_by(|a, b| a.0.total_cmp(&b.0));
+        let mut before = 0;
+        let ratio = ratios.iter().find(|(_, number)| {
+            before += *number;
+            before > count / 2
+        });
         let tones = self.decoded.iter().map(|image| image.tones).sum::<Tones>();
         let summary = ImageSummary {
             smallest: smallest.sides(),
@@ -208,6 +234,9 @@ impl Found {
             looked_at: self.decoded.len(),
             without_colour: self.decoded.iter().filter(|image| image.colourless).count(),
             drawings: false,
+            blank: self.decoded.iter().filter(|image| image.blank).count(),
+            blank_on_black: self.decoded.iter().filter(|image| image.blank_on_black).count(),
+            median_ratio: ratio.map_or(1.0, |(ratio, _)| *ratio),
         };
         // A photograph in the dark may be black and white in each pixel alone, but has a colour.
         Some(ImageSummary { drawings: summary.is_grey() && tones.are_two(), ..summary })
@@ -267,6 +296,9 @@ struct Seen {
     /// Whether no pixel has a colour.
     colourless: bool,
     tones: Tones,
+    /// Whether all pixels are the same, and whether they would be over black.
+    blank: bool,
+    blank_on_black: bool,
 }
 
 fn seen(payload: Payload, place: u64, options: &Options, memory: &Memory) -> Option<Seen> {
@@ -276,10 +308,11 @@ fn seen(payload: Payload, place: u64, options: &Options, memory: &Memory) -> Opt
 
 impl Seen {
     fn of(image: Pixels, place: u64, background: [u8; 3]) -> Seen {
-        let image = match image.channels {
-            2 | 4 => over_background(&image, background),
-            _ => image,
+        let (image, blank_on_black) = match image.channels {
+            2 | 4 => (over_background(&image, background), Some(is_blank(&over_background(&image, [0; 3])))),
+            _ => (image, None),
         };
+        let blank = is_blank(&image);
         let channels = usize::from(image.channels);
         let colourless = |pixel: &[u8]| {
             let (low, high) = pixel.iter().fold((255, 0), |(low, high), &v| (v.min(low), v.max(high)));
@@ -289,8 +322,21 @@ impl Seen {
             place,
             colourless: channels == 1 || image.bytes.chunks_exact(channels).all(colourless),
             tones: Tones::of_pixels(&image.bytes, channels),
+            blank,
+            blank_on_black: blank_on_black.unwrap_or(blank),
         }
     }
+}
+
+/// Whether all pixels of an image are the same.
+fn is_blank(image: &Pixels) -> bool {
+    is_of_one_pixel(&image.bytes, usize::from(image.channels))
+}
+
+/// Whether all pixels are the same, by their bytes; each has so many channels.
+pub(crate) fn is_of_one_pixel(bytes: &[u8], channels: usize) -> bool {
+    // Each byte is that of the pixel before.
+    bytes.iter().zip(bytes.iter().skip(channels)).all(|(before, byte)| before == byte)
 }
 
 #[cfg(test)]
@@ -320,6 +366,7 @@ mod tests {
         let seen = found(&[(300, 200, 3, &grey), (64, 128, 3, &grey), (100, 90, 3, &grey)]);
         assert_eq!((seen.smallest, seen.largest, seen.median_side), ((64, 128), (300, 200), 90));
         assert!(!seen.uniform && !seen.mixes_channels() && !seen.drawings);
+        assert!((seen.median_ratio - 2.0 / 3.0).abs() < 1e-9, "of 0.5, 0.67 and 0.9");
         assert!(Found::new(None).summary().is_none());
         let seen = found(&[(9, 8, 1, &grey), (9, 8, 3, &grey)]);
         assert!(seen.uniform && seen.mixes_channels() && seen.is_grey());
@@ -337,6 +384,23 @@ mod tests {
             found(&[(8, 8, 4, &|at| if at % 4 == 3 && at / 4 > 9 { 0 } else { at as u8 % 4 / 3 * 255 })])
                 .drawings
         );
+    }
+
+    #[test]
+    fn white_drawings_on_transparency_are_lost_on_white() {
+        // White, opaque in some pixels and clear in the others.
+        let white = |at: usize| if at % 4 == 3 && !(at / 4).is_multiple_of(3) { 0 } else { 255 };
+        let black = |at: usize| if at % 4 == 3 { white(at) } else { 0 };
+        let clear = |at: usize| if at % 4 == 3 { 0 } else { 7 };
+        let seen = found(&[(8, 8, 4, &white), (8, 8, 4, &white)]);
+        assert_eq!((seen.blank, seen.blank_on_black), (2, 0));
+        assert!(seen.are_lost_in_background());
+        assert!(!found(&[(8, 8, 4, &black)]).are_lost_in_background());
+        assert!(!found(&[(8, 8, 4, &white), (8, 8, 4, &black)]).are_lost_in_background(), "half of them");
+        let nothing = found(&[(8, 8, 4, &clear), (8, 8, 3, &|_| 9)]);
+        assert_eq!((nothing.blank, nothing.blank_on_black), (2, 2));
+        assert!(!nothing.are_lost_in_background(), "nor is there anything on black");
+        assert_eq!(found(&[(2, 1, 3, &|at| [1, 2, 3, 1, 2, 4][at])]).blank, 0);
     }
 
     #[test]

@@ -10,8 +10,9 @@ use crate::builtin::Builtin;
 use crate::card::{Kind, Reason, SplitBy};
 use crate::decode::{Decoded as Image, decode};
 use crate::error::{Error, Result};
+use crate::image_summary::is_of_one_pixel;
 use crate::memory::{Memory, Share};
-use crate::options::{Limits, Options};
+use crate::options::{Crop, Limits, Options};
 use crate::pack::{About, Collected, Packer, Row};
 use crate::prepare::{Pixels, Target, prepare};
 use crate::progress::Progress;
@@ -49,6 +50,10 @@ struct Collector<'a> {
     moved: Option<Moved>,
     progress: Progress,
     enlarged: u64,
+    /// Images of one colour.
+    blank: u64,
+    /// The parts of the images that were not cropped, added up.
+    kept: f64,
 }
 
 /// What all examples become, and the first of them, which decided.
@@ -83,11 +88,35 @@ impl Outcome {
     }
 }
 
+/// What is said where no image shows anything.
+const BLANK: &str = "every image is of a single colour, so there is nothing to learn; if they are drawn in white on transparency, \
+                     choose a dark `background`";
+
+/// Where less than this is kept of images that are cropped, it is said.
+const MUCH: f64 = 0.5;
+
 /// How a prepared image relates to its original.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Size {
-    Enlarged,
-    Other,
+#[derive(Clone, Copy)]
+struct Size {
+    /// Whether it was smaller.
+    enlarged: bool,
+    /// The part of its pixels that was not cropped.
+    kept: f64,
+}
+
+impl Size {
+    /// That of an image that stays as it is.
+    const SAME: Size = Size { enlarged: false, kept: 1.0 };
+
+    fn of(pixels: &Pixels, target: &Target) -> Size {
+        let (width, height) = (f64::from(pixels.width), f64::from(pixels.height));
+        let (across, down) = (width / f64::from(target.width), height / f64::from(target.height));
+        let kept = match target.crop {
+            Crop::Center => across.min(down) / across.max(down),
+            Crop::None => 1.0,
+        };
+        Size { enlarged: pixels.width < target.width || pixels.height < target.height, kept }
+    }
 }
 
 impl<'a> Collector<'a> {
@@ -126,6 +155,8 @@ impl<'a> Collector<'a> {
             moved: None,
             progress,
             enlarged: 0,
+            blank: 0,
+            kept: 0.0,
         }
     }
 
@@ -190,7 +221,7 @@ impl<'a> Collector<'a> {
                 return Decoded {
                     name,
                     bytes: 0,
-                    outcome: Outcome::Ready(row, Size::Other).with(split, label),
+                    outcome: Outcome::Ready(row, Size::SAME).with(split, label),
                 };
             }
             other => other,
@@ -212,9 +243,11 @@ impl<'a> Collector<'a> {
             self.progress.bytes += bytes;
             match outcome {
                 Outcome::Ready(row, size) => {
+                    self.blank += u64::from(self.is_blank(&row));
                     self.packer()?.push(&row)?;
                     self.progress.done += 1;
-                    self.enlarged += u64::from(size == Size::Enlarged);
+                    self.enlarged += u64::from(size.enlarged);
+                    self.kept += size.kept;
                 }
                 Outcome::Skipped(reason) => {
                     self.progress.skipped += 1;
@@ -225,6 +258,13 @@ impl<'a> Collector<'a> {
         }
         (self.report)(self.progress);
         Ok(())
+    }
+
+    /// Whether an example is an image of one colour.
+    fn is_blank(&self, row: &Row) -> bool {
+        let layout = &self.format.as_ref().expect("an example has a format").layout;
+        let channels = *layout.shape.last().expect("an example has a shape");
+        layout.kind == Kind::Images && is_of_one_pixel(&row.example, channels)
     }
 
     fn packer(&mut self) -> Result<&mut Packer> {
@@ -249,6 +289,16 @@ impl<'a> Collector<'a> {
             0 => {}
             1 => self.about.notes.push("1 image was smaller than the size and was enlarged".to_owned()),
             n => self.about.notes.push(format!("{n} images were smaller than the size and were enlarged")),
+        }
+        let kept = self.kept / self.progress.done.max(1) as f64;
+        if kept < MUCH {
+            let percent = kept * 100.0;
+            self.about
+                .notes
+                .push(format!("cropping keeps {percent:.0} % of an image on average; `crop` none keeps all"));
+        }
+        if self.blank > 1 && self.blank == self.progress.done {
+            self.about.notes.push(BLANK.to_owned());
         }
         self.about.notes.extend(value_notes(self.options));
         Ok(Collected::Done(Box::new(packer.finish(self.about)?), self.progress))
@@ -285,7 +335,7 @@ fn made_outcome(builtin: Builtin, index: u64, layout: &Layout, options: &Options
     let row = Row::new(layout, made.example);
     Outcome::Ready(
         Row { label: Some(made.label), factors: made.factors, boxes: made.boxes, ..row },
-        Size::Other,
+        Size::SAME,
     )
 }
 
@@ -301,8 +351,7 @@ fn image_outcome(pixels: Pixels, name: &str, format: &Format, target: &Target, o
     if options.channels.is_none() && target.channels == 1 && pixels.channels > 2 {
         return Outcome::Fatal(Error::MixedChannels { first: format.first.clone(), other: name.to_owned() });
     }
-    let enlarged = pixels.width < target.width || pixels.height < target.height;
-    let size = if enlarged { Size::Enlarged } else { Size::Other };
+    let size = Size::of(&pixels, target);
     let mut image = prepare(pixels, target);
     change_values(&mut image, &format.layout, options);
     Outcome::Ready(Row::new(&format.layout, image), size)

@@ -84,7 +84,7 @@ pub use preview::{Preview, preview};
 pub use progress::Progress;
 pub use read::{ReadExample, ReadImage, read_images, read_labelled_images};
 pub use scattered::scatter;
-pub use sound::read_sounds;
+pub use sound::{SoundSummary, read_sounds};
 pub use source::ArrayHeader;
 pub use split::Split;
 pub use stacked::stack;
@@ -97,5 +97,5 @@ pub use vocabulary::Vocabulary;
 pub const FORMATS: &str = "PNG, JPEG, WebP, BMP, GIF and TIFF images in folders, zip or tar archives, WebDataset \
                            shards, Hugging Face parquet, IDX, CIFAR binary, .amat, npy and npz; text as .txt and .jsonl, \
                            and any other with the `kind` text; sound as WAV, FLAC, MP3 and Ogg Vorbis, points as \
-                           rows of numbers in .csv and .tsv; experience as observations and actions in npy, npz, \
+                           rows of numbers in .csv, .tsv and npy; experience as observations and actions in npy, npz, \
                            parquet and .jsonl";

@@ -72,6 +72,9 @@ pub struct Options {
     /// The field of a record in `.jsonl` that holds its text. `None` is `text`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub text_field: Option<String>,
+    /// The columns of tables of points that are read, by their names, in the order of the coordinates. Without any, all are.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub columns: Vec<String>,
     /// The environment that experience comes from, for the card, such as `Hopper-v4`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub environment: Option<String>,
@@ -196,6 +199,10 @@ impl Options {
         if self.text_field.as_deref() == Some("") {
             return bad("text_field", &"empty", "a field has a name", "give the name of a field");
         }
+        if self.columns.len() == 1 {
+            let reason = "a point has two coordinates or more";
+            return bad("columns", &self.columns[0], reason, "name two columns or more");
+        }
         for (option, patterns) in [
             ("validation_files", &self.validation_files),
             ("test_files", &self.test_files),
@@ -231,16 +238,21 @@ impl Options {
 
     /// Checks the values that only one kind of data has.
     pub(crate) fn check_kind(&self, kind: Kind) -> Result<()> {
-        let only: [(&'static str, bool, Kind, &'static str); 3] = [
+        let only: [(&'static str, bool, Kind, &'static str); 4] = [
             ("binarize", self.binarize, Kind::Images, "the source holds no images"),
             ("invert", self.invert, Kind::Images, "the source holds no images"),
             ("text_field", self.text_field.is_some(), Kind::Text, "the source holds no text"),
+            ("columns", !self.columns.is_empty(), Kind::Points, "the source holds no tables of points"),
         ];
         let wrong = only.into_iter().find(|(_, given, of, _)| *given && *of != kind);
         match wrong {
             Some((option, .., reason)) => {
-                let value = self.text_field.clone().filter(|_| option == "text_field");
-                bad(option, &value.unwrap_or_else(|| "true".to_owned()), reason, "leave it out")
+                let value = match option {
+                    "text_field" => self.text_field.clone().unwrap_or_default(),
+                    "columns" => self.columns.join(","),
+                    _ => "true".to_owned(),
+                };
+                bad(option, &value, reason, "leave it out")
             }
             None => Ok(()),
         }
@@ -270,6 +282,7 @@ impl Default for Options {
             kind: None,
             include: Vec::new(),
             text_field: None,
+            columns: Vec::new(),
             environment: None,
             actions: None,
             binarize: false,
@@ -293,8 +306,8 @@ pub(crate) const MOST_OBJECTS: u32 = 16;
 /// Most tokens of a learned vocabulary.
 const MAX_VOCABULARY: u32 = 1 << 20;
 /// Sample rates that sound may be resampled to, in Hz.
-const MIN_RATE: u32 = 1000;
-const MAX_RATE: u32 = 384_000;
+pub(crate) const MIN_RATE: u32 = 1000;
+pub(crate) const MAX_RATE: u32 = 384_000;
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 fn is_false(flag: &bool) -> bool {

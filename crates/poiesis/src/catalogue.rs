@@ -70,16 +70,35 @@ const OTHERS: usize = 2;
 
 /// Whether a model can be made for the data, with the settings that it chooses for them: whether training it will begin.
 pub fn can_learn(entry: &dyn Entry, facts: &DataFacts) -> bool {
-    let made = || -> Result<()> {
+    can_begin(entry, facts, None)
+}
+
+/// Whether a model can be made for the data, with the settings that it chooses for them and with `more`.
+fn can_begin(entry: &dyn Entry, facts: &DataFacts, more: Option<Layer>) -> bool {
+    let made = move || -> Result<()> {
         expect_media(entry, &facts.spec)?;
         entry.expect_learnable(facts)?;
-        let layers: Vec<Layer> = entry.settings_for(facts).iter().map(Choice::layer).collect();
+        let mut layers: Vec<Layer> = entry.settings_for(facts).iter().map(Choice::layer).collect();
+        layers.extend(more);
         let config = resolve(&entry.defaults()?, &layers)?.config;
         entry.check(&config)?;
         entry.held_by_source(&config, &facts.spec)?;
         entry.parameters(&config, &facts.spec).map(drop)
     };
     made().is_ok()
+}
+
+/// The setting that conditions a model on the classes of its data, such as `vae.conditional`; `None` for a model that has none.
+pub fn conditional_key(entry: &dyn Entry) -> Option<String> {
+    let defaults = entry.defaults().ok()?;
+    let key = defaults.section.get("conditional").filter(|value| value.is_bool());
+    key.map(|_| format!("{}.conditional", entry.name()))
+}
+
+/// Whether a model that is conditioned on the classes of the data can be made for them; see [`can_learn`].
+pub fn can_learn_classes(entry: &dyn Entry, facts: &DataFacts) -> bool {
+    let conditional = conditional_key(entry).map(|key| Layer::single("--set", &key, true));
+    conditional.is_some_and(|layer| can_begin(entry, facts, Some(layer)))
 }
 
 /// Finds a model by name.
@@ -206,9 +225,26 @@ mod tests {
     }
 
     #[test]
+    fn models_say_what_conditions_them_on_classes() {
+        let facts = |classes| {
+            let content = Content::Images(ImageShape::from_slice(&[32, 32, 3]).unwrap());
+            let spec = DataSpec { content, classes, unlabelled: false };
+            DataFacts { spec, len: 1000, two_tones: false, columns: Vec::new() }
+        };
+        for (name, key) in
+            [("vae", Some("vae.conditional")), ("pixelcnn-pp", Some("pixelcnn-pp.conditional"))]
+        {
+            assert_eq!(conditional_key(find(name).unwrap()).as_deref(), key);
+        }
+        assert_eq!(conditional_key(find("transformer").unwrap()), None);
+        let can = |name: &str, classes| can_learn_classes(find(name).unwrap(), &facts(classes));
+        assert!(can("vae", 4) && !can("vae", 0) && !can("glow", 4));
+    }
+
+    #[test]
     fn a_model_of_densities_is_not_proposed_for_a_table_with_a_column_of_one_value() {
         let names = |values: Values| -> Vec<&str> {
-            let content = Content::Points(PointShape { dims: 2, columns: Vec::new() });
+            let content = Content::Points(PointShape::new(2));
             let spec = DataSpec { content, classes: 0, unlabelled: false };
             let column = |values| Column { name: "a".to_owned(), mean: 0.0, std: 1.0, values };
             let columns = vec![column(Values::Measured), column(values)];

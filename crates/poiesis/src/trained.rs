@@ -226,7 +226,7 @@ impl Trained {
             return Ok(dataset);
         }
         let (expected, found) = (expected.clone(), found.clone());
-        Err(Error::DataChanged { run: self.path.clone(), expected, found })
+        Err(Error::DataChanged { run: self.path.clone(), expected, found, sizes: String::new() })
     }
 
     /// A fingerprint of everything that decides what the model computes: its name, its settings, the kind of its data and its
@@ -464,7 +464,7 @@ impl Trained {
         let able = CATALOGUE.iter().filter(is_able);
         Error::MissingCapability {
             model: self.entry.name().to_owned(),
-            capability: ability.name().to_owned(),
+            capability: ability.verb().to_owned(),
             models_that_have_it: able.map(|entry| entry.name().to_owned()).collect(),
         }
     }

@@ -9,6 +9,7 @@ use poiesis::Trained;
 use poiesis::apply::anomaly::{
     Detector, Found, Measures, Score, Scorer, draw, scores, some_images, split_images, training_images,
 };
+use poiesis::data::MediaKind;
 use poiesis::fitting::conformal::{benjamini_hochberg, false_alarm_deviation};
 use poiesis_collect::{Dataset, Split};
 use serde_json::{Map, Value, json};
@@ -18,6 +19,7 @@ use super::discover::OfData;
 use super::evaluate::Meters;
 use super::given_images::{self, Given, expect_existing};
 use super::pictures::{self, positive};
+use super::score::ranked_by_score;
 use crate::args::{OfRun, Out};
 use crate::render::{count, expect_none, failure, note, number, result, table};
 
@@ -123,6 +125,9 @@ impl Anomaly {
             self.expect_no_calibration(wanted)?;
         }
         let trained = self.of.open()?;
+        if trained.spec.media() == MediaKind::Points {
+            return Err(ranked_by_score(&trained));
+        }
         let scores = scores(&trained, wanted)?;
         let out = match &self.out {
             Some(out) => {

@@ -92,6 +92,11 @@ pub(crate) fn summary(card: &Card, folder: &Path) -> String {
     facts(&all)
 }
 
+/// Whether the usual digits tell the ends of a range apart.
+fn is_told(low: f32, high: f32) -> bool {
+    low == high || number(f64::from(low)) != number(f64::from(high))
+}
+
 /// Each column of points with its range, and its mean and deviation in the first split; the first of them where there are many.
 fn columns(card: &Card, points: &PointsCard) -> String {
     const SHOWN: usize = 20;
@@ -105,8 +110,12 @@ fn columns(card: &Card, points: &PointsCard) -> String {
         .take(SHOWN)
         .map(|(at, ((&low, &high), (&mean, &deviation)))| {
             let name = name(at);
-            let [low, high] = [low, high].map(|value| number(f64::from(value)));
-            format!("{name:<width$}  {low} to {high}, mean {}, deviation {}", number(mean), number(deviation))
+            let shown = |value: f32| match is_told(low, high) {
+                true => number(f64::from(value)),
+                false => value.to_string(),
+            };
+            let (low, high, mean) = (shown(low), shown(high), shown(mean as f32));
+            format!("{name:<width$}  {low} to {high}, mean {mean}, deviation {}", number(deviation))
         })
         .collect();
     if points.low.len() > SHOWN {
@@ -177,6 +186,7 @@ pub(crate) fn plural(kind: Kind) -> &'static str {
         Kind::Text => "documents",
         Kind::Sound => "clips",
         Kind::Experience => "episodes",
+        Kind::Points => "points",
         _ => "examples",
     }
 }
@@ -202,22 +212,23 @@ fn vocabulary(vocabulary: &Vocabulary) -> String {
     }
 }
 
-/// The classes with their counts in the train split; only the first ones where there are many.
+/// The classes with their counts in all splits; only the first ones where there are many.
 fn classes(card: &Card) -> String {
     const SHOWN: usize = 20;
-    let train = card.splits.first().map(|split| split.class_counts.as_slice()).unwrap_or_default();
+    let count_of =
+        |class: usize| -> u64 { card.splits.iter().filter_map(|split| split.class_counts.get(class)).sum() };
     let mut each: Vec<String> = card
         .classes
         .iter()
-        .zip(train)
+        .enumerate()
         .take(SHOWN)
-        .map(|(name, &number)| format!("{name} {}", count(number)))
+        .map(|(class, name)| format!("{name} {}", count(count_of(class))))
         .collect();
     if card.classes.len() > SHOWN {
         each.push(format!("and {} more", card.classes.len() - SHOWN));
     }
-    let count_of = card.splits.first().map_or(0, |split| split.count as u64);
-    let without = count_of.saturating_sub(train.iter().sum());
+    let labelled: u64 = (0..card.classes.len()).map(count_of).sum();
+    let without = (card.total() as u64).saturating_sub(labelled);
     if without > 0 {
         each.push(format!("no class {}", count(without)));
     }

@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use clap::Args;
 use poiesis::catalogue;
-use poiesis::config::Choice;
-use poiesis::data::{DataFacts, DataSpec, Examples, choose_preparation, fitting_side, open};
+use poiesis::data::{DataFacts, DataSpec, Examples, fitting_side, open};
+use poiesis::model::Entry;
 use poiesis::train::MINUTES;
 use poiesis_collect::{ActionKind, Card, Dataset, Kind, Limits, Options, Progress, Report, Split, collect};
 
 use super::card::{plural, skipped, summary};
+use super::prepare::prepare;
 use crate::args::DataDir;
 use crate::render::{Meter, count, duration, failure, note, program, quoted, result};
 use crate::{data, flags};
@@ -39,7 +40,7 @@ const TIMED: u64 = 100;
       each line is a document
   poiesis collect recordings/ data/voices --sample-rate 16000 --mono
       sound, resampled to one rate; folders become classes
-  poiesis collect src/ data/code --kind text --include '*.rs'
+  poiesis collect src/ data/code --include '*.rs'
       text in files of other names, and of those only some
   poiesis collect 'shards/{000..007}.tar' data/shards
       several files as one data set, numbered, or listed as {a,b}
@@ -49,14 +50,17 @@ const TIMED: u64 = 100;
       none to two digits on each image, with the box of each: how many there are is the class
   poiesis collect measurements.csv data/measurements
       points: each row of numbers is one, and the first line may name the columns
+  poiesis collect people.csv data/people --columns age,height,smoker
+      some of its columns: those with text or dates cannot be learned
   poiesis collect demos/hopper data/hopper --env Hopper-v4
       episodes of an expert: observations.npy, actions.npy and rewards.npy
 
-A folder is taken for what most of it is, and what is left alone is noted; --kind and --include choose. A labels.csv \
+A folder is taken for what most of it is, and what is left alone is noted; --kind and --include choose. Folders that \
+tools have made, such as target and node_modules, are left out. A labels.csv \
 (file, class) in the folder gives the classes; --labels takes those of another file, and is strict.
 
 Images (PNG, JPEG, WebP, BMP, GIF, TIFF), sound (WAV with 8 to 32 bits or floating point, RF64, Wave64, FLAC, MP3, \
-Ogg Vorbis), text (.txt, or .jsonl with a `text`; UTF-8) and points (.csv or .tsv of numbers) in folders, zip and tar; \
+Ogg Vorbis), text (.txt, or .jsonl with a `text`; UTF-8) and points (.csv or .tsv of numbers, where true, false, yes and no count as 1 and 0, or .npy of rows and columns) in folders, zip and tar; \
 experience as observations and actions in npy, npz, parquet and .jsonl; WebDataset shards, Hugging Face parquet, IDX, CIFAR binary, .amat, npy and npz images, .bin with --shape. Archives, text and \
 points may be compressed with gzip, bzip2, xz or zstd. A file or a row that cannot be read is skipped, counted and \
 listed.")]
@@ -69,18 +73,19 @@ pub(crate) struct Collect {
     /// most 64, else a smaller one that is chosen].
     #[arg(long, value_name = "N|WxH", value_parser = size)]
     size: Option<(u32, u32)>,
-    /// What to do with images of another aspect ratio: crop the centre, or stretch them.
-    #[arg(long, value_name = "HOW", default_value = "center", value_parser = ["center", "none"])]
-    crop: String,
+    /// What to do with images of another aspect ratio: crop the centre, or stretch them (none) [default: center, or none where most
+    /// images are strips].
+    #[arg(long, value_name = "HOW", value_parser = ["center", "none"])]
+    crop: Option<String>,
     /// Height, width and channels of one image, for arrays (npy, npz) that do not show them and for files without a header.
     #[arg(long, value_name = "H,W,C", value_parser = parts)]
     shape: Option<(u32, u32, u8)>,
     /// Channels of the prepared images: 1 grey, 3 RGB, 4 RGBA [default: 1 where at least 95 of 100 images have no colour, else 3].
     #[arg(long, value_name = "N")]
     channels: Option<u8>,
-    /// Background colour behind transparent pixels.
-    #[arg(long, value_name = "#RRGGBB", default_value = "#ffffff", value_parser = color)]
-    background: [u8; 3],
+    /// Background colour behind transparent pixels [default: #ffffff, or #000000 where nothing would be left on white].
+    #[arg(long, value_name = "#RRGGBB", value_parser = color)]
+    background: Option<[u8; 3]>,
     /// Fraction of the examples held out for validation when the source has no splits; the end of a single text or clip.
     #[arg(long, value_name = "PART", default_value = "0.1")]
     holdout: f64,
@@ -110,6 +115,9 @@ pub(crate) struct Collect {
     /// Field of each record of .jsonl that holds its text [default: text].
     #[arg(long, value_name = "NAME")]
     text_field: Option<String>,
+    /// Columns of tables of points to read, by their names and in this order [default: all].
+    #[arg(long, value_name = "A,B", value_delimiter = ',')]
+    columns: Vec<String>,
     /// Environment that experience comes from, saved with it, such as Hopper-v4.
     #[arg(long, value_name = "NAME")]
     env: Option<String>,
@@ -132,10 +140,10 @@ pub(crate) struct Collect {
     /// Treat each line of text as a document, not each file.
     #[arg(long)]
     lines: bool,
-    /// Resample sound to this rate [default: that of the first clip; clips with other rates are skipped].
-    #[arg(long, value_name = "HZ")]
+    /// Resample sound to this rate [default: that of most clips].
+    #[arg(long, value_name = "HZ", value_parser = clap::value_parser!(u32).range(1000..=384_000))]
     sample_rate: Option<u32>,
-    /// Mix sound to mono.
+    /// Mix sound to mono; chosen where some clips are mono and others are not.
     #[arg(long)]
     mono: bool,
     /// Name of the data set [default: that of the source].
@@ -174,12 +182,13 @@ impl Collect {
         let source = open::locate(&self.source, &self.data_dir.data_dir)?;
         let known = open::reading(&self.source).options();
         let given = |given: Vec<String>, known| if given.is_empty() { known } else { given };
+        let usual = Options::default();
         let mut options = Options {
             size: self.size,
-            crop: open::crop(&self.crop)?,
+            crop: self.crop.as_deref().map_or(Ok(usual.crop), open::crop)?,
             shape: self.shape,
             channels: self.channels,
-            background: self.background,
+            background: self.background.unwrap_or(usual.background),
             holdout: self.holdout,
             count: self.count,
             seed: self.seed,
@@ -192,6 +201,7 @@ impl Collect {
             kind: open::kind(self.kind.as_deref().unwrap_or_default())?,
             include: self.include,
             text_field: self.text_field,
+            columns: self.columns,
             environment: self.env,
             actions: self.actions.as_deref().map(actions),
             binarize: self.binarize,
@@ -204,10 +214,11 @@ impl Collect {
             licence: self.licence,
             name: self.name,
             limits: Limits { max_memory: self.max_memory, ..Limits::default() },
-            ..Options::default()
+            ..usual
         };
         if !self.stack && !self.scatter {
-            prepare(&self.source, &source, &mut options, self.json)?;
+            let given = [("data.crop", self.crop.is_some()), ("data.background", self.background.is_some())];
+            prepare(&self.source, &source, &mut options, &given, self.json)?;
         }
         let meter = Meter::new("packing", "examples", None, self.json);
         let progress = |progress: Progress| {
@@ -249,33 +260,6 @@ fn packed_in(examples: u64, kind: Kind, seconds: f64) -> String {
     };
     let time = if seconds < 0.05 { "less than 0.1 s".to_owned() } else { duration(seconds) };
     format!("packed in {time}{speed}")
-}
-
-/// Chooses how images are prepared where that is not given, and says so. `name` is the source as it was named.
-fn prepare(name: &str, source: &str, options: &mut Options, quiet: bool) -> Result<()> {
-    let meter = Meter::new(&format!("looking at {}", open::short_name(name)), "images", None, quiet);
-    let progress = |progress: Progress| meter.at(progress.done, progress.total);
-    // The images are packed next, and looked at no more.
-    let chosen = choose_preparation(name, Path::new(source), options, None, &progress);
-    meter.end();
-    let chosen = chosen.map_err(|error| match error {
-        poiesis::Error::Data(error) => told(error),
-        other => other.into(),
-    })?;
-    for Choice { key, value, reason } in chosen {
-        let value = value.as_integer().unwrap_or_default();
-        let flag = if key == "data.size" { "--size" } else { "--channels" };
-        if key == "data.size" {
-            let side = u32::try_from(value).unwrap_or_default();
-            options.size = Some((side, side));
-        } else {
-            options.channels = u8::try_from(value).ok();
-        }
-        if !quiet {
-            note(&format!("chosen: {flag} {value} ({reason}); {flag} N gives another"));
-        }
-    }
-    Ok(())
 }
 
 /// What to do with data that were just packed.
@@ -335,6 +319,11 @@ fn trainings(card: &Card, facts: &DataFacts, place: &str) -> Result<String> {
         let summary = entry.about().summary;
         text.push_str(&format!("  {program} train {model} --data {place}{gap}   # {summary}\n"));
     }
+    if let Some(key) = conditional(card, &models, facts) {
+        let note = "draws from the class that `sample --class` names";
+        let (model, _) = key.split_once('.').unwrap_or((&key, ""));
+        text.push_str(&format!("  {program} train {model} --data {place} --set {key}=true   # {note}\n"));
+    }
     if !models.is_empty() {
         text.push_str(&format!(
             "each takes {} minutes or less: settings and steps are chosen for the data and this machine\n",
@@ -350,8 +339,22 @@ fn trainings(card: &Card, facts: &DataFacts, place: &str) -> Result<String> {
     Ok(text)
 }
 
+/// The setting that conditions the first of these models that has one on the classes of the data, where each training image has a class
+/// and each class an image.
+fn conditional(card: &Card, models: &[&dyn Entry], facts: &DataFacts) -> Option<String> {
+    let train = card.splits.first().filter(|train| train.class_counts.len() > 1)?;
+    let all_known = train.class_counts.iter().sum::<u64>() == train.count as u64;
+    if !all_known || train.class_counts.contains(&0) {
+        return None;
+    }
+    models
+        .iter()
+        .find(|entry| catalogue::can_learn_classes(**entry, facts))
+        .and_then(|entry| catalogue::conditional_key(*entry))
+}
+
 /// An error with the flags of this command that mend it.
-fn told(error: poiesis_collect::Error) -> anyhow::Error {
+pub(super) fn told(error: poiesis_collect::Error) -> anyhow::Error {
     match flags::collect_hint(&error) {
         Some(hint) => failure(error.to_string(), hint),
         None => error.into(),

@@ -18,7 +18,7 @@ use super::inspect::split;
 use super::pictures;
 use super::sample::Sample;
 use crate::args::{Chosen, OfRun, Out, class_of};
-use crate::render::{Meter, expect_none, failure, result};
+use crate::render::{Meter, counted, expect_none, failure, result};
 
 /// How many images of a split are completed.
 const IMAGES: usize = 8;
@@ -67,7 +67,7 @@ pub(crate) struct Complete {
     #[arg(long, value_name = "FILE", conflicts_with_all = ["image", "split", "mask"])]
     sound: Option<PathBuf>,
     /// Maximum tokens of a text [default: 1000], or seconds of a sound [default: 2].
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = pictures::length)]
     length: Option<f64>,
     /// Completions of each image, or of the text or sound [default: 8 for an image, 1 for a text, 4 for a sound].
     #[arg(long, short = 'n', value_name = "N", value_parser = pictures::positive)]
@@ -221,7 +221,10 @@ impl Complete {
             Some(first) => (first..view.len()).take(self.images.unwrap_or(IMAGES)).collect(),
         };
         if indices.is_empty() {
-            return Err(failure(format!("the split has {} images", view.len()), "give a smaller --first"));
+            return Err(failure(
+                format!("the split has {}", counted(view.len() as u64, "image")),
+                "give a smaller --first",
+            ));
         }
         let conditional = trained.num_classes() > 0;
         let ImageShape { height, width, channels } = shape;

@@ -1,5 +1,6 @@
 //! `poiesis compress`: lossless compression with a trained model.
 
+use std::cmp::Ordering;
 use std::path::PathBuf;
 
 use anyhow::Result;
@@ -16,7 +17,7 @@ use super::inspect::split;
 use super::pictures::positive;
 use crate::args::WhichWeights;
 use crate::render::{
-    Meter, count, duration, exists, expect_none, facts, failure, in_json, json, quoted, result, shape,
+    Meter, counted, duration, exists, expect_none, facts, failure, in_json, json, quoted, result, shape,
 };
 
 /// Compress files losslessly with a trained model
@@ -106,15 +107,18 @@ impl Compress {
         let over = |bytes: usize| 100.0 * (bytes as f64 / (compressed.bits / 8.0).max(1.0) - 1.0);
         let mut rows = vec![
             ("archive", self.out.display().to_string()),
-            ("from", format!("{} in {} documents", in_bytes(compressed.original), count(documents as u64))),
+            (
+                "from",
+                format!("{} in {}", in_bytes(compressed.original), counted(documents as u64, "document")),
+            ),
             (
                 "to",
                 format!(
-                    "{} in {}: {:.3} bits per byte, {:.2} times smaller",
+                    "{} in {}: {:.3} bits per byte, {}",
                     in_bytes(size as u64),
                     duration(seconds),
                     8.0 * size as f64 / compressed.original.max(1) as f64,
-                    compressed.original as f64 / size as f64,
+                    times(compressed.original, size as u64),
                 ),
             ),
         ];
@@ -195,11 +199,32 @@ impl Compress {
     }
 }
 
+/// How an archive of `size` bytes compares with the `original` ones.
+fn times(original: u64, size: u64) -> String {
+    match original.cmp(&size) {
+        Ordering::Greater => format!("{:.2} times smaller", original as f64 / size.max(1) as f64),
+        Ordering::Equal => "as large as before".to_owned(),
+        Ordering::Less => format!("{:.2} times as large as before", size as f64 / original.max(1) as f64),
+    }
+}
+
 /// The files that a model compresses.
 fn compressed_by(trained: &Trained) -> String {
     match trained.spec.media() {
         MediaKind::Images => format!("PNG images of {}", shape(&trained.info.data.shape)),
         MediaKind::Sound => "16-bit WAV files".to_owned(),
         _ => "texts".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_archive_that_is_larger_is_not_called_smaller() {
+        assert_eq!(times(300, 200), "1.50 times smaller");
+        assert_eq!(times(300, 400), "1.33 times as large as before");
+        assert_eq!(times(300, 300), "as large as before");
     }
 }

@@ -1,4 +1,4 @@
-//! `poiesis decode`: latents of a file as images.
+//! `poiesis decode`: latents of a file as images, or as points.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,8 +6,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 use clap::Args;
 use poiesis::Trained;
-use poiesis::apply::encode::decode;
+use poiesis::apply::encode::{decode, decode_values};
 use poiesis::apply::latents_file::{SavedLatents, read};
+use poiesis::atomic;
+use poiesis::data::MediaKind;
+use poiesis::media::{Codec, Media, files};
 use poiesis::picture::{Picture, columns};
 use serde_json::json;
 
@@ -16,12 +19,13 @@ use super::pictures::{self, positive};
 use crate::args::{OfRun, Out};
 use crate::render::{count, expect_empty, expect_none, failure, in_json, note, result};
 
-/// Decode latents of a file to images
+/// Decode latents of a file to images, or to a table of points
 #[derive(Args, Debug)]
 #[command(after_long_help = "Examples:
   poiesis decode runs/vae-faces faces.safetensors                  one grid
   poiesis decode runs/vae-faces faces.npy --out faces/             a folder with one PNG per image
   poiesis decode runs/dcgan-shapes mine.npy --out mine.png --columns 8
+  poiesis decode runs/realnvp-people people.npy --out again.csv     points, as a table
 
 The file is one that `poiesis encode` has written, or any array [images, values] of 32-bit or 64-bit floats, as \
 safetensors or NumPy's .npy: `numpy.save` of what Python has made of latents will do. Each PNG in a folder has the name of the image that was encoded in its metadata.")]
@@ -43,6 +47,9 @@ pub(crate) struct Decode {
 impl Decode {
     pub(crate) fn run(self) -> Result<()> {
         let trained = self.of.open()?;
+        if trained.spec.media() == MediaKind::Points {
+            return self.points(&trained);
+        }
         let (shape, model) = (trained.spec.images()?, trained.latents()?);
         let class = expect_class(&trained, self.class.as_deref())?;
         let folder = self.out.out.clone().filter(|out| out.extension().is_none() || out.is_dir());
@@ -51,26 +58,18 @@ impl Decode {
             Some(folder) => self.folder(folder)?,
             None => self.out.resolve(&trained, "decoded", "png")?,
         };
-        let SavedLatents { latents, of, notes } = read(&self.latents, model.latent_dim())?;
-        notes.iter().for_each(|said| note(&format!("note: {said}")));
-        if let Some(of) = of.as_ref().filter(|of| of.fingerprint != trained.fingerprint()) {
-            note(&format!(
-                "note: these latents were encoded by {} at step {} ({} weights), another model than this",
-                of.run,
-                of.step,
-                of.weights.name()
-            ));
-        }
-        let of_file =
-            of.as_ref().map(|of| of.classes.clone()).filter(|_| trained.num_classes() > 0 && class.is_none());
-        let classes = of_file.unwrap_or_else(|| vec![class; latents.len()]);
-        expect_classes(&trained, &self.latents, &classes)?;
+        let (SavedLatents { latents, of, .. }, classes) = self.read(&trained, class)?;
         let images = decode(model, &latents, &classes, &trained.device);
         let mut made = json!({ "verb": "decode", "latents": in_json(&self.latents) });
         pictures::name_class(&mut made, &trained, class);
         if folder.is_none() {
             let columns = self.columns.unwrap_or_else(|| columns(latents.len()));
-            let picture = pictures::grid(&images, shape, columns, self.out.scale);
+            let picture = match latents.len() {
+                // One image is that image, without a frame.
+                1 => Picture::new(shape.width, shape.height, shape.channels, images)
+                    .enlarged(self.out.scale.map_or(1, usize::from)),
+                _ => pictures::grid(&images, shape, columns, self.out.scale),
+            };
             picture.write_png(&out, Some(&pictures::parameters(&trained, made)))?;
             return result(&format!("{}\n", out.display()));
         }
@@ -87,6 +86,41 @@ impl Decode {
         }
         note(&format!("{} images", count(latents.len() as u64)));
         result(&format!("{}\n", out.display()))
+    }
+
+    /// The points of latents, as one table.
+    fn points(&self, trained: &Trained) -> Result<()> {
+        let model = trained.latents()?;
+        let flags = [("--columns", self.columns.is_some()), ("--scale", self.out.scale.is_some())];
+        expect_none("points", &flags)?;
+        let class = expect_class(trained, self.class.as_deref())?;
+        let out = self.out.resolve(trained, "decoded", "csv")?;
+        let (SavedLatents { latents, .. }, classes) = self.read(trained, class)?;
+        let codec = Codec::new(&trained.spec, None);
+        let points = decode_values(model, &latents, &classes, &trained.device);
+        let points: Vec<Media> = points.iter().map(|point| codec.media_of(point)).collect();
+        atomic::write(&out, &files::to_csv(&points, trained.spec.points()?))?;
+        note(&format!("{} points", count(points.len() as u64)));
+        result(&format!("{}\n", out.display()))
+    }
+
+    /// The latents of the file, and the class of each.
+    fn read(&self, trained: &Trained, class: Option<u32>) -> Result<(SavedLatents, Vec<Option<u32>>)> {
+        let saved = read(&self.latents, trained.latents()?.latent_dim())?;
+        saved.notes.iter().for_each(|said| note(&format!("note: {said}")));
+        if let Some(of) = saved.of.as_ref().filter(|of| of.fingerprint != trained.fingerprint()) {
+            note(&format!(
+                "note: these latents were encoded by {} at step {} ({} weights), another model than this",
+                of.run,
+                of.step,
+                of.weights.name()
+            ));
+        }
+        let of_file = saved.of.as_ref().map(|of| of.classes.clone());
+        let of_file = of_file.filter(|_| trained.num_classes() > 0 && class.is_none());
+        let classes = of_file.unwrap_or_else(|| vec![class; saved.latents.len()]);
+        expect_classes(trained, &self.latents, &classes)?;
+        Ok((saved, classes))
     }
 
     /// The folder to write; an error if something is in it.

@@ -11,7 +11,9 @@ use poiesis::run::Run;
 use poiesis_collect::regular;
 
 use crate::args::WhichWeights;
-use crate::render::{Meter, count, duration, exists, facts, failure, note, program, quoted, result, table};
+use crate::render::{
+    Meter, count, counted, duration, exists, facts, failure, note, program, quoted, result, table,
+};
 
 /// Restore the files of an archive made by compress
 #[derive(Args, Debug)]
@@ -45,6 +47,10 @@ impl Decompress {
     pub(crate) fn run(self) -> Result<()> {
         let path = &self.archive;
         let bytes = regular::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+        if !Archive::begins(&bytes) {
+            let what = format!("{} is no archive of Poiesis", path.display());
+            return Err(failure(what, format!("give a file that `{} compress` has written", program())));
+        }
         let archive = Archive::from_bytes(&bytes).with_context(|| path.display().to_string())?;
         if self.list {
             return list(&archive);
@@ -75,7 +81,7 @@ impl Decompress {
         for file in &files {
             file.write()?;
         }
-        note(&format!("{} files in {}", count(files.len() as u64), duration(seconds)));
+        note(&format!("{} in {}", counted(files.len() as u64, "file"), duration(seconds)));
         let shown = files.iter().take(10).map(|file| format!("{}\n", file.path.display()));
         let more = if files.len() > 10 { format!("and {} more\n", files.len() - 10) } else { String::new() };
         result(&format!("{}{more}", shown.collect::<String>()))

@@ -19,7 +19,7 @@ use super::given_images::{self, Given, expect_existing};
 use super::inspect::split;
 use super::pictures::{self, positive};
 use crate::args::{OfRun, class_of};
-use crate::render::{count, expect_empty, expect_none, failure, note, result, table};
+use crate::render::{counted, expect_empty, expect_none, failure, note, result, table};
 
 /// Images of a split to which noise is added, by default.
 const IMAGES: usize = 64;
@@ -237,8 +237,8 @@ impl Denoise {
         }
         let weight = denoiser.weight().map(|weight| format!(" with a weight of {weight:.2}"));
         note(&format!(
-            "{} images: {}{}",
-            count(images as u64),
+            "{}: {}{}",
+            counted(images as u64, "image"),
             denoiser.method(),
             weight.unwrap_or_default()
         ));

@@ -189,10 +189,11 @@ impl Shown<'_> {
 /// The estimate in words: `about 12 min 0 s for 3,000 steps of 220 ms (4 timed), of which sampling 40 s`.
 fn time(rehearsal: &Rehearsal, patience: u64) -> String {
     let Rehearsal { left, timed, step, estimate, .. } = rehearsal;
-    let parts = [("sampling", estimate.sampling), ("evaluating", estimate.evaluating)];
+    let parts = [("sampling", estimate.sampling), ("evaluating", estimate.evaluating)].into_iter();
+    let saving = Some(("saving", estimate.saving)).filter(|(_, seconds)| *seconds >= 1.0);
     let parts: Vec<String> = parts
-        .into_iter()
         .filter(|(_, seconds)| *seconds > 0.0)
+        .chain(saving)
         .map(|(name, seconds)| format!("{name} {}", duration(seconds)))
         .collect();
     let of_which = if parts.is_empty() { String::new() } else { format!(", of which {}", parts.join(", ")) };

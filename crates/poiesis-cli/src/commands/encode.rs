@@ -1,20 +1,23 @@
-//! `poiesis encode`: images as latents or features in a file.
+//! `poiesis encode`: images as latents or features in a file, and points as latents.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 use poiesis::Trained;
-use poiesis::apply::encode::{Encoded, Fit, features};
+use poiesis::apply::encode::{Encoded, Fit, encode_points, features};
 use poiesis::apply::latents_file::{EncodedAs, LatentsFormat, LatentsOf, description, write};
 use poiesis::atomic;
+use poiesis::data::MediaKind;
 use poiesis::fitting::Rows;
+use poiesis::media::Media;
 use poiesis_collect::Split;
 use serde_json::{Value, json};
 
-use super::classify::field;
+use super::classify::{field, tell_skipped};
 use super::discover::{OfData, expect_class};
 use super::evaluate::Meters;
+use super::given_examples::{Given, read};
 use super::given_images::expect_existing;
 use super::inspect::split;
 use super::pictures::positive;
@@ -25,7 +28,7 @@ use crate::render::{count, exists, expect_none, failure, json, number, of_run, r
 /// How many images are listed.
 const LISTED: usize = 20;
 
-/// Encode images as latents or features and save these
+/// Encode images as latents or features, or points as latents, and save these
 #[derive(Args, Debug)]
 #[command(after_long_help = "Examples:
   poiesis encode runs/vae-faces faces/ --out faces.safetensors
@@ -38,6 +41,8 @@ const LISTED: usize = 20;
       what the network sees in them
   poiesis decode runs/vae-faces faces.safetensors --out again/
       latents back to images
+  poiesis encode runs/realnvp-people people.csv --out people.npy
+      the rows of a table, by a model of points that has an encoder
 
 The file has an array [images, values] of 32-bit floats, and the name of each image: in the metadata of safetensors; beside \
 NumPy's array as CSV, a line for each row, and as JSON, which decode reads. Latents are the means that the encoder gives. \
@@ -48,7 +53,7 @@ gives; they cannot be decoded.")]
 pub(crate) struct Encode {
     #[command(flatten)]
     run: OfRun,
-    /// Files, folders, archives or packed data sets of images.
+    /// Files, folders, archives or packed data sets of images; tables for a model of points.
     #[arg(value_name = "IMAGES", required_unless_present = "split")]
     files: Vec<PathBuf>,
     /// What images are encoded as.
@@ -94,6 +99,9 @@ impl Encode {
     pub(crate) fn run(self) -> Result<()> {
         expect_existing(&self.files)?;
         let trained = self.run.open()?;
+        if trained.spec.media() == MediaKind::Points && self.of == What::Latents {
+            return self.points(&trained);
+        }
         trained.spec.images()?;
         if self.of == What::Features {
             return self.features(&trained);
@@ -109,6 +117,45 @@ impl Encode {
         }
         let fits = Some(found.fits.as_slice());
         self.save(&trained, &out, images, &found.latents, fits, EncodedAs::Latents)
+    }
+
+    /// Saves the latents of points.
+    fn points(&self, trained: &Trained) -> Result<()> {
+        trained.encoder()?;
+        let searching = self.inverting.given();
+        expect_none("points", &[&searching[..], &[("--seed", self.seed.is_some())]].concat())?;
+        let class = expect_class(trained, self.class.as_deref())?;
+        let out = self.out(trained)?;
+        let given = match self.split {
+            Some(split) => Given::of_dataset(trained, &self.data.open(trained)?, Some(split), self.images)?,
+            None => read(&self.files, trained, &self.data, None, None, None, self.json)?,
+        };
+        tell_skipped(&given.skipped);
+        let (mut names, mut values) = (Vec::new(), Vec::new());
+        for example in given.examples {
+            if let Media::Point(point) = example.media {
+                names.push(example.name);
+                values.extend(point);
+            }
+        }
+        if names.is_empty() {
+            return Err(failure("there is no point to encode", "give a table of points, or another --split"));
+        }
+        let points = Rows::new(values, trained.spec.points()?.dims);
+        let classes = vec![class; names.len()];
+        let mut meters = Meters::new(self.json);
+        let latents = encode_points(trained, &points, &classes, &mut |at| meters.show(at))?;
+        meters.end();
+        let (all, dims) = (count(names.len() as u64), latents.dims());
+        match self.json {
+            true => {
+                let points: Vec<Value> = names.iter().map(|name| json!({ "point": name })).collect();
+                json(&of_run(trained, json!({ "latent_dim": dims, "points": points })))?;
+            }
+            false => result(&format!("{all} points as latents of {dims} values\n"))?,
+        }
+        let rows = Images { names, pixels: Vec::new(), classes };
+        self.save(trained, &out, rows, &latents, None, EncodedAs::Latents)
     }
 
     /// Saves the features of the images.

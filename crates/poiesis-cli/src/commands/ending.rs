@@ -10,7 +10,7 @@ use poiesis::train::{Outcome, Spent, Summary};
 use poiesis_collect::Split;
 use serde_json::json;
 
-use crate::render::{count, duration, facts, in_json, note, number, program, quoted, result};
+use crate::render::{count, counted, duration, facts, in_json, note, number, program, quoted, result};
 use crate::watch::{Show, Watch, named};
 
 /// What decides which commands are proposed.
@@ -116,8 +116,8 @@ pub(super) fn conclude(
             let already = if checkpoint.is_none() { "the run has ended already" } else { "ended early" };
             format!("{already}, after step {} of {}, {took}\n", count(outcome.step), count(steps))
         }
-        (_, None) => format!("the run is done already: {} steps in {took}\n", count(outcome.step)),
-        _ => format!("done: {} steps in {took}\n", count(outcome.step)),
+        (_, None) => format!("the run is done already: {} in {took}\n", counted(outcome.step, "step")),
+        _ => format!("done: {} in {took}\n", counted(outcome.step, "step")),
     };
     let mut lines = Vec::new();
     let times = times(&outcome.spent, outcome.elapsed);

@@ -8,7 +8,8 @@ use poiesis::evaluate::{
     ClassCoverage, DensityCoverage, Evaluation, FrechetDistance, InceptionScore, KernelDistance, Measured,
     Memorisation, PrecisionRecall,
 };
-use poiesis_collect::Dataset;
+use poiesis::features::ENOUGH_IMAGES;
+use poiesis_collect::{Dataset, Split};
 use serde_json::json;
 
 use super::evaluate::chosen;
@@ -172,8 +173,8 @@ pub(super) fn write_closest(
     Ok(Some(path))
 }
 
-/// How to make the feature network of the data, where images were measured without one. `given` is what --data names, and `flags` find
-/// the data of the run.
+/// How to make the feature network of the data, where images were measured without one, or that these are too few for one. `given` is what
+/// --data names, and `flags` find the data of the run.
 pub(super) fn how_to_compare(
     evaluation: &Evaluation,
     trained: &Trained,
@@ -183,7 +184,16 @@ pub(super) fn how_to_compare(
 ) -> Option<String> {
     let has = |metric: &str| evaluation.results.contains_key(metric);
     let lacks = has("sliced_wasserstein") && !has("frechet_distance");
+    let images = dataset.card().count(Split::Train);
     lacks.then(|| {
+        if images < ENOUGH_IMAGES {
+            return format!(
+                "for Fréchet distance, precision and recall, give the weights of Inception with --inception-weights FILE: a feature \
+                 network of the data seldom succeeds with fewer than {} training images, and there are {}",
+                count(ENOUGH_IMAGES as u64),
+                count(images as u64)
+            );
+        }
         let (data, flags) = match given {
             // The run knows how its data are prepared.
             None => (trained.path().display().to_string(), flags),

@@ -4,17 +4,17 @@ use std::path::Path;
 
 use anyhow::Result;
 use clap::Args;
-use poiesis::Trained;
 use poiesis::config::DataConfig;
 use poiesis::device::device;
 use poiesis::features::{FeatureNetwork as _, OwnNetwork, Task, train_network};
 use poiesis::run::Run;
-use poiesis_collect::Dataset;
+use poiesis::{Error, Trained};
+use poiesis_collect::{Dataset, Split};
 use serde_json::json;
 
 use super::export::unprepared;
 use crate::args::DataDir;
-use crate::render::{Meter, count, facts, in_json, json, note, number, result};
+use crate::render::{Meter, can_draw, count, facts, failure, in_json, json, note, number, result};
 
 /// Train the feature network of a data set, in which evaluate compares images
 #[derive(Args, Debug)]
@@ -77,10 +77,33 @@ impl Features {
     }
 
     fn train(&self, dataset: &Dataset) -> Result<OwnNetwork> {
+        let told = |line: String| {
+            if !self.json {
+                note(&line);
+            }
+        };
+        let card = dataset.card();
+        let images = count(card.count(Split::Train) as u64);
+        told(format!("training a network on the {images} images of {}, then measuring it", card.name));
         let meter = Meter::new("training features", "steps", None, self.json);
-        let network = train_network(dataset, self.seed, &mut |done, all| meter.at(done, Some(all)));
+        let network = train_network(dataset, self.seed, &mut |done, all| {
+            meter.at(done, Some(all));
+            // On a terminal the whole bar stays until it is measured.
+            if done == all && !can_draw() {
+                told("measuring how the distance in its features reacts".to_owned());
+            }
+        });
         meter.end();
-        Ok(network?)
+        network.map_err(|error| match &error {
+            Error::NotComparable { .. } => failure(
+                error.to_string(),
+                format!(
+                    "{} (poiesis evaluate RUN --inception-weights FILE)",
+                    error.hint().unwrap_or_default()
+                ),
+            ),
+            _ => error.into(),
+        })
     }
 }
 

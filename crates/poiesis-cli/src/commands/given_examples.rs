@@ -6,7 +6,7 @@ use anyhow::{Error, Result};
 use poiesis::Trained;
 use poiesis::apply::classify::preparation;
 use poiesis::apply::score::{Example, examples_of};
-use poiesis::data::{Content, ImageShape};
+use poiesis::data::{Content, ImageShape, MediaKind};
 use poiesis::media::{Clip, Media};
 use poiesis::picture::Picture;
 use poiesis_collect::{
@@ -97,7 +97,8 @@ pub(crate) fn read(
                 }),
                 Content::Points(shape) => read_points(path, shape.dims, &shape.columns, &mut |point| {
                     taking.take(point, Media::Point);
-                }),
+                })
+                .map(|ignored| ignored.iter().for_each(|said| note(&format!("note: {said}")))),
                 Content::Experience(_) => Ok(()),
             }
             .map_err(|error| of_another_kind(path, trained, error))?;
@@ -198,14 +199,18 @@ fn name_in(path: &Path, inside: &str) -> String {
 
 /// The error for a source that holds nothing of the model's kind.
 fn of_another_kind(path: &Path, trained: &Trained, error: DataError) -> Error {
-    let media = trained.spec.media().name();
-    match error {
-        DataError::BadOption { option: "kind", .. } => {
-            let what = format!("{} holds no {media}", path.display());
-            failure(what, format!("give {FORMS} of {media}, which {} was trained on", trained.info.id))
-        }
-        other => other.into(),
+    let of_another = match &error {
+        DataError::BadOption { option: "kind", .. } => true,
+        // Of images the reason says more.
+        DataError::NoDataSet { .. } => trained.spec.media() != MediaKind::Images,
+        _ => false,
+    };
+    if !of_another {
+        return error.into();
     }
+    let media = trained.spec.media().name();
+    let what = format!("{} holds no {media}", path.display());
+    failure(what, format!("give {FORMS} of {media}, which {} was trained on", trained.info.id))
 }
 
 /// How many of a list of names are named.

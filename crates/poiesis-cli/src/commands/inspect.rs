@@ -12,6 +12,7 @@ use poiesis_collect::{Dataset, Kind, Split, Stream, Vocabulary, preview};
 
 use super::card::{skipped, summary};
 use super::experience;
+use super::prepare::prepare_as_collect;
 use crate::args::DataDir;
 use crate::flags;
 use crate::render::{count, duration, exists, facts, failure, json, note, program, quoted, result};
@@ -31,7 +32,7 @@ const NAMED: usize = 20;
   poiesis inspect tinyshakespeare             text: its beginning and its characters
   poiesis inspect fsdd --preview digits.png   sound: waveforms and spectrograms
   poiesis inspect data/hopper --preview hopper.png      experience: returns, actions, and rewards over time
-  poiesis inspect mnist                       a raw source, packed into the cache first
+  poiesis inspect mnist                       a raw source, packed into the cache first as collect would
   poiesis inspect data/photos --verify        read all of it and compare its fingerprint")]
 pub(crate) struct Inspect {
     /// Packed data set, raw source (folder, archive, data file), built-in name or name below --data-dir.
@@ -58,8 +59,8 @@ pub(crate) struct Inspect {
 
 impl Inspect {
     pub(crate) fn run(self) -> Result<()> {
-        // A raw source is prepared with the default options.
-        let config = DataConfig { source: self.data.clone(), ..DataConfig::default() };
+        let mut config = DataConfig { source: self.data.clone(), ..DataConfig::default() };
+        prepare_as_collect(&mut config, &self.data_dir, self.json).map_err(with_collect)?;
         let dataset = self.data_dir.open(&config, self.json).map_err(with_collect)?;
         let (card, folder) = (dataset.card(), dataset.folder());
         if self.json {

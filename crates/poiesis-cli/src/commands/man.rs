@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{self, IsTerminal as _, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::{self, Path, PathBuf};
 use std::process::{self, Stdio};
 
 use anyhow::{Context as _, Result};
@@ -12,7 +12,7 @@ use poiesis::error::nearest;
 use poiesis::{Error, atomic};
 
 use crate::args::Cli;
-use crate::render::{exists, expect_none, failure, note, quoted, result};
+use crate::render::{exists, expect_none, failure, note, program, quoted, result};
 
 /// Show the manual page of a verb, or write the pages of all to a folder
 #[derive(Args, Debug)]
@@ -26,12 +26,13 @@ use crate::render::{exists, expect_none, failure, note, quoted, result};
   poiesis man ~/.local/share/man/man1 --force
       after an update
 
-In a terminal a page is shown by the program man, where there is one; otherwise its source is printed. The name of a verb \
-is always its page: a folder of that name is given as ./train. The pages say what `poiesis help VERB` says. They are in \
+In a terminal a page is shown by the program man, where there is one; otherwise its source is printed. A word without \
+a slash is the name of a page, unless there is a folder of that name; a new folder is given as pages/, and one called as a verb \
+as ./train. The pages say what `poiesis help VERB` says. They are in \
 the format of man(7), which man, groff and mandoc read.")]
 pub(crate) struct Man {
-    /// The verb whose page is shown, such as `train` or `discover probe`, or a folder to write all pages to [default: the page
-    /// poiesis(1)].
+    /// The verb whose page is shown, such as `train` or `discover probe`, or a folder to write all pages to, such as `pages/` [default: the
+    /// page poiesis(1)].
     #[arg(value_name = "PAGE|FOLDER")]
     what: Vec<PathBuf>,
     /// Show the page of this verb, such as `train` or `discover probe`.
@@ -49,7 +50,7 @@ impl Man {
             (Some(page), _) => page.clone(),
             (None, []) => ROOT.to_owned(),
             (None, [folder]) if !is_page(&words[0]) => {
-                expect_no_slip(folder)?;
+                expect_folder(folder)?;
                 return self.write(folder);
             }
             (None, _) => words.join(" "),
@@ -94,22 +95,20 @@ fn is_page(word: &str) -> bool {
     names().contains(&wanted(word))
 }
 
-/// Refuses to make a folder whose name looks like that of a page with a mistake in it.
-fn expect_no_slip(folder: &Path) -> Result<()> {
+/// Refuses a bare word that is no folder: it was meant for the name of a page.
+fn expect_folder(folder: &Path) -> Result<()> {
     let name = folder.to_string_lossy();
-    let is_name = folder.components().count() == 1 && !name.contains(['/', '\\', '.']);
-    if !is_name || folder.exists() {
+    if name.contains(path::is_separator) || folder.is_dir() {
         return Ok(());
     }
     let names = names();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    match nearest(&name, &names) {
-        None => Ok(()),
-        Some(page) => Err(failure(
-            format!("there is no manual page called `{name}`"),
-            format!("did you mean `{page}`? A folder of that name is given as ./{name}"),
-        )),
-    }
+    let hint = match nearest(&name, &names) {
+        Some(page) => format!("did you mean `{page}`?"),
+        None => format!("`{} help` lists the verbs, each of which has a page.", program()),
+    };
+    let what = format!("there is no manual page called `{name}`");
+    Err(failure(what, format!("{hint} A folder to write all pages to is given as ./{name}")))
 }
 
 fn show(page_name: &str) -> Result<()> {

@@ -39,6 +39,7 @@ pub(crate) mod man;
 pub(crate) mod models;
 mod pictures;
 pub(crate) mod play;
+mod prepare;
 pub(crate) mod read_table;
 pub(crate) mod recipes;
 pub(crate) mod reconstruct;

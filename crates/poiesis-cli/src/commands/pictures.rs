@@ -54,6 +54,14 @@ pub(crate) fn several(text: &str) -> Result<usize, String> {
     within(text, 2)
 }
 
+/// Reads the length of a text or sound: a number above 0 and at most ten million.
+pub(crate) fn length(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(length) if length > 0.0 && length <= 1e7 => Ok(length),
+        _ => Err("give a number above 0, at most 10000000".to_owned()),
+    }
+}
+
 fn within(text: &str, least: usize) -> Result<usize, String> {
     match text.parse() {
         Ok(number) if (least..=10_000_000).contains(&number) => Ok(number),
@@ -82,5 +90,13 @@ mod tests {
     fn counts_are_checked() {
         assert!(positive("0").is_err() && several("1").is_err() && positive("-3").is_err());
         assert_eq!((positive("1"), several("2")), (Ok(1), Ok(2)));
+    }
+
+    #[test]
+    fn lengths_are_above_0_and_finite() {
+        for refused in ["-1", "0", "nan", "inf", "1e8", "long"] {
+            assert!(length(refused).is_err(), "{refused}");
+        }
+        assert_eq!((length("2000"), length("0.5")), (Ok(2000.0), Ok(0.5)));
     }
 }

@@ -10,7 +10,7 @@ use serde_json::json;
 use super::agents::{self, Policy, environment_of, in_words, limit};
 use super::pictures::positive;
 use crate::args::OfRun;
-use crate::render::{Meter, count, in_json, json, note, program, quoted, result};
+use crate::render::{Meter, count, counted, in_json, json, note, program, quoted, result};
 
 /// Record episodes of a trained agent as a data set, from which others learn
 #[derive(Args, Debug)]
@@ -85,9 +85,9 @@ impl Record {
             false => String::new(),
         };
         result(&format!(
-            "{}: {} episodes{chosen} in {}\nreturn: {}\n",
+            "{}: {}{chosen} in {}\nreturn: {}\n",
             self.out.display(),
-            count(self.episodes),
+            counted(self.episodes, "episode"),
             environment.name(),
             in_words(&returns)
         ))?;

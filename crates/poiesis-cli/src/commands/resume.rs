@@ -36,7 +36,7 @@ pub(crate) struct Resume {
     /// Folder of the run.
     run: PathBuf,
     /// Total number of steps [default: as before].
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = crate::parse::steps)]
     steps: Option<u32>,
     /// How often the train split is read in total, instead of a number of steps; can be a fraction.
     #[arg(long, value_name = "N", conflicts_with = "steps", value_parser = epochs)]
@@ -90,7 +90,7 @@ impl Resume {
         let opened = opened.map_err(|error| if self.data.is_none() { self.moved(error) } else { error })?;
         make_lasting(entry, &mut config.data);
         let epochs = steps_of_epochs(self.epochs, &mut config, &opened)?;
-        let changed = run.expect_data(&opened.training_data()?.info.fingerprint).err();
+        let changed = run.expect_data(&opened.training_data()?.info).err();
         let (with_data, with_settings) = self.others(entry, &run, &config.data, is_given);
         let job = Job {
             out: self.run.clone(),

@@ -15,9 +15,10 @@ use poiesis::media::{Clip, Codec, Media, files};
 use poiesis::picture::{self, Picture, waveform_and_spectrogram};
 use serde_json::{Value, json};
 
+use super::given_examples::some_of;
 use super::pictures;
-use crate::args::{Chosen, OfRun, Out, class_of};
-use crate::render::{Meter, count, exists, expect_empty, expect_none, failure, note, result};
+use crate::args::{Chosen, OfRun, Out, class_of, with_condition};
+use crate::render::{Meter, counted, exists, expect_empty, expect_none, failure, note, result};
 
 /// How many clips are drawn as pictures.
 const DRAWN: usize = 16;
@@ -69,7 +70,7 @@ pub(crate) struct Sample {
     #[arg(long, value_name = "FILE", conflicts_with = "prime")]
     pub(crate) prime_sound: Option<PathBuf>,
     /// Maximum tokens of a text [default: 1000], or seconds of a sound [default: 2].
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = pictures::length)]
     pub(crate) length: Option<f64>,
     #[command(flatten)]
     pub(crate) chosen: Chosen,
@@ -93,15 +94,42 @@ impl Sample {
 
     /// Samples of an open model.
     pub(crate) fn of_model(&self, trained: &Trained) -> Result<()> {
+        self.write(trained).map_err(|error| with_condition(error, trained))
+    }
+
+    fn write(&self, trained: &Trained) -> Result<()> {
         self.expect_flags_apply(trained)?;
+        if self.out.out.as_deref() == Some(Path::new("-")) {
+            let hint = match trained.spec.media() {
+                MediaKind::Text => "leave it out: texts go to standard output",
+                _ => "give the name of a file, or a folder such as samples/",
+            };
+            return Err(failure(
+                "--out - is no file: samples are not written to standard output by it",
+                hint,
+            ));
+        }
         if self.steps {
             return self.step_by_step(trained);
         }
         let request = self.request(trained)?;
+        tell_unlearned(trained, &request);
         if self.ends_in("npy") {
             return self.array(trained, &request);
         }
         let ending = match &trained.spec.content {
+            // The picture alone.
+            Content::Points(_) if self.ends_in("png") => "png",
+            Content::Points(_)
+                if self.to_folder().is_none() && self.out.out.is_some() && !self.ends_in("csv") =>
+            {
+                let out = self.out.out.as_deref().unwrap_or(Path::new("")).display();
+                let hint = "give one that ends in .csv, .npy for NumPy, or .png for a picture";
+                return Err(failure(
+                    format!("{out} is not the name of a file that points can be written to"),
+                    hint,
+                ));
+            }
             Content::Points(_) => files::extension(&trained.spec),
             _ => files::sheet_extension(&trained.spec),
         };
@@ -125,6 +153,18 @@ impl Sample {
 
     /// Refuses flags of what is written that mean nothing for the kind of the samples.
     fn expect_flags_apply(&self, trained: &Trained) -> Result<()> {
+        let run = &trained.info.id;
+        match trained.spec.media() {
+            MediaKind::Sound if self.prime.is_some() => {
+                let what = format!("--prime is a text, and {run} was trained on sound");
+                return Err(failure(what, "give the beginning, a WAV file, with --prime-sound"));
+            }
+            MediaKind::Text if self.prime_sound.is_some() => {
+                let what = format!("--prime-sound is a sound, and {run} was trained on text");
+                return Err(failure(what, "give the beginning with --prime"));
+            }
+            _ => {}
+        }
         if self.ends_in("npy") {
             let flags = [
                 ("--columns", self.columns.is_some()),
@@ -172,7 +212,7 @@ impl Sample {
             count: self.count.unwrap_or(usual) as u64,
             condition: Condition { class, no_class, prompt, keep: None },
             params: self.chosen.params(),
-            max_len: self.length.map(|length| codec.max_len(length)),
+            max_len: self.length.map(|length| max_len(trained, &codec, length)).transpose()?,
             ..Request::default()
         })
     }
@@ -208,18 +248,21 @@ impl Sample {
     fn records(&self, trained: &Trained, request: &Request) -> Result<()> {
         let out = self.out.resolve(trained, "samples", "jsonl")?;
         let (mut lines, mut replaced) = (String::new(), 0);
-        self.draw(trained, request, |_, media| {
+        self.draw(trained, request, |index, media| {
             if let Media::Text(text) = media {
                 replaced += u64::from(std::str::from_utf8(&text).is_err());
-                let record = json!({ "text": String::from_utf8_lossy(&text) });
+                let mut record = json!({ "text": String::from_utf8_lossy(&text) });
+                if trained.turns().count() > 0 {
+                    record["class"] = class_name(trained, request, index).into();
+                }
                 lines.push_str(&format!("{record}\n"));
             }
             Ok(())
         })?;
         atomic::write(&out, lines.as_bytes())?;
         if replaced > 0 {
-            let texts = count(replaced);
-            note(&format!("note: bytes that are no UTF-8 were replaced in {texts} texts; .txt keeps them"));
+            let texts = counted(replaced, "text");
+            note(&format!("note: bytes that are no UTF-8 were replaced in {texts}; .txt keeps them"));
         }
         result(&format!("{}\n", out.display()))
     }
@@ -240,8 +283,16 @@ impl Sample {
         let request = Request { batch_size: 1, ..request.clone() };
         let last = request.indices().end - 1;
         let separator = Codec::new(&trained.spec, None).separator();
-        let mut written = Ok(());
+        let in_turn = out.is_none() && request.takes_turns() && trained.turns().count() > 0;
+        let (mut written, mut told) = (Ok(()), None);
         trained.generate(&request, &mut |index, chunk| {
+            // Not among the texts themselves, which may be read by a program.
+            if in_turn && told.replace(index) != Some(index) {
+                note(&match class_name(trained, &request, index) {
+                    Some(class) => format!("class {class}:"),
+                    None => "without a class:".to_owned(),
+                });
+            }
             written = match chunk {
                 Chunk::Part(Media::Text(part)) => writer.write_all(&part).and_then(|()| writer.flush()),
                 Chunk::Part(_) | Chunk::Progress { .. } => Ok(()),
@@ -295,8 +346,11 @@ impl Sample {
         }
         match Media::sheet(&drawn, &trained.spec, None) {
             Some(Media::Image(plot)) => {
-                atomic::write(&out, &files::to_csv(&drawn, trained.spec.points()?))?;
                 plot.write_png(&beside, note.as_ref())?;
+                if beside == out {
+                    return result(&format!("{}\n", out.display()));
+                }
+                atomic::write(&out, &files::to_csv(&drawn, trained.spec.points()?))?;
                 return result(&format!("{}\n{}\n", out.display(), beside.display()));
             }
             Some(Media::Sound(all)) => {
@@ -330,7 +384,7 @@ impl Sample {
             }
             Ok(())
         })?;
-        note(&format!("{} samples of {}", count(request.count), trained.info.id));
+        note(&format!("{} of {}", counted(request.count, "sample"), trained.info.id));
         result(&format!("{}\n", folder.display()))
     }
 
@@ -365,6 +419,44 @@ impl Sample {
         let mut made = json!({ "verb": "sample", "seed": self.seed, "first": first, "count": count });
         pictures::name_class(&mut made, trained, class);
         (!self.no_metadata).then(|| pictures::parameters(trained, made))
+    }
+}
+
+/// The class of a sample; `None` for one without.
+fn class_name<'a>(trained: &'a Trained, request: &Request, index: u64) -> Option<&'a str> {
+    let class = request.class_of(index, trained.turns())?;
+    trained.info.data.classes.get(class as usize).map(String::as_str)
+}
+
+/// Says which of the classes that are drawn the model has seen no example of.
+fn tell_unlearned(trained: &Trained, request: &Request) {
+    let data = &trained.info.data;
+    let drawn = |class: usize| match request.condition.class {
+        Some(wanted) => wanted as usize == class,
+        None => request.takes_turns() && class < trained.turns().classes,
+    };
+    let unseen = data.classes.iter().zip(&data.class_counts).enumerate();
+    let unseen = unseen.filter(|(class, (_, count))| **count == 0 && drawn(*class));
+    let names: Vec<String> = unseen.map(|(_, (name, _))| name.clone()).collect();
+    if !names.is_empty() {
+        let names = some_of(&names);
+        note(&format!("note: no training example was of class {names}, so its samples show nothing learned"));
+    }
+}
+
+/// A length in tokens of a text, which are whole, or in frames of a sound, which has at least one.
+fn max_len(trained: &Trained, codec: &Codec, length: f64) -> Result<usize> {
+    let tokens = trained.spec.media() == MediaKind::Text;
+    match &trained.spec.content {
+        Content::Sound(shape) if codec.max_len(length) == 0 => Err(failure(
+            format!("a sound of {length} seconds (--length) has no frame"),
+            format!("give at least {} seconds, which is one frame", 1.0 / f64::from(shape.sample_rate)),
+        )),
+        _ if tokens && length.fract() != 0.0 => Err(failure(
+            format!("--length counts the tokens of a text and cannot be {length}"),
+            "give a whole number of at least 1, such as 2000",
+        )),
+        _ => Ok(codec.max_len(length)),
     }
 }
 

@@ -236,7 +236,7 @@ impl ScoreVerb {
         tell_skipped(&given.skipped);
         if given.examples.is_empty() {
             let media = trained.spec.media().name();
-            let what = format!("there are no {media} to score in what was given");
+            let what = format!("what was given holds no {media} to score");
             return Err(failure(what, format!("give {} of {media}", super::given_examples::FORMS)));
         }
         self.scored(trained, given, None, tokens)
@@ -292,6 +292,21 @@ fn tell_of_unknown(trained: &Trained, unknown: &Unknown) -> Result<()> {
 fn without_likelihood(trained: &Trained, error: &poiesis::Error) -> anyhow::Error {
     let what = format!("{} gives no likelihood, so nothing can be scored with it", trained.entry.name());
     failure(what, error.hint().unwrap_or_default())
+}
+
+/// The error of `anomaly` for a model of points, which this verb ranks.
+pub(super) fn ranked_by_score(trained: &Trained) -> anyhow::Error {
+    let what = format!("{} has learned points, and anomaly tells which images are odd", trained.info.id);
+    match trained.abilities().likelihood.is_some() {
+        true => failure(
+            what,
+            "rank rows with `poiesis score RUN FILES --csv scores.csv`: the higher NATS, the less likely",
+        ),
+        false => failure(
+            what,
+            "this model has no likelihood: train realnvp on the table and rank rows with `poiesis score`",
+        ),
+    }
 }
 
 /// The examples of the split that was asked for, or of the held-out one.

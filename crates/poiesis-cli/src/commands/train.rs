@@ -107,7 +107,7 @@ pub(crate) struct Train {
     #[arg(long, short, value_name = "FOLDER")]
     pub(super) out: Option<PathBuf>,
     /// Total number of steps [default: that of the recipe; with --data or --init-from as many as take a few minutes].
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = crate::parse::steps)]
     pub(super) steps: Option<u32>,
     /// How often the train split is read, instead of a number of steps; can be a fraction.
     #[arg(long, value_name = "N", conflicts_with = "steps", value_parser = epochs)]

@@ -5,7 +5,7 @@ use std::fs;
 
 use poiesis::picture::Picture;
 
-use crate::support::{Place, parse, text, words};
+use crate::support::{Place, parse, text, tiny, words};
 
 /// A folder of pictures with colours, of this size and this many.
 fn pictures(place: &Place, folder: &str, side: usize, count: usize) {
@@ -73,6 +73,60 @@ fn so_little_data_that_it_is_memorised_is_said() {
     pictures(&place, "many", 32, 40);
     let (said, _) = collect(&place, "many enough");
     assert!(!said.contains("memorise"), "{said}");
+}
+
+#[test]
+fn inspect_prepares_a_source_as_collect_does() {
+    let place = Place::new();
+    pictures(&place, "in", 72, 24);
+    place.ok("collect in packed");
+    let output = place.run(&words("inspect in --preview seen.png"));
+    let said = text(&output.stderr);
+    assert!(said.contains("as collect chooses: --size 64 (images of 72×72)\n"), "{said}");
+    let card = |folder: &str| parse(&place.ok(&format!("inspect {folder} --json")));
+    let (raw, packed) = (card("in"), card("packed"));
+    assert!(raw["fingerprint"].is_string(), "{raw}");
+    for key in ["fingerprint", "shape", "splits"] {
+        assert_eq!(raw[key], packed[key], "{key}");
+    }
+}
+
+#[test]
+fn white_drawings_on_transparency_are_seen() {
+    let place = Place::new();
+    fs::create_dir(place.path("icons")).unwrap();
+    for number in 0..8 {
+        let alpha = |at: usize| if (at + number).is_multiple_of(5) { 255 } else { 0 };
+        let pixels = (0..32 * 32 * 4).map(|at| if at % 4 == 3 { alpha(at / 4) } else { 255 }).collect();
+        let picture = Picture::new(32, 32, 4, pixels);
+        picture.write_png(&place.path("icons").join(format!("{number}.png")), None).unwrap();
+    }
+    let (said, _) = collect(&place, "icons packed");
+    assert!(said.contains("chosen: --background '#000000' (on #ffffff nothing would be left"), "{said}");
+    assert!(!said.contains("of a single colour"), "{said}");
+    let (said, _) = collect(&place, "icons white --background #ffffff");
+    assert!(!said.contains("--background") && said.contains("every image is of a single colour"), "{said}");
+}
+
+#[test]
+fn classes_count_as_examples_do_in_all_splits() {
+    let place = Place::new();
+    pictures(&place, "in/cat", 16, 30);
+    pictures(&place, "in/dog", 16, 10);
+    let (said, _) = collect(&place, "in packed --holdout 0.4");
+    assert!(said.contains("cat 30, dog 10\n"), "{said}");
+}
+
+#[test]
+fn a_run_is_not_collected() {
+    let place = Place::new();
+    place.ok(&tiny("dcgan", "run", "--quiet"));
+    for command in ["collect run packed", "inspect run", "export run out", "train dcgan --data run --steps 1"]
+    {
+        let error = place.fails(command);
+        assert!(error.contains("run cannot be used: it is a run of dcgan and no data"), "{command}\n{error}");
+        assert!(error.contains("hint: `runs show` shows the run; its data are shapes"), "{command}\n{error}");
+    }
 }
 
 #[test]

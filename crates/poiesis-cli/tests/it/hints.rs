@@ -149,7 +149,8 @@ fn in_shell(place: &Place, command: &str) -> String {
 fn what_a_finished_run_proposes_works() {
     let place = Place::new();
     fs::create_dir_all(place.path("my sets")).unwrap();
-    place.ok("collect shapes packed --size 16 --count 300");
+    // Enough for a feature network to be proposed.
+    place.ok("collect shapes packed --size 16 --count 1300");
     fs::rename(place.path("packed"), place.path("my sets/pictures")).unwrap();
     // A name that is looked up in a folder whose name has a space, and so has that of the run.
     let train =

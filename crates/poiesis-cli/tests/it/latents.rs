@@ -62,7 +62,8 @@ fn latents_go_to_files_and_come_back_exactly() {
     // Files are encoded as the images of the split that they are.
     place.ok("encode run there/000003.png --out one.npy --raw");
     place.ok("decode run one.npy --out grid.png --scale 1");
-    assert_eq!(read(&place.path("grid.png")).0.width(), 16 + 4);
+    // One image is that image, without a frame.
+    assert_eq!(read(&place.path("grid.png")).0.width(), 16);
     assert_eq!(
         place.ok("encode run there/000003.png").trim().lines().last(),
         Some("run-latents.safetensors")
@@ -227,7 +228,7 @@ fn an_attribute_is_found_and_images_are_changed_along_it() {
         ),
         (
             "discover attribute run --with photos/dark/4.png --without dark --out a.json",
-            ["has 1 images", "at least 5"],
+            ["has 1 image", "at least 5"],
         ),
         ("discover attribute run --with bright --without dark --out a.png", ["a.png", ".json"]),
         (
@@ -236,7 +237,7 @@ fn an_attribute_is_found_and_images_are_changed_along_it() {
         ),
         (
             "discover attribute run --with bright --without dark --other photos/dark/4.png --out a.json",
-            ["has 1 images", "--other"],
+            ["has 1 image", "--other"],
         ),
     ] {
         let said = text(&place.run(&words(arguments)).stderr);

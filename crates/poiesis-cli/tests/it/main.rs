@@ -23,6 +23,7 @@ mod hints;
 mod interrupt;
 mod latents;
 mod man;
+mod messages;
 mod moved;
 mod names;
 mod objects;

@@ -26,7 +26,7 @@ fn formatted(place: &Place, file: &str) -> Option<String> {
 #[test]
 fn each_verb_has_a_page_that_refers_to_pages() {
     let place = Place::new();
-    let said = place.ok("man pages");
+    let said = place.ok("man pages/");
     let files: BTreeSet<String> = fs::read_dir(place.path("pages"))
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
@@ -84,11 +84,16 @@ fn one_page_is_printed_and_pages_that_differ_are_not_replaced() {
     assert!(said.contains("did you mean `train`?") && said.contains("./trian"), "{said}");
     assert!(place.fails("man discover prob").contains("did you mean `discover-probe`?"));
     assert!(place.fails("man train --force").contains("--force cannot be given for a page"));
-    assert!(!place.path("train").exists() && !place.path("trian").exists());
+    // Nor for a word that is no verb, unless it is written as a folder.
+    let said = place.fails("man nosuch");
+    assert!(said.contains("no manual page called `nosuch`") && said.contains("./nosuch"), "{said}");
+    for word in ["train", "trian", "nosuch"] {
+        assert!(!place.path(word).exists(), "{word}");
+    }
     place.ok("man ./train");
     assert!(place.path("train/poiesis-train.1").exists());
 
-    place.ok("man pages");
+    place.ok("man pages/");
     assert_eq!(fs::read_to_string(place.path("pages/poiesis.1")).unwrap(), root);
     place.ok("man pages");
     fs::write(place.path("pages/poiesis-train.1"), "mine").unwrap();

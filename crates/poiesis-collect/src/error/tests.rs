@@ -39,7 +39,7 @@ fn space_is_to_be_freed_only_where_it_is_short() {
 
 #[test]
 fn every_option_that_mends_a_skipped_file_has_a_remedy() {
-    for option in ["sample_rate", "mono", "max_memory", "text_field"] {
+    for option in ["sample_rate", "mono", "max_memory", "text_field", "columns"] {
         assert!(remedy_of(option).is_some_and(|remedy| remedy.contains(&format!("`{option}`"))));
     }
 }

@@ -123,6 +123,16 @@ pub(super) fn number(field: &str, decimal: Decimal) -> Option<f64> {
     }
 }
 
+/// What a word says that stands for yes or no: `true` and `yes` are 1, `false` and `no` are 0, in any case.
+pub(super) fn flag(field: &str) -> Option<f64> {
+    let is = |words: [&str; 2]| words.iter().any(|word| field.eq_ignore_ascii_case(word));
+    match (is(["true", "yes"]), is(["false", "no"])) {
+        (true, _) => Some(1.0),
+        (_, true) => Some(0.0),
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -145,6 +155,12 @@ mod tests {
             ["3", "4"],
             "the next line is read as if nothing had been"
         );
+    }
+
+    #[test]
+    fn words_for_yes_and_no_are_flags() {
+        let found = ["true", "FALSE", "Yes", "no", "y", "1", ""].map(flag);
+        assert_eq!(found, [Some(1.0), Some(0.0), Some(1.0), Some(0.0), None, None, None]);
     }
 
     #[test]

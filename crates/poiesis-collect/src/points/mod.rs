@@ -10,7 +10,7 @@ mod table;
 
 use std::path::Path;
 
-use crate::card::{Kind, SplitBy};
+use crate::card::{Kind, Reason, SplitBy};
 use crate::error::{Error, Result};
 use crate::options::Options;
 use crate::pack::{self, About, Collected, Packer};
@@ -19,6 +19,7 @@ use crate::shard::Layout;
 use crate::source::{Item, Plan, Source, each_batch};
 use crate::split::{Moved, Split};
 pub(crate) use columns::{Columns, short};
+use dialect::Choice;
 pub(crate) use fields::{Separator, Splitter};
 pub use read::read_points;
 use table::{Row, Table};
@@ -45,6 +46,7 @@ pub(crate) fn collect_points(
         names: Vec::new(),
         written: Vec::new(),
         rounded: 0,
+        flags: 0,
         others: Others::default(),
         progress: Progress::default(),
     };
@@ -69,6 +71,7 @@ struct Collector<'a> {
     /// How tables are written, each way once, with how many are written so.
     written: Vec<(String, u64)>,
     rounded: u64,
+    flags: u64,
     others: Others,
     progress: Progress,
 }
@@ -98,7 +101,11 @@ impl Collector<'_> {
                 return Ok(());
             }
         };
-        match Table::open(&mut *reader) {
+        let choice = match self.options.columns.as_slice() {
+            [] => Choice::All,
+            names => Choice::Named(names),
+        };
+        match Table::open(&mut *reader, choice) {
             Ok(Some(table)) => self.table(&name, split, label, table)?,
             Ok(None) => self.skip(name, "it has no rows".to_owned()),
             Err(reason) => self.skip(name, reason),
@@ -143,22 +150,26 @@ impl Collector<'_> {
             }
         }
         self.rounded += table.rounded;
+        self.flags += table.flags;
         Ok(())
     }
 
-    fn skip(&mut self, name: String, reason: String) {
+    fn skip(&mut self, name: String, reason: impl Into<Reason>) {
         self.progress.skipped += 1;
         self.about.skipped.push(name, reason);
     }
 
     /// Compares a table with those before it. The first opens the data set.
     fn begin(&mut self, name: &str, table: &Table) -> Result<()> {
-        let described = table.dialect.describe();
+        let described = match is_array(name) {
+            true => "an array of NumPy does not name its columns".to_owned(),
+            false => table.dialect.describe(),
+        };
         match self.written.iter_mut().find(|(known, _)| *known == described) {
             Some((_, count)) => *count += 1,
             None => self.written.push((described, 1)),
         }
-        let (columns, names) = (table.dialect.columns, &table.dialect.names);
+        let (columns, names) = (table.dialect.columns.len(), &table.dialect.names());
         if let Some(first) = &self.first
             && (first.columns != columns
                 || !(names.is_empty() || self.names.is_empty() || *names == self.names))
@@ -225,14 +236,14 @@ impl Collector<'_> {
         if let Some(moved) = packer.missing() {
             return Ok(Collected::Again(moved));
         }
-        self.about.notes.extend(notes(&self.written, self.rounded));
+        self.about.notes.extend(notes(&self.written, self.rounded, self.flags));
         self.about.columns = Some(self.names);
         Ok(Collected::Done(Box::new(packer.finish(self.about)?), self.progress))
     }
 }
 
 /// What is to be known of the tables.
-fn notes(written: &[(String, u64)], rounded: u64) -> Vec<String> {
+fn notes(written: &[(String, u64)], rounded: u64, flags: u64) -> Vec<String> {
     let files = |count: u64| if count == 1 { "1 file".to_owned() } else { format!("{count} files") };
     let mut notes: Vec<String> = match written {
         [(described, _)] => vec![described.clone()],
@@ -243,7 +254,15 @@ fn notes(written: &[(String, u64)], rounded: u64) -> Vec<String> {
     if rounded > 0 {
         notes.push(format!("{rounded} values have more digits than an f32 keeps, about 7, and were rounded"));
     }
+    if flags > 0 {
+        notes.push(format!("{flags} times true or yes was read as 1, or false or no as 0"));
+    }
     notes
+}
+
+/// Whether a file of this name is an array of NumPy.
+fn is_array(name: &str) -> bool {
+    name.to_ascii_lowercase().ends_with(".npy")
 }
 
 /// Columns for a message: their number and the first of their names.
@@ -253,6 +272,7 @@ fn in_words(columns: usize, names: &[String]) -> String {
     let more = if names.len() > NAMED { ", …" } else { "" };
     match names {
         [] => format!("{columns} columns"),
+        [name] => format!("1 column ({name})"),
         _ => format!("{columns} columns ({shown}{more})"),
     }
 }

@@ -2,15 +2,16 @@
 
 use std::io::BufRead;
 
-use super::dialect::Dialect;
+use super::dialect::{Choice, Dialect, value};
 use super::fields::{Splitter, number};
 use super::lines::{Line, Lines};
+use crate::card::Reason;
 
 /// The most lines, and bytes of them, from which the dialect is detected.
 const LOOKED_AT: usize = 200;
 const LOOKED_AT_BYTES: usize = 1 << 20;
 /// Characters of a field that a message shows.
-const SHOWN: usize = 40;
+pub(super) const SHOWN: usize = 40;
 
 /// A table that is being read.
 pub(super) struct Table<'a> {
@@ -21,6 +22,8 @@ pub(super) struct Table<'a> {
     splitter: Splitter,
     /// Values that were rounded because they have more digits than an f32 keeps.
     pub(super) rounded: u64,
+    /// Words for yes and no that were read as 1 and 0.
+    pub(super) flags: u64,
 }
 
 /// A row with the number of its line, and the bytes of the line.
@@ -38,7 +41,7 @@ pub(super) enum Row {
 
 impl<'a> Table<'a> {
     /// Opens a table; `None` if it has no rows. The error says why it is not a table of points, or why it cannot be read.
-    pub(super) fn open(reader: &'a mut dyn BufRead) -> Result<Option<Table<'a>>, String> {
+    pub(super) fn open(reader: &'a mut dyn BufRead, choice: Choice<'_>) -> Result<Option<Table<'a>>, Reason> {
         let mut lines = Lines::new(reader);
         let (mut first, mut bytes) = (Vec::new(), 0);
         while first.len() < LOOKED_AT && bytes < LOOKED_AT_BYTES {
@@ -49,17 +52,17 @@ impl<'a> Table<'a> {
         match first.first() {
             None => return Ok(None),
             Some(line) if line.bytes.starts_with(b"\xff\xfe") || line.bytes.starts_with(b"\xfe\xff") => {
-                return Err("it looks like UTF-16, and UTF-8 is read".to_owned());
+                return Err("it looks like UTF-16, and UTF-8 is read".into());
             }
             Some(_) => {}
         }
-        let dialect = Dialect::of(&first)?;
+        let dialect = Dialect::of(&first, choice)?;
         let mut first = first.into_iter();
         if dialect.header {
             first.next();
         }
         let splitter = Splitter::new(dialect.separator);
-        Ok(Some(Table { dialect, lines, first, splitter, rounded: 0 }))
+        Ok(Some(Table { dialect, lines, first, splitter, rounded: 0, flags: 0 }))
     }
 
     /// The next row; `None` at the end. The error says in which line and why reading ended early.
@@ -83,27 +86,26 @@ impl<'a> Table<'a> {
             Ok(fields) => fields,
             Err(reason) => return Row::Other(reason),
         };
-        let Dialect { columns, decimal, ref names, .. } = self.dialect;
+        let Dialect { fields: count, ref columns, decimal, all_names: ref names, .. } = self.dialect;
         // A missing last value looks like a separator after the last column.
-        if fields.len() + 1 == columns && ends_empty(&line.bytes) {
-            return Row::Missing(format!("{} is empty", column(columns - 1, names)));
+        let ends_early = fields.len() + 1 == count && ends_empty(&line.bytes);
+        if fields.len() != count && !ends_early {
+            return Row::Other(format!("it has {} fields, and there are {count} columns", fields.len()));
         }
-        if fields.len() != columns {
-            return Row::Other(format!("it has {} fields, and there are {columns} columns", fields.len()));
-        }
-        let mut point = Vec::with_capacity(columns);
-        let mut rounded = 0;
+        let mut point = Vec::with_capacity(columns.len());
+        let (mut rounded, mut flags) = (0, 0);
         let mut missing = None;
-        for (at, field) in fields.iter().enumerate() {
+        for &at in columns {
+            let field = fields.get(at).map_or("", |field| &**field);
             let here = || column(at, names);
             if field.is_empty() {
                 missing.get_or_insert_with(|| format!("{} is empty", here()));
                 continue;
             }
-            let Some(value) = number(field, decimal) else {
-                let shown: String = field.chars().take(SHOWN).flat_map(char::escape_debug).collect();
-                return Row::Other(format!("`{shown}` in {} is not a number", here()));
+            let Some(value) = value(field, decimal) else {
+                return Row::Other(format!("`{}` in {} is not a number", shown(field, SHOWN), here()));
             };
+            flags += u64::from(number(field, decimal).is_none());
             let stored = value as f32;
             if !value.is_finite() {
                 missing.get_or_insert_with(|| format!("{} is {value}", here()));
@@ -117,6 +119,7 @@ impl<'a> Table<'a> {
             Some(reason) => Row::Missing(reason),
             None => {
                 self.rounded += rounded;
+                self.flags += flags;
                 Row::Point(point)
             }
         }
@@ -139,8 +142,13 @@ fn ends_empty(line: &[u8]) -> bool {
     line.iter().rev().find(|byte| **byte != b' ').is_some_and(|byte| matches!(byte, b',' | b';' | b'\t'))
 }
 
+/// The first characters of a field for a message.
+pub(super) fn shown(field: &str, characters: usize) -> String {
+    field.chars().take(characters).flat_map(char::escape_debug).collect()
+}
+
 /// How a column is called in a message: by its number from 1, and its name.
-fn column(at: usize, names: &[String]) -> String {
+pub(super) fn column(at: usize, names: &[String]) -> String {
     match names.get(at) {
         Some(name) => format!("column {} ({name})", at + 1),
         None => format!("column {}", at + 1),
@@ -165,7 +173,7 @@ mod tests {
 
     fn rows(text: &str) -> (Vec<Result<Vec<f32>, String>>, u64) {
         let mut reader = text.as_bytes();
-        let mut table = Table::open(&mut reader).unwrap().unwrap();
+        let mut table = Table::open(&mut reader, Choice::All).unwrap().unwrap();
         let mut rows = Vec::new();
         while let Some((number, _, row)) = table.next().unwrap() {
             rows.push(match row {
@@ -198,6 +206,24 @@ mod tests {
     }
 
     #[test]
+    fn columns_that_are_not_read_may_hold_anything() {
+        let text = "x,name,y\n1,ann,2\n3,,4\n5,bob,\nyes,cy,FALSE\n";
+        let names = ["y", "x"].map(str::to_owned);
+        let mut reader = text.as_bytes();
+        let mut table = Table::open(&mut reader, Choice::Named(&names)).unwrap().unwrap();
+        let mut rows = Vec::new();
+        while let Some((_, _, row)) = table.next().unwrap() {
+            rows.push(match row {
+                Row::Point(point) => Ok(point),
+                Row::Missing(reason) | Row::Other(reason) => Err(reason),
+            });
+        }
+        let missing = Err("column 3 (y) is empty".to_owned());
+        assert_eq!(rows, [Ok(vec![2.0, 1.0]), Ok(vec![4.0, 3.0]), missing, Ok(vec![0.0, 1.0])]);
+        assert_eq!(table.flags, 2);
+    }
+
+    #[test]
     fn digits_that_are_lost_are_counted() {
         assert_eq!(rows("0.1,0.2\n1,2.5e-3").1, 0);
         assert_eq!(rows("16777217,16777216\n0.123456789,1e-50").1, 3);
@@ -208,9 +234,10 @@ mod tests {
     #[test]
     fn there_may_be_no_row() {
         for text in ["", "\n\n", "# only\n#comments"] {
-            assert!(Table::open(&mut text.as_bytes()).unwrap().is_none());
+            assert!(Table::open(&mut text.as_bytes(), Choice::All).unwrap().is_none());
         }
-        assert!(Table::open(&mut &b"\xff\xfe1\0,\0"[..]).err().unwrap().contains("UTF-16"));
+        let refused = Table::open(&mut &b"\xff\xfe1\0,\0"[..], Choice::All).err().unwrap();
+        assert!(refused.text.contains("UTF-16"));
         assert_eq!(rows("\u{feff}1;2\r\n3;4").0, [Ok(vec![1.0, 2.0]), Ok(vec![3.0, 4.0])]);
     }
 }

@@ -97,7 +97,7 @@ pub(crate) fn is_sound(head: &[u8]) -> bool {
 
 /// The length of the tags that some programs write before sound: a head of ten bytes whose last four have seven bits of the length
 /// each, and perhaps a foot like it.
-fn tags(encoded: &[u8]) -> usize {
+pub(super) fn tags(encoded: &[u8]) -> usize {
     match encoded {
         [b'I', b'D', b'3', _, _, flags, length @ ..] if length.len() >= 4 => {
             let length = length[..4].iter().fold(0, |sum, &byte| sum << 7 | usize::from(byte & 0x7f));

@@ -7,6 +7,7 @@ mod lossy;
 mod need;
 mod read;
 mod resample;
+mod summary;
 mod wav;
 
 use std::fs;
@@ -30,6 +31,7 @@ use clip::{Clip, decode};
 use need::{check_rate, need};
 pub use read::read_sounds;
 use resample::resampled;
+pub use summary::SoundSummary;
 
 /// Encoded clips that are decoded at a time: as many as come to this many bytes.
 const AT_A_TIME: u64 = 32 << 20;
@@ -59,6 +61,7 @@ pub(crate) fn collect_sound(
         classes: classes.len(),
         packed: None,
         skipped: Skipped::default(),
+        unlike: 0,
         progress: Progress { total, ..Progress::default() },
     };
     each_batch(source, |batches| collector.run(batches, report))?;
@@ -75,6 +78,8 @@ struct Collector<'a> {
     /// There is something to write to from the first good clip on.
     packed: Option<Packed>,
     skipped: Skipped,
+    /// How many clips were skipped because the first has another format.
+    unlike: u64,
     progress: Progress,
 }
 
@@ -128,8 +133,14 @@ impl Collector<'_> {
     fn take(&mut self, item: PreparedItem) -> Result<()> {
         let PreparedItem { name, split, label, bytes, prepared } = item;
         self.progress.bytes += bytes;
-        let prepared = match prepared.and_then(|prepared| self.fits(&prepared.clip).map(|()| prepared)) {
-            Ok(prepared) => prepared,
+        let prepared = match prepared.map(|prepared| (self.fits(&prepared.clip), prepared)) {
+            Ok((Ok(()), prepared)) => prepared,
+            Ok((Err(reason), _)) => {
+                self.unlike += 1;
+                self.progress.skipped += 1;
+                self.skipped.push(name, reason);
+                return Ok(());
+            }
             Err(reason) => {
                 self.progress.skipped += 1;
                 self.skipped.push(name, reason);
@@ -178,7 +189,8 @@ impl Collector<'_> {
             return Err(Reason::mended_by("sample_rate", text));
         }
         if clip.channels != channels {
-            let text = format!("it has {} channels, the first clip, {first}, has {channels}", clip.channels);
+            let own = several(clip.channels.into(), "channel");
+            let text = format!("it has {own}, the first clip, {first}, has {channels}");
             return Err(Reason::mended_by("mono", text));
         }
         Ok(())
@@ -212,15 +224,35 @@ impl Collector<'_> {
         let mut about = About { skipped: self.skipped, ..About::new(path, plan, self.options) };
         let counts = [
             (
+                self.unlike,
+                "clip differs from the first one in its format and was skipped; `sample_rate` and `mono` bring all to one",
+                "clips differ from the first one in their format and were skipped; `sample_rate` and `mono` bring all to one",
+            ),
+            (
                 card.clipped,
+                "clip has three or more samples in a row at full scale: it was recorded too loud",
                 "clips have three or more samples in a row at full scale: they were recorded too loud",
             ),
-            (card.silent, "clips are silent, without a sample beyond -60 dB"),
-            (card.limited, "samples were beyond full scale and were brought to it"),
-            (resampled, "clips were brought to another sample rate"),
+            (
+                card.silent,
+                "clip is silent, without a sample beyond -60 dB",
+                "clips are silent, without a sample beyond -60 dB",
+            ),
+            (
+                card.limited,
+                "sample was beyond full scale and was brought to it",
+                "samples were beyond full scale and were brought to it",
+            ),
+            (
+                resampled,
+                "clip was brought to another sample rate",
+                "clips were brought to another sample rate",
+            ),
         ];
-        let counted = counts.iter().filter(|(count, _)| *count > 0);
-        about.notes.extend(counted.map(|(count, what)| format!("{count} {what}")));
+        about.notes.extend(counts.iter().filter(|(count, ..)| *count > 0).map(|(count, one, many)| {
+            let what = if *count == 1 { one } else { many };
+            format!("{count} {what}")
+        }));
         let card = packer.finish(about, self.split_by, None, Some(card))?;
         Ok(Collected::Done(Box::new(card), self.progress))
     }
@@ -265,6 +297,11 @@ fn prepare_clip(clip: Clip, options: &Options) -> Result<Prepared, Reason> {
     // Until it is written, a clip is kept once.
     clip.samples = Vec::new();
     Ok(Prepared { hash: example_hash(&bytes), silent, clip, bytes, resampled: differs })
+}
+
+/// `1 clip`, `2 clips`.
+fn several(count: u64, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 /// Bytes of an item before decoding.

@@ -11,15 +11,15 @@ use crate::source::Payload;
 /// Sample rates of clips that are read, in Hz.
 const RATES: std::ops::RangeInclusive<u32> = 100..=1_000_000;
 /// Bytes at the beginning of a file that are looked at.
-const HEAD: u64 = 4096;
+pub(super) const HEAD: u64 = 4096;
 
 /// What the header of a clip says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Header {
+pub(super) struct Header {
     /// Samples of all channels.
     samples: u64,
-    channels: u64,
-    rate: u32,
+    pub(super) channels: u64,
+    pub(super) rate: u32,
 }
 
 /// Refuses sample rates that no recording has.
@@ -91,7 +91,7 @@ fn beginning(path: &std::path::Path) -> std::io::Result<(Vec<u8>, u64)> {
 }
 
 /// Reads the header of a WAV or FLAC file of so many bytes.
-fn header(head: &[u8], length: u64) -> Option<Header> {
+pub(super) fn header(head: &[u8], length: u64) -> Option<Header> {
     match head.first_chunk()? {
         b"RIFF" | b"RF64" => wav(head, length),
         b"fLaC" => flac(head, length),

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::need::need;
-use super::{Prepared, PreparedItem, prepare};
+use super::{Prepared, PreparedItem, prepare, several};
 use crate::card::Kind;
 use crate::error::Result;
 use crate::options::Options;
@@ -47,7 +47,9 @@ pub fn read_sounds(
 fn samples(prepared: &Prepared, channels: u16) -> Result<Vec<i16>, String> {
     let found = prepared.clip.channels;
     if found != channels {
-        return Err(format!("it has {found} channels, and {channels} are read"));
+        let found = several(found.into(), "channel");
+        let read = if channels == 1 { "1 is" } else { "2 are" };
+        return Err(format!("it has {found}, and {read} read"));
     }
     Ok(prepared.bytes.as_chunks::<2>().0.iter().map(|&bytes| i16::from_le_bytes(bytes)).collect())
 }
@@ -94,7 +96,7 @@ mod tests {
         assert_eq!(mono[2].content.as_ref().map(Vec::len), Ok(200), "half as many at half the rate");
         assert!(mono[3].content.is_err());
         let stereo = read(2);
-        assert_eq!(stereo[0].content, Err("it has 1 channels, and 2 are read".to_owned()));
+        assert_eq!(stereo[0].content, Err("it has 1 channel, and 2 are read".to_owned()));
         assert_eq!(stereo[1].content, Ok(vec![2, 4, -8, -10]));
     }
 }

@@ -327,8 +327,8 @@ impl Contents {
     }
 
     /// Whether files whose names do not say what they are outweigh those of `media`.
-    pub(crate) fn is_outweighed(&self, media: Media, options: &Options) -> bool {
-        self.weights.are_outweighed(media, options.are_of_text())
+    pub(crate) fn is_outweighed(&self, media: Media, options: &Options, in_repository: bool) -> bool {
+        self.weights.are_outweighed(media, options.are_of_text(), in_repository)
     }
 
     /// Counts files that are none of these.

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use super::contents::{Contents, Media};
 use super::left::Left;
 use super::names::{Place, Rules, is_hidden};
+use super::tool_folders::is_made_by_tool;
 use super::{Halt, Item, Payload, Plan, Sink, Source, file_name};
 use crate::error::{Error, Result};
 use crate::regular::{self, NotAFile};
@@ -28,25 +29,27 @@ pub(crate) enum Files {
 
 impl Files {
     /// Calls `visit` for everything that is neither hidden nor a folder, always in the same order. Links are followed, but no folder
-    /// is read twice: returned are the links to folders that are read at another place.
+    /// is read twice, and those that tools have made are not read: returned are the folders that were passed over.
     pub(crate) fn each<E: From<Error>>(
         &self,
         visit: &mut dyn FnMut(File) -> Result<(), E>,
-    ) -> Result<Vec<String>, E> {
+    ) -> Result<Passed, E> {
         let files = match self {
             Files::Below(root) => return walk(root, "", visit),
             Files::Listed(files) => files,
         };
-        let mut again = Vec::new();
+        let mut passed = Passed::default();
         for (name, path) in files {
             if path.is_dir() {
-                again.extend(walk(path, name, visit)?);
+                let Passed { again, tools } = walk(path, name, visit)?;
+                passed.again.extend(again);
+                passed.tools.extend(tools);
             } else {
                 let other = fs::metadata(path).ok().and_then(|found| regular::other(found.file_type()));
                 visit(File { name, path, other })?;
             }
         }
-        Ok(again)
+        Ok(passed)
     }
 }
 
@@ -98,6 +101,15 @@ pub(crate) fn placed(rules: &Rules, path: &str, payload: Payload) -> Item {
     }
 }
 
+/// The folders that a walk has passed over, by their paths in the source.
+#[derive(Debug, Default)]
+pub(crate) struct Passed {
+    /// Links to folders that are read at another place.
+    pub(crate) again: Vec<String>,
+    /// Folders that tools have made.
+    pub(crate) tools: Vec<String>,
+}
+
 /// What a walk finds that is not a folder.
 pub(crate) struct File<'a> {
     /// Its path in the source, parts separated by `/`.
@@ -113,18 +125,18 @@ fn walk<E: From<Error>>(
     root: &Path,
     inside: &str,
     visit: &mut dyn FnMut(File) -> Result<(), E>,
-) -> Result<Vec<String>, E> {
+) -> Result<Passed, E> {
     let real = root.canonicalize().map_err(|e| Error::read(root, e))?;
-    let mut walk = Walk { root: real, visited: HashSet::new(), again: Vec::new(), visit };
+    let mut walk = Walk { root: real, visited: HashSet::new(), passed: Passed::default(), visit };
     walk.folder(root, inside, false)?;
-    Ok(walk.again)
+    Ok(walk.passed)
 }
 
 struct Walk<'a, E> {
     root: PathBuf,
     /// The folders that were read, without links in their paths.
     visited: HashSet<PathBuf>,
-    again: Vec<String>,
+    passed: Passed,
     visit: &'a mut dyn FnMut(File) -> Result<(), E>,
 }
 
@@ -132,7 +144,7 @@ impl<E: From<Error>> Walk<'_, E> {
     fn folder(&mut self, folder: &Path, inside: &str, linked: bool) -> Result<(), E> {
         let real = folder.canonicalize().map_err(|e| Error::read(folder, e))?;
         if (linked && self.is_read_anyway(&real)) || !self.visited.insert(real) {
-            self.again.push(inside.to_owned());
+            self.passed.again.push(inside.to_owned());
             return Ok(());
         }
         let entries = fs::read_dir(folder).map_err(|e| Error::read(folder, e))?;
@@ -150,7 +162,10 @@ impl<E: From<Error>> Walk<'_, E> {
             let linked = kind.as_ref().map_or(true, FileType::is_symlink);
             // A link that leads nowhere is a file that cannot be read.
             let kind = if linked { fs::metadata(&path).map(|found| found.file_type()) } else { kind }.ok();
-            if kind.is_some_and(|kind| kind.is_dir()) {
+            let is_folder = kind.is_some_and(|kind| kind.is_dir());
+            if is_folder && is_made_by_tool(&path) {
+                self.passed.tools.push(name);
+            } else if is_folder {
                 self.folder(&path, &name, linked)?;
             } else {
                 (self.visit)(File { name: &name, path: &path, other: kind.and_then(regular::other) })?;
@@ -159,9 +174,11 @@ impl<E: From<Error>> Walk<'_, E> {
         Ok(())
     }
 
-    /// Whether a folder without links in its path is below the root, and not hidden.
+    /// Whether a folder without links in its path is below the root, neither hidden nor in a folder that a tool has made.
     fn is_read_anyway(&self, real: &Path) -> bool {
+        let mut above = real.ancestors().take_while(|folder| **folder != *self.root);
         real.strip_prefix(&self.root).is_ok_and(|inside| !is_hidden(&inside.to_string_lossy()))
+            && !above.any(is_made_by_tool)
     }
 }
 
@@ -197,7 +214,7 @@ mod tests {
         // The last two links of the thirty lead nowhere.
         assert_eq!(names.len(), 30 + 2 + 1);
         assert_eq!((names[0].as_str(), names[32].as_str()), ("all/a.png", "cats/b.png"));
-        let again = again.unwrap();
+        let again = again.unwrap().again;
         assert_eq!(again.len(), 29 + 2);
         assert!(["a-link", "all/right", "cats/up"].iter().all(|name| again.iter().any(|a| a == name)));
     }

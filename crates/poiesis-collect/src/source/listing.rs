@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use super::contents::Filter;
 use super::folder::Files;
 use super::plain_text::is_mostly_text;
 use super::survey::Survey;
@@ -30,15 +31,14 @@ pub(super) fn files_of(source: &Path) -> Result<Option<Files>> {
 /// Opens what most of the files are.
 pub(super) fn open(source: &Path, files: Files, options: &Options) -> Result<Box<dyn Source>> {
     let survey = survey(source, &files, options)?;
-    let is_open = is_open(options);
-    if is_open && survey.is_outweighed(options) && is_mostly_text(&files) {
+    if survey.is_outweighed(options) && may_be_text(&files, options) {
         return open_as_text(source, files, options);
     }
     let all_is_seen = options.kind.is_none() && options.include.is_empty();
     let instead = survey.unread().instead().filter(|_| all_is_seen);
     match survey.open(source, files.clone(), options) {
         // Archives and arrays that hold nothing, among text.
-        Err(Error::Empty { .. }) if is_open && is_mostly_text(&files) => open_as_text(source, files, options),
+        Err(Error::Empty { .. }) if may_be_text(&files, options) => open_as_text(source, files, options),
         Err(Error::Empty { path }) => Err(match instead {
             Some((reason, remedy)) => Error::damaged(&path, reason, remedy),
             None => Error::Empty { path },
@@ -47,9 +47,10 @@ pub(super) fn open(source: &Path, files: Files, options: &Options) -> Result<Box
     }
 }
 
-/// Whether the options leave it open what the files are, text among others.
-fn is_open(options: &Options) -> bool {
-    options.kind.is_none() && options.include.is_empty() && !options.are_of_other_data()
+/// Whether the options leave it open what the files are, and most of those that they include are text.
+fn may_be_text(files: &Files, options: &Options) -> bool {
+    let is_open = options.kind.is_none() && !options.are_of_other_data();
+    is_open && is_mostly_text(files, &Filter::new(options))
 }
 
 fn survey(source: &Path, files: &Files, options: &Options) -> Result<Survey> {
@@ -60,8 +61,10 @@ fn survey(source: &Path, files: &Files, options: &Options) -> Result<Survey> {
 fn open_as_text(source: &Path, files: Files, options: &Options) -> Result<Box<dyn Source>> {
     let as_text = Options { kind: Some(Kind::Text), ..options.clone() };
     let mut survey = survey(source, &files, &as_text)?;
-    survey
-        .note("its files are read as text, as most of them are; choose with `kind` or `include`".to_owned());
+    if options.include.is_empty() {
+        let note = "its files are read as text, as most of them are; choose with `kind` or `include`";
+        survey.note(note.to_owned());
+    }
     survey.open(source, files, &as_text)
 }
 
@@ -69,6 +72,6 @@ fn open_as_text(source: &Path, files: Files, options: &Options) -> Result<Box<dy
 pub(crate) fn meant_for(source: &Path, kinds: &[Kind], options: &Options) -> Result<Option<Kind>> {
     let Some(files) = files_of(source)? else { return Ok(None) };
     let survey = survey(source, &files, options)?;
-    let is_text = is_open(options) && survey.is_outweighed(options) && is_mostly_text(&files);
+    let is_text = survey.is_outweighed(options) && may_be_text(&files, options);
     Ok(survey.meant_for(kinds, is_text.then_some(Kind::Text)))
 }

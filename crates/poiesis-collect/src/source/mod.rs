@@ -5,6 +5,7 @@ mod amat;
 mod archive;
 mod array;
 mod array_labels;
+mod array_rows;
 mod braces;
 mod cifar;
 mod class_table;
@@ -34,6 +35,7 @@ mod single;
 mod survey;
 mod tar;
 mod together;
+mod tool_folders;
 mod webdataset;
 mod weights;
 mod zip;
@@ -65,6 +67,7 @@ pub(crate) use payload::Payload;
 use reader::Packing;
 pub(crate) use reals::Number;
 use several::Within;
+pub(crate) use tool_folders::is_made_by_tool;
 
 /// What helps with a damaged data file that somebody has published.
 pub(crate) const FETCH: &str = "fetch it again";
@@ -322,7 +325,10 @@ fn open_file(file: &Path, options: &Options) -> Result<Box<dyn Source>> {
     if head.starts_with(b"PAR1") {
         return open_tables(file, &[(&name, file)], options);
     }
-    if head.starts_with(b"\x93NUMPY") {
+    if head.starts_with(array_rows::MAGIC) && array_rows::is_table(file, options) {
+        return Ok(Box::new(single::Single::open(file, Media::Points, options)?));
+    }
+    if head.starts_with(array_rows::MAGIC) {
         return Ok(Box::new(npy::Npy::open_npy(file, options)?));
     }
     if head.starts_with(b"PK") && has_ending(file, &[".npz"]) {

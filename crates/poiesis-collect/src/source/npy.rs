@@ -213,7 +213,11 @@ impl Images {
         let layout = Layout::of(&header.shape, options.shape).map_err(|reason| Error::Malformed {
             path: path.to_owned(),
             reason,
-            remedy: "give the `shape` of one image, such as 28,28,1".to_owned(),
+            remedy: match header.shape.len() {
+                2 => "take it for a table of the `kind` points, or give the `shape` of one image, such as 28,28,1",
+                _ => "give the `shape` of one image, such as 28,28,1",
+            }
+            .to_owned(),
             option: Some("shape".to_owned()),
         })?;
         let found = size.saturating_sub(header.start);

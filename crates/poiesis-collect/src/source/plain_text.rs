@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::path::Path;
 
-use super::contents::Media;
+use super::contents::{Filter, Media};
 use super::folder::{File, Files};
 use super::left::unread;
 use super::survey::Group;
@@ -16,12 +16,15 @@ const BYTES: u64 = 4096;
 /// A folder with less text, such as a readme alone, is not taken for data.
 const LEAST: usize = 1000;
 
-/// Whether most files are text whose names do not say what else they are, by the beginnings of some of them from all of the folder.
-pub(super) fn is_mostly_text(files: &Files) -> bool {
+/// Whether most files that `filter` includes are text whose names do not say what else they are, by the beginnings of some of them from
+/// all of the folder.
+pub(super) fn is_mostly_text(files: &Files, filter: &Filter) -> bool {
     let is_looked_at = |file: &File| {
         let may_be_text = matches!(Media::of(file.name), None | Some(Media::Text));
-        file.other.is_none() && may_be_text && Group::of(file.name).is_none()
+        file.other.is_none() && filter.includes(file.name) && may_be_text && Group::of(file.name).is_none()
     };
+    // Files that were chosen are meant, however short they are.
+    let least = if filter.is_open() { LEAST } else { 1 };
     let mut count = 0;
     let counted = files.each(&mut |file| {
         count += usize::from(is_looked_at(&file));
@@ -40,7 +43,7 @@ pub(super) fn is_mostly_text(files: &Files) -> bool {
         }
         Ok::<(), Error>(())
     });
-    counted.is_ok() && looked.is_ok() && text * 4 >= seen * 3 && bytes >= LEAST
+    counted.is_ok() && looked.is_ok() && text * 4 >= seen * 3 && bytes >= least
 }
 
 /// How many bytes of text a file begins with, none of an empty one; `None` where it does not begin as UTF-8 without NUL or cannot be read.
@@ -58,12 +61,14 @@ fn text_of(path: &Path) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::options::Options;
 
     #[test]
     fn a_folder_is_text_where_most_of_its_files_are() {
         let folder = tempfile::tempdir().unwrap();
         let write = |name: &str, bytes: &[u8]| std::fs::write(folder.path().join(name), bytes).unwrap();
         let files = Files::Below(folder.path().to_owned());
+        let is_mostly_text = |files: &Files| is_mostly_text(files, &Filter::default());
         assert!(!is_mostly_text(&files), "nothing");
         write("empty.rs", b"");
         assert!(!is_mostly_text(&files), "nothing to read");
@@ -76,5 +81,10 @@ mod tests {
         write("e.o", &[0xff, 0xfe, 0, 1]);
         write("f.o", &[0xff, 0xfe, 0, 1]);
         assert!(!is_mostly_text(&files));
+        let only = |pattern: &str| {
+            let options = Options { include: vec![pattern.to_owned()], ..Options::default() };
+            super::is_mostly_text(&files, &Filter::new(&options))
+        };
+        assert!(only("a.rs") && only("*.rs") && !only("*.o") && !only("none"));
     }
 }

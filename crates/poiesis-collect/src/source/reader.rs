@@ -6,7 +6,7 @@ use bzip2::bufread::MultiBzDecoder;
 use flate2::bufread::MultiGzDecoder;
 use lzma_rust2::XzReader;
 
-use super::Payload;
+use super::{Payload, array_rows};
 use crate::regular;
 
 /// The endings of names of compressed files.
@@ -86,13 +86,15 @@ impl Payload {
         let mut reader = BufReader::with_capacity(1 << 16, reader);
         // What cannot be read shows itself where it is read.
         let packing = reader.fill_buf().ok().and_then(Packing::of);
-        Ok(match packing {
+        let mut reader: Box<dyn BufRead> = match packing {
             Some(packing) => {
                 let reader = packing.unpack(reader).map_err(|e| format!("it cannot be unpacked: {e}"))?;
                 Box::new(BufReader::with_capacity(1 << 16, reader))
             }
             None => Box::new(reader),
-        })
+        };
+        let is_array = reader.fill_buf().is_ok_and(|head| head.starts_with(array_rows::MAGIC));
+        if is_array { array_rows::lines(reader) } else { Ok(reader) }
     }
 }
 

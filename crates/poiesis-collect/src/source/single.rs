@@ -19,7 +19,10 @@ impl Single {
     /// Plans with the name of the file alone.
     pub(crate) fn open(path: &Path, media: Media, options: &Options) -> Result<Single> {
         let mut contents = Contents::new(options);
-        contents.add(&file_name(path));
+        let name = file_name(path);
+        // An array of points counts as the table that it is, which its name does not say.
+        let is_array = media == Media::Points && Media::of(&name) != Some(Media::Points);
+        contents.add(&if is_array { format!("{name}.csv") } else { name });
         let (rules, plan) = contents.plan(source_name(path), media)?;
         let plan = Plan { single: true, total: Some(1), notes: Vec::new(), ..plan };
         Ok(Single { path: path.to_owned(), rules, plan })

@@ -7,7 +7,7 @@
 //!   it begins. A text that is called like an image or a clip belongs to it, and one called README or LICENSE is about the
 //!   others; neither counts.
 //! - Between these loose files and the kinds of data files, what takes most on disk is taken, in blocks of 4 KiB.
-//! - Files of other names, such as source code, are text if they hold text and outweigh the loose files; see
+//! - Files of other names, such as source code, are text if they hold text and outweigh the loose files, in a repository by their number; see
 //!   [`Contents::is_outweighed`]. One that is called like a loose file, such as the annotations of a text, belongs to it.
 //! - An archive without anything that is read is passed over. So are arrays and tables that hold no images, where the loose files
 //!   take at least a tenth of their space.
@@ -19,11 +19,12 @@ use std::path::{Path, PathBuf};
 
 use super::class_table::{CLASS_TABLE, ClassTable};
 use super::contents::{Contents, Media};
-use super::folder::{File, Files, Folder};
+use super::folder::{File, Files, Folder, Passed};
 use super::gzipped_copies::gzipped_note;
 use super::left::{Left, Unread, left_alone};
 use super::reader::{is_tar, unpacked_name};
 use super::together::{Noted, one_of_each, open_each, open_tars};
+use super::tool_folders::is_repository;
 use super::weights::on_disk;
 use super::{Source, amat, cifar, file_name, idx, open_tables, parquet, source_name};
 use crate::card::Kind;
@@ -117,6 +118,8 @@ pub(crate) struct Survey {
     /// Sets of episodes, and the files that they are in.
     episodes: Vec<Part>,
     episode_files: Vec<DataFile>,
+    /// Whether it is a repository of source code.
+    in_repository: bool,
     /// What was left out, in words.
     notes: Vec<String>,
 }
@@ -134,10 +137,11 @@ impl Survey {
             data: BTreeMap::new(),
             episodes: Vec::new(),
             episode_files: Vec::new(),
+            in_repository: root.is_some_and(is_repository),
             notes: Vec::new(),
         };
         let mut others = Vec::new();
-        let again = files.each(&mut |File { name, path, other }| {
+        let passed = files.each(&mut |File { name, path, other }| {
             if (has_table && name == CLASS_TABLE)
                 || given.as_deref().is_some_and(|given| is_same(path, given))
             {
@@ -166,7 +170,7 @@ impl Survey {
             }
             Ok::<(), Error>(())
         })?;
-        survey.notes = notes(&others, &again);
+        survey.notes = notes(&others, &passed);
         if is_wanted(options) {
             survey.take_arrays();
         }
@@ -189,11 +193,15 @@ impl Survey {
         &self.contents.unread
     }
 
-    /// Whether files whose names do not say what they are outweigh what the source is taken for: then it is text if they are.
+    /// Whether files whose names do not say what they are outweigh what the source is taken for: then it is text if they are. Of files
+    /// that `include` chooses, they decide where there are no others.
     pub(super) fn is_outweighed(&self, options: &Options) -> bool {
         match self.candidates(None).first() {
             None => true,
-            Some((Candidate::Loose(media), _)) => self.contents.is_outweighed(*media, options),
+            Some(_) if !options.include.is_empty() => false,
+            Some((Candidate::Loose(media), _)) => {
+                self.contents.is_outweighed(*media, options, self.in_repository)
+            }
             Some((Candidate::Experience | Candidate::Data(_), _)) => false,
         }
     }
@@ -383,8 +391,8 @@ fn is_same(path: &Path, full: &Path) -> bool {
     path.file_name() == full.file_name() && path.canonicalize().is_ok_and(|found| found == full)
 }
 
-/// What to say of `others`, which are no files, and of links to folders that are read `again`.
-fn notes(others: &[String], again: &[String]) -> Vec<String> {
+/// What to say of `others`, which are no files, and of the folders that were passed over.
+fn notes(others: &[String], Passed { again, tools }: &Passed) -> Vec<String> {
     let note = |all: &[String], one: &str, many: &str| match all {
         [] => None,
         [only] => Some(format!("{only} {one} and was left out")),
@@ -396,7 +404,14 @@ fn notes(others: &[String], again: &[String]) -> Vec<String> {
         "is a link to a folder that is read anyway",
         "links lead to folders that are read anyway",
     );
-    others.into_iter().chain(again).collect()
+    let tools = match &tools[..] {
+        [] => None,
+        [only] => Some(format!("the folder {only} was made by a tool and was left out")),
+        [first, ..] => {
+            Some(format!("{} folders that tools have made, such as {first}, were left out", tools.len()))
+        }
+    };
+    [others, again, tools].into_iter().flatten().collect()
 }
 
 /// Whether a group has the files that it takes its name from.

@@ -94,10 +94,11 @@ impl Weights {
     /// Whether files whose names do not say what they are outweigh those of `media`, so that the source is text if they are: texts by
     /// their number and the space on disk, more than twice over; images, clips and tables ten to one by number, if these take at most
     /// ten times as much space. Where text is asked for, by options that only text has, it is enough if there are as many of them as
-    /// images, clips and tables.
-    pub(crate) fn are_outweighed(&self, media: Media, is_asked_for: bool) -> bool {
+    /// images, clips and tables; in a repository of source code, if there are more.
+    pub(crate) fn are_outweighed(&self, media: Media, is_asked_for: bool, in_repository: bool) -> bool {
         let (own, others) = (self.of(media), self.others());
         match media {
+            _ if in_repository && others.units > own.units => true,
             Media::Text => others.units > DOMINANT * own.units && others.disk > DOMINANT * own.disk,
             _ if is_asked_for => others.units >= own.units && others.disk > 0,
             _ => own.disk <= MANY * others.disk && others.units >= MANY * own.units.max(1),
@@ -185,7 +186,7 @@ mod tests {
                 weights.add(&format!("texts/{name}.txt"), Media::Text, 5000);
             }
             others.iter().for_each(|(path, bytes)| weights.add_other(path, *bytes));
-            weights.are_outweighed(Media::Text, false)
+            weights.are_outweighed(Media::Text, false, false)
         };
         let code: Vec<(String, u64)> = (0..5).map(|i| (format!("src/{i}.rs"), 5000)).collect();
         let code: Vec<(&str, u64)> = code.iter().map(|(path, bytes)| (&path[..], *bytes)).collect();

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use crate::common::*;
-use poiesis_collect::{Dataset, Kind, Options, meant_for};
+use poiesis_collect::{Dataset, Kind, Options, meant_for, open_or_collect};
 
 fn of(root: &Path) -> Dataset {
     packed(root, &Options::default()).unwrap()
@@ -46,6 +46,63 @@ fn a_picture_among_source_code_is_left_alone_and_named() {
     let meant = |kinds: &[Kind]| meant_for(&source, kinds, &Options::default()).unwrap();
     assert_eq!(meant(&[Kind::Text, Kind::Images]), None, "text by itself");
     assert_eq!(meant(&[Kind::Images]), Some(Kind::Images), "a model of images gets the picture");
+}
+
+#[test]
+fn a_repository_is_text_without_what_its_tools_have_made() {
+    let root = tempfile::tempdir().unwrap();
+    code(root.path(), 12);
+    (0..8).for_each(|i| write(root.path(), &format!("docs/{i}.png"), &png(20, 20, i)));
+    (0..60).for_each(|i| write(root.path(), &format!("target/debug/{i}.o"), &[0, 1, 255, i]));
+    assert_eq!(of(root.path()).card().kind, Kind::Images, "nothing says that it is a repository");
+    write(root.path(), "target/CACHEDIR.TAG", b"Signature: 8a477f597d28d172789f06886806bc55\n# by cargo\n");
+    write(root.path(), ".git/HEAD", b"ref: refs/heads/main\n");
+    let dataset = of(root.path());
+    assert_eq!((dataset.card().kind, dataset.card().total()), (Kind::Text, 12));
+    assert!(notes(&dataset).contains("8 images were left alone"), "{}", notes(&dataset));
+    assert!(notes(&dataset).contains("the folder target was made by a tool"), "{}", notes(&dataset));
+    assert!(!notes(&dataset).contains("other file"), "{}", notes(&dataset));
+    // What is given by itself is read.
+    write(root.path(), "node_modules/a/b.txt", b"a text\n");
+    let modules = packed(&root.path().join("node_modules"), &Options::default()).unwrap();
+    assert_eq!(modules.card().kind, Kind::Text);
+    let notes = notes(&of(root.path()));
+    assert!(notes.contains("2 folders that tools have made, such as node_modules, were left out"), "{notes}");
+    // What a tool makes anew does not change what is in the cache.
+    let cache = tempfile::tempdir().unwrap();
+    let source = root.path().to_string_lossy();
+    let cached = || {
+        let opened = open_or_collect(&source, &Options::default(), cache.path(), &|_| ()).unwrap();
+        opened.folder().to_owned()
+    };
+    let before = cached();
+    write(root.path(), "target/debug/new.o", &[0, 1, 255]);
+    assert_eq!(cached(), before);
+    write(root.path(), "src/new.rs", b"fn main() {}\n");
+    assert_ne!(cached(), before);
+    // Published pictures come in repositories too.
+    (8..30).for_each(|i| write(root.path(), &format!("docs/{i}.png"), &png(20, 20, i)));
+    assert_eq!(of(root.path()).card().kind, Kind::Images);
+}
+
+#[test]
+fn files_that_are_included_are_text_if_they_hold_text() {
+    let root = tempfile::tempdir().unwrap();
+    write(root.path(), "src/a.rs", b"fn main() {}\n");
+    write(root.path(), "src/a.o", &[0xff, 0xfe, 0, 1]);
+    (0..8).for_each(|i| write(root.path(), &format!("docs/{i}.png"), &png(20, 20, i)));
+    let including = |pattern: &str| {
+        packed(
+            root.path(),
+            &Options { include: vec![pattern.to_owned()], holdout: 0.0, ..Options::default() },
+        )
+    };
+    let dataset = including("*.rs").unwrap();
+    assert_eq!((dataset.card().kind, dataset.card().total()), (Kind::Text, 1));
+    assert!(notes(&dataset).contains("9 files match no pattern of `include`"), "{}", notes(&dataset));
+    assert!(!notes(&dataset).contains("as most of them are"), "{}", notes(&dataset));
+    assert_eq!(including("*.png").unwrap().card().kind, Kind::Images);
+    assert!(told(&including("*.o").unwrap_err()).contains("no file of the source that is read matches it"));
 }
 
 #[test]

@@ -113,13 +113,16 @@ fn a_table_without_one_good_row_says_why() {
         "{missing}"
     );
     let texts = said(b"a,b,name\n1,2,ann\n3,4,bob\n");
+    assert!(texts.contains("most values are not numbers in column 3 (name) (`ann`)"), "{texts}");
+    assert!(texts.contains("/ put a number in place of each text or date"), "{texts}");
+    // What only the rows after those that are looked at show.
+    let late = (0..700).map(|row| format!("1,{}\n", if row < 300 { "2" } else { "two" }));
+    let late = said(format!("x,y\n{}", late.collect::<String>()).as_bytes());
     assert!(
-        texts.contains(
-            "holds no points: 2 of its 2 rows are not numbers; the first, p.csv:2: `ann` in column 3 (name)"
-        ),
-        "{texts}"
+        late.contains("400 of its 700 rows are not numbers; the first, p.csv:302: `two` in column 2"),
+        "{late}"
     );
-    assert!(texts.contains("/ keep the columns of numbers alone"), "{texts}");
+    assert!(late.contains("/ keep the columns of numbers alone"), "{late}");
     assert!(said(b"x\n1\n2\n").contains("single column"));
     assert!(said(b"x,y\n").contains("no rows of numbers"));
     assert!(said(b"# nothing\n\n").contains("no rows"));
@@ -135,10 +138,10 @@ fn a_table_without_one_good_row_says_why() {
 fn text_is_not_taken_for_points() {
     let reviews = b"id,text\n1,a good film\n2,\"10\"\n3,\"well, no\"\n4,7\n5,fine\n";
     let error = table("reviews.csv", reviews).unwrap_err().to_string();
-    assert!(error.contains("3 of its 5 rows are not numbers"), "{error}");
+    assert!(error.contains("most values are not numbers in column 2 (text) (`a good film`)"), "{error}");
     let words = b"text,author\ngood,ann\nbad,bob\n";
     let error = table("words.csv", words).unwrap_err().to_string();
-    assert!(error.contains("4 of its first 4 fields are not numbers"), "{error}");
+    assert!(error.contains("none of its columns holds numbers: column 1 (text) (`good`)"), "{error}");
     // Beside texts a table is about them, as it was before tables were read.
     let root = tempfile::tempdir().unwrap();
     write(root.path(), "a.txt", b"hello");
@@ -290,4 +293,54 @@ fn a_path_that_is_opened_is_packed_once() {
     assert!(
         open().folder().file_name().is_some_and(|name| Path::new(name).to_string_lossy().starts_with("p-"))
     );
+}
+
+#[test]
+fn columns_are_chosen_by_name_and_flags_are_read() {
+    let root = tempfile::tempdir().unwrap();
+    write(
+        root.path(),
+        "people.csv",
+        b"name,age,smoker,height\nann,31,true,1.7\nbob,45,No,1.8\ncy,,yes,1.6\n",
+    );
+    let path = root.path().join("people.csv");
+    let columns = |names: &[&str]| Options {
+        columns: names.iter().map(|&name| name.to_owned()).collect(),
+        holdout: 0.0,
+        ..Options::default()
+    };
+    let dataset = packed(&path, &columns(&["height", "smoker"])).unwrap();
+    assert_eq!(points(&dataset, Split::Train), [[1.7, 1.0], [1.8, 0.0], [1.6, 1.0]]);
+    assert_eq!(dataset.card().points.as_ref().unwrap().columns, ["height", "smoker"]);
+    assert!(notes(&dataset).contains("3 times true or yes was read as 1"), "{}", notes(&dataset));
+    let missing = packed(&path, &columns(&["height", "weight"])).unwrap_err().to_string();
+    assert!(missing.contains("it has no column `weight`, but 4 columns (name, age"), "{missing}");
+    assert!(matches!(packed(&path, &columns(&["age"])), Err(Error::BadOption { option: "columns", .. })));
+    write(root.path(), "a.txt", b"hello");
+    let error = packed(&root.path().join("a.txt"), &columns(&["age", "height"])).unwrap_err();
+    assert!(matches!(error, Error::BadOption { option: "columns", .. }), "{error}");
+}
+
+#[test]
+fn an_array_of_rows_and_columns_is_a_table() {
+    let root = tempfile::tempdir().unwrap();
+    let values: Vec<f32> = (0..40).map(|i| i as f32 * 0.1 - 2.0).collect();
+    let bytes = |values: &[f32]| values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>();
+    write(root.path(), "moons.npy", &npy("<f4", &[20, 2], &bytes(&values)));
+    write(root.path(), "digits.npy", &npy("|u1", &[2, 4], &[0, 1, 2, 3, 250, 251, 252, 253]));
+    let options = |kind| Options { kind, holdout: 0.0, ..Options::default() };
+    for kind in [None, Some(Kind::Points)] {
+        let dataset = packed(&root.path().join("moons.npy"), &options(kind)).unwrap();
+        assert_eq!(points(&dataset, Split::Train).concat(), values);
+        assert!(notes(&dataset).contains("does not name its columns"), "{}", notes(&dataset));
+        assert!(!notes(&dataset).contains("digits"), "{}", notes(&dataset));
+    }
+    let digits = packed(&root.path().join("digits.npy"), &options(Some(Kind::Points))).unwrap();
+    assert_eq!(points(&digits, Split::Train)[1], [250.0, 251.0, 252.0, 253.0]);
+    write(root.path(), "cut.npy", &npy("<f4", &[20, 2], &bytes(&values[..30])));
+    let cut = packed(&root.path().join("cut.npy"), &options(None)).unwrap_err().to_string();
+    assert!(cut.contains("ends early"), "{cut}");
+    write(root.path(), "cube.npy", &npy("<f4", &[5, 2, 4], &bytes(&values)));
+    let error = packed(&root.path().join("cube.npy"), &options(Some(Kind::Points))).unwrap_err().to_string();
+    assert!(error.contains("[5, 2, 4] is not one of rows and columns"), "{error}");
 }

@@ -94,11 +94,14 @@ fn clips_that_differ_are_skipped_with_the_remedy() {
     says(&skipped.list[1].reason, &["2 channels", "a.wav, has 1"]);
     says(&skipped.list[1].hint().unwrap(), &["`mono`"]);
     assert!(skipped.list.iter().all(|file| !file.reason.contains("--")), "no flags: {skipped:?}");
+    let unlike =
+        "2 clips differ from the first one in their format and were skipped; `sample_rate` and `mono`";
+    assert!(noted(&dataset, unlike), "{:?}", dataset.card().notes);
     let asked = Options { sample_rate: Some(8000), mono: true, ..all() };
     let dataset = packed(root.path(), &asked).unwrap();
     assert_eq!((dataset.card().total(), dataset.card().skipped.count), (4, 0));
     assert!(clips(&dataset, Split::Train).iter().all(|clip| clip.len().abs_diff(800) <= 1));
-    assert!(noted(&dataset, "1 clips were brought to another sample rate"), "{:?}", dataset.card().notes);
+    assert!(noted(&dataset, "1 clip was brought to another sample rate"), "{:?}", dataset.card().notes);
 }
 
 #[test]
@@ -112,7 +115,7 @@ fn loud_silent_and_limited_clips_are_counted() {
     let dataset = packed(root.path(), &all()).unwrap();
     let sound = dataset.card().sound.as_ref().unwrap();
     assert_eq!((sound.clipped, sound.silent, sound.limited), (1, 2, 2));
-    for note in ["1 clips have three or more", "2 clips are silent", "2 samples were beyond full scale"] {
+    for note in ["1 clip has three or more", "2 clips are silent", "2 samples were beyond full scale"] {
         assert!(noted(&dataset, note), "{note}: {:?}", dataset.card().notes);
     }
 }

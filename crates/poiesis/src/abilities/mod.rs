@@ -158,6 +158,17 @@ impl Ability {
             Ability::Act => "act",
         }
     }
+
+    /// What a model with the ability can do, in the words after "can": `give likelihoods`.
+    pub fn verb(self) -> &'static str {
+        match self {
+            Ability::Steps => "show how samples are made step by step",
+            Ability::Likelihood => "give likelihoods",
+            Ability::Features => "give features",
+            Ability::Objects => "find objects",
+            other => other.name(),
+        }
+    }
 }
 
 /// What a way of sampling accepts in a request, besides seed and count.

@@ -77,6 +77,33 @@ pub fn encode(
     Ok(Encoded { latents: found, fits })
 }
 
+/// Encodes points, one row for each, each with its class, by the model's encoder. `progress` receives the progress.
+///
+/// # Errors
+///
+/// [`Error::MissingCapability`](crate::Error::MissingCapability) for a model without an encoder;
+/// [`Error::InvalidValue`](crate::Error::InvalidValue) for a model of other data than points.
+///
+/// # Panics
+///
+/// When there is no point, one has another number of coordinates than the model's, or there is not one class for each.
+pub fn encode_points(
+    trained: &Trained,
+    points: &Rows,
+    classes: &[Option<u32>],
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Rows> {
+    let dims = trained.spec.points()?.dims;
+    let encoder = trained.encoder()?;
+    assert_eq!(points.dims(), dims, "points of another number of coordinates");
+    let (mut done, total) = (0, Some(points.len() as u64));
+    Ok(in_groups(points, classes, &trained.device, |points, classes| {
+        progress(Progress { what: "encoding", unit: "points", done, total });
+        done += GROUP as u64;
+        encoder.encode(points, classes)
+    }))
+}
+
 /// The features of images, one row for each: 8-bit pixels, one image after another. `progress` receives the progress.
 ///
 /// # Errors

@@ -37,6 +37,8 @@ pub struct Faults {
 
 /// The largest size within a network. Products of a few of them can still be counted.
 const LARGEST: i64 = 1 << 20;
+/// An end of a range from here on only keeps numbers from overflowing.
+const HUGE: i64 = LARGEST;
 
 /// The largest number of layers.
 const DEEPEST: i64 = 1000;
@@ -81,8 +83,17 @@ impl Faults {
 
     /// Adds a fault for each key of the section, a whole number, that is out of range; panics as [`numbers`](Faults::numbers) does.
     pub fn within(&mut self, keys: &[&str], range: RangeInclusive<i64>) {
-        let remedy = format!("give at least {}, and at most {}", range.start(), range.end());
-        self.numbers(keys, |value| range.contains(&value), "it is out of range", &remedy);
+        let (least, most) = (*range.start(), *range.end());
+        // A limit that only keeps numbers from overflowing is named where it is met.
+        let (low, high) = match most < HUGE {
+            true => {
+                let both = format!("give a whole number from {least} to {most}");
+                (both.clone(), both)
+            }
+            false => (format!("give a whole number of at least {least}"), format!("give at most {most}")),
+        };
+        self.numbers(keys, |value| value >= least, "it is too small", &low);
+        self.numbers(keys, |value| value <= most, "it is too large", &high);
     }
 
     /// The range of sizes that are at least 1.

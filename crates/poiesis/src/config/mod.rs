@@ -239,6 +239,11 @@ fn wrong_value(key: &str, value: &str, said: &str, remedy: &str) -> Error {
             let choices = format!("choose one of {}", known.join(", "));
             Error::invalid_value(key, value, "there is no such choice", &choices)
         }
+        // As serde says it: invalid value: integer `-3`, expected usize.
+        [number] if said.starts_with("invalid value: integer") => {
+            let reason = if number.starts_with('-') { "it is below 0" } else { "it is too large" };
+            Error::invalid_value(key, value, reason, remedy)
+        }
         _ => Error::invalid_value(key, value, said, remedy),
     }
 }

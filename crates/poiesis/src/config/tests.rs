@@ -183,5 +183,5 @@ fn a_number_that_does_not_fit_is_refused_with_its_key() {
     let layers = |text: &str| [Layer::assignment("test", text).unwrap()];
     let error = resolve(&dcgan(), &layers("data.channels=300")).unwrap_err().to_string();
     assert!(error.contains("`data.channels` cannot be 300"), "{error}");
-    assert!(refusal("dcgan", &["width=-1"]).contains("`dcgan.width` cannot be -1"));
+    assert!(refusal("dcgan", &["width=-1"]).contains("`dcgan.width` cannot be -1: it is below 0"));
 }

@@ -154,11 +154,7 @@ mod tests {
 
     #[test]
     fn columns_without_a_density_are_all_named() {
-        let spec = DataSpec {
-            content: Content::Points(PointShape { dims: 3, columns: Vec::new() }),
-            classes: 0,
-            unlabelled: false,
-        };
+        let spec = DataSpec { content: Content::Points(PointShape::new(3)), classes: 0, unlabelled: false };
         let error = |columns: &[(&str, Values)]| {
             let column = |&(name, values): &(&str, Values)| Column {
                 name: name.to_owned(),
@@ -204,7 +200,7 @@ mod tests {
         let sound = || Content::Sound(SoundShape { sample_rate: 8000, channels: 1 });
         assert!(said_of(sound(), 2000, "0.25 s of training sound is so little"));
         assert_eq!(said(sound(), 8000), None);
-        let points = || Content::Points(PointShape { dims: 2, columns: Vec::new() });
+        let points = || Content::Points(PointShape::new(2));
         assert!(said_of(points(), 2, "2 training points are so few"));
     }
 }

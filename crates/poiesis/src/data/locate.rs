@@ -3,7 +3,8 @@
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 
-use poiesis_collect::{builtin, is_source};
+use poiesis_collect::{Error as DataError, builtin, is_source, regular};
+use serde_json::Value;
 
 use super::known::{self, KNOWN, Known};
 use super::open::invalid;
@@ -19,12 +20,13 @@ const BUILT_IN: [&str; 4] = ["shapes", "scenes", "rings", "grid"];
 /// # Errors
 ///
 /// [`Error::UnknownData`] for a name that means nothing; [`Error::MissingData`] for a known data set that is not there, or
-/// not whole; [`Error::InvalidValue`] for an empty name.
+/// not whole; [`Error::InvalidValue`] for an empty name; [`Error::Data`] for a run, whose samples are no data.
 pub fn locate(source: &str, data_dir: &Path) -> Result<String> {
     if source.is_empty() {
         return Err(invalid("source", "empty", "it must name the data", "give a folder, a file or a name"));
     }
     if is_source(source) {
+        expect_no_run(Path::new(source))?;
         return Ok(source.to_owned());
     }
     let is_below = Path::new(source).components().all(|part| matches!(part, Component::Normal(_)));
@@ -44,6 +46,7 @@ pub fn locate(source: &str, data_dir: &Path) -> Result<String> {
             _ => Some(folder.clone()).filter(|_| !incomplete),
         };
         if let Some(found) = found {
+            expect_no_run(&found)?;
             return Ok(found.to_string_lossy().into_owned());
         }
     }
@@ -77,6 +80,28 @@ pub fn locate_demonstrations(source: &str, data_dir: &Path) -> Result<String> {
 /// The known data set with that name, unless a file or folder with that name is in the current folder.
 pub(super) fn by_name(source: &str) -> Option<&'static Known> {
     known::find(source).filter(|_| !Path::new(source).exists() && builtin(source).is_none())
+}
+
+/// Refuses the folder of a run, which holds pictures too: those that its model has drawn.
+fn expect_no_run(folder: &Path) -> Result<()> {
+    let Some(about) = read_run(folder) else { return Ok(()) };
+    let text = |value: &Value| value.as_str().filter(|text| !text.is_empty()).map(str::to_owned);
+    let reason = match text(&about["model"]) {
+        Some(model) => format!("it is a run of {model} and no data"),
+        None => "it is a run and no data".to_owned(),
+    };
+    let remedy = match text(&about["data"]["source"]) {
+        Some(data) => format!("`runs show` shows the run; its data are {data}"),
+        None => "`runs show` shows the run; give data".to_owned(),
+    };
+    Err(DataError::Malformed { path: folder.to_owned(), reason, remedy, option: None }.into())
+}
+
+/// The `run.json` of a folder that is a run: it has checkpoints too.
+fn read_run(folder: &Path) -> Option<Value> {
+    let is_run = folder.join("checkpoints").is_dir();
+    let text = is_run.then(|| regular::read(&folder.join("run.json")).ok()).flatten()?;
+    serde_json::from_slice(&text).ok()
 }
 
 /// CIFAR-10 is published in several formats; its folder must have the binary one, unpacked or as the archive that is published.
@@ -161,6 +186,28 @@ mod tests {
         fs::write(root.path().join("text/tinyshakespeare.txt.part"), "").unwrap();
         assert!(locate("names", root.path()).is_ok());
         assert!(matches!(locate("tinyshakespeare", root.path()), Err(Error::MissingData { .. })));
+    }
+
+    #[test]
+    fn a_run_is_no_data() {
+        let root = tempfile::tempdir().unwrap();
+        let run = root.path().join("runs/vae-icons");
+        fs::create_dir_all(run.join("samples")).unwrap();
+        let source = run.to_string_lossy();
+        let text = r#"{"model": "vae", "data": {"name": "icons", "source": "/photos/icons"}}"#;
+        fs::write(run.join("run.json"), text).unwrap();
+        assert!(locate(&source, Path::new("nowhere")).is_ok(), "it has no checkpoints");
+        fs::create_dir(run.join("checkpoints")).unwrap();
+        for error in [
+            locate(&source, Path::new("nowhere")).unwrap_err(),
+            locate("runs/vae-icons", root.path()).unwrap_err(),
+        ] {
+            assert!(error.to_string().ends_with("vae-icons cannot be used: it is a run of vae and no data"));
+            assert_eq!(error.hint().unwrap(), "`runs show` shows the run; its data are /photos/icons");
+        }
+        fs::write(run.join("run.json"), "{}").unwrap();
+        let error = locate(&source, Path::new("nowhere")).unwrap_err();
+        assert!(error.to_string().ends_with("it is a run and no data"), "{error}");
     }
 
     #[test]

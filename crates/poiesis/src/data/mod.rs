@@ -2,6 +2,7 @@
 //! environments of agents, with what they learn from.
 
 pub mod classes;
+mod column_values;
 mod demonstrations;
 mod environments;
 mod examples;
@@ -26,6 +27,7 @@ mod tokens;
 mod vectors;
 mod windows;
 
+pub use column_values::{ColumnValues, Frequent};
 pub use demonstrations::{Demonstrations, Subsample};
 pub use environments::{EnvironmentNeeds, Environments};
 pub use examples::Examples;
@@ -37,7 +39,7 @@ pub use labelled::{LabelledImages, LabelledNeeds, Labels};
 pub use moments::Moments;
 pub use open::{Places, open};
 pub use points::{Column, PointBatches, Values, points};
-pub use prepared::{choose_preparation, fitting_side, image_settings};
+pub use prepared::{apply_choices, choose_preparation, fitting_side, image_settings};
 pub use replay::{Replay, Scaling, Transitions};
 pub use sample_format::SampleFormat;
 pub use source::{Amount, Source, SourceOptions};

@@ -140,14 +140,16 @@ pub fn lasting(source: &str) -> String {
     }
 }
 
-/// The last part of a source without archive extensions, to name runs after.
+/// The last part of a source without archive extensions, to name runs after; of `.` and the like, that of the folder they stand for.
 pub fn short_name(source: &str) -> String {
     const ENDINGS: [&str; 14] = [
         ".gz", ".tgz", ".tar", ".zip", ".parquet", ".npy", ".npz", ".txt", ".jsonl", ".ndjson", ".wav",
         ".flac", ".csv", ".tsv",
     ];
     let path = Path::new(source);
-    let name = path.file_name().map_or_else(|| source.to_owned(), |name| name.to_string_lossy().into_owned());
+    let full = if path.file_name().is_none() { path.canonicalize().ok() } else { None };
+    let name = full.as_deref().unwrap_or(path).file_name();
+    let name = name.map_or_else(|| source.to_owned(), |name| name.to_string_lossy().into_owned());
     let mut short = name.as_str();
     while let Some(stem) = ENDINGS.iter().find_map(|ending| short.strip_suffix(ending)) {
         short = stem;
@@ -334,6 +336,9 @@ mod tests {
         assert_eq!(short_name("a/photos.tar.gz"), "photos");
         assert_eq!(short_name("photos/"), "photos");
         assert_eq!(short_name("shapes"), "shapes");
+        let here = std::env::current_dir().unwrap();
+        assert_eq!(short_name("."), here.file_name().unwrap().to_string_lossy());
+        assert_eq!(short_name(".."), here.parent().unwrap().file_name().unwrap().to_string_lossy());
     }
 
     #[test]

@@ -115,15 +115,22 @@ pub enum Values {
 impl Column {
     /// The columns of points of `shape`.
     pub fn all(view: &View, shape: &PointShape) -> Vec<Column> {
-        let seen: Vec<usize> = view.spread(SEEN).collect();
-        let all = (0..view.len()).map(|i| view.point(i));
-        let tallies = Tally::all(all, shape.dims).into_iter().enumerate();
-        let column = |(at, tally): (usize, Tally)| {
-            let values = seen.iter().map(|&i| view.point(i)[at]);
-            tally.column(shape.column(at), values.collect())
-        };
-        tallies.map(column).collect()
+        let column = |(at, (tally, seen)): (usize, (Tally, Vec<f32>))| tally.column(shape.column(at), seen);
+        tallies(view, shape.dims).enumerate().map(column).collect()
     }
+}
+
+/// What all values of each column are, and those of the rows that are looked at.
+fn tallies(view: &View, dims: usize) -> impl Iterator<Item = (Tally, Vec<f32>)> {
+    let rows: Vec<usize> = view.spread(SEEN).collect();
+    let all = (0..view.len()).map(|i| view.point(i));
+    let tallies = Tally::all(all, dims).into_iter().enumerate();
+    tallies.map(move |(at, tally)| (tally, rows.iter().map(|&i| view.point(i)[at]).collect()))
+}
+
+/// For each column, the values of the rows that are looked at, and the least and the largest of all.
+pub(super) fn seen(view: &View, dims: usize) -> Vec<Vec<f32>> {
+    tallies(view, dims).map(|(tally, seen)| tally.with_ends(seen)).collect()
 }
 
 /// What all values of a column are.
@@ -159,40 +166,69 @@ impl Tally {
     }
 
     /// The column of this name, in some of whose rows are the values `seen`.
-    fn column(self, name: String, mut seen: Vec<f32>) -> Column {
+    fn column(self, name: String, seen: Vec<f32>) -> Column {
         let Tally { count, mean, squares, low, high } = self;
         if low >= high {
             // Rounding of the mean of equal values is no deviation.
             return Column { name, mean, std: 0.0, values: Values::One };
         }
-        for end in [low, high] {
+        let values = match Repeats::of(&counted(self.with_ends(seen))) {
+            Some(Repeats { spacing, .. }) => Values::Repeated { spacing },
+            None => Values::Measured,
+        };
+        Column { name, mean, std: (squares / count as f64).sqrt(), values }
+    }
+
+    /// The values `seen`, the least and the largest of all among them.
+    fn with_ends(&self, mut seen: Vec<f32>) -> Vec<f32> {
+        for end in [self.low, self.high] {
             if !seen.contains(&end) {
                 seen.push(end);
             }
         }
-        Column { name, mean, std: (squares / count as f64).sqrt(), values: values(seen) }
+        seen
     }
 }
 
-/// Which values a column has that is not the same in every row.
-fn values(mut seen: Vec<f32>) -> Values {
+/// Each value, ascending, and how many rows have it. Zero with a minus is zero.
+pub(super) fn counted(mut seen: Vec<f32>) -> Vec<(f32, usize)> {
     seen.sort_unstable_by(f32::total_cmp);
-    // Each value, and how many rows have it. Zero with a minus is zero.
-    let found: Vec<(f32, usize)> = seen.chunk_by(|a, b| a == b).map(|rows| (rows[0], rows.len())).collect();
-    let are_few = found.len() <= FEW && 2 * found.len() <= seen.len();
-    let is_frequent = |rows: usize| rows > 1 && FREQUENT * rows > seen.len();
-    if !are_few && !found.iter().any(|&(_, rows)| is_frequent(rows)) {
-        return Values::Measured;
+    seen.chunk_by(|a, b| a == b).map(|rows| (rows[0] + 0.0, rows.len())).collect()
+}
+
+/// How the values of a column repeat that is not the same in every row.
+pub(super) struct Repeats {
+    /// Whether they are few, each in two rows or more on average.
+    pub(super) are_few: bool,
+    /// Whether most are in one row only.
+    pub(super) mostly_once: bool,
+    /// Those that more than a tenth of the rows have, ascending.
+    pub(super) frequent: Vec<f32>,
+    /// How far values are apart; see [`Values::Repeated`].
+    pub(super) spacing: f32,
+}
+
+impl Repeats {
+    /// Those of two or more values, [`counted`]; `None` where they do not repeat.
+    pub(super) fn of(found: &[(f32, usize)]) -> Option<Repeats> {
+        let all: usize = found.iter().map(|(_, rows)| rows).sum();
+        let are_few = found.len() <= FEW && 2 * found.len() <= all;
+        let is_frequent = |&&(_, rows): &&(f32, usize)| rows > 1 && FREQUENT * rows > all;
+        let frequent: Vec<f32> = found.iter().filter(is_frequent).map(|(value, _)| *value).collect();
+        if !are_few && frequent.is_empty() {
+            return None;
+        }
+        let mut distances: Vec<f32> = found.windows(2).map(|pair| pair[1].0 - pair[0].0).collect();
+        distances.sort_unstable_by(f32::total_cmp);
+        let median = distances[distances.len() / 2];
+        let in_one_row = found.iter().filter(|(_, rows)| *rows == 1).count();
+        let mostly_once = 2 * in_one_row > found.len();
+        let spacing = match mostly_once {
+            true => median,
+            false => distances.into_iter().find(|&distance| distance >= DUST * median).unwrap_or(median),
+        };
+        Some(Repeats { are_few, mostly_once, frequent, spacing })
     }
-    let mut distances: Vec<f32> = found.windows(2).map(|pair| pair[1].0 - pair[0].0).collect();
-    distances.sort_unstable_by(f32::total_cmp);
-    let median = distances[distances.len() / 2];
-    let in_one_row = found.iter().filter(|(_, rows)| *rows == 1).count();
-    let spacing = match 2 * in_one_row > found.len() {
-        true => median,
-        false => distances.into_iter().find(|&distance| distance >= DUST * median).unwrap_or(median),
-    };
-    Values::Repeated { spacing }
 }
 
 #[cfg(test)]

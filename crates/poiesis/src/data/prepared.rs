@@ -1,11 +1,12 @@
-//! The size and the channels that images get where nobody has given them.
+//! How images and sound are prepared where nobody has said it: size, channels, crop and background, sample rate and mono.
 
 use std::path::Path;
 
-use poiesis_collect::{ImageSummary, Options, Progress};
+use poiesis_collect::{Crop, ImageSummary, Options, Progress, SoundSummary};
 
 use super::locate::by_name;
-use crate::config::Choice;
+use super::open::invalid;
+use crate::config::{Choice, DataConfig};
 use crate::error::Result;
 
 /// Sides that halve down to 4 to 7 pixels, as most networks of images need.
@@ -15,8 +16,12 @@ const LARGEST: u32 = 64;
 /// The same for drawings, of which more can be recognised at a small size.
 const LARGEST_DRAWING: u32 = 32;
 
-/// Chooses how the images of a source are prepared where `options` leave it open. `name` is the source as it was named, and `path` is
-/// where it was found. Nothing is chosen for other data, or for what is packed already.
+/// Of images whose shorter side is less than this part of the longer one, a square from the middle keeps less than half.
+const STRIP: f64 = 0.5;
+
+/// Chooses how the images or the sound of a source are prepared where `options` leave it open. `name` is the source as it was named, and
+/// `path` is where it was found. Nothing is chosen for other data, or for what is packed already. What options do not show, that a
+/// background or a crop was given, is the caller's to look at: a given value goes before what is chosen here.
 ///
 /// # Errors
 ///
@@ -34,13 +39,83 @@ pub fn choose_preparation(
     if (size && channels) || known.is_some_and(|[height, width, _]| is_learned(width as u32, height as u32)) {
         return Ok(Vec::new());
     }
-    let images = ImageSummary::of(path, options, cache, progress)?;
-    let mut choices = images.map(|images| image_settings(&images)).unwrap_or_default();
+    let look = |options: &Options| ImageSummary::of(path, options, cache, progress);
+    let Some(mut images) = look(options)? else {
+        let sound = SoundSummary::of(path, options, progress)?;
+        return Ok(sound.map(|sound| sound_settings(&sound, options)).unwrap_or_default());
+    };
+    let mut choices = Vec::new();
+    // Four channels keep what is transparent.
+    if options.channels != Some(4) && images.are_lost_in_background() {
+        let [red, green, blue] = options.background;
+        let reason = format!("on #{red:02x}{green:02x}{blue:02x} nothing would be left of the images");
+        choices.push(Choice::new("data.background", "#000000", reason));
+        // Whether they are grey, and drawings, is seen on that background.
+        images = look(&Options { background: [0; 3], ..options.clone() })?.unwrap_or(images);
+    }
+    choices.extend(image_settings(&images));
     choices.retain(|choice| match choice.key.as_str() {
         "data.size" => !size,
-        _ => !channels,
+        "data.channels" => !channels,
+        _ => true,
     });
+    let is_squared = match options.size {
+        Some((height, width)) => height == width,
+        None => choices.iter().any(|choice| choice.key == "data.size"),
+    };
+    if is_squared && options.crop == Crop::Center && images.median_ratio < STRIP {
+        let kept = images.median_ratio * 100.0;
+        let reason = format!("most images are strips, of which a square would keep {kept:.0} %");
+        choices.push(Choice::new("data.crop", "none", reason));
+    }
     Ok(choices)
+}
+
+/// Writes what was chosen for the data into their configuration.
+///
+/// # Errors
+///
+/// [`Error::InvalidValue`](crate::Error::InvalidValue) for a choice of a key that `[data]` does not have.
+pub fn apply_choices(config: &mut DataConfig, choices: &[Choice]) -> Result<()> {
+    for Choice { key, value, .. } in choices {
+        let name = key.strip_prefix("data.").unwrap_or(key);
+        let unknown = || invalid(name, &value.to_string(), "it is not chosen for data", "leave it out");
+        let number = || value.as_integer().ok_or_else(unknown);
+        let text = || value.as_str().map(str::to_owned).ok_or_else(unknown);
+        match key.as_str() {
+            "data.size" => config.size = u32::try_from(number()?).map_err(|_| unknown())?,
+            "data.channels" => config.channels = u8::try_from(number()?).map_err(|_| unknown())?,
+            "data.background" => config.background = text()?,
+            "data.crop" => config.crop = text()?,
+            "data.sample_rate" => config.sample_rate = u32::try_from(number()?).map_err(|_| unknown())?,
+            "data.mono" => config.mono = value.as_bool().ok_or_else(unknown)?,
+            _ => return Err(unknown()),
+        }
+    }
+    Ok(())
+}
+
+/// One format for clips of several, so that all of them are used.
+fn sound_settings(sound: &SoundSummary, options: &Options) -> Vec<Choice> {
+    let mut choices = Vec::new();
+    let SoundSummary { count, rates, channels } = sound;
+    let most = channels.keys().next_back().copied().unwrap_or(1);
+    if !options.mono && (channels.len() > 1 || most > 2) {
+        let mono = channels.get(&1).copied().unwrap_or(0);
+        let reason = match mono {
+            0 => format!("clips have up to {most} channels"),
+            mono => format!("{mono} of {count} clips are mono, the others are not"),
+        };
+        choices.push(Choice::new("data.mono", true, reason));
+    }
+    let ends = rates.keys().next().zip(rates.keys().next_back());
+    if let (None, Some(rate), Some((low, high))) = (options.sample_rate, sound.usual_rate(), ends)
+        && rates.len() > 1
+    {
+        let reason = format!("{} of {count} clips have it; all have {low} to {high} Hz", rates[&rate]);
+        choices.push(Choice::new("data.sample_rate", i64::from(rate), reason));
+    }
+    choices
 }
 
 /// Whether images of these sides are learned as they are.
@@ -103,6 +178,9 @@ mod tests {
             looked_at: 40,
             without_colour: 0,
             drawings,
+            blank: 0,
+            blank_on_black: 0,
+            median_ratio: 1.0,
         }
     }
 
@@ -144,6 +222,82 @@ mod tests {
         assert_eq!(channels(9000, 8999, 150, 149), chosen(1, "149 of 150 sampled images are grey"));
         assert_eq!(channels(40, 20, 40, 20), chosen(3, "some images are grey and some are in colour"));
         assert_eq!(channels(40, 0, 40, 30), None, "all are stored in colour");
+    }
+
+    #[test]
+    fn clips_of_several_formats_get_the_most_frequent_one() {
+        let chosen = |clips: &[(u32, u16)], options: &Options| -> Vec<String> {
+            let mut sound = SoundSummary::default();
+            for &(rate, channels) in clips {
+                sound.count += 1;
+                *sound.rates.entry(rate).or_default() += 1;
+                *sound.channels.entry(channels).or_default() += 1;
+            }
+            let choices = sound_settings(&sound, options);
+            choices
+                .iter()
+                .map(|choice| format!("{} {} ({})", choice.key, choice.value, choice.reason))
+                .collect()
+        };
+        let open = Options::default();
+        let none: Vec<String> = Vec::new();
+        assert_eq!(chosen(&[(8000, 2), (8000, 2)], &open), none);
+        let mixed = [(44_100, 1), (44_100, 2), (48_000, 1)];
+        let mono = "data.mono true (2 of 3 clips are mono, the others are not)";
+        let rate = "data.sample_rate 44100 (2 of 3 clips have it; all have 44100 to 48000 Hz)";
+        assert_eq!(chosen(&mixed, &open), [mono, rate]);
+        assert_eq!(chosen(&mixed, &Options { mono: true, ..Options::default() }), [rate]);
+        assert_eq!(chosen(&mixed, &Options { sample_rate: Some(8000), ..Options::default() }), [mono]);
+        assert_eq!(chosen(&[(8000, 6)], &open), ["data.mono true (clips have up to 6 channels)"]);
+    }
+
+    #[test]
+    fn strips_are_kept_whole_and_white_drawings_get_a_dark_ground() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = |name: &str, width: u32, height: u32, image: &dyn Fn(u32, u32) -> [u8; 4]| {
+            let folder = root.path().join(name);
+            std::fs::create_dir(&folder).unwrap();
+            for number in 0..3 {
+                let pixels = (0..width * height).flat_map(|at| image(at % width, at / width + number));
+                let picture =
+                    crate::picture::Picture::new(width as usize, height as usize, 4, pixels.collect());
+                picture.write_png(&folder.join(format!("{number}.png")), None).unwrap();
+            }
+            folder
+        };
+        let chosen = |folder: &Path, options: Options| -> Vec<String> {
+            let choices =
+                choose_preparation("in", folder, &options, Some(&root.path().join("cache")), &|_| ())
+                    .unwrap();
+            choices
+                .iter()
+                .map(|choice| format!("{} = {} ({})", choice.key, choice.value, choice.reason))
+                .collect()
+        };
+        let strips = folder("strips", 80, 20, &|x, y| [x as u8, y as u8 * 9, 255, 255]);
+        let all = chosen(&strips, Options::default());
+        assert!(all[0].starts_with("data.size = 20 "), "{all:?}");
+        assert_eq!(
+            all[1],
+            "data.crop = \"none\" (most images are strips, of which a square would keep 25 %)"
+        );
+        assert!(chosen(&strips, Options { size: Some((20, 40)), ..Options::default() }).is_empty());
+        let white = |x: u32, y: u32| [255, 255, 255, if (x + y).is_multiple_of(3) { 255 } else { 0 }];
+        let icons = folder("icons", 32, 32, &white);
+        let all = chosen(&icons, Options::default());
+        assert_eq!(all[0], "data.background = \"#000000\" (on #ffffff nothing would be left of the images)");
+        assert_eq!(all[1], "data.channels = 1 (all images are grey)");
+        assert!(chosen(&icons, Options { channels: Some(4), ..Options::default() }).is_empty());
+        assert!(
+            chosen(&icons, Options { background: [0; 3], channels: Some(3), ..Options::default() })
+                .is_empty()
+        );
+        // All of it can be written into a configuration.
+        let mut config = DataConfig::default();
+        let choices = choose_preparation("in", &icons, &Options::default(), None, &|_| ()).unwrap();
+        apply_choices(&mut config, &choices).unwrap();
+        assert_eq!((config.background.as_str(), config.channels), ("#000000", 1));
+        assert!(apply_choices(&mut config, &[Choice::new("data.source", "x", "")]).is_err());
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use poiesis_collect::{ActionsCard, Card, Dataset, Kind, Split, SplitBy, Vocabulary};
 use serde::{Deserialize, Serialize};
 
-use super::{ActionShape, ImageShape, SampleFormat, TaskShape, TokenShape};
+use super::{ActionShape, ColumnValues, ImageShape, SampleFormat, TaskShape, TokenShape};
 use crate::error::{Error, Result};
 
 /// What the examples of a data set are: everything a model must know to be made for them.
@@ -64,17 +64,41 @@ impl MediaKind {
     }
 }
 
-/// What a model must know about points.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// What a model must know about points. Two that have the same coordinates by the same names are equal.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct PointShape {
     /// Coordinates of a point.
     pub dims: usize,
     /// The names of the coordinates; empty where the data do not name them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub columns: Vec<String>,
+    /// Which values drawn points may have in each column; empty where they may have any, and in runs made before that was told apart.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub values: Vec<ColumnValues>,
 }
 
+impl PartialEq for PointShape {
+    fn eq(&self, other: &PointShape) -> bool {
+        (self.dims, &self.columns) == (other.dims, &other.columns)
+    }
+}
+
+impl Eq for PointShape {}
+
 impl PointShape {
+    /// Points of `dims` coordinates without names, which may have any values.
+    pub fn new(dims: usize) -> PointShape {
+        PointShape { dims, columns: Vec::new(), values: Vec::new() }
+    }
+
+    /// A drawn point with values that its columns may have.
+    pub fn fit(&self, drawn: &[f32]) -> Vec<f32> {
+        match self.values.as_slice() {
+            [] => drawn.to_vec(),
+            values => drawn.iter().zip(values).map(|(&value, column)| column.fit(value)).collect(),
+        }
+    }
+
     /// What coordinate `at`, counted from 0, is called: the name of its column, or `column 3`.
     pub fn column(&self, at: usize) -> String {
         self.columns.get(at).cloned().unwrap_or_else(|| format!("column {}", at + 1))
@@ -125,6 +149,8 @@ impl DataSpec {
             let task = TaskShape { environment, observation: experience.observation, actions };
             return Ok(DataSpec { content: Content::Experience(task), classes: 0, unlabelled: false });
         }
+        let dims = card.shape.first().copied().unwrap_or(2);
+        let train = dataset.split(Split::Train).filter(|train| !train.is_empty());
         let content = match (card.kind, &card.text, &card.sound) {
             (Kind::Text, Some(text), _) => Content::Text(TextShape {
                 vocabulary: text.vocabulary.clone(),
@@ -135,8 +161,9 @@ impl DataSpec {
                 Content::Sound(SoundShape { sample_rate: sound.sample_rate, channels: sound.channels })
             }
             (Kind::Points, ..) => Content::Points(PointShape {
-                dims: card.shape.first().copied().unwrap_or(2),
+                dims,
                 columns: card.points.as_ref().map(|points| points.columns.clone()).unwrap_or_default(),
+                values: train.map_or_else(Vec::new, |train| ColumnValues::all(&train, dims)),
             }),
             _ => Content::Images(ImageShape::from_slice(&card.shape)?),
         };
@@ -160,6 +187,10 @@ impl DataSpec {
             }
             Content::Points(shape) => {
                 let named = shape.columns.is_empty() || shape.columns.len() == shape.dims;
+                let listed = shape.values.is_empty() || shape.values.len() == shape.dims;
+                if !listed || !shape.values.iter().all(ColumnValues::is_valid) {
+                    return Err("the values that are listed are not those of its columns".to_owned());
+                }
                 let fits = (1..=MOST).contains(&shape.dims) && named;
                 (!fits).then(|| {
                     format!("points of {} coordinates, {} of them named", shape.dims, shape.columns.len())

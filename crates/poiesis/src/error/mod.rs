@@ -144,7 +144,7 @@ pub enum Error {
 
     /// The data set is not the one the run was started on.
     #[error(
-        "the data set of {} has changed since the run began (fingerprint {expected} then, {found} now)",
+        "the data set of {} has changed since the run began ({sizes}fingerprint {expected} then, {found} now)",
         shown(run)
     )]
     DataChanged {
@@ -154,6 +154,9 @@ pub enum Error {
         expected: String,
         /// The fingerprint of the data now given.
         found: String,
+        /// How many examples each split had that has another number now, in words before the fingerprints; empty where none has, or
+        /// that is not known.
+        sizes: String,
     },
 
     /// A checkpoint was once complete and no longer verifies.

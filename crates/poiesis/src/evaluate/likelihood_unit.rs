@@ -106,7 +106,7 @@ mod tests {
         );
         assert_eq!(unit(LikelihoodOf::Image(PixelEncoding::Binary), images()), ("NLL", "nats", 1.0));
         assert_eq!(unit(LikelihoodOf::BoundedImage(PixelEncoding::Binary), images()), ("bound", "nats", 1.0));
-        let points = Content::Points(PointShape { dims: 2, columns: Vec::new() });
+        let points = Content::Points(PointShape::new(2));
         assert_eq!(unit(LikelihoodOf::Point, points), ("NLL", "nats", 1.0));
         assert_eq!(unit(LikelihoodOf::Token, images()), ("bits/dim", "", 1.0 / LN_2), "one value each");
         assert_eq!(unit(LikelihoodOf::Token, text(Vocabulary::Bytes)).0, "bits/byte");

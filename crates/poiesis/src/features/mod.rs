@@ -13,7 +13,7 @@ pub use frechet::{Moments, frechet_distance};
 pub use inception::Inception;
 pub use own::{NetworkInfo, OwnNetwork, Task};
 pub use sensitivity::Sensitivity;
-pub use training::train_network;
+pub use training::{ENOUGH_IMAGES, train_network};
 
 use crate::data::ImageShape;
 

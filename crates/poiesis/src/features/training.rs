@@ -30,6 +30,8 @@ const COMPARED: usize = 2000;
 const SET_ASIDE: usize = 10;
 /// Fewest held-out images among which distances are measured; otherwise those of the train split are.
 const FEWEST: usize = 600;
+/// Fewest training images from which it is worth trying: of fewer, most networks do not notice that kinds of images are missing.
+pub const ENOUGH_IMAGES: usize = 800;
 /// Steps between two reports.
 const REPORTED: u64 = 10;
 

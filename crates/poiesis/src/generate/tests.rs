@@ -26,11 +26,7 @@ impl Sampler for Steps {
 }
 
 fn spec() -> DataSpec {
-    DataSpec {
-        content: Content::Points(PointShape { dims: 2, columns: Vec::new() }),
-        classes: 3,
-        unlabelled: false,
-    }
+    DataSpec { content: Content::Points(PointShape::new(2)), classes: 3, unlabelled: false }
 }
 
 /// All that is handed over until `stop_after` chunks are there.

@@ -3,7 +3,7 @@
 use super::{Clip, Keep, Media};
 use crate::abilities::{Accepts, Autoregressive};
 use crate::data::{
-    Content, DataSpec, ImageShape, MediaKind, SampleFormat, SoundShape, TextShape, TokenShape,
+    Content, DataSpec, ImageShape, MediaKind, PointShape, SampleFormat, SoundShape, TextShape, TokenShape,
 };
 use crate::error::{Error, Result};
 use crate::picture::Picture;
@@ -26,8 +26,8 @@ pub(super) enum Kind<'a> {
     Text { shape: &'a TextShape, tokens: TokenShape },
     /// Sound.
     Sound { shape: SoundShape, format: SampleFormat },
-    /// Points of so many coordinates.
-    Point { dims: usize },
+    /// Points.
+    Point { shape: &'a PointShape },
     /// Experience of an agent, which has no values and no files.
     Experience,
 }
@@ -44,7 +44,7 @@ impl<'a> Codec<'a> {
                 let format = model.map_or(SampleFormat::MuLaw, Autoregressive::sample_format);
                 Kind::Sound { shape: *shape, format }
             }
-            Content::Points(shape) => Kind::Point { dims: shape.dims },
+            Content::Points(shape) => Kind::Point { shape },
             Content::Experience(_) => Kind::Experience,
         };
         Codec { kind, has_classes: spec.classes > 0 }
@@ -174,7 +174,8 @@ impl<'a> Codec<'a> {
         }
     }
 
-    /// The example with the `values` of a model: an image row by row in [-1, 1], a point as its coordinates.
+    /// The example with the `values` of a model: an image row by row in [-1, 1], a point as its coordinates,
+    /// which become values that its columns may have ([`PointShape::fit`]).
     ///
     /// # Panics
     ///
@@ -186,9 +187,10 @@ impl<'a> Codec<'a> {
                 let bytes = values.iter().map(byte).collect();
                 Media::Image(Picture::new(shape.width, shape.height, shape.channels, bytes))
             }
-            Kind::Point { dims } => {
-                assert_eq!(values.len(), *dims, "{} values for a point of {dims}", values.len());
-                Media::Point(values.to_vec())
+            Kind::Point { shape } => {
+                let dims = shape.dims;
+                assert_eq!(values.len(), dims, "{} values for a point of {dims}", values.len());
+                Media::Point(shape.fit(values))
             }
             Kind::Text { .. } | Kind::Sound { .. } | Kind::Experience => {
                 panic!("{} is not continuous", self.kind().name())

@@ -214,9 +214,10 @@ mod tests {
     fn points_are_written_below_the_names_of_their_columns() {
         let points = [Media::Point(vec![0.1, -2.0, 3e-7]), Media::Point(vec![1e10, 16_777_216.0, 0.0])];
         let columns = ["x", "a \"b\", c", ""].map(str::to_owned).to_vec();
-        let named = String::from_utf8(to_csv(&points, &PointShape { dims: 3, columns })).unwrap();
+        let named =
+            String::from_utf8(to_csv(&points, &PointShape { columns, ..PointShape::new(3) })).unwrap();
         assert_eq!(named, "x,\"a \"\"b\"\", c\",\"\"\n0.1,-2,0.0000003\n10000000000,16777216,0\n");
-        let plain = to_csv(&points, &PointShape { dims: 3, columns: Vec::new() });
+        let plain = to_csv(&points, &PointShape::new(3));
         assert_eq!(plain, b"0.1,-2,0.0000003\n10000000000,16777216,0\n");
         let values = named.lines().nth(1).unwrap().split(',').map(|value| value.parse().unwrap());
         assert_eq!(Media::Point(values.collect()), points[0], "the digits suffice");
@@ -239,7 +240,7 @@ mod tests {
 
         let points = [Media::Point(vec![1.0, -2.5])];
         let bytes = [1.0_f32, -2.5].map(f32::to_le_bytes).concat();
-        let shape = PointShape { dims: 2, columns: Vec::new() };
+        let shape = PointShape::new(2);
         assert_eq!(read(&points, Content::Points(shape)), ("<f4".to_owned(), vec![1, 2], bytes));
 
         let shape = SoundShape { sample_rate: 8000, channels: 2 };

@@ -102,7 +102,7 @@ mod tests {
     use super::*;
 
     fn shape(dims: usize, columns: &[&str]) -> PointShape {
-        PointShape { dims, columns: columns.iter().map(|&name| name.to_owned()).collect() }
+        PointShape { columns: columns.iter().map(|&name| name.to_owned()).collect(), ..PointShape::new(dims) }
     }
 
     #[test]

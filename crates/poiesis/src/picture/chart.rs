@@ -23,6 +23,8 @@ const TICK: usize = 6;
 const MARKS: [f64; 2] = [8.0, 7.0];
 /// Half the thickness of a line.
 const HALF: f64 = 1.25;
+/// Half the width of the mark of one point alone.
+const MARK: f64 = 5.0;
 /// Width of a column in which values are averaged, in pixels.
 const COLUMN: usize = 8;
 /// How much of the colour of a line the area behind it has.
@@ -34,8 +36,9 @@ const GAP: usize = 10;
 const LONGEST: usize = 56;
 /// A first step that is a smaller part of the last one is near 0.
 const NEAR: f64 = 0.1;
-/// Room above and below the lines, as a part of their range.
+/// Room above and below the lines, as a part of their range, and room beside them.
 const ROOM: f64 = 0.05;
+const BESIDE: f64 = 0.015;
 /// The first part of the steps may leave the chart at its top or bottom where it would make everything after it flat.
 const BEGINNING: f64 = 0.05;
 /// How many times as high as all that comes after it the beginning must be.
@@ -55,7 +58,7 @@ pub struct Line<'a> {
 }
 
 /// Draws lines over their steps; `name` is that of the values. The axis begins at step 0 unless the first step is far from it. One point
-/// alone is a dot.
+/// alone is a dot, and is always seen.
 ///
 /// # Panics
 ///
@@ -64,9 +67,10 @@ pub fn line_chart(name: &str, lines: &[Line<'_>]) -> Picture {
     let steps = lines.iter().flat_map(|line| line.points).map(|&(step, _)| step as f64);
     let [first, last] = range(steps);
     assert!(first <= last, "a chart of no points");
+    let room = BESIDE * (last - first);
     let [first, last] = match first < last {
-        true if first < NEAR * last => [0.0, last],
-        true => [first, last],
+        true if first < NEAR * last => [0.0, last + room],
+        true => [(first - room).max(0.0), last + room],
         // One step alone is in the middle.
         false => [first - 0.5, last + 0.5],
     };
@@ -130,9 +134,20 @@ fn columns(points: &[(u64, f64)], [first, last]: [f64; 2]) -> Vec<Column> {
     points.chunk_by(|(a, _), (b, _)| number(*a) == number(*b)).map(column).collect()
 }
 
-/// The range of values that is shown: all means, or all but a beginning that towers above or below the rest.
+/// The range of values that is shown: all means, or all but a beginning that towers above or below the rest. The last of each line is
+/// among them, however early it comes.
 fn heights(lines: &[Vec<Column>]) -> [f64; 2] {
-    let after = |from: f64| range(lines.iter().flatten().filter(|at| at.x >= from).map(|column| column.mean));
+    let of_line = |line: &[Column], from: f64| {
+        let end = line.len().saturating_sub(1);
+        let kept = |(at, column): (usize, &Column)| (column.x >= from || at == end).then_some(column.mean);
+        range(line.iter().enumerate().filter_map(kept))
+    };
+    let after = |from: f64| {
+        lines.iter().fold([f64::INFINITY, f64::NEG_INFINITY], |[low, high], line| {
+            let [least, most] = of_line(line, from);
+            [low.min(least), high.max(most)]
+        })
+    };
     let (all, settled) = (after(0.0), after(BEGINNING * WIDTH as f64));
     let reach = |[low, high]: [f64; 2]| high - low;
     let towers = reach(settled) > 0.0 && reach(all) > TOWERING * reach(settled);
@@ -235,7 +250,7 @@ fn draw(
     let places: Vec<[f64; 2]> = columns.iter().map(|column| [column.x, height(column.mean)]).collect();
     match places.as_slice() {
         [] => {}
-        [alone] => stroke(&mut cover, *alone, *alone, 2.5 * HALF),
+        [alone] => stroke(&mut cover, *alone, *alone, MARK),
         places => places.windows(2).for_each(|ends| stroke(&mut cover, ends[0], ends[1], HALF)),
     }
     for (y, row) in cover.chunks_exact(WIDTH).enumerate() {
@@ -353,9 +368,24 @@ mod tests {
         let picture = line_chart("x", &[Line { name: "a", points: &[(7, 2.0)] }]);
         let top = MARGIN + 2 * LINE + LINE / 2;
         let (x, y, count) = middle(&picture, color_of(0, 1), top..top + HEIGHT);
-        assert!((5..80).contains(&count), "{count}");
+        assert!((50..100).contains(&count), "{count}");
         let left = picture.width() - MARGIN - WIDTH;
         assert!((x - (left + WIDTH / 2) as f64).abs() < 3.0 && (y - (top + HEIGHT / 2) as f64).abs() < 3.0);
+    }
+
+    #[test]
+    fn a_dot_beside_a_line_is_in_the_range_and_the_line_ends_before_the_edge() {
+        let falling: Vec<(u64, f64)> = (1..=400).map(|step| (step, 2.0 - step as f64 / 400.0)).collect();
+        // Early and far above the line, where the beginning of a line may leave the chart.
+        let lines = [Line { name: "a", points: &falling }, Line { name: "b", points: &[(4, 50.0)] }];
+        let picture = line_chart("x", &lines);
+        let top = MARGIN + 2 * LINE + LINE / 2;
+        let (_, y, count) = middle(&picture, color_of(1, 2), top..top + HEIGHT);
+        assert!((50..100).contains(&count), "{count}");
+        assert!(y - MARK > top as f64, "the dot is whole: {y}");
+        let edge = picture.width() - MARGIN;
+        let is_line = |x: usize| (top..top + HEIGHT).any(|y| picture.pixel(x, y) == color_of(0, 2));
+        assert!((edge - 8..edge).all(|x| !is_line(x)) && (edge - 40..edge - 8).any(is_line));
     }
 
     #[test]

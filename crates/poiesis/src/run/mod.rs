@@ -222,14 +222,15 @@ impl Run {
     ///
     /// # Errors
     /// [`Error::DataChanged`].
-    pub fn expect_data(&self, fingerprint: &str) -> Result<()> {
-        if self.info.data.fingerprint == fingerprint {
+    pub fn expect_data(&self, data: &DataInfo) -> Result<()> {
+        if self.info.data.fingerprint == data.fingerprint {
             return Ok(());
         }
         Err(Error::DataChanged {
             run: self.path.clone(),
             expected: self.info.data.fingerprint.clone(),
-            found: fingerprint.to_owned(),
+            found: data.fingerprint.clone(),
+            sizes: other_sizes(&self.info.data.counts, &data.counts),
         })
     }
 
@@ -349,6 +350,18 @@ fn occupant(folder: &Path) -> Result<Option<String>> {
         }
     }
     Ok(None)
+}
+
+/// The splits of data that have another size than they had, as part of a sentence: `train 600 then, 599 now; `.
+fn other_sizes(then: &[(String, u64)], now: &[(String, u64)]) -> String {
+    let size = |sizes: &[(String, u64)], split: &str| {
+        sizes.iter().find(|(name, _)| name == split).map_or(0, |(_, size)| *size)
+    };
+    let added = now.iter().filter(|(split, _)| then.iter().all(|(name, _)| name != split));
+    let splits = then.iter().chain(added).map(|(split, _)| (split, size(then, split), size(now, split)));
+    // Runs of earlier versions do not say it.
+    let changed = splits.filter(|(_, then_size, now_size)| !then.is_empty() && then_size != now_size);
+    changed.map(|(split, then, now)| format!("{split} {then} then, {now} now; ")).collect()
 }
 
 fn name_of(path: &Path) -> String {

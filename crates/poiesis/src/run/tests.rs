@@ -27,8 +27,31 @@ fn a_run_is_made_opened_and_moves_through_its_states() {
     assert_eq!(again.info(), run.info());
     assert_eq!((again.info().state, again.info().last_step), (State::Stopped, 2));
     assert_eq!(again.config().unwrap(), "steps = 3\n");
-    assert!(again.expect_data("abc").is_ok());
-    assert!(matches!(again.expect_data("abd"), Err(Error::DataChanged { .. })));
+    let data = |fingerprint: &str| DataInfo { fingerprint: fingerprint.into(), ..DataInfo::default() };
+    assert!(again.expect_data(&data("abc")).is_ok());
+    assert!(matches!(again.expect_data(&data("abd")), Err(Error::DataChanged { .. })));
+}
+
+#[test]
+fn data_that_have_changed_say_how_many_examples_there_were() {
+    let sizes = |all: &[(&str, u64)]| -> Vec<(String, u64)> {
+        all.iter().map(|(split, size)| ((*split).to_owned(), *size)).collect()
+    };
+    let then = sizes(&[("train", 600), ("validation", 60)]);
+    assert_eq!(
+        other_sizes(&then, &sizes(&[("train", 599), ("validation", 60)])),
+        "train 600 then, 599 now; "
+    );
+    let now = sizes(&[("train", 600), ("test", 5)]);
+    assert_eq!(other_sizes(&then, &now), "validation 60 then, 0 now; test 0 then, 5 now; ");
+    assert_eq!(other_sizes(&[], &now), "");
+    let root = tempfile::tempdir().unwrap();
+    let data = DataInfo { counts: then, ..info().data };
+    let run = Run::create(&root.path().join("run"), "", RunInfo { data: data.clone(), ..info() }).unwrap();
+    let fewer =
+        DataInfo { fingerprint: "abd".into(), counts: sizes(&[("train", 599), ("validation", 60)]), ..data };
+    let said = run.expect_data(&fewer).unwrap_err().to_string();
+    assert!(said.contains("(train 600 then, 599 now; fingerprint abc then, abd now)"), "{said}");
 }
 
 #[test]

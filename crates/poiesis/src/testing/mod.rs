@@ -155,7 +155,7 @@ pub(crate) fn one_spec_of_each_kind() -> [DataSpec; 5] {
     let contents = [
         Content::Text(text),
         Content::Sound(SoundShape { sample_rate: 8000, channels: 1 }),
-        Content::Points(PointShape { dims: 2, columns: Vec::new() }),
+        Content::Points(PointShape::new(2)),
         Content::Experience(TaskShape {
             environment: "cartpole".into(),
             observation: 4,

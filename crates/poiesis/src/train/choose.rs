@@ -21,6 +21,8 @@ const BUDGET: f64 = 60.0 * MINUTES;
 const SAMPLING: f64 = 0.1;
 /// How often samples are drawn: at most, and at least.
 const FRAMES: [f64; 2] = [40.0, 4.0];
+/// The same of a run whose length is given, which may be short: after its first and its last step.
+const ENDS: f64 = 2.0;
 /// Samples of a grid where drawing them is slow. A batch of samples is computed in groups of sixteen, so fewer save nothing.
 const FEW_SAMPLES: f64 = 16.0;
 /// How often the run is measured and saved.
@@ -32,7 +34,7 @@ const SLOW: f64 = BUDGET / STEPS[0];
 /// The smallest batch that is chosen where steps are slow, and the part of the time that half a batch takes where it helps.
 const SMALLEST_BATCH: usize = 8;
 const HELPS: f64 = 0.8;
-/// The part of the time that measuring held-out examples may take.
+/// The part of the time that measuring held-out examples, and saving, may take.
 const EVALUATING: f64 = 0.15;
 /// Seconds between two checkpoints: of a short run at least, and of a long one at most.
 const BETWEEN_SAVES: [f64; 2] = [10.0, 120.0];
@@ -249,13 +251,13 @@ fn is_free(resolved: &Resolved, key: &str) -> bool {
 fn schedule(pace: &Pace, now: &Resolved, length: &Length) -> (Vec<Choice>, u64) {
     let mut choices = Vec::new();
     let train = &now.config.train;
-    let budget = match length {
-        Length::Given(steps) => BUDGET.max(pace.step * *steps as f64),
-        Length::Free { .. } => BUDGET,
+    let (budget, fewest_frames) = match length {
+        Length::Given(steps) => (pace.step * *steps as f64, ENDS),
+        Length::Free { .. } => (BUDGET, FRAMES[1]),
     };
     let mut samples = train.sample_count as f64;
     let (for_samples, each) = (SAMPLING * budget, pace.sampling / samples.max(1.0));
-    let slow = samples * each * FRAMES[1] > for_samples;
+    let slow = samples * each * FRAMES[1] > SAMPLING * BUDGET.max(budget);
     if slow && samples > FEW_SAMPLES && is_free(now, "train.sample_count") {
         samples = FEW_SAMPLES;
         choices.push(Choice::new("train.sample_count", samples as i64, "drawing them is slow"));
@@ -263,14 +265,15 @@ fn schedule(pace: &Pace, now: &Resolved, length: &Length) -> (Vec<Choice>, u64) 
     let grid = (samples * each).max(1e-6);
     let mut frames = train.sample_frames as f64;
     if is_free(now, "train.sample_frames") && grid * frames > for_samples {
-        frames = (for_samples / grid).floor().clamp(FRAMES[1], FRAMES[0]);
+        frames = (for_samples / grid).floor().clamp(fewest_frames, FRAMES[0]);
         choices.push(Choice::new("train.sample_frames", frames as i64, "drawing samples is slow"));
     }
-    let saves = (EVALUATING * budget / pace.evaluating.max(1e-6)).floor().clamp(2.0, SAVES);
+    let each_save = pace.evaluating + pace.saving;
+    let saves = (EVALUATING * budget / each_save.max(1e-6)).floor().clamp(2.0, SAVES);
     let steps = match length {
         Length::Given(steps) => *steps as f64,
         Length::Free { most, most_epochs } => {
-            let for_steps = budget - grid * (frames + 1.0) - pace.evaluating * saves;
+            let for_steps = budget - grid * (frames + 1.0) - each_save * saves;
             let in_time = (for_steps.max(budget / 2.0) / pace.step).clamp(STEPS[0], STEPS[1]);
             let most = (*most as f64).max(STEPS[0]);
             let steps = rounded(in_time.min(most));
@@ -298,7 +301,7 @@ fn schedule(pace: &Pace, now: &Resolved, length: &Length) -> (Vec<Choice>, u64) 
 /// So many steps that a run is saved about `saves` times, but neither all the time nor so seldom that much can be lost.
 fn steps_between_saves(pace: &Pace, steps: f64, saves: f64) -> f64 {
     let least = (BETWEEN_SAVES[0] / pace.step).min(USUAL_SAVE);
-    let most = (BETWEEN_SAVES[1].max(pace.evaluating / EVALUATING) / pace.step).max(least);
+    let most = (BETWEEN_SAVES[1].max((pace.evaluating + pace.saving) / EVALUATING) / pace.step).max(least);
     (steps / saves).clamp(least, most).min(steps).ceil().max(1.0)
 }
 
@@ -381,6 +384,15 @@ mod tests {
         assert_eq!(value(&choices, "train.sample_frames").as_deref(), Some("4"));
         let given = resolved(&[Layer::single("--set", "train.sample_count", 64)]);
         assert_eq!(value(&chosen(&pace, &given, &FREE), "train.sample_count"), None);
+    }
+
+    #[test]
+    fn large_models_are_saved_seldom_and_short_runs_draw_few_samples() {
+        let large = Pace { saving: 60.0, ..paced(1.0, 0.001, 0.0) };
+        assert_eq!(steps_between_saves(&large, 1000.0, 2.0), 400.0, "a seventh of the time");
+        let short = chosen(&paced(0.1, 0.01, 0.0), &resolved(&[]), &Length::Given(100));
+        assert_eq!(value(&short, "train.sample_frames").as_deref(), Some("2"));
+        assert_eq!(value(&short, "train.sample_count"), None);
     }
 
     #[test]

@@ -50,13 +50,20 @@ impl TrainingData {
         Ok(TrainingData { spec, train, held_out, info })
     }
 
-    /// The same, read as a run that exists reads it: one that was made before examples without a class were told apart keeps its tokens.
+    /// The same, read as a run that exists reads it: one that was made before examples without a class were told apart keeps its tokens,
+    /// and one that was made before samples fitted the columns of a table keeps them as they are drawn.
     ///
     /// # Errors
     ///
     /// Those of [`DataInfo::spec`].
     pub(super) fn for_run(self, run: &RunInfo) -> Result<TrainingData> {
-        Ok(self.with_unlabelled(run.data.spec()?.unlabelled))
+        let of_run = run.data.spec()?;
+        let mut data = self.with_unlabelled(of_run.unlabelled);
+        if let (Content::Points(own), Content::Points(of_run)) = (&mut data.spec.content, &of_run.content) {
+            own.values.clone_from(&of_run.values);
+        }
+        data.info.spec = Some(data.spec.clone());
+        Ok(data)
     }
 
     /// The same, with or without a token of their own for examples without a class.

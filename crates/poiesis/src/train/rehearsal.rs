@@ -19,7 +19,7 @@ use crate::model::Entry;
 use crate::optim::learning_rate_factor;
 use crate::run::{Run, checkpoint};
 
-/// Steps are timed, after one that is not, until there are so many and so many seconds have passed.
+/// Steps are timed, after one that is not unless it is long, until there are so many and so many seconds have passed.
 const TIMED: u64 = 3;
 const SECONDS: f64 = 1.0;
 
@@ -28,6 +28,10 @@ const MOST_SECONDS: f64 = 5.0;
 
 /// After how many seconds the drawing of samples ends, and its time is estimated from how far it came.
 const DRAWN: f64 = 3.0;
+
+/// Bytes of a checkpoint for each parameter (the weight, two moments and an average), and how many are written in a second.
+const SAVED: f64 = 16.0;
+const BYTES_PER_SECOND: f64 = 2e8;
 
 /// Held-out examples are measured where that takes about so many seconds; a longer time is estimated from a sixteenth of them.
 const EVALUATED: f64 = 2.0;
@@ -51,7 +55,7 @@ pub struct Rehearsal {
     /// Seconds of a step in the estimate: the mean of those that were timed; where settings were chosen, the lower quartile, which hardly
     /// depends on what else the machine has to do for a moment.
     pub step: f64,
-    /// Seconds that what is left will take. Writing checkpoints is not counted, for nothing is written.
+    /// Seconds that what is left will take. Nothing is written, so the time of writing checkpoints follows from their size.
     pub estimate: Spent,
 }
 
@@ -99,9 +103,11 @@ pub(super) fn take_steps(request: &Request) -> Result<Steps> {
         metrics.read();
         Ok(began.elapsed().as_secs_f64())
     };
-    step(0)?;
-    let (began, mut seconds) = (Instant::now(), Vec::new());
-    while !are_enough(seconds.len() as u64, began.elapsed().as_secs_f64()) {
+    // What only a first step takes is little of one that is long.
+    let first = step(0)?;
+    let mut seconds: Vec<f64> = if first > MOST_SECONDS { vec![first] } else { Vec::new() };
+    let began = Instant::now();
+    while first <= MOST_SECONDS && !are_enough(seconds.len() as u64, began.elapsed().as_secs_f64()) {
         seconds.push(step(seconds.len() as u64 + 1)?);
     }
     drop(session);
@@ -131,7 +137,8 @@ impl Steps {
         let model = self.entry.load(config, &data.spec, self.averages.weights(), &self.device)?;
         let abilities = model.abilities();
         let (sampling, evaluating) = (self.sampling(&abilities)?, self.evaluating(&abilities)?);
-        Ok(Pace { step, sampling, evaluating, saving: 0.0 })
+        let parameters: usize = self.parameters.iter().map(|(_, count)| count).sum();
+        Ok(Pace { step, sampling, evaluating, saving: SAVED * parameters as f64 / BYTES_PER_SECOND })
     }
 
     /// Seconds that drawing the samples of a grid takes.

@@ -207,10 +207,10 @@ pub(super) fn expect_continuable(
     if let Some(other) = other_parent(run.info().parent.as_ref(), initial) {
         return Err(Error::ConfigDiffers { run: run.path().to_owned(), differences: vec![other] });
     }
-    let places = if run.expect_data(&info.fingerprint).is_ok() { PLACES } else { &[] };
+    let places = if run.expect_data(info).is_ok() { PLACES } else { &[] };
     let free = [CHANGEABLE, places].concat();
     let changes = run.expect_config(&saved.to_toml(), &config.to_toml(), &free)?;
-    run.expect_data(&info.fingerprint)?;
+    run.expect_data(info)?;
     Ok((saved, changes))
 }
 

@@ -101,7 +101,7 @@ def dcgan(run, inputs):
 
 def draw(example, run):
     """Runs an example as a user does."""
-    sys.argv = [example.__file__, str(run), str(run / "image.ppm")]
+    sys.argv = [example.__file__, str(run), str(run / "image.png")]
     runpy.run_path(example.__file__, run_name="__main__")
 
 

@@ -18,7 +18,7 @@ use crate::args::{OfRun, Out};
 use crate::commands::inspect::split;
 use crate::commands::pictures;
 use crate::commands::sources::{Images, Inverting, encoded};
-use crate::render::{count, exists, failure, json, number, result, table};
+use crate::render::{count, counted, exists, failure, json, number, result, table};
 
 /// Images of a set, unless another number is given: with an encoder, and with a search for each.
 const ENCODED: usize = 1000;
@@ -99,7 +99,7 @@ impl Attribute {
         for names in [&self.with, &self.without] {
             let images = self.set(&trained, names, at_most, &mut dataset)?;
             if images.len() < FEWEST_IMAGES {
-                let what = format!("{} has {} images", names.join(", "), images.len());
+                let what = format!("{} has {}", names.join(", "), counted(images.len() as u64, "image"));
                 return Err(failure(
                     what,
                     format!("give at least {FEWEST_IMAGES} with and without the attribute"),
@@ -184,7 +184,7 @@ impl Attribute {
                 continue;
             }
             if images.len() < FEWEST_IMAGES {
-                let what = format!("{name} has {} images", images.len());
+                let what = format!("{name} has {}", counted(images.len() as u64, "image"));
                 return Err(failure(what, format!("give at least {FEWEST_IMAGES} of each --other")));
             }
             let found = encoded(trained, &images, inversion, self.json)?;

@@ -20,8 +20,8 @@ use poiesis::data::Places;
 use poiesis::evaluate::NeighbourStatistics;
 use poiesis_collect::Dataset;
 
-use crate::args::{DataDir, class_of};
-use crate::render::{expect_none, number};
+use crate::args::{DataDir, class_of, how_to_condition};
+use crate::render::{failure, number};
 
 /// Show what a model has learned: directions, attributes, maps, clusters, factors, features, objects, nearest training images, visited
 /// states
@@ -80,11 +80,14 @@ impl Discover {
 
 /// The class that was asked for; refused for a model that is not conditioned on classes.
 pub(crate) fn expect_class(trained: &Trained, class: Option<&str>) -> Result<Option<u32>> {
-    let name = trained.entry.name();
-    expect_none(
-        &format!("{}, a {name} that is not conditioned on classes", trained.info.id),
-        &[("--class", class.is_some() && trained.num_classes() == 0)],
-    )?;
+    if class.is_some() && trained.num_classes() == 0 {
+        let (run, model) = (&trained.info.id, trained.entry.name());
+        let how = how_to_condition(trained).map(|how| format!("; {how}")).unwrap_or_default();
+        return Err(failure(
+            format!("--class cannot be given for {run}, a {model} that is not conditioned on classes"),
+            format!("leave it out{how}"),
+        ));
+    }
     class_of(trained, class)
 }
 

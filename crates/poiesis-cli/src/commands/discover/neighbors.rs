@@ -2,8 +2,8 @@
 
 use anyhow::Result;
 use clap::Args;
-use poiesis::discover::neighbors;
-use poiesis::evaluate::{nearest, neighbour_statistics};
+use poiesis::discover::{Neighbors as Found, neighbors};
+use poiesis::evaluate::{NeighbourStatistics, nearest, neighbour_statistics};
 use poiesis::picture::columns;
 use poiesis_collect::Split;
 use serde_json::json;
@@ -11,7 +11,7 @@ use serde_json::json;
 use super::{OfData, verdict};
 use crate::args::{OfRun, Out};
 use crate::commands::pictures;
-use crate::render::{number, result, table};
+use crate::render::{in_json, json, number, of_run, result, table};
 
 /// Number of held-out images whose distance to the training data is measured for comparison.
 const HELD_OUT: usize = 500;
@@ -37,6 +37,9 @@ pub(super) struct Neighbors {
     data: OfData,
     #[command(flatten)]
     out: Out,
+    /// Print the distances as JSON.
+    #[arg(long)]
+    json: bool,
 }
 
 impl Neighbors {
@@ -49,27 +52,43 @@ impl Neighbors {
         let found = neighbors(&trained, &train, self.seed, self.count)?;
         let made = json!({ "verb": "discover neighbors", "seed": self.seed, "count": self.count });
         let columns = 2 * columns(self.count).div_ceil(2);
-        let rows: Vec<Vec<String>> = found
-            .nearest
-            .iter()
-            .enumerate()
-            .map(|(sample, near)| vec![sample.to_string(), near.index.to_string(), number(near.distance)])
-            .collect();
-        let table = table(&[">SAMPLE", ">NEAREST", ">DISTANCE"], &rows);
         let samples: Vec<u8> =
             found.images.chunks_exact(2 * dims).flat_map(|pair| &pair[..dims]).copied().collect();
         let held_out = dataset.split(Split::Validation).or_else(|| dataset.split(Split::Test));
-        let verdict = match held_out {
-            Some(view) => {
-                let images: Vec<u8> = view.spread(HELD_OUT).flat_map(|i| view.image(i)).copied().collect();
-                verdict(&neighbour_statistics(&samples, &nearest(&images, &train, dims), &train, dims))
-            }
-            None => "no images were held out, so there is nothing to compare with".into(),
-        };
-        // Shown first, likewise.
-        result(&format!("{table}{verdict}\n"))?;
+        let statistics = held_out.map(|view| {
+            let images: Vec<u8> = view.spread(HELD_OUT).flat_map(|i| view.image(i)).copied().collect();
+            neighbour_statistics(&samples, &nearest(&images, &train, dims), &train, dims)
+        });
+        // Shown first: the numbers are known even where the picture cannot be written.
+        if self.json {
+            let verdict = statistics.as_ref().map(NeighbourStatistics::verdict);
+            json(&of_run(
+                &trained,
+                json!({
+                    "seed": self.seed, "nearest": found.nearest, "statistics": statistics, "verdict": verdict,
+                    "out": in_json(&out),
+                }),
+            ))?;
+        } else {
+            result(&shown(&found, statistics.as_ref()))?;
+        }
         let picture = pictures::grid(&found.images, trained.spec.images()?, columns, self.out.scale);
         picture.write_png(&out, Some(&pictures::parameters(&trained, made)))?;
-        result(&format!("{}\n", out.display()))
+        if self.json { Ok(()) } else { result(&format!("{}\n", out.display())) }
     }
+}
+
+/// The nearest training image of each sample, and what follows from the distances.
+fn shown(found: &Found, statistics: Option<&NeighbourStatistics>) -> String {
+    let rows: Vec<Vec<String>> = found
+        .nearest
+        .iter()
+        .enumerate()
+        .map(|(sample, near)| vec![sample.to_string(), near.index.to_string(), number(near.distance)])
+        .collect();
+    let verdict = match statistics {
+        Some(statistics) => verdict(statistics),
+        None => "no images were held out, so there is nothing to compare with".into(),
+    };
+    format!("{}{verdict}\n", table(&[">SAMPLE", ">NEAREST", ">DISTANCE"], &rows))
 }

@@ -56,6 +56,7 @@ pub(super) struct Traverse {
 impl Traverse {
     pub(super) fn run(self) -> Result<()> {
         let trained = self.of.open()?;
+        trained.spec.images()?;
         if let Some(code) = &self.code {
             return self.show_code(&trained, code);
         }

@@ -107,6 +107,11 @@ impl Header {
 }
 
 impl Archive {
+    /// Whether these bytes begin as those of an archive do.
+    pub fn begins(bytes: &[u8]) -> bool {
+        bytes.starts_with(MAGIC)
+    }
+
     /// Reads an archive.
     ///
     /// # Errors

@@ -98,7 +98,7 @@ pub(super) fn in_words(spec: &DataSpec) -> String {
         Content::Sound(SoundShape { sample_rate, channels }) => {
             format!("sounds of {sample_rate} Hz with {channels} channels")
         }
-        Content::Points(PointShape { dims, columns }) => match columns.as_slice() {
+        Content::Points(PointShape { dims, columns, .. }) => match columns.as_slice() {
             [] => format!("points of {dims} coordinates"),
             names => format!("points of {dims} coordinates ({})", names.join(", ")),
         },

@@ -66,7 +66,7 @@ mod tests {
 
     #[test]
     fn columns_that_lie_elsewhere_are_named() {
-        let shape = PointShape { dims: 3, columns: ["a", "b", "c"].map(str::to_owned).into() };
+        let shape = PointShape { columns: ["a", "b", "c"].map(str::to_owned).into(), ..PointShape::new(3) };
         let there = arrays([170.0, 65.0, 7.0], [10.0, 12.0, 0.0]);
         let note = |mean: [f32; 3], std: [f32; 3]| {
             let here = StateDict::from_arrays(arrays(mean, std), &Device::flex());

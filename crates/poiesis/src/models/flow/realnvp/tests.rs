@@ -27,11 +27,7 @@ const GRADIENT: f64 = 5e-5;
 const CHANGE: f64 = 1e-3;
 
 fn points_of(dims: usize) -> DataSpec {
-    DataSpec {
-        content: Content::Points(PointShape { dims, columns: Vec::new() }),
-        classes: 0,
-        unlabelled: false,
-    }
+    DataSpec { content: Content::Points(PointShape::new(dims)), classes: 0, unlabelled: false }
 }
 
 /// A model in training with the first weights of `case`. Its batches are not used.

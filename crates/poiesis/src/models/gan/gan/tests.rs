@@ -29,11 +29,7 @@ fn spec(case: &serde_json::Value) -> DataSpec {
     if case["bounded"] == serde_json::Value::Bool(true) {
         return image_spec([3, 4, 1], 0);
     }
-    DataSpec {
-        content: Content::Points(PointShape { dims: 2, columns: Vec::new() }),
-        classes: 0,
-        unlabelled: false,
-    }
+    DataSpec { content: Content::Points(PointShape::new(2)), classes: 0, unlabelled: false }
 }
 
 /// A model in training with the first weights of `case`. Its batches are not used.
