@@ -1,14 +1,16 @@
 //! The cache into which [`open_or_collect`](crate::open_or_collect) packs raw sources: what lies in it, and removing it. Also what
-//! killed processes have left beside an output folder, and what is known of the images of a source that is not packed yet.
+//! killed processes have left beside an output folder, and what is known of the images or the sound of a source that is not packed yet.
 
 use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
 use crate::dataset::CARD_FILE;
 use crate::error::{Error, Result};
-use crate::image_summary::ImageSummary;
 use crate::staging::{self, LOCK_FILE, Staging};
 
 /// What lies in a cache.
@@ -81,7 +83,7 @@ impl Cache {
 }
 
 impl Cached {
-    /// Removes it, with what is kept about the images of sources of its name. A data set is renamed first, so that it is never opened in
+    /// Removes it, with what is kept about the sources of its name. A data set is renamed first, so that it is never opened in
     /// part.
     ///
     /// # Errors
@@ -112,26 +114,30 @@ impl Cached {
 }
 
 /// How the files end that keep what the images of a source are like.
-const SUMMARY: &str = ".images.json";
+pub(crate) const OF_IMAGES: &str = ".images.json";
+/// The same for its sound.
+pub(crate) const OF_SOUND: &str = ".sound.json";
 
-/// The file in the folder `cache` that keeps what the images of a source are like, by the name that the source has there.
-pub(crate) fn summary_file(cache: &Path, name: &str) -> PathBuf {
-    cache.join(format!(".{name}{SUMMARY}"))
+/// The file in the folder `cache` that keeps what the images or the sound of a source are like, by the name that the source has there.
+pub(crate) fn summary_file(cache: &Path, name: &str, ending: &str) -> PathBuf {
+    cache.join(format!(".{name}{ending}"))
 }
 
-/// The name of the data set whose images such a file is about; `None` for any other path.
+/// The name of the data set that such a file is about; `None` for any other path.
 fn source_of_summary(path: &Path) -> Option<&str> {
-    let (name, hash) = name_of(path).strip_prefix('.')?.strip_suffix(SUMMARY)?.rsplit_once('-')?;
+    let name = name_of(path).strip_prefix('.')?;
+    let name = name.strip_suffix(OF_IMAGES).or_else(|| name.strip_suffix(OF_SOUND))?;
+    let (name, hash) = name.rsplit_once('-')?;
     (is_hash(hash) && fs::symlink_metadata(path).is_ok_and(|found| found.is_file())).then_some(name)
 }
 
 /// What was kept in a file; `None` where there is none, or not a whole one.
-pub(crate) fn read_summary(file: &Path) -> Option<ImageSummary> {
+pub(crate) fn read_summary<T: DeserializeOwned>(file: &Path) -> Option<T> {
     serde_json::from_slice(&fs::read(file).ok()?).ok()
 }
 
 /// Keeps what was found. Where it cannot be written, it is found again the next time.
-pub(crate) fn keep_summary(file: &Path, found: &ImageSummary) {
+pub(crate) fn keep_summary(file: &Path, found: &impl Serialize) {
     let Some((cache, text)) = file.parent().zip(serde_json::to_vec(found).ok()) else { return };
     // A file that is read while it is written is not whole, and then counts for nothing.
     let _ = fs::create_dir_all(cache).and_then(|()| fs::write(file, text));

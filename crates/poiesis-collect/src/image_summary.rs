@@ -85,24 +85,31 @@ impl ImageSummary {
             return Ok(None);
         }
         let kept = match cache {
-            Some(cache) => Some(cache::summary_file(cache, &cache_name(path, options)?)),
+            Some(cache) => Some(cache::summary_file(cache, &cache_name(path, options)?, cache::OF_IMAGES)),
             None => None,
         };
         if let Some(kept) = kept.as_deref().and_then(cache::read_summary) {
-            return Ok(Some(kept));
+            return Ok(kept);
         }
-        let found = ImageSummary::look(path, options, progress)?;
-        if let (Some(kept), Some(found)) = (&kept, &found) {
-            cache::keep_summary(kept, found);
+        let (kind, found) = ImageSummary::look(path, options, progress)?;
+        // That it is sound is kept too: an archive is read to its end to find that out.
+        if let Some(kept) = kept.filter(|_| found.is_some() || kind == Kind::Sound) {
+            cache::keep_summary(&kept, &found);
         }
         Ok(found)
     }
 
-    fn look(path: &Path, options: &Options, progress: &dyn Fn(Progress)) -> Result<Option<ImageSummary>> {
+    /// Looks at the images, and says of which kind the source is.
+    fn look(
+        path: &Path,
+        options: &Options,
+        progress: &dyn Fn(Progress),
+    ) -> Result<(Kind, Option<ImageSummary>)> {
         let options = &Options { limits: options.limits.within_memory(), ..options.clone() };
         let mut source = source::open(path, options)?;
-        if source.plan().kind() != Kind::Images || source.plan().made.is_some() {
-            return Ok(None);
+        let kind = source.plan().kind();
+        if kind != Kind::Images || source.plan().made.is_some() {
+            return Ok((kind, None));
         }
         let memory = Memory::new(&options.limits);
         let total = source.plan().total;
@@ -114,7 +121,7 @@ impl ImageSummary {
             });
             Ok(())
         })?;
-        Ok(found.summary())
+        Ok((kind, found.summary()))
     }
 
     /// Whether nearly all images have no colour.

@@ -41,10 +41,12 @@ impl Settings {
             }
         } else if self.initial.is_none() {
             // With initial weights, examples are prepared as for that run.
-            let config = &self.resolved.config.data;
-            let source = open::locate(&config.source, &how.data_dir.data_dir)?;
-            let options = open::options(config)?;
-            let cache = how.data_dir.places()?.cache;
+            let mut config = self.resolved.config.data.clone();
+            let places = how.data_dir.places()?;
+            // What is looked at is what the model will learn.
+            open::choose_kind(&mut config, self.entry.about().media, &places)?;
+            let source = open::locate(&config.source, &places.data_dir)?;
+            let options = open::options(&config)?;
             let meter = Meter::new(
                 &format!("looking at {}", open::short_name(&config.source)),
                 "images",
@@ -52,12 +54,12 @@ impl Settings {
                 how.hidden(),
             );
             let progress = |progress: Progress| meter.at(progress.done, progress.total);
-            let chosen =
-                choose_preparation(&config.source, Path::new(&source), &options, Some(&cache), &progress);
+            let is_given = |key: &str| !self.resolved.origin(key).is_some_and(is_open);
+            let (path, cache) = (Path::new(&source), Some(places.cache.as_path()));
+            let chosen = choose_preparation(&config.source, path, &options, &is_given, cache, &progress);
             meter.end();
             let mut chosen = chosen?;
-            let given = |choice: &Choice| !self.resolved.origin(&choice.key).is_some_and(is_open);
-            chosen.retain(|choice| !given(choice));
+            chosen.retain(|choice| !is_given(&choice.key));
             self.chosen.all = chosen;
         }
         self.apply_choices()

@@ -143,7 +143,7 @@ pub(crate) struct Collect {
     /// Resample sound to this rate [default: that of most clips].
     #[arg(long, value_name = "HZ", value_parser = clap::value_parser!(u32).range(1000..=384_000))]
     sample_rate: Option<u32>,
-    /// Mix sound to mono; chosen where some clips are mono and others are not.
+    /// Mix sound to mono; chosen where at least half of the clips are mono and others are not.
     #[arg(long)]
     mono: bool,
     /// Name of the data set [default: that of the source].

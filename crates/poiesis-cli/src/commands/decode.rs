@@ -25,7 +25,7 @@ use crate::render::{count, expect_empty, expect_none, failure, in_json, note, re
   poiesis decode runs/vae-faces faces.safetensors                  one grid
   poiesis decode runs/vae-faces faces.npy --out faces/             a folder with one PNG per image
   poiesis decode runs/dcgan-shapes mine.npy --out mine.png --columns 8
-  poiesis decode runs/realnvp-people people.npy --out again.csv     points, as a table
+  poiesis decode runs/realnvp-people latents.npy --out again.csv    points, as a table
 
 The file is one that `poiesis encode` has written, or any array [images, values] of 32-bit or 64-bit floats, as \
 safetensors or NumPy's .npy: `numpy.save` of what Python has made of latents will do. Each PNG in a folder has the name of the image that was encoded in its metadata.")]

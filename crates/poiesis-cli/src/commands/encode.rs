@@ -41,7 +41,7 @@ const LISTED: usize = 20;
       what the network sees in them
   poiesis decode runs/vae-faces faces.safetensors --out again/
       latents back to images
-  poiesis encode runs/realnvp-people people.csv --out people.npy
+  poiesis encode runs/realnvp-people people.csv --out latents.npy
       the rows of a table, by a model of points that has an encoder
 
 The file has an array [images, values] of 32-bit floats, and the name of each image: in the metadata of safetensors; beside \
@@ -220,13 +220,28 @@ impl Encode {
             let what = format!("{} is neither safetensors nor an array of NumPy", out.display());
             return Err(failure(what, "give one that ends in .safetensors or .npy"));
         }
+        // With --split these are read.
+        let source = PathBuf::from(self.data.source().unwrap_or(&trained.config.data.source));
         for path in [Some(out.clone()), description(&out), names_of(&out)].into_iter().flatten() {
+            expect_other(&path, self.files.iter().chain([&source]))?;
             if path.exists() && !self.force {
                 return Err(exists(&path, "--out"));
             }
             atomic::expect_writable(&path)?;
         }
         Ok(out)
+    }
+}
+
+/// An error if the file to write is one that is read, which not even `--force` may replace.
+fn expect_other<'a>(path: &Path, mut read: impl Iterator<Item = &'a PathBuf>) -> Result<()> {
+    let Ok(written) = path.canonicalize() else { return Ok(()) };
+    match read.any(|read| read.canonicalize().is_ok_and(|read| read == written)) {
+        true => Err(failure(
+            format!("{} would be replaced, and it holds the data to encode", path.display()),
+            "give --out another name; beside a .npy, a .csv and a .json of the same name are written",
+        )),
+        false => Ok(()),
     }
 }
 
@@ -300,4 +315,24 @@ fn features_report(trained: &Trained, images: &Images, found: &Rows) -> Value {
             "images": images.names.iter().map(|name| json!({ "image": name })).collect::<Vec<_>>(),
         }),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_data_are_never_replaced() {
+        let root = tempfile::tempdir().unwrap();
+        let table = root.path().join("people.csv");
+        std::fs::write(&table, "age,height\n34,1.8\n").unwrap();
+        let by_another_way = root.path().join(".").join("people.npy");
+        let names = names_of(&by_another_way).unwrap();
+        let error = expect_other(&names, [&table].into_iter()).unwrap_err();
+        assert!(error.to_string().contains("holds the data to encode"), "{error}");
+        let other = names_of(&root.path().join("latents.npy")).unwrap();
+        assert!(expect_other(&other, [&table].into_iter()).is_ok());
+        std::fs::write(&other, "").unwrap();
+        assert!(expect_other(&other, [&table].into_iter()).is_ok(), "a file that is not read");
+    }
 }

@@ -21,14 +21,12 @@ pub(super) fn prepare(
     quiet: bool,
 ) -> Result<()> {
     // The examples are packed next, and looked at no more.
-    let chosen = look(name, source, options, None, quiet).map_err(|error| match error {
+    let is_given = |key: &str| given.contains(&(key, true));
+    let chosen = look(name, source, options, &is_given, None, quiet).map_err(|error| match error {
         poiesis::Error::Data(error) => told(error),
         other => other.into(),
     })?;
     for choice in chosen {
-        if given.contains(&(choice.key.as_str(), true)) {
-            continue;
-        }
         let mut one = DataConfig::default();
         apply_choices(&mut one, std::slice::from_ref(&choice))?;
         let one = open::options(&one)?;
@@ -78,12 +76,13 @@ fn look(
     name: &str,
     source: &str,
     options: &Options,
+    is_given: &dyn Fn(&str) -> bool,
     cache: Option<&Path>,
     quiet: bool,
 ) -> poiesis::Result<Vec<Choice>> {
     let meter = Meter::new(&format!("looking at {}", open::short_name(name)), "examples", None, quiet);
     let progress = |progress: Progress| meter.at(progress.done, progress.total);
-    let chosen = choose_preparation(name, Path::new(source), options, cache, &progress);
+    let chosen = choose_preparation(name, Path::new(source), options, is_given, cache, &progress);
     meter.end();
     chosen
 }
@@ -92,7 +91,8 @@ fn look(
 pub(super) fn prepare_as_collect(config: &mut DataConfig, data_dir: &DataDir, quiet: bool) -> Result<()> {
     let places = data_dir.places()?;
     let source = open::locate(&config.source, &places.data_dir)?;
-    let chosen = look(&config.source, &source, &open::options(config)?, Some(&places.cache), quiet)?;
+    let options = open::options(config)?;
+    let chosen = look(&config.source, &source, &options, &|_| false, Some(&places.cache), quiet)?;
     apply_choices(config, &chosen)?;
     if !quiet {
         chosen.iter().for_each(|choice| note(&format!("as collect chooses: {}", flag_of(choice))));

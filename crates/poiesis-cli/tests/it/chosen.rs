@@ -54,6 +54,21 @@ fn collect_chooses_size_and_channels_and_proposes_what_fits() {
 }
 
 #[test]
+fn pictures_in_a_repository_get_a_size_where_the_model_learns_images() {
+    let place = Place::new();
+    draw(&place, "repo/pictures", &[36, 40], 1);
+    fs::create_dir(place.path("repo/.git")).unwrap();
+    for number in 0..50 {
+        let code = format!("fn f{number}() {{}}\n").repeat(20);
+        fs::write(place.path(&format!("repo/{number}.rs")), code).unwrap();
+    }
+    let shown = parse(&place.ok(&format!("train vae --data repo {SMALL} --dry-run --json")));
+    let (size, why) = setting(&shown, "data.size");
+    assert_eq!(size, 32);
+    assert!(why.starts_with("chosen: images of 36×36 to 40×40"), "{why}");
+}
+
+#[test]
 fn settings_that_nobody_gave_are_chosen_from_the_data() {
     let place = Place::new();
     draw(&place, "drawings", &[40], 1);

@@ -14,6 +14,9 @@ const MOST_COLUMNS: usize = 4096;
 /// Most columns that a message names.
 const NAMED: usize = 5;
 
+/// What tables have in place of a missing number, in any case.
+const MISSING: [&str; 5] = ["NA", "N/A", "null", "?", "-"];
+
 /// Which columns of a table are read.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Choice<'a> {
@@ -138,15 +141,20 @@ pub(super) fn value(field: &str, decimal: Decimal) -> Option<f64> {
     number(field, decimal).or_else(|| flag(field))
 }
 
+/// Whether a field is a common word or sign for a missing number. NaN is none of them: it is read as a number.
+pub(super) fn is_missing(field: &str) -> bool {
+    field.is_empty() || MISSING.iter().any(|word| field.eq_ignore_ascii_case(word))
+}
+
 /// The names of the columns, none if the first row has a number, and the rows of numbers.
 fn header(table: &[Vec<String>], decimal: Decimal) -> (Vec<String>, &[Vec<String>]) {
-    let flags = |row: &[String]| row.iter().any(|field| flag(field).is_some());
+    let is_flag = |field: &String| flag(field).is_some();
     match table.split_first() {
         Some((first, rows))
             if first.iter().all(|field| number(field, decimal).is_none())
                 && first.iter().any(|field| !field.is_empty())
-                // Columns may be called yes and no; where the next row has such words too, they are values.
-                && !(flags(first) && rows.first().is_some_and(|row| flags(row))) =>
+                // Columns may be called yes and no; if all are, and the next row has such words too, they are values.
+                && !(first.iter().all(is_flag) && rows.first().is_some_and(|row| row.iter().any(is_flag))) =>
         {
             (first.clone(), rows)
         }
@@ -182,7 +190,7 @@ fn usual_length(rows: &[Vec<String>]) -> Option<usize> {
     rows.iter().map(Vec::len).max_by_key(|&length| (count(length), length))
 }
 
-/// Refuses columns that are mostly not numbers. An empty field may stand for a missing number.
+/// Refuses columns that are mostly not numbers. Fields that stand for a missing number do not count: their rows are skipped later.
 fn numbers_in(
     rows: &[Vec<String>],
     columns: &[usize],
@@ -190,7 +198,7 @@ fn numbers_in(
     decimal: Decimal,
 ) -> Result<(), Reason> {
     let other = |at: usize| {
-        let fields = || rows.iter().filter_map(move |row| row.get(at)).filter(|field| !field.is_empty());
+        let fields = || rows.iter().filter_map(move |row| row.get(at)).filter(|field| !is_missing(field));
         let others = || fields().filter(|field| value(field, decimal).is_none());
         (2 * others().count() > fields().count()).then(|| {
             let example = others().next().map(|field| shown(field, SHOWN)).unwrap_or_default();
@@ -294,5 +302,16 @@ mod tests {
         assert_eq!(found("x,is new\n1,true\n2,no").3, ["x", "is new"]);
         assert_eq!(found("yes,no\n1,2\n3,4").3, ["yes", "no"]);
         assert_eq!(found("true,no\nfalse,yes").3, Vec::<String>::new());
+        assert_eq!(found("No,age,smoker\n1,34,yes\n2,41,no").3, ["No", "age", "smoker"]);
+    }
+
+    #[test]
+    fn fields_for_missing_numbers_do_not_make_a_column_one_of_words() {
+        for missing in ["", "NA", "n/a", "NULL", "?", "-", "nan"] {
+            let text = format!("x,y\n{missing},1\n{missing},2\n{missing},3\n4,5");
+            assert_eq!(found(&text).3, ["x", "y"], "{missing}");
+        }
+        let text = "x,y\n1,NA\n2,NA\n3,good\n4,bad\n5,6";
+        assert_eq!(dialect(text).unwrap_err(), "most values are not numbers in column 2 (y) (`good`)");
     }
 }

@@ -2,7 +2,7 @@
 
 use std::io::BufRead;
 
-use super::dialect::{Choice, Dialect, value};
+use super::dialect::{Choice, Dialect, is_missing, value};
 use super::fields::{Splitter, number};
 use super::lines::{Line, Lines};
 use crate::card::Reason;
@@ -100,6 +100,10 @@ impl<'a> Table<'a> {
             let here = || column(at, names);
             if field.is_empty() {
                 missing.get_or_insert_with(|| format!("{} is empty", here()));
+                continue;
+            }
+            if is_missing(field) {
+                missing.get_or_insert_with(|| format!("{} is `{field}`", here()));
                 continue;
             }
             let Some(value) = value(field, decimal) else {
@@ -203,6 +207,17 @@ mod tests {
             Ok(vec![2.0, 3.0]),
         ];
         assert_eq!(rows(text).0, expected.map(|row| row.map_err(str::to_owned)));
+    }
+
+    #[test]
+    fn a_word_for_a_missing_number_is_no_fault_of_the_table() {
+        let expected = [
+            Err("2 missing: column 2 (y) is `NA`"),
+            Err("3 missing: column 1 (x) is `?`"),
+            Err("4 other: `a` in column 1 (x) is not a number"),
+            Ok(vec![1.0, 2.0]),
+        ];
+        assert_eq!(rows("x,y\n1,NA\n?,null\na,-\n1,2").0, expected.map(|row| row.map_err(str::to_owned)));
     }
 
     #[test]

@@ -4,9 +4,13 @@ use std::collections::BTreeMap;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
+use serde::{Deserialize, Serialize};
+
 use super::clip::tags;
 use super::need::{HEAD, check_rate, header};
+use crate::cache;
 use crate::card::Kind;
+use crate::collect::cache_name;
 use crate::error::Result;
 use crate::options::{MAX_RATE, MIN_RATE, Options};
 use crate::progress::Progress;
@@ -15,7 +19,7 @@ use crate::source::{self, Payload, each_batch};
 use crate::stored_card::is_packed;
 
 /// Which sample rates and channels the clips of a source have, by their headers. A clip whose header cannot be read does not count.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SoundSummary {
     /// How many clips there are.
     pub count: u64,
@@ -23,20 +27,45 @@ pub struct SoundSummary {
     pub rates: BTreeMap<u32, u64>,
     /// Numbers of channels, each with its number of clips.
     pub channels: BTreeMap<u16, u64>,
+    /// The channels of the first clip, which decides for all where `mono` is not chosen.
+    pub first_channels: u16,
 }
 
 impl SoundSummary {
     /// Looks at the clips of a source; `None` where it holds something else, is packed already, or no header can be read. `progress`
     /// counts the clips looked at, on the calling thread.
     ///
+    /// What was found is kept in the folder `cache`, where one is given, and is read from there as long as the source and the options are
+    /// the same. There is no progress then.
+    ///
     /// # Errors
     ///
     /// [`crate::Error`] when the source cannot be opened. A clip that cannot be read is left to [`collect`](crate::collect()).
-    pub fn of(path: &Path, options: &Options, progress: &dyn Fn(Progress)) -> Result<Option<SoundSummary>> {
+    pub fn of(
+        path: &Path,
+        options: &Options,
+        cache: Option<&Path>,
+        progress: &dyn Fn(Progress),
+    ) -> Result<Option<SoundSummary>> {
         options.check()?;
         if path.is_dir() && is_packed(path) {
             return Ok(None);
         }
+        let kept = match cache {
+            Some(cache) => Some(cache::summary_file(cache, &cache_name(path, options)?, cache::OF_SOUND)),
+            None => None,
+        };
+        if let Some(kept) = kept.as_deref().and_then(cache::read_summary) {
+            return Ok(Some(kept));
+        }
+        let found = SoundSummary::look(path, options, progress)?;
+        if let (Some(kept), Some(found)) = (&kept, &found) {
+            cache::keep_summary(kept, found);
+        }
+        Ok(found)
+    }
+
+    fn look(path: &Path, options: &Options, progress: &dyn Fn(Progress)) -> Result<Option<SoundSummary>> {
         let options = &Options { limits: options.limits.within_memory(), ..options.clone() };
         let mut source = source::open(path, options)?;
         if source.plan().kind() != Kind::Sound {
@@ -58,6 +87,9 @@ impl SoundSummary {
     }
 
     fn add(&mut self, rate: u32, channels: u16) {
+        if self.count == 0 {
+            self.first_channels = channels;
+        }
         self.count += 1;
         *self.rates.entry(rate).or_default() += 1;
         *self.channels.entry(channels).or_default() += 1;

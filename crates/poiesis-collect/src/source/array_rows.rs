@@ -7,6 +7,7 @@ use std::path::Path;
 use super::array::Header;
 use super::reals::Number;
 use crate::card::Kind;
+use crate::error::Error;
 use crate::options::Options;
 use crate::regular;
 
@@ -31,6 +32,25 @@ pub(crate) fn is_table(file: &Path, options: &Options) -> bool {
         values <= NARROW || (values <= NOT_SQUARE && !is_square)
     };
     matches!(shape[..], [rows, values] if rows != values && values > 1 && is_narrow(values)) && is_real
+}
+
+/// An error about a single file: an array of rows may also be meant as a table, which it can only be by itself.
+pub(super) fn or_a_table(error: Error) -> Error {
+    match error {
+        Error::Malformed { path, reason, remedy, option }
+            if option.as_deref() == Some("shape") && has_rows(&path) =>
+        {
+            let remedy = format!("take it for a table of the `kind` points, or {remedy}");
+            Error::Malformed { path, reason, remedy, option }
+        }
+        other => other,
+    }
+}
+
+/// Whether a file is an array with two axes.
+fn has_rows(file: &Path) -> bool {
+    let Ok(opened) = regular::open(file) else { return false };
+    Header::read(&mut BufReader::new(opened), file).is_ok_and(|header| header.shape.len() == 2)
 }
 
 /// The rows of an array as lines of a table. The error says why it is none.

@@ -36,12 +36,14 @@ pub(super) fn open(source: &Path, files: Files, options: &Options) -> Result<Box
     }
     let all_is_seen = options.kind.is_none() && options.include.is_empty();
     let instead = survey.unread().instead().filter(|_| all_is_seen);
+    let only_in_tools = survey.only_in_tools().filter(|_| all_is_seen);
     match survey.open(source, files.clone(), options) {
         // Archives and arrays that hold nothing, among text.
         Err(Error::Empty { .. }) if may_be_text(&files, options) => open_as_text(source, files, options),
-        Err(Error::Empty { path }) => Err(match instead {
-            Some((reason, remedy)) => Error::damaged(&path, reason, remedy),
-            None => Error::Empty { path },
+        Err(Error::Empty { path }) => Err(match (instead, only_in_tools) {
+            (Some((reason, remedy)), _) => Error::damaged(&path, reason, remedy),
+            (None, Some((reason, remedy))) => Error::NoDataSet { path, reason, remedy },
+            (None, None) => Error::Empty { path },
         }),
         opened => opened,
     }

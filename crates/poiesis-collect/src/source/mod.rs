@@ -251,7 +251,7 @@ pub(crate) fn open(source: &Path, options: &Options) -> Result<Box<dyn Source>> 
     label_file::check(options)?;
     let opened = match files_of(source)? {
         Some(files) => listing::open(source, files, options),
-        None if source.exists() => open_file(source, options),
+        None if source.exists() => open_file(source, options).map_err(array_rows::or_a_table),
         None => match source.to_str().and_then(Builtin::parse) {
             Some(builtin) => made::Made::new(builtin, options).map(|made| Box::new(made) as Box<dyn Source>),
             None => Err(Error::NotFound { path: source.to_owned() }),

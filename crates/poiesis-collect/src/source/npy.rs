@@ -19,6 +19,9 @@ use crate::prepare::Pixels;
 use crate::regular;
 use crate::split::Split;
 
+/// The remedy for an array whose shape does not say how its images lie in it.
+const SHAPE: &str = "give the `shape` of one image, such as 28,28,1";
+
 pub(crate) struct Npy {
     path: PathBuf,
     parts: Vec<Part>,
@@ -213,11 +216,7 @@ impl Images {
         let layout = Layout::of(&header.shape, options.shape).map_err(|reason| Error::Malformed {
             path: path.to_owned(),
             reason,
-            remedy: match header.shape.len() {
-                2 => "take it for a table of the `kind` points, or give the `shape` of one image, such as 28,28,1",
-                _ => "give the `shape` of one image, such as 28,28,1",
-            }
-            .to_owned(),
+            remedy: SHAPE.to_owned(),
             option: Some("shape".to_owned()),
         })?;
         let found = size.saturating_sub(header.start);

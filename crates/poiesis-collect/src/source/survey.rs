@@ -120,6 +120,8 @@ pub(crate) struct Survey {
     episode_files: Vec<DataFile>,
     /// Whether it is a repository of source code.
     in_repository: bool,
+    /// The folders that tools have made, which were passed over, by their paths in the source.
+    tools: Vec<String>,
     /// What was left out, in words.
     notes: Vec<String>,
 }
@@ -138,6 +140,7 @@ impl Survey {
             episodes: Vec::new(),
             episode_files: Vec::new(),
             in_repository: root.is_some_and(is_repository),
+            tools: Vec::new(),
             notes: Vec::new(),
         };
         let mut others = Vec::new();
@@ -171,6 +174,7 @@ impl Survey {
             Ok::<(), Error>(())
         })?;
         survey.notes = notes(&others, &passed);
+        survey.tools = passed.tools;
         if is_wanted(options) {
             survey.take_arrays();
         }
@@ -191,6 +195,16 @@ impl Survey {
     /// Files of formats that are not read.
     pub(super) fn unread(&self) -> &Unread {
         &self.contents.unread
+    }
+
+    /// Why nothing is found where there are folders that tools have made, and the remedy.
+    pub(super) fn only_in_tools(&self) -> Option<(String, String)> {
+        let [first, others @ ..] = &self.tools[..] else { return None };
+        let reason = match others {
+            [] => format!("there is nothing to read outside the folder {first}, which a tool has made"),
+            _ => format!("there is nothing to read outside folders that tools have made, such as {first}"),
+        };
+        Some((reason, "give that folder by itself if it is meant".to_owned()))
     }
 
     /// Whether files whose names do not say what they are outweigh what the source is taken for: then it is text if they are. Of files

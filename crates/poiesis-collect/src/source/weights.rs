@@ -94,14 +94,16 @@ impl Weights {
     /// Whether files whose names do not say what they are outweigh those of `media`, so that the source is text if they are: texts by
     /// their number and the space on disk, more than twice over; images, clips and tables ten to one by number, if these take at most
     /// ten times as much space. Where text is asked for, by options that only text has, it is enough if there are as many of them as
-    /// images, clips and tables; in a repository of source code, if there are more.
+    /// images, clips and tables; in a repository of source code, if there are more, and images, clips and tables take at most ten
+    /// times their space.
     pub(crate) fn are_outweighed(&self, media: Media, is_asked_for: bool, in_repository: bool) -> bool {
         let (own, others) = (self.of(media), self.others());
+        let has_space = own.disk <= MANY * others.disk;
         match media {
-            _ if in_repository && others.units > own.units => true,
+            _ if in_repository && others.units > own.units && (has_space || media == Media::Text) => true,
             Media::Text => others.units > DOMINANT * own.units && others.disk > DOMINANT * own.disk,
             _ if is_asked_for => others.units >= own.units && others.disk > 0,
-            _ => own.disk <= MANY * others.disk && others.units >= MANY * own.units.max(1),
+            _ => has_space && others.units >= MANY * own.units.max(1),
         }
     }
 
@@ -176,6 +178,17 @@ mod tests {
         assert_eq!(weights.of(Media::Text), Weight { units: 1 + 2, disk: (4 + 68) << 10 });
         assert_eq!(weights.of(Media::Points), Weight { units: 1, disk: 64 << 10 });
         assert_eq!(weights.of(Media::Sound), Weight::default());
+    }
+
+    #[test]
+    fn in_a_repository_large_images_are_not_outweighed_by_as_many_annotations() {
+        let outweighed = |bytes: u64| {
+            let mut weights = Weights::default();
+            (0..5).for_each(|i| weights.add(&format!("photos/{i}.jpg"), Media::Image, bytes));
+            (0..6).for_each(|i| weights.add_other(&format!("boxes/b{i}.xml"), 2000));
+            weights.are_outweighed(Media::Image, false, true)
+        };
+        assert!(outweighed(20_000) && !outweighed(10 << 20));
     }
 
     #[test]

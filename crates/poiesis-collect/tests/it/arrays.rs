@@ -131,3 +131,19 @@ fn an_array_is_read_to_its_checksum() {
     let error = single("x.npz", &bytes, None).unwrap_err();
     assert!(told(&error).contains("checksum"), "{}", told(&error));
 }
+
+#[test]
+fn only_a_single_array_of_rows_may_be_a_table() {
+    let root = tempfile::tempdir().unwrap();
+    let rows = npy("|u1", &[5, 6], &[7; 30]);
+    write(root.path(), "set/x.npy", &rows);
+    write(root.path(), "x.npz", &zip(&[("x.npy", &rows)]));
+    let error = |name: &str| told(&packed(&root.path().join(name), &Options::default()).unwrap_err());
+    let (single, table) =
+        (error("set/x.npy"), "take it for a table of the `kind` points, or give the `shape`");
+    assert!(single.contains(table), "{single}");
+    for name in ["set", "x.npz"] {
+        let error = error(name);
+        assert!(error.contains("give the `shape`") && !error.contains("table"), "{error}");
+    }
+}

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::common::*;
 use image::{DynamicImage, GrayImage, ImageFormat, Luma, Rgb, RgbImage};
-use poiesis_collect::{Cache, ImageSummary, Options, Progress, collect, open_or_collect};
+use poiesis_collect::{Cache, ImageSummary, Options, Progress, SoundSummary, collect, open_or_collect};
 
 fn seen_in(source: &Path) -> ImageSummary {
     ImageSummary::of(source, &Options::default(), None, &|_| ()).unwrap().unwrap()
@@ -151,4 +151,27 @@ fn what_was_seen_is_kept_until_the_source_changes() {
     let nowhere = root.path().join("nowhere");
     assert!(ImageSummary::of(&nowhere, &Options::default(), Some(&nowhere), &|_| ()).is_err());
     assert!(!nowhere.exists());
+}
+
+#[test]
+fn what_was_seen_of_sound_is_kept_too() {
+    let root = tempfile::tempdir().unwrap();
+    let (source, cache) = (root.path().join("in.tar"), root.path().join("cache"));
+    let (stereo, mono) = (wav(8000, 2, 16, &[1, 2, 3, 4]), wav(8000, 1, 16, &[5, 6]));
+    write(root.path(), "in.tar", &tar(&[("a.wav", &stereo), ("b.wav", &mono)]));
+    let look = || {
+        let told = Cell::new(0);
+        let tell = |progress: Progress| told.set(progress.done);
+        let options = Options::default();
+        assert_eq!(ImageSummary::of(&source, &options, Some(&cache), &tell).unwrap(), None);
+        let seen = SoundSummary::of(&source, &options, Some(&cache), &tell).unwrap().unwrap();
+        (seen, told.get())
+    };
+    let (first, told) = look();
+    assert_eq!((first.count, first.channels.len(), first.first_channels, told), (2, 2, 2, 2));
+    assert_eq!(look(), (first, 0), "nothing is read again");
+    assert!(Cache::open(&cache).unwrap().foreign.is_empty());
+    write(root.path(), "in.tar", &tar(&[("b.wav", &mono), ("a.wav", &stereo), ("c.wav", &mono)]));
+    let (changed, told) = look();
+    assert_eq!((changed.count, changed.first_channels, told), (3, 1, 3));
 }

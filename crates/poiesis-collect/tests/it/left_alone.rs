@@ -86,6 +86,21 @@ fn a_repository_is_text_without_what_its_tools_have_made() {
 }
 
 #[test]
+fn where_all_is_in_folders_of_tools_the_error_says_so() {
+    let root = tempfile::tempdir().unwrap();
+    (0..8).for_each(|i| write(root.path(), &format!("target/{i}.png"), &png(20, 20, i)));
+    write(root.path(), "target/CACHEDIR.TAG", b"Signature: 8a477f597d28d172789f06886806bc55\n");
+    let error = || told(&packed(root.path(), &Options::default()).unwrap_err());
+    let one = error();
+    assert!(one.contains("nothing to read outside the folder target, which a tool has made"), "{one}");
+    assert!(one.ends_with("; give that folder by itself if it is meant"), "{one}");
+    write(root.path(), "node_modules/a.png", &png(20, 20, 1));
+    let two = error();
+    assert!(two.contains("outside folders that tools have made, such as node_modules"), "{two}");
+    assert_eq!(of(&root.path().join("target")).card().total(), 8);
+}
+
+#[test]
 fn files_that_are_included_are_text_if_they_hold_text() {
     let root = tempfile::tempdir().unwrap();
     write(root.path(), "src/a.rs", b"fn main() {}\n");

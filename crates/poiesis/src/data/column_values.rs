@@ -5,6 +5,9 @@ use serde::{Deserialize, Serialize};
 
 use super::points::{Repeats, counted, seen};
 
+/// Most numbers that are kept for all columns together, so that `run.json` stays small.
+const MOST_KEPT: usize = 20_000;
+
 /// Which values a column of drawn points may have. It is told from the training points, as [`Values`](super::Values) are.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -12,7 +15,14 @@ pub enum ColumnValues {
     /// Any: something measured.
     #[default]
     Any,
-    /// One of these, ascending: flags, whole numbers and other values that rows share, at most 256.
+    /// A whole number of this range, all of which the column has, at most 256: flags, ages and counts.
+    Whole {
+        /// The least.
+        least: f32,
+        /// The largest.
+        largest: f32,
+    },
+    /// One of these, ascending: other values that rows share, at most 256.
     Known(Vec<f32>),
     /// Any, with some frequent ones, which are what lies close to them, ascending: the 0 of a day without rain.
     Frequent(Vec<Frequent>),
@@ -30,9 +40,11 @@ pub struct Frequent {
 }
 
 impl ColumnValues {
-    /// Those of the columns of training points of `dims` coordinates; empty where each column may have any.
+    /// Those of the columns of training points of `dims` coordinates; empty where each column may have any. Beyond 20,000 numbers in
+    /// all, the columns with the most may have any.
     pub(super) fn all(view: &View, dims: usize) -> Vec<ColumnValues> {
-        let all: Vec<ColumnValues> = seen(view, dims).into_iter().map(ColumnValues::of).collect();
+        let mut all: Vec<ColumnValues> = seen(view, dims).into_iter().map(ColumnValues::of).collect();
+        bound(&mut all);
         if all.iter().all(|values| *values == ColumnValues::Any) { Vec::new() } else { all }
     }
 
@@ -45,7 +57,12 @@ impl ColumnValues {
         match Repeats::of(&found) {
             None => ColumnValues::Any,
             Some(Repeats { are_few: true, mostly_once: false, .. }) => {
-                ColumnValues::Known(found.into_iter().map(|(value, _)| value).collect())
+                let values: Vec<f32> = found.into_iter().map(|(value, _)| value).collect();
+                let is_next = |pair: &[f32]| pair[1] - pair[0] == 1.0;
+                match values[0].fract() == 0.0 && values.windows(2).all(is_next) {
+                    true => ColumnValues::Whole { least: values[0], largest: values[values.len() - 1] },
+                    false => ColumnValues::Known(values),
+                }
             }
             Some(Repeats { spacing, frequent, .. }) => {
                 let (least, largest) = (found[0].0, found[found.len() - 1].0);
@@ -69,6 +86,10 @@ impl ColumnValues {
         }
         match self {
             ColumnValues::Any => drawn,
+            // Of two the smaller, as `nearest`, and zero without a minus. An f64 holds the half of any f32.
+            &ColumnValues::Whole { least, largest } => {
+                (f64::from(drawn.clamp(least, largest)) - 0.5).ceil() as f32 + 0.0
+            }
             ColumnValues::Known(values) => nearest(values, drawn),
             ColumnValues::Frequent(all) => {
                 let close = |frequent: &&Frequent| (frequent.from..=frequent.to).contains(&drawn);
@@ -77,14 +98,40 @@ impl ColumnValues {
         }
     }
 
+    /// How many numbers are kept of it. A range is not counted.
+    fn kept(&self) -> usize {
+        match self {
+            ColumnValues::Any | ColumnValues::Whole { .. } => 0,
+            ColumnValues::Known(values) => values.len(),
+            ColumnValues::Frequent(all) => 3 * all.len(),
+        }
+    }
+
     /// Whether it can be that of a column, for one that comes from a file.
     pub(super) fn is_valid(&self) -> bool {
         match self {
             ColumnValues::Any => true,
+            ColumnValues::Whole { least, largest } => {
+                let is_whole = |value: &f32| value.is_finite() && value.fract() == 0.0;
+                is_whole(least) && is_whole(largest) && least <= largest
+            }
             ColumnValues::Known(values) => {
                 !values.is_empty() && values.iter().all(|value| value.is_finite()) && values.is_sorted()
             }
             ColumnValues::Frequent(all) => all.iter().all(|frequent| frequent.value.is_finite()),
+        }
+    }
+}
+
+/// Lets the columns of which the most numbers are kept have any values, until at most [`MOST_KEPT`] are left.
+fn bound(all: &mut [ColumnValues]) {
+    let mut by_size: Vec<&mut ColumnValues> = all.iter_mut().collect();
+    by_size.sort_by_key(|values| values.kept());
+    let mut kept = 0;
+    for values in by_size {
+        kept += values.kept();
+        if kept > MOST_KEPT {
+            *values = ColumnValues::Any;
         }
     }
 }
@@ -128,6 +175,33 @@ mod tests {
         assert_eq!(fitted(&[7.0; 5], &[6.98]), [7.0]);
         assert!(fitted(&flags, &[f32::NAN])[0].is_nan());
         assert_eq!(fitted(&[-0.0, 1.0, 0.0, 1.0], &[-0.1])[0].to_bits(), 0, "zero without a minus");
+    }
+
+    #[test]
+    fn consecutive_whole_numbers_are_a_range() {
+        let of = |column: &[f32]| ColumnValues::of(column.repeat(4));
+        assert_eq!(of(&[2.0, -1.0, 0.0, 1.0]), ColumnValues::Whole { least: -1.0, largest: 2.0 });
+        assert_eq!(of(&[0.0, 2.0, 3.0]), ColumnValues::Known(vec![0.0, 2.0, 3.0]));
+        assert_eq!(of(&[0.5, 1.5]), ColumnValues::Known(vec![0.5, 1.5]));
+        let infinite = [f32::NEG_INFINITY, -0.5, 0.5, 1.51, f32::INFINITY];
+        assert_eq!(fitted(&[-1.0, 0.0, 1.0, 2.0].repeat(4), &infinite), [-1.0, -1.0, 0.0, 2.0, 2.0]);
+        // Where an f32 has no halves.
+        let large = 8_388_609.0;
+        assert_eq!(fitted(&[large, large + 1.0, large + 2.0].repeat(4), &[large + 1.0]), [large + 1.0]);
+        for (least, largest) in [(1.0, 0.0), (0.5, 1.5), (0.0, f32::INFINITY)] {
+            assert!(!ColumnValues::Whole { least, largest }.is_valid(), "{least} {largest}");
+        }
+    }
+
+    #[test]
+    fn columns_of_the_most_values_have_any_beyond_a_bound() {
+        let list = |count: usize| ColumnValues::Known((0..count).map(|i| 2.0 * i as f32).collect());
+        let whole = ColumnValues::Whole { least: 0.0, largest: 255.0 };
+        let mut all = [vec![list(250); 79], vec![whole.clone(), list(2), list(248), list(256)]].concat();
+        bound(&mut all);
+        // 79 · 250 + 2 + 248 = 20,000.
+        assert_eq!(all[..79], vec![list(250); 79]);
+        assert_eq!(all[79..], [whole, list(2), list(248), ColumnValues::Any]);
     }
 
     #[test]

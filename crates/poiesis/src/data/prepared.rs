@@ -20,8 +20,8 @@ const LARGEST_DRAWING: u32 = 32;
 const STRIP: f64 = 0.5;
 
 /// Chooses how the images or the sound of a source are prepared where `options` leave it open. `name` is the source as it was named, and
-/// `path` is where it was found. Nothing is chosen for other data, or for what is packed already. What options do not show, that a
-/// background or a crop was given, is the caller's to look at: a given value goes before what is chosen here.
+/// `path` is where it was found. Nothing is chosen for other data, or for what is packed already. `is_given` says what options do not
+/// show: of `data.background` and `data.crop`, whether it was given.
 ///
 /// # Errors
 ///
@@ -30,23 +30,30 @@ pub fn choose_preparation(
     name: &str,
     path: &Path,
     options: &Options,
+    is_given: &dyn Fn(&str) -> bool,
     cache: Option<&Path>,
     progress: &dyn Fn(Progress),
 ) -> Result<Vec<Choice>> {
     let (size, channels) = (options.size.is_some(), options.channels.is_some());
+    // Four channels keep what is transparent.
+    let background = options.channels == Some(4) || is_given("data.background");
+    let may_be_squared = options.size.is_none_or(|(height, width)| height == width);
+    let crop = !may_be_squared || options.crop != Crop::Center || is_given("data.crop");
+    let is_all_of_images = size && channels && background && crop;
+    let is_all_of_sound = options.sample_rate.is_some() && options.mono;
     // What images of published data sets are like need not be looked up where they can be learned as they are.
     let known = by_name(name).and_then(|known| known.shape);
-    if (size && channels) || known.is_some_and(|[height, width, _]| is_learned(width as u32, height as u32)) {
+    let is_known_to_fit = known.is_some_and(|[height, width, _]| is_learned(width as u32, height as u32));
+    if is_all_of_images || is_all_of_sound || is_known_to_fit {
         return Ok(Vec::new());
     }
     let look = |options: &Options| ImageSummary::of(path, options, cache, progress);
     let Some(mut images) = look(options)? else {
-        let sound = SoundSummary::of(path, options, progress)?;
+        let sound = SoundSummary::of(path, options, cache, progress)?;
         return Ok(sound.map(|sound| sound_settings(&sound, options)).unwrap_or_default());
     };
     let mut choices = Vec::new();
-    // Four channels keep what is transparent.
-    if options.channels != Some(4) && images.are_lost_in_background() {
+    if !background && images.are_lost_in_background() {
         let [red, green, blue] = options.background;
         let reason = format!("on #{red:02x}{green:02x}{blue:02x} nothing would be left of the images");
         choices.push(Choice::new("data.background", "#000000", reason));
@@ -63,7 +70,7 @@ pub fn choose_preparation(
         Some((height, width)) => height == width,
         None => choices.iter().any(|choice| choice.key == "data.size"),
     };
-    if is_squared && options.crop == Crop::Center && images.median_ratio < STRIP {
+    if is_squared && !crop && images.median_ratio < STRIP {
         let kept = images.median_ratio * 100.0;
         let reason = format!("most images are strips, of which a square would keep {kept:.0} %");
         choices.push(Choice::new("data.crop", "none", reason));
@@ -95,16 +102,21 @@ pub fn apply_choices(config: &mut DataConfig, choices: &[Choice]) -> Result<()> 
     Ok(())
 }
 
-/// One format for clips of several, so that all of them are used.
+/// One format for clips of several, so that nearly all of them are used.
 fn sound_settings(sound: &SoundSummary, options: &Options) -> Vec<Choice> {
     let mut choices = Vec::new();
-    let SoundSummary { count, rates, channels } = sound;
+    let SoundSummary { count, rates, channels, first_channels } = sound;
     let most = channels.keys().next_back().copied().unwrap_or(1);
-    if !options.mono && (channels.len() > 1 || most > 2) {
-        let mono = channels.get(&1).copied().unwrap_or(0);
-        let reason = match mono {
-            0 => format!("clips have up to {most} channels"),
-            mono => format!("{mono} of {count} clips are mono, the others are not"),
+    let mono = channels.get(&1).copied().unwrap_or(0);
+    let mixed = channels.len() > 1;
+    // A few clips in mono are no reason to mix down all others, unless the first is one: it decides which are skipped.
+    let is_usual = mixed && mono * 2 >= *count;
+    let is_first = mixed && *first_channels == 1;
+    if !options.mono && (is_usual || most > 2 || is_first) {
+        let reason = match (is_usual, most > 2) {
+            (true, _) => format!("{mono} of {count} clips are mono, the others are not"),
+            (false, true) => format!("clips have up to {most} channels"),
+            (false, false) => "the first clip is mono, and stereo clips would be skipped".to_owned(),
         };
         choices.push(Choice::new("data.mono", true, reason));
     }
@@ -229,6 +241,9 @@ mod tests {
         let chosen = |clips: &[(u32, u16)], options: &Options| -> Vec<String> {
             let mut sound = SoundSummary::default();
             for &(rate, channels) in clips {
+                if sound.count == 0 {
+                    sound.first_channels = channels;
+                }
                 sound.count += 1;
                 *sound.rates.entry(rate).or_default() += 1;
                 *sound.channels.entry(channels).or_default() += 1;
@@ -249,6 +264,13 @@ mod tests {
         assert_eq!(chosen(&mixed, &Options { mono: true, ..Options::default() }), [rate]);
         assert_eq!(chosen(&mixed, &Options { sample_rate: Some(8000), ..Options::default() }), [mono]);
         assert_eq!(chosen(&[(8000, 6)], &open), ["data.mono true (clips have up to 6 channels)"]);
+        let up_to = ["data.mono true (clips have up to 3 channels)"];
+        assert_eq!(chosen(&[(8000, 1), (8000, 2), (8000, 3)], &open), up_to);
+        assert_eq!(chosen(&[(8000, 2), (8000, 1), (8000, 2)], &open), none, "most are stereo");
+        let first = ["data.mono true (the first clip is mono, and stereo clips would be skipped)"];
+        assert_eq!(chosen(&[(8000, 1), (8000, 2), (8000, 2)], &open), first);
+        let half = ["data.mono true (1 of 2 clips are mono, the others are not)"];
+        assert_eq!(chosen(&[(8000, 2), (8000, 1)], &open), half);
     }
 
     #[test]
@@ -265,15 +287,17 @@ mod tests {
             }
             folder
         };
-        let chosen = |folder: &Path, options: Options| -> Vec<String> {
+        let cache = root.path().join("cache");
+        let chosen_but = |given: &str, folder: &Path, options: Options| -> Vec<String> {
+            let is_given = |key: &str| given.split(' ').any(|given| given == key);
             let choices =
-                choose_preparation("in", folder, &options, Some(&root.path().join("cache")), &|_| ())
-                    .unwrap();
+                choose_preparation("in", folder, &options, &is_given, Some(&cache), &|_| ()).unwrap();
             choices
                 .iter()
                 .map(|choice| format!("{} = {} ({})", choice.key, choice.value, choice.reason))
                 .collect()
         };
+        let chosen = |folder: &Path, options: Options| chosen_but("", folder, options);
         let strips = folder("strips", 80, 20, &|x, y| [x as u8, y as u8 * 9, 255, 255]);
         let all = chosen(&strips, Options::default());
         assert!(all[0].starts_with("data.size = 20 "), "{all:?}");
@@ -292,9 +316,16 @@ mod tests {
             chosen(&icons, Options { background: [0; 3], channels: Some(3), ..Options::default() })
                 .is_empty()
         );
+        // Size and channels leave the background and the crop open.
+        let sized = || Options { size: Some((20, 20)), channels: Some(3), ..Options::default() };
+        assert!(chosen(&icons, sized())[0].starts_with("data.background = \"#000000\""));
+        assert!(chosen(&strips, sized())[0].starts_with("data.crop = \"none\""));
+        assert!(chosen_but("data.background data.crop", &icons, sized()).is_empty());
+        assert!(chosen_but("data.background data.crop", &strips, sized()).is_empty());
         // All of it can be written into a configuration.
         let mut config = DataConfig::default();
-        let choices = choose_preparation("in", &icons, &Options::default(), None, &|_| ()).unwrap();
+        let choices =
+            choose_preparation("in", &icons, &Options::default(), &|_| false, None, &|_| ()).unwrap();
         apply_choices(&mut config, &choices).unwrap();
         assert_eq!((config.background.as_str(), config.channels), ("#000000", 1));
         assert!(apply_choices(&mut config, &[Choice::new("data.source", "x", "")]).is_err());
@@ -303,7 +334,7 @@ mod tests {
     #[test]
     fn published_images_that_can_be_learned_are_not_looked_at() {
         let chosen = |name: &str, options: &Options| {
-            choose_preparation(name, Path::new("nowhere"), options, None, &|_| ())
+            choose_preparation(name, Path::new("nowhere"), options, &|_| true, None, &|_| ())
         };
         assert!(chosen("mnist", &Options::default()).unwrap().is_empty());
         assert!(chosen("noto-emoji", &Options::default()).is_err(), "72×72");

@@ -13,7 +13,8 @@ use crate::media::Media;
 /// A point is near a mode within this many standard deviations of its centre.
 const NEAR: f64 = 3.0;
 
-/// How samples are spread over the modes of the data.
+/// How samples are spread over the modes of the data. Samples are taken as `generate` gives them, with the values that the columns of
+/// the data have ([`ColumnValues`](crate::data::ColumnValues)).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ModeCoverage {
     /// Samples drawn from the model.

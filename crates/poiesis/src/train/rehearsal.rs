@@ -26,6 +26,9 @@ const SECONDS: f64 = 1.0;
 /// After so many seconds no step is begun any more.
 const MOST_SECONDS: f64 = 5.0;
 
+/// A first step of so many seconds is timed itself, and no other is taken.
+const LONG: f64 = 15.0;
+
 /// After how many seconds the drawing of samples ends, and its time is estimated from how far it came.
 const DRAWN: f64 = 3.0;
 
@@ -103,11 +106,11 @@ pub(super) fn take_steps(request: &Request) -> Result<Steps> {
         metrics.read();
         Ok(began.elapsed().as_secs_f64())
     };
-    // What only a first step takes is little of one that is long.
+    // What only a first step takes is little of one that is very long.
     let first = step(0)?;
-    let mut seconds: Vec<f64> = if first > MOST_SECONDS { vec![first] } else { Vec::new() };
+    let mut seconds: Vec<f64> = if first > LONG { vec![first] } else { Vec::new() };
     let began = Instant::now();
-    while first <= MOST_SECONDS && !are_enough(seconds.len() as u64, began.elapsed().as_secs_f64()) {
+    while first <= LONG && !are_enough(seconds.len() as u64, began.elapsed().as_secs_f64()) {
         seconds.push(step(seconds.len() as u64 + 1)?);
     }
     drop(session);
