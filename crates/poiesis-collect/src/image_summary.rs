@@ -9,7 +9,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::cache;
 use crate::card::Kind;
-use crate::collect::cache_name;
 use crate::decode::{Header, header};
 use crate::error::Result;
 use crate::images::decode_payload;
@@ -19,7 +18,7 @@ use crate::prepare::{Pixels, over_background};
 use crate::progress::Progress;
 use crate::regular;
 use crate::source::{self, Item, Payload, each_batch};
-use crate::stored_card::is_packed;
+use crate::summary::kept_or_found;
 use crate::tones::Tones;
 
 /// At most so many images are decoded, drawn from all of the source: of more than these, about half as many or more.
@@ -80,23 +79,11 @@ impl ImageSummary {
         cache: Option<&Path>,
         progress: &dyn Fn(Progress),
     ) -> Result<Option<ImageSummary>> {
-        options.check()?;
-        if path.is_dir() && is_packed(path) {
-            return Ok(None);
-        }
-        let kept = match cache {
-            Some(cache) => Some(cache::summary_file(cache, &cache_name(path, options)?, cache::OF_IMAGES)),
-            None => None,
-        };
-        if let Some(kept) = kept.as_deref().and_then(cache::read_summary) {
-            return Ok(kept);
-        }
-        let (kind, found) = ImageSummary::look(path, options, progress)?;
-        // That it is sound is kept too: an archive is read to its end to find that out.
-        if let Some(kept) = kept.filter(|_| found.is_some() || kind == Kind::Sound) {
-            cache::keep_summary(&kept, &found);
-        }
-        Ok(found)
+        kept_or_found(path, options, cache, cache::OF_IMAGES, || {
+            let (kind, found) = ImageSummary::look(path, options, progress)?;
+            // That it is sound is kept too: an archive is read to its end to find that out.
+            Ok((found.is_some() || kind == Kind::Sound, found))
+        })
     }
 
     /// Looks at the images, and says of which kind the source is.

@@ -58,6 +58,7 @@ mod staging;
 mod stored_card;
 mod stream;
 mod stream_pack;
+mod summary;
 mod text;
 mod tones;
 mod vocabulary;

@@ -10,13 +10,12 @@ use super::clip::tags;
 use super::need::{HEAD, check_rate, header};
 use crate::cache;
 use crate::card::Kind;
-use crate::collect::cache_name;
 use crate::error::Result;
 use crate::options::{MAX_RATE, MIN_RATE, Options};
 use crate::progress::Progress;
 use crate::regular;
 use crate::source::{self, Payload, each_batch};
-use crate::stored_card::is_packed;
+use crate::summary::kept_or_found;
 
 /// Which sample rates and channels the clips of a source have, by their headers. A clip whose header cannot be read does not count.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,22 +46,10 @@ impl SoundSummary {
         cache: Option<&Path>,
         progress: &dyn Fn(Progress),
     ) -> Result<Option<SoundSummary>> {
-        options.check()?;
-        if path.is_dir() && is_packed(path) {
-            return Ok(None);
-        }
-        let kept = match cache {
-            Some(cache) => Some(cache::summary_file(cache, &cache_name(path, options)?, cache::OF_SOUND)),
-            None => None,
-        };
-        if let Some(kept) = kept.as_deref().and_then(cache::read_summary) {
-            return Ok(Some(kept));
-        }
-        let found = SoundSummary::look(path, options, progress)?;
-        if let (Some(kept), Some(found)) = (&kept, &found) {
-            cache::keep_summary(kept, found);
-        }
-        Ok(found)
+        kept_or_found(path, options, cache, cache::OF_SOUND, || {
+            let found = SoundSummary::look(path, options, progress)?;
+            Ok((found.is_some(), found))
+        })
     }
 
     fn look(path: &Path, options: &Options, progress: &dyn Fn(Progress)) -> Result<Option<SoundSummary>> {
